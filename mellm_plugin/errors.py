@@ -1,0 +1,67 @@
+"""Every error a user can meet, as one tree.
+
+MellmError
+├── InputError        something given to us cannot be used; all of its faults at once
+│   ├── ImageError    an image that cannot be read or used
+│   ├── CodeError     an action-unit code that cannot be read
+│   └── SettingsError motion settings or model arguments
+├── DataError         a prepared dataset that is absent or damaged
+└── ModelError        a model or an adapter that cannot be loaded
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MellmError(Exception):
+    """Base of all errors of this package."""
+
+
+class InputError(MellmError):
+    """Input that cannot be used; `faults` holds every fault found in it.
+
+    Args:
+        faults: one fault or several, each a sentence that says what was expected, what was found and where.
+        where: what the faults are of (a file, a clip id), put in front of them.
+    """
+
+    def __init__(self, faults: str | Iterable[str], where: str = "") -> None:
+        self.faults: tuple[str, ...] = (faults,) if isinstance(faults, str) else tuple(faults)
+        self.where = where
+        head = f"{where}: " if where else ""
+        if len(self.faults) == 1:
+            text = head + self.faults[0]
+        else:
+            text = f"{head}{len(self.faults)} faults" + "".join(f"\n  - {fault}" for fault in self.faults)
+        super().__init__(text)
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[tuple[str, ...], str]]:
+        return type(self), (self.faults, self.where)
+
+
+class ImageError(InputError):
+    """An image that cannot be read or used."""
+
+
+class CodeError(InputError):
+    """An action-unit code that cannot be read."""
+
+
+class SettingsError(InputError):
+    """Motion settings or model arguments that cannot be used."""
+
+
+class DataError(MellmError):
+    """A prepared dataset that is absent or damaged."""
+
+
+class ModelError(MellmError):
+    """A model or an adapter that cannot be loaded."""
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """A hint for a wrong name: `" Did you mean 'robust'?"`, or `""` when nothing is near."""
+    found = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.6)
+    return f" Did you mean {' or '.join(repr(n) for n in found)}?" if found else ""

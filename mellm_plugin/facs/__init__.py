@@ -1,0 +1,1 @@
+"""The language of faces: action units, their codes, emotion labels."""

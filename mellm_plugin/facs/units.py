@@ -1,0 +1,105 @@
+"""The table of action units (FACS; Ekman, Friesen and Hager 2002): number, name, muscle, region, motion in the image.
+
+One row, as used everywhere else:
+
+    Unit(12, "lip corner puller", "zygomaticus major", "mouth corners", "up and outwards")
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mellm_plugin.errors import CodeError, near
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One action unit or action descriptor.
+
+    Attributes:
+        number: FACS number.
+        name: FACS name, lower case, without article.
+        muscle: what moves it; empty where FACS names none.
+        region: where the skin moves, as seen in the image.
+        motion: which way it moves, as seen in the image; empty where no direction is defined.
+    """
+
+    number: int
+    name: str
+    muscle: str
+    region: str
+    motion: str
+
+
+_ROWS: tuple[tuple[int, str, str, str, str], ...] = (
+    (1, "inner brow raiser", "frontalis, medial part", "inner brows", "up"),
+    (2, "outer brow raiser", "frontalis, lateral part", "outer brows", "up"),
+    (4, "brow lowerer", "corrugator supercilii, depressor supercilii", "brows", "down and inwards"),
+    (5, "upper lid raiser", "levator palpebrae superioris", "upper lids", "up"),
+    (6, "cheek raiser", "orbicularis oculi, orbital part", "cheeks", "up"),
+    (7, "lid tightener", "orbicularis oculi, palpebral part", "lower lids", "up"),
+    (9, "nose wrinkler", "levator labii superioris alaeque nasi", "sides of the nose", "up"),
+    (10, "upper lip raiser", "levator labii superioris", "upper lip", "up"),
+    (12, "lip corner puller", "zygomaticus major", "mouth corners", "up and outwards"),
+    (13, "sharp lip puller", "levator anguli oris", "mouth corners", "up"),
+    (14, "dimpler", "buccinator", "mouth corners", "inwards"),
+    (15, "lip corner depressor", "depressor anguli oris", "mouth corners", "down"),
+    (16, "lower lip depressor", "depressor labii inferioris", "lower lip", "down"),
+    (17, "chin raiser", "mentalis", "chin", "up"),
+    (18, "lip pucker", "incisivii labii", "lips", "inwards"),
+    (20, "lip stretcher", "risorius", "mouth corners", "outwards"),
+    (21, "neck tightener", "platysma", "neck", ""),
+    (22, "lip funneler", "orbicularis oris", "lips", "outwards"),
+    (23, "lip tightener", "orbicularis oris", "lips", "inwards"),
+    (24, "lip pressor", "orbicularis oris", "lips", "towards each other"),
+    (25, "lips part", "depressor labii, relaxed mentalis", "lips", "apart"),
+    (26, "jaw drop", "masseter, relaxed", "chin and lower lip", "down"),
+    (27, "mouth stretch", "pterygoids, digastric", "chin and lower lip", "far down"),
+    (28, "lip suck", "orbicularis oris", "lips", "inwards"),
+    (31, "jaw clencher", "masseter", "jaw", ""),
+    (38, "nostril dilator", "nasalis, alar part", "nose wings", "outwards"),
+    (39, "nostril compressor", "nasalis, transverse part", "nose wings", "inwards"),
+    (43, "eyes closed", "levator palpebrae superioris, relaxed", "upper lids", "down"),
+    (45, "blink", "orbicularis oculi", "upper lids", "down, then up"),
+    (51, "head turn left", "", "head", ""),
+    (52, "head turn right", "", "head", ""),
+    (53, "head up", "", "head", ""),
+    (54, "head down", "", "head", ""),
+    (55, "head tilt left", "", "head", ""),
+    (56, "head tilt right", "", "head", ""),
+    (57, "head forward", "", "head", ""),
+    (58, "head back", "", "head", ""),
+    (61, "eyes turn left", "", "eyes", ""),
+    (62, "eyes turn right", "", "eyes", ""),
+    (63, "eyes up", "", "eyes", ""),
+    (64, "eyes down", "", "eyes", ""),
+)
+
+UNITS: dict[int, Unit] = {row[0]: Unit(*row) for row in _ROWS}
+"""Every unit of the table, by number."""
+
+_BY_NAME: dict[str, Unit] = {u.name: u for u in UNITS.values()}
+
+
+def unit(number: int) -> Unit:
+    """The unit with this FACS number.
+
+    Raises:
+        CodeError: the number is not in the table.
+    """
+    try:
+        return UNITS[number]
+    except KeyError:
+        raise CodeError(f"expected a FACS number of the table ({', '.join(map(str, UNITS))}), found {number}") from None
+
+
+def unit_named(name: str) -> Unit:
+    """The unit with this FACS name, whatever its case and spacing.
+
+    Raises:
+        CodeError: no unit has this name; the near ones are listed.
+    """
+    key = " ".join(name.lower().replace("-", " ").split())
+    if key not in _BY_NAME:
+        raise CodeError(f"no action unit is named {name!r}.{near(key, _BY_NAME)}")
+    return _BY_NAME[key]

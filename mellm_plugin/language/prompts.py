@@ -1,0 +1,62 @@
+"""Every instruction, used by training and by evaluation alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mellm_plugin.motion.colour import legend_text
+
+PROMPT_VERSION = "1"
+"""Changes whenever a wording changes: answers to different prompts are not compared."""
+
+_FORM = (
+    "Answer in three parts. Inspection: which parts of the face move, which way and how strongly. "
+    "Reasoning: from the movements to action units and from those to the expression. "
+    "Conclusion: action units AU<number>+AU<number> or none; expression: {options}."
+)
+
+_FRAMES = (
+    "The first image is the onset frame and the second image is the apex frame of a facial micro-expression, "
+    "a movement of often less than one pixel. Compare the two frames and name the facial action units (FACS) "
+    "and the expression."
+)
+
+_MAP = (
+    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face "
+    "moves until the apex frame. Colour is direction: {legend}. The stronger the colour, the stronger the motion; "
+    "grey does not move. Name the facial action units (FACS) and the expression."
+)
+
+_MAP_SHORT = "Read the micro-expression in this motion map."
+
+
+def _options(labels: Sequence[str]) -> str:
+    return f"{', '.join(labels[:-1])} or {labels[-1]}" if len(labels) > 1 else "".join(labels)
+
+
+def frames_prompt(labels: Sequence[str]) -> str:
+    """The instruction for a model that sees the onset and the apex frame.
+
+    Args:
+        labels: the expressions to choose from, in the task's order.
+    """
+    return f"{_FRAMES} {_FORM.format(options=_options(labels))}"
+
+
+def map_prompt(labels: Sequence[str]) -> str:
+    """The instruction for a model that sees one motion map: it carries the colour legend.
+
+    Args:
+        labels: the expressions to choose from, in the task's order.
+    """
+    return f"{_MAP.format(legend=legend_text())} {_FORM.format(options=_options(labels))}"
+
+
+def map_prompt_variants(labels: Sequence[str]) -> tuple[str, ...]:
+    """Wordings that a model is trained on beside `map_prompt`, which comes first.
+
+    Args:
+        labels: the expressions to choose from, in the task's order.
+    """
+    form = _FORM.format(options=_options(labels))
+    return (map_prompt(labels), f"{_MAP_SHORT} {form}", _MAP_SHORT)

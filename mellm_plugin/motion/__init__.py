@@ -1,0 +1,1 @@
+"""Onset and apex frame to motion map, the heart of MELLM."""

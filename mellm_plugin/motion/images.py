@@ -1,0 +1,135 @@
+"""Frames, given as paths, PIL images or arrays, as grey arrays; what cannot be a frame is refused with advice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Union
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from mellm_plugin.errors import ImageError
+
+Frame = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
+"""What a frame may be given as."""
+
+SMALLEST_SIDE = 32
+"""Frames with a shorter side are refused: no face can be read in them."""
+
+
+def _open(source: str | os.PathLike[str]) -> Image.Image:
+    path = Path(source)
+    if not path.exists():
+        raise ImageError("no such file", where=str(path))
+    if path.is_dir():
+        raise ImageError("expected an image, found a folder; name one frame of it", where=str(path))
+    if path.stat().st_size == 0:
+        raise ImageError("the file is empty; copy it again from its source", where=str(path))
+    try:
+        image = Image.open(path)
+        image.load()
+    except UnidentifiedImageError:
+        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=str(path)) from None
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the image cannot be read: {error}", where=str(path)) from error
+    return image
+
+
+def _pil_to_array(image: Image.Image, where: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    if (frames := getattr(image, "n_frames", 1)) > 1:
+        raise ImageError(f"expected one frame, found an image of {frames}; save the frame alone", where=where)
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ImageError("expected 8 or 16 bits a pixel, found 32; convert it first", where=where)
+        return values.astype(np.uint16)
+    if image.mode == "F":
+        raise ImageError("expected 8 or 16 bits a pixel, found floating point; convert it first", where=where)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image.convert("RGBA"))
+    return np.asarray(image if image.mode == "L" else image.convert("RGB"))
+
+
+def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    """The pixels of a frame, at the depth it came in; alpha is laid over black, palettes and EXIF turns are resolved.
+
+    Args:
+        source: a path, a PIL image, or an RGB array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, `(H, W, 4)`, uint8 or uint16.
+        name: what to call it in errors when it has no path.
+
+    Returns:
+        `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
+
+    Raises:
+        ImageError: it is no such thing, or its shorter side is under 32 px.
+    """
+    where = str(source) if isinstance(source, str | os.PathLike) else name
+    if isinstance(source, str | os.PathLike):
+        pixels = _pil_to_array(_open(source), where)
+    elif isinstance(source, Image.Image):
+        pixels = _pil_to_array(source, where)
+    elif isinstance(source, np.ndarray):
+        pixels = source
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise ImageError(f"expected an array of uint8 or uint16, found {pixels.dtype}", where=where)
+        if pixels.ndim == 3 and pixels.shape[2] == 1:
+            pixels = pixels[..., 0]
+        if pixels.ndim == 3 and pixels.shape[2] == 4:
+            opaque = pixels[..., 3:].astype(np.float32) / np.iinfo(pixels.dtype).max
+            over_black = np.rint(pixels[..., :3] * opaque)
+            pixels = over_black.astype(np.uint8) if pixels.dtype == np.uint8 else over_black.astype(np.uint16)
+        if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
+            raise ImageError(f"expected shape (H, W), (H, W, 3) or (H, W, 4), found {source.shape}", where=where)
+    else:
+        raise ImageError(f"expected a path, a PIL image or an array, found {type(source).__name__}", where=where)
+    if min(pixels.shape[:2]) < SMALLEST_SIDE:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise ImageError(f"expected a frame of at least {SMALLEST_SIDE} px a side, found {size}", where=where)
+    return pixels
+
+
+def _grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint8]:
+    values = pixels.astype(np.float32)
+    if values.ndim == 3:
+        values = values @ np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601 luma
+    if depth > 8:
+        values = values * (255 / (2**depth - 1))
+    return np.rint(values).astype(np.uint8)
+
+
+def read_pair(onset: Frame, apex: Frame) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Onset and apex as grey frames of one size.
+
+    Frames of more than 8 bits are scaled together, by the smallest common depth (10, 12, 14 or 16) that holds both.
+
+    Returns:
+        two uint8 `(H, W)` arrays.
+
+    Raises:
+        ImageError: faults of either frame, together, or two sizes.
+    """
+    faults: list[str] = []
+    frames: list[npt.NDArray[np.uint8] | npt.NDArray[np.uint16]] = []
+    for source, name in ((onset, "onset"), (apex, "apex")):
+        try:
+            frames.append(read_pixels(source, name))
+        except ImageError as error:
+            faults.append(str(error))
+    if faults:
+        raise ImageError(faults)
+    first, second = frames
+    if first.shape[:2] != second.shape[:2]:
+        sizes = " and ".join(f"{f.shape[1]}x{f.shape[0]}" for f in frames)
+        raise ImageError(
+            f"expected onset and apex of one size, found {sizes}; cut both with the same box from frames of one clip"
+        )
+    if first.dtype != second.dtype:
+        raise ImageError(f"expected onset and apex of one depth, found {first.dtype} and {second.dtype}")
+    depth = 8
+    if first.dtype == np.uint16:
+        peak = max(int(first.max()), int(second.max()))
+        depth = next(d for d in (8, 10, 12, 14, 16) if peak < 2**d)
+    return _grey(first, depth), _grey(second, depth)

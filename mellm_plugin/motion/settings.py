@@ -1,0 +1,153 @@
+"""How a motion map is drawn: one frozen dataclass with named presets, saved beside every adapter as `motion.json`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from mellm_plugin.errors import SettingsError, near
+
+ESTIMATORS: tuple[str, ...] = ("dis", "farneback")
+HEADS: tuple[str, ...] = ("similarity", "none")
+FILE_NAME = "motion.json"
+"""Name of the settings file in a model or adapter folder."""
+
+
+def _choice(default: str, known: tuple[str, ...], text: str) -> Any:
+    return field(default=default, metadata={"help": text, "known": known})
+
+
+def _pixels(default: float, low: float, high: float, text: str) -> Any:
+    return field(default=default, metadata={"help": text, "low": low, "high": high})
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """Settings of a motion map. Lengths are px of a frame whose shorter side is 224 px and scale with the frame.
+
+    Raises:
+        SettingsError: values outside their ranges, all of them at once.
+    """
+
+    estimator: str = _choice("dis", ESTIMATORS, "optical flow: OpenCV's DIS at its finest scale, or Farneback")
+    head: str = _choice("similarity", HEADS, "head motion: a robust similarity fit is subtracted, or nothing is")
+    smooth_px: float = _pixels(2.0, 0.0, 20.0, "sigma of the Gaussian that smooths the flow")
+    floor_px: float = _pixels(0.15, 0.0, 5.0, "motion up to this stays grey: two frames cannot tell it from noise")
+    knee_px: float = _pixels(
+        0.8, 0.05, 20.0, "motion above the floor at which the colour reaches 63 % of full strength"
+    )
+
+    def __post_init__(self) -> None:
+        faults: list[str] = []
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if "known" in f.metadata:
+                known = f.metadata["known"]
+                if value not in known:
+                    hint = near(value, known)
+                    faults.append(f"{f.name}: expected one of {', '.join(known)}, found {value!r}.{hint}")
+                continue
+            low, high = f.metadata["low"], f.metadata["high"]
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not number or not low <= value <= high:
+                faults.append(f"{f.name}: expected a number from {low:g} to {high:g} (px at 224), found {value!r}")
+        if faults:
+            raise SettingsError(faults, where="motion settings")
+
+    @staticmethod
+    def preset(name: str) -> MotionSettings:
+        """The settings of a preset.
+
+        Raises:
+            SettingsError: no preset has this name; the near ones are listed.
+        """
+        if name not in PRESETS:
+            raise SettingsError(f"no motion preset {name!r}; presets: {', '.join(PRESETS)}.{near(name, PRESETS)}")
+        return PRESETS[name]
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> MotionSettings:
+        """Settings from plain values; `preset` names the preset to start from (`robust` when absent).
+
+        Raises:
+            SettingsError: unknown names or bad values, all of them at once.
+        """
+        values = dict(values)
+        base = MotionSettings.preset(values.pop("preset", "robust"))
+        names = [f.name for f in fields(MotionSettings)]
+        known = ", ".join(names)
+        unknown = [f"{k}: no such setting; known: {known}.{near(k, names)}" for k in values if k not in names]
+        try:
+            settings = replace(base, **{k: v for k, v in values.items() if k in names})
+        except SettingsError as error:
+            raise SettingsError([*unknown, *error.faults], where="motion settings") from None
+        if unknown:
+            raise SettingsError(unknown, where="motion settings")
+        return settings
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, the inverse of `from_dict`."""
+        return asdict(self)
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> MotionSettings:
+        """Settings from a JSON file, or from the `motion.json` of a folder.
+
+        Raises:
+            SettingsError: the file is absent, is no JSON object, or holds unknown names or bad values.
+        """
+        file = Path(path)
+        if file.is_dir():
+            file = file / FILE_NAME
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"cannot read motion settings: {error}", where=str(file)) from error
+        if not isinstance(values, dict):
+            raise SettingsError(f"expected a JSON object of settings, found {type(values).__name__}", where=str(file))
+        try:
+            return MotionSettings.from_dict(values)
+        except SettingsError as error:
+            raise SettingsError(error.faults, where=str(file)) from None
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write as JSON; a folder gets a `motion.json`."""
+        file = Path(path)
+        if file.is_dir():
+            file = file / FILE_NAME
+        part = file.with_name(file.name + ".part")
+        part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        part.replace(file)
+
+
+DEFAULT = MotionSettings()
+
+PRESETS: dict[str, MotionSettings] = {
+    "robust": DEFAULT,
+    "fast": MotionSettings(estimator="farneback", smooth_px=2.0, floor_px=0.2),
+}
+"""Presets by name: `robust` is the default, `fast` trades small movements for a third of the time."""
+
+
+def resolve(spec: str | Mapping[str, Any] | MotionSettings) -> MotionSettings:
+    """Settings from what a user may give: a preset's name, a file or folder, plain values, or settings.
+
+    Raises:
+        SettingsError: none of these, or one that cannot be used.
+    """
+    if isinstance(spec, MotionSettings):
+        return spec
+    if isinstance(spec, Mapping):
+        return MotionSettings.from_dict(spec)
+    if spec in PRESETS:
+        return PRESETS[spec]
+    if isinstance(spec, str) and Path(spec).exists():
+        return MotionSettings.load(spec)
+    raise SettingsError(
+        f"expected a motion preset ({', '.join(PRESETS)}) or a settings file, found {spec!r}.{near(str(spec), PRESETS)}"
+    )

@@ -1,0 +1,501 @@
+"""How the bundled model is made, from nothing: clips are drawn, their flow measured, a small Qwen2.5-VL trained on it.
+
+    python -m mellm_plugin.training.bundled draw  --work DIR --clips 24000
+    python -m mellm_plugin.training.bundled train --work DIR --out mellm_plugin/models/bundled
+
+`draw` keeps what a map is painted from (the flow of the face and the grey onset frame), so that training can paint each
+clip anew: with other settings of the map, mirrored, shifted, nearer or farther. It is resumable, and several may run at
+once on one folder. `train` resumes from its last checkpoint; one process with one thread is the fastest for a model of
+this size, and a second one paints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock, Timeout
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import (
+    PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2_5_VLProcessor,
+    Qwen2VLImageProcessor,
+    Qwen2VLVideoProcessor,
+)
+
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, clips
+from mellm_plugin.facs.labels import LABELS, coarse
+from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.prompts import frames_prompt, map_prompt, map_prompt_variants
+from mellm_plugin.motion import colour
+from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.render import facial_flow, strength
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+SHARD = 400
+"""Clips of one file of drawn training data."""
+
+VISION_SIDE = 168
+"""Side, px, of the picture that the model sees: 36 visual tokens."""
+
+VOCABULARY = 1536
+
+_FLOW_SIDE = 112  # the flow is smoothed by 2 px of 224, so half the resolution holds it
+_SPECIAL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
+# Merges stop at these borders only, so that a whole clause may become one token: sequences stay short.
+_PIECES = r"AU\d+|\d+|[.;:,+()\n]| ?[^.;:,+()\n\d]+"
+_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is string %}{{ message['content'] }}{% else %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' or 'image' in part %}<|vision_start|><|image_pad|><|vision_end|>"
+    "{% elif part['type'] == 'video' or 'video' in part %}<|vision_start|><|video_pad|><|vision_end|>"
+    "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_IGNORED = -100
+
+Coded = tuple[tuple[str, float], ...]
+"""Canonical codes, each with its displacement in px of a frame of 224 px."""
+
+
+# --- drawing ---------------------------------------------------------------------------------------------------------
+
+
+def draw(work: Path, count: int, seed: int = 0) -> None:
+    """Draw training clips and measure their flow, a file of `SHARD` clips at a time; files that are there are kept.
+
+    Several processes may run at once on one folder: each takes the next file that no other is at.
+
+    Args:
+        work: folder of the files.
+        count: clips in all, rounded up to whole files.
+        seed: of the drawings.
+    """
+    work.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    for shard in range(-(-count // SHARD)):
+        done = work / f"shard{shard:04d}.npz"
+        if done.exists():
+            continue
+        try:
+            with FileLock(done.with_suffix(".lock"), timeout=0):
+                if not done.exists():
+                    _draw_shard(done, shard, seed)
+        except Timeout:
+            continue
+
+
+def _draw_shard(done: Path, shard: int, seed: int) -> None:
+    flows = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
+    greys = np.empty((SHARD, SIZE, SIZE), np.uint8)
+    truths: list[dict[str, object]] = []
+    rng = np.random.default_rng([seed, shard])
+    for i, clip in enumerate(clips("train", SHARD, seed, start=shard * SHARD)):
+        grey, apex = read_pair(clip.onset, clip.apex)
+        estimator = "dis" if rng.random() < 0.85 else "farneback"
+        flow, _ = facial_flow(grey, apex, replace(DEFAULT, estimator=estimator))
+        flows[i] = cv2.resize(flow, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        greys[i] = grey
+        truths.append({"aus": clip.aus, "px": clip.amplitudes, "emotion": clip.emotion})
+    part = done.with_suffix(".part")
+    with part.open("wb") as file:
+        np.savez(file, flow=flows, grey=greys, truth=np.array(json.dumps(truths)))
+    part.replace(done)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def emotion_for(emotion: str, labels: Sequence[str]) -> str | None:
+    """The label of a closed set that fits a SynthME label: itself, its coarse class, or `others`; None if none does."""
+    if emotion in labels:
+        return emotion
+    if (group := coarse(emotion)) in labels:
+        return group
+    return "others" if "others" in labels else None
+
+
+def _mirrored(codes: Coded) -> Coded:
+    swap = {"L": "R", "R": "L"}
+    return tuple((swap.get(code[0], code[0]) + code[1:], px) for code, px in codes)
+
+
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer trained on our own prompts and answers; any other text falls back to bytes."""
+    rng = np.random.default_rng(0)
+    texts: list[str] = []
+    for labels in LABELS.values():
+        texts += [*map_prompt_variants(labels), frames_prompt(labels)] * 40
+    for emotion, combinations in COMBINATIONS.items():
+        for combination in combinations:
+            codes = [code for code in combination.split("+") if code]
+            for _ in range(12):
+                texts.append(describe([(code, float(rng.uniform(0.3, 3))) for code in codes], emotion))
+    for number in AUS:
+        for side in "LR":
+            texts += [describe([(f"{side}{number}", 1.0)], label) for label in ("negative", "positive", "others")]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_PIECES), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[AddedToken(token, special=True, normalized=False) for token in _SPECIAL],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        min_frequency=4,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        additional_special_tokens=list(_SPECIAL),
+        padding_side="left",
+        model_max_length=4096,
+    )
+
+
+def build_processor() -> Qwen2_5_VLProcessor:
+    """Processor of the bundled model: every picture is brought to about `VISION_SIDE` squared pixels."""
+    area = {"shortest_edge": VISION_SIDE**2, "longest_edge": VISION_SIDE**2}
+    return Qwen2_5_VLProcessor(
+        image_processor=Qwen2VLImageProcessor(size=area),
+        tokenizer=build_tokenizer(),
+        video_processor=Qwen2VLVideoProcessor(size=area),
+        chat_template=_TEMPLATE,
+    )
+
+
+def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
+    """An untrained Qwen2.5-VL of a few million parameters."""
+    ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}
+    torch.manual_seed(seed)
+    config = Qwen2_5_VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 192,
+            "intermediate_size": 512,
+            "num_hidden_layers": 3,
+            "num_attention_heads": 6,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 4096,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
+            "tie_word_embeddings": True,
+            "bos_token_id": ids["<|endoftext|>"],
+            "eos_token_id": ids["<|im_end|>"],
+            "pad_token_id": ids["<|endoftext|>"],
+        },
+        vision_config={
+            "depth": 3,
+            "hidden_size": 160,
+            "intermediate_size": 448,
+            "num_heads": 5,
+            "out_hidden_size": 192,
+            "window_size": 112,
+            "fullatt_block_indexes": [0, 1, 2],
+        },
+        image_token_id=ids["<|image_pad|>"],
+        video_token_id=ids["<|video_pad|>"],
+        vision_start_token_id=ids["<|vision_start|>"],
+        vision_end_token_id=ids["<|vision_end|>"],
+        tie_word_embeddings=True,
+    )
+    model = Qwen2_5_VLForConditionalGeneration(config)
+    model.generation_config.eos_token_id = ids["<|im_end|>"]
+    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    return model
+
+
+# --- painting --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clips:
+    """Drawn clips in memory: what their maps are painted from, and what is true of them."""
+
+    flow: npt.NDArray[np.float16]
+    grey: npt.NDArray[np.uint8]
+    truth: list[dict[str, Any]]
+
+    @staticmethod
+    def load(work: Path) -> Clips:
+        """All files of a folder.
+
+        Raises:
+            FileNotFoundError: nothing is drawn yet.
+        """
+        files = sorted(work.glob("shard*.npz"))
+        if not files:
+            raise FileNotFoundError(f"no drawn clips in {work}; run the draw command first")
+        flow = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
+        grey = np.empty((len(files) * SHARD, SIZE, SIZE), np.uint8)
+        truth: list[dict[str, Any]] = []
+        for i, file in enumerate(files):
+            with np.load(file) as data:
+                flow[i * SHARD : (i + 1) * SHARD] = data["flow"]
+                grey[i * SHARD : (i + 1) * SHARD] = data["grey"]
+                truth += json.loads(str(data["truth"]))
+        return Clips(flow, grey, truth)
+
+
+def paint_variant(
+    flow: npt.NDArray[np.float16], grey: npt.NDArray[np.uint8], truth: dict[str, Any], rng: np.random.Generator
+) -> tuple[npt.NDArray[np.uint8], Coded, str]:
+    """One of the many maps of a clip, with what is true of it.
+
+    A mirrored picture swaps sides and hues; a nearer face moves farther. The settings vary about the default.
+
+    Returns:
+        uint8 `(224, 224, 3)`, its codes with their displacement, and its label.
+    """
+    codes: Coded = tuple(zip(truth["aus"], truth["px"], strict=True))
+    field = cv2.resize(flow.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.5:
+        field, grey, codes = field[:, ::-1] * np.array([-1, 1], np.float32), grey[:, ::-1], _mirrored(codes)
+    if rng.random() < 0.7:
+        zoom = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
+        shift = rng.uniform(-0.06, 0.06, 2) * SIZE + (1 - zoom) * SIZE / 2
+        matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
+        field = cv2.warpAffine(field * np.float32(zoom), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
+        grey = cv2.warpAffine(np.ascontiguousarray(grey), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
+        codes = tuple((code, px * zoom) for code, px in codes)
+    settings = DEFAULT
+    if rng.random() < 0.4:
+        settings = MotionSettings(floor_px=float(rng.uniform(0.08, 0.25)), knee_px=float(rng.uniform(0.5, 1.2)))
+    light = grey.astype(np.float32) * rng.uniform(0.8, 1.15) + rng.uniform(-10, 10)
+    canvas = np.rint(light).clip(0, 255).astype(np.uint8)
+    field = np.ascontiguousarray(field, dtype=np.float32)
+    return colour.paint(field, strength(field, settings), canvas), codes, truth["emotion"]
+
+
+class Batches(IterableDataset):  # type: ignore[misc]
+    """Training batches without end: maps painted anew, one wording of the prompt a batch, loss on the answer only."""
+
+    def __init__(
+        self, drawn: Clips, processor: Qwen2_5_VLProcessor, size: int, seed: int, start: int, steps: int
+    ) -> None:
+        self.drawn, self.processor, self.size, self.seed = drawn, processor, size, seed
+        self.start, self.steps = start, steps
+        main = LABELS["synthme"]
+        full, medium, brief = map_prompt_variants(main)
+        others = [labels for name, labels in LABELS.items() if name != "synthme"]
+        # Wording, its labels, and its share of the batches before and after two thirds of training: to see is learnt
+        # under the briefest prompt, which is cheapest.
+        self.prompts = [(full, main, 0.1, 0.45), (medium, main, 0.05, 0.1), (brief, main, 0.75, 0.15)]
+        self.prompts += [(map_prompt(labels), labels, 0.1 / len(others), 0.3 / len(others)) for labels in others]
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        torch.set_num_threads(1)
+        cv2.setNumThreads(1)
+        step, count = self.start, len(self.drawn.truth)
+        while True:
+            rng = np.random.default_rng([self.seed, step])
+            odds = np.array([prompt[3 if 3 * step >= 2 * self.steps else 2] for prompt in self.prompts])
+            prompt, labels, *_ = self.prompts[rng.choice(len(odds), p=odds / odds.sum())]
+            # Every clip once per round, in an order of that round.
+            first = step * self.size
+            order = [self._clip(i, count) for i in range(first, first + self.size)]
+            chosen = [(self.drawn.flow[i], self.drawn.grey[i], self.drawn.truth[i]) for i in order]
+            yield self.batch(chosen, prompt, labels, rng)
+            step += 1
+
+    def _clip(self, number: int, count: int) -> int:
+        round_, place = divmod(number, count)
+        if getattr(self, "_round", None) != round_:
+            self._round, self._order = round_, np.random.default_rng([self.seed, 1, round_]).permutation(count)
+        return int(self._order[place])
+
+    def batch(
+        self,
+        chosen: Sequence[tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8], dict[str, Any]]],
+        prompt: str,
+        labels: Sequence[str],
+        rng: np.random.Generator,
+    ) -> dict[str, torch.Tensor]:
+        """Tensors of one batch; a clip whose label the closed set cannot express is left out."""
+        images: list[npt.NDArray[np.uint8]] = []
+        answers: list[list[int]] = []
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        for flow, grey, truth in chosen:
+            image, codes, emotion = paint_variant(flow, grey, truth, rng)
+            label = emotion_for(emotion, labels)
+            if label is not None:
+                images.append(image)
+                answers.append([*tokenizer(describe(codes, label)).input_ids, end])
+        pixels = self.processor.image_processor(images=images, return_tensors="pt")
+        head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
+        longest = max(map(len, answers))
+        pad = tokenizer.pad_token_id
+        ids = torch.tensor([[*head, *answer, *[pad] * (longest - len(answer))] for answer in answers])
+        targets = [[_IGNORED] * len(head) + answer + [_IGNORED] * (longest - len(answer)) for answer in answers]
+        mask = torch.tensor([[1] * (len(head) + len(answer)) + [0] * (longest - len(answer)) for answer in answers])
+        image_token = self.processor.image_token_id
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": torch.tensor(targets),
+            "mm_token_type_ids": (ids == image_token).int(),
+            "pixel_values": pixels.pixel_values,
+            "image_grid_thw": pixels.image_grid_thw,
+        }
+
+
+def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list[int]:
+    """Token ids of a chat with one picture of `visual` tokens and a prompt, up to where the answer begins."""
+    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+    text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    text = text.replace(processor.image_token, processor.image_token * visual)
+    return list(processor.tokenizer(text).input_ids)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def _fast_patches(model: Qwen2_5_VLForConditionalGeneration) -> None:
+    """Let the patch embedding run as a matrix product during training: the same sum as its Conv3d, much faster."""
+    embed = model.model.visual.patch_embed
+
+    def forward(hidden_states: torch.Tensor) -> torch.Tensor:
+        weight = embed.proj.weight.sum(dim=2)  # a picture is given twice, as two equal moments
+        one = hidden_states.view(-1, embed.in_channels, embed.temporal_patch_size, embed.patch_size**2)[:, :, 0]
+        return functional.linear(one.flatten(1).to(weight.dtype), weight.flatten(1))
+
+    embed.forward = forward
+
+
+def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross-entropy of the answers' tokens; logits are computed for no others."""
+    given = dict(batch)
+    targets = given.pop("labels")
+    longest = int((targets != _IGNORED).any(dim=0).sum())
+    logits = model(**given, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
+    return functional.cross_entropy(logits.flatten(0, 1), targets[:, -longest:].flatten(), ignore_index=_IGNORED)
+
+
+def train(
+    work: Path,
+    out: Path,
+    steps: int = 2400,
+    batch: int = 32,
+    rate: float = 1.5e-3,
+    seed: int = 0,
+    checkpoint_every: int = 200,
+    threads: int = 1,
+) -> None:
+    """Train the model on drawn clips and save it as bfloat16 safetensors with its processor and map settings.
+
+    Args:
+        work: folder of the drawn clips; checkpoints and the training curve go there too.
+        out: folder of the model.
+        steps: optimiser steps; the learning rate falls to zero by a cosine over them.
+        batch: clips of a step.
+        rate: peak learning rate of AdamW.
+        seed: of weights, order and painting.
+        checkpoint_every: steps between checkpoints, from which a second run goes on.
+        threads: of the training process.
+    """
+    torch.set_num_threads(threads)
+    processor = build_processor()
+    model = build_model(processor.tokenizer, seed)
+    _fast_patches(model)
+    decayed = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
+    )
+    warm = min(100, steps // 10 + 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1.0, (s + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
+    )
+    checkpoint = work / f"checkpoint-seed{seed}.pt"
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        start = state["step"]
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {start}", flush=True)
+    painted = Batches(Clips.load(work), processor, batch, seed, start, steps)
+    batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=8))
+    model.train()
+    began, total = time.monotonic(), 0.0
+    for step in range(start, steps):
+        loss = answer_loss(model, next(batches))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        total += float(loss.detach())
+        if (step + 1) % 50 == 0:
+            line = {"step": step + 1, "loss": round(total / 50, 4), "seconds": round(time.monotonic() - began, 1)}
+            total = 0.0
+            print(json.dumps(line), flush=True)
+            with (work / f"curve-seed{seed}.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
+            part = checkpoint.with_suffix(".part")
+            parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+            torch.save({**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1}, part)
+            part.replace(checkpoint)
+    save(model, processor, out)
+
+
+def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, out: Path) -> None:
+    """Write the model (bfloat16 safetensors), its processor and the settings of its maps."""
+    out.mkdir(parents=True, exist_ok=True)
+    model.to(torch.bfloat16).save_pretrained(out)
+    processor.save_pretrained(out)
+    DEFAULT.save(out)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line of this module."""
+    parser = argparse.ArgumentParser(prog="python -m mellm_plugin.training.bundled", description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    drawing = commands.add_parser("draw", help="draw training clips and measure their flow")
+    training = commands.add_parser("train", help="train on the drawn clips")
+    for command in (drawing, training):
+        command.add_argument("--work", type=Path, required=True, help="folder of the drawn clips and checkpoints")
+        command.add_argument("--seed", type=int, default=0)
+    drawing.add_argument("--clips", type=int, default=24000)
+    training.add_argument("--out", type=Path, required=True, help="folder of the model")
+    training.add_argument("--steps", type=int, default=2400)
+    training.add_argument("--batch", type=int, default=32)
+    training.add_argument("--rate", type=float, default=1.5e-3)
+    training.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args(arguments)
+    if given.command == "draw":
+        draw(given.work, given.clips, given.seed)
+    else:
+        train(given.work, given.out, given.steps, given.batch, given.rate, given.seed, threads=given.threads)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""The drawings: exact flow, no face in two splits, no label from one unit, the same for the same seed."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import cv2
+import datasets
+import numpy as np
+import pytest
+from PIL import Image
+
+from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, Face, clips, displacement, draw_clip, warp
+from mellm_plugin.facs.codes import numbers
+from mellm_plugin.facs.labels import LABELS
+
+ASKED_FOR = {1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26}
+
+
+def test_units_and_labels() -> None:
+    assert set(AUS) == ASKED_FOR
+    assert tuple(COMBINATIONS) == LABELS["synthme"]
+
+
+def test_a_combination_has_one_label_and_no_unit_alone_decides_it() -> None:
+    seen: dict[frozenset[str], str] = {}
+    labels_of: dict[int, Counter[str]] = defaultdict(Counter)
+    for label, combinations in COMBINATIONS.items():
+        for combination in combinations:
+            codes = [code for code in combination.split("+") if code]
+            assert seen.setdefault(frozenset(codes), label) == label
+            for (number,) in numbers(codes):
+                labels_of[number][label] += 1
+    for number in AUS:
+        assert len(labels_of[number]) >= 2, f"AU{number} occurs with one label only"
+        assert max(labels_of[number].values()) < 0.93 * labels_of[number].total(), f"AU{number} gives the label away"
+
+
+def test_the_flow_is_where_the_onset_pixel_went() -> None:
+    rng = np.random.default_rng(0)
+    picture = cv2.GaussianBlur(rng.uniform(0, 255, (224, 224)).astype(np.float32), (0, 0), 3)
+    flow = displacement(["1", "12", "26"], [3.0, 3.0, 3.0], (112, 112), 95, (224, 224)) + np.float32([1.7, -2.2])
+    moved = warp(picture, flow)
+    y, x = np.mgrid[0:224, 0:224].astype(np.float32)
+    back = cv2.remap(moved, x + flow[..., 0], y + flow[..., 1], cv2.INTER_CUBIC)
+    assert np.abs(back - picture)[16:-16, 16:-16].max() < 0.02 * np.ptp(picture)
+
+
+@pytest.mark.parametrize("number", AUS)
+def test_the_amplitude_is_the_largest_displacement(number: int) -> None:
+    field = displacement([str(number)], [1.5], (112, 112), 95, (224, 224))
+    assert np.hypot(field[..., 0], field[..., 1]).max() == pytest.approx(1.5, rel=1e-4)
+
+
+def test_the_subjects_left_is_on_the_images_right() -> None:
+    field = displacement(["L12"], [1.0], (112, 112), 95, (224, 224))
+    size = np.hypot(field[..., 0], field[..., 1])
+    assert size[:, 112:].max() > 0.99
+    assert size[:, :100].max() < 0.05
+
+
+def test_a_clip_reports_its_own_flow() -> None:
+    clip = draw_clip(Face(1), np.random.default_rng(1), ("R10", "25"), 2.0, head=0.0)
+    assert np.array_equal(clip.flow, clip.facial)
+    assert np.hypot(clip.facial[..., 0], clip.facial[..., 1]).max() <= sum(clip.amplitudes)
+    with_head = draw_clip(Face(1), np.random.default_rng(1), ("R10", "25"), 2.0, head=1.0)
+    head = with_head.flow - with_head.facial
+    # What the head does is a similarity: the same to first order wherever the face moves.
+    assert 0.1 < np.abs(head).max() < 8
+
+
+def test_the_same_seed_draws_the_same_clips_from_any_start() -> None:
+    first = list(clips("train", 14, seed=3))
+    later = list(clips("train", 2, seed=3, start=12))
+    for a, b in zip(first[12:], later, strict=True):
+        assert a.id == b.id and a.aus == b.aus and np.array_equal(a.apex, b.apex)
+    other = next(clips("train", 1, seed=4))
+    assert not np.array_equal(other.onset, first[0].onset)
+
+
+def test_no_face_is_in_two_splits(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: dict[str, set[int]] = {}
+
+    class Remembering(Face):
+        def __init__(self, seed: int) -> None:
+            seeds[split].add(seed)
+            super().__init__(seed)
+
+    monkeypatch.setattr(synthme, "Face", Remembering)
+    for split in ("train", "test"):
+        seeds[split] = set()
+        for start in range(0, 200, synthme.SUBJECT_CLIPS):
+            next(clips(split, 1, start=start))
+    assert len(seeds["train"]) == len(seeds["test"]) == 20
+    assert not seeds["train"] & seeds["test"]
+
+
+def test_the_clips_vary_as_promised() -> None:
+    drawn = list(clips("test", 200))
+    amplitudes = np.array([max(clip.amplitudes) for clip in drawn if clip.aus])
+    assert amplitudes.min() >= 0.3 and amplitudes.max() <= 3.0
+    assert np.mean(amplitudes < 0.6) > 0.15 and np.mean(amplitudes > 1.5) > 0.15
+    assert any(clip.jpeg for clip in drawn) and not all(clip.jpeg for clip in drawn)
+    assert any(not clip.aus for clip in drawn)
+    assert any(code[0] in "LR" for clip in drawn for code in clip.aus)
+    assert {int(code.strip("LR")) for clip in drawn for code in clip.aus} == ASKED_FOR
+
+
+def test_files_hold_the_pixels() -> None:
+    for clip in clips("test", 6):
+        for data, pixels in zip(clip.files(), (clip.onset, clip.apex), strict=True):
+            assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+
+
+@pytest.mark.slow
+def test_the_test_set_is_prepared_once_and_loads_by_itself(tmp_path: Path) -> None:
+    folder = synthme.prepare(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert synthme.prepare(tmp_path) == folder
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    store.verify(synthme.NAME, tmp_path)
+    rows = datasets.load_dataset(str(folder), split="test", cache_dir=str(tmp_path / "cache"))
+    assert len(rows) == synthme.TEST_CLIPS and len(set(rows["subject"])) == 30
+    assert rows[0]["onset"].size == (224, 224)
+    assert set(rows["emotion"]) == set(LABELS["synthme"])

@@ -1,0 +1,70 @@
+"""Reference answers: every word follows from the tables, and the answer reads back as what it was made from."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS
+from mellm_plugin.errors import CodeError
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.facs.units import UNITS
+from mellm_plugin.language.answers import read
+from mellm_plugin.language.descriptions import describe, directions, strength_word
+
+
+def test_a_whole_answer() -> None:
+    assert describe([("12", 0.4), ("L10", 2.0)], "happiness") == (
+        "Inspection: the upper lip on the image's right moves up (purple), strongly; "
+        "the mouth corners move up and outwards (left blue to sky blue, right pink to magenta), faintly.\n"
+        "Reasoning: AU10 is the upper lip raiser and AU12 is the lip corner puller; "
+        "together they speak for happiness.\n"
+        "Conclusion: action units AU10 (left)+AU12; expression: happiness."
+    )
+
+
+def test_nothing_moves() -> None:
+    text = describe([], "neutral")
+    assert "nothing moves" in text and "action units none" in text
+    answer = read(text, LABELS["synthme"])
+    assert answer.aus == () and answer.label == "neutral"
+
+
+@given(st.lists(st.sampled_from(AUS), unique=True, max_size=5), st.sampled_from(LABELS["synthme"]), st.floats(0.1, 4))
+def test_answers_read_back(units: list[int], label: str, pixels: float) -> None:
+    answer = read(describe([(str(n), pixels) for n in units], label), LABELS["synthme"])
+    assert answer.aus is not None and sorted(answer.aus) == sorted(units)
+    assert answer.label == label and answer.unparsed is None
+
+
+@pytest.mark.parametrize("label", COMBINATIONS)
+def test_every_combination_reads_back(label: str) -> None:
+    for combination in COMBINATIONS[label]:
+        codes = [code for code in combination.split("+") if code]
+        answer = read(describe([(code, None) for code in codes], label), LABELS["synthme"])
+        assert answer.label == label
+        assert sorted(answer.aus or ()) == sorted(int(code.strip("LR")) for code in codes)
+
+
+def test_directions_mirror() -> None:
+    right, left = directions("up and outwards", 1), directions("up and outwards", -1)
+    assert right is not None and right.name == "up-right"
+    assert left is not None and left.name == "up-left"
+    assert directions("apart", 1) is None and directions("", 1) is None
+
+
+def test_every_unit_of_the_table_can_be_described() -> None:
+    for number, unit in UNITS.items():
+        text = describe([(str(number), 1.0)], "others")
+        assert unit.region in text and unit.name in text
+
+
+def test_strength_words() -> None:
+    assert [strength_word(px) for px in (0.3, 0.6, 1.5)] == ["faintly", "clearly", "strongly"]
+
+
+def test_unreadable_codes_are_reported_together() -> None:
+    with pytest.raises(CodeError) as caught:
+        describe([("x", 1.0), ("12", 1.0), ("99", 1.0)], "happiness")
+    assert len(caught.value.faults) == 2

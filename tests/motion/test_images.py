@@ -1,0 +1,95 @@
+"""Frames in every form a camera or a dataset may hand out, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mellm_plugin.errors import ImageError
+from mellm_plugin.motion.images import read_pair
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
+
+
+def _saved(folder: Path, image: Image.Image, name: str) -> Path:
+    image.save(folder / name)
+    return folder / name
+
+
+def test_grey_palette_alpha_and_colour_give_the_same_grey(tmp_path: Path) -> None:
+    plain = Image.fromarray(GREY)
+    rgba = Image.merge("RGBA", [plain, plain, plain, Image.new("L", plain.size, 255)])
+    forms = [plain, plain.convert("RGB"), plain.convert("P"), rgba, plain.convert("LA")]
+    for i, form in enumerate(forms):
+        path = _saved(tmp_path, form, f"{i}.png")
+        first, second = read_pair(path, form)
+        assert (first == GREY).all() and (second == GREY).all(), form.mode
+
+
+def test_transparency_is_laid_over_black() -> None:
+    rgba = np.dstack([GREY, GREY, GREY, np.zeros_like(GREY)])
+    first, second = read_pair(rgba, Image.fromarray(rgba))
+    assert not first.any() and not second.any()
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_frames_are_scaled_together(tmp_path: Path, bits: int) -> None:
+    deep = (GREY.astype(np.uint32) * (2**bits - 1) // 255).astype(np.uint16)
+    deep[0, 0] = 2**bits - 1
+    half = (deep // 2).astype(np.uint16)
+    first, second = read_pair(deep, _saved(tmp_path, Image.fromarray(half), "half.png"))
+    assert np.abs(first[1:].astype(int) - GREY[1:]).max() <= 1
+    assert np.abs(second.astype(int) - first.astype(int) / 2).max() <= 1
+
+
+def test_faults_of_both_frames_come_together(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    text = tmp_path / "notes.txt"
+    text.write_text("no image")
+    with pytest.raises(ImageError) as caught:
+        read_pair(empty, text)
+    assert len(caught.value.faults) == 2
+    assert "empty" in str(caught.value) and "not an image" in str(caught.value)
+
+
+def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
+    cut = tmp_path / "cut.png"
+    data = _saved(tmp_path, Image.fromarray(GREY), "whole.png").read_bytes()
+    cut.write_bytes(data[: len(data) // 2])
+    gif = tmp_path / "two.gif"
+    Image.fromarray(GREY).save(gif, save_all=True, append_images=[Image.fromarray(GREY[::-1])])
+    cases = {
+        tmp_path / "absent.png": "no such file",
+        tmp_path: "folder",
+        cut: "cannot be read",
+        gif: "image of 2",
+    }
+    for source, words in cases.items():
+        with pytest.raises(ImageError, match=words):
+            read_pair(source, GREY)
+    for array, words in (
+        (GREY.astype(float), "uint8 or uint16"),
+        (GREY[:20], "at least 32"),
+        (np.zeros((40, 40, 2), np.uint8), "shape"),
+        (np.zeros((40, 40), np.float32) * np.nan, "uint8 or uint16"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            read_pair(array, GREY)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="64x48 and 64x47"):
+        read_pair(GREY, GREY[:47])
+    with pytest.raises(ImageError, match="one depth"):
+        read_pair(GREY, GREY.astype(np.uint16))
+
+
+def test_a_turned_photograph_is_turned_back(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    path = tmp_path / "turned.png"
+    Image.fromarray(np.rot90(GREY).copy()).save(path, exif=exif)
+    first, _ = read_pair(path, GREY)
+    assert (first == GREY).all()

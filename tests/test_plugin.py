@@ -1,0 +1,404 @@
+"""The entry point in fresh interpreters, with the real lmms-eval and with stand-ins for a changed one.
+
+A stand-in is a small `lmms_eval` package in a temporary folder that comes first on the path. Beside it lies a
+copy of plugin.py with a tasks folder of the test's own, so that the code under test is the real one.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import mellm_plugin
+from mellm_plugin import plugin
+
+# lmms-eval 0.7.3's own rules, without YAML: what comes first wins, a file with no task is an error.
+TASK_MANAGER = """
+    import os
+
+    class TaskManager:
+        def __init__(self, verbosity="INFO", include_path=None, include_defaults=True, model_name=None):
+            self.include_path = include_path
+            self._task_index = self.initialize_tasks(include_path, include_defaults)
+
+        def initialize_tasks(self, include_path=None, include_defaults=True):
+            paths = [os.path.join(os.path.dirname(__file__), "builtin")] if include_defaults else []
+            if include_path is not None:
+                paths.extend([include_path] if isinstance(include_path, str) else include_path)
+            index = {}
+            for folder in paths:
+                for file in sorted(os.listdir(folder)):
+                    path = os.path.join(folder, file)
+                    key, name = open(path).read().split()
+                    assert key in ("task:", "tag:"), path
+                    task = {"type": "task", "yaml_path": path}
+                    tag = {"type": "tag", "yaml_path": -1, "task": [path]}
+                    index.setdefault(name, task if key == "task:" else tag)
+            return index
+
+        @property
+        def task_index(self):
+            return self._task_index
+"""
+REGISTRY = """
+    from dataclasses import dataclass
+
+    @dataclass
+    class ModelManifest:
+        model_id: str
+        chat_class_path: str
+"""
+
+
+class StandIn:
+    """A folder with a stand-in for lmms-eval and a copy of our plugin, and a way to run code against them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.ours = root / "mellm_plugin" / "tasks"
+        self.write("lmms_eval/__init__.py", "")
+        self.write("lmms_eval/models/__init__.py", "")
+        self.write("lmms_eval/models/registry_v2.py", REGISTRY)
+        self.write("lmms_eval/tasks/__init__.py", TASK_MANAGER)
+        self.write("lmms_eval/tasks/builtin/mme.yaml", "task: mme")
+        self.write("mellm_plugin/__init__.py", "")
+        self.write("mellm_plugin/tasks/ours.yaml", "task: ours")
+        self.write("theirs/theirs.yaml", "task: theirs")
+        shutil.copy(str(plugin.__file__), root / "mellm_plugin" / "plugin.py")
+
+    def write(self, name: str, text: str) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+
+    def run(self, code: str, **environment: str) -> tuple[list[str], list[str]]:
+        """The lines that `code` printed and the warnings; fails where the process did."""
+        done = run(code, cwd=self.root, PYTHONPATH=str(self.root), **environment)
+        return done.stdout.splitlines(), [line for line in done.stderr.splitlines() if line]
+
+
+def run(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", dedent(code)],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path) -> StandIn:
+    return StandIn(tmp_path)
+
+
+def test_real_lmms_eval_lists_the_model_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    code = """
+        import sys
+        import lmms_eval.models
+        manifest = lmms_eval.models.get_model_manifest("mellm")
+        print(manifest.model_id, manifest.chat_class_path)
+        print([m for m in ("torch", "cv2", "numpy", "transformers", "lmms_eval.tasks") if m in sys.modules])
+        print(sorted(m for m in sys.modules if m.startswith("mellm_plugin")))
+    """
+    assert run(code, cwd=tmp_path).stdout.splitlines() == [
+        "mellm mellm_plugin.models.mellm.Mellm",
+        "[]",
+        "['mellm_plugin', 'mellm_plugin.plugin']",
+    ]
+
+
+def test_the_task_folder_is_in_the_package() -> None:
+    assert plugin.task_folder() == Path(mellm_plugin.__file__).parent / "tasks"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", ["mme", "ours"]),
+        ("include_path=None", ["mme", "ours"]),
+        ("include_path='theirs'", ["mme", "ours", "theirs"]),
+        ("'INFO', ['theirs']", ["mme", "ours", "theirs"]),
+        ("include_path=('theirs',)", ["mme", "ours", "theirs"]),
+        ("include_path=[]", ["mme", "ours"]),
+        ("include_defaults=False", []),
+        ("'INFO', 'theirs', False", ["theirs"]),
+    ],
+)
+@pytest.mark.parametrize("tasks_imported", ["before", "after"])
+def test_our_tasks_stand_beside_those_of_the_user(
+    stand_in: StandIn, arguments: str, expected: list[str], tasks_imported: str
+) -> None:
+    lines = [
+        "from mellm_plugin.plugin import manifests; manifests()",
+        "from lmms_eval.tasks import TaskManager",
+    ]
+    code = "\n".join([*(reversed(lines) if tasks_imported == "before" else lines), ""])
+    printed, warned = stand_in.run(code + f"print(sorted(TaskManager({arguments}).task_index))")
+    assert printed == [str(expected)]
+    assert warned == []
+
+
+def test_the_import_hook_leaves_no_trace_and_a_second_call_changes_nothing(stand_in: StandIn) -> None:
+    code = """
+        import importlib.util, inspect, sys
+        from importlib.resources import files
+        finders = list(sys.meta_path)
+        from mellm_plugin.plugin import manifests
+        assert len(manifests()) == len(manifests()) == 1
+        assert len(sys.meta_path) == len(finders) + 1
+        importlib.util.find_spec("lmms_eval.tasks")  # asks, and imports nothing
+        import lmms_eval.tasks
+        assert sys.meta_path == finders
+        init = lmms_eval.tasks.TaskManager.__init__
+        manifests()
+        assert lmms_eval.tasks.TaskManager.__init__ is init
+        assert sys.meta_path == finders
+        loader = lmms_eval.tasks.__spec__.loader
+        assert lmms_eval.tasks.__loader__ is loader
+        assert "exec_module" not in vars(loader)
+        assert "class TaskManager" in inspect.getsource(lmms_eval.tasks)
+        assert files("lmms_eval.tasks").joinpath("builtin", "mme.yaml").is_file()
+        print(inspect.signature(lmms_eval.tasks.TaskManager))
+    """
+    printed, warned = stand_in.run(code)
+    assert printed == ["(verbosity='INFO', include_path=None, include_defaults=True, model_name=None)"]
+    assert warned == []
+
+
+def test_another_finder_that_asks_all_the_others_is_no_endless_loop(stand_in: StandIn) -> None:
+    code = """
+        import sys
+
+        class AsksAll:
+            def find_spec(self, name, path=None, target=None):
+                for finder in sys.meta_path:
+                    if finder is not self and (spec := finder.find_spec(name, path, target)):
+                        return spec
+
+        sys.meta_path.insert(0, AsksAll())
+        from mellm_plugin.plugin import manifests
+        manifests()
+        from lmms_eval.tasks import TaskManager
+        print(sorted(TaskManager().task_index))
+    """
+    assert stand_in.run(code) == (["['mme', 'ours']"], [])
+
+
+def test_a_subclass_and_a_failed_first_import_get_our_tasks_too(stand_in: StandIn) -> None:
+    stand_in.write(
+        "lmms_eval/tasks/__init__.py",
+        "import os\nif os.environ.pop('BREAK', None): raise ImportError('first time')\n"
+        + dedent(TASK_MANAGER),
+    )
+    code = """
+        from mellm_plugin.plugin import manifests
+        manifests()
+        try:
+            import lmms_eval.tasks
+        except ImportError as error:
+            print(error)
+        from lmms_eval.tasks import TaskManager
+
+        class Other(TaskManager):
+            def __init__(self, folder):
+                super().__init__("INFO", folder)
+
+        print(sorted(Other("theirs").task_index))
+    """
+    assert stand_in.run(code, BREAK="1") == (["first time", "['mme', 'ours', 'theirs']"], [])
+
+
+USE = """
+    import sys
+    if "without" not in sys.argv:
+        from mellm_plugin.plugin import manifests
+        assert len(manifests()) == 1
+    from lmms_eval.tasks import TaskManager
+    for arguments in ({}, {"include_path": "theirs"}, {}):
+        try:
+            print(sorted(TaskManager(**arguments)._task_index))
+        except Exception as error:
+            print(type(error), error)
+"""
+USE_WITHOUT_US = "import sys; sys.argv.append('without')\n" + dedent(USE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "ours_found"),
+    [
+        pytest.param("initialize_tasks", "index_all", True, id="no initialize_tasks"),
+        pytest.param("self, verbosity", "self, *more, colour=None, verbosity", True, id="other order"),
+        pytest.param("include_path=None, include_defaults=True, model", "model", False, id="no include_path"),
+        pytest.param("task_index(self)", "tasks(self)", False, id="no task_index"),
+        pytest.param("if isinstance(include_path, str) else include_path", "", False, id="no lists"),
+        pytest.param("paths.extend", "sorted", False, id="include_path ignored"),
+    ],
+)
+def test_a_changed_task_manager_takes_our_tasks_or_it_is_told_once(
+    stand_in: StandIn, old: str, new: str, ours_found: bool
+) -> None:
+    assert old in TASK_MANAGER
+    stand_in.write("lmms_eval/tasks/__init__.py", TASK_MANAGER.replace(old, new))
+    without, _ = stand_in.run(USE_WITHOUT_US)
+    printed, warned = stand_in.run(USE)
+    if ours_found:
+        assert printed == ["['mme', 'ours']", "['mme', 'ours', 'theirs']", "['mme', 'ours']"]
+        assert warned == []
+    else:
+        assert printed == without
+        assert_told_once(warned, stand_in)
+
+
+def assert_told_once(warned: list[str], stand_in: StandIn) -> None:
+    assert len(warned) == 1, warned
+    assert f"--include_path {stand_in.ours}" in warned[0]
+
+
+@pytest.mark.parametrize("text", ["class Other: pass", "TaskManager = None", "class TaskManager: pass", None])
+def test_no_task_manager_is_told_once_and_the_model_stays(stand_in: StandIn, text: str | None) -> None:
+    code = """
+        from mellm_plugin.plugin import manifests
+        print([manifest.model_id for manifest in manifests() + manifests()])
+    """
+    if text is None:  # told at once: nobody may ever import the module that the hook waits for
+        shutil.rmtree(stand_in.root / "lmms_eval" / "tasks")
+    else:
+        stand_in.write("lmms_eval/tasks/__init__.py", text)
+        code += "    import lmms_eval.tasks\n"
+    printed, warned = stand_in.run(code)
+    assert printed == ["['mellm', 'mellm']"]
+    assert_told_once(warned, stand_in)
+
+
+def test_the_error_of_a_broken_lmms_eval_is_its_own(stand_in: StandIn) -> None:
+    stand_in.write("lmms_eval/tasks/__init__.py", "raise RuntimeError('no such device')")
+    code = """
+        from mellm_plugin.plugin import manifests
+        assert len(manifests()) == 1
+        try:
+            import lmms_eval.tasks
+        except RuntimeError as error:
+            print(error)
+    """
+    assert stand_in.run(code) == (["no such device"], [])
+
+
+def test_the_model_is_left_out_of_another_registry_and_the_tasks_stay(stand_in: StandIn) -> None:
+    stand_in.write("lmms_eval/models/registry_v2.py", "class ModelManifest: pass")
+    code = """
+        from mellm_plugin.plugin import manifests
+        print(manifests() + manifests())
+        from lmms_eval.tasks import TaskManager
+        print(sorted(TaskManager().task_index))
+    """
+    printed, warned = stand_in.run(code)
+    assert printed == ["[]", "['mme', 'ours']"]
+    assert len(warned) == 1
+    assert "the model 'mellm' is left out" in warned[0]
+
+
+@pytest.mark.parametrize("text", ["", "tusk: ours", None])
+def test_a_broken_task_folder_of_ours_takes_no_other_task_down(stand_in: StandIn, text: str | None) -> None:
+    if text is None:
+        (stand_in.ours / "ours.yaml").unlink()
+    else:
+        stand_in.write("mellm_plugin/tasks/broken.yaml", text)
+    printed, warned = stand_in.run(USE)
+    assert printed == ["['mme']", "['mme', 'theirs']", "['mme']"]
+    assert_told_once(warned, stand_in)
+
+
+def test_a_broken_file_of_the_user_raises_as_it_does_without_us(stand_in: StandIn) -> None:
+    stand_in.write("theirs/broken.yaml", "tusk: theirs")
+    without, _ = stand_in.run(USE_WITHOUT_US)
+    printed, warned = stand_in.run(USE)
+    assert "AssertionError" in printed[1]
+    assert printed[1] == without[1]
+    assert printed[0] == printed[2] == "['mme', 'ours']"
+    assert warned == []
+
+
+def test_a_task_manager_that_refuses_our_folder_beside_another_works_without_ours(stand_in: StandIn) -> None:
+    refuses = "assert name not in index; index.setdefault(name,"
+    stand_in.write("lmms_eval/tasks/__init__.py", TASK_MANAGER.replace("index.setdefault(name,", refuses))
+    stand_in.write("theirs/ours.yaml", "task: ours")
+    printed, warned = stand_in.run(USE)
+    assert printed == ["['mme', 'ours']", "['mme', 'ours', 'theirs']", "['mme', 'ours']"]
+    assert_told_once(warned, stand_in)
+
+
+def test_what_hides_a_task_of_ours_is_told_once(stand_in: StandIn) -> None:
+    stand_in.write("mellm_plugin/tasks/also.yaml", "task: mme")
+    stand_in.write("mellm_plugin/tasks/tag.yaml", "tag: faces")
+    stand_in.write("theirs/ours.yaml", "task: ours")
+    stand_in.write("theirs/tag.yaml", "tag: faces")
+    code = """
+        from mellm_plugin.plugin import manifests
+        manifests()
+        from lmms_eval.tasks import TaskManager
+        for _ in range(2):
+            index = TaskManager(include_path="theirs").task_index
+            print(*(index[name]["yaml_path"] for name in ("mme", "ours", "theirs")), index["faces"]["task"])
+    """
+    builtin = stand_in.root / "lmms_eval" / "tasks" / "builtin" / "mme.yaml"
+    printed, warned = stand_in.run(code)
+    assert printed == [f"{builtin} theirs/ours.yaml theirs/theirs.yaml ['theirs/tag.yaml']"] * 2
+    assert len(warned) == 1
+    assert warned[0].endswith(f": faces (a tag), mme (in {builtin}), ours (in theirs/ours.yaml).")
+
+
+def test_our_folder_given_by_the_user_as_well_is_no_clash(stand_in: StandIn) -> None:
+    code = USE.replace('"theirs"', '["theirs", "theirs/../mellm_plugin/tasks/"]')
+    printed, warned = stand_in.run(code)
+    assert printed[1] == "['mme', 'ours', 'theirs']"
+    assert warned == []
+
+
+def test_what_went_wrong_is_told_by_one_process_a_machine_and_without_loguru(stand_in: StandIn) -> None:
+    stand_in.write("mellm_plugin/tasks/broken.yaml", "")
+    assert stand_in.run(USE, LOCAL_RANK="1")[1] == []
+    assert_told_once(stand_in.run(USE, LOCAL_RANK="0")[1], stand_in)
+    stand_in.write("loguru.py", "raise ImportError('no loguru')")
+    assert_told_once(stand_in.run(USE)[1], stand_in)
+
+
+@pytest.mark.slow
+def test_the_real_lmms_eval_finds_every_task_of_ours(tmp_path: Path) -> None:
+    texts = [path.read_text(encoding="utf-8") for path in plugin.task_folder().rglob("*.yaml")]
+    ours = {name for text in texts for name in re.findall(r"^task: *([\w-]+) *$", text, re.MULTILINE)}
+    assert ours
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "theirs.yaml").write_text("task: theirs\n")
+    code = """
+        import json, sys
+        from lmms_eval.cli.dispatch import main
+        sys.argv = ["lmms-eval", "--model", "mellm", "--tasks", "list", "--include_path", "theirs"]
+        try:
+            main()
+        except SystemExit:
+            pass
+        from lmms_eval.tasks import TaskManager
+        print("\\n" + json.dumps([
+            TaskManager().all_tasks,
+            TaskManager(include_path=["theirs"], include_defaults=False).all_tasks,
+        ]))
+    """
+    printed = run(code, cwd=tmp_path).stdout
+    listed = set(re.findall(r"^ - (.+)$", printed, re.MULTILINE))
+    assert {"mme", "theirs"} | ours <= listed
+    bare, alone = json.loads(printed.splitlines()[-1])
+    assert {"mme"} | ours <= set(bare)
+    assert alone == ["theirs"]
+    assert "mellm:" not in printed  # nothing to warn of
