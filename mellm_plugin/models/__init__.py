@@ -1,0 +1,10 @@
+"""MELLM as a model of lmms-eval: a vision-language model that reads motion maps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def bundled_folder() -> Path:
+    """The folder of the small model that comes with this package, the default where no other is named."""
+    return Path(__file__).parent / "bundled"

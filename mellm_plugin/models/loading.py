@@ -1,0 +1,281 @@
+"""From names and folders to a model that can generate.
+
+Nothing is loaded half, and no weights but safetensors are read. Training loads through the same functions.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from loguru import logger
+from peft import PeftConfig, PeftModel
+from safetensors import safe_open
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from mellm_plugin.errors import ModelError, SettingsError
+from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
+
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+
+
+def load_model(
+    pretrained: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: str | torch.device = "cpu",
+    device_map: str | dict[str, Any] | None = None,
+    attn_implementation: str = "sdpa",
+    trust_remote_code: bool = False,
+) -> Any:
+    """The image-text-to-text model of a folder or hub id, every weight from its files, in eval mode.
+
+    Args:
+        pretrained: folder or hub id.
+        revision: branch, tag or commit on the hub.
+        dtype: of the weights: float32, bfloat16, float16, or auto: float32 on a CPU, bfloat16 elsewhere.
+        device: where it goes when there is no `device_map`.
+        device_map: as transformers takes it, to split a model over devices.
+        attn_implementation: as transformers takes it.
+        trust_remote_code: run Python code that comes with the model.
+
+    Raises:
+        ModelError: it is not there, is no such model, has no safetensors, or files and model do not match.
+    """
+    source = local_or_hub(pretrained)
+    if Path(source, ADAPTER_CONFIG).is_file() and not Path(source, "config.json").is_file():
+        raise ModelError(f"{pretrained}: expected a whole model, found an adapter; give it as adapter=")
+    on_cpu = torch.device(device).type == "cpu"
+    if device_map is not None:
+        on_cpu = not torch.cuda.is_available()
+    elif not on_cpu:
+        device_map = {"": torch.device(device)}  # straight from the files, not by way of the host's memory
+    if dtype == "auto":
+        dtype = "float32" if on_cpu else "bfloat16"
+    try:
+        model, report = AutoModelForImageTextToText.from_pretrained(
+            source,
+            revision=revision,
+            dtype=getattr(torch, dtype),
+            device_map=device_map,
+            attn_implementation=attn_implementation,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        raise ModelError(_advice(pretrained, error)) from error
+    if report["missing_keys"]:
+        raise ModelError(
+            f"{pretrained}: {_some(report['missing_keys'])} are in none of its files and would be random; "
+            "download or save it again"
+        )
+    return model.eval()
+
+
+def load_processor(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The processor of a folder or hub id, padding on the left, as generating in batches needs it.
+
+    Raises:
+        ModelError: it is not there, or has no image processor or chat template.
+    """
+    try:
+        processor = AutoProcessor.from_pretrained(
+            local_or_hub(source), revision=revision, trust_remote_code=trust_remote_code
+        )
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        raise ModelError(_advice(source, error)) from error
+    if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
+        found = type(processor).__name__
+        raise ModelError(f"{source}: expected a processor for text and images, found {found}")
+    if not processor.chat_template:
+        raise ModelError(f"{source}: expected a chat template (chat_template.jinja), found none")
+    tokenizer = processor.tokenizer
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return processor
+
+
+def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> None:
+    """Set how many pixels an image has when the model sees it; None leaves a limit as it is.
+
+    Raises:
+        SettingsError: the model sees all images at one size, or the limits cross.
+    """
+    if smallest is None and largest is None:
+        return
+    images = processor.image_processor
+    size = dict(images.size)
+    # Where no patches are merged these are lengths of sides (Idefics), not numbers of pixels (Qwen, GLM).
+    if not {"shortest_edge", "longest_edge"} <= size.keys() or not hasattr(images, "merge_size"):
+        found = f"{type(images).__name__} with the size {size}"
+        raise SettingsError(f"min_pixels, max_pixels: expected a model with limits of pixels, found {found}")
+    low, high = smallest or size["shortest_edge"], largest or size["longest_edge"]
+    if low > high:
+        raise SettingsError(f"min_pixels, max_pixels: expected the first below the second, found {low}, {high}")
+    images.size = type(images.size)(shortest_edge=low, longest_edge=high)
+
+
+def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
+    """The folder of an adapter: the one given, or the hub's in the cache.
+
+    Raises:
+        ModelError: it is not there, or is no adapter with its weights in safetensors.
+    """
+    source = local_or_hub(adapter)
+    if not os.path.isdir(source):
+        wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
+        try:
+            source = snapshot_download(source, revision=revision, allow_patterns=wanted)
+        except Exception as error:  # of whatever kind: it cannot be loaded
+            raise ModelError(_advice(adapter, error)) from error
+    folder = Path(source)
+    if not (folder / ADAPTER_CONFIG).is_file():
+        whole = "; it is a whole model, give it as pretrained=" if (folder / "config.json").is_file() else ""
+        raise ModelError(f"{adapter}: expected a PEFT adapter, found no {ADAPTER_CONFIG}{whole}")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        others = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
+        raise ModelError(
+            f"{adapter}: expected its weights in {ADAPTER_WEIGHTS}, found {others}; save it again with PEFT"
+        )
+    return folder
+
+
+def adapter_base(folder: Path) -> tuple[str, str | None]:
+    """Name and revision of the model that an adapter was trained on; a relative folder starts at its own.
+
+    Raises:
+        ModelError: the adapter does not say.
+    """
+    config = _adapter_config(folder)
+    base = config.base_model_name_or_path
+    if not base:
+        raise ModelError(f"{folder}: the adapter does not name its base; give that as pretrained=")
+    beside = folder / base
+    return (str(beside.resolve()) if beside.is_dir() else base), config.revision
+
+
+def add_adapter(model: Any, folder: Path, *, merge: bool = True) -> Any:
+    """The model with a LoRA adapter on it, every tensor of the adapter in its place, in eval mode.
+
+    Args:
+        model: the base; changed in place.
+        folder: as `fetch_adapter` returns it.
+        merge: add it to the weights; else its layers stay apart.
+
+    Raises:
+        ModelError: it is no LoRA adapter, or not one of this model.
+    """
+    config = _adapter_config(folder)
+    if config.peft_type != "LORA":
+        raise ModelError(f"{folder}: expected a LoRA adapter, found {config.peft_type}")
+    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
+        advice = _rename_or_other_base(list(file.keys()))
+    base = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    options = {
+        "torch_device": str(model.device),  # PEFT takes the first GPU unless told
+        "autocast_adapter_dtype": False,  # for training only
+        "key_mapping": getattr(model, "_checkpoint_conversion_mapping", None),  # of transformers 4
+    }
+    try:
+        wrapped = PeftModel.from_pretrained(model, str(folder), **options)
+        # Once more for its report: from_pretrained only warns, and not at all of tensors without a place.
+        report = wrapped.load_adapter(str(folder), "default", **options)
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        first = " ".join(str(error).split("\n\t")[:2])  # torch adds a line for every tensor
+        raise ModelError(f"{folder}: the adapter does not fit {base}: {first} {advice}") from error
+    if report.unexpected_keys:
+        lost = _some(report.unexpected_keys)
+        raise ModelError(f"{folder}: {lost} of the adapter have no place in {base}. {advice}")
+    if report.missing_keys:
+        raise ModelError(f"{folder}: {_some(report.missing_keys)} are not in {ADAPTER_WEIGHTS}; save it again")
+    if not merge:
+        return wrapped.get_base_model().eval()
+    try:
+        return wrapped.merge_and_unload(safe_merge=True).eval()
+    except ValueError as error:
+        raise ModelError(f"{folder}: the adapter cannot be merged: {error}") from error
+
+
+def carries_processor(folder: Path) -> bool:
+    """Whether the folder of an adapter holds the processor that it was trained with."""
+    return any((folder / name).is_file() for name in _PROCESSOR_FILES)
+
+
+def carried_motion(source: str, revision: str | None = None) -> MotionSettings | None:
+    """How the maps were drawn that a model or adapter was trained on; None where it does not say.
+
+    Args:
+        source: folder or hub id.
+        revision: branch, tag or commit on the hub.
+
+    Raises:
+        SettingsError: its `motion.json` cannot be read.
+    """
+    source = local_or_hub(source)
+    if os.path.isdir(source):
+        file = Path(source, FILE_NAME)
+        return MotionSettings.load(file) if file.is_file() else None
+    try:
+        return MotionSettings.load(hf_hub_download(source, FILE_NAME, revision=revision))
+    except LocalEntryNotFoundError:
+        logger.warning(f"mellm: the hub cannot be asked whether {source} has a {FILE_NAME}; give motion= to be sure")
+    except EntryNotFoundError:
+        pass  # the hub says that there is none
+    return None
+
+
+def local_or_hub(name: str) -> str:
+    """A folder with `~` resolved, or a hub id.
+
+    Raises:
+        ModelError: it reads as a folder and there is none.
+    """
+    path = os.path.expanduser(name)
+    if os.path.isdir(path):
+        return path
+    if path.startswith((".", os.sep)) or path.count("/") > 1 or "\\" in path:
+        raise ModelError(f"{name}: no such folder")
+    return name
+
+
+def _adapter_config(folder: Path) -> Any:
+    try:
+        return PeftConfig.from_pretrained(str(folder))
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        raise ModelError(f"{folder}: cannot read {ADAPTER_CONFIG}: {error}") from error
+
+
+def _advice(name: str, error: Exception) -> str:
+    text = f"{name}: cannot be loaded: {error}"
+    if "trust_remote_code" in str(error):
+        return f"{text}\nIf you trust its authors, give trust_remote_code=True."
+    if "scaled_dot_product_attention" in str(error) or "attn_implementation" in str(error):
+        return f"{text}\nTry attn_implementation=eager."
+    return text
+
+
+def _rename_or_other_base(names: list[str]) -> str:
+    """What to do about an adapter with tensors of these names when it does not fit."""
+    old, new = "base_model.model.model.layers.", "base_model.model.model.language_model.layers."
+    old_eye, new_eye = "base_model.model.visual.", "base_model.model.model.visual."
+    if not any(name.startswith((old, old_eye)) for name in names):
+        return "Is this the base that it was trained on?"
+    return (
+        "It was saved with transformers before 4.52, where the layers had other names. "
+        "Rename its tensors once, with load_file and save_file of safetensors.torch: "
+        f"{old} is now {new}, and {old_eye} is now {new_eye}"
+    )
+
+
+def _some(keys: Any) -> str:
+    names = sorted(keys)
+    return f"{len(names)} tensors ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"

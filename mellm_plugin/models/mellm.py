@@ -1,0 +1,502 @@
+"""The model `mellm` of lmms-eval: a vision-language model that is shown motion maps.
+
+    lmms-eval --model mellm --model_args pretrained=Qwen/Qwen2.5-VL-7B-Instruct,adapter=FOLDER --tasks ...
+
+`hook` says which images become maps. All else passes through: it runs any task with texts, images and videos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from time import perf_counter
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedType
+from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
+from lmms_eval.api.model import lmms
+from lmms_eval.models.model_utils.gen_metrics import log_metrics
+from lmms_eval.utils import simple_parse_args_string
+from loguru import logger
+from PIL import Image
+from tqdm import tqdm
+from transformers.image_utils import load_image
+
+from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError
+from mellm_plugin.models import bundled_folder
+from mellm_plugin.models.arguments import ModelArguments
+from mellm_plugin.models.hook import with_maps
+from mellm_plugin.models.loading import (
+    adapter_base,
+    add_adapter,
+    carried_motion,
+    carries_processor,
+    fetch_adapter,
+    limit_pixels,
+    load_model,
+    load_processor,
+)
+from mellm_plugin.motion.render import MotionMap, motion_map
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+MAX_NEW_TOKENS = 1024
+"""Longest answer, in tokens, where the task does not say."""
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
+_GENERATION = (
+    *_SAMPLING,
+    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
+    *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
+)
+
+
+def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """What a task asks of the generation, in the words of transformers.
+
+    Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
+
+    Args:
+        gen_kwargs: of the task; not changed.
+
+    Returns:
+        arguments of `generate`; the texts that end an answer; the names that mean nothing here.
+    """
+    given = {name: value for name, value in gen_kwargs.items() if value is not None}
+    until = given.pop("until", [])
+    until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
+    # lmms-eval gives an empty line to every task that names no end. It would cut an answer of several
+    # paragraphs to the first; lmms-eval's own models of this kind do not heed it either.
+    if until == ["\n\n"]:
+        until = []
+    arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
+    temperature = arguments.get("temperature")
+    arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
+    if not arguments["do_sample"]:
+        arguments |= dict.fromkeys(_SAMPLING)  # None also overrules the model's own generation config
+    return arguments, until, sorted(given.keys() - set(_GENERATION))
+
+
+@dataclass
+class _Clip:
+    """A request on its way to the model."""
+
+    name: str
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)  # a map may still be a promise
+    videos: list[Any] = field(default_factory=list)
+    fault: str = ""
+
+
+@dataclass
+class _Tally:
+    """What one call of `generate_until` did."""
+
+    requests: int = 0
+    maps: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+class Mellm(lmms):  # type: ignore[misc]
+    """A Hugging Face image-text-to-text model, with a LoRA adapter or without, that is shown motion maps.
+
+    Args:
+        arguments: the fields of `ModelArguments`; with neither `pretrained` nor `adapter` the bundled model.
+
+    Raises:
+        SettingsError: arguments that do not exist or cannot be used, all at once.
+        ModelError: the model or the adapter cannot be loaded.
+    """
+
+    is_simple = False
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__()
+        self.arguments = given = ModelArguments.read(arguments)
+        self.accelerator = Accelerator()
+        self._rank: int = self.accelerator.process_index
+        self._world_size: int = self.accelerator.num_processes
+        self._device = self._place()
+        self._load()
+        self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
+        self._batch_size: int = given.batch_size or given.max_batch_size
+        if given.batch_size is None:
+            self._say("INFO", f"batch_size=auto: {self._batch_size}, halved when the GPU's memory runs out")
+
+    @classmethod
+    def create_from_arg_string(
+        cls, arg_string: str | Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
+    ) -> Mellm:
+        """The model for lmms-eval's `--model_args` and its options `--batch_size`, `--device` and so on.
+
+        Args:
+            arg_string: `name=value,...`, or the same as a dict, which lmms-eval's own version cannot read.
+            additional_config: the options; None where not given.
+
+        Raises:
+            SettingsError: as the class, and where both give an argument and differ.
+            ModelError: as the class.
+        """
+        try:
+            own = simple_parse_args_string(arg_string) if isinstance(arg_string, str) else dict(arg_string)
+        except ValueError:
+            raise SettingsError(f"expected name=value,name=value, found {arg_string!r}") from None
+        options = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        if str(options.get("batch_size")) == "1" and "batch_size" in own:
+            del options["batch_size"]  # nobody's choice: lmms-eval's default
+        twice = [name for name in own if name in options and str(own[name]) != str(options[name])]
+        if twice:
+            raise SettingsError(
+                f"{name}: found {own[name]!r} in model_args and {options[name]!r} in --{name}; give one"
+                for name in twice
+            )
+        return cls(**{**options, **own})
+
+    def _place(self) -> torch.device:
+        """The device of this process."""
+        wanted, own, several = self.arguments.device, self.accelerator.device, self._world_size > 1
+        kind = self.accelerator.distributed_type
+        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+            raise SettingsError(
+                f"expected processes that each hold the whole model, found {kind.value}; to split it over "
+                "GPUs start one process with device_map=auto"
+            )
+        if several and self.arguments.device_map is not None:
+            raise SettingsError("device_map: expected one process, found several, each with the whole model")
+        if wanted is None:
+            return torch.device(own)
+        try:
+            device = torch.device(wanted)
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError) as error:
+            raise SettingsError(f"device: expected one of this machine, found {wanted!r}: {error}") from None
+        if not several:
+            return device
+        # The processes talk to each other over the devices that accelerate chose, one for each.
+        if device.type != own.type:
+            hint = "; set ACCELERATE_USE_CPU=true" if device.type == "cpu" else ""
+            raise SettingsError(f"device: for several processes expected {own.type}, found {wanted!r}{hint}")
+        if device.index is not None:
+            self._say("WARNING", f"device={wanted} is not heeded: {self._world_size} processes have one each")
+        return torch.device(own)
+
+    def _load(self) -> None:
+        given = self.arguments
+        source, revision = given.pretrained, given.revision
+        folder = fetch_adapter(given.adapter, given.adapter_revision) if given.adapter else None
+        if source is None and folder is not None:
+            source, revision = adapter_base(folder)
+        elif source is None:
+            source = self._bundled()
+        self._model = load_model(
+            source,
+            revision=revision,
+            dtype=given.dtype,
+            device=self._device,
+            device_map=given.device_map,
+            attn_implementation=given.attn_implementation,
+            trust_remote_code=given.trust_remote_code,
+        )
+        if given.device_map is not None:
+            self._device = self._model.device
+        # Whatever the adapter does not bring is its base's.
+        carried = None
+        processor = (source, revision)
+        if folder is not None:
+            self._model = add_adapter(self._model, folder, merge=given.merge_adapter)
+            carried = carried_motion(str(folder))
+            processor = (str(folder), None) if carries_processor(folder) else processor
+        self.motion = self._motion(carried or carried_motion(source, revision))
+        self.processor = load_processor(processor[0], revision=processor[1], trust_remote_code=given.trust_remote_code)
+        limit_pixels(self.processor, given.min_pixels, given.max_pixels)
+        self._config = self._model.config
+        ends = self._model.generation_config.eos_token_id
+        ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
+        self._ends: list[int] = sorted(ends)
+
+    def _bundled(self) -> str:
+        folder = bundled_folder()
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{folder}: this installation has no bundled model; give pretrained= or adapter=")
+        self._say(
+            "WARNING",
+            "neither pretrained= nor adapter= is given: this is the BUNDLED model, small and trained on "
+            "drawn faces only. What it answers says nothing about real people.",
+        )
+        self.__class__ = MellmBundled
+        return str(folder)
+
+    def _motion(self, carried: MotionSettings | None) -> MotionSettings | None:
+        """How maps are drawn; None: the frames pass through."""
+        wanted = self.arguments.motion
+        if wanted is None:
+            return carried or DEFAULT
+        if carried is not None and wanted != carried:
+            self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
+        return wanted if isinstance(wanted, MotionSettings) else None
+
+    def _say(self, level: str, text: str) -> None:
+        """Once, not in every process."""
+        if self.accelerator.is_main_process:
+            logger.log(level, f"mellm: {text}")
+
+    @property
+    def model(self) -> Any:
+        """The transformers model.
+
+        Raises:
+            ModelError: lmms-eval has freed it, as it does after an evaluation.
+        """
+        if "_model" not in vars(self):
+            raise ModelError("lmms-eval has freed this model after an evaluation; make a new one for the next")
+        return self._model
+
+    @property
+    def config(self) -> Any:
+        """Its configuration, from which lmms-eval names a model that it was given ready made."""
+        return self._config
+
+    @property
+    def tokenizer(self) -> Any:
+        """Its tokenizer."""
+        return self.processor.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go, and what several processes talk over."""
+        return self._device
+
+    @property
+    def batch_size(self) -> int:
+        """Requests at once; for `batch_size=auto` as many as have fitted."""
+        return self._batch_size
+
+    @property
+    def batch_sizes(self) -> dict[str, int]:
+        """What lmms-eval writes into its results as the batch sizes."""
+        return {"generate_until": self._batch_size}
+
+    def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
+        """Not offered; raises NotImplementedError."""
+        raise NotImplementedError(
+            "mellm writes answers, it weighs no given ones; choose tasks with output_type: generate_until"
+        )
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
+        """Not offered; raises NotImplementedError."""
+        raise NotImplementedError("mellm answers in one round; choose tasks with output_type: generate_until")
+
+    def generate_until(self, requests: list[Instance]) -> Iterable[GenerationResult]:
+        """Answers in the order of the requests.
+
+        They come one by one, before later ones are generated, so that lmms-eval can save each. A clip whose
+        images cannot be used has an empty answer; the log says which and why.
+
+        Returns:
+            an iterator; a list for a single request, where lmms-eval's agentic loop takes the first.
+        """
+        answers = self._answers(requests)
+        return list(answers) if len(requests) == 1 else answers
+
+    def _answers(self, requests: list[Instance]) -> Iterator[GenerationResult]:
+        tally = _Tally()
+        batches = self._batches(requests)
+        progress = tqdm(total=len(requests), disable=self.rank != 0, desc="mellm")
+        pool = ThreadPoolExecutor(self.arguments.map_workers, thread_name_prefix="motion-map")
+        try:
+            batch = next(batches, [])
+            clips = [self._clip(request, pool) for request in batch]
+            while batch:
+                coming = next(batches, [])
+                coming_clips = [self._clip(request, pool) for request in coming]  # drawn meanwhile
+                for answer in self._generate(clips, batch[0].args[2], tally):
+                    progress.update()
+                    yield answer
+                batch, clips = coming, coming_clips
+        finally:
+            # Here, since lmms-eval's cache does not come back after the last answer.
+            pool.shutdown(cancel_futures=True)
+            progress.close()
+            self._report(tally)
+
+    def _batches(self, requests: list[Instance]) -> Iterator[list[Instance]]:
+        """Neighbours with the same generation arguments, as many as the batch size allows by then."""
+        for _, alike in groupby(requests, key=lambda request: request.args[2]):
+            waiting = list(alike)
+            while waiting:
+                size = self._batch_size
+                yield waiting[:size]
+                waiting = waiting[size:]
+
+    def _clip(self, request: Instance, pool: ThreadPoolExecutor) -> _Clip:
+        _, doc_to_messages, _, doc_id, task, split = request.args
+        clip = _Clip(name=f"{task}/{doc_id}")
+        try:
+            doc = self.task_dict[task][split][doc_id]
+            if isinstance(doc, Mapping) and isinstance(doc.get("id"), str):
+                clip.name = doc["id"]
+            for message in doc_to_messages(doc):
+                content = self._content(message["content"], clip, pool)
+                clip.messages.append({"role": message["role"], "content": content})
+        except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
+            clip.fault = str(error) or repr(error)
+        if self.system_prompt:
+            clip.messages = self._apply_system_prompt(clip.messages, self.system_prompt)
+        return clip
+
+    def _content(self, items: Any, clip: _Clip, pool: ThreadPoolExecutor) -> list[dict[str, str]]:
+        """Content of a message as chat templates read it; images and videos go to the clip."""
+        items = [{"type": "text", "text": items}] if isinstance(items, str) else items
+        settings = self.motion
+        if settings is not None:
+            items = with_maps(items, lambda onset, apex: pool.submit(motion_map, onset, apex, settings))
+        content: list[dict[str, str]] = []
+        for item in items:
+            kind = item["type"]
+            if kind == "text":
+                content.append({"type": "text", "text": item["text"]})
+                continue
+            if kind == "image":
+                clip.images.append(_opened(item["url"]))
+            elif kind == "video" and item.get("start_time") is None and item.get("end_time") is None:
+                clip.videos.append(item["url"])
+            else:
+                raise InputError(f"expected texts, images and whole videos, found {item}", where=clip.name)
+            content.append({"type": kind})
+        return content
+
+    def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
+        """Answers of a batch, an empty one for a clip with a fault."""
+        arguments, until, unknown = generation_arguments(gen_kwargs)
+        if unknown and not tally.requests:
+            self._say("WARNING", f"generation arguments that mean nothing here: {', '.join(unknown)}")
+        for clip in clips:
+            self._finish_maps(clip, tally)
+        tally.requests += len(clips)
+        sound = [clip for clip in clips if not clip.fault]
+        answers = iter(self._run(sound, arguments, until, tally))
+        return [GenerationResult("") if clip.fault else next(answers) for clip in clips]
+
+    def _finish_maps(self, clip: _Clip, tally: _Tally) -> None:
+        try:
+            for position, image in enumerate(clip.images):
+                if isinstance(image, Future):
+                    drawn: MotionMap = image.result()
+                    clip.images[position] = drawn.to_pil()
+                    tally.maps += 1
+        except ImageError as error:
+            clip.fault = str(error)
+        if clip.fault:
+            logger.error(f"mellm: {clip.name} gets an empty answer, its images cannot be used: {clip.fault}")
+            tally.faults[clip.name] = clip.fault
+
+    def _run(
+        self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str], tally: _Tally
+    ) -> list[GenerationResult]:
+        """Answers of clips without faults; in halves where the memory does not do and the size is free."""
+        if not clips:
+            return []
+        started = perf_counter()
+        try:
+            answers = self._run_at_once(clips, arguments, until)
+            tally.seconds += perf_counter() - started
+            tally.tokens += sum(answer.token_counts.output_tokens for answer in answers)
+            return answers
+        except torch.cuda.OutOfMemoryError:
+            if self.arguments.batch_size is not None or len(clips) == 1:
+                raise
+        # Outside of the handler, where the error no longer holds on to the memory.
+        torch.cuda.empty_cache()
+        self._batch_size = half = len(clips) // 2
+        logger.warning(f"mellm: the GPU's memory does not do for {len(clips)} requests at once; now {half}")
+        parts = [clips[i : i + half] for i in range(0, len(clips), half)]
+        return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
+
+    def _run_at_once(
+        self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str]
+    ) -> list[GenerationResult]:
+        texts = [
+            self.processor.apply_chat_template(clip.messages, tokenize=False, add_generation_prompt=True)
+            for clip in clips
+        ]
+        options: dict[str, Any] = {}
+        if any(clip.images for clip in clips):
+            options["images"] = [clip.images for clip in clips]
+        if any(clip.videos for clip in clips):
+            options["videos"] = [clip.videos for clip in clips]
+        if self.tokenizer.bos_token and texts[0].startswith(self.tokenizer.bos_token):
+            options["add_special_tokens"] = False  # the template has written them
+        inputs = self.processor(text=texts, padding=True, return_tensors="pt", **options)
+        model = self.model
+        inputs = inputs.to(self._device)
+        for name in inputs:
+            if name.startswith("pixel_values"):
+                inputs[name] = inputs[name].to(model.dtype)
+        with torch.inference_mode():
+            # All that the processor returns: without mm_token_type_ids, say, the answers silently change.
+            output = model.generate(
+                **inputs,
+                **arguments,
+                eos_token_id=self._ends,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        read = inputs["attention_mask"].sum(dim=1).tolist()
+        written = output[:, inputs["input_ids"].shape[1] :].tolist()
+        return [
+            GenerationResult(
+                text=_cut(self._text(tokens), until),
+                token_counts=TokenCounts(input_tokens=count, output_tokens=self._length(tokens)),
+            )
+            for count, tokens in zip(read, written, strict=True)
+        ]
+
+    def _text(self, tokens: list[int]) -> str:
+        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return text
+
+    def _length(self, tokens: list[int]) -> int:
+        """How many tokens an answer has with its end, without the padding behind."""
+        return next((i for i, token in enumerate(tokens, start=1) if token in self._ends), len(tokens))
+
+    def _report(self, tally: _Tally) -> None:
+        if tally.faults:
+            faults = "".join(f"\n  - {name}: {fault}" for name, fault in tally.faults.items())
+            logger.error(f"mellm: {len(tally.faults)} clips got an empty answer, their images cannot be used:{faults}")
+        log_metrics(
+            total_elapsed_time=tally.seconds,
+            total_gen_tokens=tally.tokens,
+            avg_speed=tally.tokens / tally.seconds if tally.seconds else 0.0,
+            additional_metrics={
+                "total_requests": tally.requests,
+                "motion_maps": tally.maps,
+                "clips_without_answer": len(tally.faults),
+                "bundled_model": int(isinstance(self, MellmBundled)),
+            },
+        )
+
+
+class MellmBundled(Mellm):
+    """`Mellm` with the model that comes with this package.
+
+    A class of its own because the class is what lmms-eval writes of a model into its results
+    (`config.model_backend`), where everybody can see which model it was.
+    """
+
+
+def _opened(image: Any) -> Any:
+    """An image as processors take it; the promise of a map stays one."""
+    if isinstance(image, str):
+        try:
+            return load_image(image)
+        except ValueError as error:
+            raise ImageError(str(error)) from error
+    return image.convert("RGB") if isinstance(image, Image.Image) else image
+
+
+def _cut(text: str, until: list[str]) -> str:
+    """The text up to the first of the texts that end it."""
+    return text[: min((text.find(stop) for stop in until if stop in text), default=len(text))]

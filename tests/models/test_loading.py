@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from mellm_plugin.errors import ModelError, SettingsError
+from mellm_plugin.models.loading import (
+    adapter_base,
+    add_adapter,
+    carried_motion,
+    fetch_adapter,
+    limit_pixels,
+    load_model,
+    load_processor,
+)
+from mellm_plugin.motion.settings import MotionSettings
+
+
+def logits(model: Any, folder: Path) -> torch.Tensor:
+    processor = load_processor(str(folder))
+    content = [{"type": "image"}, {"type": "text", "text": "What moves?"}]
+    prompt = processor.apply_chat_template([{"role": "user", "content": content}], tokenize=False)
+    inputs = processor(text=[prompt], images=[[Image.new("RGB", (56, 56), "teal")]], return_tensors="pt")
+    with torch.inference_mode():
+        result: torch.Tensor = model(**inputs).logits
+    return result
+
+
+@pytest.fixture(scope="module")
+def plain(base: Path) -> torch.Tensor:
+    return logits(load_model(str(base)), base)
+
+
+def test_auto_is_float32_on_a_cpu(base: Path) -> None:
+    assert load_model(str(base)).dtype == torch.float32
+    assert load_model(str(base), dtype="bfloat16").dtype == torch.bfloat16
+
+
+def test_merged_and_apart_are_the_same_model_and_not_the_base(base: Path, adapter: Path, plain: torch.Tensor) -> None:
+    merged = add_adapter(load_model(str(base)), adapter)
+    apart = add_adapter(load_model(str(base)), adapter, merge=False)
+    assert not any("lora_" in name for name, _ in merged.named_parameters())
+    assert sum("lora_" in name for name, _ in apart.named_parameters()) == 12
+    with_merged, with_apart = logits(merged, base), logits(apart, base)
+    torch.testing.assert_close(with_merged, with_apart, rtol=1e-4, atol=1e-4)
+    assert (with_merged - plain).abs().max() > 0.1
+
+
+def test_the_base_of_an_adapter_is_what_it_says(base: Path, adapter: Path, tmp_path: Path) -> None:
+    assert adapter_base(adapter) == (str(base), None)
+    shutil.copytree(base, tmp_path / "base")
+    beside = tiny.rewrite_adapter(adapter, tmp_path / "adapter", str, base_model_name_or_path="../base", revision="v1")
+    assert adapter_base(beside) == (str(tmp_path / "base"), "v1")
+    nameless = tiny.rewrite_adapter(adapter, tmp_path / "nameless", str, base_model_name_or_path=None)
+    with pytest.raises(ModelError, match="give that as pretrained="):
+        adapter_base(nameless)
+
+
+def test_an_adapter_of_transformers_before_4_52_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    old = tiny.rewrite_adapter(
+        adapter,
+        tmp_path / "old",
+        lambda name: name.replace(".model.language_model.layers.", ".model.layers."),
+        target_modules=["q_proj", "v_proj", "gate_proj"],
+    )
+    with pytest.raises(ModelError, match=r"12 tensors .* no place .* before 4\.52.* Rename") as caught:
+        add_adapter(load_model(str(base)), old)
+    assert "base_model.model.model.language_model.layers." in str(caught.value)
+
+
+def test_a_tensor_without_a_place_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    narrow = tiny.rewrite_adapter(
+        adapter, tmp_path / "narrow", str, target_modules=r".*language_model.*\.(q_proj|v_proj)"
+    )
+    with pytest.raises(ModelError, match=r"4 tensors \(.*gate_proj.* have no place"):
+        add_adapter(load_model(str(base)), narrow)
+
+
+def test_a_missing_tensor_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    torn = tiny.rewrite_adapter(adapter, tmp_path / "torn", lambda name: None if "1.mlp" in name else name)
+    with pytest.raises(ModelError, match=r"2 tensors \(.*1\.mlp.* are not in adapter_model"):
+        add_adapter(load_model(str(base)), torn)
+
+
+def test_an_adapter_of_another_base_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    other = tiny.rewrite_adapter(adapter, tmp_path / "other", str, r=8)
+    with pytest.raises(ModelError, match=r"not fit .* size mismatch .* Is this the base that") as caught:
+        add_adapter(load_model(str(base)), other)
+    assert len(str(caught.value)) < 800
+
+
+def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="whole model, give it as pretrained="):
+        fetch_adapter(str(base))
+    with pytest.raises(ModelError, match="no such folder"):
+        fetch_adapter(str(tmp_path / "none"))
+    pickled = tmp_path / "pickled"
+    shutil.copytree(adapter, pickled)
+    (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
+    with pytest.raises(ModelError, match=r"adapter_model\.safetensors, found adapter_model\.bin"):
+        fetch_adapter(str(pickled))
+    prefix = tiny.rewrite_adapter(adapter, tmp_path / "ia3", str, peft_type="IA3")
+    with pytest.raises(ModelError, match="LoRA"):
+        add_adapter(load_model(str(base)), prefix)
+
+
+def test_a_model_with_a_missing_weight_is_refused(base: Path, tmp_path: Path) -> None:
+    torn = shutil.copytree(base, tmp_path / "torn")
+    tensors = load_file(torn / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, torn / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"1 tensors \(lm_head\.weight\).*random"):
+        load_model(str(torn))
+
+
+def test_pickled_weights_are_refused(base: Path, tmp_path: Path) -> None:
+    pickled = shutil.copytree(base, tmp_path / "pickled")
+    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
+    (pickled / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match="safetensors"):
+        load_model(str(pickled))
+
+
+def test_folders_that_are_no_models_are_refused(adapter: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="give it as adapter="):
+        load_model(str(adapter))
+    with pytest.raises(ModelError, match="no such folder"):
+        load_model(str(tmp_path / "none"))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(str(tmp_path))
+
+
+def test_a_model_without_chat_template_is_refused(base: Path, tmp_path: Path) -> None:
+    mute = shutil.copytree(base, tmp_path / "mute")
+    (mute / "chat_template.jinja").unlink()
+    with pytest.raises(ModelError, match="chat template"):
+        load_processor(str(mute))
+
+
+def test_pixel_limits(base: Path) -> None:
+    processor = load_processor(str(base))
+
+    def visual_tokens() -> int:
+        image = processor.image_processor(images=[Image.new("RGB", (84, 84))], return_tensors="pt")
+        return int(image["image_grid_thw"].prod()) // 4
+
+    assert visual_tokens() == 9
+    limit_pixels(processor, None, 28 * 28)
+    assert visual_tokens() == 1
+    assert processor.image_processor.size["shortest_edge"] == 28 * 28
+    limit_pixels(processor, 112 * 112, 112 * 112)
+    assert visual_tokens() == 16
+    with pytest.raises(SettingsError, match="12544, 100"):
+        limit_pixels(processor, None, 100)
+
+
+def test_settings_of_maps_travel_with_a_model(tmp_path: Path) -> None:
+    assert carried_motion(str(tmp_path)) is None
+    MotionSettings(floor_px=0.3).save(tmp_path)
+    assert carried_motion(str(tmp_path)) == MotionSettings(floor_px=0.3)
+    (tmp_path / "motion.json").write_text(json.dumps({"floor": 1}))
+    with pytest.raises(SettingsError, match="floor"):
+        carried_motion(str(tmp_path))

@@ -1,0 +1,470 @@
+"""The model as lmms-eval drives it: requests in, answers out; tiny and of random weights."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from lmms_eval.api.instance import GenerationResult, Instance
+from lmms_eval.models.model_utils import gen_metrics
+from loguru import logger
+from PIL import Image
+
+from mellm_plugin.errors import InputError, ModelError, SettingsError
+from mellm_plugin.models import mellm as module
+from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, MellmBundled, generation_arguments
+from mellm_plugin.motion.render import motion_map
+from mellm_plugin.motion.settings import PRESETS, MotionSettings
+
+Doc = dict[str, Any]
+GREEDY = {"max_new_tokens": 12, "until": ["\n\n"]}
+
+
+def doc(number: int, question: str = "What moves?") -> Doc:
+    """A clip: dots, and in the apex those of the lower half a pixel higher."""
+    dots = np.random.default_rng(number).integers(0, 255, (64, 64), dtype=np.uint8)
+    moved = dots.copy()
+    moved[32:] = np.roll(dots[32:], -1, axis=0)
+    onset, apex = (Image.fromarray(frame).resize((84, 84)) for frame in (dots, moved))
+    return {"id": f"set/s1/clip{number}", "onset": onset, "apex": apex, "question": question}
+
+
+def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
+    return [
+        {
+            "role": "user",
+            "content": [
+                {"type": "image", "url": doc["onset"], "frame": "onset", "nose": None},
+                {"type": "image", "url": doc["apex"], "frame": "apex"},
+                {"type": "text", "text": doc["question"]},
+            ],
+        }
+    ]
+
+
+def unmarked(doc: Doc) -> list[dict[str, Any]]:
+    messages = doc_to_messages(doc)
+    for item in messages[0]["content"]:
+        item.pop("frame", None)
+    return messages
+
+
+def drawn(doc: Doc, settings: MotionSettings = PRESETS["robust"]) -> list[dict[str, Any]]:
+    """The message with the map already in it."""
+    image = motion_map(doc["onset"], doc["apex"], settings).to_pil()
+    text = {"type": "text", "text": doc["question"]}
+    return [{"role": "user", "content": [{"type": "image", "url": image}, text]}]
+
+
+def requests(
+    model: Mellm,
+    docs: list[Doc],
+    gen_kwargs: list[dict[str, Any]] | dict[str, Any] = GREEDY,
+    messages: Callable[[Doc], list[dict[str, Any]]] = doc_to_messages,
+) -> list[Instance]:
+    """Requests as lmms-eval's ConfigurableMessagesTask builds them."""
+    model.task_dict["toy"] = {"test": docs}
+    each = gen_kwargs if isinstance(gen_kwargs, list) else [gen_kwargs] * len(docs)
+    return [
+        Instance(
+            request_type="generate_until",
+            arguments=(docs[i]["question"], messages, copy.deepcopy(each[i]), i, "toy", "test"),
+            idx=0,
+            metadata={"task": "toy", "doc_id": i, "repeats": 1},
+        )
+        for i in range(len(docs))
+    ]
+
+
+def texts(model: Mellm, docs: list[Doc], **how: Any) -> list[str]:
+    return [answer.text for answer in model.generate_until(requests(model, docs, **how))]
+
+
+@pytest.fixture(scope="module")
+def model(base: Path) -> Mellm:
+    return Mellm(pretrained=base, device="cpu", batch_size="2")
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged at WARNING and above."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
+    yield lines
+    logger.remove(handler)
+
+
+DOCS = [doc(i, question="What moves?" * (i % 3 + 1)) for i in range(5)]
+
+
+# The hook
+
+
+def test_marked_frames_are_shown_as_a_map(model: Mellm) -> None:
+    answers = texts(model, DOCS)
+    assert answers == texts(model, DOCS, messages=drawn)
+    assert answers != texts(model, DOCS, messages=unmarked)
+
+
+def test_motion_off_passes_the_frames_through(model: Mellm, base: Path) -> None:
+    off = Mellm(pretrained=base, device="cpu", motion="off")
+    assert texts(off, DOCS) == texts(model, DOCS, messages=unmarked)
+
+
+def test_motion_chooses_the_settings(model: Mellm, base: Path) -> None:
+    fast = Mellm(pretrained=base, device="cpu", motion="fast")
+    assert texts(fast, DOCS) == texts(model, DOCS, messages=lambda d: drawn(d, PRESETS["fast"]))
+    assert texts(fast, DOCS) != texts(model, DOCS)
+
+
+def test_paths_and_plain_texts_are_understood(model: Mellm, tmp_path: Path) -> None:
+    clip = DOCS[0]
+    for name in ("onset", "apex"):
+        clip[name].save(tmp_path / f"{name}.png")
+    in_files = {**clip, "onset": str(tmp_path / "onset.png"), "apex": str(tmp_path / "apex.png")}
+    assert texts(model, [in_files]) == texts(model, [clip])
+    assert texts(model, [in_files], messages=unmarked) == texts(model, [clip], messages=unmarked)
+
+    def as_string(doc: Doc) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": doc["question"]}]
+
+    def as_list(doc: Doc) -> list[dict[str, Any]]:
+        return [{"role": "user", "content": [{"type": "text", "text": doc["question"]}]}]
+
+    assert texts(model, [clip], messages=as_string) == texts(model, [clip], messages=as_list)
+
+
+def test_texts_images_and_videos_share_a_batch(model: Mellm) -> None:
+    video = np.random.default_rng(0).integers(0, 255, (4, 56, 56, 3), dtype=np.uint8)
+
+    def mixed(doc: Doc) -> list[dict[str, Any]]:
+        text = {"type": "text", "text": doc["question"]}
+        number = int(doc["id"][-1])
+        if number == 0:
+            return [{"role": "user", "content": [text]}]
+        if number == 1:
+            return [{"role": "user", "content": [{"type": "video", "url": video}, text]}]
+        return doc_to_messages(doc)
+
+    together = [answer.text for answer in model._answers(requests(model, DOCS[:4], messages=mixed))]
+    alone = [texts(model, [DOCS[i]], messages=mixed)[0] for i in range(4)]
+    assert together == alone
+
+
+@pytest.mark.parametrize("item", [{"type": "audio", "url": "a.wav"}, {"type": "video", "url": "v", "start_time": 1.0}])
+def test_what_would_be_dropped_is_refused(model: Mellm, item: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="clip0"):
+        texts(model, DOCS[:1], messages=lambda _: [{"role": "user", "content": [item]}])
+
+
+# Batches, order, laziness
+
+
+def test_batch_size_does_not_change_answers(model: Mellm, base: Path) -> None:
+    one, three = (Mellm(pretrained=base, device="cpu", batch_size=size) for size in (1, 3))
+    assert texts(one, DOCS) == texts(three, DOCS) == texts(model, DOCS)
+
+
+def test_answers_keep_the_order_when_arguments_differ(model: Mellm) -> None:
+    kinds = [{"max_new_tokens": 5}, {"max_new_tokens": 5}, {"max_new_tokens": 9}, {"max_new_tokens": 5}]
+    given = requests(model, DOCS[:4], gen_kwargs=kinds)
+    before = copy.deepcopy([request.args[2] for request in given])
+    answers = list(model.generate_until(given))
+    assert [a.token_counts.output_tokens for a in answers] == [5, 5, 9, 5]
+    assert [a.text for a in answers] == [texts(model, [d], gen_kwargs=k)[0] for d, k in zip(DOCS, kinds, strict=False)]
+    assert [request.args[2] for request in given] == before
+
+
+def test_an_answer_is_there_before_the_last_is_computed(model: Mellm, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    generate = model.model.generate
+
+    def counted(**given: Any) -> Any:
+        calls.append(1)
+        return generate(**given)
+
+    monkeypatch.setattr(model.model, "generate", counted)
+    answers = iter(model.generate_until(requests(model, DOCS)))
+    assert isinstance(next(answers), GenerationResult)
+    assert len(calls) == 1  # of three batches
+    assert len(list(answers)) == 4
+    assert len(calls) == 3
+
+
+def test_one_request_gives_a_list(model: Mellm) -> None:
+    answers = model.generate_until(requests(model, DOCS[:1]))
+    assert isinstance(answers, list) and len(answers) == 1
+    assert list(model.generate_until([])) == []
+
+
+def test_a_consumer_that_stops_early_still_gets_its_report(model: Mellm) -> None:
+    gen_metrics.reset_logged_metrics()
+    answers = model.generate_until(requests(model, DOCS))
+    for _ in zip(range(3), answers, strict=False):  # as ResponseCache does
+        pass
+    del answers
+    (report,) = gen_metrics.get_logged_metrics_history()
+    assert report["total_requests"] == 4 and report["total_gen_tokens"] > 0 and report["bundled_model"] == 0
+
+
+def test_auto_halves_the_batch_when_memory_runs_out(
+    base: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    model = Mellm(pretrained=base, device="cpu", batch_size="auto", max_batch_size=4)
+    expected = texts(model, DOCS)
+    generate = model.model.generate
+
+    def small_memory(**given: Any) -> Any:
+        if len(given["input_ids"]) > 2:
+            raise torch.cuda.OutOfMemoryError("no more")
+        return generate(**given)
+
+    monkeypatch.setattr(model.model, "generate", small_memory)
+    assert texts(model, DOCS) == expected
+    assert model.batch_size == 2 and model.batch_sizes == {"generate_until": 2}
+    assert "4 requests at once; now 2" in "".join(log)
+    fixed = Mellm(pretrained=base, device="cpu", batch_size=4)
+    monkeypatch.setattr(fixed.model, "generate", small_memory)
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        texts(fixed, DOCS)
+
+
+# What goes to and comes from the model
+
+
+def test_tokens_are_counted(model: Mellm) -> None:
+    docs = [doc(0, "a"), doc(1, "a" * 31)]
+    short, long = model.generate_until(requests(model, docs, gen_kwargs={"max_new_tokens": 7}))
+    assert long.token_counts.input_tokens - short.token_counts.input_tokens == 30
+    content = "user\na<|im_end|>\n<|im_start|>assistant\n"
+    expected = f"<|im_start|>system\n{tiny.SYSTEM}<|im_end|>\n<|im_start|>{content}"
+    assert short.token_counts.input_tokens == len(model.tokenizer(expected)["input_ids"]) + 2 + 9
+    assert short.token_counts.output_tokens == 7
+
+
+def test_an_answer_ends_where_the_model_ends_it(model: Mellm, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = texts(model, DOCS[:2])
+    monkeypatch.setattr(model, "_ends", [*model._ends, model.tokenizer.convert_tokens_to_ids(full[0][4])])
+    ended = list(model.generate_until(requests(model, DOCS[:2])))
+    assert ended[0].text == full[0][: full[0].index(full[0][4]) + 1]
+    assert ended[0].token_counts.output_tokens == len(ended[0].text)
+
+
+def test_until_cuts_at_the_first_stop(model: Mellm) -> None:
+    (full,) = texts(model, DOCS[:1])
+    until = [full[7:9], full[4:6]]
+    first = min(full.index(stop) for stop in until)
+    assert texts(model, DOCS[:1], gen_kwargs={**GREEDY, "until": until}) == [full[:first]]
+    assert texts(model, DOCS[:1], gen_kwargs={**GREEDY, "until": full[2:4]}) == [full[: full.index(full[2:4])]]
+
+
+def test_the_system_prompt_replaces_that_of_the_template(base: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompt.txt").write_text("Look closely.\n")
+    said = Mellm(pretrained=base, device="cpu", system_prompt="Look closely.")
+    read = Mellm(pretrained=base, device="cpu", system_prompt=tmp_path / "prompt.txt")
+    counts = []
+    for model in (said, read, Mellm(pretrained=base, device="cpu")):
+        (answer,) = model.generate_until(requests(model, DOCS[:1]))
+        counts.append(answer.token_counts.input_tokens)
+    assert counts[0] == counts[1] == counts[2] - len(tiny.SYSTEM) + len("Look closely.")
+
+
+def test_the_task_may_bring_its_own_system_message(model: Mellm) -> None:
+    def with_system(doc: Doc) -> list[dict[str, Any]]:
+        system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
+        return [system, *doc_to_messages(doc)]
+
+    (own,) = model.generate_until(requests(model, DOCS[:1], messages=with_system))
+    (default,) = model.generate_until(requests(model, DOCS[:1]))
+    difference = len(tiny.SYSTEM) - len("Be brief.")
+    assert default.token_counts.input_tokens - own.token_counts.input_tokens == difference
+
+
+def test_pixel_limits_reach_the_model(base: Path) -> None:
+    large = Mellm(pretrained=base, device="cpu", max_pixels=84 * 84)
+    small = Mellm(pretrained=base, device="cpu", max_pixels=28 * 28)
+    counts = [next(iter(m.generate_until(requests(m, DOCS[:1])))).token_counts.input_tokens for m in (large, small)]
+    assert counts[0] - counts[1] == 9 - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, {"do_sample": False, "max_new_tokens": MAX_NEW_TOKENS}),
+        ({"temperature": 0, "top_p": 0.9}, {"do_sample": False, "temperature": None, "top_p": None}),
+        ({"temperature": 0.7, "top_k": 5}, {"do_sample": True, "temperature": 0.7, "top_k": 5}),
+        ({"temperature": 0.7, "do_sample": False}, {"do_sample": False, "temperature": None}),
+        ({"do_sample": True}, {"do_sample": True}),
+        ({"do_sample": True, "temperature": 0.0}, {"do_sample": False, "temperature": None}),
+        ({"num_beams": 3, "repetition_penalty": 1.1}, {"num_beams": 3, "repetition_penalty": 1.1}),
+        ({"max_new_tokens": 5, "temperature": None}, {"max_new_tokens": 5, "do_sample": False}),
+    ],
+)
+def test_generation_arguments(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    before = copy.deepcopy(given)
+    arguments, until, unknown = generation_arguments(given)
+    assert {name: arguments[name] for name in expected} == expected
+    assert (until, unknown, given) == ([], [], before)
+
+
+@pytest.mark.parametrize(
+    ("until", "expected"),
+    [
+        (None, []),
+        ([], []),
+        (["\n\n"], []),
+        ("\n\n", []),
+        ("END", ["END"]),
+        (["\n\n", "END"], ["\n\n", "END"]),
+    ],
+)
+def test_only_the_default_until_is_ignored(until: Any, expected: list[str]) -> None:
+    assert generation_arguments({"until": until})[1] == expected
+
+
+def test_beams_and_sampling_run(model: Mellm, log: list[str]) -> None:
+    beams = texts(model, DOCS[:2], gen_kwargs={"num_beams": 2, "max_new_tokens": 6, "image_size": 3})
+    assert [len(text) for text in beams] == [6, 6]
+    assert "image_size" in "".join(log)
+    hot = {"temperature": 5.0, "max_new_tokens": 12}
+    assert texts(model, DOCS[:1], gen_kwargs=hot) != texts(model, DOCS[:1], gen_kwargs=hot)
+
+
+# Clips that cannot be used
+
+
+def test_a_broken_clip_does_not_lose_the_others(model: Mellm, tmp_path: Path, log: list[str]) -> None:
+    gen_metrics.reset_logged_metrics()
+    wrong_size = {**DOCS[1], "apex": DOCS[1]["apex"].resize((80, 80))}
+    absent = {**DOCS[3], "onset": str(tmp_path / "absent.png")}
+    docs = [DOCS[0], wrong_size, DOCS[2], absent, DOCS[4]]
+    answers = list(model.generate_until(requests(model, docs)))
+    expected = texts(model, DOCS)
+    assert [a.text for a in answers] == [expected[0], "", expected[2], "", expected[4]]
+    assert answers[1].token_counts is None
+    assert gen_metrics.get_logged_metrics_history()[0]["clips_without_answer"] == 2
+    report = log[-1]
+    assert "2 clips" in report
+    assert "set/s1/clip1: expected onset and apex of one size" in report
+    assert "set/s1/clip3" in report and "no such file" in report
+
+
+def test_an_image_that_is_no_map_may_be_broken_too(model: Mellm, tmp_path: Path, log: list[str]) -> None:
+    (tmp_path / "torn.png").write_bytes(b"\x89PNG")
+    docs = [{**DOCS[0], "onset": str(tmp_path / "torn.png")}, DOCS[1]]
+    assert texts(model, docs, messages=unmarked)[0] == ""
+    assert "clip0" in log[-1]
+
+
+# Which model
+
+
+def test_neither_model_nor_adapter_is_the_bundled_one(
+    base: Path, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    monkeypatch.setattr(module, "bundled_folder", lambda: base)
+    model = Mellm.create_from_arg_string("", {"batch_size": 1, "device": "cpu"})
+    assert "BUNDLED" in "".join(log)
+    assert isinstance(model, Mellm) and type(model) is MellmBundled
+    gen_metrics.reset_logged_metrics()
+    assert texts(model, DOCS[:1])
+    assert gen_metrics.summarize_logged_metrics()["avg_bundled_model"] == 1
+    assert type(Mellm(pretrained=base, device="cpu")) is Mellm
+
+
+def test_without_a_bundled_model_the_error_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "bundled_folder", lambda: tmp_path)
+    with pytest.raises(ModelError, match="pretrained="):
+        Mellm(device="cpu")
+
+
+def test_an_adapter_brings_its_base(base: Path, adapter: Path) -> None:
+    both = Mellm(pretrained=base, adapter=adapter, device="cpu")
+    alone = Mellm(adapter=adapter, device="cpu", merge_adapter=False)
+    assert alone.config._name_or_path == str(base)
+    assert texts(alone, DOCS) == texts(both, DOCS)
+    assert texts(alone, DOCS) != texts(Mellm(pretrained=base, device="cpu"), DOCS)
+
+
+def test_an_adapter_may_bring_its_processor(base: Path, adapter: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(adapter, tmp_path / "adapter")
+    processor = tiny.processor()
+    processor.chat_template = processor.chat_template.replace(tiny.SYSTEM, "Short.")
+    processor.save_pretrained(own)
+    counts = []
+    for folder in (own, adapter):
+        model = Mellm(adapter=folder, device="cpu")
+        (answer,) = model.generate_until(requests(model, DOCS[:1]))
+        counts.append(answer.token_counts.input_tokens)
+    assert counts[1] - counts[0] == len(tiny.SYSTEM) - len("Short.")
+
+
+def test_settings_that_come_with_the_model_win_unless_overridden(
+    base: Path, adapter: Path, tmp_path: Path, log: list[str]
+) -> None:
+    trained = MotionSettings(floor_px=0.4)
+    whole = shutil.copytree(base, tmp_path / "base")
+    MotionSettings(floor_px=0.6).save(whole)
+    own = shutil.copytree(adapter, tmp_path / "adapter")
+    trained.save(own)
+    assert Mellm(pretrained=whole, device="cpu").motion == MotionSettings(floor_px=0.6)
+    assert Mellm(pretrained=whole, adapter=own, device="cpu").motion == trained
+    assert Mellm(pretrained=whole, adapter=adapter, device="cpu").motion == MotionSettings(floor_px=0.6)
+    assert Mellm(adapter=own, device="cpu", motion=trained).motion == trained
+    assert not log
+    assert Mellm(adapter=own, device="cpu", motion="fast").motion == PRESETS["fast"]
+    assert "floor_px=0.4" in log[0] and "farneback" in log[0]
+    assert Mellm(adapter=own, device="cpu", motion="off").motion is None
+    assert "off" in log[1]
+
+
+# Being lmms-eval's
+
+
+def test_arguments_come_as_a_line_a_dict_or_options(base: Path) -> None:
+    line = Mellm.create_from_arg_string(f"pretrained={base},motion=fast", {"batch_size": "3", "device": "cpu"})
+    assert (line.batch_size, line.motion, line.device.type) == (3, PRESETS["fast"], "cpu")
+    both = Mellm.create_from_arg_string({"pretrained": base, "batch_size": 4, "device": "cpu"}, {"batch_size": 1})
+    assert both.batch_size == 4
+    with pytest.raises(SettingsError, match="batch_size: found 4 in model_args and '3'"):
+        Mellm.create_from_arg_string("batch_size=4", {"batch_size": "3"})
+    with pytest.raises(SettingsError, match="name=value"):
+        Mellm.create_from_arg_string("pretrained", None)
+    with pytest.raises(SettingsError, match="Did you mean 'pretrained'"):
+        Mellm.create_from_arg_string("pretrain=a/b", {"batch_size": 1})
+
+
+def test_a_device_that_is_not_there_is_refused(base: Path) -> None:
+    with pytest.raises(SettingsError, match="'cuda:99'"):
+        Mellm(pretrained=base, device="cuda:99")
+
+
+def test_device_map_auto(base: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU changes the precision, and with it the answers")
+    assert texts(Mellm(pretrained=base, device_map="auto"), DOCS[:2]) == texts(
+        Mellm(pretrained=base, device="cpu"), DOCS[:2]
+    )
+
+
+def test_a_freed_model_says_so(base: Path) -> None:
+    model = Mellm(pretrained=base, device="cpu")
+    texts(model, DOCS[:1])
+    model.clean()
+    assert model.config._name_or_path == str(base)
+    with pytest.raises(ModelError, match="make a new one"):
+        texts(model, DOCS[:1])
+
+
+def test_what_it_does_not_do_is_said(model: Mellm) -> None:
+    with pytest.raises(NotImplementedError, match="generate_until"):
+        model.loglikelihood([])
+    with pytest.raises(NotImplementedError, match="generate_until"):
+        model.generate_until_multi_round([])

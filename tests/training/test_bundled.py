@@ -1,0 +1,163 @@
+"""How the bundled model is made: its words, its pictures, and that training goes on where it was cut off."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from mellm_plugin.datasets.synthme import Face, draw_clip
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.answers import read
+from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.prompts import map_prompt
+from mellm_plugin.models import bundled_folder
+from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.render import facial_flow, motion_map
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training import bundled
+from mellm_plugin.training.bundled import Batches, Clips, answer_loss, build_model, emotion_for, paint_variant
+
+
+@pytest.fixture(scope="module")
+def processor() -> Any:
+    return bundled.build_processor()
+
+
+def test_the_tokenizer_keeps_any_text(processor: Any) -> None:
+    texts = [
+        describe([("12", 1.0), ("L10", 0.4)], "happiness"),
+        map_prompt(LABELS["casme2"]),
+        "Ein Lächeln, 微表情 – AU12?\n\n\t x",
+    ]
+    for text in texts:
+        assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) == text
+
+
+def test_prompt_ids_are_those_of_the_processor(processor: Any) -> None:
+    image = np.zeros((224, 224, 3), np.uint8)
+    prompt = map_prompt(LABELS["synthme"])
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    given = processor(text=[text], images=[[image]], return_tensors="pt")
+    visual = int(given.image_grid_thw[0].prod()) // 4
+    assert visual == 36
+    assert given.input_ids[0].tolist() == bundled.prompt_ids(processor, prompt, visual)
+
+
+def test_labels_of_other_closed_sets() -> None:
+    assert emotion_for("anger", LABELS["smic"]) == "negative"
+    assert emotion_for("contempt", LABELS["casme2"]) == "others"
+    assert emotion_for("neutral", LABELS["dfme"]) is None
+    assert emotion_for("fear", LABELS["samm"]) == "fear"
+
+
+def _drawn(codes: tuple[str, ...], seed: int = 1) -> tuple[Any, dict[str, Any]]:
+    clip = draw_clip(Face(seed), np.random.default_rng(seed), codes, 2.0, head=0.0)
+    return clip, {"aus": clip.aus, "px": clip.amplitudes, "emotion": "contempt"}
+
+
+def _half_flow(clip: Any) -> tuple[np.ndarray, np.ndarray]:
+    grey, apex = read_pair(clip.onset, clip.apex)
+    flow, _ = facial_flow(grey, apex, DEFAULT)
+    return flow.reshape(112, 2, 112, 2, 2).mean(axis=(1, 3)).astype(np.float16), grey
+
+
+def test_a_painted_clip_is_the_map_that_evaluation_draws() -> None:
+    class Unvaried(np.random.Generator):
+        """Draws the value that changes nothing."""
+
+        def random(self, *_: Any, **__: Any) -> float:  # type: ignore[override]
+            return 1.0
+
+        def uniform(self, low: float = 0, high: float = 1, *_: Any, **__: Any) -> float:  # type: ignore[override]
+            return 1.0 if low == 0.8 else 0.0
+
+    clip, truth = _drawn(("1", "12"))
+    image, codes, _ = paint_variant(*_half_flow(clip), truth, Unvaried(np.random.PCG64(0)))
+    assert codes == tuple(zip(clip.aus, clip.amplitudes, strict=True))
+    expected = motion_map(clip.onset, clip.apex).image.astype(int)
+    assert np.mean(np.abs(image.astype(int) - expected).max(axis=2) > 12) < 0.06
+
+
+def test_a_mirrored_clip_swaps_sides_and_hues() -> None:
+    clip, truth = _drawn(("L14",))
+    flow, grey = _half_flow(clip)
+    seen = set()
+    for seed in range(12):
+        image, codes, _ = paint_variant(flow, grey, truth, np.random.default_rng(seed))
+        coloured = np.ptp(image.astype(int), axis=2)[120:190, 50:174] > 60
+        where = "L" if coloured[:, 62:].sum() > coloured[:, :62].sum() else "R"
+        assert codes[0][0][0] == where
+        seen.add(where)
+    assert seen == {"L", "R"}
+
+
+def test_the_fast_patch_embedding_is_the_same_sum(processor: Any) -> None:
+    clip, truth = _drawn(("1", "12"))
+    flow, grey = _half_flow(clip)
+    drawn = Clips(flow[None], grey[None], [truth])
+    batch = next(iter(Batches(drawn, processor, 2, seed=0, start=0, steps=9)))
+    model = build_model(processor.tokenizer)
+    with torch.inference_mode():
+        plain = float(model(**batch, use_cache=False).loss)
+        bundled._fast_patches(model)
+        assert float(answer_loss(model, batch)) == pytest.approx(plain, rel=1e-4)
+
+
+@pytest.mark.slow
+def test_training_goes_on_where_it_was_and_its_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bundled, "SHARD", 8)
+    work = tmp_path / "work"
+    bundled.draw(work, 16)
+    assert len(list(work.glob("shard*.npz"))) == 2
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    kept = dict(work=work, batch=4, checkpoint_every=2)
+    bundled.train(out=whole, steps=4, **kept)  # type: ignore[arg-type]
+    last = work / "checkpoint-seed0.pt"
+    last.unlink()
+
+    # A run that is cut off after its second step...
+    real, steps = bundled.answer_loss, 0
+
+    def dying(*given: Any) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 4:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(bundled, "answer_loss", dying)
+    with pytest.raises(KeyboardInterrupt):
+        bundled.train(out=cut, steps=4, **kept)  # type: ignore[arg-type]
+    monkeypatch.setattr(bundled, "answer_loss", real)
+    bundled.train(out=cut, steps=4, **kept)  # type: ignore[arg-type]
+    models = [AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32) for folder in (whole, cut)]
+    for (name, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert AutoProcessor.from_pretrained(whole).tokenizer("AU12").input_ids
+    assert MotionSettings.load(whole) == DEFAULT
+
+
+def test_the_bundled_model_is_the_one_described() -> None:
+    folder = bundled_folder()
+    weights = folder / "model.safetensors"
+    assert weights.stat().st_size < 12 * 2**20
+    assert not list(folder.glob("*.bin")) and (folder / "README.md").exists()
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    assert 1.5e6 < sum(p.numel() for p in model.parameters()) < 5e6
+    assert MotionSettings.load(folder) == DEFAULT
+    processor = AutoProcessor.from_pretrained(folder)
+    clip = draw_clip(Face(77), np.random.default_rng(77), ("1", "2"), 2.0)
+    messages = [
+        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": map_prompt(LABELS["synthme"])}]}
+    ]
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    given = processor(text=[text], images=[[motion_map(clip.onset, clip.apex).image]], return_tensors="pt")
+    out = model.generate(**given, max_new_tokens=200, do_sample=False)
+    answer = read(processor.decode(out[0, given.input_ids.shape[1] :], skip_special_tokens=True), LABELS["synthme"])
+    assert answer.label == "surprise" and answer.aus == (1, 2)
