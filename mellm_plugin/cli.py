@@ -85,6 +85,40 @@ def _map(given: argparse.Namespace) -> None:
         print("nothing moves by more than the floor of the settings: the two frames may be the same", file=sys.stderr)
 
 
+def _prepare(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import synthme
+
+    if given.dataset != "synthme":
+        raise InputError(f"expected a dataset that can be prepared: synthme; found {given.dataset!r}")
+    print(synthme.prepare(replace=given.replace))
+
+
+def _datasets(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import store
+
+    faults: list[str] = []
+    names = store.list_prepared()
+    for name in names:
+        try:
+            info = store.verify(name) if given.verify else store.read_info(name)
+        except MellmError as error:
+            faults.append(str(error))
+            continue
+        splits = {split: {key: entry[key] for key in ("clips", "subjects")} for split, entry in info["splits"].items()}
+        folder = str(store.dataset_dir(name))
+        if given.json:
+            print(json.dumps({"dataset": name, "folder": folder, "source": info["source"], "splits": splits}))
+            continue
+        print(f"{name}  {folder}")
+        print(f"  {info['source']}")
+        for split, counts in splits.items():
+            print(f"  {split}: {counts['clips']} clips of {counts['subjects']} subjects")
+    if not names:
+        print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
+    if faults:
+        raise InputError(faults)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mellm",
@@ -113,6 +147,24 @@ def _parser() -> argparse.ArgumentParser:
     )
     tasks.add_argument("--path", action="store_true", help="print the folder of the task files, for --include_path")
     tasks.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    preparing = command(
+        "prepare",
+        _prepare,
+        "bring a dataset into the form that tasks and training read",
+        "  mellm prepare synthme\n  mellm prepare synthme --replace",
+    )
+    preparing.add_argument("dataset", help="synthme: 300 drawn test clips (a task that needs them makes them itself)")
+    preparing.add_argument("--replace", action="store_true", help="make it again even if it is there")
+
+    prepared = command(
+        "datasets",
+        _datasets,
+        "list the prepared datasets (the environment variable MELLM_DATA chooses their folder)",
+        "  mellm datasets\n  mellm datasets --verify",
+    )
+    prepared.add_argument("--verify", action="store_true", help="read them again and compare with what was recorded")
+    prepared.add_argument("--json", action="store_true", help="one JSON object a line")
 
     drawing = command(
         "map",

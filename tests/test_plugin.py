@@ -199,8 +199,7 @@ def test_another_finder_that_asks_all_the_others_is_no_endless_loop(stand_in: St
 def test_a_subclass_and_a_failed_first_import_get_our_tasks_too(stand_in: StandIn) -> None:
     stand_in.write(
         "lmms_eval/tasks/__init__.py",
-        "import os\nif os.environ.pop('BREAK', None): raise ImportError('first time')\n"
-        + dedent(TASK_MANAGER),
+        "import os\nif os.environ.pop('BREAK', None): raise ImportError('first time')\n" + dedent(TASK_MANAGER),
     )
     code = """
         from mellm_plugin.plugin import manifests

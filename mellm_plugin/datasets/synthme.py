@@ -536,14 +536,16 @@ def sample(clip: SynthClip) -> Sample:
     )
 
 
-def prepare(root: Path | None = None) -> Path:
+def prepare(root: Path | None = None, replace: bool = False) -> Path:
     """Draw the shipped test set, unless it is there already (a few seconds), and return its folder.
+
+    Args:
+        root: folder of all prepared datasets; the user's data root when None.
+        replace: draw it again even if it is there.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    if not store.is_prepared(NAME, root):
-        info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
-        samples = (sample(clip) for clip in clips("test", TEST_CLIPS))
-        store.write(NAME, {"test": samples}, info, root=root, exists="keep")
-    return store.dataset_dir(NAME, root)
+    info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
+    samples = (sample(clip) for clip in clips("test", TEST_CLIPS))
+    return store.write(NAME, {"test": samples}, info, root=root, exists="replace" if replace else "keep")

@@ -1,10 +1,10 @@
 """Action units to words: the three-part answer that MELLM gives (inspection, reasoning, conclusion).
 
-    describe((("1", 1.9), ("2", 2.2)), "surprise") ->
+describe((("1", 1.9), ("2", 2.2)), "surprise") ->
 
-    Inspection: the inner brows move up (purple), strongly; the outer brows move up (purple), strongly.
-    Reasoning: AU1 is the inner brow raiser and AU2 is the outer brow raiser; together they speak for surprise.
-    Conclusion: action units AU1+AU2; expression: surprise.
+Inspection: the inner brows move up (purple), strongly; the outer brows move up (purple), strongly.
+Reasoning: AU1 is the inner brow raiser and AU2 is the outer brow raiser; together they speak for surprise.
+Conclusion: action units AU1+AU2; expression: surprise.
 """
 
 from __future__ import annotations

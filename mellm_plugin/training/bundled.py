@@ -26,6 +26,7 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock, Timeout
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
@@ -38,6 +39,7 @@ from transformers import (
 )
 
 from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, clips
+from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, map_prompt_variants
@@ -339,6 +341,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
         """Tensors of one batch; a clip whose label the closed set cannot express is left out."""
         images: list[npt.NDArray[np.uint8]] = []
         answers: list[list[int]] = []
+        moving: list[list[float]] = []
         tokenizer = self.processor.tokenizer
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         for flow, grey, truth in chosen:
@@ -347,6 +350,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
             if label is not None:
                 images.append(image)
                 answers.append([*tokenizer(describe(codes, label)).input_ids, end])
+                moving.append(unit_sides(codes))
         pixels = self.processor.image_processor(images=images, return_tensors="pt")
         head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
         longest = max(map(len, answers))
@@ -359,10 +363,17 @@ class Batches(IterableDataset):  # type: ignore[misc]
             "input_ids": ids,
             "attention_mask": mask,
             "labels": torch.tensor(targets),
+            "moving": torch.tensor(moving),
             "mm_token_type_ids": (ids == image_token).int(),
             "pixel_values": pixels.pixel_values,
             "image_grid_thw": pixels.image_grid_thw,
         }
+
+
+def unit_sides(codes: Coded) -> list[float]:
+    """1 for each unit and side that moves, else 0: the units of `AUS` on the subject's left, then on the right."""
+    moved = {(parsed.alternatives[0], parsed.side) for parsed in (parse_canonical(code) for code, _ in codes)}
+    return [float((n, side) in moved or (n, None) in moved) for side in "LR" for n in AUS]
 
 
 def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list[int]:
@@ -388,10 +399,31 @@ def _fast_patches(model: Qwen2_5_VLForConditionalGeneration) -> None:
     embed.forward = forward
 
 
+class Probe(nn.Module):
+    """Reads off the visual tokens which units move; it guides training and is thrown away after it.
+
+    The loss of the words alone leaves a model of this size blind for long: it first learns which words are likely.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        super().__init__()
+        tokens = (VISION_SIDE // 28) ** 2
+        self.head = nn.Linear(tokens * model.config.vision_config.out_hidden_size, 2 * len(AUS))
+        self._seen = torch.empty(0)
+        model.model.visual.merger.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: Any, tokens: torch.Tensor) -> None:
+        self._seen = tokens
+
+    def loss(self, moving: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy for the pictures that the model saw last."""
+        return functional.binary_cross_entropy_with_logits(self.head(self._seen.view(len(moving), -1)), moving)
+
+
 def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Cross-entropy of the answers' tokens; logits are computed for no others."""
-    given = dict(batch)
-    targets = given.pop("labels")
+    given = {name: value for name, value in batch.items() if name not in ("labels", "moving")}
+    targets = batch["labels"]
     longest = int((targets != _IGNORED).any(dim=0).sum())
     logits = model(**given, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
     return functional.cross_entropy(logits.flatten(0, 1), targets[:, -longest:].flatten(), ignore_index=_IGNORED)
@@ -401,6 +433,7 @@ def train(
     work: Path,
     out: Path,
     steps: int = 2400,
+    looking: int = 400,
     batch: int = 32,
     rate: float = 1.5e-3,
     seed: int = 0,
@@ -413,6 +446,7 @@ def train(
         work: folder of the drawn clips; checkpoints and the training curve go there too.
         out: folder of the model.
         steps: optimiser steps; the learning rate falls to zero by a cosine over them.
+        looking: steps at the beginning that train the vision tower alone, on which units move.
         batch: clips of a step.
         rate: peak learning rate of AdamW.
         seed: of weights, order and painting.
@@ -423,8 +457,10 @@ def train(
     processor = build_processor()
     model = build_model(processor.tokenizer, seed)
     _fast_patches(model)
-    decayed = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
+    probe = Probe(model)
+    trained = [*model.parameters(), *probe.parameters()]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
     optimizer = torch.optim.AdamW(
         [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
     )
@@ -437,6 +473,7 @@ def train(
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
+        probe.load_state_dict(state["probe"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         start = state["step"]
@@ -444,24 +481,35 @@ def train(
     painted = Batches(Clips.load(work), processor, batch, seed, start, steps)
     batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=8))
     model.train()
-    began, total = time.monotonic(), 0.0
+    began, totals = time.monotonic(), [0.0, 0.0]
     for step in range(start, steps):
-        loss = answer_loss(model, next(batches))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        given = next(batches)
+        words = torch.zeros(())
+        if step < looking:
+            model.model.visual(given["pixel_values"], grid_thw=given["image_grid_thw"])
+        else:
+            words = answer_loss(model, given)
+        sight = probe.loss(given["moving"])
+        (words + sight).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        total += float(loss.detach())
+        totals = [totals[0] + float(words.detach()), totals[1] + float(sight.detach())]
         if (step + 1) % 50 == 0:
-            line = {"step": step + 1, "loss": round(total / 50, 4), "seconds": round(time.monotonic() - began, 1)}
-            total = 0.0
+            line = {
+                "step": step + 1,
+                "words": round(totals[0] / 50, 4),
+                "sight": round(totals[1] / 50, 4),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+            totals = [0.0, 0.0]
             print(json.dumps(line), flush=True)
             with (work / f"curve-seed{seed}.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
             part = checkpoint.with_suffix(".part")
-            parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+            parts = {"model": model, "probe": probe, "optimizer": optimizer, "schedule": schedule}
             torch.save({**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1}, part)
             part.replace(checkpoint)
     save(model, processor, out)
@@ -487,6 +535,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     drawing.add_argument("--clips", type=int, default=24000)
     training.add_argument("--out", type=Path, required=True, help="folder of the model")
     training.add_argument("--steps", type=int, default=2400)
+    training.add_argument("--looking", type=int, default=400)
     training.add_argument("--batch", type=int, default=32)
     training.add_argument("--rate", type=float, default=1.5e-3)
     training.add_argument("--threads", type=int, default=1)
@@ -494,7 +543,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.command == "draw":
         draw(given.work, given.clips, given.seed)
     else:
-        train(given.work, given.out, given.steps, given.batch, given.rate, given.seed, threads=given.threads)
+        train(
+            given.work,
+            given.out,
+            steps=given.steps,
+            looking=given.looking,
+            batch=given.batch,
+            rate=given.rate,
+            seed=given.seed,
+            threads=given.threads,
+        )
 
 
 if __name__ == "__main__":

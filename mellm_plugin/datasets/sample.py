@@ -1,0 +1,146 @@
+"""One clip, the same whatever dataset it comes from. One row of a prepared dataset:
+
+Sample(id="casme2/sub01/EP02_01f", dataset="casme2", subject="sub01", clip="EP02_01f", onset=b"\\xff\\xd8...",
+       apex=b"\\xff\\xd8...", onset_frame=46, apex_frame=59, offset_frame=86, apex_source="sheet", fps=200.0,
+       au_code="R12", aus=("R12",), emotion="happiness", coarse="positive", objective_class=1, nose=None)
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral
+from typing import Any
+
+from PIL import Image
+
+from mellm_plugin.errors import CodeError
+from mellm_plugin.facs.codes import numbers
+from mellm_plugin.facs.labels import COARSE
+
+APEX_SOURCES: tuple[str, ...] = ("sheet", "corrected", "spotted")
+"""Where an apex frame comes from: the coding sheet, a correction of it, or an apex spotter."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One clip. None means unknown and stays None; it is never replaced by zero or an empty list.
+
+    Attributes:
+        id: unique, `dataset/subject/clip`.
+        dataset, subject, clip: as in the coding sheet; the subject normalised (`sub01`, `006`, `s01`).
+        onset, apex: bytes of an image file (JPEG, PNG, BMP...), not re-encoded.
+        onset_frame, apex_frame, offset_frame: frame numbers of the source.
+        apex_source: one of `APEX_SOURCES`.
+        fps: frames per second of the source, positive.
+        au_code: the sheet's string, unchanged.
+        aus: canonical codes (`12`, `L12`, `R14C`, `6/12`); `()` means coded, and no unit moves.
+        emotion: the dataset's label in canonical spelling.
+        coarse: one of `COARSE`; None where the label has no coarse class.
+        objective_class: 1..7.
+        nose: tip of the nose, (x, y) in pixels of the onset image.
+    """
+
+    id: str
+    dataset: str
+    subject: str
+    clip: str
+    onset: bytes
+    apex: bytes
+    onset_frame: int | None = None
+    apex_frame: int | None = None
+    offset_frame: int | None = None
+    apex_source: str = "sheet"
+    fps: float | None = None
+    au_code: str | None = None
+    aus: tuple[str, ...] | None = None
+    emotion: str | None = None
+    coarse: str | None = None
+    objective_class: int | None = None
+    nose: tuple[float, float] | None = None
+
+    def faults(self) -> Iterator[str]:
+        """Everything that keeps this sample from being stored, a sentence each. Reads image headers, not pixels."""
+        for name in ("id", "dataset", "subject", "clip"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                yield f"{name}: expected text, found {value!r}"
+        for name in ("onset", "apex"):
+            data = getattr(self, name)
+            try:
+                with Image.open(io.BytesIO(data)):
+                    pass
+            except (OSError, TypeError, ValueError, Image.DecompressionBombError):
+                kind = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
+                yield f"{name}: expected the bytes of an image file, found {kind} that Pillow cannot open"
+        for name in ("onset_frame", "apex_frame", "offset_frame"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
+                yield f"{name}: expected a whole number or None, found {value!r}"
+        for name in ("au_code", "emotion"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                yield f"{name}: expected text or None, found {value!r}"
+        if self.apex_source not in APEX_SOURCES:
+            yield f"apex_source: expected one of {', '.join(APEX_SOURCES)}, found {self.apex_source!r}"
+        if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
+            yield f"fps: expected a positive number or None, found {self.fps!r}"
+        try:
+            numbers(self.aus or ())
+        except CodeError as error:
+            yield from (f"aus: {fault}" for fault in error.faults)
+        if self.coarse is not None and self.coarse not in COARSE:
+            yield f"coarse: expected one of {', '.join(COARSE)} or None, found {self.coarse!r}"
+        if self.objective_class is not None and self.objective_class not in range(1, 8):
+            yield f"objective_class: expected 1 to 7 or None, found {self.objective_class!r}"
+        if self.nose is not None and not (len(self.nose) == 2 and all(map(math.isfinite, self.nose))):
+            yield f"nose: expected (x, y) in pixels or None, found {self.nose!r}"
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of a prepared dataset: images as `{"bytes", "path"}`, tuples as lists."""
+        row = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name in ("onset", "apex"):
+            row[name] = {"bytes": row[name], "path": None}
+        for name in ("aus", "nose"):
+            row[name] = None if row[name] is None else list(row[name])
+        return row
+
+    @staticmethod
+    def from_row(row: Mapping[str, Any]) -> Sample:
+        """The sample of a row written by `to_row`."""
+        values = {f.name: row[f.name] for f in fields(Sample)}
+        for name in ("onset", "apex"):
+            values[name] = values[name]["bytes"]
+        for name in ("aus", "nose"):
+            values[name] = None if values[name] is None else tuple(values[name])
+        return Sample(**values)
+
+
+def features() -> Any:
+    """The `datasets.Features` of a prepared dataset: the same for every dataset, whatever its columns lack."""
+    from datasets import Features, Sequence, Value
+    from datasets import Image as ImageFeature
+
+    return Features(
+        {
+            "id": Value("string"),
+            "dataset": Value("string"),
+            "subject": Value("string"),
+            "clip": Value("string"),
+            "onset": ImageFeature(),
+            "apex": ImageFeature(),
+            "onset_frame": Value("int64"),
+            "apex_frame": Value("int64"),
+            "offset_frame": Value("int64"),
+            "apex_source": Value("string"),
+            "fps": Value("float64"),
+            "au_code": Value("string"),
+            "aus": Sequence(Value("string")),
+            "emotion": Value("string"),
+            "coarse": Value("string"),
+            "objective_class": Value("int64"),
+            "nose": Sequence(Value("float64")),
+        }
+    )

@@ -1,0 +1,320 @@
+"""Where prepared datasets live: one folder each, which Hugging Face `datasets` loads by itself.
+
+    <data root>/casme2/data/test-00000-of-00001.parquet      one row per clip, see `sample.py`
+    <data root>/casme2/info.json                             what it was made from, and what is in it
+
+The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears in one rename, so a folder that has an
+`info.json` is whole; several processes may prepare the same one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import pyarrow as pa
+import pyarrow.parquet as pq
+from filelock import FileLock
+
+from mellm_plugin import __version__
+from mellm_plugin.datasets.sample import Sample, features
+from mellm_plugin.errors import DataError, InputError, near
+from mellm_plugin.facs.codes import numbers
+
+SCHEMA_VERSION = 1
+"""Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SPLIT = re.compile(r"[a-z][a-z0-9_]*")
+_ROWS, _BYTES = 64, 16 << 20  # a row group ends at either: what is held in memory at once
+_FAULTS_SHOWN = 50
+
+
+def data_root() -> Path:
+    """The folder of all prepared datasets: `$MELLM_DATA`, else the user's data folder. It need not exist."""
+    chosen = os.environ.get("MELLM_DATA", "").strip()
+    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("mellm", False))
+
+
+def dataset_dir(name: str, root: Path | None = None) -> Path:
+    """The folder of a dataset, prepared or not.
+
+    Raises:
+        InputError: the name is not made of lower-case letters, digits, `_` and `-`.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f"a dataset is named with lower-case letters, digits, '_' and '-', found {name!r}")
+    return (root or data_root()) / name
+
+
+def is_prepared(name: str, root: Path | None = None) -> bool:
+    """Whether a dataset can be read."""
+    return (dataset_dir(name, root) / "info.json").is_file()
+
+
+def list_prepared(root: Path | None = None) -> list[str]:
+    """Names of all prepared datasets, sorted."""
+    found = (root or data_root()).glob("*/info.json")
+    return sorted(path.parent.name for path in found if _NAME.fullmatch(path.parent.name))
+
+
+def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
+    """The `info.json` of a prepared dataset.
+
+    Raises:
+        DataError: the dataset is not prepared, or was by a version with another schema, or the file is damaged.
+    """
+    folder = dataset_dir(name, root)
+    prepared = list_prepared(root)
+    try:
+        info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)}"
+            f" To prepare it, run: mellm prepare {name}. Prepared in {folder.parent}: {', '.join(prepared) or 'none'}"
+            " (the environment variable MELLM_DATA chooses this folder)."
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
+    if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
+        found = info.get("schema") if isinstance(info, dict) else None
+        raise DataError(f"{folder} has schema {found!r}, this version reads schema {SCHEMA_VERSION}. {_again(name)}")
+    return info
+
+
+def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
+    """The samples of one split, in stored order, a few at a time in memory.
+
+    Raises:
+        DataError: the dataset is not prepared, has no such split, or its file cannot be read.
+    """
+    splits = read_info(name, root)["splits"]
+    if split not in splits:
+        hint = near(split, splits)
+        raise DataError(f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{hint}")
+    path = dataset_dir(name, root) / splits[split]["file"]
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=_ROWS):
+                yield from map(Sample.from_row, batch.to_pylist())
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
+
+
+def write(
+    name: str,
+    splits: Mapping[str, Iterable[Sample]],
+    info: Mapping[str, Any],
+    *,
+    root: Path | None = None,
+    exists: Literal["refuse", "keep", "replace"] = "refuse",
+) -> Path:
+    """Store a dataset in one step: afterwards it is there as a whole, or nothing has changed.
+
+    Args:
+        name: of the dataset, and of its folder.
+        splits: samples by split name (`train`, `test`), taken one by one, so generators of any length do.
+        info: `source` (what the data were made from) and whatever else belongs into `info.json`. It is read after the
+            last sample, so that a generator may still add to it (skipped clips with their reasons).
+        exists: what to do if the dataset is there: refuse; replace it; or keep it, taking no sample, if its `source`
+            and schema are the same as here (else it is replaced).
+
+    Returns:
+        The absolute folder of the dataset.
+
+    Raises:
+        InputError: samples that cannot be stored, duplicate ids, an empty dataset; all faults at once.
+        DataError: it is prepared already, and `exists` is "refuse".
+    """
+    folder = dataset_dir(name, root)
+    if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
+        raise InputError([f"a split is named with lower-case letters, digits and '_', found {s!r}" for s in bad], name)
+    if exists == "keep" and _is_same(name, info, root):
+        return folder  # before anything is written: the data root may be read-only by now
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{name}.lock"):
+        # checked inside the lock: while we waited for it, another process may have prepared the dataset
+        if exists == "keep" and _is_same(name, info, root):
+            return folder
+        if exists == "refuse" and is_prepared(name, root):
+            raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
+        partial = folder.parent / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
+        try:
+            _write_folder(partial, name, splits, info)
+            _swap(partial, folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def verify(name: str, root: Path | None = None) -> dict[str, Any]:
+    """Read a prepared dataset again and compare it with its `info.json`, which is returned.
+
+    Raises:
+        DataError: files that are missing, were changed or hold other clips than recorded; all of them at once.
+    """
+    info = read_info(name, root)
+    folder = dataset_dir(name, root)
+    faults: list[str] = []
+    recorded = {entry["file"] for entry in info["splits"].values()}
+    faults += [
+        f"data/{path.name} is not part of the dataset"
+        for path in sorted((folder / "data").glob("*"))
+        if f"data/{path.name}" not in recorded
+    ]
+    for split, entry in info["splits"].items():
+        path = folder / entry["file"]
+        if not path.is_file():
+            faults.append(f"{entry['file']} is missing")
+            continue
+        if (found := _sha256(path)) != entry["sha256"]:
+            faults.append(f"{entry['file']}: expected sha256 {entry['sha256']}, found {found}")
+            continue
+        tally = _Tally()
+        for sample in read(name, split, root):
+            tally.add(sample)
+        counts = tally.counts()
+        faults += [
+            f"{entry['file']}: expected {key} {entry.get(key)!r}, found {value!r}"
+            for key, value in counts.items()
+            if entry.get(key) != value
+        ]
+    if faults:
+        raise DataError(f"{folder} is damaged:" + "".join(f"\n  - {f}" for f in faults) + f"\n{_again(name)}")
+    return info
+
+
+class _Tally:
+    """Counts what a split holds."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self.subjects: set[str] = set()
+        self.emotions: Counter[str] = Counter()
+        self.aus: Counter[str] = Counter()
+        self.without_emotion = 0
+        self.without_aus = 0
+
+    def add(self, sample: Sample) -> None:
+        self.clips += 1
+        self.subjects.add(sample.subject)
+        if sample.emotion is None:
+            self.without_emotion += 1
+        else:
+            self.emotions[sample.emotion] += 1
+        if sample.aus is None:
+            self.without_aus += 1
+        else:
+            self.aus.update({"/".join(map(str, unit)) for unit in numbers(sample.aus)})
+
+    def counts(self) -> dict[str, Any]:
+        by_number = sorted(self.aus, key=lambda units: [int(n) for n in units.split("/")])
+        return {
+            "clips": self.clips,
+            "subjects": len(self.subjects),
+            "emotions": dict(sorted(self.emotions.items())),
+            "without_emotion": self.without_emotion,
+            "aus": {units: self.aus[units] for units in by_number},
+            "without_aus": self.without_aus,
+        }
+
+
+def _write_folder(folder: Path, name: str, splits: Mapping[str, Iterable[Sample]], info: Mapping[str, Any]) -> None:
+    (folder / "data").mkdir(parents=True)
+    seen: set[str] = set()
+    faults: list[str] = []
+    entries: dict[str, dict[str, Any]] = {}
+    for split, samples in splits.items():
+        file = f"data/{split}-00000-of-00001.parquet"
+        tally = _Tally()
+        _write_parquet(folder / file, _checked(samples, split, seen, tally, faults))
+        if not tally.clips and not faults:
+            faults.append(f"split {split}: expected at least one clip, found none")
+        entries[split] = {"file": file, "sha256": _sha256(folder / file), **tally.counts()}
+    if not splits:
+        faults.append("expected at least one split, found none")
+    if faults:
+        hidden = len(faults) - _FAULTS_SHOWN
+        raise InputError(faults[:_FAULTS_SHOWN] + ([f"and {hidden} more"] if hidden > 0 else []), where=name)
+    head = {"schema": SCHEMA_VERSION, "name": name, "created_with": f"mellm-plugin {__version__}", "splits": entries}
+    text = json.dumps({**head, **{k: v for k, v in info.items() if k not in head}}, indent=1, ensure_ascii=False)
+    (folder / "info.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _checked(
+    samples: Iterable[Sample], split: str, seen: set[str], tally: _Tally, faults: list[str]
+) -> Iterator[Sample]:
+    """The samples that can be stored; what is wrong with the others goes into `faults`."""
+    for sample in samples:
+        found = [f"{split}, {sample.id}: {fault}" for fault in sample.faults()]
+        if sample.id in seen:
+            found.append(f"{split}, {sample.id}: the id occurs twice")
+        seen.add(sample.id)
+        faults += found
+        if not found:
+            tally.add(sample)
+            yield sample
+
+
+def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
+    # the schema carries the `datasets` features, so that a column without any value keeps its type
+    schema = features().arrow_schema
+    few_values = ["dataset", "subject", "apex_source", "emotion", "coarse"]
+    # the images are compressed already, and their bytes make senseless (and large) statistics
+    with pq.ParquetWriter(
+        path, schema, compression="none", use_dictionary=few_values, write_statistics=[*few_values, "id", "clip"]
+    ) as writer:
+        rows: list[dict[str, Any]] = []
+        size = 0
+        for sample in samples:
+            rows.append(sample.to_row())
+            size += len(sample.onset) + len(sample.apex)
+            if len(rows) >= _ROWS or size >= _BYTES:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                rows, size = [], 0
+        if rows:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _swap(partial: Path, folder: Path) -> None:
+    if not folder.exists():
+        partial.rename(folder)
+        return
+    old = folder.parent / f".{folder.name}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    folder.rename(old)
+    try:
+        partial.rename(folder)
+    except OSError:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
+    try:
+        stored = read_info(name, root)
+    except DataError:
+        return False
+    return bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _again(name: str) -> str:
+    return f"To make it again, run: mellm prepare {name} --replace"

@@ -1,0 +1,682 @@
+"""Free text of any model -> what it says: action units, the fine label, the coarse class.
+
+    read("Conclusion: action units AU4+AU7; expression: disgust.", LABELS["casme2"])
+      -> Answer(aus=(4, 7), label="disgust", coarse="negative", unparsed=None)
+
+The rules, in the order in which they decide:
+
+1.  Thinking (`<think>..`) is not part of the answer.
+2.  Where there is a conclusion ("Final answer", "Conclusion", "Answer", a boxed answer) it alone is read, for each of
+    the two parts (units, expression) that it speaks of. A final answer decides over a conclusion. A conclusion ends
+    with the next heading, or with the line in which both parts have been said.
+3.  Elsewhere a named field ("Expression: fear", "AUs: 4, 7") decides over prose; in prose the last sentence that
+    concludes ("therefore ..."), then the last that speaks of an expression or emotion, then all that is affirmed.
+4.  What is negated ("no AU12", "AU6 is absent", "not surprise but fear") does not count. What is hedged ("could be
+    AU4") counts only where nothing is affirmed. Three or more labels in a row are the prompt's options, not an answer.
+5.  Two different labels are no label, whether both were asked for or not: `unparsed` says so. A fine label with the
+    name of a coarse class around it ("negative (disgust)") is one label.
+6.  A unit is read from its number (after "AU", "action units"...) or from its FACS name; a name beside a number is its
+    gloss. "Action units: none", "no action units" and "no movement" are read as no units, `()`.
+
+The text is cut into words once and walked a fixed number of times, so the work is linear in its length.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+from mellm_plugin.facs.labels import COARSE, LABELS, coarse, spellings
+from mellm_plugin.facs.units import UNITS
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an answer says.
+
+    Attributes:
+        aus: FACS numbers of the units it affirms, ascending; `()` where it says that there are none, None where it says
+            nothing about units that can be read.
+        label: the expression, one of the labels that were asked for; None where it cannot be read.
+        coarse: the coarse class: that of `label` where it has one, else the class the text names, else None.
+        unparsed: why the answer cannot be read: when nothing at all was read, or when it names expressions and
+            they are no answer (two of them, only the options, only negated, none of the labels). Else None.
+    """
+
+    aus: tuple[int, ...] | None
+    label: str | None
+    coarse: str | None
+    unparsed: str | None
+
+
+def read(text: str, labels: Sequence[str]) -> Answer:
+    """Read an answer. Never raises on any text, and never reads a unit whose number or name is not in it.
+
+    Args:
+        text: the answer as the model gave it.
+        labels: the canonical labels that were asked for, fine ones or the coarse classes. Where they are coarse
+            classes, a fine label counts as its class.
+    """
+    body = _without_thinking(text)
+    if not body.strip():
+        return Answer(None, None, None, "empty" if not text.strip() else "nothing but thinking")
+    segments = _segments(_tokens(body, tuple(labels)))
+    conclusions = _conclusions(segments)
+    named = _named_labels(segments, conclusions)
+    label, coarse_class, reason = _resolve(named, labels)
+    aus = _units(segments, conclusions)
+    if label is None and coarse_class is None and reason is None:
+        mentions = [m for segment in segments for m in segment.labels]
+        if any(m.status == _LISTED for m in mentions):
+            reason = "only repeats the options"
+        elif mentions:
+            reason = "affirms no expression"
+        elif aus is None:
+            reason = "names neither an expression nor action units"
+    return Answer(aus, label, coarse_class, reason)
+
+
+# ---- words ----------------------------------------------------------------------------------------------------------
+
+_PHRASES: dict[str, str] = {
+    "aus_head": "au, aus, au's, ad, action unit, action units, action descriptor, action descriptors",
+    "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
+    "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class",
+    "final": "final",
+    "conclusion": "conclusion, conclusions, in conclusion, to conclude, answer, verdict",
+    "therefore": "therefore, thus, hence, overall, finally, in summary, to summarize, to summarise, in short, so, "
+    "taken together, altogether, all in all, consequently, accordingly",
+    "section": "inspection, visual inspection, reasoning, analysis, explanation, rationale, justification, note, "
+    "notes, observation, observations, description, evidence, details, confidence, disclaimer, caveat, reason, "
+    "reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices",
+    "no": "no, not, without, neither, nor, never, non, rather than, instead of, absence of, lack of, lacks, excludes, "
+    "excluding, rules out, ruling out, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, didn't, "
+    "rule out, free of, nothing like, opposed to, unlike",
+    "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected",
+    "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
+    "apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible",
+    "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly",
+    "be": "is, are, was, were",
+    "turn": "but, however, instead, rather, yet, although, though, while, whereas, because, since, which, indicating, "
+    "suggesting, with, other than, except, except for, apart from, besides, only",
+    "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely",
+    "hedge": "could, might, may, maybe, possibly, perhaps, potentially, can be, such as, typically, usually, often, "
+    "sometimes, would, if, consider, considering, candidate, candidates, resembles, similar to",
+    "none": "none, nothing, null, nil",
+    "stillness": "movement, movements, motion",
+    "and": "and, or, plus, as well as",
+}
+"""What the words of an answer do, by kind; a phrase counts before the words it is made of."""
+
+_MEASURES = frozenset(
+    re.findall(
+        "[a-z]+",
+        "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
+        "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
+        "emotions expression expressions class classes other more different main key part parts action unit units",
+    )
+)
+"""Words after a number that make it a count or a measure, and not one more unit of a list."""
+
+_CLEAN = str.maketrans(
+    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»', " ")
+    | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "−": "-", "。": ".", "、": ","}
+)
+_TAG = re.compile(r"<(/?)(answer|conclusion|summary|reasoning|inspection|analysis)>")
+_NOT_APPLICABLE = re.compile(r"\bn/a\b")
+_SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
+_WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
+_PUNCTUATION = {
+    "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", ":": "colon", "=": "colon",
+    "+": "join", "/": "join", "&": "join", "(": "open", ")": "close", "-": "dash", "•": "dash",
+}  # fmt: skip
+
+
+class _Token(NamedTuple):
+    kind: str
+    text: str
+    value: int | str | None
+    start: int
+    end: int
+
+
+_Vocabulary = dict[str, list[tuple[tuple[str, ...], str, int | str | None]]]
+
+
+@lru_cache(maxsize=64)
+def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
+    """First word -> (all words, kind, value), the longest phrases first."""
+    found: dict[tuple[str, ...], tuple[str, int | str | None]] = {}
+    for kind, phrases in _PHRASES.items():
+        found.update({tuple(phrase.split()): (kind, None) for phrase in phrases.split(", ")})
+    # head and eye positions (from 51 on) are named with everyday words ("head up"): read by number only
+    for unit in UNITS.values():
+        for name in (unit.name, f"{unit.name}s"):
+            if unit.number < 51:
+                found[tuple(re.findall("[a-z]+", name))] = ("unit", unit.number)
+    known = dict.fromkeys((*labels, *COARSE, *(label for of in LABELS.values() for label in of)))
+    for label in known:
+        for spelling in spellings(label):
+            found[tuple(re.findall("[a-z]+", spelling.lower()))] = ("label", label)
+    vocabulary: _Vocabulary = {}
+    for words, (kind, value) in sorted(found.items(), key=lambda item: -len(item[0])):
+        if words:
+            vocabulary.setdefault(words[0], []).append((words, kind, value))
+    return vocabulary
+
+
+def _without_thinking(text: str) -> str:
+    """The text in lower case, without what was thought before the answer; tags of an answer become headings."""
+    body = unicodedata.normalize("NFKC", text).lower()
+    body = body.replace("<thinking>", "<think>").replace("</thinking>", "</think>")
+    if "</think>" in body:
+        body = body.rpartition("</think>")[2]
+    body = body.partition("<think>")[0]
+    body = (
+        _NOT_APPLICABLE.sub(" none ", _SPECIAL.sub("\n", body))
+        .replace("[]", " none ")
+        .replace("\\boxed", "\nfinal answer: ")
+    )
+    body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
+    return body.translate(_CLEAN)
+
+
+def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
+    vocabulary = _vocabulary(labels)
+    words: list[str] = []
+    spans: list[tuple[int, int]] = []
+    for match in _WORD.finditer(body):
+        start, end = match.span()
+        if match[0] == "-" and body[end : end + 1].isalpha() and body[start - 1].isalpha():
+            continue  # "micro-expression"
+        words.append(match[0])
+        spans.append((start, end))
+    tokens: list[_Token] = []
+    position = 0
+    while position < len(words):
+        word = words[position]
+        length, kind, value = 1, "number" if word[0].isdigit() else _PUNCTUATION.get(word, "word"), None
+        for phrase, phrase_kind, phrase_value in vocabulary.get(word, ()):
+            if tuple(words[position : position + len(phrase)]) == phrase:
+                length, kind, value = len(phrase), phrase_kind, phrase_value
+                break
+        tokens.append(_Token(kind, word, value, spans[position][0], spans[position + length - 1][1]))
+        position += length
+    return tokens
+
+
+# ---- segments: what lies between two stops, headings and fields apart -----------------------------------------------
+
+_AFFIRMED, _HEDGED, _NEGATED, _LISTED = "affirmed", "hedged", "negated", "listed"
+_HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "section"})
+_TITLE_LENGTH = 8
+
+
+@dataclass
+class _Mention:
+    value: int | str
+    status: str
+
+
+@dataclass
+class _Segment:
+    """A sentence, a line or a field. `title` holds the kinds of words before its colon, or of its heading."""
+
+    tokens: list[_Token]
+    title: frozenset[str]
+    line: int
+    heading: bool = False
+    units: list[_Mention] = field(default_factory=list)
+    bare_units: list[_Mention] = field(default_factory=list)
+    labels: list[_Mention] = field(default_factory=list)
+    no_units: bool = False
+
+    @property
+    def rank(self) -> int:
+        """2 where a final answer begins, 1 where a conclusion begins, else 0."""
+        return 2 if "final" in self.title else 1 if "conclusion" in self.title else 0
+
+    def says(self, mentions: Iterable[_Mention], status: str) -> list[int | str]:
+        return [mention.value for mention in mentions if mention.status == status]
+
+
+def _segments(tokens: list[_Token]) -> list[_Segment]:
+    options = _options(tokens)
+    segments: list[_Segment] = []
+    inherited: frozenset[str] = frozenset()
+    for title, body, line, heading in _cut(tokens):
+        own = title or _opening(body)
+        segment = _Segment(body, own or inherited, line, heading)
+        _Scan(segment, options).run()
+        segments.append(segment)
+        if title and not body:
+            inherited = title & {"aus_head", "emotion_head"}  # "Expression:" whose value is on the next line
+        elif title:
+            inherited = frozenset()
+        elif body:
+            inherited &= {"aus_head"}  # a list of units goes on over many lines
+    return segments
+
+
+def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], int, bool]]:
+    """Title, body, line number and whether the title is a heading with a colon or on a line of its own."""
+    title: frozenset[str] = frozenset()
+    body: list[_Token] = []
+    line = 0
+    for position, token in enumerate(tokens):
+        if token.kind == "colon":
+            start = len(body)
+            while start and len(body) - start < _TITLE_LENGTH and body[start - 1].kind not in ("comma", "colon"):
+                start -= 1
+            words = body[start:]
+            kinds = frozenset(word.kind for word in words)
+            if kinds & _HEADS and not kinds & {"unit", "label"} and not _holds_unit(words):
+                if start or title:
+                    yield title, body[:start], line, bool(title)
+                title, body = kinds, []
+                continue
+            body.append(token)
+        elif token.kind in ("stop", "newline"):
+            after = tokens[position + 1] if position + 1 < len(tokens) else None
+            numbering = token.text == "." and not title and [word.kind for word in body] == ["number"]
+            if numbering and after is not None and after.kind != "newline":
+                body = []  # "1." in front of a line
+                continue
+            if body or title:
+                kinds = frozenset(word.kind for word in body)
+                alone = not title and len(body) <= 4 and kinds & _HEADS and kinds <= _HEADS | {"and", "dash"}
+                if alone and token.kind == "newline":
+                    yield kinds, [], line, True
+                else:
+                    yield title, body, line, bool(title)
+            title, body = frozenset(), []
+            line += token.kind == "newline"
+        elif token.kind == "close" and not title and [word.kind for word in body] == ["number"]:
+            body = []  # "1)" in front of a line
+        else:
+            body.append(token)
+    if body or title:
+        yield title, body, line, bool(title)
+
+
+def _holds_unit(words: list[_Token]) -> bool:
+    """Whether a number stands behind "AU" (then "AU 12: present" is no title)."""
+    return any(a.kind == "aus_head" and b.kind == "number" for a, b in pairwise(words))
+
+
+def _opening(body: list[_Token]) -> frozenset[str]:
+    """The kind of conclusion that a sentence opens with ("In conclusion, ...", "The final expression is ...")."""
+    for position, token in enumerate(body[:3]):
+        if token.kind == "conclusion":
+            return frozenset({"conclusion"})
+        follows = body[position + 1].kind if position + 1 < len(body) else ""
+        if token.kind == "final" and follows in ("aus_head", "emotion_head", "conclusion"):
+            return frozenset({"final"})
+    return frozenset()
+
+
+def _options(tokens: list[_Token]) -> frozenset[int]:
+    """Where the labels of option lists start: three or more different ones with nothing but separators between them."""
+    separators = {"comma", "join", "and", "newline", "dash", "colon", "open", "close", "number"}
+    found: list[int] = []
+    run: list[_Token] = []
+    before = ""
+    for token in [*tokens, _Token("word", "", None, -1, -1)]:
+        numbering = token.kind == "stop" and before == "number"  # "1. anger 2. fear"
+        if token.kind == "label":
+            run.append(token)
+        elif token.kind not in separators and not numbering:
+            if len({label.value for label in run}) >= 3:
+                found += [label.start for label in run]
+            run = []
+        before = token.kind
+    return frozenset(found)
+
+
+# ---- one segment: units and labels, affirmed or not -----------------------------------------------------------------
+
+_BEFORE_NUMBERS = frozenset(
+    re.findall(
+        "[a-z]+",
+        "number numbers code codes include includes including involved identified the following are is most likely "
+        "appear appears that being detected observed present active activated as such",
+    )
+)
+_FURTHER = frozenset({"other", "further", "additional", "more"})
+_SOMEWHERE = frozenset(
+    {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
+)
+
+
+class _Scan:
+    """Walks a segment once and notes the units and labels in it, each affirmed, hedged, negated or listed."""
+
+    def __init__(self, segment: _Segment, options: frozenset[int]) -> None:
+        self.segment = segment
+        self.tokens = segment.tokens
+        self.options = options
+        self.negated = self.hedged = self.nor = False
+        self.pending: list[_Mention] = []  # mentions that a following "is absent" would negate
+        self.head_at = 0 if "aus_head" in segment.title else -9  # where units were last announced
+        self.number_end = -9  # token behind the last unit number: a name there is its gloss
+
+    def kind(self, position: int) -> str:
+        return self.tokens[position].kind if 0 <= position < len(self.tokens) else ""
+
+    def run(self) -> None:
+        position = self.units_from(0, bare=False) if "aus_head" in self.segment.title else 0
+        while position < len(self.tokens):
+            position = self.step(position)
+
+    def step(self, position: int) -> int:
+        """Take in the token at `position`; returns the next position."""
+        token = self.tokens[position]
+        if token.kind == "no":
+            self.negate(position)
+        elif token.kind == "not_there":
+            self.deny()
+        elif token.kind == "be":
+            if not {"no", "not_there"} & {self.kind(position + i) for i in (1, 2, 3)}:
+                self.pending = []
+        elif token.kind in ("there", "open"):
+            self.pending = []
+        elif token.kind in ("turn", "therefore"):
+            self.negated = self.hedged = False
+            self.pending = []
+        elif token.kind == "comma":
+            if self.negated and self.new_clause(position + 1):
+                self.negated = False
+                self.pending = []
+        elif token.kind == "hedge":
+            self.hedged = True
+        elif token.kind == "none":
+            self.none(position)
+        elif token.kind == "stillness":
+            self.stillness(position)
+        elif token.kind == "aus_head":
+            return self.announced(position)
+        elif token.kind == "unit":
+            self.named(position)
+        elif token.kind == "label":
+            self.label(position)
+        elif self.number_at(position) and self.is_plus_list(position):
+            return self.units_from(position, bare=True)
+        return position + 1
+
+    def note(self, value: int | str, into: list[_Mention]) -> _Mention:
+        mention = _Mention(value, _NEGATED if self.negated else _HEDGED if self.hedged else _AFFIRMED)
+        into.append(mention)
+        self.pending.append(mention)
+        return mention
+
+    def deny(self) -> None:
+        """A denial that stands behind what it denies ("AU6 is absent"), or in front of all that follows."""
+        if self.pending:
+            for mention in self.pending:
+                mention.status = _NEGATED
+            self.pending = []
+        else:
+            self.negated = True
+
+    def negate(self, position: int) -> None:
+        self.nor |= self.tokens[position].text == "nor"  # after "neither a nor b" a comma ends the list
+        ahead = [self.kind(position + i) for i in (1, 2)]
+        denies = ahead[0] == "there" or (ahead[0] == "word" and ahead[1] == "there")
+        is_value = self.kind(position - 1) == "colon" and ahead[0] in ("", "comma", "colon", "close")  # "AU12: no"
+        if self.pending and (denies or is_value):
+            self.deny()
+        else:
+            self.negated = True
+
+    def new_clause(self, position: int) -> bool:
+        """Whether what stands behind a comma is a clause of its own, and no further item of what is negated."""
+        if self.kind(position) == "resume" or self.nor:
+            return True
+        for ahead in range(position, min(position + 6, len(self.tokens))):
+            if self.kind(ahead) in ("comma", "and"):
+                return False
+            if self.kind(ahead) in ("be", "there"):
+                return True
+        return False
+
+    def none(self, position: int) -> None:
+        announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
+        of_them = {"aus_head", "stillness"} & {self.kind(position + i) for i in (2, 3, 4)}
+        if announced or of_them:
+            self.segment.no_units = True
+
+    def stillness(self, position: int) -> None:
+        before = self.tokens[max(0, position - 4) : position]
+        after = {token.text for token in self.tokens[position + 1 : position + 2]}
+        denied = self.negated and "no" in {token.kind for token in before}
+        if denied and not _FURTHER & {token.text for token in before} and not _SOMEWHERE & after:
+            self.segment.no_units = True
+
+    def announced(self, position: int) -> int:
+        """Units announced by "AU", "action units"...: the numbers that follow, or that there are none."""
+        self.head_at = position
+        start = position + 1
+        long_form = self.tokens[position].text != "ad"
+        while self.kind(start) in ("colon", "dash", "open") or (
+            long_form and start - position < 7 and self.kind(start) and self.tokens[start].text in _BEFORE_NUMBERS
+        ):
+            start += 1
+        if self.number_at(start):
+            return self.units_from(start, bare=False)
+        just_negated = self.negated and "no" in (self.kind(position - 1), self.kind(position - 2))
+        if just_negated and self.kind(position + 1) != "unit":
+            self.segment.no_units = True  # "no action units"
+        return position + 1
+
+    def number_at(self, position: int) -> tuple[int, int] | None:
+        """The unit number that starts at `position` (`12`, `L12`, `12C`) and the position behind it."""
+        tokens = self.tokens
+        first = position
+        if self.kind(first) == "word" and tokens[first].text in ("l", "r", "t", "b", "a"):
+            if self.kind(first + 1) != "number" or tokens[first].end != tokens[first + 1].start:
+                return None
+            first += 1
+        if self.kind(first) != "number" or not 1 <= len(tokens[first].text) <= 2 or not tokens[first].text.strip("0"):
+            return None
+        after = first + 1
+        if after < len(tokens) and tokens[after].start == tokens[first].end:
+            if tokens[after].text in ("a", "b", "c", "d", "e", "l", "r"):
+                after += 1
+            elif tokens[after].text == "%" or tokens[after].text[0].isalpha():
+                return None
+        return int(tokens[first].text), after
+
+    def is_plus_list(self, position: int) -> bool:
+        """Whether units stand here as in a coding sheet, without "AU" in front: `4+7`."""
+        number = self.number_at(position)
+        return bool(
+            number
+            and self.kind(number[1]) == "join"
+            and self.tokens[number[1]].text == "+"
+            and self.number_at(number[1] + 1)
+        )
+
+    def units_from(self, position: int, bare: bool) -> int:
+        """Read a list of unit numbers; returns the position behind it."""
+        into = self.segment.bare_units if bare else self.segment.units
+        before = len(self.pending)
+        while number := self.number_at(position):
+            mention = self.note(number[0], into)
+            position = self.gloss(number[1], mention)
+            self.number_end = position
+            if self.kind(position) == "colon":
+                self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
+                if self.kind(position + 1) != "number":
+                    return position
+                if not self.tokens[position + 1].text.strip("0"):
+                    mention.status = _NEGATED  # "AU12: 0"
+                return position + 2
+            if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
+                break  # "no AU12, AU4 is present"
+            ahead = position
+            while self.kind(ahead) in ("join", "comma", "and"):
+                ahead += 1
+            headed = self.kind(ahead) == "aus_head"
+            following = self.number_at(ahead + headed)
+            if ahead == position or following is None:
+                break
+            measured = following[1] < len(self.tokens) and self.tokens[following[1]].text in _MEASURES
+            if measured and not headed and self.kind(position) != "join":
+                break
+            position = ahead + headed
+        return position
+
+    def gloss(self, position: int, mention: _Mention) -> int:
+        """Skip what stands in brackets behind a unit, unless it says that the unit is absent."""
+        if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
+            return position
+        while position < len(self.tokens) and self.kind(position) != "close":
+            if self.kind(position) in ("no", "not_there"):
+                mention.status = _NEGATED
+            position += 1
+        return position + 1
+
+    def named(self, position: int) -> None:
+        """A unit's name, unless it only explains the number beside it."""
+        before = position
+        while self.kind(before - 1) in ("colon", "dash", "open"):
+            before -= 1
+        after = position + 1
+        while self.kind(after) in ("colon", "dash", "open"):
+            after += 1
+        number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
+        if before != self.number_end and not number_follows:
+            self.note(int(self.tokens[position].value or 0), self.segment.units)
+
+    def label(self, position: int) -> None:
+        token = self.tokens[position]
+        value = str(token.value)
+        after = self.tokens[position + 1] if position + 1 < len(self.tokens) else None
+        if token.text == "no" and after is not None and after.text in ("of", "other"):
+            self.negated = True  # "no expression of fear"
+            return
+        if value == "others" and not self.stands_alone(position):
+            return  # "the other brow"
+        before = {word.text for word in self.tokens[max(0, position - 2) : position]}
+        if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
+            return  # "from a neutral face to ..."
+        mention = self.note(value, self.segment.labels)
+        if token.start in self.options:
+            mention.status = _LISTED
+
+    def stands_alone(self, position: int) -> bool:
+        before = self.kind(position - 1) if position else "colon"
+        after = self.kind(position + 1)
+        return before in ("colon", "be", "comma", "and", "open", "emotion_head", "join") and after in (
+            "", "comma", "close", "and", "open", "join", "emotion_head",
+        )  # fmt: skip
+
+
+# ---- the whole answer -----------------------------------------------------------------------------------------------
+
+
+def _conclusions(segments: list[_Segment]) -> list[tuple[int, list[_Segment]]]:
+    """The conclusions of the text with their rank, each up to the next heading or until both parts have been said."""
+    found: list[tuple[int, list[_Segment]]] = []
+    current: list[_Segment] | None = None
+    units_said = label_said = False
+    for segment in segments:
+        both_said = current and units_said and label_said and segment.line > current[-1].line
+        if both_said or ("section" in segment.title and segment.heading):
+            current = None
+        if segment.rank:
+            current = []
+            found.append((segment.rank, current))
+            units_said = label_said = False
+        if current is not None:
+            current.append(segment)
+            units_said |= segment.no_units or bool(segment.says(segment.units, _AFFIRMED))
+            label_said |= bool(segment.says(segment.labels, _AFFIRMED))
+    return found
+
+
+def _named_labels(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> list[str]:
+    """The different labels that the answer ends up with: one, none, or several that contradict each other."""
+    for rank in (2, 1):
+        named = [label for r, region in conclusions if r == rank for label in _labels_of_region(region)]
+        if named:
+            return list(dict.fromkeys(named))
+    titled = [s for s in segments if "emotion_head" in s.title]
+    concluding = [s for s in segments if any(token.kind == "therefore" for token in s.tokens)]
+    speaking = [s for s in segments if any(token.kind == "emotion_head" for token in s.tokens)]
+    for some, last_only in ((titled, False), (concluding, True), (speaking, True), (segments, False)):
+        saying = [s for s in some if s.says(s.labels, _AFFIRMED)]
+        if saying:
+            chosen = saying[-1:] if last_only else saying
+            return list(dict.fromkeys(str(v) for s in chosen for v in s.says(s.labels, _AFFIRMED)))
+    return list(dict.fromkeys(str(v) for s in segments for v in s.says(s.labels, _HEDGED)))
+
+
+def _labels_of_region(region: list[_Segment]) -> list[str]:
+    titled = [s for s in region if "emotion_head" in s.title]
+    for status in (_AFFIRMED, _HEDGED):
+        if named := [str(v) for s in titled for v in s.says(s.labels, status)]:
+            return named
+    for status in (_AFFIRMED, _HEDGED):
+        for segment in region:
+            if named := [str(v) for v in segment.says(segment.labels, status)]:
+                return named
+    return []
+
+
+def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str | None, str | None]:
+    """Label, coarse class and, where expressions are named but give no label, why."""
+    found: list[str] = []  # labels that were asked for
+    strange: list[str] = []  # labels that were not
+    classes: list[str] = []  # coarse classes, where fine labels were asked for
+    for name in named:
+        known = name if name in labels else coarse(name)
+        if known is not None and known in labels:
+            found += [known] if known not in found else []
+        else:
+            (classes if name in COARSE else strange).append(name)
+    named_class = classes[0] if len(classes) == 1 else None
+    different = found + strange or classes
+    if len(different) > 1:
+        return None, named_class, f"two different expressions: {', '.join(different)}"
+    if strange:
+        return None, named_class or coarse(strange[0]), f"{strange[0]}: none of the labels"
+    if found:
+        return found[0], coarse(found[0]) or named_class, None
+    return None, named_class, None
+
+
+def _units(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> tuple[int, ...] | None:
+    for rank in (2, 1):
+        for r, region in conclusions:
+            if r == rank and (found := _said(_first_run(region))) is not None:
+                return found
+    titled = _said([s for s in segments if "aus_head" in s.title])
+    return titled if titled is not None else _said(segments)
+
+
+def _first_run(region: list[_Segment]) -> list[_Segment]:
+    """The first segments in a row that speak of units; what is said of units further down is comment."""
+    run: list[_Segment] = []
+    for segment in region:
+        if segment.units or segment.bare_units or segment.no_units:
+            run.append(segment)
+        elif run:
+            break
+    return run
+
+
+def _said(segments: list[_Segment]) -> tuple[int, ...] | None:
+    affirmed = [v for s in segments for v in s.says(s.units, _AFFIRMED)]
+    if affirmed:
+        return tuple(sorted({int(v) for v in affirmed}))
+    if any(s.no_units for s in segments):
+        return ()
+    hedged = [v for s in segments for v in s.says(s.units, _HEDGED)]
+    bare = [v for s in segments for v in s.says(s.bare_units, _AFFIRMED)]
+    return tuple(sorted({int(v) for v in hedged or bare})) or None

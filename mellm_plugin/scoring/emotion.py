@@ -1,0 +1,88 @@
+"""Expression labels: UF1, UAR and accuracy over a fixed list of labels, pooled over all clips given.
+
+    score(["anger", "fear"], ["anger", None], ["anger", "fear", "others"])
+      -> f1 {"anger": 1.0, "fear": 0.0}, uf1 .5, uar .5, accuracy .5, absent ("others",), unparsed 1
+
+UF1 is the mean over the labels of the F1 of each, with true and false positives summed over all clips; UAR is the mean
+of TP / n. An answer that could not be read (None) is wrong for its true label and adds no label. A label without any
+clip is left out of both means and named in `absent`; an answer that gives it is still wrong.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mellm_plugin.errors import InputError
+
+
+@dataclass(frozen=True)
+class EmotionScores:
+    """Scores of one set of clips; all in 0..1, None where there is no clip.
+
+    Attributes:
+        uf1, uar, accuracy: the scores.
+        f1, recall: per label that has clips, in the order of the labels given.
+        confusion: (true label, label read or None) -> number of clips.
+        absent: labels without a clip, left out of the means.
+        clips: number of clips scored.
+        unparsed: number of those whose answer could not be read.
+    """
+
+    uf1: float | None
+    uar: float | None
+    accuracy: float | None
+    f1: dict[str, float]
+    recall: dict[str, float]
+    confusion: dict[tuple[str, str | None], int]
+    absent: tuple[str, ...]
+    clips: int
+    unparsed: int
+
+
+def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]) -> EmotionScores:
+    """Score what was read against the annotation.
+
+    Args:
+        gold: the annotated label of each clip.
+        read: the label read from the answer to each clip, None where none could be read.
+        labels: the labels of the task.
+
+    Raises:
+        InputError: the lengths differ, or labels that are not in `labels`; all of them at once.
+    """
+    faults = []
+    if len(gold) != len(read):
+        faults.append(f"expected as many labels read as annotated ({len(gold)}), found {len(read)}")
+    for name, found in (("annotated", gold), ("read", [r for r in read if r is not None])):
+        if strange := sorted(set(found) - set(labels)):
+            faults.append(f"{name}: {', '.join(strange)}: not among the labels {', '.join(labels)}")
+    if faults:
+        raise InputError(faults, where="scoring of expressions")
+    confusion = Counter(zip(gold, read, strict=True))
+    clips = Counter(gold)
+    given = Counter(read)
+    present = [label for label in labels if clips[label]]
+    right = {label: confusion[label, label] for label in present}
+    # F1 = 2 TP / (2 TP + FP + FN): the clips that have the label plus those for which it was given
+    f1 = {label: 2 * right[label] / (clips[label] + given[label]) for label in present}
+    recall = {label: right[label] / clips[label] for label in present}
+    return EmotionScores(
+        uf1=sum(f1.values()) / len(f1) if f1 else None,
+        uar=sum(recall.values()) / len(recall) if recall else None,
+        accuracy=sum(right.values()) / len(gold) if gold else None,
+        f1=f1,
+        recall=recall,
+        confusion=dict(confusion),
+        absent=tuple(label for label in labels if not clips[label]),
+        clips=len(gold),
+        unparsed=given[None],
+    )
+
+
+def majority(gold: Sequence[str], labels: Sequence[str]) -> EmotionScores:
+    """The scores of answering every clip with the most frequent label of these clips (the first of equals)."""
+    clips = Counter(gold)
+    most = max(labels, key=lambda label: clips[label]) if labels else None
+    return score(gold, [most] * len(gold), labels)

@@ -1,0 +1,270 @@
+"""Prepared datasets: written in one step, loadable by `datasets`, checked when read again."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import multiprocessing
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sample import Sample, features
+from mellm_plugin.errors import DataError, InputError
+
+SOURCE = {"source": {"sheet": "toy.xlsx", "sha256": "00"}}
+
+
+def picture(value: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.new("L", (6, 4), value % 256).save(file, kind)
+    return file.getvalue()
+
+
+def sample(number: int, **fields: object) -> Sample:
+    plain = Sample(
+        id=f"toy/s{number % 3}/{number:04d}",
+        dataset="toy",
+        subject=f"s{number % 3}",
+        clip=f"{number:04d}",
+        onset=picture(number),
+        apex=picture(number + 1, "BMP"),
+    )
+    return dataclasses.replace(plain, **fields)  # type: ignore[arg-type]
+
+
+FULL = sample(
+    7,
+    onset_frame=46,
+    apex_frame=59,
+    offset_frame=86,
+    apex_source="spotted",
+    fps=200.0,
+    au_code="(R6 or R12)+L14C",
+    aus=("R6/12", "L14C"),
+    emotion="happiness",
+    coarse="positive",
+    objective_class=1,
+    nose=(2.5, 1.25),
+)
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    samples = [sample(1), FULL, sample(2, aus=())]
+    folder = store.write("toy", {"test": samples, "train": [sample(3)]}, SOURCE, root=tmp_path)
+    assert folder == tmp_path / "toy"
+    assert list(store.read("toy", "test", tmp_path)) == samples
+    assert list(store.read("toy", "train", tmp_path)) == [sample(3)]
+    assert store.list_prepared(tmp_path) == ["toy"] and store.is_prepared("toy", tmp_path)
+
+
+def test_datasets_loads_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    # no sample has AUs or an emotion: the columns must keep their types all the same
+    folder = store.write("toy", {"test": [sample(1), sample(2)], "train": [sample(3)]}, SOURCE, root=tmp_path)
+    loaded = datasets.load_dataset(str(folder), split="test", cache_dir=str(tmp_path / "cache"))
+    assert loaded.features == features()
+    assert loaded["id"][:] == [sample(1).id, sample(2).id]
+    assert isinstance(loaded[0]["onset"], Image.Image) and loaded[0]["onset"].getpixel((0, 0)) == 1
+    assert loaded[0]["apex"].format == "BMP"
+    assert loaded[1]["aus"] is None and loaded[1]["nose"] is None
+    both = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
+    assert set(both) == {"test", "train"}
+
+
+def test_info_counts_what_is_there(tmp_path: Path) -> None:
+    info = {**SOURCE, "skipped": []}
+
+    def samples() -> Iterator[Sample]:
+        yield from (FULL, sample(8, emotion="fear", aus=("4", "4B")), sample(9))
+        info["skipped"].append({"clip": "EP01", "reason": "no apex"})  # type: ignore[attr-defined]
+
+    store.write("toy", {"test": samples()}, info, root=tmp_path)
+    read = store.read_info("toy", tmp_path)
+    assert read["name"] == "toy" and read["schema"] == store.SCHEMA_VERSION
+    assert read["source"] == SOURCE["source"]
+    assert read["skipped"] == [{"clip": "EP01", "reason": "no apex"}]
+    counts = {key: value for key, value in read["splits"]["test"].items() if key not in ("file", "sha256")}
+    assert counts == {
+        "clips": 3,
+        "subjects": 3,
+        "emotions": {"fear": 1, "happiness": 1},
+        "without_emotion": 1,
+        "aus": {"4": 1, "6/12": 1, "14": 1},
+        "without_aus": 1,
+    }
+
+
+def test_long_splits_are_written_in_row_groups(tmp_path: Path) -> None:
+    taken = 0
+
+    def samples() -> Iterator[Sample]:
+        nonlocal taken
+        for number in range(200):
+            taken += 1
+            yield sample(number)
+
+    folder = store.write("toy", {"test": samples()}, SOURCE, root=tmp_path)
+    file = pq.ParquetFile(folder / "data" / "test-00000-of-00001.parquet")
+    assert taken == file.metadata.num_rows == 200
+    assert file.metadata.num_row_groups >= 3
+
+
+def test_all_faults_at_once_and_nothing_left_behind(tmp_path: Path) -> None:
+    bad = [
+        sample(1),
+        sample(1),
+        sample(2, onset=b"no image", fps=-1.0),
+        sample(3, aus=("12x",), coarse="happy", apex_source="guess", objective_class=8),
+        sample(4, subject="", nose=(1.0,)),
+        sample(5, onset_frame="7", emotion=3),
+    ]
+    with pytest.raises(InputError) as error:
+        store.write("toy", {"test": bad, "train": [sample(1)], "dev": []}, SOURCE, root=tmp_path)
+    text = str(error.value)
+    for expected in (
+        "toy/s1/0001: the id occurs twice",
+        "onset: expected the bytes of an image",
+        "fps: expected a positive",
+        "aus: expected a canonical code such as",
+        "coarse: expected one of negative, positive, surprise or None, found 'happy'",
+        "apex_source: expected one of sheet, corrected, spotted, found 'guess'",
+        "objective_class: expected 1 to 7",
+        "subject: expected text",
+        "nose: expected (x, y)",
+        "onset_frame: expected a whole number",
+        "emotion: expected text",
+    ):
+        assert expected in text
+    assert text.count("the id occurs twice") == 2
+    assert not store.is_prepared("toy", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".toy.lock"]
+
+
+@pytest.mark.parametrize(("splits", "fault"), [({}, "at least one split"), ({"test": []}, "at least one clip")])
+def test_an_empty_dataset_is_refused(tmp_path: Path, splits: dict[str, list[Sample]], fault: str) -> None:
+    with pytest.raises(InputError, match=fault):
+        store.write("toy", splits, SOURCE, root=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../toy", "Toy", "", ".toy", "a/b"])
+def test_names_that_are_no_folder_names_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match="named with lower-case letters"):
+        store.write(name, {"test": [sample(1)]}, SOURCE, root=tmp_path)
+    with pytest.raises(InputError, match="a split is named"):
+        store.write("toy", {f"{name}!": [sample(1)]}, SOURCE, root=tmp_path)
+
+
+def test_refuse_keep_replace(tmp_path: Path) -> None:
+    def untouched() -> Iterator[Sample]:
+        raise AssertionError("a dataset that is kept takes no samples")
+        yield
+
+    store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
+    with pytest.raises(DataError, match="prepared already"):
+        store.write("toy", {"test": untouched()}, SOURCE, root=tmp_path)
+    store.write("toy", {"test": untouched()}, SOURCE, root=tmp_path, exists="keep")
+    store.write("toy", {"test": [sample(2)]}, {"source": "another sheet"}, root=tmp_path, exists="keep")
+    assert list(store.read("toy", "test", tmp_path)) == [sample(2)]
+    store.write("toy", {"test": [sample(3)]}, SOURCE, root=tmp_path, exists="replace")
+    assert list(store.read("toy", "test", tmp_path)) == [sample(3)]
+    with pytest.raises(InputError):
+        store.write("toy", {"test": [sample(4, onset=b"")]}, SOURCE, root=tmp_path, exists="replace")
+    assert list(store.read("toy", "test", tmp_path)) == [sample(3)], "a failed replacement leaves the old data"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".toy.lock", "toy"]
+
+
+def test_absent_and_damaged_datasets_say_what_to_do(tmp_path: Path) -> None:
+    store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
+    with pytest.raises(DataError, match=r"Did you mean 'toy'.*mellm prepare toys.*MELLM_DATA"):
+        store.read_info("toys", tmp_path)
+    with pytest.raises(DataError, match="no split 'tests'; it has: test. Did you mean 'test'"):
+        list(store.read("toy", "tests", tmp_path))
+    path = tmp_path / "toy" / "info.json"
+    info = json.loads(path.read_text())
+    path.write_text(json.dumps({**info, "schema": 0}))
+    with pytest.raises(DataError, match="schema 0.*mellm prepare toy --replace"):
+        store.read_info("toy", tmp_path)
+    path.write_text("{")
+    with pytest.raises(DataError, match="cannot be read.*mellm prepare toy --replace"):
+        store.read_info("toy", tmp_path)
+
+
+def test_verify_finds_every_damage(tmp_path: Path) -> None:
+    folder = store.write("toy", {"test": [sample(1)], "train": [sample(2)]}, SOURCE, root=tmp_path)
+    assert store.verify("toy", tmp_path)["splits"]["test"]["clips"] == 1
+    (folder / "data" / "stray.parquet").write_bytes(b"")
+    (folder / "data" / "train-00000-of-00001.parquet").unlink()
+    file = folder / "data" / "test-00000-of-00001.parquet"
+    file.write_bytes(file.read_bytes().replace(b"toy/s1", b"toy/s2"))
+    with pytest.raises(DataError) as error:
+        store.verify("toy", tmp_path)
+    for expected in ("stray.parquet is not part", "train-00000-of-00001.parquet is missing", "expected sha256"):
+        assert expected in str(error.value)
+
+
+def test_verify_compares_counts(tmp_path: Path) -> None:
+    folder = store.write("toy", {"test": [sample(1, emotion="fear")]}, SOURCE, root=tmp_path)
+    info = json.loads((folder / "info.json").read_text())
+    info["splits"]["test"]["emotions"] = {"fear": 2}
+    (folder / "info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="expected emotions {'fear': 2}, found {'fear': 1}"):
+        store.verify("toy", tmp_path)
+
+
+def test_data_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path))
+    assert store.data_root() == tmp_path
+    assert store.dataset_dir("toy") == tmp_path / "toy"
+    monkeypatch.setenv("MELLM_DATA", "~/me")
+    assert store.data_root() == Path.home() / "me"
+    monkeypatch.setenv("MELLM_DATA", " ")
+    assert store.data_root().is_absolute() and store.data_root().name == "mellm"
+
+
+def _prepare(root: Path, log: Path) -> None:
+    def samples() -> Iterator[Sample]:
+        with log.open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        for number in range(100):
+            yield sample(number)
+
+    store.write("toy", {"test": samples()}, SOURCE, root=root, exists="keep")
+    assert store.verify("toy", root)["splits"]["test"]["clips"] == 100
+
+
+def test_processes_that_prepare_at_the_same_time_do_it_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    log = tmp_path / "log.txt"
+    workers = [context.Process(target=_prepare, args=(tmp_path / "root", log)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert len(log.read_text().split()) == 1
+
+
+def test_a_killed_process_leaves_nothing_that_can_be_read(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, pathlib\n"
+        "from mellm_plugin.datasets import store\n"
+        "def samples():\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    yield\n"
+        f"store.write('toy', {{'test': samples()}}, {{}}, root=pathlib.Path({str(tmp_path)!r}))\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert (tmp_path / ".toy.partial").is_dir()
+    assert store.list_prepared(tmp_path) == []
+    store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".toy.lock", "toy"]
+    store.verify("toy", tmp_path)

@@ -1,0 +1,145 @@
+"""Reading answers: a golden corpus of many styles, and what must hold for any text."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mellm_plugin.facs.labels import LABELS, coarse
+from mellm_plugin.facs.units import UNITS
+from mellm_plugin.language.answers import _PHRASES, Answer, read
+from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
+
+CORPUS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "golden" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+]
+LABEL_LISTS = st.sampled_from(sorted(LABELS.values()))
+
+
+@pytest.mark.parametrize("case", CORPUS, ids=[case["note"] for case in CORPUS])
+def test_golden(case: dict[str, object]) -> None:
+    answer = read(str(case["answer"]), LABELS[str(case["labels"])])
+    aus = case["aus"]
+    assert answer.aus == (None if aus is None else tuple(aus)), case["note"]  # type: ignore[arg-type]
+    assert (answer.label, answer.coarse) == (case["label"], case["coarse"]), case["note"]
+    if answer.aus is None and answer.label is None and answer.coarse is None:
+        assert answer.unparsed
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        ("<think>AU4, anger</think>", "nothing but thinking"),
+        ("anger, fear, sadness or surprise", "only repeats the options"),
+        ("It is not anger.", "affirms no expression"),
+        ("Anger or fear.", "two different expressions: anger, fear"),
+        ("The expression is repression.", "repression: none of the labels"),
+        ("I cannot tell.", "names neither an expression nor action units"),
+        ("AU4", None),
+        ("negative", None),
+    ],
+)
+def test_says_why_it_cannot_be_read(text: str, reason: str | None) -> None:
+    assert read(text, LABELS["samm"]).unparsed == reason
+
+
+# Pieces that answers are made of, so that random texts reach every rule.
+PIECES = st.sampled_from(
+    [unit.name for unit in UNITS.values()]
+    + [f"AU{n}" for n in (1, 4, 12, 26)]
+    + sorted({label for labels in LABELS.values() for label in labels})
+    + ["no", "not", "but", "is", "are", "absent", "present", "could", "none", "action units", "AU", "AUs", "emotion"]
+    + ["expression:", "conclusion:", "final", "answer:", "so", "therefore", "and", "or", "<think>", "</think>", "px"]
+    + [",", ".", ";", ":", "+", "/", "(", ")", "-", "|", "\n", "\n\n", "**", "[]"]
+    + ["4", "7", "12C", "L14", "0", "99", "2.5", "3%"]
+)
+PIECE_LISTS = st.lists(PIECES, max_size=40)
+ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LISTS.map("".join))
+COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "<think>", "</think>"))
+
+
+@given(ANSWERS, LABEL_LISTS)
+@settings(max_examples=300, deadline=None)
+def test_any_text_is_read_without_error_and_without_invention(text: str, labels: tuple[str, ...]) -> None:
+    answer = read(text, labels)
+    assert answer.label is None or answer.label in labels
+    if answer.label is not None and coarse(answer.label) is not None:
+        assert answer.coarse == coarse(answer.label)
+    plain = unicodedata.normalize("NFKC", text).lower()
+    words = " ".join(re.findall("[a-z]+", plain))
+    for unit in answer.aus or ():
+        named = unit in UNITS and UNITS[unit].name in words
+        assert named or re.search(rf"(?<![0-9])0?{unit}(?![0-9])", plain)
+    nothing = answer.aus is None and answer.label is None and answer.coarse is None
+    assert not nothing or answer.unparsed
+
+
+@given(
+    st.lists(st.sampled_from([n for n in UNITS if n < 51]), unique=True, max_size=6),
+    st.sampled_from(LABELS["synthme"]),
+    ANSWERS,
+)
+@settings(deadline=None)
+def test_reads_our_own_form_whatever_is_thought_before(units: list[int], label: str, thought: str) -> None:
+    text = describe([(str(unit), None) for unit in units], label)
+    expected = Answer(tuple(sorted(units)), label, coarse(label), None)
+    assert read(text, LABELS["synthme"]) == expected
+    assert read(f"<think>{thought}</think>{text}", LABELS["synthme"]) == expected
+
+
+@given(
+    st.lists(st.sampled_from([n for n in UNITS if n < 51]), unique=True, max_size=6),
+    st.sampled_from(LABELS["synthme"]),
+    st.lists(COMMENT, max_size=40),
+)
+@settings(deadline=None)
+def test_comment_after_a_conclusion_does_not_change_it(units: list[int], label: str, comment: list[str]) -> None:
+    text = describe([(str(unit), None) for unit in units], label)
+    assert read(f"{text}\n{' '.join(comment)}", LABELS["synthme"]) == read(text, LABELS["synthme"])
+
+
+def test_no_phrase_is_of_two_kinds() -> None:
+    phrases = [phrase for some in _PHRASES.values() for phrase in some.split(", ")]
+    assert len(phrases) == len(set(phrases))
+
+
+@pytest.mark.parametrize("labels", sorted(LABELS.values()))
+def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
+    for prompt in (frames_prompt(labels), *map_prompt_variants(labels)):
+        answer = read(prompt, labels)
+        assert (answer.aus, answer.label, answer.coarse) == (None, None, None)
+        assert answer.unparsed
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["AU4 ", "not (", "AU4 and ", "expression: ", "4+", "is fear, ", "AU ", "(", "a-", "\n", "no ", "no x, "],
+)
+def test_work_is_linear_in_the_length(piece: str) -> None:
+    def steps(length: int) -> int:
+        count = 0
+
+        def step(frame: object, event: str, argument: object) -> object:
+            nonlocal count
+            count += 1
+            return step
+
+        text = piece * (length // len(piece))
+        sys.settrace(step)  # counts executed lines: unlike the clock, the same on every machine
+        try:
+            read(text, LABELS["casme2"])
+        finally:
+            sys.settrace(None)
+        return count
+
+    assert steps(8_000) <= 2.2 * steps(4_000)

@@ -1,0 +1,120 @@
+"""Scores of action units: hand-computed cases, agreement with scikit-learn, alternatives, baselines."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import f1_score
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring.units import constant, score
+
+UNITS = (1, 2, 4, 6, 7, 12)
+
+
+def test_by_hand() -> None:
+    gold = [[(1,), (2,)], [(1,)], [(4,)], [], None]
+    read = [{1, 2}, {2}, None, {4, 12}, {1}]
+    scores = score(gold, read, UNITS)
+    # 1: hit, miss; 2: hit, false alarm; 4: false alarm, miss (not readable)
+    assert scores.counts == {1: (1, 0, 1), 2: (1, 1, 0), 4: (0, 1, 1)}
+    assert scores.f1 == {1: 2 / 3, 2: 2 / 3, 4: 0.0}
+    assert scores.mean == pytest.approx(4 / 9)
+    assert scores.micro == pytest.approx(4 / 8)
+    assert scores.left_out == (6, 7, 12)
+    assert (scores.clips, scores.without_gold, scores.unparsed) == (4, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("event", "read", "counts"),
+    [
+        ((6, 12), {6}, {6: (2, 0, 0), 12: (1, 0, 0)}),  # named one alternative: right, the other does not count
+        ((6, 12), {12}, {6: (1, 0, 0), 12: (2, 0, 0)}),
+        ((6, 12), {6, 12}, {6: (2, 0, 0), 12: (2, 0, 0)}),  # named both: not worse off
+        ((6, 12), set(), {6: (1, 0, 1), 12: (1, 0, 0)}),  # named none: one miss
+        ((14, 12), set(), {6: (1, 0, 0), 12: (1, 0, 1)}),  # 14 is not scored, so the miss is of 12
+        ((14, 12), {14}, {6: (1, 0, 0), 12: (1, 0, 0)}),  # right by an alternative that is not scored
+        ((14, 15), set(), {6: (1, 0, 0), 12: (1, 0, 0)}),
+    ],
+)
+def test_alternatives(event: tuple[int, ...], read: set[int], counts: dict[int, tuple[int, int, int]]) -> None:
+    certain: list[tuple[int, ...]] = [(6,), (12,)]
+    assert score([certain, [event]], [{6, 12}, read], (6, 12)).counts == counts
+
+
+def test_an_alternative_that_the_clip_has_anyway_asks_for_nothing_more() -> None:
+    gold: list[list[tuple[int, ...]]] = [[(6, 12), (12,)], [(6,)]]
+    assert score(gold, [{12}, {6}], (6, 12)).counts == {6: (1, 0, 0), 12: (1, 0, 0)}
+    assert score(gold, [{6, 12}, {6}], (6, 12)).counts == {6: (2, 0, 0), 12: (1, 0, 0)}
+    assert score(gold, [set(), {6}], (6, 12)).counts == {6: (1, 0, 0), 12: (0, 0, 1)}
+
+
+def test_which_units_are_scored_does_not_depend_on_the_answers() -> None:
+    gold = [[(6, 12)], [(4,)]]
+    for read in ([{6}, {4}], [{12}, {4}], [{6, 12}, set()], [None, None]):
+        assert score(gold, read, (4, 6, 12)).left_out == (6, 12)
+
+
+def test_baselines() -> None:
+    gold = [[(1,), (2,)], [(1,)], [(12,)], [], None]
+    present = constant(gold, (1, 2, 12, 17), present=True)
+    assert present.f1 == {1: 2 * 2 / (4 + 2), 2: 2 * 1 / (4 + 1), 12: 2 * 1 / (4 + 1)}
+    assert present.left_out == (17,)
+    absent = constant(gold, (1, 2, 12, 17), present=False)
+    assert absent.mean == absent.micro == 0.0
+
+
+def test_no_units_known_is_no_number() -> None:
+    scores = score([None, None], [{1}, None], UNITS)
+    assert scores.mean is None and scores.micro is None
+    assert scores.clips == 0 and scores.without_gold == 2 and scores.left_out == UNITS
+    assert score([], [], UNITS).mean is None
+    with pytest.raises(InputError, match="as many answers"):
+        score([None], [], UNITS)
+
+
+CLIPS = st.lists(
+    st.tuples(
+        st.frozensets(st.sampled_from(UNITS)), st.one_of(st.none(), st.frozensets(st.sampled_from((*UNITS, 17, 45))))
+    ),
+    min_size=1,
+)
+
+
+@given(CLIPS)
+def test_agrees_with_scikit_learn(clips: list[tuple[frozenset[int], frozenset[int] | None]]) -> None:
+    scores = score([[(u,) for u in gold] for gold, _ in clips], [read for _, read in clips], UNITS)
+    gold = np.array([[u in g for u in UNITS] for g, _ in clips], int)
+    read = np.array([[u in (r or ()) for u in UNITS] for _, r in clips], int)
+    kept = [i for i, u in enumerate(UNITS) if gold[:, i].any()]
+    assert list(scores.f1) == [UNITS[i] for i in kept]
+    if not kept:
+        assert scores.mean is None
+        return
+    expected = [f1_score(gold[:, i], read[:, i], zero_division=0) for i in kept]
+    assert list(scores.f1.values()) == pytest.approx(expected)
+    assert scores.mean == pytest.approx(np.mean(expected))
+    assert scores.micro == pytest.approx(f1_score(gold[:, kept].ravel(), read[:, kept].ravel(), zero_division=0))
+
+
+EVENTS = st.lists(st.lists(st.sampled_from(UNITS), min_size=1, max_size=3, unique=True).map(tuple), max_size=4)
+
+
+@given(
+    st.lists(st.tuples(st.none() | EVENTS, st.none() | st.frozensets(st.sampled_from(UNITS))), min_size=1),
+    st.randoms(use_true_random=False),
+)
+def test_in_range_and_whatever_the_order(
+    clips: list[tuple[list[tuple[int, ...]] | None, frozenset[int] | None]], rng: random.Random
+) -> None:
+    scores = score([g for g, _ in clips], [r for _, r in clips], UNITS)
+    rng.shuffle(clips)
+    assert score([g for g, _ in clips], [r for _, r in clips], UNITS) == scores
+    assert all(0 <= value <= 1 for value in (scores.mean or 0, scores.micro or 0, *scores.f1.values()))
+    # naming exactly what is annotated is never beaten
+    right = score([g for g, _ in clips], [{e[0] for e in g or ()} for g, _ in clips], UNITS)
+    assert right.mean in (None, 1.0) and right.micro in (None, 1.0)

@@ -1,0 +1,203 @@
+"""The real `lmms-eval` command with what the package bundles, as a newcomer runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+BIN = Path(sys.executable).parent
+LIMIT = 24
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A machine that has nothing prepared or cached, and no network."""
+    home = tmp_path_factory.mktemp("home")
+    cleared = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_", "CUDA_"))}
+    places = {"MELLM_DATA": str(home / "data"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    return {**cleared, **places, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def _run(command: Sequence[str], environment: dict[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return done
+
+
+def _evaluate(arguments: Sequence[str], environment: dict[str, str], folder: Path) -> tuple[dict[str, Any], str]:
+    """Run `lmms-eval` and return its results file with what it printed."""
+    command = ["lmms-eval", *arguments, "--output_path", "results", "--log_samples"]
+    done = _run(command, environment, folder)
+    return _results(folder), done.stdout + done.stderr
+
+
+def _results(folder: Path) -> dict[str, Any]:
+    (file,) = (folder / "results").rglob("*_results.json")
+    return dict(json.loads(file.read_text()))
+
+
+def _samples(folder: Path, task: str) -> list[dict[str, Any]]:
+    (file,) = (folder / "results").rglob(f"*_samples_{task}.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def plain(environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any], str]:
+    """The README's first command, on some clips."""
+    folder = tmp_path_factory.mktemp("plain")
+    results, printed = _evaluate(
+        ["--model", "mellm", "--tasks", "synthme_meu,synthme_meu_map", "--limit", str(LIMIT)], environment, folder
+    )
+    return folder, results, printed
+
+
+def test_scores_are_far_above_constant_answers(plain: tuple[Path, dict[str, Any], str]) -> None:
+    _, results, _ = plain
+    scores = results["results"]["synthme_meu"]
+    assert scores["au_f1_micro,none"] > 0.7 > scores["au_f1_all_present,none"] + 0.3
+    assert scores["emotion_acc,none"] > 0.5 > scores["emotion_acc_majority,none"]
+    assert scores["parse_rate,none"] == scores["au_parse_rate,none"] == 1
+
+
+def test_the_map_drawn_by_the_task_is_the_one_that_the_model_draws(plain: tuple[Path, dict[str, Any], str]) -> None:
+    folder, _, _ = plain
+    drawn, given = (_samples(folder, task) for task in ("synthme_meu", "synthme_meu_map"))
+    assert [s["filtered_resps"] for s in drawn] == [s["filtered_resps"] for s in given]
+
+
+def test_the_bundled_model_is_named_in_the_log_and_in_the_results(plain: tuple[Path, dict[str, Any], str]) -> None:
+    _, results, printed = plain
+    assert printed.count("this is the BUNDLED model") == 1
+    assert "Bundled" in results["config"]["model_backend"]
+
+
+def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> None:
+    folder, _, _ = plain
+    samples = _samples(folder, "synthme_meu")
+    assert len(samples) == LIMIT
+    for sample in samples:
+        item = sample["parse_rate"]
+        assert item["id"].startswith("synthme/s") and item["gold"]["label"] and item["read"]["label"]
+        assert item["read"]["unparsed"] is None
+
+
+def test_without_maps_the_model_sees_nothing(environment: dict[str, str], tmp_path: Path) -> None:
+    results, _ = _evaluate(
+        ["--model", "mellm", "--model_args", "motion=off", "--tasks", "synthme_meu", "--limit", str(LIMIT)],
+        environment,
+        tmp_path,
+    )
+    assert results["results"]["synthme_meu"]["au_f1_micro,none"] < 0.35
+
+
+def test_a_killed_run_goes_on_where_it_was(environment: dict[str, str], tmp_path: Path) -> None:
+    environment = {**environment, "LMMS_CACHE_RUN_ID": "killed"}
+    command = ["lmms-eval", "--model", "mellm", "--tasks", "synthme_meu", "--limit", str(LIMIT), "--use_cache", "cache"]
+    command += ["--output_path", "results", "--log_samples"]
+    saved = tmp_path / "cache" / "runs" / "killed" / "rank_0.audit.jsonl"
+
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not (saved.exists() and saved.read_text().count("\n") >= LIMIT // 3):
+        assert process.poll() is None and time.monotonic() < deadline, "no answer was saved before the end"
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not list((tmp_path / "results").rglob("*_results.json"))
+    before = saved.read_text().splitlines()
+    assert LIMIT // 3 <= len(before) < LIMIT
+    kept = shutil.copy(saved, tmp_path / "before.jsonl")
+
+    _run(command, environment, tmp_path)
+    answered: Counter[int] = Counter()
+    for file in {Path(kept), *(tmp_path / "cache").rglob("*.audit.jsonl")}:
+        if file.name == "cache.audit.jsonl":
+            continue  # the merged copy of the others
+        lines = file.read_text().splitlines()
+        fresh = lines[len(before) :] if file == saved else lines
+        answered.update(json.loads(line)["doc_id"] for line in fresh)
+    assert answered == Counter(range(LIMIT)), "an answer was computed twice, or lost"
+    assert len(_samples(tmp_path, "synthme_meu")) == LIMIT
+
+
+def test_two_processes_give_the_answers_of_one(
+    plain: tuple[Path, dict[str, Any], str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    command = ["torchrun", "--nproc_per_node", "2", "--master_port", "29511", "-m", "lmms_eval"]
+    command += ["--model", "mellm", "--tasks", "synthme_meu", "--limit", str(LIMIT), "--batch_size", "4"]
+    command += ["--output_path", "results", "--log_samples"]
+    _run(command, {**environment, "ACCELERATE_USE_CPU": "true"}, tmp_path)
+    answers = [
+        {s["doc_id"]: s["filtered_resps"] for s in _samples(folder, "synthme_meu")} for folder in (plain[0], tmp_path)
+    ]
+    assert len(answers[1]) == LIMIT
+    # Batches are padded, so a rare answer may differ in its last bits' decision.
+    assert sum(answers[0][i] == answers[1][i] for i in range(LIMIT)) >= LIMIT - 1
+    one, two = (_result["results"]["synthme_meu"]["emotion_uf1,none"] for _result in (plain[1], _results(tmp_path)))
+    assert abs(one - two) < 0.1
+
+
+def test_a_users_own_tasks_stand_beside_ours(environment: dict[str, str], tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    base = Path(subprocess.check_output([str(BIN / "mellm"), "tasks", "--path"], text=True).strip())
+    (own / "mine.yaml").write_text(f"include: {base / 'synthme' / 'synthme_meu.yaml'}\ntask: my_synthme\n")
+    results, _ = _evaluate(
+        ["--model", "mellm", "--tasks", "my_synthme,synthme_meu", "--include_path", str(own), "--limit", "2"],
+        environment,
+        tmp_path,
+    )
+    assert results["results"].keys() >= {"my_synthme", "synthme_meu"}
+
+
+def test_another_model_of_lmms_eval_runs_the_task(environment: dict[str, str], tmp_path: Path) -> None:
+    folder = subprocess.check_output(
+        [sys.executable, "-c", "from mellm_plugin.models import bundled_folder; print(bundled_folder())"], text=True
+    ).strip()
+    results, _ = _evaluate(
+        [
+            "--model",
+            "huggingface",
+            "--model_args",
+            f"pretrained={folder}",
+            "--tasks",
+            "synthme_meu_map",
+            "--limit",
+            "4",
+        ],
+        environment,
+        tmp_path,
+    )
+    assert "au_f1,none" in results["results"]["synthme_meu_map"]
+
+
+def test_in_python(environment: dict[str, str], tmp_path: Path) -> None:
+    code = (
+        "from lmms_eval.evaluator import simple_evaluate\n"
+        "done = simple_evaluate(model='mellm', tasks=['synthme_meu'], limit=2, batch_size=2)\n"
+        "print('parse_rate', done['results']['synthme_meu']['parse_rate,none'])\n"
+    )
+    done = _run([sys.executable, "-c", code], environment, tmp_path)
+    assert "parse_rate 1.0" in done.stdout
+
+
+def test_a_wrong_model_argument_names_the_near_one(environment: dict[str, str], tmp_path: Path) -> None:
+    command = ["lmms-eval", "--model", "mellm", "--model_args", "pretraned=x,motoin=off", "--tasks", "synthme_meu"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    said = done.stdout + done.stderr
+    assert "pretrained" in said and "Did you mean 'motion'" in said

@@ -1,0 +1,400 @@
+"""From clips to scores: the functions that task files name, and the tasks themselves inside the real lmms-eval."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mellm_plugin import meu
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.errors import DataError, InputError, SettingsError
+from mellm_plugin.facs.labels import COARSE, LABELS, coarse
+from mellm_plugin.language.answers import read
+from mellm_plugin.language.prompts import frames_prompt, map_prompt
+
+TASKS = Path(meu.__file__).parent / "tasks"
+
+
+def picture(seed: int, mode: str = "L") -> bytes:
+    file = io.BytesIO()
+    pixels = np.random.default_rng(seed).integers(0, 256, (64, 64), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
+def clip(number: int, emotion: str | None, aus: tuple[str, ...] | None, coarse_class: str | None = None) -> Sample:
+    return Sample(
+        id=f"toy/s{number % 2}/{number}",
+        dataset="toy",
+        subject=f"s{number % 2}",
+        clip=str(number),
+        onset=picture(number),
+        apex=picture(number + 1, "P"),
+        aus=aus,
+        emotion=emotion,
+        coarse=coarse_class or (coarse(emotion) if emotion else None),
+    )
+
+
+CLIPS = [
+    clip(0, "disgust", ("4", "7")),
+    clip(1, "happiness", ("R6/12", "L12")),
+    clip(2, "others", ()),
+    clip(3, "surprise", None),
+    clip(4, "fear", ("4",)),
+    clip(5, None, ("1", "2")),
+]
+
+
+def docs(clips: Sequence[Sample], folder: Path) -> Any:
+    import datasets
+
+    path = store.write("toy", {"test": clips}, {}, root=folder)
+    return datasets.load_dataset(str(path), split="test", cache_dir=str(folder / "cache"))
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return docs(CLIPS, tmp_path_factory.mktemp("toy"))
+
+
+# ---- protocol -------------------------------------------------------------------------------------------------------
+
+
+def test_protocol_by_default_asks_for_what_the_clips_have(toy: Any) -> None:
+    asked = meu.protocol(toy)
+    assert len(asked) == 6
+    assert asked[0]["labels"] == ["disgust", "fear", "happiness", "others", "surprise"]
+    assert asked[0]["scored_aus"] == [1, 2, 4, 7, 12], "6 is nowhere for certain"
+
+
+def test_protocol_keeps_the_clips_of_its_labels(toy: Any) -> None:
+    asked = meu.protocol(toy, labels="happiness+disgust", aus="12+4")
+    assert asked["id"][:] == ["toy/s0/0", "toy/s1/1", "toy/s1/5"], "a clip without any label stays for its units"
+    assert asked[0]["labels"] == ["happiness", "disgust"] and asked[0]["scored_aus"] == [12, 4]
+
+
+def test_protocol_takes_a_datasets_labels_and_coarse_classes(toy: Any) -> None:
+    assert meu.protocol(toy, labels="casme2")[0]["labels"] == list(LABELS["casme2"])
+    classes = meu.protocol(toy, labels="negative+positive+surprise")
+    assert classes["id"][:] == [f"toy/s{n % 2}/{n}" for n in (0, 1, 3, 4, 5)], "others has no class"
+    assert meu.doc_to_target(classes[0]) == "action units AU4+AU7; expression: negative"
+
+
+def test_protocol_says_what_is_wrong(toy: Any) -> None:
+    with pytest.raises(InputError, match=r"'disgusts' is neither.*Did you mean 'disgust'") as error:
+        meu.protocol(toy, labels="disgusts+happines+fear")
+    assert len(error.value.faults) == 2
+    with pytest.raises(InputError, match="no clip has one of the labels contempt; the clips have: disgust"):
+        meu.protocol(toy.select([0, 1]), labels="contempt")
+    with pytest.raises(InputError, match="expected a canonical code"):
+        meu.protocol(toy, aus="4+AU7")
+
+
+# ---- names with arguments -------------------------------------------------------------------------------------------
+
+
+def test_names_with_arguments_are_late_values(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path))
+    store.write("mine", {"test": CLIPS}, {})
+    assert getattr(meu, "data(mine)") == str(tmp_path / "mine")
+    assert getattr(meu, "data_version(mine)")["test"]["clips"] == 6
+    bound = getattr(meu, "protocol(labels=disgust+fear, aus=4+7)")
+    assert isinstance(bound, partial) and bound(toy)["id"][:] == ["toy/s0/0", "toy/s0/4", "toy/s1/5"]
+    with pytest.raises(DataError, match="run: mellm prepare mime"):
+        getattr(meu, "data(mime)")
+    for name in ("data()", "data(a, b)", "protocol(casme2)", "protocol(label=casme2)", "date(casme2)"):
+        with pytest.raises(InputError, match="expected data"):
+            getattr(meu, name)
+    with pytest.raises(AttributeError):
+        meu.no_such_name  # noqa: B018
+
+
+# ---- messages -------------------------------------------------------------------------------------------------------
+
+
+def test_message_of_two_marked_frames(toy: Any) -> None:
+    doc = meu.protocol(toy, labels="casme2")[0]
+    # as lmms-eval hands it over: the keys of `default` mixed with those of other models
+    for kwargs in (None, {"default": {"prompt": "frames"}, "mellm": {"prompt": "map"}, "prompt": "frames"}):
+        (message,) = meu.doc_to_messages(doc, kwargs)
+        onset, apex, text = message["content"]
+        assert (onset["frame"], apex["frame"]) == ("onset", "apex")
+        assert all(item["url"].mode == "RGB" for item in (onset, apex))
+        assert np.array_equal(np.asarray(onset["url"])[..., 0], np.asarray(doc["onset"]))
+        assert text["text"] == frames_prompt(LABELS["casme2"]) == meu.doc_to_text(doc, kwargs)
+        assert text["map_text"] == map_prompt(LABELS["casme2"])
+
+
+def test_mellm_is_recorded_with_the_wording_for_maps(toy: Any) -> None:
+    doc = meu.protocol(toy, labels="casme2")[0]
+    assert meu.doc_to_text(doc, {"prompt": "map"}) == map_prompt(LABELS["casme2"])
+    assert meu.doc_to_messages(doc, {"prompt": "map"})[0]["content"][-1]["text"] == frames_prompt(LABELS["casme2"])
+
+
+def test_message_of_a_map_drawn_by_the_task(toy: Any) -> None:
+    doc = meu.protocol(toy)[0]
+    content = meu.doc_to_messages(doc, {"images": "map", "motion": {"preset": "robust", "floor_px": 0.5}})[0]["content"]
+    picture, text = content
+    assert picture.keys() == {"type", "url"} and picture["url"].size == (64, 64)
+    assert text == {"type": "text", "text": map_prompt(doc["labels"])}
+    assert meu.doc_to_visual(doc, {"images": "map"})[0].size == (64, 64)
+    assert len(meu.doc_to_visual(doc)) == 2
+
+
+def test_presentation_faults_at_once(toy: Any) -> None:
+    doc = meu.protocol(toy)[0]
+    with pytest.raises(SettingsError) as error:
+        meu.doc_to_text(doc, {"promt": "map", "images": "maps", "default": {}})
+    assert "Did you mean 'prompt'" in str(error.value) and "Did you mean 'map'" in str(error.value)
+
+
+def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
+    asked = meu.protocol(toy)
+    targets = [meu.doc_to_target(doc) for doc in asked]
+    assert targets == [
+        "action units AU4+AU7; expression: disgust",
+        "action units AU6/12+AU12; expression: happiness",
+        "action units none; expression: others",
+        "expression: surprise",
+        "action units AU4; expression: fear",
+        "action units AU1+AU2",
+    ]
+    answers = [read(target, asked[0]["labels"]) for target in targets]
+    assert [answer.aus for answer in answers] == [(4, 7), (6, 12), (), None, (4,), (1, 2)]
+    assert [answer.label for answer in answers] == [c.emotion for c in CLIPS]
+
+
+# ---- scores ---------------------------------------------------------------------------------------------------------
+
+
+def scores(asked: Any, answers: Sequence[str]) -> dict[str, float | None]:
+    """As lmms-eval does it: docs without images, one list of items per metric, its aggregation from the task file."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def late(_: Any, node: Any) -> Any:
+        return getattr(meu, node.value.rpartition(".")[2])
+
+    Loader.add_constructor("!function", late)
+    metrics = yaml.load((TASKS / "meu.yaml").read_text(), Loader)["metric_list"]
+    plain = asked.remove_columns(["onset", "apex"])
+    results = [meu.process_results(doc, [answer]) for doc, answer in zip(plain, answers, strict=True)]
+    assert {name for result in results for name in result} <= {metric["metric"] for metric in metrics}
+    for result in results:
+        json.dumps(result)
+        assert all("score" not in item for item in result.values())
+    lists = {m["metric"]: [r[m["metric"]] for r in results if m["metric"] in r] for m in metrics}
+    return {m["metric"]: m["aggregation"](lists[m["metric"]]) for m in metrics if lists[m["metric"]]}
+
+
+def test_right_answers_score_one(toy: Any) -> None:
+    asked = meu.protocol(toy, aus="1+2+4+7+12+17")
+    found = scores(asked, [meu.doc_to_target(doc) for doc in asked])
+    for name in ("emotion_uf1", "emotion_uar", "emotion_acc", "coarse_uf1", "au_f1", "au_f1_micro", "parse_rate"):
+        assert found[name] == 1.0, name
+    assert found["au_parse_rate"] == 1.0
+    assert found["emotion_acc_majority"] == 1 / 5
+    assert found["emotion_uf1_majority"] == pytest.approx(2 / 6 / 5)
+    # all present: AU 4 is in two of the five clips coded, 1, 2, 7 and 12 in one each
+    assert found["au_f1_all_present"] == pytest.approx((4 * 2 / 6 + 4 / 7) / 5)
+
+
+def test_answers_that_cannot_be_read_are_wrong_and_counted(toy: Any) -> None:
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    found = scores(asked, ["", "AU12; happiness", "fear or disgust", "surprise", "AU4", "AU1"])
+    # labels: happiness and surprise right; disgust, others and fear not readable
+    assert found["emotion_acc"] == 2 / 5 and found["emotion_uf1"] == 2 / 5
+    assert found["parse_rate"] == 2 / 5
+    # classes: disgust and fear are negative, others has none
+    assert found["coarse_acc"] == 2 / 4 and found["coarse_uf1"] == pytest.approx(2 / 3)
+    # 1: hit; 2: missed; 4: one hit, one missed with the empty answer; 7: missed; 12: hit
+    assert found["au_f1"] == pytest.approx((1 + 0 + 2 / 3 + 0 + 1) / 5)
+    assert found["au_parse_rate"] == 3 / 5
+
+
+def test_without_annotation_there_is_no_score(toy: Any) -> None:
+    found = scores(meu.protocol(toy.select([3]), aus="4"), ["surprise, AU4"])
+    assert found["emotion_uf1"] == 1.0
+    assert [found[name] for name in ("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate")] == [None] * 4
+    found = scores(meu.protocol(toy.select([5]), labels="casme2"), ["surprise, AU1"])
+    assert "emotion_uf1" not in found and found["parse_rate"] is None and found["au_f1"] == pytest.approx(1 / 2)
+
+
+def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
+    doc = meu.protocol(toy, aus="12")[1]
+    item = meu.process_results(doc, ["Fear or surprise; AU6"])["parse_rate"]
+    assert item == {
+        "id": "toy/s1/1",
+        "subject": "s1",
+        "dataset": "toy",
+        "labels": ["disgust", "fear", "happiness", "others", "surprise"],
+        "scored_aus": [12],
+        "gold": {"aus": ["R6/12", "L12"], "label": "happiness", "emotion": "happiness", "coarse": "positive"},
+        "read": {
+            "aus": [6],
+            "label": None,
+            "coarse": None,
+            "unparsed": "two different expressions: fear, surprise",
+        },
+    }
+
+
+# ---- the real lmms-eval ---------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys
+from lmms_eval import evaluator
+from lmms_eval.api.model import lmms
+from lmms_eval.protocol import ChatMessages
+from lmms_eval.tasks import TaskManager, get_task_dict
+from lmms_eval.utils import make_table
+
+class Oracle(lmms):
+    "Answers with the annotation; a chat model, as mellm is."
+    is_simple = False
+
+    def generate_until(self, requests):
+        answers = []
+        for request in requests:
+            ctx, doc_to_messages, kwargs, doc_id, task, split = request.args
+            doc = self.task_dict[task][split][doc_id]
+            images, videos, audios = ChatMessages(messages=doc_to_messages(doc)).extract_media()
+            answers.append(f"{len(images)} images.\\nConclusion: {targets[task](doc)}")
+        return answers
+
+    def loglikelihood(self, requests): raise NotImplementedError
+    def generate_until_multi_round(self, requests): raise NotImplementedError
+
+out = {}
+folders = sys.argv[1:]
+manager = TaskManager(include_path=folders, include_defaults=False, model_name="mellm")
+out["tasks"] = manager.all_tasks
+names = ["synthme_meu", "synthme_meu_map", "toy_meu"]
+chat = get_task_dict(names, manager, "chat")
+targets = {name: task.doc_to_target for name, task in chat.items()}
+out["kwargs"] = {name: task.lmms_eval_specific_kwargs for name, task in chat.items()}
+out["generation"] = chat["synthme_meu"].config.generation_kwargs
+out["text"] = {name: task.doc_to_text(task.eval_docs_no_media[0]) for name, task in chat.items()}
+simple = get_task_dict(names, TaskManager(include_path=folders, include_defaults=False, model_name="other"), "simple")
+for name, task in simple.items():
+    doc = task.test_docs()[0]
+    out.setdefault("simple", {})[name] = [len(task.doc_to_visual(doc)), task.doc_to_text(doc)]
+try:
+    get_task_dict(["absent_meu"], manager, "chat")
+except ImportError as error:
+    out["absent"] = str(error.__cause__)
+for model, name in ((Oracle(), "oracle"), ("dummy", "dummy")):
+    arguments = {} if name == "oracle" else {"model_args": "response=AU12; expression: happiness"}
+    results = evaluator.simple_evaluate(model, tasks=names, task_manager=manager, limit=40, **arguments)
+    out[name] = results["results"]
+    out[name + "_samples"] = {task: some[:2] for task, some in results["samples"].items()}
+    out[name + "_config"] = results["configs"]["synthme_meu"]["metadata"]
+    out[name + "_table"] = make_table(results)
+print("OUT" + json.dumps(out, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("lmms_eval")
+    data, tasks = folder / "data", folder / "tasks"
+    # a dataset of one's own: no Python, classes only, no units
+    mine = [clip(n, None, None, COARSE[n % 2]) for n in range(6)]
+    store.write("mine", {"test": mine}, {}, root=data)
+    tasks.mkdir()
+    (tasks / "toy.yaml").write_text(
+        f"include: {TASKS / 'meu.yaml'}\n"
+        "task: toy_meu\n"
+        "dataset_path: !function mellm_plugin.meu.data(mine)\n"
+        "process_docs: !function mellm_plugin.meu.protocol(labels=negative+positive+surprise)\n"
+    )
+    (tasks / "absent.yaml").write_text(
+        f"include: {TASKS / 'meu.yaml'}\ntask: absent_meu\ndataset_path: !function mellm_plugin.meu.data(absent)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(TASKS), str(tasks)],
+        env={
+            **os.environ,
+            "MELLM_DATA": str(data),
+            "HF_HOME": str(folder / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.rpartition("OUT")[2])
+    return {**found, "log": done.stdout + done.stderr}
+
+
+@pytest.mark.slow
+def test_lmms_eval_finds_the_tasks_and_not_their_base(run: dict[str, Any]) -> None:
+    assert set(run["tasks"]) == {"synthme_meu", "synthme_meu_map", "toy_meu", "absent_meu"}
+
+
+@pytest.mark.slow
+def test_lmms_eval_hands_over_the_settings(run: dict[str, Any]) -> None:
+    assert run["kwargs"]["synthme_meu"] == {"prompt": "map"}
+    assert run["generation"] == {"max_new_tokens": 512, "temperature": 0.0, "do_sample": False, "until": []}
+    labels = LABELS["synthme"]
+    assert run["text"]["synthme_meu"] == run["text"]["synthme_meu_map"] == map_prompt(labels)
+    assert run["simple"]["synthme_meu"] == [2, frames_prompt(labels)]
+    assert run["simple"]["synthme_meu_map"] == [1, map_prompt(labels)]
+    assert run["simple"]["toy_meu"] == [2, frames_prompt(COARSE)]
+
+
+@pytest.mark.slow
+def test_lmms_eval_passes_on_why_data_are_absent(run: dict[str, Any]) -> None:
+    assert "run: mellm prepare absent" in run["absent"]
+    assert "mellm prepare absent" in run["log"], "shown also where only the log is read"
+
+
+@pytest.mark.slow
+def test_lmms_eval_scores_right_answers_with_one(run: dict[str, Any]) -> None:
+    for task in ("synthme_meu", "synthme_meu_map"):
+        found = run["oracle"][task]
+        for name in ("emotion_uf1", "emotion_uar", "coarse_uf1", "au_f1", "au_f1_micro", "parse_rate", "au_parse_rate"):
+            assert found[f"{name},none"] == 1.0, (task, name)
+        assert 0 < found["au_f1_all_present,none"] < 0.5
+        assert 0 < found["emotion_uf1_majority,none"] < 0.3
+    assert run["oracle"]["toy_meu"]["emotion_uf1,none"] == 1.0
+    first = run["oracle_samples"]["synthme_meu"][0]
+    assert first["filtered_resps"][0].startswith("2 images.")
+    assert run["oracle_samples"]["synthme_meu_map"][0]["filtered_resps"][0].startswith("1 images.")
+    item = first["parse_rate"]
+    assert item["id"].startswith("synthme/") and item["read"]["label"] == item["gold"]["label"]
+
+
+@pytest.mark.slow
+def test_lmms_eval_scores_a_constant_answer(run: dict[str, Any]) -> None:
+    found = run["dummy"]["synthme_meu"]
+    assert found["parse_rate,none"] == 1.0 and found["emotion_uf1,none"] < 0.2 and found["au_f1,none"] < 0.1
+    labels_present = 1 / found["emotion_uar,none"]  # a constant answer has recall 1 for one label and 0 for the others
+    assert labels_present == pytest.approx(round(labels_present)) and 4 < labels_present < 9
+    assert run["dummy_config"]["prompt_version"] and run["dummy_config"]["data"]["test"]["clips"] == 300
+
+
+@pytest.mark.slow
+def test_lmms_eval_shows_scores_without_clips_as_not_available(run: dict[str, Any]) -> None:
+    found = run["dummy"]["toy_meu"]
+    assert found["au_f1,none"] is None and found["au_parse_rate,none"] is None
+    assert found["emotion_acc,none"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(1 / 3)
+    (line,) = [line for line in run["dummy_table"].splitlines() if "toy_meu" in line and "|au_f1 " in line]
+    assert "N/A" in line
