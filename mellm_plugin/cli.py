@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,14 @@ def _map(given: argparse.Namespace) -> None:
         canvas.paste(picture, (0, 0))
         canvas.paste(Image.fromarray(colour.legend(side)), (picture.width + 8, 0))
         picture = canvas
-    picture.save(out)
+    part = out.with_name(f".{out.stem}.part{out.suffix}")
+    try:
+        picture.save(part)
+        part.replace(out)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write the map: {error}", where=str(out)) from error
+    finally:
+        part.unlink(missing_ok=True)
     head = drawn.head
     moved = (
         "head motion left in"
@@ -88,7 +96,7 @@ def _map(given: argparse.Namespace) -> None:
 def _prepare(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import synthme
 
-    if given.dataset != "synthme":
+    if given.dataset not in ("synthme", synthme.NAME):
         raise InputError(f"expected a dataset that can be prepared: synthme; found {given.dataset!r}")
     print(synthme.prepare(replace=given.replace))
 
@@ -185,12 +193,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
+        sys.stdout.flush()
     except MellmError as error:
         print(f"mellm: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough
-        sys.stderr.close()
-        return 0
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

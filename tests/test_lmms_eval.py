@@ -28,6 +28,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     home = tmp_path_factory.mktemp("home")
     cleared = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_", "CUDA_"))}
     places = {"MELLM_DATA": str(home / "data"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    places["ACCELERATE_USE_CPU"] = "true"  # so that one process and two compute on the same device
     return {**cleared, **places, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
@@ -81,7 +82,7 @@ def test_the_map_drawn_by_the_task_is_the_one_that_the_model_draws(plain: tuple[
 def test_the_bundled_model_is_named_in_the_log_and_in_the_results(plain: tuple[Path, dict[str, Any], str]) -> None:
     _, results, printed = plain
     assert printed.count("this is the BUNDLED model") == 1
-    assert "Bundled" in results["config"]["model_backend"]
+    assert '"bundled": true, "motion": {"estimator": "dis"' in results["config"]["model_backend"]
 
 
 def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> None:
@@ -138,10 +139,10 @@ def test_a_killed_run_goes_on_where_it_was(environment: dict[str, str], tmp_path
 def test_two_processes_give_the_answers_of_one(
     plain: tuple[Path, dict[str, Any], str], environment: dict[str, str], tmp_path: Path
 ) -> None:
-    command = ["torchrun", "--nproc_per_node", "2", "--master_port", "29511", "-m", "lmms_eval"]
+    command = ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval"]
     command += ["--model", "mellm", "--tasks", "synthme_meu", "--limit", str(LIMIT), "--batch_size", "4"]
     command += ["--output_path", "results", "--log_samples"]
-    _run(command, {**environment, "ACCELERATE_USE_CPU": "true"}, tmp_path)
+    _run(command, environment, tmp_path)
     answers = [
         {s["doc_id"]: s["filtered_resps"] for s in _samples(folder, "synthme_meu")} for folder in (plain[0], tmp_path)
     ]
@@ -165,25 +166,17 @@ def test_a_users_own_tasks_stand_beside_ours(environment: dict[str, str], tmp_pa
     assert results["results"].keys() >= {"my_synthme", "synthme_meu"}
 
 
-def test_another_model_of_lmms_eval_runs_the_task(environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["huggingface", "qwen2_5_vl"])
+def test_other_models_of_lmms_eval_run_the_tasks(model: str, environment: dict[str, str], tmp_path: Path) -> None:
     folder = subprocess.check_output(
         [sys.executable, "-c", "from mellm_plugin.models import bundled_folder; print(bundled_folder())"], text=True
     ).strip()
-    results, _ = _evaluate(
-        [
-            "--model",
-            "huggingface",
-            "--model_args",
-            f"pretrained={folder}",
-            "--tasks",
-            "synthme_meu_map",
-            "--limit",
-            "4",
-        ],
-        environment,
-        tmp_path,
-    )
-    assert "au_f1,none" in results["results"]["synthme_meu_map"]
+    tasks = ["synthme_meu", "synthme_meu_map"]
+    arguments = ["--model", model, "--model_args", f"pretrained={folder}", "--tasks", ",".join(tasks), "--limit", "2"]
+    results, _ = _evaluate(arguments, environment, tmp_path)
+    for task in tasks:
+        assert 0 <= results["results"][task]["parse_rate,none"] <= 1
+        assert len(_samples(tmp_path, task)) == 2
 
 
 def test_in_python(environment: dict[str, str], tmp_path: Path) -> None:

@@ -132,27 +132,33 @@ def write(
 
     Raises:
         InputError: samples that cannot be stored, duplicate ids, an empty dataset; all faults at once.
-        DataError: it is prepared already, and `exists` is "refuse".
+        DataError: it is prepared already, and `exists` is "refuse"; or it cannot be written.
     """
     folder = dataset_dir(name, root)
     if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
         raise InputError([f"a split is named with lower-case letters, digits and '_', found {s!r}" for s in bad], name)
     if exists == "keep" and _is_same(name, info, root):
         return folder  # before anything is written: the data root may be read-only by now
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{name}.lock"):
-        # checked inside the lock: while we waited for it, another process may have prepared the dataset
-        if exists == "keep" and _is_same(name, info, root):
-            return folder
-        if exists == "refuse" and is_prepared(name, root):
-            raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
-        partial = folder.parent / f".{name}.partial"
-        shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
-        try:
-            _write_folder(partial, name, splits, info)
-            _swap(partial, folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.parent / f".{name}.lock"):
+            # checked inside the lock: while we waited for it, another process may have prepared the dataset
+            if exists == "keep" and _is_same(name, info, root):
+                return folder
+            if exists == "refuse" and is_prepared(name, root):
+                raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
+            partial = folder.parent / f".{name}.partial"
+            shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
+            try:
+                _write_folder(partial, name, splits, info)
+                _swap(partial, folder)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    except OSError as error:
+        raise DataError(
+            f"the dataset {name!r} cannot be stored in {folder}: {error}. Free this place, or choose another: the "
+            "environment variable MELLM_DATA names the folder of all prepared datasets."
+        ) from error
     return folder
 
 
@@ -305,7 +311,8 @@ def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
         stored = read_info(name, root)
     except DataError:
         return False
-    return bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+    there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
+    return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
 
 
 def _sha256(path: Path) -> str:

@@ -2,8 +2,8 @@
 
     parse_canonical("R14C")  ->  ActionUnit(alternatives=(14,), side="R", intensity="C")
 
-A side is the subject's own (`L`, `R`), or `A` asymmetric, `B` bilateral, `T` top; an intensity is FACS's `A` (trace) to
-`E` (maximum).
+A side is the subject's own (`L`, `R`), or `A` asymmetric, `B` bilateral (`T` and `B` before 18, 23 and 28: the top and
+the bottom lip); an intensity is FACS's `A` (trace) to `E` (maximum).
 """
 
 from __future__ import annotations

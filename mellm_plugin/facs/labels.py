@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from mellm_plugin.errors import InputError, near
-
 COARSE: tuple[str, ...] = ("negative", "positive", "surprise")
 """The three classes of the MEGC 2019 composite."""
 
@@ -44,17 +42,6 @@ _CANONICAL: dict[str, str] = {
     **{label: label for labels in LABELS.values() for label in labels},
     **_VARIANTS,
 }
-
-
-def labels_of(dataset: str) -> tuple[str, ...]:
-    """The fine labels of a dataset.
-
-    Raises:
-        InputError: no labels are known for it; the near names are listed.
-    """
-    if dataset not in LABELS:
-        raise InputError(f"no labels for dataset {dataset!r}; known: {', '.join(LABELS)}.{near(dataset, LABELS)}")
-    return LABELS[dataset]
 
 
 def canonical_label(text: str) -> str | None:

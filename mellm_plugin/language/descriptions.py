@@ -44,8 +44,8 @@ def directions(motion: str, side: int) -> Direction | None:
     return direction_of(sum(steps[w][0] for w in words), sum(steps[w][1] for w in words))
 
 
-def _is(plural: str) -> str:
-    return "moves" if plural in ("chin", "upper lip", "lower lip") else "move"
+def _moves(region: str) -> str:
+    return "move" if region.endswith("s") or " and " in region or region.startswith("sides") else "moves"
 
 
 def _singular(region: str) -> str:
@@ -61,7 +61,7 @@ def _movement(unit: Unit, code: ActionUnit) -> str:
         seen = f" {direction.name} ({direction.words})" if direction else f" {unit.motion}".rstrip()
         return f"the {_singular(unit.region)} on the image's {where} moves{seen}"
     left, right = directions(unit.motion, -1), directions(unit.motion, 1)
-    head = f"the {unit.region} {_is(unit.region)} {unit.motion}".rstrip()
+    head = f"the {unit.region} {_moves(unit.region)} {unit.motion}".rstrip()
     if left is None or right is None:
         lips = {"towards each other": ("down", "up"), "apart": ("up", "down")}.get(unit.motion)
         if lips is None:
@@ -92,13 +92,16 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str) -> str:
         three lines.
 
     Raises:
-        CodeError: codes that cannot be read, all of them at once.
+        CodeError: codes that cannot be read or leave open which unit it is, all of them at once.
     """
     faults: list[str] = []
     events: list[tuple[ActionUnit, Unit, float | None]] = []
     for code, pixels in aus:
         try:
             parsed = parse_canonical(code)
+            if len(parsed.alternatives) > 1:
+                faults.append(f"expected one unit to describe, found alternatives: {code!r}")
+                continue
             events.append((parsed, unit(parsed.alternatives[0]), pixels))
         except CodeError as error:
             faults.extend(error.faults)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -122,6 +123,7 @@ class Mellm(lmms):  # type: ignore[misc]
         self._world_size: int = self.accelerator.num_processes
         self._device = self._place()
         self._load()
+        self._tell_lmms_eval()
         self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
         self._batch_size: int = given.batch_size or given.max_batch_size
         if given.batch_size is None:
@@ -187,6 +189,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def _load(self) -> None:
         given = self.arguments
         source, revision = given.pretrained, given.revision
+        self._is_bundled = source is None and given.adapter is None
         folder = fetch_adapter(given.adapter, given.adapter_revision) if given.adapter else None
         if source is None and folder is not None:
             source, revision = adapter_base(folder)
@@ -227,7 +230,6 @@ class Mellm(lmms):  # type: ignore[misc]
             "neither pretrained= nor adapter= is given: this is the BUNDLED model, small and trained on "
             "drawn faces only. What it answers says nothing about real people.",
         )
-        self.__class__ = MellmBundled
         return str(folder)
 
     def _motion(self, carried: MotionSettings | None) -> MotionSettings | None:
@@ -238,6 +240,17 @@ class Mellm(lmms):  # type: ignore[misc]
         if carried is not None and wanted != carried:
             self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
         return wanted if isinstance(wanted, MotionSettings) else None
+
+    def _tell_lmms_eval(self) -> None:
+        """Have the results file say which weights and which maps these were.
+
+        Of a model, lmms-eval writes down its arguments and the name of its class (`config.model_backend`): neither says
+        that the bundled model was the default, or which settings a model folder carried. So the name says it.
+        """
+        known = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
+        own = type(self)
+        name = f"{own.__name__} {json.dumps(known)}"
+        self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
 
     def _say(self, level: str, text: str) -> None:
         """Once, not in every process."""
@@ -474,17 +487,9 @@ class Mellm(lmms):  # type: ignore[misc]
                 "total_requests": tally.requests,
                 "motion_maps": tally.maps,
                 "clips_without_answer": len(tally.faults),
-                "bundled_model": int(isinstance(self, MellmBundled)),
+                "bundled_model": int(self._is_bundled),
             },
         )
-
-
-class MellmBundled(Mellm):
-    """`Mellm` with the model that comes with this package.
-
-    A class of its own because the class is what lmms-eval writes of a model into its results
-    (`config.model_backend`), where everybody can see which model it was.
-    """
 
 
 def _opened(image: Any) -> Any:

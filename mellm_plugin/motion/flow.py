@@ -15,8 +15,8 @@ Flow = npt.NDArray[np.float32]
 
 
 def _dis(onset: Grey, apex: Grey) -> Flow:
-    # The finest scale and a refinement with little smoothness, without spatial propagation, showed sub-pixel motion
-    # most truthfully of the DIS settings measured (docs/motion.md). A new object per call: one is not thread-safe.
+    # The finest scale and a refinement with little smoothness, without spatial propagation, show sub-pixel motion far
+    # better than OpenCV's presets do. A new object per call: one is not thread-safe.
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(0)
     dis.setUseSpatialPropagation(False)

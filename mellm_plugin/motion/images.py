@@ -103,7 +103,7 @@ def _grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) ->
 def read_pair(onset: Frame, apex: Frame) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """Onset and apex as grey frames of one size.
 
-    Frames of more than 8 bits are scaled together, by the smallest common depth (10, 12, 14 or 16) that holds both.
+    Frames of more than 8 bits are scaled together, by the smallest common depth (8, 10, 12, 14 or 16) that holds both.
 
     Returns:
         two uint8 `(H, W)` arrays.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import cv2
@@ -113,26 +110,3 @@ def motion_map(onset: Frame, apex: Frame, settings: MotionSettings = DEFAULT) ->
     flow, head = facial_flow(grey, grey_apex, settings)
     image = colour.paint(flow, strength(flow, settings), grey)
     return MotionMap(image=image, flow=flow, head=head, settings=settings)
-
-
-def motion_maps(
-    pairs: Iterable[tuple[Frame, Frame]], settings: MotionSettings = DEFAULT, workers: int = 1
-) -> Iterator[MotionMap]:
-    """Draw many maps, in order, `workers` at a time in threads (OpenCV frees the interpreter's lock).
-
-    Reads only as far ahead as the workers need, so memory does not grow with the number of pairs.
-
-    Raises:
-        ImageError: at the pair it concerns.
-    """
-    if workers <= 1:
-        yield from (motion_map(onset, apex, settings) for onset, apex in pairs)
-        return
-    pending: deque[Future[MotionMap]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for onset, apex in pairs:
-            pending.append(pool.submit(motion_map, onset, apex, settings))
-            if len(pending) > 2 * workers:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()

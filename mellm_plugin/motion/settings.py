@@ -131,7 +131,7 @@ PRESETS: dict[str, MotionSettings] = {
     "robust": DEFAULT,
     "fast": MotionSettings(estimator="farneback", smooth_px=2.0, floor_px=0.2),
 }
-"""Presets by name: `robust` is the default, `fast` trades small movements for a third of the time."""
+"""Presets by name: `robust` is the default, `fast` trades small movements for about 60 % of the time."""
 
 
 def resolve(spec: str | Mapping[str, Any] | MotionSettings) -> MotionSettings:

@@ -1,12 +1,11 @@
 """How the bundled model is made, from nothing: clips are drawn, their flow measured, a small Qwen2.5-VL trained on it.
 
-    python -m mellm_plugin.training.bundled draw  --work DIR --clips 24000
-    python -m mellm_plugin.training.bundled train --work DIR --out mellm_plugin/models/bundled
+    python -m mellm_plugin.training.bundled --work DIR --out mellm_plugin/models/bundled
 
-`draw` keeps what a map is painted from (the flow of the face and the grey onset frame), so that training can paint each
-clip anew: with other settings of the map, mirrored, shifted, nearer or farther. It is resumable, and several may run at
-once on one folder. `train` resumes from its last checkpoint; one process with one thread is the fastest for a model of
-this size, and a second one paints.
+What a map is painted from (the flow of the face and the grey onset frame) is kept in DIR, so that training can paint
+each clip anew: with other settings of the map, mirrored, shifted, nearer or farther. Cut off, the command goes on where
+it was when it is given again: at the last file of clips, at the last checkpoint. One thread trains and another process
+paints; for a model of this size more threads wait longer than they help.
 """
 
 from __future__ import annotations
@@ -16,7 +15,8 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock, Timeout
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
@@ -38,11 +37,12 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, clips
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, VERSION, clips
+from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.language.descriptions import describe
-from mellm_plugin.language.prompts import frames_prompt, map_prompt, map_prompt_variants
+from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import facial_flow, strength
@@ -85,31 +85,33 @@ Coded = tuple[tuple[str, float], ...]
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(work: Path, count: int, seed: int = 0) -> None:
+def draw(work: Path, count: int, seed: int = 0, processes: int = 1) -> list[Path]:
     """Draw training clips and measure their flow, a file of `SHARD` clips at a time; files that are there are kept.
-
-    Several processes may run at once on one folder: each takes the next file that no other is at.
 
     Args:
         work: folder of the files.
         count: clips in all, rounded up to whole files.
         seed: of the drawings.
+        processes: how many draw at once.
+
+    Returns:
+        the files.
     """
     work.mkdir(parents=True, exist_ok=True)
-    cv2.setNumThreads(1)
-    for shard in range(-(-count // SHARD)):
-        done = work / f"shard{shard:04d}.npz"
-        if done.exists():
-            continue
-        try:
-            with FileLock(done.with_suffix(".lock"), timeout=0):
-                if not done.exists():
-                    _draw_shard(done, shard, seed)
-        except Timeout:
-            continue
+    files = [work / f"clips-v{VERSION}-seed{seed}-{shard:04d}.npz" for shard in range(-(-count // SHARD))]
+    absent = [(file, shard, seed) for shard, file in enumerate(files) if not file.exists()]
+    if processes <= 1:
+        for missing in absent:
+            _draw_shard(*missing)
+    else:
+        with ProcessPoolExecutor(processes) as pool:
+            for drawing in [pool.submit(_draw_shard, *missing) for missing in absent]:
+                drawing.result()
+    return files
 
 
 def _draw_shard(done: Path, shard: int, seed: int) -> None:
+    cv2.setNumThreads(1)
     flows = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
     greys = np.empty((SHARD, SIZE, SIZE), np.uint8)
     truths: list[dict[str, object]] = []
@@ -244,15 +246,8 @@ class Clips:
     truth: list[dict[str, Any]]
 
     @staticmethod
-    def load(work: Path) -> Clips:
-        """All files of a folder.
-
-        Raises:
-            FileNotFoundError: nothing is drawn yet.
-        """
-        files = sorted(work.glob("shard*.npz"))
-        if not files:
-            raise FileNotFoundError(f"no drawn clips in {work}; run the draw command first")
+    def load(files: Sequence[Path]) -> Clips:
+        """The clips of files that `draw` made."""
         flow = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
         grey = np.empty((len(files) * SHARD, SIZE, SIZE), np.uint8)
         truth: list[dict[str, Any]] = []
@@ -399,7 +394,7 @@ def _fast_patches(model: Qwen2_5_VLForConditionalGeneration) -> None:
     embed.forward = forward
 
 
-class Probe(nn.Module):
+class Probe(nn.Module):  # type: ignore[misc]
     """Reads off the visual tokens which units move; it guides training and is thrown away after it.
 
     The loss of the words alone leaves a model of this size blind for long: it first learns which words are likely.
@@ -429,31 +424,36 @@ def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torc
     return functional.cross_entropy(logits.flatten(0, 1), targets[:, -longest:].flatten(), ignore_index=_IGNORED)
 
 
-def train(
-    work: Path,
-    out: Path,
-    steps: int = 2400,
-    looking: int = 400,
-    batch: int = 32,
-    rate: float = 1.5e-3,
-    seed: int = 0,
-    checkpoint_every: int = 200,
-    threads: int = 1,
-) -> None:
-    """Train the model on drawn clips and save it as bfloat16 safetensors with its processor and map settings.
+@dataclass(frozen=True)
+class Recipe:
+    """What decides which model comes out; a checkpoint of another recipe is refused."""
+
+    clips: int = 24000
+    steps: int = 2800
+    looking: int = 500
+    batch: int = 32
+    rate: float = 1.5e-3
+    seed: int = 0
+
+
+def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, processes: int = 2) -> None:
+    """Draw the clips, train the model on them, save it as bfloat16 safetensors with its processor and map settings.
 
     Args:
-        work: folder of the drawn clips; checkpoints and the training curve go there too.
+        work: folder of the drawn clips, the checkpoint and the training curve.
         out: folder of the model.
-        steps: optimiser steps; the learning rate falls to zero by a cosine over them.
-        looking: steps at the beginning that train the vision tower alone, on which units move.
-        batch: clips of a step.
-        rate: peak learning rate of AdamW.
-        seed: of weights, order and painting.
+        recipe: clips in all; optimiser steps, over which the learning rate falls to zero by a cosine; steps at the
+            beginning that train the vision tower alone (`looking`); clips of a step; peak learning rate of AdamW; seed
+            of drawings, weights, order and painting.
         checkpoint_every: steps between checkpoints, from which a second run goes on.
-        threads: of the training process.
+        processes: how many draw at once.
+
+    Raises:
+        ModelError: the checkpoint in `work` is of another recipe, or of other prompts.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
+    steps, looking, batch, rate, seed = recipe.steps, recipe.looking, recipe.batch, recipe.rate, recipe.seed
+    drawn = Clips.load(draw(work, recipe.clips, seed, processes))
     processor = build_processor()
     model = build_model(processor.tokenizer, seed)
     _fast_patches(model)
@@ -468,18 +468,24 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
     )
-    checkpoint = work / f"checkpoint-seed{seed}.pt"
+    made_from = {**asdict(recipe), "drawings": VERSION, "prompts": PROMPT_VERSION, "tokens": len(processor.tokenizer)}
+    checkpoint = work / "checkpoint.pt"
     start = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
+        if state["made_from"] != made_from:
+            raise ModelError(
+                f"{checkpoint}: expected a checkpoint of {made_from}, found one of {state['made_from']}; "
+                "remove it, or choose another --work"
+            )
         model.load_state_dict(state["model"])
         probe.load_state_dict(state["probe"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         start = state["step"]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {start}", flush=True)
-    painted = Batches(Clips.load(work), processor, batch, seed, start, steps)
-    batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=8))
+    painted = Batches(drawn, processor, batch, seed, start, steps)
+    batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=2))
     model.train()
     began, totals = time.monotonic(), [0.0, 0.0]
     for step in range(start, steps):
@@ -505,12 +511,15 @@ def train(
             }
             totals = [0.0, 0.0]
             print(json.dumps(line), flush=True)
-            with (work / f"curve-seed{seed}.jsonl").open("a", encoding="utf-8") as file:
+            with (work / "curve.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
             part = checkpoint.with_suffix(".part")
             parts = {"model": model, "probe": probe, "optimizer": optimizer, "schedule": schedule}
-            torch.save({**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1}, part)
+            torch.save(
+                {**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1, "made_from": made_from},
+                part,
+            )
             part.replace(checkpoint)
     save(model, processor, out)
 
@@ -526,33 +535,15 @@ def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcess
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m mellm_plugin.training.bundled", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    drawing = commands.add_parser("draw", help="draw training clips and measure their flow")
-    training = commands.add_parser("train", help="train on the drawn clips")
-    for command in (drawing, training):
-        command.add_argument("--work", type=Path, required=True, help="folder of the drawn clips and checkpoints")
-        command.add_argument("--seed", type=int, default=0)
-    drawing.add_argument("--clips", type=int, default=24000)
-    training.add_argument("--out", type=Path, required=True, help="folder of the model")
-    training.add_argument("--steps", type=int, default=2400)
-    training.add_argument("--looking", type=int, default=400)
-    training.add_argument("--batch", type=int, default=32)
-    training.add_argument("--rate", type=float, default=1.5e-3)
-    training.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the drawn clips and the checkpoint")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--processes", type=int, default=2, help="how many draw at once (default: %(default)s)")
+    for field in fields(Recipe):
+        kind = float if field.name == "rate" else int
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, help="default: %(default)s")
     given = parser.parse_args(arguments)
-    if given.command == "draw":
-        draw(given.work, given.clips, given.seed)
-    else:
-        train(
-            given.work,
-            given.out,
-            steps=given.steps,
-            looking=given.looking,
-            batch=given.batch,
-            rate=given.rate,
-            seed=given.seed,
-            threads=given.threads,
-        )
+    recipe = Recipe(**{field.name: getattr(given, field.name) for field in fields(Recipe)})
+    train(given.work, given.out, recipe, processes=given.processes)
 
 
 if __name__ == "__main__":

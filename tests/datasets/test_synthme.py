@@ -13,9 +13,20 @@ import pytest
 from PIL import Image
 
 from mellm_plugin.datasets import store, synthme
-from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, Face, clips, displacement, draw_clip, warp
+from mellm_plugin.datasets.synthme import (
+    AMPLITUDE,
+    AUS,
+    COMBINATIONS,
+    Face,
+    clips,
+    displacement,
+    draw_clip,
+    inverse_map,
+    warp,
+)
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.motion.head import fit_head
 
 ASKED_FOR = {1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26}
 
@@ -49,6 +60,19 @@ def test_the_flow_is_where_the_onset_pixel_went() -> None:
     assert np.abs(back - picture)[16:-16, 16:-16].max() < 0.02 * np.ptp(picture)
 
 
+@pytest.mark.parametrize("half", [85, 103])
+@pytest.mark.parametrize("label", COMBINATIONS)
+def test_the_warp_is_inverted_for_every_combination_at_its_largest(label: str, half: float) -> None:
+    y, x = np.mgrid[0:224, 0:224].astype(np.float32)
+    for combination in COMBINATIONS[label]:
+        codes = [code for code in combination.split("+") if code]
+        flow = displacement(codes, [AMPLITUDE[1]] * len(codes), (112, 112), half, (224, 224)) + np.float32([2.3, -1.4])
+        from_x, from_y = inverse_map(flow)
+        moved = cv2.remap(flow, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        off = np.hypot(from_x + moved[..., 0] - x, from_y + moved[..., 1] - y)
+        assert off.max() < 0.05, combination
+
+
 @pytest.mark.parametrize("number", AUS)
 def test_the_amplitude_is_the_largest_displacement(number: int) -> None:
     field = displacement([str(number)], [1.5], (112, 112), 95, (224, 224))
@@ -66,10 +90,10 @@ def test_a_clip_reports_its_own_flow() -> None:
     clip = draw_clip(Face(1), np.random.default_rng(1), ("R10", "25"), 2.0, head=0.0)
     assert np.array_equal(clip.flow, clip.facial)
     assert np.hypot(clip.facial[..., 0], clip.facial[..., 1]).max() <= sum(clip.amplitudes)
-    with_head = draw_clip(Face(1), np.random.default_rng(1), ("R10", "25"), 2.0, head=1.0)
-    head = with_head.flow - with_head.facial
-    # What the head does is a similarity: the same to first order wherever the face moves.
-    assert 0.1 < np.abs(head).max() < 8
+    with_head = draw_clip(Face(1), np.random.default_rng(1), (), 2.0, head=1.0)
+    assert not with_head.facial.any() and with_head.flow.any()
+    head = fit_head(with_head.flow)
+    assert np.allclose(head.flow(224, 224), with_head.flow, atol=1e-3), "the head does not move by a similarity"
 
 
 def test_the_same_seed_draws_the_same_clips_from_any_start() -> None:

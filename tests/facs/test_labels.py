@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from mellm_plugin.errors import InputError
-from mellm_plugin.facs.labels import COARSE, LABELS, canonical_label, coarse, labels_of, spellings
+from mellm_plugin.facs.labels import COARSE, LABELS, canonical_label, coarse, spellings
 
 
 def test_every_label_is_canonical_and_has_at_most_one_coarse_class() -> None:
@@ -20,8 +17,3 @@ def test_spellings_lead_back() -> None:
     for label in ("happiness", "others", "sadness"):
         assert all(canonical_label(spelling.upper()) == label for spelling in spellings(label))
     assert canonical_label("lovely") is None
-
-
-def test_a_wrong_dataset_lists_the_near() -> None:
-    with pytest.raises(InputError, match="Did you mean .*'casme2'"):
-        labels_of("casme")

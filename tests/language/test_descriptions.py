@@ -66,5 +66,11 @@ def test_strength_words() -> None:
 
 def test_unreadable_codes_are_reported_together() -> None:
     with pytest.raises(CodeError) as caught:
-        describe([("x", 1.0), ("12", 1.0), ("99", 1.0)], "happiness")
-    assert len(caught.value.faults) == 2
+        describe([("x", 1.0), ("12", 1.0), ("99", 1.0), ("6/12", 1.0)], "happiness")
+    assert len(caught.value.faults) == 3
+
+
+def test_one_thing_moves_and_several_move() -> None:
+    text = describe([("17", 1.0), ("31", 1.0), ("26", 1.0), ("4", 1.0), ("9", 1.0)], "others")
+    for words in ("chin moves up", "jaw moves", "chin and lower lip move down", "brows move", "sides of the nose move"):
+        assert words in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image
 
 from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.models import mellm as module
-from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, MellmBundled, generation_arguments
+from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
 
@@ -372,11 +373,17 @@ def test_neither_model_nor_adapter_is_the_bundled_one(
     monkeypatch.setattr(module, "bundled_folder", lambda: base)
     model = Mellm.create_from_arg_string("", {"batch_size": 1, "device": "cpu"})
     assert "BUNDLED" in "".join(log)
-    assert isinstance(model, Mellm) and type(model) is MellmBundled
+    assert isinstance(model, Mellm) and '"bundled": true' in type(model).__name__
     gen_metrics.reset_logged_metrics()
     assert texts(model, DOCS[:1])
     assert gen_metrics.summarize_logged_metrics()["avg_bundled_model"] == 1
-    assert type(Mellm(pretrained=base, device="cpu")) is Mellm
+
+
+def test_the_class_says_which_weights_and_maps(base: Path) -> None:
+    # It is what lmms-eval writes of a model into its results.
+    for motion, written in (("fast", PRESETS["fast"].to_dict()), ("off", "off")):
+        name = type(Mellm(pretrained=base, device="cpu", motion=motion)).__name__
+        assert json.loads(name.removeprefix("Mellm ")) == {"bundled": False, "motion": written}
 
 
 def test_without_a_bundled_model_the_error_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import colorsys
+
 import cv2
 import numpy as np
 import pytest
@@ -38,16 +40,21 @@ def _moved(face: np.ndarray, code: str, head: bool) -> np.ndarray:
 @pytest.mark.parametrize("number", [n for n in WINDOWS if n != 45])
 def test_region_and_colour_of_each_unit(face: np.ndarray, number: int, head: bool) -> None:
     drawn = motion_map(*_moved(face, str(number), head))
+    painted = np.ptp(drawn.image.astype(int), axis=2)  # of grey pixels 0
     window = max(WINDOWS[number], key=lambda w: np.hypot(w.dx, w.dy))
     for m in (1, -1) if window.x else (1,):
         x, y = round(CENTRE[0] + HALF * m * window.x), round(CENTRE[1] + HALF * window.y)
-        patch = drawn.flow[y - 2 : y + 3, x - 2 : x + 3].mean(axis=(0, 1))
+        spot = slice(y - 2, y + 3), slice(x - 2, x + 3)
+        assert painted[spot].mean() > 40, f"AU{number}: the region is grey"
+        red, green, blue = drawn.image[spot][painted[spot] > 20].mean(axis=0) / 255
+        hue = 360 * colorsys.rgb_to_hsv(red, green, blue)[0]
+        angle = np.degrees(np.arctan2(-window.dy, m * window.dx))
+        off = abs((hue + angle + 180) % 360 - 180)  # the hue is minus the angle
         expected = colour.direction_of(m * window.dx, window.dy)
-        angle = np.degrees(np.arctan2(-patch[1], patch[0]))
-        off = abs((angle - np.degrees(np.arctan2(-window.dy, m * window.dx)) + 180) % 360 - 180)
-        assert off < 30, f"AU{number}: expected {expected.name}, found {colour.direction_of(*patch).name}"
-        saturation = np.ptp(drawn.image[y - 2 : y + 3, x - 2 : x + 3].astype(int), axis=2).mean()
-        assert saturation > 40, f"AU{number}: the region is grey"
+        assert off <= 30, f"AU{number}: expected {expected.words}, found a hue of {hue:.0f} degrees"
+    size = np.hypot(*np.moveaxis(displacement([str(number)], [BELOW_ONE_PIXEL], CENTRE, HALF, face.shape), -1, 0))
+    elsewhere = (size < 0.02)[40:190, 50:175]
+    assert painted[40:190, 50:175][elsewhere].mean() < 0.06 * 255, f"AU{number}: colour where nothing moves"
 
 
 def test_the_face_that_stays_is_grey(face: np.ndarray) -> None:

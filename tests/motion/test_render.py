@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from mellm_plugin.datasets.synthme import Face, clips, draw_clip
-from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.render import motion_map, motion_maps, strength
+from mellm_plugin.motion.render import motion_map, strength
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
 
 
@@ -59,34 +58,3 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_black_and_saturated_frames_stay_grey(value: int) -> None:
     frame = np.full((64, 64), value, np.uint8)
     assert (_colour(motion_map(frame, frame).image) == 0).all()
-
-
-def test_many_maps_come_in_order_whatever_the_workers() -> None:
-    drawn = list(clips("test", 9))
-    pairs = [(clip.onset, clip.apex) for clip in drawn]
-    one = [m.image for m in motion_maps(pairs)]
-    three = [m.image for m in motion_maps(iter(pairs), workers=3)]
-    assert len(one) == len(three) == 9
-    assert all((a == b).all() for a, b in zip(one, three, strict=True))
-
-
-def test_reading_ahead_is_bounded() -> None:
-    clip = next(clips("test", 1))
-    taken = 0
-
-    def pairs():  # type: ignore[no-untyped-def]
-        nonlocal taken
-        while True:
-            taken += 1
-            yield clip.onset, clip.apex
-
-    next(motion_maps(pairs(), workers=2))
-    assert taken <= 6
-
-
-def test_a_bad_pair_is_told_where_it_stands() -> None:
-    clip = next(clips("test", 1))
-    drawn = motion_maps([(clip.onset, clip.apex), (clip.onset, clip.apex[:100])], workers=2)
-    next(drawn)
-    with pytest.raises(ImageError, match="224x224 and 224x100"):
-        next(drawn)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mellm_plugin.datasets.synthme import Face, draw_clip
+from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.descriptions import describe
@@ -112,30 +114,32 @@ def test_the_fast_patch_embedding_is_the_same_sum(processor: Any) -> None:
 @pytest.mark.slow
 def test_training_goes_on_where_it_was_and_its_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bundled, "SHARD", 8)
-    work = tmp_path / "work"
-    bundled.draw(work, 16)
-    assert len(list(work.glob("shard*.npz"))) == 2
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    kept = dict(work=work, batch=4, checkpoint_every=2)
-    bundled.train(out=whole, steps=4, **kept)  # type: ignore[arg-type]
-    last = work / "checkpoint-seed0.pt"
-    last.unlink()
+    recipe = bundled.Recipe(clips=16, steps=4, looking=1, batch=4)
+    work = tmp_path / "work"
+    bundled.train(work, whole, recipe, checkpoint_every=2)
+    assert len(list(work.glob("clips-*.npz"))) == 2
+    (work / "checkpoint.pt").unlink()
 
-    # A run that is cut off after its second step...
-    real, steps = bundled.answer_loss, 0
+    # A run that is cut off in its fourth step, after the checkpoint of the second...
+    real, calls = bundled.answer_loss, 0
 
     def dying(*given: Any) -> torch.Tensor:
-        nonlocal steps
-        steps += 1
-        if steps == 4:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
             raise KeyboardInterrupt
         return real(*given)
 
     monkeypatch.setattr(bundled, "answer_loss", dying)
     with pytest.raises(KeyboardInterrupt):
-        bundled.train(out=cut, steps=4, **kept)  # type: ignore[arg-type]
+        bundled.train(work, cut, recipe, checkpoint_every=2)
+    assert not cut.exists()
     monkeypatch.setattr(bundled, "answer_loss", real)
-    bundled.train(out=cut, steps=4, **kept)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="another --work"):
+        bundled.train(work, cut, replace(recipe, rate=1e-4))
+    # ...ends as the run that was not.
+    bundled.train(work, cut, recipe, checkpoint_every=2)
     models = [AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32) for folder in (whole, cut)]
     for (name, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
         assert torch.equal(a, b), name
