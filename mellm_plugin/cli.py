@@ -59,8 +59,11 @@ def _map(given: argparse.Namespace) -> None:
     from mellm_plugin.motion.settings import resolve
 
     out: Path = given.output
-    if out.suffix.lower() not in Image.registered_extensions():
+    Image.init()
+    if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise InputError(f"expected a picture's name such as map.png, found {out.name!r}", where="--output")
+    if os.path.realpath(out) in {os.path.realpath(given.onset), os.path.realpath(given.apex)}:
+        raise InputError("expected another file than the two frames", where="--output")
     if not out.parent.is_dir():
         raise InputError(f"there is no folder {str(out.parent)!r}; make it first", where="--output")
     drawn = motion_map(given.onset, given.apex, resolve(given.preset))
@@ -151,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         "tasks",
         _tasks,
         "list the tasks of this package, or print their folder",
-        "  mellm tasks\n  lmms-eval tasks list --include_path $(mellm tasks --path)",
+        "  mellm tasks\n  lmms-eval tasks list --include-path $(mellm tasks --path)",
     )
     tasks.add_argument("--path", action="store_true", help="print the folder of the task files, for --include_path")
     tasks.add_argument("--json", action="store_true", help="one JSON object a line")
@@ -199,6 +202,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:  # a full disk, a name too long
+        print(f"mellm: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

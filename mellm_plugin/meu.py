@@ -24,7 +24,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from loguru import logger
@@ -47,20 +46,24 @@ Items = Sequence[Mapping[str, Any]]
 
 
 def data(name: str) -> str:
-    """The absolute folder of a prepared dataset; `synthme` is made at its first use.
+    """The absolute folder of a prepared dataset, read through once; `synthme` is made at its first use.
 
     Raises:
-        DataError: the dataset is not prepared; says how to prepare it.
+        DataError: the dataset is not prepared, or damaged (lmms-eval has Pillow fill in what is missing of a damaged
+            frame, which would then be scored); says how to prepare it.
     """
-    if name == "synthme":
-        return str(synthme.prepare())
-    store.read_info(name)
-    return str(store.dataset_dir(name))
+    stored = _stored(name)
+    store.verify(stored)
+    return str(store.dataset_dir(stored))
+
+
+def _stored(name: str) -> str:
+    return synthme.prepare().name if name == "synthme" else name
 
 
 def data_version(name: str) -> dict[str, Any]:
     """What identifies the data of a run: the sha256 and the number of clips of each split, for the results file."""
-    splits = store.read_info(Path(data(name)).name)["splits"]
+    splits = store.read_info(_stored(name))["splits"]
     return {split: {"clips": entry["clips"], "sha256": entry["sha256"]} for split, entry in splits.items()}
 
 
@@ -77,19 +80,38 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None) -> An
     Raises:
         InputError: labels or units that cannot be read, or no clip that has one of the labels.
     """
-    asked = _labels(labels, docs)
-    if aus is None:
+    try:
+        asked = _labels(labels, docs)
+        chosen = None if aus is None else [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
+    except MellmError as error:
+        logger.error("{}", error)  # lmms-eval tries five times and then shows a RetryError alone
+        raise
+    if chosen is None:
         events = [event for codes in docs["aus"] if codes is not None for event in numbers(codes)]
         scored = sorted({event[0] for event in events if len(event) == 1})
     else:
-        scored = [event[0] for event in numbers(aus.split("+"))]
+        scored = chosen
     gold = [_gold_label(e, c, asked) for e, c in zip(docs["emotion"], docs["coarse"], strict=True)]
     kept = [i for i, (label, e) in enumerate(zip(gold, docs["emotion"], strict=True)) if label is not None or e is None]
     if not kept:
         found = sorted({str(e) for e in docs["emotion"]})
-        raise InputError(f"no clip has one of the labels {', '.join(asked)}; the clips have: {', '.join(found)}")
+        text = f"no clip has one of the labels {', '.join(asked)}; the clips have: {', '.join(found)}"
+        logger.error(text)
+        raise InputError(text)
+    without = sum(e is None and g is None for e, g in zip(docs["emotion"], gold, strict=True))
+    if len(kept) < len(docs) or without:
+        logger.info(
+            "{} of {} clips have another label than {} and are left out; {} have none and count for their units alone",
+            *(len(docs) - len(kept), len(docs), ", ".join(asked), without),
+        )
     docs = docs.add_column("labels", [asked] * len(docs)).add_column("scored_aus", [scored] * len(docs))
     return docs if len(kept) == len(docs) else docs.select(kept)
+
+
+def _scored_unit(event: tuple[int, ...], aus: str) -> int:
+    if len(event) > 1:
+        raise InputError(f"protocol: expected single units joined by '+', found {aus!r}")
+    return event[0]
 
 
 def _labels(spec: str | None, docs: Any) -> list[str]:

@@ -89,6 +89,9 @@ def test_wrong_input_is_told_and_writes_nothing(
         (frames[0], str(small), "-o", str(out)): "224x224 and 100x90",
         (*frames, "-o", str(out), "--preset", "robst"): "Did you mean 'robust'",
         (*frames, "-o", str(tmp_path / "map.xyz")): "map.png",
+        (*frames, "-o", str(tmp_path / "map.psd")): "map.png",
+        (*frames, "-o", frames[0]): "another file",
+        (frames[0], str(tmp_path / ("a" * 300)), "-o", str(out)): "cannot be read",
         (*frames, "-o", str(tmp_path / "absent" / "map.png")): "no folder",
     }
     for arguments, words in cases.items():

@@ -153,17 +153,15 @@ def test_two_processes_give_the_answers_of_one(
     assert abs(one - two) < 0.1
 
 
-def test_a_users_own_tasks_stand_beside_ours(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_users_own_tasks_stand_beside_ours_under_accelerate(environment: dict[str, str], tmp_path: Path) -> None:
     own = tmp_path / "own"
     own.mkdir()
     base = Path(subprocess.check_output([str(BIN / "mellm"), "tasks", "--path"], text=True).strip())
     (own / "mine.yaml").write_text(f"include: {base / 'synthme' / 'synthme_meu.yaml'}\ntask: my_synthme\n")
-    results, _ = _evaluate(
-        ["--model", "mellm", "--tasks", "my_synthme,synthme_meu", "--include_path", str(own), "--limit", "2"],
-        environment,
-        tmp_path,
-    )
-    assert results["results"].keys() >= {"my_synthme", "synthme_meu"}
+    command = ["accelerate", "launch", "--cpu", "--num_processes", "1", "-m", "lmms_eval", "--model", "mellm"]
+    command += ["--tasks", "my_synthme,synthme_meu", "--include_path", str(own), "--limit", "2"]
+    _run([*command, "--output_path", "results", "--log_samples"], environment, tmp_path)
+    assert _results(tmp_path)["results"].keys() >= {"my_synthme", "synthme_meu"}
 
 
 @pytest.mark.parametrize("model", ["huggingface", "qwen2_5_vl"])

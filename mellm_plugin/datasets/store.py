@@ -87,6 +87,10 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
     if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
         found = info.get("schema") if isinstance(info, dict) else None
         raise DataError(f"{folder} has schema {found!r}, this version reads schema {SCHEMA_VERSION}. {_again(name)}")
+    splits = info.get("splits")
+    entries = list(splits.values()) if isinstance(splits, dict) else []
+    if not entries or not all(isinstance(e, dict) and {"file", "sha256", "clips"} <= e.keys() for e in entries):
+        raise DataError(f"{folder / 'info.json'} does not say which files hold which clips. {_again(name)}")
     return info
 
 

@@ -177,8 +177,11 @@ def add_adapter(model: Any, folder: Path, *, merge: bool = True) -> Any:
     config = _adapter_config(folder)
     if config.peft_type != "LORA":
         raise ModelError(f"{folder}: expected a LoRA adapter, found {config.peft_type}")
-    with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
-        advice = _rename_or_other_base(list(file.keys()))
+    try:
+        with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
+            advice = _rename_or_other_base(list(file.keys()))
+    except Exception as error:  # safetensors has its own, for a file that is cut off
+        raise ModelError(f"{folder / ADAPTER_WEIGHTS} cannot be read: {error}; copy or save it again") from error
     base = getattr(model.config, "_name_or_path", "") or type(model).__name__
     options = {
         "torch_device": str(model.device),  # PEFT takes the first GPU unless told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import cv2
@@ -26,8 +27,17 @@ def _dis(onset: Grey, apex: Grey) -> Flow:
 
 
 def _farneback(onset: Grey, apex: Grey) -> Flow:
+    # Window and pyramid grow with the frame, so that they cover the same part of a face: 15 px and 4 levels at 224 px.
+    unit = max(1.0, min(onset.shape) / 224)
     flow = cv2.calcOpticalFlowFarneback(
-        onset, apex, None, pyr_scale=0.5, levels=4, winsize=15, iterations=3, poly_n=7, poly_sigma=1.5, flags=0
+        *(onset, apex, None),
+        pyr_scale=0.5,
+        levels=4 + math.ceil(math.log2(unit)),
+        winsize=2 * round(7 * unit) + 1,
+        iterations=3,
+        poly_n=7,
+        poly_sigma=1.5,
+        flags=0,
     )
     return np.asarray(flow, dtype=np.float32)
 

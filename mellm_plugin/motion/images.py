@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Union
 
@@ -21,11 +22,17 @@ SMALLEST_SIDE = 32
 
 def _open(source: str | os.PathLike[str]) -> Image.Image:
     path = Path(source)
-    if not path.exists():
-        raise ImageError("no such file", where=str(path))
-    if path.is_dir():
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise ImageError("no such file", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"the file cannot be read: {error}", where=str(path)) from error
+    if stat.S_ISDIR(status.st_mode):
         raise ImageError("expected an image, found a folder; name one frame of it", where=str(path))
-    if path.stat().st_size == 0:
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("expected a file, found a device or a pipe; save the frame in a file", where=str(path))
+    if status.st_size == 0:
         raise ImageError("the file is empty; copy it again from its source", where=str(path))
     try:
         image = Image.open(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -17,6 +17,9 @@ from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 REFERENCE_SIDE = 224
 """Shorter side, px, of the frame that the lengths of `MotionSettings` are given for."""
+
+WORKING_SIDE = 336
+"""Shorter side, px, of the largest frames that are measured at their own size."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ def facial_flow(
 ) -> tuple[npt.NDArray[np.float32], HeadMotion | None]:
     """Flow of the face alone: estimated, freed of head motion, smoothed.
 
+    Frames with a shorter side over `WORKING_SIDE` are measured at that size: the estimators lose motion in frames that
+    are larger than their detail, and the time grows with the pixels.
+
     Args:
         onset: uint8 `(H, W)`, grey, cropped to the face.
         apex: the same shape.
@@ -82,6 +88,15 @@ def facial_flow(
     Returns:
         float32 `(H, W, 2)`, px, at onset pixels, and the head motion that was removed.
     """
+    height, width = onset.shape
+    shrink = min(height, width) / WORKING_SIDE
+    if shrink > 1:
+        size = round(width / shrink), round(height / shrink)
+        small_onset, small_apex = (cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in (onset, apex))
+        small, head = facial_flow(np.asarray(small_onset, np.uint8), np.asarray(small_apex, np.uint8), settings)
+        enlarged = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR) * np.float32(shrink)
+        moved = None if head is None else replace(head, tx=head.tx * shrink, ty=head.ty * shrink)
+        return np.asarray(enlarged, np.float32), moved
     flow = estimate_flow(onset, apex, settings.estimator)
     head = fit_head(flow) if settings.head == "similarity" else None
     if head is not None:

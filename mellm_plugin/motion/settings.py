@@ -78,7 +78,7 @@ class MotionSettings:
             SettingsError: unknown names or bad values, all of them at once.
         """
         values = dict(values)
-        base = MotionSettings.preset(values.pop("preset", "robust"))
+        base = MotionSettings.preset(str(values.pop("preset", "robust")))
         names = [f.name for f in fields(MotionSettings)]
         known = ", ".join(names)
         unknown = [f"{k}: no such setting; known: {known}.{near(k, names)}" for k in values if k not in names]
@@ -105,8 +105,8 @@ class MotionSettings:
         if file.is_dir():
             file = file / FILE_NAME
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            values = json.loads(file.read_text(encoding="utf-8-sig"))
+        except (OSError, ValueError, RecursionError) as error:
             raise SettingsError(f"cannot read motion settings: {error}", where=str(file)) from error
         if not isinstance(values, dict):
             raise SettingsError(f"expected a JSON object of settings, found {type(values).__name__}", where=str(file))
@@ -144,9 +144,9 @@ def resolve(spec: str | Mapping[str, Any] | MotionSettings) -> MotionSettings:
         return spec
     if isinstance(spec, Mapping):
         return MotionSettings.from_dict(spec)
-    if spec in PRESETS:
+    if isinstance(spec, str) and spec in PRESETS:
         return PRESETS[spec]
-    if isinstance(spec, str) and Path(spec).exists():
+    if isinstance(spec, str) and spec and os.path.exists(spec):
         return MotionSettings.load(spec)
     raise SettingsError(
         f"expected a motion preset ({', '.join(PRESETS)}) or a settings file, found {spec!r}.{near(str(spec), PRESETS)}"

@@ -45,6 +45,21 @@ def test_strength_is_in_units_of_the_frame() -> None:
     assert strength(flow, DEFAULT)[0, 0] == pytest.approx(strength(twice, DEFAULT)[0, 0], rel=1e-5)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side", [336, 448, 896, 1792])
+def test_the_same_clip_in_a_larger_frame_shows_the_same_motion(preset: str, side: int) -> None:
+    clip = next(clips("flow", 1, seed=2))
+    plain = motion_map(clip.onset, clip.apex, PRESETS[preset])
+    frames = [cv2.resize(frame, (side, side), interpolation=cv2.INTER_CUBIC) for frame in (clip.onset, clip.apex)]
+    large = motion_map(*frames, PRESETS[preset])
+    assert large.image.shape == (side, side, 3)
+    assert large.head is not None and plain.head is not None
+    assert large.head.tx * 224 / side == pytest.approx(plain.head.tx, abs=0.1)
+    assert large.coloured == pytest.approx(plain.coloured, abs=0.1)
+    back = cv2.resize(large.flow, (224, 224), interpolation=cv2.INTER_AREA) * 224 / side
+    assert np.linalg.norm(back - plain.flow, axis=-1)[50:180, 60:164].mean() < 0.12
+
+
 @pytest.mark.parametrize("size", [(32, 32), (340, 280), (61, 200), (1088, 2040)])
 def test_any_size(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)

@@ -31,6 +31,17 @@ def test_what_is_no_number_is_refused(value: object) -> None:
         MotionSettings(floor_px=value)  # type: ignore[arg-type]
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "motion.json"
+    file.write_text('\ufeff{"floor_px": 0.2}', encoding="utf-8")
+    assert MotionSettings.load(file).floor_px == 0.2
+
+
+def test_nothing_is_no_settings() -> None:
+    with pytest.raises(SettingsError, match="found ''"):
+        resolve("")
+
+
 def test_resolve() -> None:
     assert resolve("fast") is PRESETS["fast"]
     assert resolve({"preset": "fast", "floor_px": 0.3}) == MotionSettings("farneback", floor_px=0.3)
@@ -39,7 +50,7 @@ def test_resolve() -> None:
         resolve("robus")
 
 
-@pytest.mark.parametrize("text", ["", "[1]", "{", '"robust"'])
+@pytest.mark.parametrize("text", ["", "[1]", "{", '"robust"', '{"preset": []}', "[" * 100_000])
 def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     file = tmp_path / "motion.json"
     file.write_text(text)
