@@ -7,16 +7,21 @@ The rules, in the order in which they decide:
 
 1.  Thinking (`<think>..`) is not part of the answer.
 2.  Where there is a conclusion ("Final answer", "Conclusion", "Answer", a boxed answer) it alone is read, for each of
-    the two parts (units, expression) that it speaks of. A final answer decides over a conclusion. A conclusion ends
-    with the next heading, or with the line in which both parts have been said.
+    the two parts (units, expression) that it speaks of. A final answer decides over a conclusion, a correction
+    ("Actually no, ...") over both. A conclusion ends with the next heading, or with the line in which both parts have
+    been said.
 3.  Elsewhere a named field ("Expression: fear", "AUs: 4, 7") decides over prose; in prose the last sentence that
     concludes ("therefore ..."), then the last that speaks of an expression or emotion, then all that is affirmed.
-4.  What is negated ("no AU12", "AU6 is absent", "not surprise but fear") does not count. What is hedged ("could be
-    AU4") counts only where nothing is affirmed. Three or more labels in a row are the prompt's options, not an answer.
+4.  What is negated ("no AU12", "AU6 is absent", "AU6: no", "Inactive AUs: 6", "not surprise but fear") does not count.
+    What is hedged ("could be AU4", a secondary emotion, the lower share in "fear 70%, anger 20%") counts only where
+    nothing is affirmed. Three or more labels in a row are the prompt's options, and "I'm happy to help" is a courtesy;
+    neither is an answer.
 5.  Two different labels are no label, whether both were asked for or not: `unparsed` says so. A fine label with the
     name of a coarse class around it ("negative (disgust)") is one label.
 6.  A unit is read from its number (after "AU", "action units"...) or from its FACS name; a name beside a number is its
-    gloss. "Action units: none", "no action units" and "no movement" are read as no units, `()`.
+    gloss. "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
+    ("Number of action units: 3", "action units: 2 (AU1 and AU4)"), nor is a lone number behind a unit ("AU4 3": an
+    intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 
 The text is cut into words once and walked a fixed number of times, so the work is linear in its length.
 """
@@ -84,7 +89,8 @@ def read(text: str, labels: Sequence[str]) -> Answer:
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 _PHRASES: dict[str, str] = {
-    "aus_head": "au, aus, au's, ad, action unit, action units, action descriptor, action descriptors",
+    "aus_head": "au, aus, au's, ad, action unit, action units, action descriptor, action descriptors, facs code, "
+    "facs codes, facs unit, facs units",
     "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
     "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class",
     "final": "final",
@@ -96,18 +102,21 @@ _PHRASES: dict[str, str] = {
     "reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices",
     "no": "no, not, without, neither, nor, never, non, rather than, instead of, absence of, lack of, lacks, excludes, "
     "excluding, rules out, ruling out, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, didn't, "
-    "rule out, free of, nothing like, opposed to, unlike",
+    "rule out, free of, nothing like, opposed to, unlike, n, 没, 无",
     "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
-    "apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible",
+    "apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, yes, true",
     "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly",
     "be": "is, are, was, were",
     "turn": "but, however, instead, rather, yet, although, though, while, whereas, because, since, which, indicating, "
-    "suggesting, with, other than, except, except for, apart from, besides, only",
+    "suggesting, with, other than, except, except for, apart from, besides, only, 只, 但",
     "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely",
     "hedge": "could, might, may, maybe, possibly, perhaps, potentially, can be, such as, typically, usually, often, "
-    "sometimes, would, if, consider, considering, candidate, candidates, resembles, similar to",
+    "sometimes, would, if, consider, considering, candidate, candidates, resembles, similar to, secondary emotion, "
+    "secondary expression, secondary label, alternative emotion, alternative expression",
     "none": "none, nothing, null, nil",
+    "count": "count, counts, total, number of",
+    "correction": "correction",
     "stillness": "movement, movements, motion",
     "and": "and, or, plus, as well as",
 }
@@ -118,22 +127,33 @@ _MEASURES = frozenset(
         "[a-z]+",
         "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
         "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
-        "emotions expression expressions class classes other more different main key part parts action unit units",
+        "emotions expression expressions class classes other more further additional different main key part "
+        "parts action unit units",
     )
 )
 """Words after a number that make it a count or a measure, and not one more unit of a list."""
 
 _CLEAN = str.maketrans(
     dict.fromkeys('*_`"{}[]<>#~\\$“”„«»', " ")
-    | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "−": "-", "。": ".", "、": ","}
+    | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "‐": "-", "−": "-", "。": ".", "、": ","}
+    | dict.fromkeys("✗✘❌✕✖", " no ")
+    | dict.fromkeys("✓✔✅", " yes ")
 )
 _TAG = re.compile(r"<(/?)(answer|conclusion|summary|reasoning|inspection|analysis)>")
+_COURTESY = re.compile(
+    r"\b(?:i|we) fear\b|\b(?:happy|glad) to (?:help|assist)\b"
+    r"|\b(?:i|we)(?:'m| am|'re| are|'d be| would be|'ll be| will be)(?: very| more than)? (?:happy|sad|afraid)\b"
+)
+"""What a model says of itself, and not of the face."""
+_ANSWERED = re.compile(r"\?\s*(?=(?:no|yes)\b)")  # "Is AU12 present? No."
+_CORRECTED = re.compile(r"\b(?:actually|wait),? no,")
+_SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 _PUNCTUATION = {
     "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", ":": "colon", "=": "colon",
-    "+": "join", "/": "join", "&": "join", "(": "open", ")": "close", "-": "dash", "•": "dash",
+    "→": "colon", "+": "join", "/": "join", "&": "join", "(": "open", ")": "close", "-": "dash", "•": "dash",
 }  # fmt: skip
 
 
@@ -183,7 +203,8 @@ def _without_thinking(text: str) -> str:
         .replace("\\boxed", "\nfinal answer: ")
     )
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
-    return body.translate(_CLEAN)
+    body = body.replace("->", "→").replace("=>", "→").translate(_CLEAN)
+    return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
 
 
 def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
@@ -192,15 +213,15 @@ def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
     spans: list[tuple[int, int]] = []
     for match in _WORD.finditer(body):
         start, end = match.span()
-        if match[0] == "-" and body[end : end + 1].isalpha() and body[start - 1].isalpha():
-            continue  # "micro-expression"
+        if match[0] == "-" and body[end : end + 1].isalnum() and body[start - 1].isalpha():
+            continue  # "micro-expression", "AU-4"
         words.append(match[0])
         spans.append((start, end))
     tokens: list[_Token] = []
     position = 0
     while position < len(words):
         word = words[position]
-        length, kind, value = 1, "number" if word[0].isdigit() else _PUNCTUATION.get(word, "word"), None
+        length, kind, value = 1, "number" if "0" <= word[0] <= "9" else _PUNCTUATION.get(word, "word"), None
         for phrase, phrase_kind, phrase_value in vocabulary.get(word, ()):
             if tuple(words[position : position + len(phrase)]) == phrase:
                 length, kind, value = len(phrase), phrase_kind, phrase_value
@@ -213,7 +234,8 @@ def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
 # ---- segments: what lies between two stops, headings and fields apart -----------------------------------------------
 
 _AFFIRMED, _HEDGED, _NEGATED, _LISTED = "affirmed", "hedged", "negated", "listed"
-_HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "section"})
+_HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "correction", "section"})
+_DENIALS = frozenset({"no", "not_there"})
 _TITLE_LENGTH = 8
 
 
@@ -238,28 +260,31 @@ class _Segment:
 
     @property
     def rank(self) -> int:
-        """2 where a final answer begins, 1 where a conclusion begins, else 0."""
-        return 2 if "final" in self.title else 1 if "conclusion" in self.title else 0
+        """3 where a correction begins, 2 where a final answer begins, 1 where a conclusion begins, else 0."""
+        ranks = {"correction": 3, "final": 2, "conclusion": 1}
+        return max((ranks.get(kind, 0) for kind in self.title), default=0)
 
     def says(self, mentions: Iterable[_Mention], status: str) -> list[int | str]:
         return [mention.value for mention in mentions if mention.status == status]
 
 
 def _segments(tokens: list[_Token]) -> list[_Segment]:
-    options = _options(tokens)
+    weak = _weak_labels(tokens)
     segments: list[_Segment] = []
     inherited: frozenset[str] = frozenset()
     for title, body, line, heading in _cut(tokens):
-        own = title or _opening(body)
-        segment = _Segment(body, own or inherited, line, heading)
-        _Scan(segment, options).run()
+        if any(token.kind == "be" for token in body):
+            inherited -= _DENIALS  # "Inactive AUs:" denies the list below it, but no statement
+        segment = _Segment(body, title or _opening(body) or inherited, line, heading)
+        _Scan(segment, weak).run()
         segments.append(segment)
         if title and not body:
-            inherited = title & {"aus_head", "emotion_head"}  # "Expression:" whose value is on the next line
+            # "Expression:" whose value is on the next line
+            inherited = title & ({"aus_head", "emotion_head"} | _DENIALS)
         elif title:
             inherited = frozenset()
         elif body:
-            inherited &= {"aus_head"}  # a list of units goes on over many lines
+            inherited -= {"emotion_head"}  # a list of units goes on over many lines
     return segments
 
 
@@ -278,7 +303,8 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
             if kinds & _HEADS and not kinds & {"unit", "label"} and not _holds_unit(words):
                 if start or title:
                     yield title, body[:start], line, bool(title)
-                title, body = kinds, []
+                # "Number of action units: 3" announces no units
+                title, body = kinds - {"aus_head"} if "count" in kinds else kinds, []
                 continue
             body.append(token)
         elif token.kind in ("stop", "newline"):
@@ -289,7 +315,8 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
                 continue
             if body or title:
                 kinds = frozenset(word.kind for word in body)
-                alone = not title and len(body) <= 4 and kinds & _HEADS and kinds <= _HEADS | {"and", "dash"}
+                allowed = _HEADS | {"and", "dash", "there", "not_there"}
+                alone = not title and len(body) <= 4 and kinds & _HEADS and kinds <= allowed
                 if alone and token.kind == "newline":
                     yield kinds, [], line, True
                 else:
@@ -320,22 +347,47 @@ def _opening(body: list[_Token]) -> frozenset[str]:
     return frozenset()
 
 
-def _options(tokens: list[_Token]) -> frozenset[int]:
-    """Where the labels of option lists start: three or more different ones with nothing but separators between them."""
+def _weak_labels(tokens: list[_Token]) -> dict[int, str]:
+    """The status of labels that count less, by where they start: of those with nothing but separators between them.
+
+    Hedged are those with a lower share than another ("sadness 70%, fear 20%"). Listed are the options: three or more
+    different labels without shares.
+    """
     separators = {"comma", "join", "and", "newline", "dash", "colon", "open", "close", "number"}
-    found: list[int] = []
+    shares = _shares(tokens)
+    found: dict[int, str] = {}
     run: list[_Token] = []
     before = ""
     for token in [*tokens, _Token("word", "", None, -1, -1)]:
         numbering = token.kind == "stop" and before == "number"  # "1. anger 2. fear"
         if token.kind == "label":
             run.append(token)
-        elif token.kind not in separators and not numbering:
-            if len({label.value for label in run}) >= 3:
-                found += [label.start for label in run]
+        elif token.kind not in separators and token.text != "%" and not numbering:
+            rated = sorted(
+                (shares[label.start], str(label.value), label.start) for label in run if label.start in shares
+            )
+            for share, label, start in rated:
+                if share < rated[-1][0] and coarse(label) != rated[-1][1]:
+                    found[start] = _HEDGED
+            if not rated and len({label.value for label in run}) >= 3:
+                found.update({label.start: _LISTED for label in run})
             run = []
         before = token.kind
-    return frozenset(found)
+    return found
+
+
+def _shares(tokens: list[_Token]) -> dict[int, float]:
+    """The shares of labels ("fear 70%", "fear: 0.7") in percent, by where the label starts."""
+    found: dict[int, float] = {}
+    for position, token in enumerate(tokens):
+        if token.kind == "label":
+            after = tokens[position + 1 : position + 4]
+            if after and after[0].kind in ("colon", "open", "dash"):
+                del after[0]
+            number, sign = (*(other.text for other in after), "", "")[:2]
+            if _SHARE.fullmatch(number) and (sign == "%" or number.startswith("0.")):
+                found[token.start] = float(number) * (1 if sign == "%" else 100)
+    return found
 
 
 # ---- one segment: units and labels, affirmed or not -----------------------------------------------------------------
@@ -344,7 +396,8 @@ _BEFORE_NUMBERS = frozenset(
     re.findall(
         "[a-z]+",
         "number numbers code codes include includes including involved identified the following are is most likely "
-        "appear appears that being detected observed present active activated as such",
+        "appear appears that being detected observed present active activated as such i we can see find detect "
+        "identify",
     )
 )
 _FURTHER = frozenset({"other", "further", "additional", "more"})
@@ -356,22 +409,36 @@ _SOMEWHERE = frozenset(
 class _Scan:
     """Walks a segment once and notes the units and labels in it, each affirmed, hedged, negated or listed."""
 
-    def __init__(self, segment: _Segment, options: frozenset[int]) -> None:
+    def __init__(self, segment: _Segment, weak: dict[int, str]) -> None:
         self.segment = segment
         self.tokens = segment.tokens
-        self.options = options
-        self.negated = self.hedged = self.nor = False
+        self.weak = weak
+        self.negated = self.hedged = self.nor = self.none_of = False
         self.pending: list[_Mention] = []  # mentions that a following "is absent" would negate
-        self.head_at = 0 if "aus_head" in segment.title else -9  # where units were last announced
+        self.explicit: list[_Mention] = []  # numbers that stand directly behind "AU"
+        self.loose: list[_Mention] = []  # numbers that only a title announces, or words further ahead
+        announced = "aus_head" in segment.title and not _DENIALS & segment.title
+        self.head_at = 0 if announced else -9  # where units were last announced
         self.number_end = -9  # token behind the last unit number: a name there is its gloss
 
     def kind(self, position: int) -> str:
         return self.tokens[position].kind if 0 <= position < len(self.tokens) else ""
 
     def run(self) -> None:
-        position = self.units_from(0, bare=False) if "aus_head" in self.segment.title else 0
+        self.negated = self.denied_by_title()
+        position = self.units_from(0) if "aus_head" in self.segment.title else 0
         while position < len(self.tokens):
             position = self.step(position)
+        if len(self.loose) == 1 and any(mention.status == _AFFIRMED for mention in self.explicit):
+            self.loose[0].status = _NEGATED  # a count: "action units: 2 (AU1 and AU4)"
+
+    def denied_by_title(self) -> bool:
+        """Whether the title denies what the segment begins with ("Inactive AUs: AU1, AU2")."""
+        title = self.segment.title
+        if not title & _DENIALS or title & {"turn", "therefore"}:
+            return False
+        first = next((t.kind for t in self.tokens if t.kind in ("aus_head", "unit", "number", "label")), "")
+        return bool(first) and ("emotion_head" if first == "label" else "aus_head") in title
 
     def step(self, position: int) -> int:
         """Take in the token at `position`; returns the next position."""
@@ -381,10 +448,13 @@ class _Scan:
         elif token.kind == "not_there":
             self.deny()
         elif token.kind == "be":
-            if not {"no", "not_there"} & {self.kind(position + i) for i in (1, 2, 3)}:
+            if not _DENIALS & {self.kind(position + i) for i in (1, 2, 3)}:
                 self.pending = []
         elif token.kind in ("there", "open"):
-            self.pending = []
+            if self.kind(position + 1) != "colon":  # "AU12 present: no"
+                self.pending = []
+        elif token.text == "→":
+            self.negated = False
         elif token.kind in ("turn", "therefore"):
             self.negated = self.hedged = False
             self.pending = []
@@ -425,37 +495,55 @@ class _Scan:
 
     def negate(self, position: int) -> None:
         self.nor |= self.tokens[position].text == "nor"  # after "neither a nor b" a comma ends the list
-        ahead = [self.kind(position + i) for i in (1, 2)]
-        denies = ahead[0] == "there" or (ahead[0] == "word" and ahead[1] == "there")
-        is_value = self.kind(position - 1) == "colon" and ahead[0] in ("", "comma", "colon", "close")  # "AU12: no"
-        if self.pending and (denies or is_value):
+        end = position + 1
+        while end - position < 6 and self.kind(end) in ("word", "be", "hedge"):
+            end += 1
+        denies = self.kind(end) == "there"  # "does not seem to be active"
+        last = self.kind(position + 1) in ("", "comma", "colon", "close", "turn", "and")  # "AU6 is not"
+        is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
+        behind = bool(self.pending) and (denies or last or is_value)
+        if behind:
             self.deny()
-        else:
+        if not behind or not (denies or last):
             self.negated = True
 
     def new_clause(self, position: int) -> bool:
         """Whether what stands behind a comma is a clause of its own, and no further item of what is negated."""
         if self.kind(position) == "resume" or self.nor:
             return True
+        if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
+            listed = self.kind(position + 1) in ("comma", "and", "join")
+            return not listed and position == 3 and self.tokens[0].text == "not"
         for ahead in range(position, min(position + 6, len(self.tokens))):
             if self.kind(ahead) in ("comma", "and"):
                 return False
-            if self.kind(ahead) in ("be", "there"):
-                return True
+            if self.kind(ahead) in ("be", "there", "colon"):
+                return not self.none_of  # "none of AU1, AU2 is active"
         return False
 
     def none(self, position: int) -> None:
+        if self.pending and self.kind(position - 1) == "colon":
+            self.deny()  # "AU4: none"
+            return
         announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
-        of_them = {"aus_head", "stillness"} & {self.kind(position + i) for i in (2, 3, 4)}
+        of_them = any(
+            self.kind(ahead) == "stillness" or (self.kind(ahead) == "aus_head" and not self.number_at(ahead + 1))
+            for ahead in range(position + 2, position + 5)
+        )
         if announced or of_them:
             self.segment.no_units = True
+        elif [token.text for token in self.tokens[position + 1 : position + 2]] == ["of"]:
+            self.negated = self.none_of = True
 
     def stillness(self, position: int) -> None:
         before = self.tokens[max(0, position - 4) : position]
         after = {token.text for token in self.tokens[position + 1 : position + 2]}
         denied = self.negated and "no" in {token.kind for token in before}
         if denied and not _FURTHER & {token.text for token in before} and not _SOMEWHERE & after:
-            self.segment.no_units = True
+            if self.pending:
+                self.deny()  # "AU4 shows no movement"
+            elif not self.segment.units:
+                self.segment.no_units = True
 
     def announced(self, position: int) -> int:
         """Units announced by "AU", "action units"...: the numbers that follow, or that there are none."""
@@ -466,11 +554,15 @@ class _Scan:
             long_form and start - position < 7 and self.kind(start) and self.tokens[start].text in _BEFORE_NUMBERS
         ):
             start += 1
+        if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
+            return position + 1  # "the number of action units is 3"
         if self.number_at(start):
-            return self.units_from(start, bare=False)
-        just_negated = self.negated and "no" in (self.kind(position - 1), self.kind(position - 2))
+            return self.units_from(start, head=position)
+        before = self.tokens[max(0, position - 2) : position]
+        # "no action units", but not "I cannot identify action units"
+        just_negated = self.negated and any(t.kind == "no" and t.text not in ("cannot", "can't") for t in before)
         if just_negated and self.kind(position + 1) != "unit":
-            self.segment.no_units = True  # "no action units"
+            self.segment.no_units = True
         return position + 1
 
     def number_at(self, position: int) -> tuple[int, int] | None:
@@ -501,35 +593,51 @@ class _Scan:
             and self.number_at(number[1] + 1)
         )
 
-    def units_from(self, position: int, bare: bool) -> int:
-        """Read a list of unit numbers; returns the position behind it."""
+    def units_from(self, position: int, head: int = -9, bare: bool = False) -> int:
+        """Read a list of unit numbers, announced by the token at `head`; returns the position behind it."""
         into = self.segment.bare_units if bare else self.segment.units
         before = len(self.pending)
+        run = self.explicit
+        if head != position - 1 and not bare:
+            run = self.loose = []
+        # "AUs: 4 7"; but "AU4 3" may be an intensity, and only "AU4 7 9" is a list
+        spaced = not bare and (head != position - 1 or self.tokens[head].text != "au")
         while number := self.number_at(position):
             mention = self.note(number[0], into)
+            run.append(mention)
             position = self.gloss(number[1], mention)
             self.number_end = position
             if self.kind(position) == "colon":
                 self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
                 if self.kind(position + 1) != "number":
                     return position
-                if not self.tokens[position + 1].text.strip("0"):
+                if not self.tokens[position + 1].text.strip("0."):
                     mention.status = _NEGATED  # "AU12: 0"
                 return position + 2
             if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
                 break  # "no AU12, AU4 is present"
             ahead = position
-            while self.kind(ahead) in ("join", "comma", "and"):
+            while self.kind(ahead) in ("join", "comma", "and") or self.is_hyphen(ahead):
                 ahead += 1
             headed = self.kind(ahead) == "aus_head"
             following = self.number_at(ahead + headed)
-            if ahead == position or following is None:
+            if following is None:
                 break
-            measured = following[1] < len(self.tokens) and self.tokens[following[1]].text in _MEASURES
+            if ahead == position:
+                spaced = spaced or (not bare and self.number_at(following[1]) is not None)
+                if headed or not spaced:
+                    break
+            behind = following[1] + 2 * self.is_hyphen(following[1])  # "2-3 px"
+            measured = behind < len(self.tokens) and self.tokens[behind].text in _MEASURES
             if measured and not headed and self.kind(position) != "join":
                 break
             position = ahead + headed
         return position
+
+    def is_hyphen(self, position: int) -> bool:
+        """A dash with no space around it, as in "AUs 6-12": a list or a range, both ends are meant."""
+        around = self.tokens[position - 1 : position + 2]
+        return self.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
 
     def gloss(self, position: int, mention: _Mention) -> int:
         """Skip what stands in brackets behind a unit, unless it says that the unit is absent."""
@@ -566,8 +674,7 @@ class _Scan:
         if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
             return  # "from a neutral face to ..."
         mention = self.note(value, self.segment.labels)
-        if token.start in self.options:
-            mention.status = _LISTED
+        mention.status = self.weak.get(token.start, mention.status)
 
     def stands_alone(self, position: int) -> bool:
         before = self.kind(position - 1) if position else "colon"
@@ -602,7 +709,7 @@ def _conclusions(segments: list[_Segment]) -> list[tuple[int, list[_Segment]]]:
 
 def _named_labels(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> list[str]:
     """The different labels that the answer ends up with: one, none, or several that contradict each other."""
-    for rank in (2, 1):
+    for rank in (3, 2, 1):
         named = [label for r, region in conclusions if r == rank for label in _labels_of_region(region)]
         if named:
             return list(dict.fromkeys(named))
@@ -652,7 +759,7 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
 
 
 def _units(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> tuple[int, ...] | None:
-    for rank in (2, 1):
+    for rank in (3, 2, 1):
         for r, region in conclusions:
             if r == rank and (found := _said(_first_run(region))) is not None:
                 return found

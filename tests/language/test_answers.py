@@ -45,6 +45,7 @@ def test_golden(case: dict[str, object]) -> None:
         ("Anger or fear.", "two different expressions: anger, fear"),
         ("The expression is repression.", "repression: none of the labels"),
         ("I cannot tell.", "names neither an expression nor action units"),
+        ("I'm afraid I cannot identify action units.", "names neither an expression nor action units"),
         ("AU4", None),
         ("negative", None),
     ],
@@ -61,11 +62,12 @@ PIECES = st.sampled_from(
     + ["no", "not", "but", "is", "are", "absent", "present", "could", "none", "action units", "AU", "AUs", "emotion"]
     + ["expression:", "conclusion:", "final", "answer:", "so", "therefore", "and", "or", "<think>", "</think>", "px"]
     + [",", ".", ";", ":", "+", "/", "(", ")", "-", "|", "\n", "\n\n", "**", "[]"]
-    + ["4", "7", "12C", "L14", "0", "99", "2.5", "3%"]
+    + ["4", "7", "12C", "L14", "0", "99", "2.5", "3%", "0.7", "❶", "፩"]
+    + ["✗", "✓", "→", "?", "n", "yes", "none of", "inactive", "count", "number of", "secondary emotion", "i fear"]
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
 ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LISTS.map("".join))
-COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "<think>", "</think>"))
+COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "→", "<think>", "</think>"))
 
 
 @given(ANSWERS, LABEL_LISTS)
@@ -123,7 +125,10 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["AU4 ", "not (", "AU4 and ", "expression: ", "4+", "is fear, ", "AU ", "(", "a-", "\n", "no ", "no x, "],
+    [
+        *("AU4 ", "not (", "AU4 and ", "expression: ", "4+", "is fear, ", "AU ", "(", "a-", "\n", "no ", "no x, "),
+        *("AU4-", "AU: 4 ", "4-", "fear 7%, ", "not x is x ", "? ", "none of AU4, "),
+    ],
 )
 def test_work_is_linear_in_the_length(piece: str) -> None:
     def steps(length: int) -> int:
