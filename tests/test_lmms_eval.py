@@ -164,17 +164,17 @@ def test_a_users_own_tasks_stand_beside_ours_under_accelerate(environment: dict[
     assert _results(tmp_path)["results"].keys() >= {"my_synthme", "synthme_meu"}
 
 
-@pytest.mark.parametrize("model", ["huggingface", "qwen2_5_vl"])
-def test_other_models_of_lmms_eval_run_the_tasks(model: str, environment: dict[str, str], tmp_path: Path) -> None:
+def test_lmms_evals_own_qwen_reads_the_maps_that_the_task_draws(environment: dict[str, str], tmp_path: Path) -> None:
     folder = subprocess.check_output(
         [sys.executable, "-c", "from mellm_plugin.models import bundled_folder; print(bundled_folder())"], text=True
     ).strip()
+    # Its defaults are a GPU, and pictures of seven times the size that the bundled model was trained on.
+    arguments = f"pretrained={folder},device=cpu,device_map=cpu,min_pixels={168**2},max_pixels={168**2}"
     tasks = ["synthme_meu", "synthme_meu_map"]
-    arguments = ["--model", model, "--model_args", f"pretrained={folder}", "--tasks", ",".join(tasks), "--limit", "2"]
-    results, _ = _evaluate(arguments, environment, tmp_path)
-    for task in tasks:
-        assert 0 <= results["results"][task]["parse_rate,none"] <= 1
-        assert len(_samples(tmp_path, task)) == 2
+    command = ["--model", "qwen2_5_vl", "--model_args", arguments, "--tasks", ",".join(tasks), "--limit", str(LIMIT)]
+    results, _ = _evaluate(command, environment, tmp_path)
+    frames, maps = (results["results"][task]["au_f1_micro,none"] for task in tasks)
+    assert maps > 0.7 > 0.35 > frames
 
 
 def test_in_python(environment: dict[str, str], tmp_path: Path) -> None:

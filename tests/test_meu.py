@@ -352,7 +352,7 @@ def test_lmms_eval_finds_the_tasks_and_not_their_base(run: dict[str, Any]) -> No
 @pytest.mark.slow
 def test_lmms_eval_hands_over_the_settings(run: dict[str, Any]) -> None:
     assert run["kwargs"]["synthme_meu"] == {"prompt": "map"}
-    assert run["generation"] == {"max_new_tokens": 512, "temperature": 0.0, "do_sample": False, "until": []}
+    assert run["generation"] == {"max_new_tokens": 512, "temperature": 0.0, "until": []}
     labels = LABELS["synthme"]
     assert run["text"]["synthme_meu"] == run["text"]["synthme_meu_map"] == map_prompt(labels)
     assert run["simple"]["synthme_meu"] == [2, frames_prompt(labels)]
