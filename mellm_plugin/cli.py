@@ -100,7 +100,10 @@ def _prepare(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import synthme
 
     if given.dataset not in ("synthme", synthme.NAME):
-        raise InputError(f"expected a dataset that can be prepared: synthme; found {given.dataset!r}")
+        raise InputError(
+            f"this version prepares synthme, found {given.dataset!r}; write any other dataset with "
+            "mellm_plugin.datasets.store.write, which takes its clips as samples"
+        )
     print(synthme.prepare(replace=given.replace))
 
 
