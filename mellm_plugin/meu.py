@@ -16,7 +16,8 @@ prompt, the reading of the answer and the scores cannot disagree. The rest is pr
     images   `frames` (onset and apex) or `map` (one motion map, drawn here)
     prompt   `frames` or `map`: the wording that lmms-eval records, and gives to models that take images and text
              apart; as `images`, unless the model draws the map itself
-    motion   settings of a map drawn here: a preset's name, a motion.json, or a mapping
+    motion   settings of a map drawn here: a preset's name, a motion.json, or a mapping; the wording for maps names the
+             colours of its palette
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ from loguru import logger
 from PIL import Image
 
 from mellm_plugin.datasets import store, synthme
-from mellm_plugin.errors import InputError, MellmError, SettingsError, near
+from mellm_plugin.errors import ImageError, InputError, MellmError, SettingsError, near
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.prompts import frames_prompt, map_prompt
+from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, units
@@ -165,15 +167,19 @@ def _presentation(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def doc_to_text(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> str:
     """The instruction alone, for models that take images and text apart."""
-    wording = map_prompt if _presentation(lmms_eval_specific_kwargs)["prompt"] == "map" else frames_prompt
-    return wording(doc["labels"])
+    shown = _presentation(lmms_eval_specific_kwargs)
+    if shown["prompt"] == "map":
+        return map_prompt(doc["labels"], resolve(shown["motion"]).palette)
+    return frames_prompt(doc["labels"])
 
 
 def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
     """The images alone: onset and apex, or the motion map."""
     shown = _presentation(lmms_eval_specific_kwargs)
     if shown["images"] == "map":
-        return [motion_map(doc["onset"], doc["apex"], resolve(shown["motion"])).to_pil()]
+        settings = resolve(shown["motion"])
+        drawn = motion_map(doc["onset"], doc["apex"], settings, nose=doc.get("nose"), cache=default_cache())
+        return [drawn.to_pil()]
     return [_rgb(doc["onset"]), _rgb(doc["apex"])]
 
 
@@ -181,16 +187,20 @@ def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | Non
     """One chat message with the images and the instruction.
 
     Onset and apex are marked with `frame`, and their text has a second wording, `map_text`: a model that draws the map
-    itself shows one image in place of the two and takes that wording. Other models drop these keys.
+    itself shows one image in place of the two and takes that wording, with its colours in it. Other models drop these
+    keys.
     """
     shown = _presentation(lmms_eval_specific_kwargs)
-    images = [{"type": "image", "url": image} for image in doc_to_visual(doc, lmms_eval_specific_kwargs)]
+    images: list[dict[str, Any]] = [
+        {"type": "image", "url": image} for image in doc_to_visual(doc, lmms_eval_specific_kwargs)
+    ]
     if shown["images"] == "map":
         text = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
     else:
-        text = {"type": "text", "text": frames_prompt(doc["labels"]), "map_text": map_prompt(doc["labels"])}
+        text = {"type": "text", "text": frames_prompt(doc["labels"]), "map_text": open_map_prompt(doc["labels"])}
         for image, frame in zip(images, ("onset", "apex"), strict=True):
             image["frame"] = frame
+        images[0]["nose"] = doc.get("nose")
     return [{"role": "user", "content": [*images, text]}]
 
 
@@ -217,7 +227,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     """What was read from an answer, as the items that each metric is computed from.
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
-    without a label (or coarse class) has no item in the metrics of labels.
+    without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
+    against the two frames, whatever the model was shown.
     """
     answer = read(results[0], doc["labels"])
     gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
@@ -242,7 +253,17 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items |= dict.fromkeys(("coarse_uf1", "coarse_uar", "coarse_acc"), item)
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
     item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
-    return items | dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
+    items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
+    items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
+    return items
+
+
+def motion_doubts(doc: Doc) -> list[str]:
+    """What speaks against the clip's flow being that of a micro-expression; the fault where it has no usable frames."""
+    try:
+        return list(motion_map(doc["onset"], doc["apex"], cache=default_cache()).doubts)
+    except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
+        return [str(error) or repr(error)]
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------
@@ -322,6 +343,14 @@ def parse_rate(items: Items) -> float | None:
     if absent:
         logger.info("labels: no clip has {}: left out of the means", ", ".join(absent))
     return sum(item["read"]["label"] is not None for item in labelled) / len(labelled)
+
+
+def motion_plausible_rate(items: Items) -> float:
+    """Share of the clips against whose motion nothing speaks; the log names the others."""
+    for item in items:
+        if item["doubts"]:
+            logger.warning("{}: implausible motion: {}", item["id"], "; ".join(item["doubts"]))
+    return sum(not item["doubts"] for item in items) / len(items)
 
 
 def au_parse_rate(items: Items) -> float | None:

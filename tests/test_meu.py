@@ -22,7 +22,7 @@ from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.prompts import frames_prompt, map_prompt
+from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 
 TASKS = Path(meu.__file__).parent / "tasks"
 
@@ -135,7 +135,8 @@ def test_message_of_two_marked_frames(toy: Any) -> None:
         assert all(item["url"].mode == "RGB" for item in (onset, apex))
         assert np.array_equal(np.asarray(onset["url"])[..., 0], np.asarray(doc["onset"]))
         assert text["text"] == frames_prompt(LABELS["casme2"]) == meu.doc_to_text(doc, kwargs)
-        assert text["map_text"] == map_prompt(LABELS["casme2"])
+        for palette in ("standard", "colour-blind"):
+            assert fill_legend(text["map_text"], palette) == map_prompt(LABELS["casme2"], palette)
 
 
 def test_mellm_is_recorded_with_the_wording_for_maps(toy: Any) -> None:
@@ -152,6 +153,14 @@ def test_message_of_a_map_drawn_by_the_task(toy: Any) -> None:
     assert text == {"type": "text", "text": map_prompt(doc["labels"])}
     assert meu.doc_to_visual(doc, {"images": "map"})[0].size == (64, 64)
     assert len(meu.doc_to_visual(doc)) == 2
+
+
+def test_the_wording_names_the_colours_of_a_map_drawn_by_the_task(toy: Any) -> None:
+    doc = meu.protocol(toy)[0]
+    shown = {"images": "map", "motion": {"palette": "colour-blind"}}
+    asked = map_prompt(doc["labels"], "colour-blind")
+    assert meu.doc_to_text(doc, shown) == meu.doc_to_messages(doc, shown)[0]["content"][-1]["text"] == asked
+    assert meu.doc_to_text(doc, {**shown, "images": "frames", "prompt": "map"}) == asked
 
 
 def test_presentation_faults_at_once(toy: Any) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import ActionUnit, parse_canonical
 from mellm_plugin.facs.units import Unit, unit
-from mellm_plugin.motion.colour import Direction, direction_of
+from mellm_plugin.motion.colour import STANDARD, Direction, direction_of
 
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.6, "faintly"), (1.5, "clearly"), (float("inf"), "strongly"))
 """Upper bounds of the strength words, px of a frame of 224 px."""
@@ -52,13 +52,13 @@ def _singular(region: str) -> str:
     return {"sides of the nose": "side of the nose"}.get(region, region.removesuffix("s"))
 
 
-def _movement(unit: Unit, code: ActionUnit) -> str:
-    """Which part moves which way, with the colours the map shows it in."""
+def _movement(unit: Unit, code: ActionUnit, palette: str) -> str:
+    """Which part moves which way, with the colours a map of the palette shows it in."""
     if code.side in _SIDES:
         # The subject's left is on the image's right.
         side, where = (1, "right") if code.side == "L" else (-1, "left")
         direction = directions(unit.motion, side)
-        seen = f" {direction.name} ({direction.words})" if direction else f" {unit.motion}".rstrip()
+        seen = f" {direction.name} ({direction.words_in(palette)})" if direction else f" {unit.motion}".rstrip()
         return f"the {_singular(unit.region)} on the image's {where} moves{seen}"
     left, right = directions(unit.motion, -1), directions(unit.motion, 1)
     head = f"the {unit.region} {_moves(unit.region)} {unit.motion}".rstrip()
@@ -66,33 +66,35 @@ def _movement(unit: Unit, code: ActionUnit) -> str:
         lips = {"towards each other": ("down", "up"), "apart": ("up", "down")}.get(unit.motion)
         if lips is None:
             return head
-        return f"{head} (upper {direction_words(lips[0])}, lower {direction_words(lips[1])})"
+        return f"{head} (upper {direction_words(lips[0], palette)}, lower {direction_words(lips[1], palette)})"
     if left == right:
-        return f"{head} ({left.words})"
-    return f"{head} (left {left.words}, right {right.words})"
+        return f"{head} ({left.words_in(palette)})"
+    return f"{head} (left {left.words_in(palette)}, right {right.words_in(palette)})"
 
 
-def direction_words(name: str) -> str:
-    """The colours of `up` or `down` as a phrase."""
-    return direction_of(0, {"up": -1, "down": 1}[name]).words
+def direction_words(name: str, palette: str) -> str:
+    """The colours of `up` or `down` in the palette, as a phrase."""
+    return direction_of(0, {"up": -1, "down": 1}[name]).words_in(palette)
 
 
 def _join(parts: Sequence[str]) -> str:
     return f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
 
 
-def describe(aus: Sequence[tuple[str, float | None]], emotion: str) -> str:
+def describe(aus: Sequence[tuple[str, float | None]], emotion: str, palette: str = STANDARD) -> str:
     """The three-part answer for annotated units and a label.
 
     Args:
         aus: canonical codes, each with its displacement in px of a frame of 224 px, or None where it is not known.
         emotion: the label.
+        palette: of the map that the answer is about.
 
     Returns:
         three lines.
 
     Raises:
         CodeError: codes that cannot be read or leave open which unit it is, all of them at once.
+        SettingsError: no palette has this name.
     """
     faults: list[str] = []
     events: list[tuple[ActionUnit, Unit, float | None]] = []
@@ -115,7 +117,8 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str) -> str:
         )
     events.sort(key=lambda event: event[0].alternatives)
     seen = "; ".join(
-        _movement(u, code) + ("" if pixels is None else f", {strength_word(pixels)}") for code, u, pixels in events
+        _movement(u, code, palette) + ("" if pixels is None else f", {strength_word(pixels)}")
+        for code, u, pixels in events
     )
     names = _join([f"AU{u.number} is the {u.name}" for _, u, _ in events])
     verb = "together they speak" if len(events) > 1 else "it speaks"

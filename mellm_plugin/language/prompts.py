@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mellm_plugin.motion.colour import legend_text
+from mellm_plugin.motion.colour import STANDARD, legend_text
 
 PROMPT_VERSION = "1"
 """Changes whenever a wording changes: answers to different prompts are not compared."""
+
+LEGEND = "{legend}"
+"""Where a wording for maps leaves the colour legend open: whoever draws the map knows its palette."""
 
 _FORM = (
     "Answer in three parts. Inspection: which parts of the face move, which way and how strongly. "
@@ -23,7 +26,7 @@ _FRAMES = (
 
 _MAP = (
     "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face "
-    "moves until the apex frame. Colour is direction: {legend}. The stronger the colour, the stronger the motion; "
+    f"moves until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; "
     "grey does not move. Name the facial action units (FACS) and the expression."
 )
 
@@ -43,20 +46,46 @@ def frames_prompt(labels: Sequence[str]) -> str:
     return f"{_FRAMES} {_FORM.format(options=_options(labels))}"
 
 
-def map_prompt(labels: Sequence[str]) -> str:
+def open_map_prompt(labels: Sequence[str]) -> str:
+    """`map_prompt` with its legend left open, for `fill_legend`.
+
+    Args:
+        labels: the expressions to choose from, in the task's order.
+    """
+    return f"{_MAP} {_FORM.format(options=_options(labels))}"
+
+
+def fill_legend(text: str, palette: str) -> str:
+    """A wording for maps, with the legend of the palette wherever it says `LEGEND`.
+
+    Raises:
+        SettingsError: no palette has this name.
+    """
+    return text.replace(LEGEND, legend_text(palette))
+
+
+def map_prompt(labels: Sequence[str], palette: str = STANDARD) -> str:
     """The instruction for a model that sees one motion map: it carries the colour legend.
 
     Args:
         labels: the expressions to choose from, in the task's order.
+        palette: that of the map.
+
+    Raises:
+        SettingsError: no palette has this name.
     """
-    return f"{_MAP.format(legend=legend_text())} {_FORM.format(options=_options(labels))}"
+    return fill_legend(open_map_prompt(labels), palette)
 
 
-def map_prompt_variants(labels: Sequence[str]) -> tuple[str, ...]:
+def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple[str, ...]:
     """Wordings that a model is trained on beside `map_prompt`, which comes first.
 
     Args:
         labels: the expressions to choose from, in the task's order.
+        palette: that of the maps.
+
+    Raises:
+        SettingsError: no palette has this name.
     """
     form = _FORM.format(options=_options(labels))
-    return (map_prompt(labels), f"{_MAP_SHORT} {form}", _MAP_SHORT)
+    return (map_prompt(labels, palette), f"{_MAP_SHORT} {form}", _MAP_SHORT)

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -40,6 +40,7 @@ from mellm_plugin.models.loading import (
     load_model,
     load_processor,
 )
+from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
@@ -97,6 +98,8 @@ class _Tally:
 
     requests: int = 0
     maps: int = 0
+    without_nose: int = 0
+    doubtful: int = 0
     tokens: int = 0
     seconds: float = 0.0
     faults: dict[str, str] = field(default_factory=dict)
@@ -366,7 +369,7 @@ class Mellm(lmms):  # type: ignore[misc]
         items = [{"type": "text", "text": items}] if isinstance(items, str) else items
         settings = self.motion
         if settings is not None:
-            items = with_maps(items, lambda onset, apex: pool.submit(motion_map, onset, apex, settings))
+            items = with_maps(items, lambda *frames: pool.submit(self._map, *frames), settings.palette)
         content: list[dict[str, str]] = []
         for item in items:
             kind = item["type"]
@@ -381,6 +384,9 @@ class Mellm(lmms):  # type: ignore[misc]
                 raise InputError(f"expected texts, images and whole videos, found {item}", where=clip.name)
             content.append({"type": kind})
         return content
+
+    def _map(self, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:
+        return motion_map(onset, apex, self.motion or DEFAULT, nose=nose, cache=default_cache())
 
     def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
         """Answers of a batch, an empty one for a clip with a fault."""
@@ -401,6 +407,8 @@ class Mellm(lmms):  # type: ignore[misc]
                     drawn: MotionMap = image.result()
                     clip.images[position] = drawn.to_pil()
                     tally.maps += 1
+                    tally.without_nose += drawn.settings.head == "nose" != drawn.facial.head_from
+                    tally.doubtful += bool(drawn.doubts)
         except ImageError as error:
             clip.fault = str(error)
         if clip.fault:
@@ -479,6 +487,11 @@ class Mellm(lmms):  # type: ignore[misc]
         if tally.faults:
             faults = "".join(f"\n  - {name}: {fault}" for name, fault in tally.faults.items())
             logger.error(f"mellm: {len(tally.faults)} clips got an empty answer, their images cannot be used:{faults}")
+        if tally.without_nose:
+            logger.warning(
+                f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings ask "
+                "for: their head motion was removed by the robust similarity fit"
+            )
         log_metrics(
             total_elapsed_time=tally.seconds,
             total_gen_tokens=tally.tokens,
@@ -486,6 +499,7 @@ class Mellm(lmms):  # type: ignore[misc]
             additional_metrics={
                 "total_requests": tally.requests,
                 "motion_maps": tally.maps,
+                "implausible_motion": tally.doubtful,
                 "clips_without_answer": len(tally.faults),
                 "bundled_model": int(self._is_bundled),
             },

@@ -1,38 +1,92 @@
-"""Colour as the language of motion: one table gives the hues of the map, its legend, and the words of the prompts.
+"""Colour as the language of motion: one table gives the colours of the map, its legend, and the words of the prompts.
 
-Hue is direction, as published for MELLM (arXiv 2505.07007): with angles counter-clockwise from right as seen, it is
-minus the angle, so right is red, down yellow-green, left cyan, up purple. Directions are quantised to twelve bins of
-30 degrees. How strongly the colour covers the grey onset frame is the strength of the motion.
+In the standard palette hue is direction as published for MELLM (arXiv 2505.07007): with angles counter-clockwise from
+right as seen, it is minus the angle, so right is red, down yellow-green, left cyan, up purple. Directions are quantised
+to twelve bins of 30 degrees. How strongly the colour covers the grey onset frame is the strength of the motion.
 """
 
 from __future__ import annotations
 
-import colorsys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-BIN_DEGREES = 30
-"""Width of a hue bin."""
+from mellm_plugin.errors import SettingsError, near
 
-BINS: tuple[tuple[int, str], ...] = (
-    (0, "red"),
-    (30, "pink"),
-    (60, "magenta"),
-    (90, "purple"),
-    (120, "blue"),
-    (150, "sky blue"),
-    (180, "cyan"),
-    (210, "turquoise"),
-    (240, "green"),
-    (270, "yellow-green"),
-    (300, "yellow"),
-    (330, "orange"),
-)
-"""Centre of each bin (degrees, counter-clockwise from right as seen) and the name of its colour."""
+BIN_DEGREES = 30
+"""Width of a bin of directions; bin `i` is centred on `30 * i` degrees, counter-clockwise from right as seen."""
+
+
+class Colour(NamedTuple):
+    """The colour of a bin at full strength: its name in prompts and answers, and RGB, 0..255."""
+
+    name: str
+    rgb: tuple[int, int, int]
+
+
+STANDARD = "standard"
+"""The published palette, which models are trained on unless their settings say another."""
+
+# The colour-blind palette came from a random search (simulated annealing over the 36 numbers), begun at a tilted circle
+# in CIELAB: hues in the standard's order, light at yellow-green, dark at purple, so that each dichromat sees a ring of
+# lightness and the one hue axis left. It maximised the least CIEDE2000 between bins of different directions over three
+# simulated dichromacies (Machado et al. 2009, severity 1), pure and half covering greys of 60, 128 and 200, with
+# lightness held within 20..93, hues (as `read_bins` sees them) at least 15 degrees apart, neighbours at most 30 apart.
+PALETTES: dict[str, tuple[Colour, ...]] = {
+    STANDARD: (
+        Colour("red", (255, 0, 0)),
+        Colour("pink", (255, 0, 128)),
+        Colour("magenta", (255, 0, 255)),
+        Colour("purple", (128, 0, 255)),
+        Colour("blue", (0, 0, 255)),
+        Colour("sky blue", (0, 128, 255)),
+        Colour("cyan", (0, 255, 255)),
+        Colour("turquoise", (0, 255, 128)),
+        Colour("green", (0, 255, 0)),
+        Colour("yellow-green", (128, 255, 0)),
+        Colour("yellow", (255, 255, 0)),
+        Colour("orange", (255, 128, 0)),
+    ),
+    "colour-blind": (
+        Colour("orange", (220, 149, 4)),
+        Colour("rust", (192, 73, 10)),
+        Colour("crimson", (222, 27, 68)),
+        Colour("burgundy", (125, 0, 59)),
+        Colour("indigo", (59, 8, 141)),
+        Colour("dark blue", (21, 1, 189)),
+        Colour("royal blue", (70, 101, 207)),
+        Colour("sky blue", (93, 174, 233)),
+        Colour("teal", (16, 161, 175)),
+        Colour("aquamarine", (21, 252, 206)),
+        Colour("lime", (220, 247, 123)),
+        Colour("yellow", (255, 239, 17)),
+    ),
+}
+"""The twelve colours of each palette, in the order of the bins. `colour-blind`: the eight directions can be told apart
+with protanopia, deuteranopia and tritanopia."""
+
+OVERLAYS: tuple[str, ...] = ("blend", "add")
+"""How `paint` lays colour over the grey frame."""
+
+FAINTEST = 6.0
+"""Distance from grey (root of the summed squares of RGB about their mean, grey levels) below which a painted pixel's
+rounding hides its bin."""
+
+
+def colours(palette: str = STANDARD) -> tuple[Colour, ...]:
+    """The twelve colours of a palette, in the order of the bins.
+
+    Raises:
+        SettingsError: no palette has this name; the near ones are listed.
+    """
+    if palette not in PALETTES:
+        raise SettingsError(f"no palette {palette!r}; palettes: {', '.join(PALETTES)}.{near(palette, PALETTES)}")
+    return PALETTES[palette]
 
 
 @dataclass(frozen=True)
@@ -42,29 +96,32 @@ class Direction:
     Attributes:
         name: as written in prompts and answers.
         angle: degrees, counter-clockwise from right as seen.
-        colours: names of the bins nearest to it, one for a main direction and two for a diagonal.
+        bins: indices of the bins nearest to it, one for a main direction and two for a diagonal.
     """
 
     name: str
     angle: int
-    colours: tuple[str, ...]
+    bins: tuple[int, ...]
 
-    @property
-    def words(self) -> str:
-        """The colours as a phrase: `"purple"`, `"pink to magenta"`."""
-        return " to ".join(self.colours)
+    def words_in(self, palette: str) -> str:
+        """The colours as a phrase: `"purple"`, `"pink to magenta"`.
+
+        Raises:
+            SettingsError: no palette has this name.
+        """
+        return " to ".join(colours(palette)[i].name for i in self.bins)
 
 
 def _direction(name: str, angle: int) -> Direction:
-    near = tuple(colour for centre, colour in BINS if abs((centre - angle + 180) % 360 - 180) <= BIN_DEGREES / 2)
-    return Direction(name, angle, near)
+    away = [abs((BIN_DEGREES * i - angle + 180) % 360 - 180) for i in range(360 // BIN_DEGREES)]
+    return Direction(name, angle, tuple(i for i, degrees in enumerate(away) if degrees <= BIN_DEGREES / 2))
 
 
 DIRECTIONS: dict[str, Direction] = {
     name: _direction(name, 45 * i)
     for i, name in enumerate(("right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right"))
 }
-"""The eight directions by name, counter-clockwise from right."""
+"""The eight directions by name, counter-clockwise from right; each bin belongs to one of them."""
 
 
 def direction_of(dx: float, dy: float) -> Direction:
@@ -73,20 +130,26 @@ def direction_of(dx: float, dy: float) -> Direction:
     return tuple(DIRECTIONS.values())[int(np.round(angle / 45)) % 8]
 
 
-def legend_text() -> str:
-    """The legend in words, as prompts give it."""
-    return ", ".join(f"{d.name} {d.words}" for d in DIRECTIONS.values())
+def legend_text(palette: str = STANDARD) -> str:
+    """The legend in words, as prompts give it.
+
+    Raises:
+        SettingsError: no palette has this name.
+    """
+    return ", ".join(f"{d.name} {d.words_in(palette)}" for d in DIRECTIONS.values())
 
 
-@lru_cache(maxsize=1)
-def palette() -> npt.NDArray[np.uint8]:
-    """RGB of the twelve bins at full strength, uint8 `(12, 3)`, in the order of `BINS`."""
-    rgb = [colorsys.hsv_to_rgb((-centre % 360) / 360, 1.0, 1.0) for centre, _ in BINS]
-    return np.round(np.array(rgb) * 255).astype(np.uint8)
+@lru_cache(maxsize=len(PALETTES))
+def _rgb(palette: str) -> npt.NDArray[np.float32]:
+    """RGB of the bins at full strength, float32 `(12, 3)`, 0..255."""
+    return np.array([colour.rgb for colour in colours(palette)], dtype=np.float32)
 
 
 def bin_index(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """Index into `BINS` of each vector's direction.
+    """The bin whose centre is nearest to each vector's direction.
+
+    An angle halfway between two centres goes to the even bin; but OpenCV's angles are off by up to .01 degrees, so that
+    this near to a border it may be either neighbour. A vector of no length is in bin 0.
 
     Args:
         flow: float32 `(H, W, 2)`, px, x to the right, y down.
@@ -95,43 +158,116 @@ def bin_index(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
         `(H, W)`, 0..11.
     """
     angle = cv2.phase(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(-flow[..., 1]), angleInDegrees=True)
-    index: npt.NDArray[np.intp] = np.rint(angle / BIN_DEGREES).astype(np.intp) % len(BINS)
+    index: npt.NDArray[np.intp] = np.rint(angle / BIN_DEGREES).astype(np.intp) % (360 // BIN_DEGREES)
     return index
 
 
-def paint(
-    flow: npt.NDArray[np.float32], strength: npt.NDArray[np.float32], grey: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    """Lay the colour of each direction over the grey frame, as opaque as the motion is strong.
-
-    Blending, unlike the published saturating add, keeps every coloured pixel in its hue bin on bright skin.
+def minmax_strength(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The published strength: magnitude from the image's least (0) to its greatest (1).
 
     Args:
-        flow: float32 `(H, W, 2)`, px, x to the right, y down; gives the hue.
+        flow: float32 `(H, W, 2)`, px.
+
+    Returns:
+        float32 `(H, W)`, 0..1; 0 everywhere where all magnitudes are one but for rounding.
+    """
+    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+    low, high = float(magnitude.min()), float(magnitude.max())
+    if high - low <= 16 * np.finfo(np.float32).eps * high:
+        return np.zeros(flow.shape[:2], np.float32)
+    return np.asarray((magnitude - low) / (high - low), dtype=np.float32).clip(0, 1)
+
+
+def paint(
+    flow: npt.NDArray[np.float32],
+    strength: npt.NDArray[np.float32],
+    grey: npt.NDArray[np.uint8],
+    palette: str = STANDARD,
+    overlay: str = "blend",
+) -> npt.NDArray[np.uint8]:
+    """Lay the colour of each direction over the grey frame, as strong as the motion.
+
+    Args:
+        flow: float32 `(H, W, 2)`, px, x to the right, y down; gives the colour.
         strength: float32 `(H, W)`, 0 (the grey frame shows) .. 1 (full colour).
         grey: uint8 `(H, W)`, the onset frame.
+        palette: one of `PALETTES`.
+        overlay: `blend`, `grey * (1 - strength) + colour * strength`, keeps every coloured pixel in its bin on bright
+            skin; `add`, as published, `grey + colour * strength` cut off at 255, does not. In the standard palette
+            `colour * strength` is the published HSV colour: hue of the bin, saturation 1, value `strength`.
 
     Returns:
         uint8 `(H, W, 3)`, RGB.
+
+    Raises:
+        SettingsError: no palette or overlay has this name.
     """
+    if overlay not in OVERLAYS:
+        raise SettingsError(f"no overlay {overlay!r}; overlays: {', '.join(OVERLAYS)}.{near(overlay, OVERLAYS)}")
     alpha = strength[..., None]
-    colour = palette()[bin_index(flow)].astype(np.float32)
-    blended = grey[..., None].astype(np.float32) * (1 - alpha) + colour * alpha
-    return np.rint(blended).clip(0, 255).astype(np.uint8)
+    under = grey[..., None].astype(np.float32)
+    if overlay == "blend":
+        under = under * (1 - alpha)
+    return np.rint(under + _rgb(palette)[bin_index(flow)] * alpha).clip(0, 255).astype(np.uint8)
 
 
-def legend(size: int = 160) -> npt.NDArray[np.uint8]:
+def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArray[np.intp]:
+    """The bins that painted pixels show, whatever grey is under them: the inverse of `paint`.
+
+    Grey, blended or added, moves a colour along the grey axis only, so the bin is the one with the nearest hue about
+    that axis. Only what a sum over 255 has cut off is lost.
+
+    Args:
+        rgb: uint8 `(..., 3)`, painted with the palette.
+        palette: one of `PALETTES`.
+
+    Returns:
+        `(...)`, 0..11; -1 where the pixel is too near to grey (`FAINTEST`) to tell.
+
+    Raises:
+        SettingsError: no palette has this name.
+    """
+    table = _rgb(palette) - _rgb(palette).mean(axis=1, keepdims=True)
+    table /= np.linalg.norm(table, axis=1, keepdims=True)
+    values = np.asarray(rgb, dtype=np.float32)
+    hue = values - values.mean(axis=-1, keepdims=True)
+    nearest: npt.NDArray[np.intp] = np.argmax(hue @ table.T, axis=-1)
+    return np.where(np.linalg.norm(hue, axis=-1) < FAINTEST, -1, nearest)
+
+
+def read_direction(rgb: Sequence[int] | npt.NDArray[np.uint8], palette: str = STANDARD) -> Direction | None:
+    """The direction whose colours a painted pixel shows.
+
+    Args:
+        rgb: the pixel, 3 values, 0..255.
+        palette: one of `PALETTES`.
+
+    Returns:
+        None for a grey pixel.
+
+    Raises:
+        SettingsError: no palette has this name.
+    """
+    index = int(read_bins(np.asarray(rgb, dtype=np.uint8), palette))
+    return next((direction for direction in DIRECTIONS.values() if index in direction.bins), None)
+
+
+def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
     """The legend as a wheel: each direction from the centre in its colour, stronger towards the rim, on grey.
 
     Args:
         size: side in px, at least 32.
+        palette: one of `PALETTES`.
 
     Returns:
         uint8 `(size, size, 3)`, RGB.
+
+    Raises:
+        SettingsError: no palette has this name.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
     x, y = np.meshgrid(axis, axis)
     radius = np.hypot(x, y)
     strength = np.where(radius <= 0.95, radius, 0).astype(np.float32)
     grey = np.full((size, size), 128, np.uint8)
-    return paint(np.dstack([x, y]).astype(np.float32), strength, grey)
+    return paint(np.dstack([x, y]).astype(np.float32), strength, grey, palette)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import SettingsError, near
+from mellm_plugin.motion.local import local
 
 Grey = npt.NDArray[np.uint8]
 Flow = npt.NDArray[np.float32]
@@ -42,16 +43,27 @@ def _farneback(onset: Grey, apex: Grey) -> Flow:
     return np.asarray(flow, dtype=np.float32)
 
 
-ESTIMATORS: dict[str, Callable[[Grey, Grey], Flow]] = {"dis": _dis, "farneback": _farneback}
+def _tvl1(onset: Grey, apex: Grey) -> Flow:
+    from mellm_plugin.motion.tvl1 import tvl1  # torch, a second to import
+
+    return tvl1(onset, apex)
 
 
-def flow(onset: Grey, apex: Grey, estimator: str = "dis") -> Flow:
+ESTIMATORS: dict[str, Callable[[Grey, Grey], Flow]] = {
+    "local": local,
+    "dis": _dis,
+    "farneback": _farneback,
+    "tvl1": _tvl1,
+}
+
+
+def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Flow:
     """Optical flow from onset to apex, at onset pixels.
 
     Args:
         onset: uint8 `(H, W)`, grey.
         apex: uint8 `(H, W)`, grey.
-        estimator: `"dis"` or `"farneback"`.
+        estimator: a name of `ESTIMATORS`.
 
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down: where the onset pixel went.
@@ -63,4 +75,22 @@ def flow(onset: Grey, apex: Grey, estimator: str = "dis") -> Flow:
         raise SettingsError(
             f"no flow estimator {estimator!r}; known: {', '.join(ESTIMATORS)}.{near(estimator, ESTIMATORS)}"
         )
-    return ESTIMATORS[estimator](onset, apex)
+    # OpenCV's DIS takes no frame that was cut out of a larger one without a copy.
+    return ESTIMATORS[estimator](np.ascontiguousarray(onset), np.ascontiguousarray(apex))
+
+
+def disagreement(forward: Flow, backward: Flow) -> npt.NDArray[np.float32]:
+    """Forward-backward error: how far from its start a pixel ends that goes there by one flow and back by the other.
+
+    Args:
+        forward: float32 `(H, W, 2)`, px, onset to apex, at onset pixels.
+        backward: the same from apex to onset, at apex pixels.
+
+    Returns:
+        float32 `(H, W)`, px, at onset pixels.
+    """
+    height, width = forward.shape[:2]
+    x = forward[..., 0] + np.arange(width, dtype=np.float32)
+    y = forward[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    error = forward + cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.magnitude(error[..., 0], error[..., 1]), np.float32)

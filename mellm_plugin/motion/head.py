@@ -1,4 +1,4 @@
-"""Head motion: a robust similarity fit to the flow over the face, and the flow freed of it.
+"""Head motion: a robust similarity fit to the flow over the face, or the published mean at the nose.
 
 The published compensation subtracts the mean flow at the nose, which leaves rotation and scale in: half a pixel or more
 at the rim of the face. A similarity (translation, rotation, scale) fitted by iteratively reweighted least squares with
@@ -8,12 +8,17 @@ Geman-McClure weights (Black and Anandan 1996) takes expression as outliers and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-_GRID_STEP = 3
+from mellm_plugin.errors import ImageError
+
+_NOSE_REACH = 5  # px on each side
+_GRID = 56  # points along the shorter side
 _ITERATIONS = 12
+_CONVERGED_PX = 1e-3  # at the rim of the frame
 _SCALE_FLOOR_PX = 0.03
 
 
@@ -54,6 +59,15 @@ class HeadMotion:
         return out
 
 
+@lru_cache(maxsize=8)
+def face_ellipse(height: int, width: int) -> npt.NDArray[np.bool_]:
+    """A rough face that fills the frame: bool `(height, width)`, not to be written to."""
+    y, x = np.ogrid[:height, :width]
+    across, down = (x - (width - 1) / 2) / (0.40 * width), (y - (height - 1) / 2) / (0.45 * height)
+    inside: npt.NDArray[np.bool_] = across**2 + down**2 <= 1
+    return inside
+
+
 def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
     """Fit a similarity to the flow inside a rough face ellipse that fills the frame.
 
@@ -65,12 +79,12 @@ def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
         the head's motion about the image's centre.
     """
     height, width = flow.shape[:2]
-    y, x = np.mgrid[0:height:_GRID_STEP, 0:width:_GRID_STEP].astype(np.float64)
+    step = max(1, round(min(height, width) / _GRID))
+    inside = face_ellipse(height, width)[::step, ::step]
+    y, x = (step * places.astype(np.float64) for places in np.nonzero(inside))
     y -= (height - 1) / 2
     x -= (width - 1) / 2
-    inside = (x / (0.40 * width)) ** 2 + (y / (0.45 * height)) ** 2 <= 1
-    x, y = x[inside], y[inside]
-    u, v = flow[::_GRID_STEP, ::_GRID_STEP][inside].astype(np.float64).T
+    u, v = flow[::step, ::step][inside].astype(np.float64).T
     # Unit-sized coordinates keep the normal equations well conditioned for any frame size.
     size = max(height, width) / 2
     xn, yn = x / size, y / size
@@ -84,6 +98,33 @@ def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
         weight = (scale / (scale + residual)) ** 2
         weighted_u, weighted_v = rows_u * weight[:, None], rows_v * weight[:, None]
         normal = weighted_u.T @ rows_u + weighted_v.T @ rows_v
-        parameters = np.linalg.solve(normal, weighted_u.T @ u + weighted_v.T @ v)
+        before, parameters = parameters, np.linalg.solve(normal, weighted_u.T @ u + weighted_v.T @ v)
+        if np.abs(parameters - before).max() < _CONVERGED_PX:
+            break
     tx, ty, a, b = parameters
     return HeadMotion(float(tx), float(ty), float(a / size), float(b / size))
+
+
+def nose_motion(flow: npt.NDArray[np.float32], nose: tuple[float, float]) -> HeadMotion:
+    """The published compensation: the mean flow in a window of 11 x 11 px at the nose tip, cut off at the frame's rim.
+
+    Args:
+        flow: float32 `(H, W, 2)`, px.
+        nose: x and y of the tip, px.
+
+    Returns:
+        a translation.
+
+    Raises:
+        ImageError: the tip is outside the frame.
+    """
+    height, width = flow.shape[:2]
+    if not (-0.5 <= nose[0] < width - 0.5 and -0.5 <= nose[1] < height - 0.5):
+        raise ImageError(
+            f"expected a nose tip inside the frame of {width}x{height} px, found x {nose[0]:g}, y {nose[1]:g}; "
+            "give it in px of the onset frame as it is cut"
+        )
+    x, y = round(nose[0]), round(nose[1])
+    window = flow[max(0, y - _NOSE_REACH) : y + _NOSE_REACH + 1, max(0, x - _NOSE_REACH) : x + _NOSE_REACH + 1]
+    tx, ty = window.reshape(-1, 2).mean(axis=0, dtype=np.float64)
+    return HeadMotion(float(tx), float(ty))

@@ -1,17 +1,20 @@
-"""Frames, given as paths, PIL images or arrays, as grey arrays; what cannot be a frame is refused with advice."""
+"""Frames, given as paths, PIL images or arrays, as grey arrays; what cannot be a frame is refused with advice.
+
+And the way out: pictures to files, whole or not at all.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 from pathlib import Path
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from mellm_plugin.errors import ImageError
+from mellm_plugin.errors import ImageError, InputError
 
 Frame = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
 """What a frame may be given as."""
@@ -98,7 +101,8 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
     return pixels
 
 
-def _grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint8]:
+def to_grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint8]:
+    """Pixels of `depth` bits, as `read_pixels` gives them, as uint8 `(H, W)`, grey."""
     values = pixels.astype(np.float32)
     if values.ndim == 3:
         values = values @ np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601 luma
@@ -139,4 +143,20 @@ def read_pair(onset: Frame, apex: Frame) -> tuple[npt.NDArray[np.uint8], npt.NDA
     if first.dtype == np.uint16:
         peak = max(int(first.max()), int(second.max()))
         depth = next(d for d in (8, 10, 12, 14, 16) if peak < 2**d)
-    return _grey(first, depth), _grey(second, depth)
+    return to_grey(first, depth), to_grey(second, depth)
+
+
+def write_atomically(path: Path, pages: list[Image.Image], what: str, **options: Any) -> None:
+    """Save pages under a temporary name beside `path`, then rename.
+
+    Raises:
+        InputError: it cannot be written; nothing is left behind.
+    """
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        pages[0].save(part, append_images=pages[1:], **options)
+        part.replace(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot write the {what}: {error}", where=str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)

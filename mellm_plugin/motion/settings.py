@@ -12,8 +12,11 @@ from typing import Any
 
 from mellm_plugin.errors import SettingsError, near
 
-ESTIMATORS: tuple[str, ...] = ("dis", "farneback")
-HEADS: tuple[str, ...] = ("similarity", "none")
+ESTIMATORS: tuple[str, ...] = ("local", "dis", "farneback", "tvl1")
+HEADS: tuple[str, ...] = ("similarity", "nose", "none")
+SCALES: tuple[str, ...] = ("fixed", "minmax")
+OVERLAYS: tuple[str, ...] = ("blend", "add")
+PALETTE_NAMES: tuple[str, ...] = ("standard", "colour-blind")
 FILE_NAME = "motion.json"
 """Name of the settings file in a model or adapter folder."""
 
@@ -34,13 +37,26 @@ class MotionSettings:
         SettingsError: values outside their ranges, all of them at once.
     """
 
-    estimator: str = _choice("dis", ESTIMATORS, "optical flow: OpenCV's DIS at its finest scale, or Farneback")
-    head: str = _choice("similarity", HEADS, "head motion: a robust similarity fit is subtracted, or nothing is")
-    smooth_px: float = _pixels(2.0, 0.0, 20.0, "sigma of the Gaussian that smooths the flow")
-    floor_px: float = _pixels(0.15, 0.0, 5.0, "motion up to this stays grey: two frames cannot tell it from noise")
-    knee_px: float = _pixels(
-        0.8, 0.05, 20.0, "motion above the floor at which the colour reaches 63 % of full strength"
+    estimator: str = _choice(
+        "local", ESTIMATORS, "optical flow: small motion about the head's, OpenCV's DIS or Farneback, or TV-L1"
     )
+    head: str = _choice(
+        "similarity", HEADS, "head motion subtracted: a robust similarity fit, the mean flow at the nose tip, or none"
+    )
+    working_side: float = _pixels(
+        336, 0, 4096, "frames with a longer shorter side are measured at this one, in px of the frame; 0: never"
+    )
+    smooth_px: float = _pixels(1.0, 0.0, 20.0, "sigma of the Gaussian that smooths the flow")
+    doubt_px: float = _pixels(
+        0.1, 0.0, 5.0, "forward and backward flow that differ by this fade the colour by half; 0: not measured"
+    )
+    scale: str = _choice("fixed", SCALES, "strength: fixed in px with floor and knee, or min-max over the image")
+    floor_px: float = _pixels(0.06, 0.0, 5.0, "motion up to this stays grey: two frames cannot tell it from noise")
+    knee_px: float = _pixels(
+        0.5, 0.05, 20.0, "motion above the floor at which the colour reaches 63 % of full strength"
+    )
+    overlay: str = _choice("blend", OVERLAYS, "the colour covers the grey frame, or is added to it")
+    palette: str = _choice("standard", PALETTE_NAMES, "the colours of the directions")
 
     def __post_init__(self) -> None:
         faults: list[str] = []
@@ -55,7 +71,7 @@ class MotionSettings:
             low, high = f.metadata["low"], f.metadata["high"]
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if not number or not low <= value <= high:
-                faults.append(f"{f.name}: expected a number from {low:g} to {high:g} (px at 224), found {value!r}")
+                faults.append(f"{f.name}: expected a number from {low:g} to {high:g}, found {value!r}")
         if faults:
             raise SettingsError(faults, where="motion settings")
 
@@ -129,9 +145,17 @@ DEFAULT = MotionSettings()
 
 PRESETS: dict[str, MotionSettings] = {
     "robust": DEFAULT,
-    "fast": MotionSettings(estimator="farneback", smooth_px=2.0, floor_px=0.2),
+    "published": MotionSettings(
+        estimator="tvl1",
+        head="nose",
+        working_side=0,
+        smooth_px=0,
+        doubt_px=0,
+        scale="minmax",
+        overlay="add",
+    ),
 }
-"""Presets by name: `robust` is the default, `fast` trades small movements for about 60 % of the time."""
+"""Presets by name: `robust` is the default; `published` draws the maps of MELLM's paper (arXiv 2505.07007)."""
 
 
 def resolve(spec: str | Mapping[str, Any] | MotionSettings) -> MotionSettings:

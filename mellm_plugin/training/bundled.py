@@ -44,8 +44,10 @@ from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
 from mellm_plugin.motion import colour
+from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
+from mellm_plugin.motion.facial import facial_flow
 from mellm_plugin.motion.images import read_pair
-from mellm_plugin.motion.render import facial_flow, strength
+from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 SHARD = 400
@@ -56,7 +58,8 @@ VISION_SIDE = 168
 
 VOCABULARY = 1536
 
-_FLOW_SIDE = 112  # the flow is smoothed by 2 px of 224, so half the resolution holds it
+_FLOW_SIDE = 112  # the default's flow is solved at half of 224
+_OTHER_ESTIMATOR = 0.1  # share of the clips measured by another estimator than the default's
 _SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -81,6 +84,9 @@ _IGNORED = -100
 Coded = tuple[tuple[str, float], ...]
 """Canonical codes, each with its displacement in px of a frame of 224 px."""
 
+Drawn = tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8], npt.NDArray[np.uint8], dict[str, Any]]
+"""Of one clip: its flow and confidence at half the resolution, the grey onset frame, what is true of it."""
+
 
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
@@ -98,7 +104,9 @@ def draw(work: Path, count: int, seed: int = 0, processes: int = 1) -> list[Path
         the files.
     """
     work.mkdir(parents=True, exist_ok=True)
-    files = [work / f"clips-v{VERSION}-seed{seed}-{shard:04d}.npz" for shard in range(-(-count // SHARD))]
+    files = [
+        work / f"clips-v{VERSION}-flow{FLOW_VERSION}-seed{seed}-{shard:04d}.npz" for shard in range(-(-count // SHARD))
+    ]
     absent = [(file, shard, seed) for shard, file in enumerate(files) if not file.exists()]
     if processes <= 1:
         for missing in absent:
@@ -113,19 +121,26 @@ def draw(work: Path, count: int, seed: int = 0, processes: int = 1) -> list[Path
 def _draw_shard(done: Path, shard: int, seed: int) -> None:
     cv2.setNumThreads(1)
     flows = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
+    confidences = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE), np.uint8)
     greys = np.empty((SHARD, SIZE, SIZE), np.uint8)
     truths: list[dict[str, object]] = []
     rng = np.random.default_rng([seed, shard])
     for i, clip in enumerate(clips("train", SHARD, seed, start=shard * SHARD)):
         grey, apex = read_pair(clip.onset, clip.apex)
-        estimator = "dis" if rng.random() < 0.85 else "farneback"
-        flow, _ = facial_flow(grey, apex, replace(DEFAULT, estimator=estimator))
-        flows[i] = cv2.resize(flow, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        settings = DEFAULT
+        if rng.random() < _OTHER_ESTIMATOR:
+            settings = replace(DEFAULT, estimator="farneback", smooth_px=2.0, doubt_px=0)
+        facial = facial_flow(grey, apex, settings)
+        flows[i] = cv2.resize(facial.flow, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+        confidences[i] = 255
+        if facial.confidence is not None:
+            half = cv2.resize(facial.confidence, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
+            confidences[i] = np.rint(255 * half)
         greys[i] = grey
         truths.append({"aus": clip.aus, "px": clip.amplitudes, "emotion": clip.emotion})
     part = done.with_suffix(".part")
     with part.open("wb") as file:
-        np.savez(file, flow=flows, grey=greys, truth=np.array(json.dumps(truths)))
+        np.savez(file, flow=flows, confidence=confidences, grey=greys, truth=np.array(json.dumps(truths)))
     part.replace(done)
 
 
@@ -242,26 +257,30 @@ class Clips:
     """Drawn clips in memory: what their maps are painted from, and what is true of them."""
 
     flow: npt.NDArray[np.float16]
+    confidence: npt.NDArray[np.uint8]
     grey: npt.NDArray[np.uint8]
     truth: list[dict[str, Any]]
+
+    def __getitem__(self, number: int) -> Drawn:
+        return self.flow[number], self.confidence[number], self.grey[number], self.truth[number]
 
     @staticmethod
     def load(files: Sequence[Path]) -> Clips:
         """The clips of files that `draw` made."""
         flow = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
+        confidence = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE), np.uint8)
         grey = np.empty((len(files) * SHARD, SIZE, SIZE), np.uint8)
         truth: list[dict[str, Any]] = []
         for i, file in enumerate(files):
             with np.load(file) as data:
                 flow[i * SHARD : (i + 1) * SHARD] = data["flow"]
+                confidence[i * SHARD : (i + 1) * SHARD] = data["confidence"]
                 grey[i * SHARD : (i + 1) * SHARD] = data["grey"]
                 truth += json.loads(str(data["truth"]))
-        return Clips(flow, grey, truth)
+        return Clips(flow, confidence, grey, truth)
 
 
-def paint_variant(
-    flow: npt.NDArray[np.float16], grey: npt.NDArray[np.uint8], truth: dict[str, Any], rng: np.random.Generator
-) -> tuple[npt.NDArray[np.uint8], Coded, str]:
+def paint_variant(drawn: Drawn, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Coded, str]:
     """One of the many maps of a clip, with what is true of it.
 
     A mirrored picture swaps sides and hues; a nearer face moves farther. The settings vary about the default.
@@ -269,24 +288,28 @@ def paint_variant(
     Returns:
         uint8 `(224, 224, 3)`, its codes with their displacement, and its label.
     """
+    flow, doubtless, grey, truth = drawn
     codes: Coded = tuple(zip(truth["aus"], truth["px"], strict=True))
     field = cv2.resize(flow.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
+    confidence = cv2.resize(doubtless, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
     if rng.random() < 0.5:
         field, grey, codes = field[:, ::-1] * np.array([-1, 1], np.float32), grey[:, ::-1], _mirrored(codes)
+        confidence = np.ascontiguousarray(confidence[:, ::-1])
     if rng.random() < 0.7:
         zoom = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
         shift = rng.uniform(-0.06, 0.06, 2) * SIZE + (1 - zoom) * SIZE / 2
         matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
         field = cv2.warpAffine(field * np.float32(zoom), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
         grey = cv2.warpAffine(np.ascontiguousarray(grey), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
+        confidence = cv2.warpAffine(confidence, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
         codes = tuple((code, px * zoom) for code, px in codes)
     settings = DEFAULT
     if rng.random() < 0.4:
-        settings = MotionSettings(floor_px=float(rng.uniform(0.08, 0.25)), knee_px=float(rng.uniform(0.5, 1.2)))
+        settings = MotionSettings(floor_px=float(rng.uniform(0.03, 0.12)), knee_px=float(rng.uniform(0.35, 0.8)))
     light = grey.astype(np.float32) * rng.uniform(0.8, 1.15) + rng.uniform(-10, 10)
     canvas = np.rint(light).clip(0, 255).astype(np.uint8)
     field = np.ascontiguousarray(field, dtype=np.float32)
-    return colour.paint(field, strength(field, settings), canvas), codes, truth["emotion"]
+    return colour.paint(field, strength(field, settings, confidence), canvas), codes, truth["emotion"]
 
 
 class Batches(IterableDataset):  # type: ignore[misc]
@@ -316,8 +339,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
             # Every clip once per round, in an order of that round.
             first = step * self.size
             order = [self._clip(i, count) for i in range(first, first + self.size)]
-            chosen = [(self.drawn.flow[i], self.drawn.grey[i], self.drawn.truth[i]) for i in order]
-            yield self.batch(chosen, prompt, labels, rng)
+            yield self.batch([self.drawn[i] for i in order], prompt, labels, rng)
             step += 1
 
     def _clip(self, number: int, count: int) -> int:
@@ -328,7 +350,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
 
     def batch(
         self,
-        chosen: Sequence[tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8], dict[str, Any]]],
+        chosen: Sequence[Drawn],
         prompt: str,
         labels: Sequence[str],
         rng: np.random.Generator,
@@ -339,8 +361,8 @@ class Batches(IterableDataset):  # type: ignore[misc]
         moving: list[list[float]] = []
         tokenizer = self.processor.tokenizer
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
-        for flow, grey, truth in chosen:
-            image, codes, emotion = paint_variant(flow, grey, truth, rng)
+        for drawn in chosen:
+            image, codes, emotion = paint_variant(drawn, rng)
             label = emotion_for(emotion, labels)
             if label is not None:
                 images.append(image)
@@ -468,7 +490,13 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
     )
-    made_from = {**asdict(recipe), "drawings": VERSION, "prompts": PROMPT_VERSION, "tokens": len(processor.tokenizer)}
+    made_from = {
+        **asdict(recipe),
+        "drawings": VERSION,
+        "flow": FLOW_VERSION,
+        "prompts": PROMPT_VERSION,
+        "tokens": len(processor.tokenizer),
+    }
     checkpoint = work / "checkpoint.pt"
     start = 0
     if checkpoint.exists():

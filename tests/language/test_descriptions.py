@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.descriptions import describe, directions, strength_word
+from mellm_plugin.motion.colour import DIRECTIONS, PALETTES
 
 
 def test_a_whole_answer() -> None:
@@ -22,6 +25,26 @@ def test_a_whole_answer() -> None:
         "together they speak for happiness.\n"
         "Conclusion: action units AU10 (left)+AU12; expression: happiness."
     )
+
+
+def test_an_answer_about_a_map_of_another_palette() -> None:
+    assert describe([("12", 0.4), ("L10", 2.0), ("25", None)], "happiness", "colour-blind").splitlines()[0] == (
+        "Inspection: the upper lip on the image's right moves up (burgundy), strongly; "
+        "the mouth corners move up and outwards (left indigo to dark blue, right rust to crimson), faintly; "
+        "the lips move apart (upper burgundy, lower aquamarine)."
+    )
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_every_colour_named_is_in_the_legend(palette: str) -> None:
+    phrases = {direction.words_in(palette) for direction in DIRECTIONS.values()}
+    for number in UNITS:
+        for code in (f"{number}", f"L{number}", f"R{number}"):
+            seen = describe([(code, None)], "others", palette).splitlines()[0]
+            for named in re.findall(r"\(([^)]*)\)", seen):
+                for part in named.split(", "):
+                    words = re.sub(r"^(left|right|upper|lower) ", "", part)
+                    assert words in phrases, seen
 
 
 def test_nothing_moves() -> None:

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from mellm_plugin.errors import InputError
+from mellm_plugin.errors import InputError, SettingsError
+from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.models.hook import with_maps
+from mellm_plugin.motion.colour import PALETTES, STANDARD
 
 
 def image(url: str, frame: str | None = None) -> dict[str, Any]:
@@ -33,7 +35,7 @@ def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
         image("d", "apex"),
     ]
     before = [dict(item) for item in items]
-    assert with_maps(items, draw) == [
+    assert with_maps(items, draw, STANDARD) == [
         image("x"), image("a->b"), text("between"), image("y", "offset"), video, image("c->d"),
     ]  # fmt: skip
     assert items == before
@@ -41,9 +43,20 @@ def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
 
 def test_the_text_for_maps_is_taken_where_there_is_one() -> None:
     question = text("two frames", map_text="a map")
-    marked = with_maps([image("a", "onset"), image("b", "apex"), question, text("end")], draw)
+    marked = with_maps([image("a", "onset"), image("b", "apex"), question, text("end")], draw, STANDARD)
     assert [item["text"] for item in marked[1:]] == ["a map", "end"]
-    assert with_maps([image("a"), image("b"), question], draw)[2] == question
+    assert with_maps([image("a"), image("b"), question], draw, STANDARD)[2] == question
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_the_text_for_maps_names_the_colours_of_their_palette(palette: str) -> None:
+    labels = ("anger", "others")
+    question = text(frames_prompt(labels), map_text=open_map_prompt(labels))
+    frames = [image("a", "onset"), image("b", "apex")]
+    assert with_maps([*frames, question], draw, palette)[1]["text"] == map_prompt(labels, palette)
+    assert with_maps([question], draw, palette)[0]["text"] == frames_prompt(labels), "no map, no legend"
+    with pytest.raises(SettingsError, match="Did you mean 'colour-blind'"):
+        with_maps([*frames, question], draw, "color-blind")
 
 
 @pytest.mark.parametrize(
@@ -51,4 +64,4 @@ def test_the_text_for_maps_is_taken_where_there_is_one() -> None:
 )
 def test_unpaired_marks_are_refused(frames: list[str]) -> None:
     with pytest.raises(InputError, match="onset"):
-        with_maps([image("a", frame) for frame in frames], draw)
+        with_maps([image("a", frame) for frame in frames], draw, STANDARD)

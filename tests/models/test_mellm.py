@@ -19,8 +19,10 @@ from loguru import logger
 from PIL import Image
 
 from mellm_plugin.errors import InputError, ModelError, SettingsError
+from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
+from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
 
@@ -123,6 +125,25 @@ def test_motion_chooses_the_settings(model: Mellm, base: Path) -> None:
     fast = Mellm(pretrained=base, device="cpu", motion="fast")
     assert texts(fast, DOCS) == texts(model, DOCS, messages=lambda d: drawn(d, PRESETS["fast"]))
     assert texts(fast, DOCS) != texts(model, DOCS)
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+def test_the_question_names_the_colours_of_the_map(base: Path, palette: str) -> None:
+    settings = MotionSettings(palette=palette)
+    shown = Mellm(pretrained=base, device="cpu", motion={"palette": palette})
+    labels = ("anger", "others")
+
+    def asked(doc: Doc) -> list[dict[str, Any]]:
+        question = {"type": "text", "text": frames_prompt(labels), "map_text": open_map_prompt(labels)}
+        return [{"role": "user", "content": [*doc_to_messages(doc)[0]["content"][:2], question]}]
+
+    def worded(palette: str) -> Callable[[Doc], list[dict[str, Any]]]:
+        return lambda doc: drawn({**doc, "question": map_prompt(labels, palette)}, settings)
+
+    answers = texts(shown, DOCS[:2], messages=asked)
+    assert answers == texts(shown, DOCS[:2], messages=worded(palette))
+    for other in PALETTES.keys() - {palette}:
+        assert answers != texts(shown, DOCS[:2], messages=worded(other))
 
 
 def test_paths_and_plain_texts_are_understood(model: Mellm, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_region_and_colour_of_each_unit(face: np.ndarray, number: int, head: boo
         angle = np.degrees(np.arctan2(-window.dy, m * window.dx))
         off = abs((hue + angle + 180) % 360 - 180)  # the hue is minus the angle
         expected = colour.direction_of(m * window.dx, window.dy)
-        assert off <= 30, f"AU{number}: expected {expected.words}, found a hue of {hue:.0f} degrees"
+        assert off <= 30, f"AU{number}: expected {expected.words_in(colour.STANDARD)}, found a hue of {hue:.0f} degrees"
     size = np.hypot(*np.moveaxis(displacement([str(number)], [BELOW_ONE_PIXEL], CENTRE, HALF, face.shape), -1, 0))
     elsewhere = (size < 0.02)[40:190, 50:175]
     assert painted[40:190, 50:175][elsewhere].mean() < 0.06 * 255, f"AU{number}: colour where nothing moves"

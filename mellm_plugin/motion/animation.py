@@ -1,0 +1,188 @@
+"""The motion from onset to each following frame as a slow animation: the grey frame, and its motion map beside it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.motion import colour
+from mellm_plugin.motion.images import SMALLEST_SIDE, write_atomically
+from mellm_plugin.motion.render import motion_map
+from mellm_plugin.motion.settings import MotionSettings
+
+FORMATS: dict[str, str] = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
+"""Format by the file's extension; PNG is an animated one."""
+
+MOST_FRAMES = 60
+"""Longer stretches are shown every k-th frame."""
+
+LARGEST_SIDE = 480
+"""Longer side of a frame as shown, px; larger frames are shrunk."""
+
+SHOWN_MS, HELD_MS = 100, 900
+"""How long a frame is shown, and how long the onset, the apex and the last one are."""
+
+_GAP = 6
+_PAPER, _INK, _MARK = (24, 24, 24), (230, 230, 230), (255, 214, 90)
+
+
+@dataclass(frozen=True)
+class Animation:
+    """What was written.
+
+    Attributes:
+        path: the file.
+        indices: the frames shown, in order, counted from the clip's first; the onset is the first, the apex among them.
+        size: width and height, px.
+    """
+
+    path: Path
+    indices: tuple[int, ...]
+    size: tuple[int, int]
+
+
+def shown_frames(length: int, onset: int, apex: int, most: int = MOST_FRAMES) -> tuple[int, ...]:
+    """The frames from the onset to somewhat after the apex (half of the rise, at least 3), evenly thinned to `most`.
+
+    Args:
+        length: frames of the clip.
+        onset, apex: indices, `0 <= onset < apex < length`.
+        most: at least 3.
+
+    Returns:
+        ascending indices, with the onset, the apex and the last one.
+    """
+    last = min(length - 1, apex + max(3, (apex - onset) // 2))
+    step = -(-(last - onset) // (most - 2))  # the apex and the last may fall between the steps
+    return tuple(sorted({*range(onset, last, step), apex, last}))
+
+
+def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """Width and height scaled so that the longer one is at most `side`."""
+    shrink = max(1.0, max(size) / side)
+    return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
+
+
+def _page(
+    frame: npt.NDArray[np.uint8],
+    drawn: npt.NDArray[np.uint8],
+    words: tuple[str, str],
+    marked: bool,
+    wheel: Image.Image,
+    side: int,
+) -> Image.Image:
+    """Frame and map side by side, and a line of words with the legend below."""
+    size = _fitted((frame.shape[1], frame.shape[0]), side)
+    grey, coloured = (Image.fromarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA)) for x in (frame, drawn))
+    page = Image.new("RGB", (2 * size[0] + _GAP, size[1] + _GAP + wheel.height), _PAPER)
+    page.paste(grey, (0, 0))
+    page.paste(coloured, (size[0] + _GAP, 0))
+    top = size[1] + _GAP
+    page.paste(wheel, (page.width - wheel.width, top))
+    pen = ImageDraw.Draw(page)
+    font = ImageFont.load_default(max(10, min(16, size[0] // 12)))
+    for i, text in enumerate(words):
+        pen.text((_GAP, top + i * wheel.height // 2), text, fill=_MARK if marked and i == 0 else _INK, font=font)
+    return page
+
+
+def _palette(name: str) -> Image.Image:
+    """256 colours for all pages of a GIF: greys, and each direction's colour over greys, as opaque as motion is strong.
+
+    A palette of each page's own would flicker, and one counted from the pages loses the colours that are rare.
+    """
+    grey = np.array([60.0, 130.0, 200.0])[:, None, None]
+    alpha = np.array([0.2, 0.4, 0.6, 0.75, 0.9])[:, None]
+    entries: list[npt.NDArray[np.float64]] = []
+    for _, rgb in colour.colours(name):
+        entries.append((grey * (1 - alpha) + np.array(rgb) * alpha).reshape(-1, 3))
+        entries.append(np.array([rgb], np.float64))
+    entries.append(np.array([_PAPER, _INK, _MARK], np.float64))
+    coloured = np.concatenate(entries)
+    greys = np.linspace(0, 255, 256 - len(coloured))[:, None].repeat(3, axis=1)
+    image = Image.new("P", (1, 1))
+    image.putpalette(np.rint(np.concatenate([greys, coloured])).astype(np.uint8).tobytes())
+    return image
+
+
+def animate(
+    frames: npt.NDArray[np.uint8],
+    onset: int,
+    apex: int,
+    settings: MotionSettings,
+    path: str | os.PathLike[str],
+    *,
+    fps: float | None = None,
+    most: int = MOST_FRAMES,
+    side: int = LARGEST_SIDE,
+) -> Animation:
+    """Write the motion from the onset to each frame until somewhat after the apex, slowed down and repeated for ever.
+
+    Args:
+        frames: uint8 `(T, H, W)`, grey, cropped to the face.
+        onset, apex: indices of frames, `0 <= onset < apex < T`.
+        settings: how the maps are drawn.
+        path: where to write; `.gif`, `.webp`, `.png` or `.apng`.
+        fps: of the clip, frames per second: adds the time since the onset; None where it is not known.
+        most: frames shown at the most, 3 to 500.
+        side: longer side of a frame as shown, px, 32 to 2000; frames are never enlarged.
+
+    Returns:
+        what was written.
+
+    Raises:
+        InputError: a wrong name, frames, indices or bounds (all at once), or a file that cannot be written.
+        ImageError: the frames cannot be measured.
+    """
+    out = Path(path)
+    faults: list[str] = []
+    kind = FORMATS.get(out.suffix.lower())
+    if kind is None:
+        faults.append(f"expected a name with one of {', '.join(FORMATS)}, found {out.name!r}")
+    if not out.parent.is_dir():
+        faults.append(f"there is no folder {str(out.parent)!r}; make it first")
+    if frames.dtype != np.uint8 or frames.ndim != 3:
+        faults.append(f"expected frames as a uint8 array (T, H, W), found {frames.dtype} {frames.shape}")
+    elif not 0 <= onset < apex < len(frames):
+        faults.append(f"expected the onset before the apex, both within 0..{len(frames) - 1}, found {onset} and {apex}")
+    if not 3 <= most <= 500:
+        faults.append(f"expected 3 to 500 frames at the most, found {most}")
+    if not SMALLEST_SIDE <= side <= 2000:
+        faults.append(f"expected a side of {SMALLEST_SIDE} to 2000 px, found {side}")
+    if faults:
+        raise InputError(faults, where=str(out))
+    indices = shown_frames(len(frames), onset, apex, most)
+    height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
+    wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
+    slower = f"shown {fps * SHOWN_MS / 1000 / _step(indices):.0f} times slower" if fps else "slowed down"
+    pages: list[Image.Image] = []
+    for index in indices:
+        name = {onset: "onset", apex: "apex"}.get(index, "")
+        time = f"{1000 * (index - onset) / fps:+.0f} ms" if fps else f"{index - onset:+d}"
+        words = f"frame {index}  {time}  {name}", slower
+        drawn = motion_map(frames[onset], frames[index], settings).image
+        pages.append(_page(frames[index], drawn, words, bool(name), wheel, side))
+    shown = [HELD_MS if index in (onset, apex, indices[-1]) else SHOWN_MS for index in indices]
+    if kind == "GIF":
+        palette = _palette(settings.palette)
+        pages = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
+    size = pages[0].size
+    options: dict[str, Any] = {"GIF": {"optimize": False, "disposal": 1}, "WEBP": {"quality": 90}, "PNG": {}}.get(
+        kind or "", {}
+    )
+    write_atomically(out, pages, "animation", format=kind, save_all=True, duration=shown, loop=0, **options)
+    return Animation(out, indices, size)
+
+
+def _step(indices: tuple[int, ...]) -> int:
+    """The usual distance between the frames shown."""
+    return int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))

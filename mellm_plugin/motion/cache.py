@@ -1,0 +1,106 @@
+"""Measured flows kept on disk between runs, keyed by the pixels and by those settings that the measurement heeds.
+
+What only the painting heeds is no part of the key: a map in other colours is painted from the flow that is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import warnings
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from joblib import Memory
+
+from mellm_plugin.errors import SettingsError
+from mellm_plugin.motion.facial import FacialFlow, Pair, measure
+from mellm_plugin.motion.settings import MotionSettings
+
+VERSION = 1
+"""Of the measurement: another one whenever the same pixels and settings give another flow."""
+
+GIGABYTES = 2.0
+"""Size of the folder, where the user does not say; the flow of a clip of 224 px takes .6 MB."""
+
+_PAINTING = ("working_side", "scale", "floor_px", "knee_px", "overlay", "palette")
+_TRIM_EVERY = 200  # new flows
+
+
+def _measured(pair: Pair, heeded: Mapping[str, Any], version: int) -> FacialFlow:
+    return measure(pair, MotionSettings.from_dict(heeded))
+
+
+class MotionCache:
+    """A folder of measured flows; many threads and processes may use one folder at once.
+
+    Entries are written to a temporary name and renamed; one that cannot be read is measured again. Above the bound the
+    flows that were longest not used go. A disk that cannot be written to costs a warning, not the flow.
+
+    Args:
+        folder: where; made if it is not there.
+        gigabytes: bound of its size, looked at every 200 new flows and by `trim`.
+
+    Raises:
+        SettingsError: the bound is no positive number, or the folder cannot be made.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], gigabytes: float = GIGABYTES) -> None:
+        if not (math.isfinite(gigabytes) and gigabytes > 0):
+            raise SettingsError(f"expected a positive number of gigabytes, found {gigabytes!r}", where="motion cache")
+        self.folder = Path(folder)
+        self.gigabytes = gigabytes
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._memory = Memory(self.folder, verbose=0)
+        except OSError as error:
+            raise SettingsError(
+                f"the folder cannot be made: {error}; set MELLM_CACHE to another one, or to off", where="motion cache"
+            ) from error
+        self._measured = self._memory.cache(_measured)
+        self._new = itertools.count(1)
+
+    def measure(self, pair: Pair, settings: MotionSettings) -> FacialFlow:
+        """As `facial.measure`, from the folder where it is there."""
+        heeded = {name: value for name, value in settings.to_dict().items() if name not in _PAINTING}
+        if self._measured.check_call_in_cache(pair, heeded, VERSION):
+            return self._measured(pair, heeded, VERSION)  # type: ignore[no-any-return]
+        found: FacialFlow = self._measured(pair, heeded, VERSION)
+        if next(self._new) % _TRIM_EVERY == 0:
+            self.trim()
+        return found
+
+    def trim(self) -> None:
+        """Remove the flows that were longest not used until the folder keeps its bound."""
+        self._memory.reduce_size(bytes_limit=int(self.gigabytes * 1e9))
+
+
+def default_cache() -> MotionCache | None:
+    """The user's cache, or None where there is to be none.
+
+    The environment variable MELLM_CACHE names its folder (`off`: no cache), MELLM_CACHE_GB its size.
+
+    Raises:
+        SettingsError: MELLM_CACHE_GB is no positive number.
+    """
+    folder = os.environ.get("MELLM_CACHE") or str(platformdirs.user_cache_path("mellm-plugin") / "motion")
+    return None if folder == "off" else _opened(folder, os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES))
+
+
+@lru_cache(maxsize=1)
+def _opened(folder: str, size: str) -> MotionCache | None:
+    try:
+        gigabytes = float(size)
+    except ValueError:
+        raise SettingsError(f"MELLM_CACHE_GB: expected a number of gigabytes, found {size!r}") from None
+    try:
+        return MotionCache(folder, gigabytes)
+    except SettingsError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        warnings.warn(f"no motion cache: {error}", stacklevel=3)
+        return None

@@ -1,0 +1,149 @@
+"""Flow of the face alone: estimated, freed of the head's motion, with its confidence and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mellm_plugin.motion.flow import disagreement, flow
+from mellm_plugin.motion.head import HeadMotion, fit_head, nose_motion
+from mellm_plugin.motion.local import REFERENCE_SIDE
+from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+Grey = npt.NDArray[np.uint8]
+Field = npt.NDArray[np.float32]
+Nose = Sequence[float]
+"""Nose tip, x and y, px of the onset frame."""
+
+_DOUBT_SLOPE = 0.25  # a larger motion may err by more
+
+
+@dataclass(frozen=True)
+class FacialFlow:
+    """Flow of the face alone, and how far to trust it.
+
+    Attributes:
+        flow: float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels, head motion removed, smoothed.
+        confidence: float32 `(H, W)`, 0..1, from the forward-backward error; None where the settings do not ask for it.
+        head: the head's motion that was removed; None where the settings leave it in.
+        head_from: `"similarity"`, `"nose"` or `"none"`: `"nose"` only where the nose tip was known.
+        doubts: reasons why this is no plausible flow of a micro-expression; empty for a good clip.
+    """
+
+    flow: Field
+    confidence: Field | None
+    head: HeadMotion | None
+    head_from: str
+    doubts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two grey frames at the size they are measured at.
+
+    Attributes:
+        onset: uint8 `(h, w)`.
+        apex: the same shape.
+        nose: nose tip in these frames, px; None where it is not known or the settings do not use it.
+        shape: height and width that the flow is wanted at.
+    """
+
+    onset: Grey
+    apex: Grey
+    nose: tuple[float, float] | None
+    shape: tuple[int, int]
+
+
+def unit(shape: tuple[int, ...]) -> float:
+    """How many px of a frame of this height and width one px of the reference frame is."""
+    return min(shape[0], shape[1]) / REFERENCE_SIDE
+
+
+def working_pair(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> Pair:
+    """The frames at the size they are measured at: their own, or with `settings.working_side` as the shorter side.
+
+    The estimators lose motion in frames that are larger than their detail, and the time grows with the pixels.
+    """
+    height, width = onset.shape
+    tip = None if nose is None or settings.head != "nose" else (float(nose[0]), float(nose[1]))
+    shrink = min(height, width) / settings.working_side if settings.working_side else 1.0
+    if shrink <= 1:
+        return Pair(onset, apex, tip, (height, width))
+    size = round(width / shrink), round(height / shrink)
+    first, second = (np.asarray(cv2.resize(f, size, interpolation=cv2.INTER_AREA), np.uint8) for f in (onset, apex))
+    tip = None if tip is None else (tip[0] * size[0] / width, tip[1] * size[1] / height)
+    return Pair(first, second, tip, (height, width))
+
+
+def measure(pair: Pair, settings: MotionSettings = DEFAULT, forward: Field | None = None) -> FacialFlow:
+    """The flow of the face at the size of the pair's frames.
+
+    Args:
+        pair: the frames.
+        settings: which estimator, which head model, how much smoothing.
+        forward: the estimator's flow from onset to apex, where it is known already; float32 `(h, w, 2)`, px.
+
+    Raises:
+        ImageError: the nose tip is outside the frame.
+    """
+    if forward is None:
+        forward = flow(pair.onset, pair.apex, settings.estimator)
+    height, width = pair.onset.shape
+    fitted = fit_head(forward)
+    unfitted = forward - fitted.flow(height, width)
+    head: HeadMotion | None
+    if settings.head == "none":
+        head, source, facial = None, "none", forward
+    elif settings.head == "nose" and pair.nose is not None:
+        head, source = nose_motion(forward, pair.nose), "nose"
+        facial = forward - head.flow(height, width)
+    else:
+        head, source, facial = fitted, "similarity", unfitted
+    doubts = picture_doubts(pair.onset, pair.apex)
+    doubts = doubts or flow_doubts(pair.onset, pair.apex, forward, unfitted, fitted)
+    confidence = None
+    if settings.doubt_px:
+        error = disagreement(forward, flow(pair.apex, pair.onset, settings.estimator))
+        tolerated = settings.doubt_px * unit(facial.shape) + _DOUBT_SLOPE * np.linalg.norm(unfitted, axis=-1)
+        confidence = np.asarray(1 / (1 + np.square(error / tolerated)), np.float32)
+    sigma = settings.smooth_px * unit(facial.shape)
+    if sigma > 0:
+        facial = cv2.GaussianBlur(facial, (0, 0), sigma)
+    return FacialFlow(np.asarray(facial, np.float32), confidence, head, source, tuple(doubts))
+
+
+def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
+    """What was measured in smaller frames, in px of frames of this height and width."""
+    height, width = measured.flow.shape[:2]
+    if (height, width) == shape:
+        return measured
+    grown = shape[1] / width, shape[0] / height
+    size = shape[1], shape[0]
+    enlarged = cv2.resize(measured.flow, size, interpolation=cv2.INTER_LINEAR) * np.array(grown, np.float32)
+    confidence, head = measured.confidence, measured.head
+    if confidence is not None:
+        confidence = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    if head is not None:
+        head = replace(head, tx=head.tx * grown[0], ty=head.ty * grown[1])
+    return replace(measured, flow=np.asarray(enlarged, np.float32), confidence=confidence, head=head)
+
+
+def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> FacialFlow:
+    """Flow of the face alone, at the size of the frames.
+
+    Args:
+        onset: uint8 `(H, W)`, grey, cropped to the face.
+        apex: the same shape.
+        settings: which estimator, which head model, how much smoothing.
+        nose: nose tip, where it is known and the settings use it; without it they fall back to the similarity fit.
+
+    Raises:
+        ImageError: the nose tip is outside the frame.
+    """
+    pair = working_pair(onset, apex, settings, nose)
+    return at_size(measure(pair, settings), pair.shape)

@@ -1,0 +1,156 @@
+"""Small motion about the head's: windowed least squares with a prior that most of the skin stands still.
+
+A coarse dense flow gives the head's similarity. What is left is small, so brightness constancy is linear in it, and
+least squares over windows (Lucas and Kanade 1981) about the head's motion use every pixel of a window: they show a
+third of a pixel under noise that hides it from patch matching. The frames are high-passed first, since light changes.
+
+Weak motion and noise look the same at one pixel, but an expression moves few regions, each as a whole. So the last
+solution is drawn towards the head's motion by iterative reweighting (Daubechies et al. 2010): a window whose
+neighbourhood hardly moves is held still, one in a region that moves is left free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mellm_plugin.motion.head import fit_head
+
+Grey = npt.NDArray[np.uint8]
+Float = npt.NDArray[np.float32]
+
+REFERENCE_SIDE = 224
+"""Shorter side, px, of the frame that lengths are given for; they scale with the frame."""
+
+# Found by search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame.
+_HIGH_PASS = 8.0
+_WINDOW = 3.0
+_NEIGHBOURHOOD = 3.0
+_COARSE_STEPS = 1
+_FINE_STEPS = 2
+_REWEIGHTINGS = 3
+_RIDGE = 0.1  # holds still what has no texture, in units of the noise's variance, as the next
+_STILLNESS = 0.06  # weight of the prior
+_STILL_PX = 0.03
+
+_LEAST_UNIT = 0.6  # in smaller frames the windows would hold too few pixels
+
+_DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
+_ONE = np.ones(1, np.float32)
+
+
+def _blur(image: Float, sigma: float) -> Float:
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
+def _resize(image: Float, shape: tuple[int, ...], kind: int) -> Float:
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=kind), np.float32)
+
+
+def _half(image: Float) -> Float:
+    return _resize(image, (image.shape[0] // 2, image.shape[1] // 2), cv2.INTER_AREA)
+
+
+def _to(field: Float, shape: tuple[int, ...]) -> Float:
+    return _resize(field, shape, cv2.INTER_LINEAR)
+
+
+def _high_pass(grey: Grey, sigma: float) -> Float:
+    image = grey.astype(np.float32)
+    quarter = _resize(image, (max(1, image.shape[0] // 4), max(1, image.shape[1] // 4)), cv2.INTER_AREA)
+    return image - _to(_blur(quarter, sigma / 4), image.shape)
+
+
+@dataclass(frozen=True)
+class _Equations:
+    """Normal equations of every window, at half the resolution of the frames.
+
+    Attributes:
+        xx, xy, yy, x, y: float32 `(H/2, W/2)`.
+        noise: variance of the brightness that the motion leaves unexplained, grey levels squared.
+    """
+
+    xx: Float
+    xy: Float
+    yy: Float
+    x: Float
+    y: Float
+    noise: np.float32
+
+    def solve(self, prior: Float | float = 0.0) -> Float:
+        """The motion: float32 `(H/2, W/2, 2)`; `prior` draws it to zero, in units of the noise."""
+        ridge = (_RIDGE + prior) * self.noise + 1e-3
+        xx, yy = self.xx + ridge, self.yy + ridge
+        scale = 1 / (xx * yy - self.xy * self.xy)
+        solved = np.dstack([(yy * self.x - self.xy * self.y) * scale, (xx * self.y - self.xy * self.x) * scale])
+        return np.asarray(solved, np.float32)
+
+    def beyond(self, flow: Float) -> _Equations:
+        """The equations for what is left beyond `flow`."""
+        dx, dy = flow[..., 0], flow[..., 1]
+        x, y = self.x - self.xx * dx - self.xy * dy, self.y - self.xy * dx - self.yy * dy
+        return replace(self, x=x, y=y)
+
+
+def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, window: float) -> _Equations:
+    """The equations for the motion beyond the head's, at its present guess."""
+    height, width = onset.shape
+    x = head[..., 0] + beyond[..., 0] + np.arange(width, dtype=np.float32)
+    y = head[..., 1] + beyond[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    warped = cv2.remap(apex, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    middle = 0.5 * (onset + warped)
+    dx, dy = cv2.sepFilter2D(middle, -1, _DERIVATIVE, _ONE), cv2.sepFilter2D(middle, -1, _ONE, _DERIVATIVE)
+    left = warped - onset
+    noise = (1.4826 * float(np.median(np.abs(left[::2, ::2])))) ** 2
+    # What left the frame says nothing.
+    seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
+    dx, dy = dx * seen, dy * seen
+    target = dx * beyond[..., 0] + dy * beyond[..., 1] - left
+    products = (dx * dx, dx * dy, dy * dy, dx * target, dy * target)
+    xx, xy, yy, along_x, along_y = (_blur(_half(product), window / 2) for product in products)
+    return _Equations(xx, xy, yy, along_x, along_y, np.float32(noise))
+
+
+def local(onset: Grey, apex: Grey) -> Float:
+    """Flow from onset to apex: the head's similarity, and what of the face moves beyond it.
+
+    Args:
+        onset: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
+        apex: the same shape.
+
+    Returns:
+        float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels.
+    """
+    shape = onset.shape
+    px = max(min(shape) / REFERENCE_SIDE, _LEAST_UNIT)
+    coarse_flow = _coarse(onset, apex)
+    head = fit_head(coarse_flow).flow(*shape)
+    first, last = (_high_pass(frame, _HIGH_PASS * px) for frame in (onset, apex))
+    last *= float(np.abs(first).mean()) / max(float(np.abs(last).mean()), 1e-3)  # more or less light
+    small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
+    small = small_first.shape
+    half = np.float32(0.5)
+    small_head, beyond = _to(head, small) * half, _to(_blur(coarse_flow - head, 2 * px), small) * half
+    for _ in range(_COARSE_STEPS):
+        beyond = _to(_linearise(small_first, small_last, small_head, beyond, _WINDOW * px).solve(), small)
+    beyond = _to(beyond, shape) * np.float32(2)
+    for _ in range(_FINE_STEPS):
+        equations = _linearise(first, last, head, beyond, _WINDOW * px)
+        solution = equations.solve()
+        beyond = _to(solution, shape)
+    # The head once more, from what was found beyond it, so that the prior pulls to where the skin stands still.
+    rest = fit_head(solution).flow(*solution.shape[:2])
+    equations, solution = equations.beyond(rest), solution - rest
+    for _ in range(_REWEIGHTINGS):
+        moves = _blur(np.asarray(np.square(solution).sum(axis=-1), np.float32), _NEIGHBOURHOOD * px)
+        solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
+    return head + _to(rest + solution, shape)
+
+
+def _coarse(onset: Grey, apex: Grey) -> Float:
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(2)
+    return np.asarray(dis.calc(onset, apex, None), dtype=np.float32)

@@ -1,0 +1,193 @@
+"""Onset and apex of drawn clips, where both are known; what is no movement is not made one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from mellm_plugin.datasets.synthme import SIZE, Face, displacement, warp
+from mellm_plugin.errors import ImageError, SettingsError
+from mellm_plugin.motion.apex import METHODS, find_cuts, spot
+from mellm_plugin.motion.settings import MotionSettings
+
+MARGIN = 16
+SIDE = SIZE + 2 * MARGIN
+CENTRE = (SIDE / 2, SIDE / 2)
+HALF = 0.44 * SIZE
+
+
+def _bump(length: int, onset: int, apex: int, offset: int) -> np.ndarray:
+    return np.interp(np.arange(length), [onset, apex, offset], [0, 1, 0]) ** 1.5
+
+
+@cache
+def _clip(
+    seed: int,
+    codes: tuple[str, ...],
+    onset: int,
+    apex: int,
+    length: int = 36,
+    amplitude: float = 1.2,
+    head: float = 0.0,
+    blink: int | None = None,
+    noise: float = 1.5,
+    closing_px: float = 2.5,
+) -> np.ndarray:
+    """uint8 `(length, 224, 224)`: `codes` rise from onset to apex and are gone 12 frames later."""
+    rng = np.random.default_rng(seed)
+    picture = cv2.cvtColor(Face(seed).draw(rng, CENTRE, HALF), cv2.COLOR_RGB2GRAY)
+    unit = displacement(codes, [amplitude] * len(codes), CENTRE, HALF, (SIDE, SIDE))
+    lids = displacement(["45"], [closing_px], CENTRE, HALF, (SIDE, SIDE))
+    shown = _bump(length, onset, apex, apex + 12)
+    closing = _bump(length, blink - 5, blink, blink + 5) if blink is not None else np.zeros(length)
+    y, x = np.mgrid[0:SIDE, 0:SIDE].astype(np.float32) - SIDE / 2
+    frames = []
+    for i in range(length):
+        t = head * i / length
+        facial = (unit * shown[i] + lids * closing[i]).astype(np.float32)
+        px, py = x + facial[..., 0], y + facial[..., 1]
+        moved = np.dstack([0.008 * t * px - 0.015 * t * py + 3 * t, 0.015 * t * px + 0.008 * t * py - 2 * t])
+        inside = warp(picture, facial + moved.astype(np.float32))[MARGIN:-MARGIN, MARGIN:-MARGIN]
+        frames.append(np.rint(inside + noise * rng.standard_normal(inside.shape)).clip(0, 255).astype(np.uint8))
+    return np.stack(frames)
+
+
+@pytest.mark.parametrize(
+    ("codes", "onset", "head", "blink"),
+    [
+        (("12",), 8, 0.0, None),
+        (("12",), 8, 1.0, None),
+        (("1", "2"), 0, 1.0, None),
+        (("4",), 10, 0.0, 30),
+        (("17",), 6, 1.0, 28),
+    ],
+    ids=["still head", "moving head", "begins at the onset", "a blink after", "a blink and a moving head"],
+)
+def test_onset_and_apex(codes: tuple[str, ...], onset: int, head: float, blink: int | None) -> None:
+    found = spot(_clip(6, codes, onset, onset + 10, head=head, blink=blink))
+    assert found.found and found.onset is not None and found.apex is not None
+    assert abs(found.apex - (onset + 10)) <= 2
+    assert abs(found.onset - onset) <= 4
+    assert not found.cuts and not found.at_the_eyes
+    assert found.curve.shape == (36,) and found.curve.dtype == np.float32
+    assert found.offset is None or found.offset > found.apex
+
+
+def test_head_motion_misleads_the_plain_difference_only() -> None:
+    frames = _clip(3, ("12",), 8, 18, head=1.0)
+    plain = spot(frames, method="difference")
+    flow = spot(frames)
+    assert plain.apex is not None and flow.apex is not None
+    assert abs(flow.apex - 18) <= 2 < abs(plain.apex - 18)
+    assert METHODS == ("flow", "difference")
+
+
+@pytest.mark.parametrize("head", [0.0, 1.0], ids=["head still", "head moves"])
+@pytest.mark.parametrize("seed", [1, 5])
+def test_a_still_face_has_no_apex(seed: int, head: float) -> None:
+    found = spot(_clip(seed, (), 0, 10, length=24, head=head))
+    assert not found.found and found.onset is None and found.apex is None and found.offset is None
+    assert "nothing moves" in found.reason
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_frames_that_are_all_the_same(method: str) -> None:
+    for value in (0, 128, 255):
+        found = spot(np.full((20, 64, 64), value, np.uint8), method=method)
+        assert not found.found and found.noise == 0
+        assert np.isfinite(found.curve).all()
+
+
+def test_a_blink_alone_is_said_to_be_at_the_eyes() -> None:
+    found = spot(_clip(2, (), 0, 10, blink=15))
+    assert found.at_the_eyes and "blink" in found.reason
+    assert found.apex is not None and abs(found.apex - 15) <= 2
+
+
+@pytest.mark.parametrize(("seed", "code", "amplitude"), [(8, "17", 1.0), (9, "15", 0.9)])
+def test_a_larger_blink_is_passed_over(seed: int, code: str, amplitude: float) -> None:
+    found = spot(_clip(seed, (code,), 6, 16, blink=28, amplitude=amplitude, closing_px=6.0))
+    assert found.apex is not None and abs(found.apex - 16) <= 2
+    assert "passed over as a blink" in found.reason and not found.at_the_eyes
+
+
+def test_two_frames() -> None:
+    frames = _clip(3, ("12",), 8, 18)
+    found = spot(frames[[8, 18]])
+    assert (found.onset, found.apex) == (0, 1)
+    assert "too few" in found.reason
+    assert not spot(frames[[0, 1]]).found
+
+
+def test_a_movement_that_still_grows_says_so() -> None:
+    found = spot(_clip(3, ("12",), 8, 18)[:15])
+    assert found.found and found.apex is not None and found.apex >= 13
+    assert "still grows" in found.reason and found.offset is None
+
+
+def test_only_the_longest_scene_is_looked_at() -> None:
+    frames = np.concatenate([_clip(1, (), 0, 10, length=24)[:10], _clip(3, ("12",), 8, 18)])
+    assert find_cuts(frames) == (10,)
+    found = spot(frames)
+    assert found.cuts == (10,) and "scene changes at frame 10" in found.reason
+    assert found.apex is not None and abs(found.apex - 28) <= 2
+    assert np.isnan(found.curve[:10]).all() and np.isfinite(found.curve[10:]).all()
+
+
+def test_a_black_frame_makes_two_cuts() -> None:
+    frames = _clip(1, (), 0, 10, length=24).copy()
+    frames[7] = 0
+    assert find_cuts(frames) == (7, 8)
+    # A flash changes the light, not the scene.
+    frames[7] = np.minimum(frames[6].astype(int) + 25, 255)
+    assert find_cuts(frames) == ()
+
+
+def test_scenes_of_one_frame() -> None:
+    rng = np.random.default_rng(0)
+    frames = np.stack([rng.permuted(np.repeat([0, 255], 8)).reshape(4, 4) for _ in range(5)])
+    frames = np.kron(frames, np.ones((16, 16))).astype(np.uint8)
+    found = spot(frames)
+    assert not found.found and found.cuts == (1, 2, 3, 4) and "no clip of a face" in found.reason
+
+
+def test_a_long_clip_is_not_measured_frame_by_frame() -> None:
+    rng = np.random.default_rng(0)
+    moving = _clip(3, ("12",), 8, 18)
+    still = moving[:8][rng.integers(0, 8, 250)]
+    found = spot(np.concatenate([still, moving, still[:90]]))
+    assert found.onset is not None and abs(found.onset - 258) <= 6
+    assert found.apex is not None and abs(found.apex - 268) <= 3
+
+
+@pytest.mark.parametrize("size", [(112, 112), (300, 240), (448, 448)])
+def test_any_size(size: tuple[int, int]) -> None:
+    frames = np.stack([cv2.resize(f, size[::-1], interpolation=cv2.INTER_AREA) for f in _clip(3, ("12",), 8, 18)])
+    found = spot(frames)
+    assert found.apex is not None and abs(found.apex - 18) <= 3
+
+
+def test_head_motion_is_left_in_where_the_settings_say_so() -> None:
+    kept = MotionSettings(head="none")
+    found = spot(_clip(3, ("12",), 8, 18), kept)
+    assert found.apex is not None and abs(found.apex - 18) <= 2
+    assert np.nanmax(spot(_clip(1, (), 0, 10, length=24, head=1.0), kept).curve) > 1
+
+
+def test_what_is_refused() -> None:
+    grey = np.zeros((5, 64, 64), np.uint8)
+    for frames, words in (
+        (grey[:1], "at least 2 frames, found 1"),
+        (grey[:0], "at least 2 frames, found 0"),
+        (grey[0], "uint8 array"),
+        (grey.astype(np.float32), "float32"),
+        (list(grey), "found list"),
+        (grey[:, :20], "32 px"),
+    ):
+        with pytest.raises(ImageError, match=words):
+            spot(frames)  # type: ignore[arg-type]
+    with pytest.raises(SettingsError, match="Did you mean 'flow'"):
+        spot(grey, method="flwo")
