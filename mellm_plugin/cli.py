@@ -11,10 +11,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mellm_plugin import __version__
 from mellm_plugin.errors import InputError, MellmError
+
+if TYPE_CHECKING:
+    from mellm_plugin.motion.render import MotionMap
+    from mellm_plugin.motion.settings import MotionSettings
 
 
 def _tasks(given: argparse.Namespace) -> None:
@@ -52,48 +56,145 @@ def list_tasks(folder: Path) -> dict[str, str]:
 
 
 def _map(given: argparse.Namespace) -> None:
-    from PIL import Image
+    if given.dataset is not None:
+        if given.frames:
+            raise InputError(f"expected either frames or --dataset, found {given.frames[0]!r} beside it")
+        _map_dataset(given)
+    elif len(given.frames) == 2:
+        _map_pair(given)
+    elif len(given.frames) == 1:
+        _map_clip(given)
+    else:
+        raise InputError(
+            f"expected ONSET and APEX, one clip (a video or a folder of frames), or --dataset NAME, found "
+            f"{len(given.frames)} names"
+        )
 
-    from mellm_plugin.motion import colour
-    from mellm_plugin.motion.render import motion_map
+
+def _settings(given: argparse.Namespace) -> MotionSettings:
+    from dataclasses import replace
+
     from mellm_plugin.motion.settings import resolve
+
+    settings = resolve(given.preset)
+    return replace(settings, palette=given.palette) if given.palette else settings
+
+
+def _map_file(given: argparse.Namespace) -> Path:
+    """Where a single map goes, once it is sure that it can."""
+    from PIL import Image
 
     out: Path = given.output
     Image.init()
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise InputError(f"expected a picture's name such as map.png, found {out.name!r}", where="--output")
-    if os.path.realpath(out) in {os.path.realpath(given.onset), os.path.realpath(given.apex)}:
-        raise InputError("expected another file than the two frames", where="--output")
+    if os.path.realpath(out) in map(os.path.realpath, given.frames):
+        raise InputError("expected another file than the frames", where="--output")
     if not out.parent.is_dir():
         raise InputError(f"there is no folder {str(out.parent)!r}; make it first", where="--output")
-    drawn = motion_map(given.onset, given.apex, resolve(given.preset))
+    return out
+
+
+def _map_pair(given: argparse.Namespace) -> None:
+    from mellm_plugin.motion.render import motion_map
+
+    of_clips = [name for name in ("animation", "onset", "apex", "fps") if getattr(given, name) is not None]
+    if of_clips:
+        raise InputError(f"--{of_clips[0]} is for one clip, not for two frames")
+    out, settings = _map_file(given), _settings(given)
+    onset, apex = given.frames
+    _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
+
+
+def _map_clip(given: argparse.Namespace) -> None:
+    from mellm_plugin.motion.animation import FORMATS, animate
+    from mellm_plugin.motion.apex import spot
+    from mellm_plugin.motion.clip import read_clip
+    from mellm_plugin.motion.render import motion_map
+
+    out, settings = _map_file(given), _settings(given)
+    animation: Path = given.animation or out.with_suffix(".gif")
+    if animation.suffix.lower() not in FORMATS:
+        raise InputError(f"expected a name with one of {', '.join(FORMATS)}, found {animation.name!r}", "--animation")
+    if animation == out:
+        raise InputError("expected another file than the map's", where="--animation")
+    clip = read_clip(given.frames[0], given.fps)
+    onset, apex = given.onset, given.apex
+    if onset is None or apex is None:
+        found = spot(clip.frames, settings)
+        if found.reason:
+            print(f"{clip.source}: {found.reason}", file=sys.stderr)
+        onset = found.onset if onset is None else onset
+        apex = found.apex if apex is None else apex
+    if onset is None or apex is None:
+        raise InputError("no movement was found; name its frames with --onset and --apex", where=clip.source)
+    if not 0 <= onset < apex < len(clip):
+        raise InputError(
+            f"expected the onset before the apex, both within 0..{len(clip) - 1}, found {onset} and {apex}",
+            where=clip.source,
+        )
+    rate = f" at {clip.fps:g} frames a second" if clip.fps else ""
+    print(f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}")
+    _write_map(given, out, motion_map(clip.frames[onset], clip.frames[apex], settings, nose=given.nose))
+    shown = animate(clip.frames, onset, apex, settings, animation, fps=clip.fps)
+    print(f"{shown.path}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
+
+
+def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> None:
+    from PIL import Image
+
+    from mellm_plugin.motion import colour
+    from mellm_plugin.motion.images import write_atomically
+
+    palette = drawn.settings.palette
     picture = drawn.to_pil()
     if given.legend:
         side = max(64, min(picture.height, picture.width) // 2)
         canvas = Image.new("RGB", (picture.width + side + 8, max(picture.height, side)), (128, 128, 128))
         canvas.paste(picture, (0, 0))
-        canvas.paste(Image.fromarray(colour.legend(side)), (picture.width + 8, 0))
+        canvas.paste(Image.fromarray(colour.legend(side, palette)), (picture.width + 8, 0))
         picture = canvas
-    part = out.with_name(f".{out.stem}.part{out.suffix}")
-    try:
-        picture.save(part)
-        part.replace(out)
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot write the map: {error}", where=str(out)) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(out, [picture], "map")
+    size = f"{drawn.image.shape[1]}x{drawn.image.shape[0]}"
+    print(f"{out}: {size}, {100 * drawn.coloured:.0f} % coloured; {_head_words(drawn)}")
+    if given.legend:
+        print(f"colours: {colour.legend_text(palette)}")
+    if drawn.settings.head == "nose" != drawn.facial.head_from:
+        print("no nose tip is known (--nose X,Y): head motion was removed by the robust fit", file=sys.stderr)
+    for doubt in drawn.doubts:
+        print(f"doubtful: {doubt}", file=sys.stderr)
+    if drawn.coloured == 0 and not drawn.doubts:
+        print("nothing moves by more than the floor of the settings", file=sys.stderr)
+
+
+def _head_words(drawn: MotionMap) -> str:
     head = drawn.head
-    moved = (
-        "head motion left in"
-        if head is None
-        else f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
+    if head is None:
+        return "head motion left in"
+    return (
+        f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
         f"{100 * (head.scale - 1):+.2f} % nearer"
     )
-    print(f"{out}: {drawn.image.shape[1]}x{drawn.image.shape[0]}, {100 * drawn.coloured:.0f} % coloured; {moved}")
-    if given.legend:
-        print(f"colours: {colour.legend_text()}")
-    if drawn.coloured == 0:
-        print("nothing moves by more than the floor of the settings: the two frames may be the same", file=sys.stderr)
+
+
+def _map_dataset(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets.maps import TABLE, draw_dataset
+    from mellm_plugin.meu import prepared_name
+    from mellm_plugin.motion.cache import default_cache
+
+    stray = [name for name in ("animation", "onset", "apex", "fps", "nose") if getattr(given, name) is not None]
+    if stray or given.legend:
+        raise InputError(f"--{stray[0] if stray else 'legend'} is for one clip, not for a dataset")
+    name = prepared_name(given.dataset)
+    drawn = draw_dataset(
+        name, given.split, given.output, _settings(given), workers=given.workers, cache=default_cache()
+    )
+    beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
+    print(f"{drawn.folder}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}")
+    for clip, doubts in drawn.doubtful.items():
+        print(f"doubtful: {clip}: {'; '.join(doubts)}", file=sys.stderr)
+    if drawn.faults:
+        raise InputError(drawn.faults, where=f"{name}, {given.split}")
 
 
 def _prepare(given: argparse.Namespace) -> None:
@@ -131,6 +232,14 @@ def _datasets(given: argparse.Namespace) -> None:
         print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
     if faults:
         raise InputError(faults)
+
+
+def _point(text: str) -> tuple[float, float]:
+    try:
+        x, y = map(float, text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected X,Y in px, found {text!r}") from None
+    return x, y
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -183,14 +292,35 @@ def _parser() -> argparse.ArgumentParser:
     drawing = command(
         "map",
         _map,
-        "draw the motion map of an onset and an apex frame, both cut to the face with the same box",
-        "  mellm map onset.png apex.png -o map.png --legend\n  mellm map onset.jpg apex.jpg -o map.png --preset fast",
+        "draw motion maps: of two frames, of a clip, or of a prepared dataset; faces cut out, all frames with one box",
+        "  mellm map onset.png apex.png -o map.png --legend\n"
+        "  mellm map clip.mp4 -o map.png                    (finds onset and apex; also writes map.gif)\n"
+        "  mellm map frames/ -o map.png --onset 12 --apex 31 --fps 200 --animation flow.webp\n"
+        "  mellm map --dataset synthme -o maps/ --workers 2\n"
+        "  mellm map onset.jpg apex.jpg -o map.png --preset published --nose 112,130",
     )
-    drawing.add_argument("onset", help="onset frame: PNG, JPEG, BMP or TIFF, 8 or 16 bits")
-    drawing.add_argument("apex", help="apex frame, of the same size")
-    drawing.add_argument("-o", "--output", type=Path, required=True, help="where to write the map")
+    drawing.add_argument(
+        "frames",
+        nargs="*",
+        metavar="FRAME",
+        help="onset and apex frame (PNG, JPEG, BMP or TIFF, 8 or 16 bits), or one clip: a video or a folder of frames",
+    )
+    drawing.add_argument("-o", "--output", type=Path, required=True, help="the map's file; with --dataset a folder")
     drawing.add_argument("--preset", default="robust", help="preset, or a motion.json file (default: %(default)s)")
+    drawing.add_argument("--palette", help="standard, or colour-blind")
     drawing.add_argument("--legend", action="store_true", help="add the colour wheel, and print the colours in words")
+    drawing.add_argument(
+        "--nose", type=_point, metavar="X,Y", help="nose tip in px of the onset, for --preset published"
+    )
+    clip = drawing.add_argument_group("of a clip")
+    clip.add_argument("--onset", type=int, metavar="N", help="number of the onset frame from 0; found where not given")
+    clip.add_argument("--apex", type=int, metavar="N", help="number of the apex frame; found where not given")
+    clip.add_argument("--fps", type=float, help="frames a second, where the clip does not tell or tells it wrong")
+    clip.add_argument("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
+    many = drawing.add_argument_group("of a dataset")
+    many.add_argument("--dataset", metavar="NAME", help="draw every clip of a prepared dataset (see: mellm datasets)")
+    many.add_argument("--split", default="test", help="default: %(default)s")
+    many.add_argument("--workers", type=int, default=1, help="threads (default: %(default)s)")
     return parser
 
 

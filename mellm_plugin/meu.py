@@ -54,18 +54,19 @@ def data(name: str) -> str:
         DataError: the dataset is not prepared, or damaged (lmms-eval has Pillow fill in what is missing of a damaged
             frame, which would then be scored); says how to prepare it.
     """
-    stored = _stored(name)
+    stored = prepared_name(name)
     store.verify(stored)
     return str(store.dataset_dir(stored))
 
 
-def _stored(name: str) -> str:
+def prepared_name(name: str) -> str:
+    """The name that a dataset is stored under; `synthme` is made at its first use."""
     return synthme.prepare().name if name == "synthme" else name
 
 
 def data_version(name: str) -> dict[str, Any]:
     """What identifies the data of a run: the sha256 and the number of clips of each split, for the results file."""
-    splits = store.read_info(_stored(name))["splits"]
+    splits = store.read_info(prepared_name(name))["splits"]
     return {split: {"clips": entry["clips"], "sha256": entry["sha256"]} for split, entry in splits.items()}
 
 

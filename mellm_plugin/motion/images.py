@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Union
 
@@ -16,8 +17,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mellm_plugin.errors import ImageError, InputError
 
-Frame = Union[str, "os.PathLike[str]", Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
-"""What a frame may be given as."""
+Frame = Union[str, "os.PathLike[str]", bytes, Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
+"""What a frame may be given as; bytes are those of a file."""
 
 SMALLEST_SIDE = 32
 """Frames with a shorter side are refused: no face can be read in them."""
@@ -37,13 +38,17 @@ def _open(source: str | os.PathLike[str]) -> Image.Image:
         raise ImageError("expected a file, found a device or a pipe; save the frame in a file", where=str(path))
     if status.st_size == 0:
         raise ImageError("the file is empty; copy it again from its source", where=str(path))
+    return _decode(path, str(path))
+
+
+def _decode(file: Path | BytesIO, where: str) -> Image.Image:
     try:
-        image = Image.open(path)
+        image = Image.open(file)
         image.load()
     except UnidentifiedImageError:
-        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=str(path)) from None
+        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where) from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the image cannot be read: {error}", where=str(path)) from error
+        raise ImageError(f"the image cannot be read: {error}", where=where) from error
     return image
 
 
@@ -67,7 +72,8 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
     """The pixels of a frame, at the depth it came in; alpha is laid over black, palettes and EXIF turns are resolved.
 
     Args:
-        source: a path, a PIL image, or an RGB array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, `(H, W, 4)`, uint8 or uint16.
+        source: a path, a file's bytes, a PIL image, or an RGB array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, `(H, W, 4)`,
+            uint8 or uint16.
         name: what to call it in errors when it has no path.
 
     Returns:
@@ -79,6 +85,8 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
     where = str(source) if isinstance(source, str | os.PathLike) else name
     if isinstance(source, str | os.PathLike):
         pixels = _pil_to_array(_open(source), where)
+    elif isinstance(source, bytes):
+        pixels = _pil_to_array(_decode(BytesIO(source), where), where)
     elif isinstance(source, Image.Image):
         pixels = _pil_to_array(source, where)
     elif isinstance(source, np.ndarray):

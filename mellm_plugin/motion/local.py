@@ -2,7 +2,7 @@
 
 A coarse dense flow gives the head's similarity. What is left is small, so brightness constancy is linear in it, and
 least squares over windows (Lucas and Kanade 1981) about the head's motion use every pixel of a window: they show a
-third of a pixel under noise that hides it from patch matching. The frames are high-passed first, since light changes.
+third of a pixel under noise that hides it from patch matching. What changes slowly over the frame is light, not motion.
 
 Weak motion and noise look the same at one pixel, but an expression moves few regions, each as a whole. So the last
 solution is drawn towards the head's motion by iterative reweighting (Daubechies et al. 2010): a window whose
@@ -26,7 +26,7 @@ REFERENCE_SIDE = 224
 """Shorter side, px, of the frame that lengths are given for; they scale with the frame."""
 
 # Found by search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame.
-_HIGH_PASS = 8.0
+_LIGHT = 8.0  # differences that vary more slowly are light
 _WINDOW = 3.0
 _NEIGHBOURHOOD = 3.0
 _COARSE_STEPS = 1
@@ -58,10 +58,11 @@ def _to(field: Float, shape: tuple[int, ...]) -> Float:
     return _resize(field, shape, cv2.INTER_LINEAR)
 
 
-def _high_pass(grey: Grey, sigma: float) -> Float:
-    image = grey.astype(np.float32)
-    quarter = _resize(image, (max(1, image.shape[0] // 4), max(1, image.shape[1] // 4)), cv2.INTER_AREA)
-    return image - _to(_blur(quarter, sigma / 4), image.shape)
+def _light(left: Float, seen: Float, sigma: float) -> Float:
+    """The part of a difference in brightness that varies slowly over the frame, from what is seen in both frames."""
+    shape = max(1, left.shape[0] // 4), max(1, left.shape[1] // 4)
+    total, weight = (_blur(_resize(field, shape, cv2.INTER_AREA), sigma / 4) for field in (left * seen, seen))
+    return _to(total / np.maximum(weight, np.float32(1e-3)), left.shape)
 
 
 @dataclass(frozen=True)
@@ -95,22 +96,23 @@ class _Equations:
         return replace(self, x=x, y=y)
 
 
-def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, window: float) -> _Equations:
-    """The equations for the motion beyond the head's, at its present guess."""
+def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, px: float) -> _Equations:
+    """The equations for the motion beyond the head's, at its present guess; `px` is the unit of lengths."""
     height, width = onset.shape
     x = head[..., 0] + beyond[..., 0] + np.arange(width, dtype=np.float32)
     y = head[..., 1] + beyond[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     warped = cv2.remap(apex, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     middle = 0.5 * (onset + warped)
     dx, dy = cv2.sepFilter2D(middle, -1, _DERIVATIVE, _ONE), cv2.sepFilter2D(middle, -1, _ONE, _DERIVATIVE)
-    left = warped - onset
-    noise = (1.4826 * float(np.median(np.abs(left[::2, ::2])))) ** 2
     # What left the frame says nothing.
     seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
+    left = warped - onset
+    left -= _light(left, seen, _LIGHT * px)
+    noise = (1.4826 * float(np.median(np.abs(left[::2, ::2])))) ** 2
     dx, dy = dx * seen, dy * seen
     target = dx * beyond[..., 0] + dy * beyond[..., 1] - left
     products = (dx * dx, dx * dy, dy * dy, dx * target, dy * target)
-    xx, xy, yy, along_x, along_y = (_blur(_half(product), window / 2) for product in products)
+    xx, xy, yy, along_x, along_y = (_blur(_half(product), _WINDOW * px / 2) for product in products)
     return _Equations(xx, xy, yy, along_x, along_y, np.float32(noise))
 
 
@@ -128,17 +130,17 @@ def local(onset: Grey, apex: Grey) -> Float:
     px = max(min(shape) / REFERENCE_SIDE, _LEAST_UNIT)
     coarse_flow = _coarse(onset, apex)
     head = fit_head(coarse_flow).flow(*shape)
-    first, last = (_high_pass(frame, _HIGH_PASS * px) for frame in (onset, apex))
-    last *= float(np.abs(first).mean()) / max(float(np.abs(last).mean()), 1e-3)  # more or less light
+    first, last = onset.astype(np.float32), apex.astype(np.float32)
+    last *= np.float32(_texture(first) / _texture(last))  # more or less light
     small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
     small = small_first.shape
     half = np.float32(0.5)
     small_head, beyond = _to(head, small) * half, _to(_blur(coarse_flow - head, 2 * px), small) * half
     for _ in range(_COARSE_STEPS):
-        beyond = _to(_linearise(small_first, small_last, small_head, beyond, _WINDOW * px).solve(), small)
+        beyond = _to(_linearise(small_first, small_last, small_head, beyond, px).solve(), small)
     beyond = _to(beyond, shape) * np.float32(2)
     for _ in range(_FINE_STEPS):
-        equations = _linearise(first, last, head, beyond, _WINDOW * px)
+        equations = _linearise(first, last, head, beyond, px)
         solution = equations.solve()
         beyond = _to(solution, shape)
     # The head once more, from what was found beyond it, so that the prior pulls to where the skin stands still.
@@ -148,6 +150,12 @@ def local(onset: Grey, apex: Grey) -> Float:
         moves = _blur(np.asarray(np.square(solution).sum(axis=-1), np.float32), _NEIGHBOURHOOD * px)
         solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
     return head + _to(rest + solution, shape)
+
+
+def _texture(frame: Float) -> float:
+    """How much the brightness varies from place to place."""
+    quarter = _half(_half(frame))
+    return max(float(np.abs(quarter - _blur(quarter, 2)).mean()), 1e-3)
 
 
 def _coarse(onset: Grey, apex: Grey) -> Float:

@@ -1,0 +1,771 @@
+"""python benchmarks/motion_maps.py [--peer CONTRIB/bin/python] [--clips 3] [--quick] [--write FILE] [--sheets DIR]
+
+How truly motion maps show what moves, how much they show where nothing does, and what they take, on clips whose motion
+is known at every pixel; beside what is published, computed by OpenCV contrib. Five minutes (`--quick`: less than one).
+
+Clips: each labelled unit of SynthME at each of six amplitudes, `--clips` times: of three, two are new drawn faces and
+one is the photographed face of scikit-image (NASA's astronaut). The head moves by up to 3 px, 1.2 degrees and 1.2 %;
+the light changes by some per cent; sensor noise is .5 to 3 grey levels, in drawn clips of each colour channel, and some
+of these are JPEGs. In still faces, drawn and photographed, nothing moves but the head, and in half of them not even
+that. All is drawn from `--seed`. No constant of the package was chosen on these clips; but the photograph is one that
+they were chosen on.
+
+Right: an action unit moves one or more regions of the skin; the mean flow of a region must fall into the right one of
+the twelve bins of directions. An interval holds 95 % of 2000 resamples of the clips. "Length": of a region's mean flow,
+as a share of the true one; "region / still": the same length over the rms of the flow where the face stands still; both
+are medians of the regions that move by up to 1 px. "Head left": rms over the face of the true head motion less the
+removed one. Colour is its strength, 0 to 1; "beside the face" is the share of pixels above .05 there, background and
+rim of the frame. "False doubts": maps of these clips that come with a warning.
+
+Times are of the processor, which other work on the machine disturbs less than the clock, on one thread. A map is
+measured from grey frames to picture; the first clips are also computed by OpenCV contrib's TV-L1 in a process of the
+environment that `--peer` names (it must be another one: two opencv packages break each other), before and after ours in
+turn, and the ratio is that of whole maps of one pair. Maps a second are by the clock, from `motion_maps`.
+
+`--write` puts the tables between the markers of a Markdown file and a plot beside it (needs matplotlib). `--sheets`
+writes contact sheets of every unit and amplitude instead, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from mellm_plugin.datasets.synthme import AUS, SIZE, WINDOWS, Face, displacement, draw_clip, warp
+from mellm_plugin.motion import colour
+from mellm_plugin.motion.contact_sheet import contact_sheet
+from mellm_plugin.motion.facial import FacialFlow, Pair, measure
+from mellm_plugin.motion.flow import ESTIMATORS
+from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.render import motion_map, motion_maps, strength
+from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
+from mellm_plugin.motion.tvl1 import tvl1
+
+Grey = npt.NDArray[np.uint8]
+Field = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+
+AMPLITUDES = (0.3, 0.5, 0.8, 1.0, 2.0, 3.0)
+SMALL = 1.0
+"""Largest amplitude, px, of what is called small."""
+
+BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
+PLOT = "motion_accuracy.svg"
+RESAMPLES = 2000
+NOSE_OFF = 20.0
+"""How far a wrong nose tip is off, px."""
+
+_SEED = 0x6D6D  # keeps these clips apart from others with the same seed
+_MARGIN = 16
+_STILL_BELOW = 0.02  # px; skin that moves less stands still
+_HIGH_PASS = 6.0  # px
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Two frames and the truth about them.
+
+    Attributes:
+        photo: whether the face is photographed; else it is drawn.
+        unit: action unit; None where nothing of the face moves.
+        amplitude: its peak displacement, px.
+        onset, apex: uint8 `(224, 224)`, grey.
+        total: float32 `(224, 224, 2)`, px: where each onset pixel went, head and face together.
+        facial: the same without the head's motion.
+        nose: nose tip, px.
+        wrong_nose: another place, `NOSE_OFF` away.
+        centre, half: of the face as `synthme.displacement` takes them, px.
+    """
+
+    photo: bool
+    unit: int | None
+    amplitude: float
+    onset: Grey
+    apex: Grey
+    total: Field
+    facial: Field
+    nose: tuple[float, float]
+    wrong_nose: tuple[float, float]
+    centre: tuple[float, float]
+    half: float
+
+    @cached_property
+    def face(self) -> Mask:
+        """The face as an ellipse."""
+        y, x = np.ogrid[:SIZE, :SIZE]
+        across = (x - self.centre[0]) / (0.72 * self.half)
+        inside: Mask = across**2 + ((y - self.centre[1]) / (0.98 * self.half)) ** 2 <= 1
+        return inside
+
+    @cached_property
+    def still(self) -> Mask:
+        """The part of the face that stands still."""
+        still: Mask = self.face & (np.linalg.norm(self.facial, axis=-1) < _STILL_BELOW)
+        return still
+
+    @cached_property
+    def regions(self) -> list[Mask]:
+        """What the unit moves, by window and side: each window's core, where it goes in the window's direction."""
+        found: list[Mask] = []
+        size = np.linalg.norm(self.facial, axis=-1)
+        y, x = np.ogrid[:SIZE, :SIZE]
+        for window in WINDOWS[self.unit] if self.unit else ():
+            if np.hypot(window.dx, window.dy) < 0.5:  # only follows a stronger window beside it
+                continue
+            for m in (1, -1) if window.x else (1,):
+                across = (x - self.centre[0] - self.half * m * window.x) / (self.half * window.sx)
+                down = (y - self.centre[1] - self.half * window.y) / (self.half * window.sy)
+                along = self.facial @ np.array([m * window.dx, window.dy], np.float32) / np.hypot(window.dx, window.dy)
+                core = np.exp(-(across**2 + down**2) / 2) > 0.5
+                mask: Mask = core & (along > 0.85 * size) & (size > 0.35 * self.amplitude)
+                if mask.sum() >= 8:
+                    found.append(mask)
+        return found
+
+
+def _wrong(nose: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
+    angle = rng.uniform(0, 2 * np.pi)
+    return nose[0] + NOSE_OFF * float(np.cos(angle)), nose[1] + NOSE_OFF * float(np.sin(angle))
+
+
+def drawn(unit: int | None, amplitude: float, key: Sequence[int], head: float = 1.0, face: Face | None = None) -> Clip:
+    """A drawn clip; `key` is its entropy, `head` as in `draw_clip`, `face` a new one when None."""
+    face = face or Face(int(np.random.default_rng([*key, 0]).integers(2**63)))
+    # draw_clip does not tell where it puts the face: its first draws are repeated here, and the nose tip tells if they
+    # are no longer the same.
+    again = np.random.default_rng([*key, 1])
+    half = 0.44 * SIZE * again.uniform(0.87, 1.05)
+    centre = (SIZE / 2 + again.uniform(-0.05, 0.05) * SIZE, SIZE / 2 + again.uniform(-0.05, 0.04) * SIZE)
+    codes = () if unit is None else (str(unit),)
+    clip = draw_clip(face, np.random.default_rng([*key, 1]), codes, amplitude, head=head)
+    if not np.allclose(clip.nose, (centre[0], centre[1] + half * face.nose_y)):
+        raise SystemExit("draw_clip no longer places the face by its first draws; mend drawn() in this script")
+    onset, apex = read_pair(clip.onset, clip.apex)
+    wrong = _wrong(clip.nose, np.random.default_rng([*key, 2]))
+    return Clip(False, unit, amplitude, onset, apex, clip.flow, clip.facial, clip.nose, wrong, centre, half)
+
+
+@lru_cache(maxsize=1)
+def photograph() -> Field:
+    """A photographed face with a margin: float32 `(256, 256)`, grey."""
+    from skimage import data
+
+    side = SIZE + 2 * _MARGIN
+    crop = cv2.resize(data.astronaut()[22:196, 137:311], (side, side), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.float32)
+
+
+def photographed(unit: int | None, amplitude: float, key: Sequence[int], head: float = 1.0) -> Clip:
+    """The photographed face, moved as `draw_clip` moves a drawn one."""
+    rng = np.random.default_rng([*key, 1])
+    picture, centre, half = photograph(), (SIZE / 2, SIZE / 2), 104.0
+    middle = centre[0] + _MARGIN
+    codes, sizes = ([], []) if unit is None else ([str(unit)], [amplitude])
+    facial = displacement(codes, sizes, (middle, middle), half, picture.shape)
+    turn, zoom = np.radians(head * rng.uniform(-1.2, 1.2)), head * rng.uniform(-0.012, 0.012)
+    tx, ty = head * rng.uniform(-3, 3, 2)
+    a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
+    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
+    px, py = x - middle + facial[..., 0], y - middle + facial[..., 1]
+    total = facial + np.dstack([a * px - b * py + tx, b * px + a * py + ty]).astype(np.float32)
+    gain, bias, slope = 1 + rng.normal(0, 0.012), rng.normal(0, 1.2), rng.normal(0, 0.02)
+    lit = warp(picture, total) * (gain + slope * (x - middle) / half) + bias
+    noise = rng.uniform(0.5, 3.0)
+    inside = slice(_MARGIN, _MARGIN + SIZE)
+    onset, apex = (
+        np.rint(frame + noise * rng.standard_normal(frame.shape)).clip(0, 255).astype(np.uint8)
+        for frame in (picture, lit)
+    )
+    nose = (centre[0], centre[1] + 0.22 * half)
+    wrong = _wrong(nose, np.random.default_rng([*key, 2]))
+    truth = total[inside, inside], facial[inside, inside]
+    # The estimators want frames that lie in one piece.
+    onset, apex = (np.ascontiguousarray(frame[inside, inside]) for frame in (onset, apex))
+    return Clip(True, unit, amplitude, onset, apex, *truth, nose, wrong, centre, half)
+
+
+def moving_clips(times: int, seed: int) -> Iterator[Clip]:
+    """Every unit at every amplitude, `times` times; every part of the sequence has all kinds in it."""
+    cells = [(i, j) for i in range(len(AUS)) for j in range(len(AMPLITUDES))]
+    for turn in range(times):
+        for place in np.random.default_rng([_SEED, seed, turn]).permutation(len(cells)):
+            i, j = cells[place]
+            make = photographed if (i + j + turn) % 3 == 2 else drawn
+            yield make(AUS[i], AMPLITUDES[j], [_SEED, seed, 1, AUS[i], j, turn])
+
+
+def still_clips(number: int, seed: int) -> Iterator[Clip]:
+    """`number` faces that show nothing, every other one photographed; half of each kind hold their head still."""
+    for i in range(number):
+        make = photographed if i % 2 else drawn
+        yield make(None, 0.0, [_SEED, seed, 2, i], head=float(i // 2 % 2))
+
+
+def high_passed_tvl1(onset: Grey, apex: Grey) -> Field:
+    """TV-L1 on frames without their coarse brightness, which changes with the light."""
+    frames = [frame.astype(np.float32) for frame in (onset, apex)]
+    return tvl1(*(frame - cv2.GaussianBlur(frame, (0, 0), _HIGH_PASS) for frame in frames))
+
+
+PEER = "OpenCV contrib's TV-L1"
+"""Name of the flow that the other environment computes."""
+
+HIGH_PASSED = "high-passed tvl1"
+
+FLOWS: dict[str, Callable[[Grey, Grey], Field]] = {
+    **ESTIMATORS,
+    HIGH_PASSED: high_passed_tvl1,
+    "nothing": lambda onset, _: np.zeros((*onset.shape, 2), np.float32),
+}
+"""How a row's flow is estimated here."""
+
+SLOW = ("tvl1", HIGH_PASSED)
+"""Flows that `--quick` computes for some clips only."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A way to draw maps.
+
+    Attributes:
+        name: in the tables.
+        settings: what is done with the flow.
+        flow: a name of `FLOWS`, or `PEER`.
+        wrong_nose: whether it is told a wrong nose tip.
+    """
+
+    name: str
+    settings: MotionSettings
+    flow: str
+    wrong_nose: bool = False
+
+    @property
+    def is_a_preset_of_its_own(self) -> bool:
+        """Whether `motion_maps` with these settings draws this row's maps, and no other row's."""
+        return self.flow == self.settings.estimator and not self.wrong_nose
+
+    def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
+        """All of a map but its flow: float32 `(H, W, 2)` forward -> what it shows, and how strongly."""
+        nose = clip.wrong_nose if self.wrong_nose else clip.nose
+        facial = measure(Pair(clip.onset, clip.apex, nose, clip.onset.shape), self.settings, forward)
+        shown = strength(facial.flow, self.settings, facial.confidence)
+        colour.paint(facial.flow, shown, clip.onset, self.settings.palette, self.settings.overlay)
+        return facial, shown
+
+
+def _estimator(name: str) -> MotionSettings:
+    return replace(DEFAULT, estimator=name, doubt_px=0.0)
+
+
+FORMER = MotionSettings(estimator="dis", smooth_px=2.0, doubt_px=0.0, floor_px=0.15, knee_px=0.8)
+NOTHING = "nothing at all"
+ROBUST, PUBLISHED, PUBLISHED_BY_PEER = "preset `robust`", "preset `published`", "OpenCV's TV-L1, nose mean"
+ROWS: tuple[Row, ...] = (
+    Row(ROBUST, PRESETS["robust"], PRESETS["robust"].estimator),
+    Row(PUBLISHED, PRESETS["published"], PRESETS["published"].estimator),
+    Row("the same, nose tip 20 px off", PRESETS["published"], PRESETS["published"].estimator, wrong_nose=True),
+    Row(PUBLISHED_BY_PEER, PRESETS["published"], PEER),
+    Row("former default", FORMER, FORMER.estimator),
+    *(Row(f"`{name}`, similarity", _estimator(name), name) for name in ESTIMATORS),
+    Row("high-passed `tvl1`, similarity", _estimator("tvl1"), HIGH_PASSED),
+    Row(NOTHING, replace(DEFAULT, head="none", doubt_px=0.0, smooth_px=0.0), "nothing"),
+)
+PLOTTED: dict[str, tuple[str, str, str]] = {
+    # Colours of Okabe and Ito, which the colour-blind tell apart; markers and dashes say the same once more.
+    ROBUST: ("#0072B2", "o", "-"),
+    "`tvl1`, similarity": ("#009E73", "s", "-"),
+    "former default": ("#CC79A7", "^", "--"),
+    PUBLISHED: ("#D55E00", "D", "-"),
+    PUBLISHED_BY_PEER: ("#000000", "x", ":"),
+    NOTHING: ("#888888", "", ":"),
+}
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region of a clip as a row sees it.
+
+    Attributes:
+        right: whether its mean flow falls into the right bin.
+        degrees: by how much its direction is off.
+        error: mean end-point error, px.
+        length: of its mean flow, as a share of the true one's.
+        over_still: the same length over the rms of the flow where the face stands still.
+    """
+
+    right: bool
+    degrees: float
+    error: float
+    length: float
+    over_still: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A clip as a row sees it.
+
+    Attributes:
+        photo, unit, amplitude: of the clip.
+        regions: none in a still clip.
+        error: mean end-point error over the face, px.
+        head_left: rms over the face of the true head motion less the removed one, px.
+        doubted: whether the map came with doubts.
+        seconds: of the processor, for the whole map.
+        shown, beside: strength over a still face and beside it, float32 `(N,)`; None in other clips.
+    """
+
+    photo: bool
+    unit: int | None
+    amplitude: float
+    regions: tuple[Region, ...]
+    error: float
+    head_left: float
+    doubted: bool
+    seconds: float
+    shown: Field | None
+    beside: Field | None
+
+
+def outcome(clip: Clip, facial: FacialFlow, shown: Field, seconds: float) -> Outcome:
+    """Compares what was measured with the truth."""
+    errors = np.linalg.norm(facial.flow - clip.facial, axis=-1)
+    still = float(np.sqrt(np.square(facial.flow[clip.still]).sum(axis=-1).mean()))
+    regions = []
+    for mask in clip.regions:
+        means = np.stack([clip.facial[mask].mean(axis=0), facial.flow[mask].mean(axis=0)])
+        true_bin, found_bin = colour.bin_index(means[:, None]).ravel()
+        true, found = np.degrees(np.arctan2(means[:, 1], means[:, 0]))
+        true_length, length = np.linalg.norm(means, axis=1).tolist()
+        regions.append(
+            Region(
+                right=bool(true_bin == found_bin),
+                degrees=abs(float(true - found + 180) % 360 - 180),
+                error=float(errors[mask].mean()),
+                length=length / true_length,
+                over_still=length / still if still else float("nan"),
+            )
+        )
+    removed = 0.0 if facial.head is None else facial.head.flow(*clip.onset.shape)
+    head = clip.total - clip.facial - removed
+    return Outcome(
+        photo=clip.photo,
+        unit=clip.unit,
+        amplitude=clip.amplitude,
+        regions=tuple(regions),
+        error=float(errors[clip.face].mean()),
+        head_left=float(np.sqrt(np.square(head[clip.face]).sum(axis=-1).mean())),
+        doubted=bool(facial.doubts),
+        seconds=seconds,
+        shown=None if clip.unit else shown[clip.face],
+        beside=None if clip.unit else shown[~clip.face],
+    )
+
+
+class Peer:
+    """A process of the other environment, which computes a pair when told to."""
+
+    _CODE = """
+import sys, time
+import cv2, numpy as np
+cv2.setNumThreads(1)
+folder = sys.argv[1]
+print(cv2.__version__, flush=True)
+for line in sys.stdin:
+    pair = np.load(f"{folder}/pair.npz")
+    onset, apex = pair["onset"], pair["apex"]
+    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
+    start = time.process_time()
+    flow = estimator.calc(onset, apex, None)
+    seconds = time.process_time() - start
+    np.save(f"{folder}/flow.npy", flow)
+    print(seconds, flush=True)
+"""
+
+    def __init__(self, python: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._process = subprocess.Popen(
+            [python, "-c", self._CODE, self._folder.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+        self.version = self._line()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise SystemExit(f"the peer ended with {self._process.wait()}; has it opencv-contrib-python-headless?")
+        return line.strip()
+
+    def flow(self, onset: Grey, apex: Grey) -> tuple[Field, float]:
+        """The flow, and the seconds of the processor that it took."""
+        np.savez(f"{self._folder.name}/pair.npz", onset=onset, apex=apex)
+        assert self._process.stdin is not None
+        self._process.stdin.write("next\n")
+        seconds = float(self._line())
+        return np.asarray(np.load(f"{self._folder.name}/flow.npy"), np.float32), seconds
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._folder.cleanup()
+
+
+def flows(clip: Clip, names: Sequence[str], peer: Peer | None, peer_first: bool) -> dict[str, tuple[Field, float]]:
+    """Flow and seconds by name; with a peer, its flow too, computed before or after ours."""
+    found: dict[str, tuple[Field, float]] = {}
+    if peer and peer_first:
+        found[PEER] = peer.flow(clip.onset, clip.apex)
+    for name in names:
+        start = time.process_time()
+        flow = FLOWS[name](clip.onset, clip.apex)
+        found[name] = flow, time.process_time() - start
+    if peer and not peer_first:
+        found[PEER] = peer.flow(clip.onset, clip.apex)
+    return found
+
+
+def outcomes(clip: Clip, found: dict[str, tuple[Field, float]]) -> dict[str, Outcome]:
+    """What each row whose flow was found makes of a clip."""
+    made: dict[str, Outcome] = {}
+    for row in ROWS:
+        if row.flow in found:
+            forward, seconds = found[row.flow]
+            start = time.process_time()
+            facial, shown = row.map_pair(clip, forward)
+            made[row.name] = outcome(clip, facial, shown, seconds + time.process_time() - start)
+    return made
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much is computed.
+
+    Attributes:
+        times: clips of each unit and amplitude.
+        still: still faces.
+        slow: clips at most, of either kind, for slow flows.
+        peer, still_peer: clips at most for the peer.
+        batch, slow_batch: maps for the rates.
+    """
+
+    times: int = 3
+    still: int = 48
+    slow: int = 10**6
+    peer: int = 96
+    still_peer: int = 12
+    batch: int = 64
+    slow_batch: int = 16
+
+
+QUICK = Extent(times=1, still=12, slow=16, peer=8, still_peer=4, batch=12, slow_batch=4)
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that was measured, by row.
+
+    Attributes:
+        moving, still: the clips; a row that has fewer than others has the first of them.
+        rates: maps a second with one and with two workers.
+    """
+
+    moving: dict[str, list[Outcome]]
+    still: dict[str, list[Outcome]]
+    rates: dict[str, tuple[float, float]]
+
+
+def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
+    """Measures every row on every clip."""
+    names = [name for name in FLOWS if any(row.flow == name for row in ROWS)]
+    quick = [name for name in names if name not in SLOW]
+    warm = drawn(None, 0.0, [_SEED, seed, 3])
+    outcomes(warm, flows(warm, names, peer, peer_first=True))  # loads what is loaded at the first call
+
+    moving: dict[str, list[Outcome]] = {row.name: [] for row in ROWS}
+    still: dict[str, list[Outcome]] = {row.name: [] for row in ROWS}
+    pairs: list[tuple[Grey, Grey, tuple[float, float]]] = []
+    kinds = (
+        (moving_clips(extent.times, seed), moving, extent.peer),
+        (still_clips(extent.still, seed), still, extent.still_peer),
+    )
+    for clips, into, with_peer in kinds:
+        for n, clip in enumerate(clips):
+            wanted = names if n < extent.slow else quick
+            found = flows(clip, wanted, peer if n < with_peer else None, peer_first=n % 2 == 0)
+            for name, made in outcomes(clip, found).items():
+                into[name].append(made)
+            if len(pairs) < extent.batch:
+                pairs.append((clip.onset, clip.apex, clip.nose))
+            if sys.stderr.isatty() and n % 10 == 9:
+                print(f"\r{n + 1} clips", end="", file=sys.stderr, flush=True)
+    rates: dict[str, tuple[float, float]] = {}
+    for row in ROWS:
+        if row.is_a_preset_of_its_own:
+            chosen = pairs[: extent.slow_batch] if row.flow in SLOW else pairs
+            one, two = (_rate(chosen, row.settings, workers) for workers in (1, 2))
+            rates[row.name] = one, two
+    return Run(moving, still, rates)
+
+
+def _rate(pairs: list[tuple[Grey, Grey, tuple[float, float]]], settings: MotionSettings, workers: int) -> float:
+    start = time.perf_counter()
+    drawn_maps = sum(1 for _ in motion_maps(pairs, settings, workers=workers))
+    return drawn_maps / (time.perf_counter() - start)
+
+
+def accuracy(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9) -> float:
+    """Share of right regions in clips with an amplitude above `low` and up to `high`, px."""
+    right = [region.right for clip in made if low < clip.amplitude <= high for region in clip.regions]
+    return float(np.mean(right)) if right else float("nan")
+
+
+def interval(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9, seed: int = 0) -> tuple[float, float]:
+    """95 % interval of `accuracy`: the clips are drawn anew, with all their regions."""
+    chosen = [clip for clip in made if low < clip.amplitude <= high]
+    if not chosen:
+        return float("nan"), float("nan")
+    right: Floats = np.array([sum(region.right for region in clip.regions) for clip in chosen], np.float64)
+    regions: Floats = np.array([len(clip.regions) for clip in chosen], np.float64)
+    picks = np.random.default_rng(seed).integers(len(chosen), size=(RESAMPLES, len(chosen)))
+    least, greatest = np.quantile(right[picks].sum(axis=1) / regions[picks].sum(axis=1), [0.025, 0.975])
+    return float(least), float(greatest)
+
+
+def number(value: float, digits: int = 2) -> str:
+    """`.93`, `1.20`, and a dash for what is not known."""
+    if not np.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}f}"
+    return text[1:] if text.startswith("0.") else text
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    lines = [" | ".join(head), "|".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"|{line}|" if line.startswith("---") else f"| {line} |" for line in lines)
+
+
+def _with_interval(made: Sequence[Outcome], low: float, high: float) -> str:
+    least, greatest = interval(made, low, high)
+    return f"{number(accuracy(made, low, high))} ({number(least)} to {number(greatest)})"
+
+
+def direction_table(run: Run) -> str:
+    """How many regions point the right way, by amplitude."""
+    head = ["right regions", "clips", *(f"{amplitude:g} px" for amplitude in AMPLITUDES)]
+    rows = []
+    for name, made in run.moving.items():
+        if made:
+            each = [number(accuracy(made, a - 0.01, a + 0.01)) for a in AMPLITUDES]
+            degrees = statistics.median(region.degrees for clip in made for region in clip.regions)
+            both = [_with_interval(made, 0, SMALL), _with_interval(made, SMALL, 1e9)]
+            rows.append([name, str(len(made)), *each, *both, f"{degrees:.0f}"])
+    return table([*head, "up to 1 px", "2 and 3 px", "degrees off, median"], rows)
+
+
+def flow_table(run: Run) -> str:
+    """Errors of flow and head, and what a still face shows."""
+    rows = []
+    for name, made in run.moving.items():
+        if not made:
+            continue
+        regions = [region for clip in made for region in clip.regions]
+        small = [region for clip in made if clip.amplitude <= SMALL for region in clip.regions]
+        still = run.still[name]
+        shown = np.concatenate([clip.shown for clip in still if clip.shown is not None])
+        beside = np.concatenate([clip.beside for clip in still if clip.beside is not None])
+        doubted = sum(clip.doubted for clip in [*made, *still])
+        rows.append(
+            [
+                name,
+                number(statistics.fmean(clip.error for clip in made), 3),
+                number(statistics.fmean(region.error for region in regions), 3),
+                number(statistics.median(region.length for region in small)),
+                number(statistics.median(region.over_still for region in small), 1),
+                number(statistics.fmean(clip.head_left for clip in made), 3),
+                *(number(float(value), 3) for value in (shown.mean(), np.quantile(shown, 0.99), shown.max())),
+                *(f"{100 * np.mean(where > 0.05):.1f} %" for where in (shown, beside)),
+                f"{doubted} of {len(made) + len(still)}" if name != NOTHING else "–",
+            ]
+        )
+    still_head = ["still: mean colour", "99th percentile", "largest", "face above .05", "beside the face"]
+    errors = ["error on the face, px", "in regions, px", "length", "region / still", "head left, px"]
+    return table(["flow and head", *errors, *still_head, "false doubts"], rows)
+
+
+def cost_table(run: Run) -> str:
+    """What a map takes, and how much faster that is than the published map with OpenCV's flow."""
+    rows = []
+    theirs = run.moving[PUBLISHED_BY_PEER]
+    for name, made in run.moving.items():
+        if not made or name == NOTHING:
+            continue
+        ratios = [peer.seconds / ours.seconds for peer, ours in zip(theirs, made, strict=False)]
+        ratio = "–"
+        if len(ratios) > 1 and name != PUBLISHED_BY_PEER:
+            low, middle, high = statistics.quantiles(ratios, n=4)
+            ratio = f"{middle:.1f} ({low:.1f} to {high:.1f})"
+        rates = run.rates.get(name)
+        rows.append(
+            [
+                name,
+                f"{1000 * statistics.median(clip.seconds for clip in made):.0f}",
+                ratio,
+                *(["–", "–"] if rates is None else [f"{rate:.1f}" for rate in rates]),
+            ]
+        )
+    return table(["cost", "ms a map", "times as fast as OpenCV's", "maps a second, 1 worker", "2 workers"], rows)
+
+
+def report(run: Run, seed: int, peer_version: str | None) -> str:
+    """The tables with what they were made from."""
+    opencv = f"OpenCV {cv2.__version__}" + (f", contrib {peer_version}" if peer_version else "")
+    made_of = (
+        f"Seed {seed}: {len(run.moving[ROBUST])} clips, every third of a photographed face, and "
+        f"{len(run.still[ROBUST])} still faces. "
+        f"Python {sys.version.split()[0]}, {opencv}, torch {torch.__version__}, {os.cpu_count()} CPUs, "
+        f"load {os.getloadavg()[0]:.1f}."
+    )
+    best = run.moving[ROBUST]
+    by_unit = sorted((accuracy([clip for clip in best if clip.unit == unit], 0, SMALL), unit) for unit in AUS)
+    weakest = ", ".join(f"AU {unit} {number(share)}" for share, unit in by_unit[:4])
+    drawn_ones, photographed_ones = ([clip for clip in best if clip.photo is photo] for photo in (False, True))
+    parts = [
+        made_of,
+        direction_table(run),
+        f"{ROBUST.capitalize()} up to 1 px: drawn faces {_with_interval(drawn_ones, 0, SMALL)}, the photographed one "
+        f"{_with_interval(photographed_ones, 0, SMALL)}; its weakest units: {weakest}.",
+    ]
+    if theirs := run.moving[PUBLISHED_BY_PEER]:
+        same = "; ".join(
+            f"{name} {number(accuracy(made[: len(theirs)], 0, SMALL))} and "
+            f"{number(accuracy(made[: len(theirs)], SMALL))}"
+            for name, made in run.moving.items()
+            if name in (ROBUST, PUBLISHED, PUBLISHED_BY_PEER)
+        )
+        parts.append(f"On the {len(theirs)} clips that OpenCV's TV-L1 computed, up to 1 px and above: {same}.")
+    return "\n\n".join([*parts, flow_table(run), cost_table(run)])
+
+
+def between_markers(text: str, block: str) -> str:
+    """The text with `block` between the markers.
+
+    Raises:
+        SystemExit: each marker must be there once, in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise SystemExit(f"expected one {BEGIN} and, after it, one {END} in the file; nothing was written")
+    return f"{text[: text.index(BEGIN)]}{BEGIN}\n\n{block}\n\n{text[text.index(END) :]}"
+
+
+def plot(run: Run, path: Path) -> None:
+    """Accuracy against amplitude as SVG, on white paper so that it can be read on any page."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    # The same numbers give the same file.
+    with matplotlib.rc_context({"svg.hashsalt": "mellm", "font.size": 10}):
+        figure = Figure(figsize=(7, 4.2), layout="constrained", facecolor="white")
+        axes = figure.subplots()
+        for name, (ink, marker, dashes) in PLOTTED.items():
+            if made := run.moving[name]:
+                shares = [accuracy(made, a - 0.01, a + 0.01) for a in AMPLITUDES]
+                axes.plot(AMPLITUDES, shares, color=ink, marker=marker, linestyle=dashes, label=name.replace("`", ""))
+                if name in (ROBUST, PUBLISHED):
+                    bounds = [interval(made, a - 0.01, a + 0.01) for a in AMPLITUDES]
+                    low, high = zip(*bounds, strict=True)
+                    axes.fill_between(AMPLITUDES, low, high, color=ink, alpha=0.15, linewidth=0)
+        axes.set(
+            xscale="log", ylim=(0, 1.02), xlabel="displacement, px of 224", ylabel="regions in the right bin of 12"
+        )
+        axes.set_xticks(AMPLITUDES, [f"{a:g}" for a in AMPLITUDES])
+        axes.minorticks_off()
+        axes.grid(alpha=0.3)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
+        part = path.with_name(path.name + ".part")
+        figure.savefig(part, format="svg", metadata={"Date": None})
+        part.replace(path)
+
+
+def sheets(folder: Path, seed: int) -> None:
+    """Contact sheets of each preset: a row for each unit, on one drawn face and on the photographed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    face = Face(seed + _SEED)
+
+    def maps(preset: str, photo: bool) -> Iterator[tuple[str, Grey]]:
+        for unit in AUS:
+            for amplitude in AMPLITUDES:  # of one movement of the head, so that a row shows one thing growing
+                key = [_SEED, seed, 4, unit]
+                clip = photographed(unit, amplitude, key) if photo else drawn(unit, amplitude, key, face=face)
+                drawn_map = motion_map(clip.onset, clip.apex, PRESETS[preset], nose=clip.nose)
+                yield f"AU {unit}, {amplitude:g} px", drawn_map.image
+
+    for preset in PRESETS:
+        for photo in (False, True):
+            path = folder / f"{preset}-{'photographed' if photo else 'drawn'}.jpg"
+            for page in contact_sheet(maps(preset, photo), path, columns=len(AMPLITUDES), rows=len(AUS)):
+                print(page)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Motion maps: accuracy, noise and cost on clips with known motion.")
+    parser.add_argument("--peer", help="a Python with opencv-contrib-python-headless")
+    parser.add_argument("--clips", type=int, help="of each unit and amplitude (default 3, of which one photographed)")
+    parser.add_argument("--quick", action="store_true", help="fewer clips, and fewer still for slow flows")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
+    parser.add_argument("--write", type=Path, help="a Markdown file with the markers of the tables")
+    parser.add_argument("--sheets", type=Path, help="write contact sheets into this folder and end")
+    given = parser.parse_args()
+    if given.clips is not None and given.clips < 1:
+        parser.error("expected at least one clip of each unit and amplitude")
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    if given.sheets:
+        sheets(given.sheets, given.seed)
+        return
+    if given.write:
+        between_markers(given.write.read_text(encoding="utf-8"), "")  # before minutes of work
+        import matplotlib  # noqa: F401
+    extent = QUICK if given.quick else Extent()
+    if given.clips is not None:
+        extent = replace(extent, times=given.clips)
+    peer = Peer(given.peer) if given.peer else None
+    start = time.perf_counter()
+    try:
+        run = evaluate(extent, given.seed, peer)
+    finally:
+        if peer:
+            peer.close()
+    block = report(run, given.seed, peer.version if peer else None)
+    print(block)
+    print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
+    if given.write:
+        plot(run, given.write.with_name(PLOT))
+        picture = f"![Accuracy against displacement]({PLOT})"
+        text = between_markers(given.write.read_text(encoding="utf-8"), f"{block}\n\n{picture}")
+        part = given.write.with_name(given.write.name + ".part")
+        part.write_text(text, encoding="utf-8")
+        part.replace(given.write)
+
+
+if __name__ == "__main__":
+    main()

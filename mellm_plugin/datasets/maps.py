@@ -1,0 +1,166 @@
+"""The motion maps of a whole prepared dataset, as files: one PNG a clip, contact sheets, and a table.
+
+maps/
+  casme2/sub01/EP02_01f.png    the id of the clip
+  contact_sheet.jpg            and contact_sheet-2.jpg ...
+  maps.csv                     a row a clip: how much of it is coloured, how the head moved, what is doubtful
+  motion.json                  how they were drawn
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.motion.cache import MotionCache
+from mellm_plugin.motion.contact_sheet import contact_sheet
+from mellm_plugin.motion.facial import Nose
+from mellm_plugin.motion.images import Frame, write_atomically
+from mellm_plugin.motion.render import MotionMap, motion_maps
+from mellm_plugin.motion.settings import MotionSettings
+
+TABLE = "maps.csv"
+SHEET = "contact_sheet.jpg"
+
+_COLUMNS = (
+    *("id", "subject", "map", "coloured", "head_from", "head_right_px", "head_down_px", "head_degrees", "head_scale"),
+    *("doubts", "fault"),
+)
+
+
+@dataclass
+class DrawnDataset:
+    """What was drawn.
+
+    Attributes:
+        folder: where it lies.
+        maps: how many maps were written.
+        sheets: the contact sheets.
+        doubtful: for each clip with an implausible flow, what speaks against it.
+        faults: what could not be drawn, and why: a sentence a clip.
+    """
+
+    folder: Path
+    maps: int = 0
+    sheets: tuple[Path, ...] = ()
+    doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    faults: list[str] = field(default_factory=list)
+
+
+def draw_dataset(
+    name: str,
+    split: str,
+    folder: str | os.PathLike[str],
+    settings: MotionSettings,
+    *,
+    workers: int = 1,
+    cache: MotionCache | None = None,
+) -> DrawnDataset:
+    """Draw the map of every clip; a clip that cannot be drawn is named in the result and stops nobody.
+
+    Memory does not grow with the dataset. Cut off, it leaves whole files and the table of what was drawn until then;
+    drawn again, the flows come from the cache.
+
+    Args:
+        name: of a prepared dataset.
+        split: of it.
+        folder: where the files go; made if it is not there. Files of the same name are replaced.
+        settings: how to draw.
+        workers: threads that draw at once.
+        cache: of measured flows.
+
+    Raises:
+        DataError: the dataset is not prepared, has no such split, or cannot be read.
+        InputError: the folder cannot be written to, or not a single map could be drawn.
+    """
+    if workers < 1:
+        raise InputError(f"expected at least one worker, found {workers}")
+    samples = store.read(name, split)
+    total = store.read_info(name)["splits"].get(split, {}).get("clips")
+    out = Path(folder)
+    if out.exists() and not out.is_dir():
+        raise InputError("expected a folder, found a file; choose another name", where=str(out))
+    drawn = DrawnDataset(out)
+    table: list[dict[str, object]] = []
+    waiting: deque[Sample] = deque()
+
+    def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample.onset, sample.apex, sample.nose
+
+    def maps() -> Iterator[tuple[str, MotionMap]]:
+        for found in motion_maps(pairs(), settings, workers=workers, cache=cache):
+            sample = waiting.popleft()
+            progress.update()
+            if isinstance(found, ImageError):
+                drawn.faults.append(f"{sample.id}: {found}")
+                table.append({"id": sample.id, "subject": sample.subject, "fault": str(found)})
+                continue
+            *folders, last = (_safe(part) for part in sample.id.split("/"))
+            file = out.joinpath(*folders, f"{last}.png")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(file, [found.to_pil()], "map")
+            drawn.maps += 1
+            if found.doubts:
+                drawn.doubtful[sample.id] = found.doubts
+            table.append(_row(sample, found, file.relative_to(out)))
+            yield sample.id, found
+
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        settings.save(out)
+        progress = tqdm(total=total, desc="maps", unit="clip")
+        try:
+            drawn.sheets = contact_sheet(
+                ((clip, found.image) for clip, found in maps()), out / SHEET, palette=settings.palette
+            )
+        finally:
+            progress.close()
+            _write_table(out / TABLE, table)
+    except InputError:
+        if drawn.maps or not drawn.faults:
+            raise
+        raise InputError(drawn.faults, where=f"{name}, {split}: not one map could be drawn") from None
+    except OSError as error:
+        raise InputError(f"cannot write the maps: {error}", where=str(out)) from error
+    return drawn
+
+
+def _safe(part: str) -> str:
+    """A part of an id as a file's name on any system."""
+    return re.sub(r'[<>:"\\|?*\x00-\x1f]', "_", part).strip(". ") or "_"
+
+
+def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
+    row: dict[str, object] = {
+        "id": sample.id,
+        "subject": sample.subject,
+        "map": file.as_posix(),
+        "coloured": f"{found.coloured:.4f}",
+        "head_from": found.facial.head_from,
+        "doubts": "; ".join(found.doubts),
+    }
+    if (head := found.head) is not None:
+        row |= {"head_right_px": f"{head.tx:.3f}", "head_down_px": f"{head.ty:.3f}"}
+        row |= {"head_degrees": f"{head.rotation:.3f}", "head_scale": f"{head.scale:.5f}"}
+    return row
+
+
+def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    part.replace(path)
