@@ -255,14 +255,15 @@ class Row:
     wrong_nose: bool = False
 
     @property
-    def is_a_preset_of_its_own(self) -> bool:
+    def drawn_by_settings(self) -> bool:
         """Whether `motion_maps` with these settings draws this row's maps, and no other row's."""
         return self.flow == self.settings.estimator and not self.wrong_nose
 
     def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
         """All of a map but its flow: float32 `(H, W, 2)` forward -> what it shows, and how strongly."""
         nose = clip.wrong_nose if self.wrong_nose else clip.nose
-        facial = measure(Pair(clip.onset, clip.apex, nose, clip.onset.shape), self.settings, forward)
+        backward = FLOWS[self.flow](clip.apex, clip.onset) if self.settings.doubt_px else None
+        facial = measure(Pair(clip.onset, clip.apex, nose, clip.onset.shape), self.settings, (forward, backward))
         shown = strength(facial.flow, self.settings, facial.confidence)
         colour.paint(facial.flow, shown, clip.onset, self.settings.palette, self.settings.overlay)
         return facial, shown
@@ -486,15 +487,18 @@ class Run:
     Attributes:
         moving, still: the clips; a row that has fewer than others has the first of them.
         rates: maps a second with one and with two workers.
+        load: of the machine before the run.
     """
 
     moving: dict[str, list[Outcome]]
     still: dict[str, list[Outcome]]
     rates: dict[str, tuple[float, float]]
+    load: float
 
 
 def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
     """Measures every row on every clip."""
+    load = os.getloadavg()[0]
     names = [name for name in FLOWS if any(row.flow == name for row in ROWS)]
     quick = [name for name in names if name not in SLOW]
     warm = drawn(None, 0.0, [_SEED, seed, 3])
@@ -519,11 +523,11 @@ def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
                 print(f"\r{n + 1} clips", end="", file=sys.stderr, flush=True)
     rates: dict[str, tuple[float, float]] = {}
     for row in ROWS:
-        if row.is_a_preset_of_its_own:
+        if row.drawn_by_settings:
             chosen = pairs[: extent.slow_batch] if row.flow in SLOW else pairs
             one, two = (_rate(chosen, row.settings, workers) for workers in (1, 2))
             rates[row.name] = one, two
-    return Run(moving, still, rates)
+    return Run(moving, still, rates, load)
 
 
 def _rate(pairs: list[tuple[Grey, Grey, tuple[float, float]]], settings: MotionSettings, workers: int) -> float:
@@ -643,7 +647,7 @@ def report(run: Run, seed: int, peer_version: str | None) -> str:
         f"Seed {seed}: {len(run.moving[ROBUST])} clips, every third of a photographed face, and "
         f"{len(run.still[ROBUST])} still faces. "
         f"Python {sys.version.split()[0]}, {opencv}, torch {torch.__version__}, {os.cpu_count()} CPUs, "
-        f"load {os.getloadavg()[0]:.1f}."
+        f"load {run.load:.1f} before the run."
     )
     best = run.moving[ROBUST]
     by_unit = sorted((accuracy([clip for clip in best if clip.unit == unit], 0, SMALL), unit) for unit in AUS)
@@ -663,7 +667,10 @@ def report(run: Run, seed: int, peer_version: str | None) -> str:
             if name in (ROBUST, PUBLISHED, PUBLISHED_BY_PEER)
         )
         parts.append(f"On the {len(theirs)} clips that OpenCV's TV-L1 computed, up to 1 px and above: {same}.")
-    return "\n\n".join([*parts, flow_table(run), cost_table(run)])
+    parts += [flow_table(run), cost_table(run)]
+    if run.load > 0.5:
+        parts.append("Other work ran beside this: maps a second, which are by the clock, are too few here.")
+    return "\n\n".join(parts)
 
 
 def between_markers(text: str, block: str) -> str:

@@ -55,6 +55,9 @@ def list_tasks(folder: Path) -> dict[str, str]:
     return found
 
 
+_OF_CLIPS = ("animation", "onset", "apex", "fps", "average")
+
+
 def _map(given: argparse.Namespace) -> None:
     if given.dataset is not None:
         if given.frames:
@@ -98,9 +101,9 @@ def _map_file(given: argparse.Namespace) -> Path:
 def _map_pair(given: argparse.Namespace) -> None:
     from mellm_plugin.motion.render import motion_map
 
-    of_clips = [name for name in ("animation", "onset", "apex", "fps") if getattr(given, name) is not None]
-    if of_clips:
-        raise InputError(f"--{of_clips[0]} is for one clip, not for two frames")
+    stray = [name for name in _OF_CLIPS if getattr(given, name) is not None]
+    if stray:
+        raise InputError(f"--{stray[0]} is for one clip, not for two frames")
     out, settings = _map_file(given), _settings(given)
     onset, apex = given.frames
     _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
@@ -109,13 +112,15 @@ def _map_pair(given: argparse.Namespace) -> None:
 def _map_clip(given: argparse.Namespace) -> None:
     from mellm_plugin.motion.animation import FORMATS, animate
     from mellm_plugin.motion.apex import spot
-    from mellm_plugin.motion.clip import read_clip
+    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip
     from mellm_plugin.motion.render import motion_map
 
     out, settings = _map_file(given), _settings(given)
     animation: Path = given.animation or out.with_suffix(".gif")
     if animation.suffix.lower() not in FORMATS:
         raise InputError(f"expected a name with one of {', '.join(FORMATS)}, found {animation.name!r}", "--animation")
+    if given.average is not None and not 0 <= given.average <= 10:
+        raise InputError(f"expected 0 to 10 frames, found {given.average}", where="--average")
     if animation == out:
         raise InputError("expected another file than the map's", where="--animation")
     clip = read_clip(given.frames[0], given.fps)
@@ -135,7 +140,11 @@ def _map_clip(given: argparse.Namespace) -> None:
         )
     rate = f" at {clip.fps:g} frames a second" if clip.fps else ""
     print(f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}")
-    _write_map(given, out, motion_map(clip.frames[onset], clip.frames[apex], settings, nose=given.nose))
+    reach = given.average
+    if reach is None:
+        reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS)
+    first, last = (averaged(clip.frames, index, reach) for index in (onset, apex))
+    _write_map(given, out, motion_map(first, last, settings, nose=given.nose))
     shown = animate(clip.frames, onset, apex, settings, animation, fps=clip.fps)
     print(f"{shown.path}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
 
@@ -182,13 +191,14 @@ def _map_dataset(given: argparse.Namespace) -> None:
     from mellm_plugin.meu import prepared_name
     from mellm_plugin.motion.cache import default_cache
 
-    stray = [name for name in ("animation", "onset", "apex", "fps", "nose") if getattr(given, name) is not None]
+    stray = [
+        name for name in ("animation", "onset", "apex", "fps", "average", "nose") if getattr(given, name) is not None
+    ]
     if stray or given.legend:
         raise InputError(f"--{stray[0] if stray else 'legend'} is for one clip, not for a dataset")
     name = prepared_name(given.dataset)
-    drawn = draw_dataset(
-        name, given.split, given.output, _settings(given), workers=given.workers, cache=default_cache()
-    )
+    settings, many = _settings(given), {"workers": given.workers, "device": given.device, "cache": default_cache()}
+    drawn = draw_dataset(name, given.split, given.output, settings, **many)
     beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
     print(f"{drawn.folder}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}")
     for clip, doubts in drawn.doubtful.items():
@@ -316,11 +326,18 @@ def _parser() -> argparse.ArgumentParser:
     clip.add_argument("--onset", type=int, metavar="N", help="number of the onset frame from 0; found where not given")
     clip.add_argument("--apex", type=int, metavar="N", help="number of the apex frame; found where not given")
     clip.add_argument("--fps", type=float, help="frames a second, where the clip does not tell or tells it wrong")
+    clip.add_argument(
+        "--average",
+        type=int,
+        metavar="N",
+        help="average onset and apex with N frames on each side, against noise (default: 1 from 100 fps up, else 0)",
+    )
     clip.add_argument("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
     many = drawing.add_argument_group("of a dataset")
     many.add_argument("--dataset", metavar="NAME", help="draw every clip of a prepared dataset (see: mellm datasets)")
     many.add_argument("--split", default="test", help="default: %(default)s")
     many.add_argument("--workers", type=int, default=1, help="threads (default: %(default)s)")
+    many.add_argument("--device", help="compute TV-L1 (--preset published) there, many pairs at once, such as cuda")
     return parser
 
 

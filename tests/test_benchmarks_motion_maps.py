@@ -13,6 +13,7 @@ import pytest
 
 from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.motion.facial import FacialFlow
+from mellm_plugin.motion.render import motion_map
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "motion_maps.py"
 
@@ -63,6 +64,19 @@ def test_every_unit_at_every_amplitude_a_third_photographed(
     assert {cell[1:] for cell in made[: len(cells)]} == cells
     assert {cell[1:] for cell in made if cell[0] == "photographed"} == cells
     assert len(made) == 3 * len(cells) == 3 * sum(cell[0] == "photographed" for cell in made)
+
+
+def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
+    clip = benchmark.drawn(12, 2.0, [0, 1])
+    found = benchmark.flows(clip, ["local", "farneback", "nothing"], None, peer_first=False)
+    made = benchmark.outcomes(clip, found)
+    assert {benchmark.ROBUST, "`farneback`, similarity", benchmark.NOTHING} <= made.keys()
+    assert not {benchmark.PUBLISHED, benchmark.PUBLISHED_BY_PEER} & made.keys()  # their flow was not computed
+    assert made[benchmark.ROBUST].error < made[benchmark.NOTHING].error
+    row = next(row for row in benchmark.ROWS if row.name == benchmark.ROBUST)
+    facial, shown = row.map_pair(clip, found["local"][0])
+    whole = motion_map(clip.onset, clip.apex)
+    assert np.array_equal(facial.flow, whole.flow) and np.mean(shown > 0) == whole.coloured
 
 
 def test_interval_holds_the_accuracy_and_is_reproducible(benchmark: ModuleType) -> None:

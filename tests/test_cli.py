@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from mellm_plugin.cli import list_tasks, main
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.synthme import Face, clips, draw_clip, sample
+from mellm_plugin.datasets.synthme import Face, clips, displacement, draw_clip, sample, warp
 from mellm_plugin.motion import colour
 from mellm_plugin.plugin import task_folder
 
@@ -67,15 +69,108 @@ def test_map_with_legend(frames: tuple[str, str], tmp_path: Path, capsys: pytest
     assert np.ptp(picture[:, :224], axis=2).max() > 100
     said = capsys.readouterr().out
     assert colour.legend_text() in said and "head moved" in said
-    assert main(["map", *frames, "-o", str(out), "--preset", "fast"]) == 0
-    assert Image.open(out).size == (224, 224)
+    assert main(["map", *frames, "-o", str(out), "--palette", "colour-blind", "--legend"]) == 0
+    assert colour.legend_text("colour-blind") in capsys.readouterr().out
 
 
 def test_map_of_a_still_face_says_so(
     frames: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["map", frames[0], frames[0], "-o", str(tmp_path / "map.png")]) == 0
-    assert "nothing moves" in capsys.readouterr().err
+    assert "doubtful: onset and apex are the same picture" in capsys.readouterr().err
+    again = np.asarray(Image.open(frames[0])).astype(int) + np.random.default_rng(0).integers(-1, 2, (224, 224, 3))
+    Image.fromarray(again.clip(0, 255).astype(np.uint8)).save(tmp_path / "again.png")
+    assert main(["map", frames[0], str(tmp_path / "again.png"), "-o", str(tmp_path / "map.png")]) == 0
+    said = capsys.readouterr()
+    assert "doubtful" not in said.err and " 0 % coloured" in said.out
+
+
+def test_the_published_map_takes_the_nose_tip_and_says_where_there_is_none(
+    frames: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "map.png")
+    assert main(["map", *frames, "-o", out, "--preset", "published"]) == 0
+    assert "no nose tip is known" in capsys.readouterr().err
+    assert main(["map", *frames, "-o", out, "--preset", "published", "--nose", "112,130"]) == 0
+    said = capsys.readouterr()
+    assert "nose" not in said.err and "+0.00 degrees" in said.out
+    assert main(["map", *frames, "-o", out, "--preset", "published", "--nose", "112,230"]) == 1
+    assert "inside the frame of 224x224 px" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main(["map", *frames, "-o", out, "--nose", "112"])
+    assert caught.value.code == 2 and "expected X,Y" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lip corners that rise from frame 12 to 24, at 100 frames a second, on a head that drifts."""
+    file = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    picture = Face(77).draw(np.random.default_rng(5), (128.0, 128.0), 98.0)
+    rng = np.random.default_rng(6)
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 100, (224, 224))
+    for t in range(40):
+        amplitude = 2.0 * float(np.clip(min((t - 12) / 12, (40 - t) / 14), 0, 1))
+        total = displacement(["12"], [amplitude], (128.0, 128.0), 98.0, (256, 256)) + np.float32([0.03 * t, 0.02 * t])
+        frame = warp(picture, total)[16:240, 16:240] + 1.5 * rng.standard_normal((224, 224, 3))
+        writer.write(cv2.cvtColor(frame.round().clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return file
+
+
+def test_a_video_becomes_a_map_and_an_animation(
+    video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "map.png"
+    assert main(["map", str(video), "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    onset, apex = map(int, re.search(r"at 100 frames a second; onset (\d+), apex (\d+)", said).groups())
+    assert abs(onset - 12) <= 4 and abs(apex - 25) <= 3
+    assert np.ptp(np.asarray(Image.open(out)).astype(int), axis=2).max() > 100
+    with Image.open(out.with_suffix(".gif")) as animation:
+        assert animation.n_frames > 8
+    chosen = ["--onset", "12", "--apex", "24", "--animation", str(tmp_path / "flow.webp"), "--fps", "200"]
+    assert main(["map", str(video), "-o", str(out), *chosen]) == 0
+    assert "at 200 frames a second; onset 12, apex 24" in capsys.readouterr().out
+    assert (tmp_path / "flow.webp").stat().st_size > 1000
+
+
+def test_wrong_clips_are_told(video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "map.png"
+    still = tmp_path / "still"
+    still.mkdir()
+    clip = draw_clip(Face(1), np.random.default_rng(1), (), 1.0, head=0.0)
+    for i in range(6):
+        noise = np.random.default_rng(i).normal(0, 1, clip.onset.shape)
+        Image.fromarray((clip.onset + noise).round().clip(0, 255).astype(np.uint8)).save(still / f"img{i}.png")
+    cases = {
+        (str(video), "-o", str(out), "--apex", "99"): "0..39",
+        (str(video), "-o", str(out), "--onset", "9", "--apex", "3"): "found 9 and 3",
+        (str(video), "-o", str(out), "--animation", str(tmp_path / "flow.avi")): ".gif",
+        (str(video), "-o", str(tmp_path / "a.gif"), "--animation", str(tmp_path / "a.gif")): "another file",
+        (str(still), "-o", str(out)): "--onset and --apex",
+        (str(tmp_path / "no.mp4"), "-o", str(out)): "no.mp4",
+        ("-o", str(out)): "found 0 names",
+        (str(video), "--dataset", "synthme", "-o", str(tmp_path / "d")): "either frames or --dataset",
+    }
+    for arguments, words in cases.items():
+        assert main(["map", *arguments]) == 1, arguments
+        assert words in capsys.readouterr().err
+    assert not out.exists() and not (tmp_path / "d").exists()
+
+
+def test_a_dataset_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path / "cache"))
+    store.write("drawn", {"test": (sample(clip) for clip in clips("test", 5))}, {"source": "a test"})
+    assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--workers", "2"]) == 0
+    assert "5 maps, 0 of them doubtful; beside them contact_sheet.jpg, maps.csv" in capsys.readouterr().out
+    assert len(list((tmp_path / "maps" / "synthme" / "s00").glob("*.png"))) == 5
+    assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--fps", "9"]) == 1
+    assert "--fps is for one clip" in capsys.readouterr().err
+    assert main(["map", "--dataset", "drawn", "--split", "tset", "-o", str(tmp_path / "none")]) == 1
+    assert "has no split 'tset'" in capsys.readouterr().err and not (tmp_path / "none").exists()
 
 
 def test_wrong_input_is_told_and_writes_nothing(

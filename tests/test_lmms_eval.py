@@ -27,7 +27,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A machine that has nothing prepared or cached, and no network."""
     home = tmp_path_factory.mktemp("home")
     cleared = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_", "CUDA_"))}
-    places = {"MELLM_DATA": str(home / "data"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    places = {
+        "MELLM_DATA": str(home / "data"),
+        "MELLM_CACHE": str(home / "cache"),
+        "HF_HOME": str(home / "hf"),
+        "HF_HUB_OFFLINE": "1",
+    }
     places["ACCELERATE_USE_CPU"] = "true"  # so that one process and two compute on the same device
     return {**cleared, **places, "OMP_NUM_THREADS": "1", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
@@ -70,7 +75,7 @@ def test_scores_are_far_above_constant_answers(plain: tuple[Path, dict[str, Any]
     scores = results["results"]["synthme_meu"]
     assert scores["au_f1_micro,none"] > 0.7 > scores["au_f1_all_present,none"] + 0.3
     assert scores["emotion_acc,none"] > 0.5 > scores["emotion_acc_majority,none"]
-    assert scores["parse_rate,none"] == scores["au_parse_rate,none"] == 1
+    assert scores["parse_rate,none"] == scores["au_parse_rate,none"] == scores["motion_plausible_rate,none"] == 1
 
 
 def test_the_map_drawn_by_the_task_is_the_one_that_the_model_draws(plain: tuple[Path, dict[str, Any], str]) -> None:
@@ -82,7 +87,7 @@ def test_the_map_drawn_by_the_task_is_the_one_that_the_model_draws(plain: tuple[
 def test_the_bundled_model_is_named_in_the_log_and_in_the_results(plain: tuple[Path, dict[str, Any], str]) -> None:
     _, results, printed = plain
     assert printed.count("this is the BUNDLED model") == 1
-    assert '"bundled": true, "motion": {"estimator": "dis"' in results["config"]["model_backend"]
+    assert '"bundled": true, "motion": {"estimator": "local"' in results["config"]["model_backend"]
 
 
 def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> None:
@@ -93,6 +98,7 @@ def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> 
         item = sample["parse_rate"]
         assert item["id"].startswith("synthme/s") and item["gold"]["label"] and item["read"]["label"]
         assert item["read"]["unparsed"] is None
+        assert sample["motion_plausible_rate"]["doubts"] == []
 
 
 def test_without_maps_the_model_sees_nothing(environment: dict[str, str], tmp_path: Path) -> None:

@@ -7,22 +7,26 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from loguru import logger
+from PIL import Image, ImageFile
 
 from mellm_plugin import meu
-from mellm_plugin.datasets import store
+from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
+from mellm_plugin.motion.render import motion_map
+from mellm_plugin.motion.settings import resolve
 
 TASKS = Path(meu.__file__).parent / "tasks"
 
@@ -34,7 +38,13 @@ def picture(seed: int, mode: str = "L") -> bytes:
     return file.getvalue()
 
 
-def clip(number: int, emotion: str | None, aus: tuple[str, ...] | None, coarse_class: str | None = None) -> Sample:
+def clip(
+    number: int,
+    emotion: str | None,
+    aus: tuple[str, ...] | None,
+    coarse_class: str | None = None,
+    nose: tuple[float, float] | None = None,
+) -> Sample:
     return Sample(
         id=f"toy/s{number % 2}/{number}",
         dataset="toy",
@@ -45,6 +55,7 @@ def clip(number: int, emotion: str | None, aus: tuple[str, ...] | None, coarse_c
         aus=aus,
         emotion=emotion,
         coarse=coarse_class or (coarse(emotion) if emotion else None),
+        nose=nose,
     )
 
 
@@ -68,6 +79,15 @@ def docs(clips: Sequence[Sample], folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return docs(CLIPS, tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged at WARNING and above."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
+    yield lines
+    logger.remove(handler)
 
 
 # ---- protocol -------------------------------------------------------------------------------------------------------
@@ -139,6 +159,25 @@ def test_message_of_two_marked_frames(toy: Any) -> None:
             assert fill_legend(text["map_text"], palette) == map_prompt(LABELS["casme2"], palette)
 
 
+def test_the_nose_goes_with_the_onset(tmp_path: Path) -> None:
+    asked = meu.protocol(docs([clip(0, "fear", None, nose=(30.5, 34.0)), clip(1, "fear", None)], tmp_path))
+    first, second = (meu.doc_to_messages(doc)[0]["content"] for doc in asked)
+    assert first[0]["nose"] == [30.5, 34.0] and second[0]["nose"] is None
+    assert "nose" not in first[1] and "nose" not in first[2]
+    without = {name: value for name, value in asked[0].items() if name != "nose"}
+    assert meu.doc_to_messages(without)[0]["content"][0]["nose"] is None, "datasets of others may not know it"
+
+
+def test_a_map_drawn_by_the_task_heeds_the_nose(tmp_path: Path) -> None:
+    asked = meu.protocol(docs([clip(0, "fear", None, nose=(30.5, 34.0))], tmp_path))
+    settings = {"head": "nose", "estimator": "farneback", "doubt_px": 0}
+    (shown,) = meu.doc_to_visual(asked[0], {"images": "map", "motion": settings})
+    frames = asked[0]["onset"], asked[0]["apex"]
+    expected = motion_map(*frames, resolve(settings), nose=(30.5, 34.0)).image
+    assert np.array_equal(np.asarray(shown), expected)
+    assert not np.array_equal(expected, motion_map(*frames, resolve(settings)).image)
+
+
 def test_mellm_is_recorded_with_the_wording_for_maps(toy: Any) -> None:
     doc = meu.protocol(toy, labels="casme2")[0]
     assert meu.doc_to_text(doc, {"prompt": "map"}) == map_prompt(LABELS["casme2"])
@@ -189,8 +228,8 @@ def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
-def scores(asked: Any, answers: Sequence[str]) -> dict[str, float | None]:
-    """As lmms-eval does it: docs without images, one list of items per metric, its aggregation from the task file."""
+def base_task() -> dict[str, Any]:
+    """The task file that all others include."""
     import yaml
 
     class Loader(yaml.SafeLoader):
@@ -200,9 +239,16 @@ def scores(asked: Any, answers: Sequence[str]) -> dict[str, float | None]:
         return getattr(meu, node.value.rpartition(".")[2])
 
     Loader.add_constructor("!function", late)
-    metrics = yaml.load((TASKS / "meu.yaml").read_text(), Loader)["metric_list"]
-    plain = asked.remove_columns(["onset", "apex"])
-    results = [meu.process_results(doc, [answer]) for doc, answer in zip(plain, answers, strict=True)]
+    found: dict[str, Any] = yaml.load((TASKS / "meu.yaml").read_text(), Loader)
+    return found
+
+
+def scores(asked: Any, answers: Sequence[str]) -> dict[str, float | None]:
+    """As lmms-eval does it: one list of items per metric, its aggregation from the task file."""
+    task = base_task()
+    metrics = task["metric_list"]
+    given = asked if task.get("process_results_use_image") else asked.remove_columns(["onset", "apex"])
+    results = [meu.process_results(doc, [answer]) for doc, answer in zip(given, answers, strict=True)]
     assert {name for result in results for name in result} <= {metric["metric"] for metric in metrics}
     for result in results:
         json.dumps(result)
@@ -261,6 +307,72 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
             "unparsed": "two different expressions: fear, surprise",
         },
     }
+
+
+# ---- plausible motion -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def moving(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Three drawn clips, the second without motion, the third of two people."""
+    first, second, third = (
+        synthme.sample(drawn) for drawn in synthme.clips("plausible", 21, seed=1) if drawn.clip == 0
+    )
+    other = picture(5)
+    clips = [first, replace(second, apex=second.onset), replace(third, onset=picture(7), apex=other)]
+    clips = [replace(sample, emotion="fear", coarse="negative") for sample in clips]
+    return meu.protocol(docs(clips, tmp_path_factory.mktemp("moving")), aus="4")
+
+
+def test_doubts_about_the_motion_are_in_the_samples(moving: Any) -> None:
+    items = [meu.process_results(doc, ["fear"])["motion_plausible_rate"] for doc in moving]
+    assert [item["id"] for item in items] == list(moving["id"])
+    assert all(item.keys() == {"id", "subject", "doubts"} for item in items)
+    assert items[0]["doubts"] == []
+    assert items[1]["doubts"] == ["onset and apex are the same picture, pixel for pixel"]
+    assert len(items[2]["doubts"]) >= 1 and all(isinstance(doubt, str) for doubt in items[2]["doubts"])
+    assert meu.motion_doubts(moving[2]) == items[2]["doubts"]
+    assert json.loads(json.dumps(items)) == items
+
+
+def test_the_rate_of_plausible_motion(moving: Any, log: list[str]) -> None:
+    assert scores(moving, ["fear"] * 3)["motion_plausible_rate"] == pytest.approx(1 / 3)
+    said = "".join(log)
+    assert f"{moving[1]['id']}: implausible motion: onset and apex are the same picture" in said
+    assert moving[2]["id"] in said and moving[0]["id"] not in said
+    assert scores(moving.select([0]), ["fear"])["motion_plausible_rate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ({"onset": Image.new("L", (64, 65))}, "of one size, found 64x65 and 64x64"),
+        ({"onset": Image.new("L", (20, 20)), "apex": Image.new("L", (20, 20))}, "at least 32 px"),
+        ({"onset": Image.new("F", (64, 64))}, "floating point"),
+    ],
+)
+def test_frames_that_cannot_be_used_are_a_doubt_and_no_crash(toy: Any, frames: dict[str, Any], reason: str) -> None:
+    doc = {**meu.protocol(toy)[0], **frames}
+    item = meu.process_results(doc, ["disgust"])["motion_plausible_rate"]
+    assert len(item["doubts"]) == 1 and reason in item["doubts"][0]
+    assert meu.motion_plausible_rate([item, {**item, "doubts": []}]) == 0.5
+
+
+def test_a_damaged_frame_is_a_doubt_and_no_crash(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval has Pillow fill in what is missing
+    damaged = Image.open(io.BytesIO(picture(3)[:2000]))
+    (doubt,) = meu.motion_doubts({**meu.protocol(toy)[0], "apex": damaged})
+    assert "apex: the image cannot be read" in doubt
+
+
+def test_doubts_do_not_depend_on_what_the_model_was_shown(moving: Any) -> None:
+    # A nose tip outside the frame is a fault of settings that use it, not of the clip's motion.
+    assert meu.motion_doubts({**moving[0], "nose": [-50, 900]}) == []
+
+
+def test_lmms_eval_is_asked_for_the_frames() -> None:
+    # Without this its command hands docs without images to process_results, which cannot see the motion.
+    assert base_task()["process_results_use_image"] is True
 
 
 # ---- the real lmms-eval ---------------------------------------------------------------------------------------------

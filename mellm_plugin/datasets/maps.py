@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.contact_sheet import contact_sheet
 from mellm_plugin.motion.facial import Nose
@@ -64,6 +64,7 @@ def draw_dataset(
     settings: MotionSettings,
     *,
     workers: int = 1,
+    device: str | None = None,
     cache: MotionCache | None = None,
 ) -> DrawnDataset:
     """Draw the map of every clip; a clip that cannot be drawn is named in the result and stops nobody.
@@ -77,16 +78,22 @@ def draw_dataset(
         folder: where the files go; made if it is not there. Files of the same name are replaced.
         settings: how to draw.
         workers: threads that draw at once.
+        device: as for `motion_maps`.
         cache: of measured flows.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or cannot be read.
+        SettingsError: a device for another estimator than TV-L1.
         InputError: the folder cannot be written to, or not a single map could be drawn.
     """
     if workers < 1:
         raise InputError(f"expected at least one worker, found {workers}")
+    splits = store.read_info(name)["splits"]
+    if split not in splits:
+        raise InputError(
+            f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{near(split, splits)}"
+        )
     samples = store.read(name, split)
-    total = store.read_info(name)["splits"].get(split, {}).get("clips")
     out = Path(folder)
     if out.exists() and not out.is_dir():
         raise InputError("expected a folder, found a file; choose another name", where=str(out))
@@ -100,7 +107,7 @@ def draw_dataset(
             yield sample.onset, sample.apex, sample.nose
 
     def maps() -> Iterator[tuple[str, MotionMap]]:
-        for found in motion_maps(pairs(), settings, workers=workers, cache=cache):
+        for found in motion_maps(pairs(), settings, workers=workers, device=device, cache=cache):
             sample = waiting.popleft()
             progress.update()
             if isinstance(found, ImageError):
@@ -120,7 +127,7 @@ def draw_dataset(
     try:
         out.mkdir(parents=True, exist_ok=True)
         settings.save(out)
-        progress = tqdm(total=total, desc="maps", unit="clip")
+        progress = tqdm(total=splits[split]["clips"], desc="maps", unit="clip")
         try:
             drawn.sheets = contact_sheet(
                 ((clip, found.image) for clip, found in maps()), out / SHEET, palette=settings.palette

@@ -67,10 +67,13 @@ class MotionCache:
     def measure(self, pair: Pair, settings: MotionSettings) -> FacialFlow:
         """As `facial.measure`, from the folder where it is there."""
         heeded = {name: value for name, value in settings.to_dict().items() if name not in _PAINTING}
-        if self._measured.check_call_in_cache(pair, heeded, VERSION):
-            return self._measured(pair, heeded, VERSION)  # type: ignore[no-any-return]
-        found: FacialFlow = self._measured(pair, heeded, VERSION)
-        if next(self._new) % _TRIM_EVERY == 0:
+        try:
+            known = self._measured.check_call_in_cache(pair, heeded, VERSION)
+            found: FacialFlow = self._measured(pair, heeded, VERSION)
+        except OSError as error:  # joblib warns where an entry cannot be written, but not where its own notes cannot
+            warnings.warn(f"the motion cache cannot be written to: {error}", stacklevel=2)
+            return measure(pair, settings)
+        if not known and next(self._new) % _TRIM_EVERY == 0:
             self.trim()
         return found
 

@@ -52,6 +52,25 @@ class Clip:
         return len(self.frames)
 
 
+AVERAGED_FROM_FPS = 100
+"""Frames a second from which the neighbours of a frame show the same moment of a micro-expression."""
+
+
+def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int) -> npt.NDArray[np.uint8]:
+    """A frame with less noise: the mean of it and its neighbours, as far as the clip goes.
+
+    Args:
+        frames: uint8 `(T, H, W)`.
+        index: of the frame.
+        reach: neighbours on each side.
+
+    Returns:
+        uint8 `(H, W)`.
+    """
+    stretch = frames[max(0, index - reach) : index + reach + 1]
+    return np.asarray(np.rint(stretch.mean(axis=0, dtype=np.float32)), np.uint8)
+
+
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """Sort key that counts: `img2` before `img10`, whatever the zeros in front."""
     parts = re.split(r"(\d+)", name.casefold())

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.motion.flow import disagreement, flow
-from mellm_plugin.motion.head import HeadMotion, fit_head, nose_motion
+from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
 from mellm_plugin.motion.local import REFERENCE_SIDE
 from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -68,31 +68,42 @@ def working_pair(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, no
     """The frames at the size they are measured at: their own, or with `settings.working_side` as the shorter side.
 
     The estimators lose motion in frames that are larger than their detail, and the time grows with the pixels.
+
+    Raises:
+        ImageError: the nose tip is outside the frame.
     """
     height, width = onset.shape
     tip = None if nose is None or settings.head != "nose" else (float(nose[0]), float(nose[1]))
+    if tip is not None:
+        check_nose(tip, onset.shape)
     shrink = min(height, width) / settings.working_side if settings.working_side else 1.0
     if shrink <= 1:
         return Pair(onset, apex, tip, (height, width))
     size = round(width / shrink), round(height / shrink)
     first, second = (np.asarray(cv2.resize(f, size, interpolation=cv2.INTER_AREA), np.uint8) for f in (onset, apex))
-    tip = None if tip is None else (tip[0] * size[0] / width, tip[1] * size[1] / height)
+    tip = None if tip is None else ((tip[0] + 0.5) * size[0] / width - 0.5, (tip[1] + 0.5) * size[1] / height - 0.5)
     return Pair(first, second, tip, (height, width))
 
 
-def measure(pair: Pair, settings: MotionSettings = DEFAULT, forward: Field | None = None) -> FacialFlow:
+def measure(
+    pair: Pair, settings: MotionSettings = DEFAULT, known: tuple[Field, Field | None] | None = None
+) -> FacialFlow:
     """The flow of the face at the size of the pair's frames.
 
     Args:
         pair: the frames.
         settings: which estimator, which head model, how much smoothing.
-        forward: the estimator's flow from onset to apex, where it is known already; float32 `(h, w, 2)`, px.
+        known: the estimator's flow from onset to apex and, where `doubt_px` asks for it, back, if it was computed
+            elsewhere; float32 `(h, w, 2)` each, px.
 
     Raises:
         ImageError: the nose tip is outside the frame.
     """
-    if forward is None:
+    if known is None:
         forward = flow(pair.onset, pair.apex, settings.estimator)
+        backward = flow(pair.apex, pair.onset, settings.estimator) if settings.doubt_px else None
+    else:
+        forward, backward = known
     height, width = pair.onset.shape
     fitted = fit_head(forward)
     unfitted = forward - fitted.flow(height, width)
@@ -107,8 +118,8 @@ def measure(pair: Pair, settings: MotionSettings = DEFAULT, forward: Field | Non
     doubts = picture_doubts(pair.onset, pair.apex)
     doubts = doubts or flow_doubts(pair.onset, pair.apex, forward, unfitted, fitted)
     confidence = None
-    if settings.doubt_px:
-        error = disagreement(forward, flow(pair.apex, pair.onset, settings.estimator))
+    if settings.doubt_px and backward is not None:
+        error = disagreement(forward, backward)
         tolerated = settings.doubt_px * unit(facial.shape) + _DOUBT_SLOPE * np.linalg.norm(unfitted, axis=-1)
         confidence = np.asarray(1 / (1 + np.square(error / tolerated)), np.float32)
     sigma = settings.smooth_px * unit(facial.shape)

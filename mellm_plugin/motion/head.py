@@ -41,7 +41,7 @@ class HeadMotion:
     @property
     def rotation(self) -> float:
         """Degrees, counter-clockwise as seen."""
-        return float(-np.degrees(np.arctan2(self.b, 1 + self.a)))
+        return float(0.0 - np.degrees(np.arctan2(self.b, 1 + self.a)))
 
     @property
     def scale(self) -> float:
@@ -105,6 +105,16 @@ def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
     return HeadMotion(float(tx), float(ty), float(a / size), float(b / size))
 
 
+def check_nose(nose: tuple[float, float], shape: tuple[int, ...]) -> None:
+    """Raise an ImageError where the nose tip, x and y, px, is outside a frame of this height and width."""
+    height, width = shape[:2]
+    if not (-0.5 <= nose[0] < width - 0.5 and -0.5 <= nose[1] < height - 0.5):
+        raise ImageError(
+            f"expected a nose tip inside the frame of {width}x{height} px, found x {nose[0]:g}, y {nose[1]:g}; "
+            "give it in px of the onset frame as it is cut"
+        )
+
+
 def nose_motion(flow: npt.NDArray[np.float32], nose: tuple[float, float]) -> HeadMotion:
     """The published compensation: the mean flow in a window of 11 x 11 px at the nose tip, cut off at the frame's rim.
 
@@ -118,12 +128,7 @@ def nose_motion(flow: npt.NDArray[np.float32], nose: tuple[float, float]) -> Hea
     Raises:
         ImageError: the tip is outside the frame.
     """
-    height, width = flow.shape[:2]
-    if not (-0.5 <= nose[0] < width - 0.5 and -0.5 <= nose[1] < height - 0.5):
-        raise ImageError(
-            f"expected a nose tip inside the frame of {width}x{height} px, found x {nose[0]:g}, y {nose[1]:g}; "
-            "give it in px of the onset frame as it is cut"
-        )
+    check_nose(nose, flow.shape)
     x, y = round(nose[0]), round(nose[1])
     window = flow[max(0, y - _NOSE_REACH) : y + _NOSE_REACH + 1, max(0, x - _NOSE_REACH) : x + _NOSE_REACH + 1]
     tx, ty = window.reshape(-1, 2).mean(axis=0, dtype=np.float64)

@@ -88,6 +88,10 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
     elif isinstance(source, bytes):
         pixels = _pil_to_array(_decode(BytesIO(source), where), where)
     elif isinstance(source, Image.Image):
+        try:
+            source.load()  # what is wrong with the file behind it shows only here
+        except (OSError, SyntaxError, ValueError) as error:
+            raise ImageError(f"the image cannot be read: {error}", where=where) from error
         pixels = _pil_to_array(source, where)
     elif isinstance(source, np.ndarray):
         pixels = source

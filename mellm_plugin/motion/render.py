@@ -6,21 +6,28 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mellm_plugin.errors import ImageError
+from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
-from mellm_plugin.motion.facial import FacialFlow, Nose, at_size, measure, unit, working_pair
+from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, unit, working_pair
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import Frame, read_pair
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
+Grey = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
+Given = tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]
+"""Onset and apex of many pairs, with or without the nose tip."""
+
+AT_ONCE = 64
+"""Pairs that are read, measured and drawn together on a device."""
 
 STRONG_PERCENTILE, STRONG_KNEES = 95, 2.0
 """Where more than 5 % of the frame moves by more than two knees, the knee grows: strong motion keeps its shades."""
@@ -116,7 +123,10 @@ def motion_map(
     """
     grey, grey_apex = read_pair(onset, apex)
     pair = working_pair(grey, grey_apex, settings, nose)
-    measured = measure(pair, settings) if cache is None else cache.measure(pair, settings)
+    return _painted(grey, pair, measure(pair, settings) if cache is None else cache.measure(pair, settings), settings)
+
+
+def _painted(grey: Grey, pair: Pair, measured: FacialFlow, settings: MotionSettings) -> MotionMap:
     facial = at_size(measured, pair.shape)
     shown = strength(facial.flow, settings, facial.confidence)
     image = colour.paint(facial.flow, shown, grey, settings.palette, settings.overlay)
@@ -124,10 +134,11 @@ def motion_map(
 
 
 def motion_maps(
-    pairs: Iterable[tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]],
+    pairs: Iterable[Given],
     settings: MotionSettings = DEFAULT,
     *,
     workers: int = 1,
+    device: str | None = None,
     cache: MotionCache | None = None,
 ) -> Iterator[MotionMap | ImageError]:
     """Draw many maps, in the order of the pairs; a pair that cannot be used gives its error and stops nobody.
@@ -136,11 +147,47 @@ def motion_maps(
         pairs: onset and apex, or onset, apex and nose tip; read as they are needed, a few ahead of the consumer.
         settings: how to draw them.
         workers: threads that draw at once; OpenCV and torch let go of the interpreter while they compute.
+        device: where torch computes TV-L1 flow, many pairs at once, such as `"cuda"`, without the cache; None for
+            threads. Other estimators have no use for it.
         cache: where measured flows are kept between runs.
 
     Yields:
         for each pair its map, or the ImageError that says what is wrong with it.
+
+    Raises:
+        SettingsError: a device for another estimator than TV-L1.
     """
+    if device is not None and settings.estimator != "tvl1":
+        raise SettingsError(f"device={device!r}: only the estimator tvl1 runs on one, found {settings.estimator!r}")
+    return _on_device(pairs, settings, device) if device is not None else _in_threads(pairs, settings, workers, cache)
+
+
+def _on_device(pairs: Iterable[Given], settings: MotionSettings, device: str) -> Iterator[MotionMap | ImageError]:
+    from mellm_plugin.motion.tvl1 import tvl1  # torch, a second to import
+
+    pairs = iter(pairs)
+    while some := list(islice(pairs, AT_ONCE)):
+        drawn: dict[int, MotionMap | ImageError] = {}
+        alike: dict[tuple[int, ...], list[tuple[int, Grey, Pair]]] = {}
+        for place, (onset, apex, *nose) in enumerate(some):
+            try:
+                grey, grey_apex = read_pair(onset, apex)
+                pair = working_pair(grey, grey_apex, settings, *nose)
+                alike.setdefault(pair.onset.shape, []).append((place, grey, pair))
+            except ImageError as error:
+                drawn[place] = error
+        for group in alike.values():
+            onsets, apexes = (np.stack([getattr(pair, name) for _, _, pair in group]) for name in ("onset", "apex"))
+            forward = tvl1(onsets, apexes, device=device)
+            backward = tvl1(apexes, onsets, device=device) if settings.doubt_px else [None] * len(group)
+            for (place, grey, pair), there, back in zip(group, forward, backward, strict=True):
+                drawn[place] = _painted(grey, pair, measure(pair, settings, (there, back)), settings)
+        yield from (drawn[place] for place in range(len(some)))
+
+
+def _in_threads(
+    pairs: Iterable[Given], settings: MotionSettings, workers: int, cache: MotionCache | None
+) -> Iterator[MotionMap | ImageError]:
 
     def draw(onset: Frame, apex: Frame, nose: Nose | None = None) -> MotionMap | ImageError:
         try:

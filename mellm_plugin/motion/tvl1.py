@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from mellm_plugin.errors import ImageError
+from mellm_plugin.errors import ImageError, SettingsError
 
 Frames = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 Flow = npt.NDArray[np.float32]
@@ -60,12 +60,17 @@ def tvl1(onset: Frames, apex: Frames, *, device: str = "cpu", at_once: int | Non
 
     Raises:
         ImageError: frames of another type, of different or too small shapes, or with values that are not finite.
+        SettingsError: torch has no such device here.
     """
     faults = [f"{name}: {fault}" for name, frames in (("onset", onset), ("apex", apex)) for fault in _faults(frames)]
     if not faults and onset.shape != apex.shape:
         faults = [f"expected onset and apex of one shape, found {onset.shape} and {apex.shape}"]
     if faults:
         raise ImageError(faults)
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"expected a device of this machine, found {device!r}: {error}") from None
     kind = torch.device(device).type
     at_once = at_once or AT_ONCE.get(kind, AT_ONCE["cuda"])
     shape = onset.shape

@@ -451,8 +451,8 @@ class Recipe:
     """What decides which model comes out; a checkpoint of another recipe is refused."""
 
     clips: int = 24000
-    steps: int = 2800
-    looking: int = 500
+    steps: int = 1800
+    looking: int = 300
     batch: int = 32
     rate: float = 1.5e-3
     seed: int = 0

@@ -13,7 +13,7 @@ from mellm_plugin.motion.settings import PRESETS, MotionSettings
 
 def test_a_command_line_is_read() -> None:
     line = (
-        "pretrained=a/b,revision=12,merge_adapter=false,motion=fast,dtype=bfloat16,device=cuda:1,"
+        "pretrained=a/b,revision=12,merge_adapter=false,motion=published,dtype=bfloat16,device=cuda:1,"
         "min_pixels=784,max_pixels=1e6,batch_size=4,system_prompt=None"
     )
     read = ModelArguments.read(simple_parse_args_string(line))
@@ -21,7 +21,7 @@ def test_a_command_line_is_read() -> None:
         pretrained="a/b",
         revision="12",
         merge_adapter=False,
-        motion=PRESETS["fast"],
+        motion=PRESETS["published"],
         dtype="bfloat16",
         device="cuda:1",
         min_pixels=784,

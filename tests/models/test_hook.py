@@ -10,16 +10,16 @@ from mellm_plugin.models.hook import with_maps
 from mellm_plugin.motion.colour import PALETTES, STANDARD
 
 
-def image(url: str, frame: str | None = None) -> dict[str, Any]:
-    return {"type": "image", "url": url} | ({"frame": frame} if frame else {})
+def image(url: str, frame: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "image", "url": url, **more} | ({"frame": frame} if frame else {})
 
 
 def text(words: str, **more: str) -> dict[str, Any]:
     return {"type": "text", "text": words, **more}
 
 
-def draw(onset: str, apex: str) -> str:
-    return f"{onset}->{apex}"
+def draw(onset: str, apex: str, nose: Any) -> str:
+    return f"{onset}->{apex}" + (f" nose {nose}" if nose is not None else "")
 
 
 def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
@@ -39,6 +39,27 @@ def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
         image("x"), image("a->b"), text("between"), image("y", "offset"), video, image("c->d"),
     ]  # fmt: skip
     assert items == before
+
+
+def test_the_nose_of_each_onset_is_handed_on() -> None:
+    items = [
+        image("a", "onset", nose=[3.5, 4.0]),
+        image("b", "apex", nose=[9, 9]),
+        image("c", "onset", nose=None),
+        image("d", "apex"),
+        image("e", "onset"),
+        image("f", "apex"),
+        image("x", nose=[1, 1]),
+    ]
+    maps = with_maps(items, draw, STANDARD)
+    assert maps == [image("a->b nose [3.5, 4.0]"), image("c->d"), image("e->f"), items[-1]]
+
+
+def test_the_drawing_may_be_a_promise() -> None:
+    promise = object()
+    assert with_maps([image("a", "onset"), image("b", "apex")], lambda *_: promise, STANDARD) == [
+        {"type": "image", "url": promise}
+    ]
 
 
 def test_the_text_for_maps_is_taken_where_there_is_one() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ import torch
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.models.model_utils import gen_metrics
 from loguru import logger
-from PIL import Image
+from PIL import Image, ImageFile
 
+from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.models import mellm as module
@@ -44,7 +46,7 @@ def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
         {
             "role": "user",
             "content": [
-                {"type": "image", "url": doc["onset"], "frame": "onset", "nose": None},
+                {"type": "image", "url": doc["onset"], "frame": "onset", "nose": doc.get("nose")},
                 {"type": "image", "url": doc["apex"], "frame": "apex"},
                 {"type": "text", "text": doc["question"]},
             ],
@@ -61,7 +63,7 @@ def unmarked(doc: Doc) -> list[dict[str, Any]]:
 
 def drawn(doc: Doc, settings: MotionSettings = PRESETS["robust"]) -> list[dict[str, Any]]:
     """The message with the map already in it."""
-    image = motion_map(doc["onset"], doc["apex"], settings).to_pil()
+    image = motion_map(doc["onset"], doc["apex"], settings, nose=doc.get("nose")).to_pil()
     text = {"type": "text", "text": doc["question"]}
     return [{"role": "user", "content": [{"type": "image", "url": image}, text]}]
 
@@ -122,9 +124,63 @@ def test_motion_off_passes_the_frames_through(model: Mellm, base: Path) -> None:
 
 
 def test_motion_chooses_the_settings(model: Mellm, base: Path) -> None:
-    fast = Mellm(pretrained=base, device="cpu", motion="fast")
-    assert texts(fast, DOCS) == texts(model, DOCS, messages=lambda d: drawn(d, PRESETS["fast"]))
-    assert texts(fast, DOCS) != texts(model, DOCS)
+    published = Mellm(pretrained=base, device="cpu", motion="published")
+    assert texts(published, DOCS) == texts(model, DOCS, messages=lambda d: drawn(d, PRESETS["published"]))
+    assert texts(published, DOCS) != texts(model, DOCS)
+
+
+AT_NOSE = MotionSettings(estimator="farneback", head="nose", doubt_px=0)
+
+
+def test_the_nose_reaches_the_map(model: Mellm, base: Path) -> None:
+    by_nose = Mellm(pretrained=base, device="cpu", motion=AT_NOSE)
+    docs = [{**d, "nose": [20.0 + 9 * i, 60.0]} for i, d in enumerate(DOCS)]
+    answers = texts(by_nose, docs)
+    assert answers == texts(model, docs, messages=lambda d: drawn(d, AT_NOSE))
+    assert answers != texts(by_nose, DOCS), "without the nose they are other maps"
+    assert texts(model, docs) == texts(model, DOCS), "the default settings do not use it"
+
+
+def test_clips_without_a_nose_are_reported_where_it_is_asked_for(model: Mellm, base: Path, log: list[str]) -> None:
+    published = Mellm(pretrained=base, device="cpu", motion="published", batch_size=2)
+    some = [{**d, "nose": [42.0, 50.0]} if i in (1, 3) else d for i, d in enumerate(DOCS)]
+    texts(published, some)
+    (line,) = [line for line in log if "nose tip" in line]
+    assert "3 of 5 clips have no nose tip" in line and "similarity fit" in line
+    log.clear()
+    texts(published, [{**d, "nose": [42.0, 50.0]} for d in DOCS[:2]])
+    texts(model, DOCS[:2])
+    assert not [line for line in log if "nose tip" in line]
+
+
+def test_a_nose_outside_the_frame_is_the_fault_of_its_clip(base: Path, log: list[str]) -> None:
+    by_nose = Mellm(pretrained=base, device="cpu", motion=AT_NOSE, batch_size=2)
+    docs = [{**DOCS[0], "nose": [40, 40]}, {**DOCS[1], "nose": [400, 40]}, {**DOCS[2], "nose": [40, 40]}]
+    first, second, third = texts(by_nose, docs)
+    assert first and third and second == ""
+    assert "set/s1/clip1: expected a nose tip inside the frame of 84x84 px, found x 400, y 40" in log[-1]
+
+
+def test_implausible_motion_is_counted_and_answered_all_the_same(model: Mellm) -> None:
+    gen_metrics.reset_logged_metrics()
+    good = next(synthme.clips("plausible", 1))
+    frames = {"onset": Image.fromarray(good.onset), "apex": Image.fromarray(good.apex)}
+    docs = [
+        {**DOCS[0], **frames},
+        {**DOCS[1], "apex": DOCS[1]["onset"]},
+        {**DOCS[2], **frames, "apex": frames["onset"]},
+    ]
+    assert all(texts(model, docs))
+    (report,) = gen_metrics.get_logged_metrics_history()
+    assert (report["motion_maps"], report["implausible_motion"], report["clips_without_answer"]) == (3, 2, 0)
+
+
+def test_a_cache_changes_no_answer(model: Mellm, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_CACHE", "off")
+    plain = texts(model, DOCS)
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path))
+    assert texts(model, DOCS) == texts(Mellm(pretrained=base, device="cpu"), DOCS) == plain
+    assert len(list(tmp_path.rglob("output.pkl"))) == len(DOCS)
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -378,6 +434,18 @@ def test_a_broken_clip_does_not_lose_the_others(model: Mellm, tmp_path: Path, lo
     assert "set/s1/clip3" in report and "no such file" in report
 
 
+def test_a_picture_that_was_opened_and_not_read_may_be_damaged(
+    model: Mellm, monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+    file = io.BytesIO()
+    DOCS[0]["apex"].save(file, "PNG")
+    damaged = {**DOCS[0], "apex": Image.open(io.BytesIO(file.getvalue()[:3000]))}
+    answers = texts(model, [damaged, DOCS[1]])
+    assert answers[0] == "" and answers[1]
+    assert "clip0" in log[-1] and "apex: the image cannot be read" in log[-1]
+
+
 def test_an_image_that_is_no_map_may_be_broken_too(model: Mellm, tmp_path: Path, log: list[str]) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
     docs = [{**DOCS[0], "onset": str(tmp_path / "torn.png")}, DOCS[1]]
@@ -402,7 +470,7 @@ def test_neither_model_nor_adapter_is_the_bundled_one(
 
 def test_the_class_says_which_weights_and_maps(base: Path) -> None:
     # It is what lmms-eval writes of a model into its results.
-    for motion, written in (("fast", PRESETS["fast"].to_dict()), ("off", "off")):
+    for motion, written in (("published", PRESETS["published"].to_dict()), ("off", "off")):
         name = type(Mellm(pretrained=base, device="cpu", motion=motion)).__name__
         assert json.loads(name.removeprefix("Mellm ")) == {"bundled": False, "motion": written}
 
@@ -447,8 +515,8 @@ def test_settings_that_come_with_the_model_win_unless_overridden(
     assert Mellm(pretrained=whole, adapter=adapter, device="cpu").motion == MotionSettings(floor_px=0.6)
     assert Mellm(adapter=own, device="cpu", motion=trained).motion == trained
     assert not log
-    assert Mellm(adapter=own, device="cpu", motion="fast").motion == PRESETS["fast"]
-    assert "floor_px=0.4" in log[0] and "farneback" in log[0]
+    assert Mellm(adapter=own, device="cpu", motion="published").motion == PRESETS["published"]
+    assert "floor_px=0.4" in log[0] and "tvl1" in log[0]
     assert Mellm(adapter=own, device="cpu", motion="off").motion is None
     assert "off" in log[1]
 
@@ -457,8 +525,8 @@ def test_settings_that_come_with_the_model_win_unless_overridden(
 
 
 def test_arguments_come_as_a_line_a_dict_or_options(base: Path) -> None:
-    line = Mellm.create_from_arg_string(f"pretrained={base},motion=fast", {"batch_size": "3", "device": "cpu"})
-    assert (line.batch_size, line.motion, line.device.type) == (3, PRESETS["fast"], "cpu")
+    line = Mellm.create_from_arg_string(f"pretrained={base},motion=published", {"batch_size": "3", "device": "cpu"})
+    assert (line.batch_size, line.motion, line.device.type) == (3, PRESETS["published"], "cpu")
     both = Mellm.create_from_arg_string({"pretrained": base, "batch_size": 4, "device": "cpu"}, {"batch_size": 1})
     assert both.batch_size == 4
     with pytest.raises(SettingsError, match="batch_size: found 4 in model_args and '3'"):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import clip as module
-from mellm_plugin.motion.clip import natural, read_clip
+from mellm_plugin.motion.clip import averaged, natural, read_clip
 from mellm_plugin.motion.images import read_pair
 
 HEIGHT, WIDTH = 64, 96
@@ -198,3 +198,10 @@ def test_a_clip_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.
         read_clip(path)
     monkeypatch.setattr(module, "LARGEST", 9 * HEIGHT * WIDTH)
     assert len(read_clip(path)) == 9
+
+
+def test_neighbours_are_averaged_as_far_as_the_clip_goes() -> None:
+    frames = np.arange(0, 60, 10, dtype=np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
+    assert (averaged(frames, 2, 0) == 20).all() and (averaged(frames, 2, 1) == 20).all()
+    assert (averaged(frames, 0, 1) == 5).all() and (averaged(frames, 5, 2) == 40).all()
+    assert averaged(frames, 3, 1).dtype == np.uint8

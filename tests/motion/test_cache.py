@@ -1,0 +1,378 @@
+"""Flows kept on disk: the same bits back, nothing stale, nothing lost to damage, a bound, and many processes at once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import platformdirs
+import pytest
+
+from mellm_plugin.errors import ImageError, SettingsError
+from mellm_plugin.motion import cache as module
+from mellm_plugin.motion.cache import GIGABYTES, MotionCache, default_cache
+from mellm_plugin.motion.facial import FacialFlow, Pair, facial_flow, measure, working_pair
+from mellm_plugin.motion.render import motion_map
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+Array = np.ndarray[Any, Any]
+
+NOSE = MotionSettings(head="nose")
+
+
+def frames(seed: int = 0, size: int = 48) -> tuple[Array, Array]:
+    noise = np.random.default_rng(seed).normal(0, 1, (size, size + 2)).astype(np.float32)
+    picture = (128 + 200 * cv2.GaussianBlur(noise, (0, 0), 1.5)).clip(0, 255).astype(np.uint8)
+    return picture[:, :-2].copy(), picture[:, 1:-1].copy()
+
+
+def pair(seed: int = 0, settings: MotionSettings = DEFAULT, nose: tuple[float, float] | None = None) -> Pair:
+    return working_pair(*frames(seed), settings, nose)
+
+
+def entries(cache: MotionCache) -> list[Path]:
+    """Files of the flows, the one last written at the end."""
+    return sorted(cache.folder.rglob("output.pkl"), key=lambda file: file.stat().st_mtime_ns)
+
+
+def same(first: FacialFlow, second: FacialFlow, bits: bool = False) -> bool:
+    """Whether two flows are one; without `bits` the last ones of the confidence may differ, as OpenCV's root does."""
+    if (first.confidence is None) != (second.confidence is None):
+        return False
+    if first.confidence is not None and second.confidence is not None:
+        atol = 0 if bits else 1e-6
+        if not np.allclose(first.confidence, second.confidence, rtol=0, atol=atol):
+            return False
+    rest = [(found.head, found.head_from, found.doubts, found.flow.dtype) for found in (first, second)]
+    return np.array_equal(first.flow, second.flow) and rest[0] == rest[1]
+
+
+# Hits
+
+
+@pytest.mark.parametrize(
+    ("settings", "nose"),
+    [
+        (DEFAULT, None),
+        (NOSE, (20.0, 30.0)),
+        (NOSE, None),
+        (MotionSettings(head="none", doubt_px=0), None),
+        (MotionSettings(estimator="farneback", smooth_px=0), None),
+    ],
+)
+def test_a_hit_is_what_was_measured(tmp_path: Path, settings: MotionSettings, nose: tuple[float, float] | None) -> None:
+    given = pair(0, settings, nose)
+    expected = measure(given, settings)
+    first = MotionCache(tmp_path).measure(given, settings)
+    before = [(file, file.stat().st_mtime_ns) for file in entries(MotionCache(tmp_path))]
+    again = MotionCache(tmp_path).measure(pair(0, settings, nose), settings)
+    assert same(first, expected) and same(again, first, bits=True)
+    assert len(before) == 1 and before == [(file, file.stat().st_mtime_ns) for file in entries(MotionCache(tmp_path))]
+
+
+def test_a_hit_is_read_from_the_folder(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path)
+    cache.measure(pair(1), DEFAULT)
+    (first,) = entries(cache)
+    other = cache.measure(pair(2), DEFAULT)
+    (second,) = set(entries(cache)) - {first}
+    shutil.copy(second, first)  # so that a hit can be told from a measurement
+    assert same(MotionCache(tmp_path).measure(pair(1), DEFAULT), other, bits=True)
+
+
+def test_a_hit_may_be_changed_without_harm(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path)
+    expected = cache.measure(pair(), DEFAULT).flow.copy()
+    for _ in range(2):
+        found = cache.measure(pair(), DEFAULT)
+        assert np.array_equal(found.flow, expected)
+        found.flow[:] = 7
+
+
+def test_shrunk_frames_come_back_in_px_of_the_large(tmp_path: Path) -> None:
+    onset, apex = frames(size=96)
+    settings = replace(DEFAULT, working_side=48)
+    cache = MotionCache(tmp_path)
+    for _ in range(2):
+        drawn = motion_map(onset, apex, settings, cache=cache)
+        assert same(drawn.facial, facial_flow(onset, apex, settings))
+
+
+# The key
+
+
+HEEDED: dict[str, tuple[MotionSettings, tuple[float, float] | None]] = {
+    "estimator": (replace(NOSE, estimator="dis"), (20, 30)),
+    "head": (replace(NOSE, head="similarity"), (20, 30)),
+    "smooth_px": (replace(NOSE, smooth_px=1.5), (20, 30)),
+    "doubt_px": (replace(NOSE, doubt_px=0.2), (20, 30)),
+    "nose": (NOSE, (20, 31)),
+    "no nose": (NOSE, None),
+}
+PAINTING: dict[str, MotionSettings] = {
+    "palette": replace(NOSE, palette="colour-blind"),
+    "floor_px": replace(NOSE, floor_px=0.5),
+    "knee_px": replace(NOSE, knee_px=2),
+    "overlay": replace(NOSE, overlay="add"),
+    "scale": replace(NOSE, scale="minmax"),
+    "working_side": replace(NOSE, working_side=100),
+}
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> MotionCache:
+    """With one flow in it."""
+    cache = MotionCache(tmp_path)
+    cache.measure(pair(0, NOSE, (20, 30)), NOSE)
+    assert len(entries(cache)) == 1
+    return cache
+
+
+@pytest.mark.parametrize("name", HEEDED)
+def test_what_the_measurement_heeds_is_in_the_key(warm: MotionCache, name: str) -> None:
+    settings, nose = HEEDED[name]
+    assert same(warm.measure(pair(0, settings, nose), settings), measure(pair(0, settings, nose), settings))
+    assert len(entries(warm)) == 2
+
+
+@pytest.mark.parametrize("name", PAINTING)
+def test_what_only_the_painting_heeds_is_not(warm: MotionCache, name: str) -> None:
+    drawn = motion_map(*frames(), PAINTING[name], nose=(20, 30), cache=warm)
+    assert len(entries(warm)) == 1
+    plain = motion_map(*frames(), PAINTING[name], nose=(20, 30))
+    assert np.abs(drawn.image.astype(int) - plain.image).max() <= 1
+
+
+def test_every_setting_is_in_the_key_or_painting() -> None:
+    heeded = {"estimator", "head", "smooth_px", "doubt_px"}
+    assert heeded | set(PAINTING) == set(DEFAULT.to_dict()), "a new setting: does the measurement heed it?"
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_pixel_is_in_the_key(warm: MotionCache, which: int) -> None:
+    changed = list(frames())
+    changed[which][5, 6] ^= 1
+    warm.measure(working_pair(changed[0], changed[1], NOSE, (20, 30)), NOSE)
+    warm.measure(working_pair(*frames()[::-1], NOSE, (20, 30)), NOSE)
+    assert len(entries(warm)) == 3
+
+
+def test_a_nose_that_is_not_used_is_not_in_the_key(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path)
+    for nose in (None, (20, 30), (1, 2)):
+        cache.measure(pair(0, DEFAULT, nose), DEFAULT)
+    assert len(entries(cache)) == 1
+
+
+def test_an_error_is_not_kept(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ImageError, match="nose"):
+            motion_map(*frames(), NOSE, nose=(99, 0), cache=cache)
+    assert not entries(cache)
+
+
+# Damage
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_damaged_entry_is_measured_again(tmp_path: Path, share: float) -> None:
+    cache = MotionCache(tmp_path)
+    expected = cache.measure(pair(), DEFAULT)
+    (file,) = entries(cache)
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    assert same(cache.measure(pair(), DEFAULT), expected)
+    assert entries(cache) == [file] and file.stat().st_size == len(whole), "it is mended"
+    file.write_bytes(b"no flow" * 100)
+    assert same(MotionCache(tmp_path).measure(pair(), DEFAULT), expected)
+
+
+def test_every_file_of_the_folder_may_be_cut_short(tmp_path: Path) -> None:
+    expected = MotionCache(tmp_path).measure(pair(), DEFAULT)
+    for file in [file for file in tmp_path.rglob("*") if file.is_file()]:
+        file.write_bytes(file.read_bytes()[:3])
+    assert same(MotionCache(tmp_path).measure(pair(), DEFAULT), expected)
+
+
+def test_the_folder_may_go_away(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path / "flows")
+    expected = cache.measure(pair(), DEFAULT)
+    shutil.rmtree(cache.folder)
+    assert same(cache.measure(pair(), DEFAULT), expected)
+    assert len(entries(cache)) == 1
+
+
+FULL = """
+import resource, signal, sys
+import numpy as np
+from mellm_plugin.motion.cache import MotionCache
+from mellm_plugin.motion.facial import measure, working_pair
+from mellm_plugin.motion.settings import DEFAULT
+
+onset = np.random.default_rng(0).integers(0, 256, (48, 48), dtype=np.uint8)
+pair = working_pair(onset, np.roll(onset, 1, 1), DEFAULT)
+cache = MotionCache(sys.argv[1])
+if sys.argv[2] == "later":
+    cache.measure(working_pair(onset[::-1].copy(), onset, DEFAULT), DEFAULT)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+for _ in range(2):
+    assert np.array_equal(cache.measure(pair, DEFAULT).flow, measure(pair, DEFAULT).flow)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files")
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_a_full_disk_costs_a_warning(tmp_path: Path, when: str) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path), when]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" in done.stderr and "File too large" in done.stderr
+
+
+# The bound
+
+
+def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+    cache = MotionCache(tmp_path)
+    files = []
+    for seed in range(5):
+        cache.measure(pair(seed), DEFAULT)
+        (new,) = set(entries(cache)) - set(files)
+        files.append(new)
+    age = {0: 10, 1: 500, 2: 20, 3: 400, 4: 30}
+    for seed, file in enumerate(files):
+        os.utime(file, (1_700_000_000 - age[seed], file.stat().st_mtime))
+    size = sum(file.stat().st_size for file in files) / 5
+    small = MotionCache(tmp_path, 3.5 * size / 1e9)
+    small.trim()
+    assert set(entries(small)) == {files[0], files[2], files[4]}
+    MotionCache(tmp_path).trim()
+    assert len(entries(cache)) == 3, "within its bound nothing goes"
+
+
+def test_the_bound_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRIM_EVERY", 4)
+    MotionCache(tmp_path).measure(pair(0), DEFAULT)
+    size = entries(MotionCache(tmp_path))[0].stat().st_size
+    cache = MotionCache(tmp_path, 2.5 * size / 1e9)
+    counts = []
+    for seed in range(1, 10):
+        for _ in range(2):  # hits do not count
+            cache.measure(pair(seed), DEFAULT)
+        counts.append(len(entries(cache)))
+    assert counts == [2, 3, 4, 2, 3, 4, 5, 2, 3]
+
+
+@pytest.mark.parametrize("gigabytes", [0, -1, float("nan"), float("inf")])
+def test_a_bound_that_is_none_is_refused(tmp_path: Path, gigabytes: float) -> None:
+    with pytest.raises(SettingsError, match="positive number of gigabytes"):
+        MotionCache(tmp_path, gigabytes)
+
+
+# Many at once
+
+
+TOGETHER = """
+import hashlib, itertools, random, sys, time, warnings
+from pathlib import Path
+import numpy as np
+from mellm_plugin.motion import cache as module
+from mellm_plugin.motion.facial import working_pair
+from mellm_plugin.motion.settings import DEFAULT
+
+warnings.simplefilter("error")
+folder, number, gigabytes = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+pairs = []
+for seed in range(8):
+    onset = np.random.default_rng(seed).integers(0, 256, (40, 40), dtype=np.uint8)
+    pairs.append(working_pair(onset, np.roll(onset, 1, 1), DEFAULT))
+module._TRIM_EVERY = 1
+(folder / f"ready{number}").touch()
+while len(list(folder.glob("ready*"))) < 4:
+    time.sleep(0.005)
+cache = module.MotionCache(folder / "flows", gigabytes)
+found = [""] * len(pairs)
+for turn in range(3):
+    order = list(range(len(pairs)))
+    random.Random(number * turn).shuffle(order)
+    for i in order:
+        flow = cache.measure(pairs[i], DEFAULT)
+        digest = hashlib.sha256(flow.flow.tobytes()).hexdigest()
+        assert found[i] in ("", digest)
+        found[i] = digest
+print(*found)
+"""
+
+
+def test_four_processes_share_a_folder(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", TOGETHER, str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, str(i), gigabytes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for i, gigabytes in enumerate(("1", "1", "0.0001", "0.0001"))  # two remove what the others write and read
+    ]
+    said = [process.communicate(timeout=120) for process in running]
+    assert [process.returncode for process in running] == [0] * 4, "".join(errors for _, errors in said)
+    assert len({out for out, _ in said}) == 1 and len(set(said[0][0].split())) == 8
+    flows = tmp_path / "flows"
+    assert not [file for file in flows.rglob("*") if "thread" in file.name], "a temporary file is left"
+
+
+# The user's own
+
+
+def test_the_default_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path / "a" / "b"))
+    cache = default_cache()
+    assert cache is not None and cache is default_cache()
+    assert cache.folder == tmp_path / "a" / "b" and cache.gigabytes == GIGABYTES
+    monkeypatch.setenv("MELLM_CACHE_GB", "0.25")
+    resized = default_cache()
+    assert resized is not None and resized.gigabytes == 0.25
+
+
+def test_the_default_is_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    monkeypatch.delenv("MELLM_CACHE")
+    cache = default_cache()
+    assert cache is not None and cache.folder == tmp_path / "mellm-plugin" / "motion"
+
+
+def test_the_cache_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_CACHE", "off")
+    assert default_cache() is None
+
+
+def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below"):
+        monkeypatch.setenv("MELLM_CACHE", str(place))
+        with pytest.warns(UserWarning, match="no motion cache: .*cannot be made.*set MELLM_CACHE"):
+            assert default_cache() is None
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert default_cache() is None, "said once, not for every clip"
+        with pytest.raises(SettingsError, match="cannot be made"):
+            MotionCache(place)
+
+
+@pytest.mark.parametrize("size", ["much", "0", "-1", "nan", "1,5"])
+def test_nonsense_as_a_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str) -> None:
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path))
+    monkeypatch.setenv("MELLM_CACHE_GB", size)
+    with pytest.raises(SettingsError, match="number of gigabytes"):
+        default_cache()
+
+
+def test_tests_leave_the_users_cache_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
+    cache = default_cache()
+    assert cache is not None and tmp_path_factory.getbasetemp() in cache.folder.parents

@@ -1,0 +1,194 @@
+"""From two frames to the flow of the face: working size, head motion, confidence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mellm_plugin.errors import ImageError
+from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, working_pair
+from mellm_plugin.motion.flow import flow
+from mellm_plugin.motion.head import HeadMotion
+from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
+
+Array = np.ndarray[Any, Any]
+
+AT_NOSE = MotionSettings(estimator="dis", head="nose", working_side=0, smooth_px=0, doubt_px=0)
+"""As published, but for its slow estimator."""
+
+
+def texture(height: int, width: int, seed: int = 0) -> Array:
+    noise = np.random.default_rng(seed).normal(0, 1, (height, width)).astype(np.float32)
+    return (128 + 200 * cv2.GaussianBlur(noise, (0, 0), 1.5)).clip(0, 255).astype(np.uint8)
+
+
+# The nose
+
+
+@pytest.mark.parametrize("settings", [AT_NOSE, PRESETS["published"]], ids=["dis", "published"])
+@pytest.mark.parametrize("nose", [(33.4, 40.6), (33, 41), (2.0, 1.0), (78.49, 61.2), (-0.5, 63.4)])
+def test_head_motion_is_the_mean_at_the_nose(settings: MotionSettings, nose: tuple[float, float]) -> None:
+    onset = texture(64, 79)
+    apex = cv2.warpAffine(onset, np.float64([[1.01, -0.02, 1.3], [0.02, 1.01, -0.7]]), (79, 64), flags=cv2.INTER_CUBIC)
+    found = facial_flow(onset, apex, settings, nose)
+    whole = flow(onset, apex, settings.estimator)
+    column, row = int(np.floor(nose[0] + 0.5)), int(np.floor(nose[1] + 0.5))
+    rows, columns = ([i for i in range(at - 5, at + 6) if 0 <= i < end] for at, end in ((row, 64), (column, 79)))
+    u, v = (np.mean([float(whole[y, x, axis]) for y in rows for x in columns]) for axis in (0, 1))
+    assert found.head is not None and found.head_from == "nose"
+    assert [found.head.tx, found.head.ty] == pytest.approx([u, v], abs=1e-5)
+    assert (found.head.a, found.head.b) == (0, 0)
+    assert found.confidence is None
+    assert np.allclose(found.flow, whole - np.float32([u, v]), atol=1e-5), "only the mean is removed, nothing smoothed"
+
+
+@pytest.mark.parametrize("nose", [(79, 30), (30, 63.5), (-0.6, 30), (30, -1), (float("nan"), 30), (30, float("inf"))])
+def test_a_nose_outside_the_frame_is_refused(nose: tuple[float, float]) -> None:
+    onset = texture(64, 79)
+    with pytest.raises(ImageError, match=f"inside the frame of 79x64 px, found x {nose[0]:g}, y {nose[1]:g}"):
+        facial_flow(onset, np.roll(onset, 1, 1), AT_NOSE, nose)
+
+
+def test_the_fault_is_told_in_px_of_the_frame_that_was_given() -> None:
+    onset = texture(400, 500)
+    with pytest.raises(ImageError, match="inside the frame of 500x400 px, found x 510, y 30"):
+        facial_flow(onset, np.roll(onset, 1, 1), replace(AT_NOSE, working_side=100), (510, 30))
+
+
+def test_without_a_nose_it_is_the_fit_and_says_so(photograph: Any) -> None:
+    clip = photograph.moved(["12"])
+    found = facial_flow(clip.onset, clip.apex, AT_NOSE)
+    fitted = facial_flow(clip.onset, clip.apex, replace(AT_NOSE, head="similarity"))
+    assert found.head_from == fitted.head_from == "similarity"
+    assert found.head == fitted.head and np.array_equal(found.flow, fitted.flow)
+
+
+def test_settings_that_do_not_use_the_nose_do_not_look_at_it(photograph: Any) -> None:
+    clip = photograph.moved(["12"])
+    plain = facial_flow(clip.onset, clip.apex)
+    given = facial_flow(clip.onset, clip.apex, nose=(1000, -5))
+    assert plain.head_from == given.head_from == "similarity" and np.array_equal(plain.flow, given.flow)
+
+
+def test_head_motion_may_be_left_in(photograph: Any) -> None:
+    clip = photograph.moved(head=HeadMotion(2.5, -1.5))
+    found = facial_flow(clip.onset, clip.apex, replace(DEFAULT, head="none"))
+    assert (found.head, found.head_from) == (None, "none")
+    assert found.flow[photograph.INNER].mean(axis=(0, 1)) == pytest.approx([2.5, -1.5], abs=0.02)
+    assert np.allclose(found.confidence, facial_flow(clip.onset, clip.apex).confidence)
+
+
+def test_the_fit_removes_what_the_nose_leaves(photograph: Any) -> None:
+    clip = photograph.moved()
+    by_nose = facial_flow(clip.onset, clip.apex, replace(DEFAULT, head="nose"), (112, 125))
+    by_fit = facial_flow(clip.onset, clip.apex)
+    left = [np.linalg.norm(found.flow, axis=-1)[photograph.INNER].mean() for found in (by_nose, by_fit)]
+    assert left[1] < 0.02 < 0.3 < left[0]
+
+
+# The working size
+
+
+def test_the_shorter_side_is_brought_to_the_working_side() -> None:
+    frame = texture(480, 640)
+    settings = replace(AT_NOSE, working_side=120)
+    pair = working_pair(frame, frame, settings, (319.5, 479.4))
+    assert pair.onset.shape == pair.apex.shape == (120, 160) and pair.shape == (480, 640)
+    assert pair.nose == pytest.approx((79.5, 119.475))
+    assert working_pair(frame, frame, replace(settings, head="similarity"), (1, 1)).nose is None
+    small = texture(96, 110)
+    for settings in (replace(settings, working_side=0), replace(settings, working_side=96), settings):
+        pair = working_pair(small, small, settings, (5, 6))
+        assert pair.onset is small and pair.shape == (96, 110) and pair.nose == (5, 6)
+
+
+def test_a_nose_in_the_corner_stays_inside_a_smaller_frame() -> None:
+    frame = texture(400, 400)
+    settings = replace(AT_NOSE, working_side=100)
+    for nose in ((399, 399), (0, 399.4), (-0.5, -0.5)):
+        found = facial_flow(frame, np.roll(frame, 4, 1), settings, nose)
+        assert found.head_from == "nose" and found.flow.shape == (400, 400, 2)
+
+
+@pytest.mark.parametrize(("head", "nose"), [("similarity", None), ("nose", (338.0, 371.0)), ("none", None)])
+def test_what_is_measured_in_smaller_frames_is_in_px_of_the_large(photograph: Any, head: str, nose: Any) -> None:
+    clip = photograph.moved(["12"])
+    frames = [cv2.resize(frame, (672, 672), interpolation=cv2.INTER_CUBIC) for frame in (clip.onset, clip.apex)]
+    settings = replace(DEFAULT, head=head, working_side=224)
+    large = facial_flow(*frames, settings, nose)
+    small_nose = None if nose is None else tuple((at + 0.5) / 3 - 0.5 for at in nose)
+    small = facial_flow(clip.onset, clip.apex, settings, small_nose)
+    assert large.flow.shape == (672, 672, 2) and large.flow.dtype == np.float32
+    assert large.confidence is not None and large.confidence.shape == (672, 672)
+    assert large.head_from == small.head_from == head
+    back = cv2.resize(large.flow, (224, 224), interpolation=cv2.INTER_AREA) / 3
+    assert np.linalg.norm(back - small.flow, axis=-1)[photograph.INNER].mean() < 0.03
+    if large.head is not None and small.head is not None:
+        assert [large.head.tx / 3, large.head.ty / 3] == pytest.approx([small.head.tx, small.head.ty], abs=0.05)
+        assert [large.head.a, large.head.b] == pytest.approx([small.head.a, small.head.b], abs=5e-4)
+
+
+def test_at_size_scales_lengths_and_keeps_the_rest() -> None:
+    rising = np.dstack([np.tile(np.arange(40, dtype=np.float32), (30, 1)), np.full((30, 40), -2, np.float32)])
+    confidence = np.full((30, 40), 0.25, np.float32)
+    given = FacialFlow(rising, confidence, HeadMotion(1.0, -2.0, 0.01, 0.02), "similarity", ("a doubt",))
+    assert at_size(given, (30, 40)) is given
+    grown = at_size(given, (90, 80))
+    assert grown.flow.shape == (90, 80, 2) and grown.flow.dtype == np.float32
+    assert np.allclose(grown.flow[..., 1], -6), "three times as high"
+    assert np.allclose(grown.flow[45, 1:-1, 0], np.arange(1, 79) - 0.5), "twice as wide: 0, .5, 1 ... times 2"
+    assert grown.confidence is not None and np.allclose(grown.confidence, 0.25) and grown.confidence.shape == (90, 80)
+    assert grown.head == HeadMotion(2.0, -6.0, 0.01, 0.02)
+    assert (grown.head_from, grown.doubts) == ("similarity", ("a doubt",))
+    bare = at_size(replace(given, confidence=None, head=None), (60, 80))
+    assert bare.confidence is None and bare.head is None
+
+
+# Smoothing and confidence
+
+
+def test_smoothing_is_in_px_of_the_reference_frame(photograph: Any) -> None:
+    clip = photograph.moved(["1"])
+    rough = facial_flow(clip.onset, clip.apex, replace(DEFAULT, smooth_px=0))
+    smooth = facial_flow(clip.onset, clip.apex, replace(DEFAULT, smooth_px=3))
+    assert np.allclose(smooth.flow, cv2.GaussianBlur(rough.flow, (0, 0), 3), atol=1e-6)
+    half = [np.ascontiguousarray(frame[:112, :112]) for frame in (clip.onset, clip.apex)]
+    rough, smooth = (facial_flow(*half, replace(DEFAULT, smooth_px=px)) for px in (0, 3))
+    assert np.allclose(smooth.flow, cv2.GaussianBlur(rough.flow, (0, 0), 1.5), atol=1e-6)
+
+
+def test_confidence_is_low_only_where_something_covers_the_face(photograph: Any) -> None:
+    clip = photograph.moved(["2"])
+    free = facial_flow(clip.onset, clip.apex)
+    covered = clip.apex.copy()
+    covered[130:190, 40:100] = texture(60, 60, seed=1)
+    found = facial_flow(clip.onset, covered)
+    assert found.confidence is not None and free.confidence is not None
+    assert free.confidence.dtype == np.float32 and 0 <= free.confidence.min() and free.confidence.max() <= 1
+    under, beside = np.s_[138:182, 48:92], np.s_[40:110, 60:180]
+    assert free.confidence[photograph.INNER].mean() > 0.95
+    assert found.confidence[under].mean() < 0.5 < 0.9 < found.confidence[beside].mean()
+
+
+def test_more_doubt_is_less_confidence(photograph: Any) -> None:
+    clip = photograph.moved(["4"], noise=4.0)
+    means = []
+    for doubt_px in (0.02, 0.1, 0.5):
+        confidence = facial_flow(clip.onset, clip.apex, replace(DEFAULT, doubt_px=doubt_px)).confidence
+        assert confidence is not None
+        means.append(confidence.mean())
+    assert means[0] < means[1] < means[2]
+    assert facial_flow(clip.onset, clip.apex, replace(DEFAULT, doubt_px=0)).confidence is None
+
+
+def test_a_flow_that_is_known_is_not_estimated_again(photograph: Any) -> None:
+    clip = photograph.moved(["26"])
+    settings = replace(DEFAULT, smooth_px=0, doubt_px=0)
+    pair = working_pair(clip.onset, clip.apex, settings)
+    given = measure(pair, settings, forward=clip.flow)
+    assert np.linalg.norm(given.flow - clip.facial, axis=-1)[photograph.INNER].mean() < 0.02
+    assert np.array_equal(measure(pair, settings).flow, measure(pair, settings, flow(clip.onset, clip.apex)).flow)

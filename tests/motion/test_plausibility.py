@@ -1,0 +1,150 @@
+"""Each doubt is raised by what it is meant for, and none by a good clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from mellm_plugin.datasets.synthme import Face, clips, draw_clip, warp
+from mellm_plugin.motion.facial import facial_flow
+from mellm_plugin.motion.head import HeadMotion
+from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
+
+Array = np.ndarray[Any, Any]
+
+
+def doubts(onset: Array, apex: Array) -> tuple[str, ...]:
+    return facial_flow(onset, apex).doubts
+
+
+def grey(picture: Array) -> Array:
+    return np.asarray(picture).round().clip(0, 255).astype(np.uint8)
+
+
+def moved_head(face: Array, tx: float = 0, ty: float = 0, degrees: float = 0, scale: float = 1) -> Array:
+    matrix = cv2.getRotationMatrix2D((111.5, 111.5), degrees, scale) + np.array([[0, 0, tx], [0, 0, ty]])
+    return grey(cv2.warpAffine(face.astype(np.float32), matrix, (224, 224), borderMode=cv2.BORDER_REFLECT))
+
+
+# Frames
+
+
+def test_identical_frames(photograph: Any) -> None:
+    onset = photograph.moved().onset
+    assert doubts(onset, onset.copy()) == ("onset and apex are the same picture, pixel for pixel",)
+    other = onset.copy()
+    other[7, 9] ^= 1
+    assert picture_doubts(onset, other) == []
+
+
+def test_flat_frames_are_named(photograph: Any) -> None:
+    onset = photograph.moved().onset
+    flat = np.full_like(onset, 90)
+    assert doubts(onset, flat) == ("the apex frame is flat: its grey levels deviate by 0.0 only",)
+    (found,) = doubts(grey(90 + 0.03 * (onset - 128.0)), onset)
+    assert found.startswith("the onset frame is flat")
+    both = doubts(flat, flat + np.uint8(1))
+    assert [text.split()[1] for text in both] == ["onset", "apex"]
+
+
+@pytest.mark.parametrize(("value", "kind"), [(0, "black"), (255, "saturated")])
+def test_clipped_frames(photograph: Any, value: int, kind: str) -> None:
+    clip = photograph.moved()
+    apex = clip.apex.copy()
+    apex[:, : 224 * 6 // 10] = value
+    assert doubts(clip.onset, apex) == (f"60 % of the apex frame are {kind}",)
+    apex = clip.apex.copy()
+    apex[:, :100] = value
+    assert picture_doubts(clip.onset, apex) == [], "a dark background is no fault"
+
+
+# Flows
+
+
+def test_another_face(photograph: Any) -> None:
+    onset = photograph.moved().onset
+    for seed in range(4):
+        drawn = draw_clip(Face(300 + seed), np.random.default_rng(seed), (), 1.0)
+        other, _ = read_pair(drawn.onset, drawn.apex)
+        for found in (doubts(onset, other), doubts(other, onset)):
+            assert any("is not like it" in text and "another person" in text for text in found)
+    assert any("is not like it" in text for text in doubts(onset, onset[::-1].copy()))
+
+
+@pytest.mark.parametrize(
+    "head", [{"tx": 30}, {"ty": -29}, {"degrees": 10}, {"degrees": -10}, {"scale": 1.13}, {"scale": 0.88}]
+)
+def test_a_head_that_moves_too_far(photograph: Any, head: dict[str, float]) -> None:
+    face = photograph.moved().onset
+    found = doubts(face, moved_head(face, **head))
+    assert any(text.startswith("the head moves too far") for text in found)
+
+
+@pytest.mark.parametrize("head", [{"tx": 20}, {"ty": 15}, {"degrees": 6}, {"scale": 1.06}, {"scale": 0.95}])
+def test_a_head_that_moves_as_heads_do(photograph: Any, head: dict[str, float]) -> None:
+    face = photograph.moved().onset
+    assert doubts(face, moved_head(face, **head)) == ()
+
+
+def test_the_head_is_told_in_words() -> None:
+    frame = grey(cv2.GaussianBlur(np.random.default_rng(0).normal(128, 300, (100, 100)), (0, 0), 3))
+    head = HeadMotion(15, 20, 0.02, -0.0356)
+    still = np.zeros((100, 100, 2), np.float32)
+    (found,) = flow_doubts(frame, frame, still, still, head)
+    assert "25 % of the frame, +2.0 degrees, +2 % nearer" in found
+
+
+def test_large_motion_is_no_micro_expression(photograph: Any) -> None:
+    face = photograph.moved().onset.astype(np.float32)
+    y, x = np.mgrid[0:224, 0:224].astype(np.float32)
+    falls = np.exp(-(((x - 112) / 60) ** 2) / 2 - ((y - 170) / 30) ** 2 / 2)
+    for px, large in ((6, False), (18, True)):
+        apex = grey(warp(face, np.dstack([0 * falls, px * falls]).astype(np.float32)))
+        found = doubts(grey(face), apex)
+        assert any("% of the face move by more than 4 %" in text for text in found) == large
+        assert len(found) == large
+
+
+def test_no_flow_doubt_is_added_to_a_picture_doubt(photograph: Any) -> None:
+    clip = photograph.moved()
+    black = np.zeros_like(clip.apex)
+    black[:20] = 200
+    assert len(doubts(clip.onset, black)) == 1
+
+
+# Good clips
+
+
+def test_no_doubt_about_drawn_clips() -> None:
+    for clip in clips("plausible", 30, seed=7):
+        assert doubts(*read_pair(clip.onset, clip.apex)) == (), clip.id
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_no_doubt_about_a_blink_the_dark_or_noise(seed: int) -> None:
+    drawn = draw_clip(Face(200 + seed), np.random.default_rng(seed), ("1", "2", "26"), 3.0, head=1.0, blink=True)
+    frames = [frame.astype(np.float32) for frame in read_pair(drawn.onset, drawn.apex)]
+    noise = np.random.default_rng(seed).normal(0, 8, (2, 224, 224))
+    assert doubts(*map(grey, frames)) == ()
+    assert doubts(*(grey(frame * 0.25) for frame in frames)) == ()
+    assert doubts(*(grey(frame + noise[i]) for i, frame in enumerate(frames))) == ()
+    assert doubts(grey(frames[0]), grey(frames[1] * 0.7)) == ()
+
+
+@pytest.mark.parametrize("code", ["9", "12", "26"])
+@pytest.mark.parametrize("px", [0.3, 1.0, 3.0])
+def test_no_doubt_about_a_photographed_face(photograph: Any, code: str, px: float) -> None:
+    for head in (HeadMotion(), photograph.HEAD):
+        clip = photograph.moved([code], px, head=head)
+        assert doubts(clip.onset, clip.apex) == ()
+
+
+@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
+def test_tiny_frames(photograph: Any, size: tuple[int, int]) -> None:
+    clip = photograph.moved(["12"])
+    frames = [cv2.resize(f, size[::-1], interpolation=cv2.INTER_AREA) for f in (clip.onset, clip.apex)]
+    assert doubts(*frames) == ()
