@@ -6,10 +6,11 @@ Exit codes: 0 done; 1 the input could not be used (the message says why and what
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -244,6 +245,38 @@ def _datasets(given: argparse.Namespace) -> None:
         raise InputError(faults)
 
 
+def _au(given: argparse.Namespace) -> None:
+    from mellm_plugin.facs.codes import read_codes
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # codes may hold marks that the terminal cannot show
+    count = unread = 0
+    for text in _lines(given.codes):
+        codes = read_codes(text)
+        count += 1
+        unread += bool(codes.unread)
+        if given.json:
+            print(json.dumps(codes.to_row()))
+            continue
+        print(text.strip() or "(empty)")
+        for part in codes.detail:
+            print(f"  {part.in_words()}")
+        if not codes.detail:
+            print("  no code: the units are not known")
+    if unread:
+        found = "the code" if count == 1 else f"{unread} of {count} codes"
+        raise InputError(f"{found} could not be read in full; the reasons are above")
+
+
+def _lines(texts: Sequence[str]) -> Iterator[str]:
+    """The texts, with the lines of standard input in the place of `-`."""
+    for text in texts:
+        if text == "-":
+            yield from (line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
+        else:
+            yield text
+
+
 def _point(text: str) -> tuple[float, float]:
     try:
         x, y = map(float, text.split(","))
@@ -298,6 +331,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     prepared.add_argument("--verify", action="store_true", help="read them again and compare with what was recorded")
     prepared.add_argument("--json", action="store_true", help="one JSON object a line")
+
+    units = command(
+        "au",
+        _au,
+        "explain the action-unit codes of coding sheets in words; exit code 1 if something in them cannot be read",
+        '  mellm au "(R6 or R12)+R15" "ref(7B)+43C" 4A/B\n'
+        '  mellm au --json "R14+17+soft focus"\n'
+        "  mellm au - < codes.txt                           (a code a line)",
+    )
+    units.add_argument("codes", nargs="+", metavar="CODE", help="a code as it stands in a sheet; - reads lines of them")
+    units.add_argument("--json", action="store_true", help="one JSON object a line")
 
     drawing = command(
         "map",

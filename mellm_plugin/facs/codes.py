@@ -1,45 +1,357 @@
-"""Canonical action-unit codes, as prepared datasets hold them: `12`, `L12`, `R14C`, and `6/12` for either of two.
+"""Action-unit codes: what coding sheets hold, and the canonical codes of prepared datasets.
 
-    parse_canonical("R14C")  ->  ActionUnit(alternatives=(14,), side="R", intensity="C")
+    read_codes("(R6 or R12)+R15")  ->  Codes: events R6/R12, R15
+    read_codes("ref(7B)+43C")      ->  Codes: event 43C; ref(7B) is no event
+    read_codes("4A/B, soft focus") ->  Codes: event 4A-B; 'soft focus' is unread, with the reason
+    parse_canonical("R14C")        ->  ActionUnit((Coded(14, side="R", intensity="C"),))
 
-A side is the subject's own (`L`, `R`), or `A` asymmetric, `B` bilateral (`T` and `B` before 18, 23 and 28: the top and
-the bottom lip); an intensity is FACS's `A` (trace) to `E` (maximum).
+A canonical code is one event, `12`, `L12`, `R14C`, `AD31`, `M57`; alternatives are joined by `/` and each has its own
+marks, `6/12`, `R14A/17A/24A`; a mark between two is `4A-B` (trace to slight) or `A-L12` (asymmetric or left).
+
+A side is the subject's own (`L`, `R`), `A` asymmetric (both sides, one stronger) or `B` bilateral; `T` is the top lip,
+and before a unit of the lips (`LIPS`) `B` is the bottom lip. An intensity is FACS's `A` (trace) to `E` (maximum).
+`AD` is an action descriptor, `M` a movement of head or eyes.
+
+Nothing is guessed. Separators (`+`, `,`, `;`, their wide forms) divide a code into parts; a part has the form of a unit
+from end to end, and all its numbers are in the table of units, or it is unread as a whole.
+
+Source: Ekman, Friesen and Hager, Facial Action Coding System (2002); the notation of the SAMM, CASME II, DFME and 4DME
+sheets.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import date, time, timedelta
+from numbers import Integral
+from typing import Any, Literal
 
 from mellm_plugin.errors import CodeError
+from mellm_plugin.facs.units import UNITS
 
-_CODE = re.compile(r"([LRABT])?(\d{1,2}(?:/\d{1,2})*)([A-E])?")
+LIPS: frozenset[int] = frozenset({18, 23, 25, 26, 28})
+"""Units before which `B` is the bottom lip; before all others it is bilateral."""
+
+INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
+"""FACS's words for the intensities."""
+
+_SIDES = {
+    "L": "the subject's left (image right, unless mirrored)",
+    "R": "the subject's right (image left, unless mirrored)",
+    "A": "both sides, one stronger",
+    "B": "both sides",
+    "T": "top lip",
+}
+_KINDS = {"AU": frozenset(UNITS), "AD": frozenset({31, 38, 39}), "M": frozenset(range(51, 65))}
+
+
+def _reading(between: str, kinds: str, more: str) -> str:
+    """The pattern of one alternative, and of what follows it; never more than one way to match."""
+    return (
+        rf"(?P<side>[LRABT](?:{between}[LRABT])?)?(?:(?P<kind>{kinds}))?(?P<number>[0-9]{{1,2}})"
+        rf"(?P<intensity>[A-E](?:{between}[A-E](?![A-Z0-9]))?)?(?P<more>{more}|\Z)"
+    )
+
+
+_CANONICAL = re.compile(_reading("-", "AD|M", "/"))
+_IN_SHEETS = re.compile(_reading("[/-]", "AU ?|AD ?|M", " ?/ ?| or "), re.IGNORECASE | re.ASCII)
+
+# Wide forms, one character for one, so that places in the text stay. Not NFKC, which makes a digit of ² and of ½.
+_NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
+    ord("、"): ord("+"),
+    ord(","): ord("+"),
+    ord(";"): ord("+"),
+    0xFF0C: ord("+"),
+    0xFF1B: ord("+"),
+    0x200B: ord(" "),
+    0xFEFF: ord(" "),
+}
+_MISSING = frozenset({"", "nan", "nat", "<na>", "n/a", "#n/a", "null"})
+_NO_UNIT = frozenset({"0", "none"})
+_WHOLE = re.compile(r"([0-9]{1,2})\.0+")
+_REFERENCE = re.compile(r"ref ?\(([^()]+)\)", re.IGNORECASE | re.ASCII)
+_KEPT = re.compile(r"([^()/ ]+|\([^()]+\)) ?\(k\)", re.IGNORECASE | re.ASCII)  # of one unit, or of all in brackets
+_CLOSED = re.compile(r"(?:ref ?)?\([^()]+\)(?: ?\(k\))?|[^0-9]*", re.IGNORECASE | re.ASCII)
+
+_DATE = (
+    "a spreadsheet has made a date of the code, and 4-7, 4/7 and 7/4 may give the same date; look the code up where it "
+    "was first written and enter it as text"
+)
+_MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE | re.ASCII), reason)
+    for pattern, reason in (
+        (r"\Z", "nothing stands between a separator and the next, or the end; a unit may be lost"),
+        (r"\?+\Z", "marked as unknown by the coder"),
+        (r"[^0-9]*\Z", "it holds no number, so it is no unit"),
+        (rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|[0-9]+-(?:{_MONTHS})\b|(?:{_MONTHS})-[0-9]", _DATE),
+        (
+            r"[0-9]+\.[0-9]+\Z",
+            "a decimal number is no list of units: a spreadsheet may have made it of 4.7 or 4,7, and it drops zeros at "
+            "the end; look the code up where it was first written and enter it as text, such as 4+7",
+        ),
+        (
+            r".*[0-9]{3}",
+            "no unit has three digits: a spreadsheet may have joined several units, or made a number of a date; look "
+            "the code up where it was first written and enter it as text",
+        ),
+        (r".*\?", "marked as doubtful by the coder"),
+        (r".*\bref\b", "expected a reference as ref(7B)"),
+        (r".*[()]", "expected brackets around alternatives, (6 or 12), around a reference, ref(7B), or (k) at the end"),
+        (r".*[0-9] ?- ?[0-9]", "a hyphen between numbers may mean both, or one of them; write 4+7 or (4 or 7)"),
+        (r".*[0-9][A-E]? [A-Z]{0,3}[0-9]", "nothing joins the numbers; write 4+7 or (4 or 7)"),
+        (r"", "expected a unit such as 12, L12, R14C, AD31 or (6 or 12)"),
+    )
+)
+_OPEN_OR = "an `or` beside other units leaves open what belongs together; write (6 or 12)+15"
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One unit as coded: FACS number, side, intensity, and whether it is written as `AU`, `AD` or `M`."""
+
+    number: int
+    side: str | None = None
+    intensity: str | None = None
+    kind: str = "AU"
+
+    def __str__(self) -> str:
+        kind = "" if self.kind == "AU" else self.kind
+        return f"{self.side or ''}{kind}{self.number}{self.intensity or ''}"
+
+    def in_words(self) -> str:
+        """`AU12 lip corner puller (zygomaticus major), mouth corners up and outwards; slight intensity`."""
+        text = f"{self.kind}{self.number}"
+        if unit := UNITS.get(self.number):
+            muscle = f" ({unit.muscle})" if unit.muscle else ""
+            text += f" {unit.name}{muscle}" + (unit.motion and f", {unit.region} {unit.motion}")
+        if self.side:
+            lip = {"B": "bottom lip"} if self.number in LIPS else {}
+            text += "; " + ", or ".join(lip.get(mark, _SIDES[mark]) for mark in self.side.split("-"))
+        if self.intensity:
+            text += f"; {' to '.join(INTENSITIES[mark] for mark in self.intensity.split('-'))} intensity"
+        return text
 
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One coded event: any one of `alternatives` (FACS numbers), with its side and intensity where they are coded."""
+    """One coded event: any one of `readings`, mostly a single one. `str` gives its canonical code."""
 
-    alternatives: tuple[int, ...]
-    side: str | None = None
-    intensity: str | None = None
+    readings: tuple[Coded, ...]
+
+    @property
+    def alternatives(self) -> tuple[int, ...]:
+        """The FACS numbers, each once: of `L12/R12` only the side is open, not the unit."""
+        return tuple(dict.fromkeys(reading.number for reading in self.readings))
+
+    @property
+    def side(self) -> str | None:
+        """The side that all alternatives have; None where there is none, or they differ."""
+        return _common(reading.side for reading in self.readings)
+
+    @property
+    def intensity(self) -> str | None:
+        """The intensity that all alternatives have; None where there is none, or they differ."""
+        return _common(reading.intensity for reading in self.readings)
 
     def __str__(self) -> str:
-        return f"{self.side or ''}{'/'.join(map(str, self.alternatives))}{self.intensity or ''}"
+        return "/".join(map(str, self.readings))
+
+
+def _common(marks: Iterable[str | None]) -> str | None:
+    found = set(marks)
+    return found.pop() if len(found) == 1 else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What stands between two separators of a code.
+
+    Attributes:
+        text: as it stands there, without the spaces around it.
+        role: `event`; `reference`, seen in the reference frame already (`ref(..)`), and `kept`, kept from before
+            (`(k)`), which are no events; `none`, the statement that no unit moves; `unread`.
+        units: one of an event; of what is no event, those that can be read.
+        reason: why it is unread, and what to do; else empty.
+    """
+
+    text: str
+    role: Literal["event", "reference", "kept", "none", "unread"]
+    units: tuple[ActionUnit, ...] = ()
+    reason: str = ""
+
+    def __str__(self) -> str:
+        return str(self.units[0]) if self.role == "event" else self.text
+
+    def in_words(self) -> str:
+        """One sentence, without its stop: what is coded, or why it cannot be read."""
+        units = "; and ".join("; or ".join(coded.in_words() for coded in unit.readings) for unit in self.units)
+        return {
+            "event": units,
+            "reference": f"no event, {self.text!r}: seen in the reference frame already" + (units and f": {units}"),
+            "kept": f"no event, {self.text!r}: kept from before" + (units and f": {units}"),
+            "none": "no unit moves",
+            "unread": f"not read, {self.text!r}: {self.reason}",
+        }[self.role]
+
+
+@dataclass(frozen=True)
+class Codes:
+    """The code of one clip: its text, and its parts in the order given; no parts where there is no code.
+
+    `str` gives the code with its events in canonical form and all else as it stood; reading it again gives the same.
+    """
+
+    text: str
+    detail: tuple[Part, ...] = ()
+
+    @property
+    def units(self) -> tuple[ActionUnit, ...] | None:
+        """The events. Empty: coded, and no unit moves. None: unknown, for there is no code or none could be read."""
+        events = tuple(unit for part in self.detail if part.role == "event" for unit in part.units)
+        return events if events or (self.detail and not self.unread) else None
+
+    @property
+    def unread(self) -> tuple[Part, ...]:
+        """What could not be read; there may be more units in it than in `units`."""
+        return tuple(part for part in self.detail if part.role == "unread")
+
+    @property
+    def not_events(self) -> tuple[Part, ...]:
+        """References, and units kept from before."""
+        return tuple(part for part in self.detail if part.role in ("reference", "kept"))
+
+    def canonical(self) -> list[str] | None:
+        """The events as `Sample.aus` holds them; None where they are unknown."""
+        return None if self.units is None else [str(unit) for unit in self.units]
+
+    def to_row(self) -> dict[str, Any]:
+        """One JSON object: the text, the numbers of each event, the unread texts, and all parts."""
+        return {
+            "code": self.text,
+            "units": None if self.units is None else [list(unit.alternatives) for unit in self.units],
+            "unread": [part.text for part in self.unread],
+            "detail": [asdict(part) for part in self.detail],
+        }
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.detail))
+
+
+def read_codes(value: object) -> Codes:
+    """Read the cell of a coding sheet; never raises on what a spreadsheet or a CSV file hands over.
+
+        >>> read_codes("A1B+A2C+ref(43)+soft focus").canonical()
+        ['A1B', 'A2C']
+        >>> read_codes(12.0).canonical(), read_codes("0").canonical(), read_codes("?").canonical()
+        (['12'], [], None)
+
+    Args:
+        value: text, a number, or whatever a spreadsheet made of it. None, NaN and their spellings are no code; a date,
+            a time and a decimal number are unread, for the code that they were made of cannot be known.
+    """
+    if value is None:
+        return Codes("")
+    # Python refuses to write very long numbers in digits; and 1e+16 is not 1E and 16.
+    text = hex(value) if isinstance(value, int) and abs(value) > 10**18 else str(value)
+    if isinstance(value, float):
+        text = text.replace("+", "")
+    plain = text.translate(_NARROW)
+    clean = _single_spaced(plain)
+    if clean.lower() in _MISSING:
+        return Codes(text)
+    raw = text.strip()
+    if isinstance(value, (date, time, timedelta)):
+        return Codes(text, (Part(raw, "unread", reason=_DATE),))
+    if isinstance(value, bool) or not isinstance(value, (str, Integral, float)):
+        return Codes(text, (Part(raw, "unread", reason=f"expected text, int or float, found {type(value).__name__}"),))
+    if whole := _WHOLE.fullmatch(clean):
+        clean = whole[1]
+    if clean.lower() in _NO_UNIT:
+        return Codes(text, (Part(raw, "none"),))
+    if whole or not isinstance(value, str):
+        return Codes(text, (_part(raw, clean),))
+    parts = [(text[start:end].strip(), _single_spaced(plain[start:end])) for start, end in _split(plain)]
+    if len(parts) > 1 and any(" or " in clean.lower() and not _CLOSED.fullmatch(clean) for _, clean in parts):
+        return Codes(text, (Part(raw, "unread", reason=_OPEN_OR),))
+    return Codes(text, tuple(_part(*part) for part in parts))
+
+
+def _single_spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _split(plain: str) -> Iterator[tuple[int, int]]:
+    """Start and end of the parts, divided by the separators that stand outside brackets."""
+    depth = start = 0
+    for mark in re.finditer(r"[()+]", plain):
+        if mark[0] == "(":
+            depth += 1
+        elif mark[0] == ")":
+            depth = max(0, depth - 1)
+        elif depth == 0:
+            yield start, mark.start()
+            start = mark.end()
+    yield start, len(plain)
+
+
+def _part(raw: str, clean: str) -> Part:
+    """The part that stands as `raw`; `clean` is the same in narrow characters and single spaces."""
+    try:
+        if found := _REFERENCE.fullmatch(clean):
+            return Part(raw, "reference", tuple(_readable(found[1].split("+"))))
+        if found := _KEPT.fullmatch(clean):
+            return Part(raw, "kept", (_event(found[1]),))
+        return Part(raw, "event", (_event(clean),))
+    except CodeError as error:
+        return Part(raw, "unread", reason=error.faults[0])
+
+
+def _readable(parts: Iterable[str]) -> Iterator[ActionUnit]:
+    for part in parts:
+        with suppress(CodeError):  # the brackets say that it is no event, whatever it is
+            yield _event(part.strip())
+
+
+def _event(clean: str) -> ActionUnit:
+    inner = clean[1:-1].strip() if clean.startswith("(") and clean.endswith(")") else clean
+    readings = _readings(_IN_SHEETS, inner)
+    if readings is None or (inner != clean and len(readings) == 1):
+        raise CodeError(next(reason for pattern, reason in _REASONS if pattern.match(clean)))
+    for coded in readings:
+        if coded.number not in UNITS:
+            raise CodeError(f"no action unit has the number {coded.number} in the table of units")
+        if coded.number not in _KINDS[coded.kind]:
+            raise CodeError(f"{coded.number} is not written with {coded.kind}")
+    return ActionUnit(readings)
+
+
+def _readings(pattern: re.Pattern[str], text: str) -> tuple[Coded, ...] | None:
+    """All alternatives of a text; None where it has another form."""
+    readings: list[Coded] = []
+    at = 0
+    while match := pattern.match(text, at):
+        side, intensity = (mark and mark.upper().replace("/", "-") for mark in match.group("side", "intensity"))
+        readings.append(Coded(int(match["number"]), side, intensity, (match["kind"] or "AU").strip().upper()))
+        if not match["more"]:
+            return tuple(readings)
+        at = match.end()
+    return None
 
 
 def parse_canonical(code: str) -> ActionUnit:
-    """Read one canonical code.
+    """Read one canonical code, of any number.
 
     Raises:
         CodeError: the code has another form.
     """
-    match = _CODE.fullmatch(code)
-    if match is None:
-        raise CodeError(f"expected a canonical code such as '12', 'L12', 'R14C' or '6/12', found {code!r}")
-    side, units, intensity = match.groups()
-    return ActionUnit(tuple(int(n) for n in units.split("/")), side, intensity)
+    readings = _readings(_CANONICAL, code)
+    if readings is None:
+        raise CodeError(f"expected a canonical code such as '12', 'L12', 'R14C', 'AD31' or '6/12', found {code!r}")
+    return ActionUnit(readings)
 
 
 def numbers(codes: Iterable[str]) -> list[tuple[int, ...]]:

@@ -21,7 +21,7 @@ from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.facial import FacialFlow, Pair, measure
 from mellm_plugin.motion.settings import MotionSettings
 
-VERSION = 1
+VERSION = 2
 """Of the measurement: another one whenever the same pixels and settings give another flow."""
 
 GIGABYTES = 2.0

@@ -204,11 +204,17 @@ def paint(
     """
     if overlay not in OVERLAYS:
         raise SettingsError(f"no overlay {overlay!r}; overlays: {', '.join(OVERLAYS)}.{near(overlay, OVERLAYS)}")
-    alpha = strength[..., None]
-    under = grey[..., None].astype(np.float32)
+    colours_of_bins = _rgb(palette)
+    painted = np.repeat(grey[..., None], 3, axis=2)
+    moves = strength > 0  # a small part of most maps
+    if not moves.any():
+        return painted
+    alpha, under = strength[moves][:, None], painted[moves].astype(np.float32)
     if overlay == "blend":
         under = under * (1 - alpha)
-    return np.rint(under + _rgb(palette)[bin_index(flow)] * alpha).clip(0, 255).astype(np.uint8)
+    bins = bin_index(flow[moves][:, None])[:, 0]
+    painted[moves] = np.rint(under + colours_of_bins[bins] * alpha).clip(0, 255).astype(np.uint8)
+    return painted
 
 
 def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArray[np.intp]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +69,20 @@ def face_ellipse(height: int, width: int) -> npt.NDArray[np.bool_]:
     return inside
 
 
+@lru_cache(maxsize=8)
+def _face_points(height: int, width: int) -> tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.complex128]]:
+    """A grid over the face: its step, which of its points are inside, and where those are, x + iy.
+
+    Places are from the frame's centre in units of half its longer side, which keeps the equations well conditioned.
+    """
+    step = max(1, round(min(height, width) / _GRID))
+    inside = face_ellipse(height, width)[::step, ::step]
+    y, x = (step * places.astype(np.float64) for places in np.nonzero(inside))
+    places = np.empty(x.size, np.complex128)
+    places.real, places.imag = x - (width - 1) / 2, y - (height - 1) / 2
+    return step, inside, places / (max(height, width) / 2)
+
+
 def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
     """Fit a similarity to the flow inside a rough face ellipse that fills the frame.
 
@@ -79,30 +94,32 @@ def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
         the head's motion about the image's centre.
     """
     height, width = flow.shape[:2]
-    step = max(1, round(min(height, width) / _GRID))
-    inside = face_ellipse(height, width)[::step, ::step]
-    y, x = (step * places.astype(np.float64) for places in np.nonzero(inside))
-    y -= (height - 1) / 2
-    x -= (width - 1) / 2
+    step, inside, places = _face_points(height, width)
     u, v = flow[::step, ::step][inside].astype(np.float64).T
-    # Unit-sized coordinates keep the normal equations well conditioned for any frame size.
-    size = max(height, width) / 2
-    xn, yn = x / size, y / size
-    ones, zeros = np.ones_like(xn), np.zeros_like(xn)
-    rows_u = np.stack([ones, zeros, xn, -yn], axis=1)
-    rows_v = np.stack([zeros, ones, yn, xn], axis=1)
-    parameters = np.array([np.median(u), np.median(v), 0.0, 0.0])
+    moved = u + 1j * v
+    # A similarity is one complex factor and one complex shift.
+    factor, shift = 0j, complex(upper_median(u), upper_median(v))
     for _ in range(_ITERATIONS):
-        residual = (u - rows_u @ parameters) ** 2 + (v - rows_v @ parameters) ** 2
-        scale = max(1.4826**2 * float(np.median(residual)), _SCALE_FLOOR_PX**2)
+        left = moved - factor * places - shift
+        residual = left.real**2 + left.imag**2
+        scale = max(1.4826**2 * upper_median(residual), _SCALE_FLOOR_PX**2)
         weight = (scale / (scale + residual)) ** 2
-        weighted_u, weighted_v = rows_u * weight[:, None], rows_v * weight[:, None]
-        normal = weighted_u.T @ rows_u + weighted_v.T @ rows_v
-        before, parameters = parameters, np.linalg.solve(normal, weighted_u.T @ u + weighted_v.T @ v)
-        if np.abs(parameters - before).max() < _CONVERGED_PX:
+        total = weight.sum()
+        centre, mean = (weight @ places) / total, (weight @ moved) / total
+        around = weight * np.conj(places - centre)
+        before = factor, shift
+        factor = (around @ (moved - mean)) / (around @ (places - centre)).real
+        shift = mean - factor * centre
+        if max(abs(factor - before[0]), abs(shift - before[1])) < _CONVERGED_PX:
             break
-    tx, ty, a, b = parameters
-    return HeadMotion(float(tx), float(ty), float(a / size), float(b / size))
+    factor /= max(height, width) / 2
+    return HeadMotion(float(shift.real), float(shift.imag), float(factor.real), float(factor.imag))
+
+
+def upper_median(values: npt.NDArray[np.floating[Any]]) -> float:
+    """The upper median of any array: without the cost of NumPy's, which looks for NaN and averages two."""
+    middle = values.size // 2
+    return float(np.partition(values, middle, axis=None)[middle])
 
 
 def check_nose(nose: tuple[float, float], shape: tuple[int, ...]) -> None:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.head import fit_head
+from mellm_plugin.motion.head import face_ellipse, fit_head, upper_median
 
 Grey = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -29,6 +29,7 @@ REFERENCE_SIDE = 224
 _LIGHT = 8.0  # differences that vary more slowly are light
 _WINDOW = 3.0
 _NEIGHBOURHOOD = 3.0
+_LARGE = 3.0
 _COARSE_STEPS = 1
 _FINE_STEPS = 2
 _REWEIGHTINGS = 3
@@ -108,7 +109,7 @@ def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, px: float)
     seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
     left = warped - onset
     left -= _light(left, seen, _LIGHT * px)
-    noise = (1.4826 * float(np.median(np.abs(left[::2, ::2])))) ** 2
+    noise = (1.4826 * upper_median(np.abs(left[::2, ::2]))) ** 2
     dx, dy = dx * seen, dy * seen
     target = dx * beyond[..., 0] + dy * beyond[..., 1] - left
     products = (dx * dx, dx * dy, dy * dy, dx * target, dy * target)
@@ -131,11 +132,13 @@ def local(onset: Grey, apex: Grey) -> Float:
     coarse_flow = _coarse(onset, apex)
     head = fit_head(coarse_flow).flow(*shape)
     first, last = onset.astype(np.float32), apex.astype(np.float32)
-    last *= np.float32(_texture(first) / _texture(last))  # more or less light
+    last *= np.float32(_gain(first, last, head))
     small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
     small = small_first.shape
     half = np.float32(0.5)
     small_head, beyond = _to(head, small) * half, _to(_blur(coarse_flow - head, 2 * px), small) * half
+    # Only a large motion needs a start; where there is no texture, what the coarse flow found would stay.
+    beyond *= np.linalg.norm(beyond, axis=-1, keepdims=True) > half * _LARGE * px
     for _ in range(_COARSE_STEPS):
         beyond = _to(_linearise(small_first, small_last, small_head, beyond, px).solve(), small)
     beyond = _to(beyond, shape) * np.float32(2)
@@ -147,15 +150,23 @@ def local(onset: Grey, apex: Grey) -> Float:
     rest = fit_head(solution).flow(*solution.shape[:2])
     equations, solution = equations.beyond(rest), solution - rest
     for _ in range(_REWEIGHTINGS):
-        moves = _blur(np.asarray(np.square(solution).sum(axis=-1), np.float32), _NEIGHBOURHOOD * px)
+        moves = _blur(solution[..., 0] ** 2 + solution[..., 1] ** 2, _NEIGHBOURHOOD * px)
         solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
     return head + _to(rest + solution, shape)
 
 
-def _texture(frame: Float) -> float:
-    """How much the brightness varies from place to place."""
-    quarter = _half(_half(frame))
-    return max(float(np.abs(quarter - _blur(quarter, 2)).mean()), 1e-3)
+def _gain(first: Float, last: Float, head: Float) -> float:
+    """What the last frame is to be multiplied with, so that the face has the same texture in both."""
+    here, there = (np.abs(quarter - _blur(quarter, 2)) for quarter in (_half(_half(first)), _half(_half(last))))
+    height, width = here.shape
+    away = _to(head, here.shape) * np.float32(0.25)
+    x = away[..., 0] + np.arange(width, dtype=np.float32)
+    y = away[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    seen = face_ellipse(height, width) & (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
+    if not seen.any():
+        return 1.0
+    there = np.asarray(cv2.remap(there, x, y, cv2.INTER_LINEAR), np.float32)
+    return max(float(here[seen].mean()), 1e-3) / max(float(there[seen].mean()), 1e-3)
 
 
 def _coarse(onset: Grey, apex: Grey) -> Float:

@@ -20,7 +20,7 @@ FLAT_LEVELS = 3.0
 CLIPPED_SHARE = 0.5
 """Share of black (0) or of saturated (255) pixels from which a frame cannot be measured."""
 
-LIKENESS = 0.5
+LIKENESS = 0.8
 """Correlation of the onset with the apex laid back on it, below which the two do not show the same thing."""
 
 HEAD_SHIFT, HEAD_DEGREES, HEAD_SCALE = 0.12, 8.0, 0.10

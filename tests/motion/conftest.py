@@ -20,7 +20,7 @@ SIDE, MARGIN = 224, 28
 
 @dataclass(frozen=True)
 class Moved:
-    """Two frames, uint8 `(224, 224)`; where each onset pixel went, float32 `(224, 224, 2)`, px, and without the head."""
+    """Two frames, uint8 `(224, 224)`; where the onset pixels went, float32 `(224, 224, 2)`, px; without the head."""
 
     onset: Array
     apex: Array

@@ -1,4 +1,4 @@
-"""Flows kept on disk: the same bits back, nothing stale, nothing lost to damage, a bound, and many processes at once."""
+"""Flows kept on disk: the same bits back, nothing stale, damage mended, a bound kept, many processes at once."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from mellm_plugin.datasets.synthme import Face, clips, draw_clip
-from mellm_plugin.errors import ImageError
+from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.head import HeadMotion
@@ -319,6 +319,34 @@ def test_a_fault_of_the_source_is_not_swallowed() -> None:
 
     with pytest.raises(RuntimeError, match="the disk is gone"):
         list(motion_maps(pairs(), QUICK))
+
+
+def test_on_a_device_they_are_the_same_maps(tmp_path: Path) -> None:
+    pairs: list[Any] = [
+        (dots(0), dots(1)),
+        (dots(0, 40), dots(1, 40), (20, 20)),
+        (tmp_path / "absent.png", dots(1)),
+        (dots(2), dots(3), (30, 31)),
+        (dots(2), dots(3), (99, 31)),
+        (dots(4, 96), np.roll(dots(4, 96), 2, 1), None),
+    ]
+    settings = MotionSettings(estimator="tvl1", head="nose", working_side=48)
+    plain = list(motion_maps(pairs, settings))
+    found = list(motion_maps(iter(pairs), settings, device="cpu"))
+    assert len(found) == len(plain)
+    for first, second in zip(plain, found, strict=True):
+        if isinstance(first, ImageError):
+            assert isinstance(second, ImageError) and str(first) == str(second)
+        else:
+            assert isinstance(second, MotionMap)
+            assert np.allclose(first.flow, second.flow, atol=1e-3)
+            assert first.facial.head_from == second.facial.head_from and first.doubts == second.doubts
+            assert np.abs(first.image.astype(int) - second.image).mean() < 0.5
+
+
+def test_a_device_is_for_tvl1_alone() -> None:
+    with pytest.raises(SettingsError, match="only the estimator tvl1 runs on one, found 'local'"):
+        motion_maps([(dots(0), dots(1))], device="cpu")
 
 
 def test_no_pairs_no_maps() -> None:
