@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.flow import disagreement, flow
+from mellm_plugin.motion.flow import both_flows, disagreement, flow
 from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
 from mellm_plugin.motion.local import REFERENCE_SIDE
 from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
@@ -99,11 +99,13 @@ def measure(
     Raises:
         ImageError: the nose tip is outside the frame.
     """
-    if known is None:
-        forward = flow(pair.onset, pair.apex, settings.estimator)
-        backward = flow(pair.apex, pair.onset, settings.estimator) if settings.doubt_px else None
-    else:
+    backward: Field | None = None
+    if known is not None:
         forward, backward = known
+    elif settings.doubt_px:
+        forward, backward = both_flows(pair.onset, pair.apex, settings.estimator)
+    else:
+        forward = flow(pair.onset, pair.apex, settings.estimator)
     height, width = pair.onset.shape
     fitted = fit_head(forward)
     unfitted = forward - fitted.flow(height, width)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import SettingsError, near
-from mellm_plugin.motion.local import local
+from mellm_plugin.motion.local import local, local_both
 
 Grey = npt.NDArray[np.uint8]
 Flow = npt.NDArray[np.float32]
@@ -77,6 +77,13 @@ def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Flow:
         )
     # OpenCV's DIS takes no frame that was cut out of a larger one without a copy.
     return ESTIMATORS[estimator](np.ascontiguousarray(onset), np.ascontiguousarray(apex))
+
+
+def both_flows(onset: Grey, apex: Grey, estimator: str = "local") -> tuple[Flow, Flow]:
+    """Optical flow from onset to apex, at onset pixels, and from apex to onset, at apex pixels; as `flow` otherwise."""
+    if estimator == "local":
+        return local_both(np.ascontiguousarray(onset), np.ascontiguousarray(apex))
+    return flow(onset, apex, estimator), flow(apex, onset, estimator)
 
 
 def disagreement(forward: Flow, backward: Flow) -> npt.NDArray[np.float32]:

@@ -49,6 +49,12 @@ class HeadMotion:
         """Factor, 1 for no change."""
         return float(np.hypot(1 + self.a, self.b))
 
+    def inverse(self) -> HeadMotion:
+        """The motion back, from where this one leads."""
+        back = 1 / (1 + complex(self.a, self.b))
+        shift = -complex(self.tx, self.ty) * back
+        return HeadMotion(shift.real, shift.imag, back.real - 1, back.imag)
+
     def flow(self, height: int, width: int) -> npt.NDArray[np.float32]:
         """The head's flow, float32 `(height, width, 2)`, px."""
         y, x = np.ogrid[:height, :width]

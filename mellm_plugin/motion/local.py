@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.head import face_ellipse, fit_head, upper_median
+from mellm_plugin.motion.head import HeadMotion, face_ellipse, fit_head, upper_median
 
 Grey = npt.NDArray[np.uint8]
 Float = npt.NDArray[np.float32]
@@ -127,23 +127,52 @@ def local(onset: Grey, apex: Grey) -> Float:
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels.
     """
-    shape = onset.shape
-    px = max(min(shape) / REFERENCE_SIDE, _LEAST_UNIT)
-    coarse_flow = _coarse(onset, apex)
-    head = fit_head(coarse_flow).flow(*shape)
+    first, last, head, start = _prepared(onset, apex)
+    return _solved(first, last, head, start)
+
+
+def local_both(onset: Grey, apex: Grey) -> tuple[Float, Float]:
+    """Flow from onset to apex, and from apex to onset: as `local` for both, but the head is looked for once.
+
+    Args:
+        onset, apex: as for `local`.
+
+    Returns:
+        two float32 `(H, W, 2)`, px: at onset pixels, and at apex pixels.
+    """
+    first, last, head, start = _prepared(onset, apex)
+    return _solved(first, last, head, start), _solved(last, first, head.inverse(), -start)
+
+
+def _unit(shape: tuple[int, ...]) -> float:
+    return max(min(shape[:2]) / REFERENCE_SIDE, _LEAST_UNIT)
+
+
+def _prepared(onset: Grey, apex: Grey) -> tuple[Float, Float, HeadMotion, Float]:
+    """Both frames in the same light, the head's motion, and at half the size where large motion beyond it starts."""
+    px, half = _unit(onset.shape), np.float32(0.5)
+    coarse = _coarse(onset, apex)
+    head = fit_head(coarse)
+    away = head.flow(*onset.shape)
     first, last = onset.astype(np.float32), apex.astype(np.float32)
-    last *= np.float32(_gain(first, last, head))
-    small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
-    small = small_first.shape
-    half = np.float32(0.5)
-    small_head, beyond = _to(head, small) * half, _to(_blur(coarse_flow - head, 2 * px), small) * half
+    last *= np.float32(_gain(first, last, away))
+    start = _half(_blur(coarse - away, 2 * px)) * half
     # Only a large motion needs a start; where there is no texture, what the coarse flow found would stay.
-    beyond *= np.linalg.norm(beyond, axis=-1, keepdims=True) > half * _LARGE * px
+    start *= np.linalg.norm(start, axis=-1, keepdims=True) > half * _LARGE * px
+    return first, last, head, start
+
+
+def _solved(first: Float, last: Float, head: HeadMotion, start: Float) -> Float:
+    """The flow from one frame to another, about the head's motion."""
+    shape, small = first.shape, start.shape
+    px, away = _unit(shape), head.flow(*shape)
+    small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
+    small_away, beyond = _to(away, small) * np.float32(0.5), start
     for _ in range(_COARSE_STEPS):
-        beyond = _to(_linearise(small_first, small_last, small_head, beyond, px).solve(), small)
+        beyond = _to(_linearise(small_first, small_last, small_away, beyond, px).solve(), small)
     beyond = _to(beyond, shape) * np.float32(2)
     for _ in range(_FINE_STEPS):
-        equations = _linearise(first, last, head, beyond, px)
+        equations = _linearise(first, last, away, beyond, px)
         solution = equations.solve()
         beyond = _to(solution, shape)
     # The head once more, from what was found beyond it, so that the prior pulls to where the skin stands still.
@@ -152,7 +181,7 @@ def local(onset: Grey, apex: Grey) -> Float:
     for _ in range(_REWEIGHTINGS):
         moves = _blur(solution[..., 0] ** 2 + solution[..., 1] ** 2, _NEIGHBOURHOOD * px)
         solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
-    return head + _to(rest + solution, shape)
+    return away + _to(rest + solution, shape)
 
 
 def _gain(first: Float, last: Float, head: Float) -> float:

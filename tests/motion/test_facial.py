@@ -11,7 +11,7 @@ import pytest
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, working_pair
-from mellm_plugin.motion.flow import flow
+from mellm_plugin.motion.flow import both_flows, flow
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 
@@ -171,7 +171,7 @@ def test_confidence_is_low_only_where_something_covers_the_face(photograph: Any)
     assert free.confidence.dtype == np.float32 and free.confidence.min() >= 0 and free.confidence.max() <= 1
     under, beside = np.s_[138:182, 48:92], np.s_[40:110, 60:180]
     assert free.confidence[photograph.INNER].mean() > 0.95
-    assert found.confidence[under].mean() < 0.5 < 0.9 < found.confidence[beside].mean()
+    assert found.confidence[under].mean() < 0.7 < 0.9 < found.confidence[beside].mean()
 
 
 def test_more_doubt_is_less_confidence(photograph: Any) -> None:
@@ -188,7 +188,7 @@ def test_more_doubt_is_less_confidence(photograph: Any) -> None:
 def test_flows_that_are_known_are_not_estimated_again(photograph: Any) -> None:
     clip = photograph.moved(["26"])
     pair = working_pair(clip.onset, clip.apex)
-    there, back = flow(clip.onset, clip.apex), flow(clip.apex, clip.onset)
+    there, back = both_flows(clip.onset, clip.apex)
     plain, given = measure(pair), measure(pair, known=(there, back))
     assert np.array_equal(plain.flow, given.flow) and np.allclose(plain.confidence, given.confidence, atol=1e-6)
     settings = replace(DEFAULT, smooth_px=0, doubt_px=0)

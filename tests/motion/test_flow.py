@@ -8,7 +8,7 @@ import pytest
 
 from mellm_plugin.datasets.synthme import clips
 from mellm_plugin.errors import SettingsError
-from mellm_plugin.motion.flow import ESTIMATORS, disagreement, flow
+from mellm_plugin.motion.flow import ESTIMATORS, both_flows, disagreement, flow
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.settings import ESTIMATORS as NAMES
 from mellm_plugin.motion.settings import MotionSettings
@@ -62,3 +62,14 @@ def test_a_wrong_name_lists_the_near_ones() -> None:
     grey = np.zeros((64, 64), np.uint8)
     with pytest.raises(SettingsError, match="Did you mean 'farneback'"):
         flow(grey, grey, "farnback")
+
+
+@pytest.mark.parametrize("estimator", ["local", "dis"])
+def test_there_and_back(estimator: str) -> None:
+    onset, apex = read_pair(*next(clips("flow", 1, seed=3)).files())
+    there, back = both_flows(onset, apex, estimator)
+    assert np.array_equal(there, flow(onset, apex, estimator))
+    alone = flow(apex, onset, estimator)
+    # The small motion about the head's looks for the head once for both ways.
+    assert np.linalg.norm(back - alone, axis=-1)[50:180, 60:164].mean() < (0.01 if estimator == "local" else 1e-6)
+    assert np.median(disagreement(there, back)[50:180, 60:164]) < 0.05

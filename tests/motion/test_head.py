@@ -87,3 +87,15 @@ def test_the_nose_window_is_cut_off_at_the_rim() -> None:
 def test_a_nose_outside_is_refused(nose: tuple[float, float]) -> None:
     with pytest.raises(ImageError, match=rf"frame of 50x40 px, found x {nose[0]:g}, y {nose[1]:g}"):
         nose_motion(np.zeros((40, 50, 2), np.float32), nose)
+
+
+@given(st.floats(-20, 20), st.floats(-20, 20), st.floats(-10, 10), st.floats(-0.1, 0.1))
+def test_the_way_back_leads_to_where_it_began(tx: float, ty: float, turn: float, zoom: float) -> None:
+    turned = (1 + zoom) * np.exp(1j * np.radians(turn))
+    there = HeadMotion(tx, ty, turned.real - 1, turned.imag)
+    back = there.inverse()
+    for place in (0j, 100 + 0j, -40 + 90j):
+        arrived = place * turned + complex(tx, ty)
+        again = arrived * complex(1 + back.a, back.b) + complex(back.tx, back.ty)
+        assert abs(again - place) < 1e-9
+    assert back.rotation == pytest.approx(-there.rotation) and back.scale == pytest.approx(1 / there.scale)
