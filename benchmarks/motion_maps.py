@@ -49,7 +49,7 @@ from mellm_plugin.datasets.synthme import AUS, SIZE, WINDOWS, Face, displacement
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.contact_sheet import contact_sheet
 from mellm_plugin.motion.facial import FacialFlow, Pair, measure
-from mellm_plugin.motion.flow import ESTIMATORS
+from mellm_plugin.motion.flow import ESTIMATORS, both_flows
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map, motion_maps, strength
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
@@ -262,7 +262,9 @@ class Row:
     def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
         """All of a map but its flow: float32 `(H, W, 2)` forward -> what it shows, and how strongly."""
         nose = clip.wrong_nose if self.wrong_nose else clip.nose
-        backward = FLOWS[self.flow](clip.apex, clip.onset) if self.settings.doubt_px else None
+        backward: Field | None = None
+        if self.settings.doubt_px:
+            forward, backward = both_flows(clip.onset, clip.apex, self.settings.estimator)
         facial = measure(Pair(clip.onset, clip.apex, nose, clip.onset.shape), self.settings, (forward, backward))
         shown = strength(facial.flow, self.settings, facial.confidence)
         colour.paint(facial.flow, shown, clip.onset, self.settings.palette, self.settings.overlay)
@@ -450,6 +452,8 @@ def outcomes(clip: Clip, found: dict[str, tuple[Field, float]]) -> dict[str, Out
     for row in ROWS:
         if row.flow in found:
             forward, seconds = found[row.flow]
+            if row.settings.doubt_px:
+                seconds = 0.0  # both ways are computed together, below
             start = time.process_time()
             facial, shown = row.map_pair(clip, forward)
             made[row.name] = outcome(clip, facial, shown, seconds + time.process_time() - start)

@@ -37,8 +37,10 @@ from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
+from mellm_plugin.motion.facial import measure, working_pair
+from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
-from mellm_plugin.motion.settings import resolve
+from mellm_plugin.motion.settings import DEFAULT, resolve
 from mellm_plugin.scoring import emotion, units
 
 Doc = Mapping[str, Any]
@@ -262,7 +264,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
 def motion_doubts(doc: Doc) -> list[str]:
     """What speaks against the clip's flow being that of a micro-expression; the fault where it has no usable frames."""
     try:
-        return list(motion_map(doc["onset"], doc["apex"], cache=default_cache()).doubts)
+        pair, cache = working_pair(*read_pair(doc["onset"], doc["apex"])), default_cache()
+        return list((measure(pair) if cache is None else cache.measure(pair, DEFAULT)).doubts)
     except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
         return [str(error) or repr(error)]
 

@@ -77,6 +77,7 @@ def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
     facial, shown = row.map_pair(clip, found["local"][0])
     whole = motion_map(clip.onset, clip.apex)
     assert np.array_equal(facial.flow, whole.flow) and np.mean(shown > 0) == whole.coloured
+    assert facial.confidence is not None and np.array_equal(facial.confidence, whole.facial.confidence)
 
 
 def test_interval_holds_the_accuracy_and_is_reproducible(benchmark: ModuleType) -> None:

@@ -369,7 +369,7 @@ class Mellm(lmms):  # type: ignore[misc]
         items = [{"type": "text", "text": items}] if isinstance(items, str) else items
         settings = self.motion
         if settings is not None:
-            items = with_maps(items, lambda *frames: pool.submit(self._map, *frames), settings.palette)
+            items = with_maps(items, lambda *frames: pool.submit(_map, settings, *frames), settings.palette)
         content: list[dict[str, str]] = []
         for item in items:
             kind = item["type"]
@@ -384,9 +384,6 @@ class Mellm(lmms):  # type: ignore[misc]
                 raise InputError(f"expected texts, images and whole videos, found {item}", where=clip.name)
             content.append({"type": kind})
         return content
-
-    def _map(self, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:
-        return motion_map(onset, apex, self.motion or DEFAULT, nose=nose, cache=default_cache())
 
     def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
         """Answers of a batch, an empty one for a clip with a fault."""
@@ -504,6 +501,10 @@ class Mellm(lmms):  # type: ignore[misc]
                 "bundled_model": int(self._is_bundled),
             },
         )
+
+
+def _map(settings: MotionSettings, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:
+    return motion_map(onset, apex, settings, nose=nose, cache=default_cache())
 
 
 def _opened(image: Any) -> Any:

@@ -21,8 +21,8 @@ from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.facial import FacialFlow, Pair, measure
 from mellm_plugin.motion.settings import MotionSettings
 
-VERSION = 2
-"""Of the measurement: another one whenever the same pixels and settings give another flow."""
+VERSION = 3
+"""Of the measurement: another one whenever the same pixels and settings give another flow, confidence or doubt."""
 
 GIGABYTES = 2.0
 """Size of the folder, where the user does not say; the flow of a clip of 224 px takes .6 MB."""
@@ -73,7 +73,7 @@ class MotionCache:
         except OSError as error:  # joblib warns where an entry cannot be written, but not where its own notes cannot
             warnings.warn(f"the motion cache cannot be written to: {error}", stacklevel=2)
             return measure(pair, settings)
-        if not known and next(self._new) % _TRIM_EVERY == 0:
+        if not known and next(self._new) % _TRIM_EVERY == 1:
             self.trim()
         return found
 

@@ -126,7 +126,7 @@ def _gathered(
         except ImageError as error:
             faults += error.faults if error.where in ("", name) else [str(error)]
             continue
-        held += frame.nbytes
+        held += frame.size
         if held > LARGEST:
             raise _too_large(count, frame.shape[1], frame.shape[0], where)
         frames.append(frame)

@@ -25,10 +25,11 @@ Float = npt.NDArray[np.float32]
 REFERENCE_SIDE = 224
 """Shorter side, px, of the frame that lengths are given for; they scale with the frame."""
 
-# Found by search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame.
+# Found by search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame; the coarse
+# step, at half the size, takes windows of as many of its own px, so twice as large.
 _LIGHT = 8.0  # differences that vary more slowly are light
 _WINDOW = 3.0
-_NEIGHBOURHOOD = 3.0
+_NEIGHBOURHOOD = 6.0
 _LARGE = 3.0
 _COARSE_STEPS = 1
 _FINE_STEPS = 2
@@ -179,7 +180,7 @@ def _solved(first: Float, last: Float, head: HeadMotion, start: Float) -> Float:
     rest = fit_head(solution).flow(*solution.shape[:2])
     equations, solution = equations.beyond(rest), solution - rest
     for _ in range(_REWEIGHTINGS):
-        moves = _blur(solution[..., 0] ** 2 + solution[..., 1] ** 2, _NEIGHBOURHOOD * px)
+        moves = _blur(solution[..., 0] ** 2 + solution[..., 1] ** 2, _NEIGHBOURHOOD * px / 2)
         solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
     return away + _to(rest + solution, shape)
 

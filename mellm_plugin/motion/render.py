@@ -1,4 +1,4 @@
-"""Onset and apex to motion map: the one door to this room."""
+"""Onset and apex to motion map, one or many."""
 
 from __future__ import annotations
 
@@ -24,10 +24,12 @@ from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 Grey = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
 Given = tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]
-"""Onset and apex of many pairs, with or without the nose tip."""
+"""One pair of many: onset and apex, with or without the nose tip."""
 
 AT_ONCE = 64
 """Pairs that are read, measured and drawn together on a device."""
+
+_PIXELS_AT_ONCE = 8_000_000  # TV-L1 takes some 400 bytes a pixel on a GPU
 
 STRONG_PERCENTILE, STRONG_KNEES = 95, 2.0
 """Where more than 5 % of the frame moves by more than two knees, the knee grows: strong motion keeps its shades."""
@@ -178,8 +180,11 @@ def _on_device(pairs: Iterable[Given], settings: MotionSettings, device: str) ->
                 drawn[place] = error
         for group in alike.values():
             onsets, apexes = (np.stack([getattr(pair, name) for _, _, pair in group]) for name in ("onset", "apex"))
-            forward = tvl1(onsets, apexes, device=device)
-            backward = tvl1(apexes, onsets, device=device) if settings.doubt_px else [None] * len(group)
+            at_once = max(1, _PIXELS_AT_ONCE // onsets[0].size)
+            forward = tvl1(onsets, apexes, device=device, at_once=at_once)
+            backward: Iterable[Field | None] = [None] * len(group)
+            if settings.doubt_px:
+                backward = tvl1(apexes, onsets, device=device, at_once=at_once)
             for (place, grey, pair), there, back in zip(group, forward, backward, strict=True):
                 drawn[place] = _painted(grey, pair, measure(pair, settings, (there, back)), settings)
         yield from (drawn[place] for place in range(len(some)))
