@@ -57,6 +57,13 @@ def list_tasks(folder: Path) -> dict[str, str]:
 
 
 _OF_CLIPS = ("animation", "onset", "apex", "fps", "average")
+_OF_DATASETS = ("split", "workers", "device")
+
+
+def _refuse(given: argparse.Namespace, names: Sequence[str], what: str) -> None:
+    for name in names:
+        if getattr(given, name) not in (None, False):
+            raise InputError(f"--{name} is not for {what}; see: mellm map --help")
 
 
 def _map(given: argparse.Namespace) -> None:
@@ -102,9 +109,7 @@ def _map_file(given: argparse.Namespace) -> Path:
 def _map_pair(given: argparse.Namespace) -> None:
     from mellm_plugin.motion.render import motion_map
 
-    stray = [name for name in _OF_CLIPS if getattr(given, name) is not None]
-    if stray:
-        raise InputError(f"--{stray[0]} is for one clip, not for two frames")
+    _refuse(given, (*_OF_CLIPS, *_OF_DATASETS), "two frames")
     out, settings = _map_file(given), _settings(given)
     onset, apex = given.frames
     _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
@@ -112,18 +117,25 @@ def _map_pair(given: argparse.Namespace) -> None:
 
 def _map_clip(given: argparse.Namespace) -> None:
     from mellm_plugin.motion.animation import FORMATS, animate
-    from mellm_plugin.motion.apex import spot
-    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip
+    from mellm_plugin.motion.apex import find_cuts, spot
+    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip, scene
     from mellm_plugin.motion.render import motion_map
 
+    _refuse(given, _OF_DATASETS, "one clip")
     out, settings = _map_file(given), _settings(given)
     animation: Path = given.animation or out.with_suffix(".gif")
+    source = os.path.realpath(given.frames[0])
+    for file, option in ((out, "--output"), (animation, "--animation")):
+        if source in (os.path.realpath(file), os.path.realpath(file.parent)):
+            raise InputError(f"{str(file)!r} is of the clip itself; name another file with {option}")
     if animation.suffix.lower() not in FORMATS:
         raise InputError(f"expected a name with one of {', '.join(FORMATS)}, found {animation.name!r}", "--animation")
     if given.average is not None and not 0 <= given.average <= 10:
         raise InputError(f"expected 0 to 10 frames, found {given.average}", where="--average")
-    if animation == out:
-        raise InputError("expected another file than the map's", where="--animation")
+    if os.path.realpath(animation) == os.path.realpath(out):
+        raise InputError("the map and its animation would be one file; name another with --animation")
+    if not animation.parent.is_dir():
+        raise InputError(f"there is no folder {str(animation.parent)!r}; make it first", where="--animation")
     clip = read_clip(given.frames[0], given.fps)
     onset, apex = given.onset, given.apex
     if onset is None or apex is None:
@@ -144,9 +156,12 @@ def _map_clip(given: argparse.Namespace) -> None:
     reach = given.average
     if reach is None:
         reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS)
-    first, last = (averaged(clip.frames, index, reach) for index in (onset, apex))
+    reach = min(reach, (apex - onset - 1) // 2)  # no frame is of both
+    cuts = find_cuts(clip.frames)
+    first, last = (averaged(clip.frames, index, reach, cuts) for index in (onset, apex))
     _write_map(given, out, motion_map(first, last, settings, nose=given.nose))
-    shown = animate(clip.frames, onset, apex, settings, animation, fps=clip.fps)
+    end = scene(len(clip), apex, cuts)[1]
+    shown = animate(clip.frames[:end], onset, apex, settings, animation, fps=clip.fps, nose=given.nose)
     print(f"{shown.path}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
 
 
@@ -192,20 +207,21 @@ def _map_dataset(given: argparse.Namespace) -> None:
     from mellm_plugin.meu import prepared_name
     from mellm_plugin.motion.cache import default_cache
 
-    stray = [
-        name for name in ("animation", "onset", "apex", "fps", "average", "nose") if getattr(given, name) is not None
-    ]
-    if stray or given.legend:
-        raise InputError(f"--{stray[0] if stray else 'legend'} is for one clip, not for a dataset")
+    _refuse(given, (*_OF_CLIPS, "nose", "legend"), "a dataset")
     name = prepared_name(given.dataset)
-    settings, many = _settings(given), {"workers": given.workers, "device": given.device, "cache": default_cache()}
-    drawn = draw_dataset(name, given.split, given.output, settings, **many)
+    split = "test" if given.split is None else given.split
+    many = {"workers": 1 if given.workers is None else given.workers, "device": given.device}
+    drawn = draw_dataset(name, split, given.output, _settings(given), cache=default_cache(), **many)
     beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
     print(f"{drawn.folder}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}")
+    if drawn.without_nose:
+        print(
+            f"{drawn.without_nose} clips have no nose tip: head motion was removed by the robust fit", file=sys.stderr
+        )
     for clip, doubts in drawn.doubtful.items():
         print(f"doubtful: {clip}: {'; '.join(doubts)}", file=sys.stderr)
     if drawn.faults:
-        raise InputError(drawn.faults, where=f"{name}, {given.split}")
+        raise InputError(drawn.faults, where=f"{name}, {split}")
 
 
 def _prepare(given: argparse.Namespace) -> None:
@@ -379,8 +395,8 @@ def _parser() -> argparse.ArgumentParser:
     clip.add_argument("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
     many = drawing.add_argument_group("of a dataset")
     many.add_argument("--dataset", metavar="NAME", help="draw every clip of a prepared dataset (see: mellm datasets)")
-    many.add_argument("--split", default="test", help="default: %(default)s")
-    many.add_argument("--workers", type=int, default=1, help="threads (default: %(default)s)")
+    many.add_argument("--split", help="default: test")
+    many.add_argument("--workers", type=int, help="threads (default: 1)")
     many.add_argument("--device", help="compute TV-L1 (--preset published) there, many pairs at once, such as cuda")
     return parser
 
@@ -390,12 +406,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     try:
         given.run(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except MellmError as error:
         print(f"mellm: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:  # the reader of our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("mellm: interrupted; what is written is whole", file=sys.stderr)
+        return 130
     except OSError as error:  # a full disk, a name too long
         print(f"mellm: {error}", file=sys.stderr)
         return 1

@@ -146,7 +146,9 @@ def test_wrong_clips_are_told(video: Path, tmp_path: Path, capsys: pytest.Captur
         (str(video), "-o", str(out), "--apex", "99"): "0..39",
         (str(video), "-o", str(out), "--onset", "9", "--apex", "3"): "found 9 and 3",
         (str(video), "-o", str(out), "--animation", str(tmp_path / "flow.avi")): ".gif",
-        (str(video), "-o", str(tmp_path / "a.gif"), "--animation", str(tmp_path / "a.gif")): "another file",
+        (str(video), "-o", str(tmp_path / "a.gif"), "--animation", str(tmp_path / "a.gif")): "one file",
+        (str(still), "-o", str(still / "img3.png")): "of the clip itself",
+        (str(video), "-o", str(out), "--workers", "2"): "--workers is not for one clip",
         (str(still), "-o", str(out)): "--onset and --apex",
         (str(tmp_path / "no.mp4"), "-o", str(out)): "no.mp4",
         ("-o", str(out)): "found 0 names",
@@ -168,7 +170,7 @@ def test_a_dataset_is_drawn(
     assert "5 maps, 0 of them doubtful; beside them contact_sheet.jpg, maps.csv" in capsys.readouterr().out
     assert len(list((tmp_path / "maps" / "synthme" / "s00").glob("*.png"))) == 5
     assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--fps", "9"]) == 1
-    assert "--fps is for one clip" in capsys.readouterr().err
+    assert "--fps is not for a dataset" in capsys.readouterr().err
     assert main(["map", "--dataset", "drawn", "--split", "tset", "-o", str(tmp_path / "none")]) == 1
     assert "has no split 'tset'" in capsys.readouterr().err and not (tmp_path / "none").exists()
 

@@ -10,11 +10,14 @@ maps/
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import re
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 from tqdm import tqdm
@@ -45,6 +48,7 @@ class DrawnDataset:
     Attributes:
         folder: where it lies.
         maps: how many maps were written.
+        without_nose: how many of them had no nose tip, where the settings ask for it.
         sheets: the contact sheets.
         doubtful: for each clip with an implausible flow, what speaks against it.
         faults: what could not be drawn, and why: a sentence a clip.
@@ -52,6 +56,7 @@ class DrawnDataset:
 
     folder: Path
     maps: int = 0
+    without_nose: int = 0
     sheets: tuple[Path, ...] = ()
     doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
@@ -69,8 +74,8 @@ def draw_dataset(
 ) -> DrawnDataset:
     """Draw the map of every clip; a clip that cannot be drawn is named in the result and stops nobody.
 
-    Memory does not grow with the dataset. Cut off, it leaves whole files and the table of what was drawn until then;
-    drawn again, the flows come from the cache.
+    Memory grows by the clips that are doubtful or faulty alone. Cut off, it leaves whole files and the table of what
+    was drawn until then; drawn again, the flows come from the cache.
 
     Args:
         name: of a prepared dataset.
@@ -98,7 +103,6 @@ def draw_dataset(
     if out.exists() and not out.is_dir():
         raise InputError("expected a folder, found a file; choose another name", where=str(out))
     drawn = DrawnDataset(out)
-    table: list[dict[str, object]] = []
     waiting: deque[Sample] = deque()
 
     def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
@@ -106,35 +110,37 @@ def draw_dataset(
             waiting.append(sample)
             yield sample.onset, sample.apex, sample.nose
 
-    def maps() -> Iterator[tuple[str, MotionMap]]:
-        for found in motion_maps(pairs(), settings, workers=workers, device=device, cache=cache):
+    # Refuses settings before anything is written.
+    every = motion_maps(pairs(), settings, workers=workers, device=device, cache=cache)
+
+    def maps(table: csv.DictWriter[str], progress: tqdm) -> Iterator[tuple[str, MotionMap]]:
+        for found in chain(first, every):
             sample = waiting.popleft()
             progress.update()
             if isinstance(found, ImageError):
                 drawn.faults.append(f"{sample.id}: {found}")
-                table.append({"id": sample.id, "subject": sample.subject, "fault": str(found)})
+                table.writerow({"id": sample.id, "subject": sample.subject, "fault": str(found)})
                 continue
             *folders, last = (_safe(part) for part in sample.id.split("/"))
             file = out.joinpath(*folders, f"{last}.png")
             file.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(file, [found.to_pil()], "map")
             drawn.maps += 1
+            drawn.without_nose += settings.head == "nose" != found.facial.head_from
             if found.doubts:
                 drawn.doubtful[sample.id] = found.doubts
-            table.append(_row(sample, found, file.relative_to(out)))
+            table.writerow(_row(sample, found, file.relative_to(out)))
             yield sample.id, found
 
+    first = list(islice(every, 1))  # what fails at once leaves the folder as it is
     try:
         out.mkdir(parents=True, exist_ok=True)
         settings.save(out)
-        progress = tqdm(total=splits[split]["clips"], desc="maps", unit="clip")
-        try:
-            drawn.sheets = contact_sheet(
-                ((clip, found.image) for clip, found in maps()), out / SHEET, palette=settings.palette
-            )
-        finally:
-            progress.close()
-            _write_table(out / TABLE, table)
+        with _table(out / TABLE) as table, tqdm(total=splits[split]["clips"], desc="maps", unit="clip") as progress:
+            shown = ((clip, found.image) for clip, found in maps(table, progress))
+            drawn.sheets = contact_sheet(shown, out / SHEET, palette=settings.palette)
+        if cache is not None:
+            cache.trim()
     except InputError:
         if drawn.maps or not drawn.faults:
             raise
@@ -145,8 +151,11 @@ def draw_dataset(
 
 
 def _safe(part: str) -> str:
-    """A part of an id as a file's name on any system."""
-    return re.sub(r'[<>:"\\|?*\x00-\x1f]', "_", part).strip(". ") or "_"
+    """A part of an id as a file's name on any system; what has to be changed gets a mark that keeps it apart."""
+    safe = re.sub(r'[<>:"\\|?*\x00-\x1f]', "_", part).strip(". ")
+    if safe == part and len(part.encode()) <= 120:
+        return part
+    return f"{safe.encode()[:100].decode(errors='ignore')}-{hashlib.sha256(part.encode()).hexdigest()[:6]}"
 
 
 def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
@@ -164,10 +173,15 @@ def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
     return row
 
 
-def _write_table(path: Path, rows: list[dict[str, object]]) -> None:
+@contextmanager
+def _table(path: Path) -> Iterator[csv.DictWriter[str]]:
+    """A table that takes its name when it ends, cut off or not."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS)
         writer.writeheader()
-        writer.writerows(rows)
-    part.replace(path)
+        try:
+            yield writer
+        finally:
+            file.flush()
+            part.replace(path)

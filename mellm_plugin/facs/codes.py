@@ -71,6 +71,7 @@ _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
 }
 _MISSING = frozenset({"", "nan", "nat", "<na>", "n/a", "#n/a", "null"})
 _NO_UNIT = frozenset({"0", "none"})
+_SCIENTIFIC = re.compile(r"[0-9]+(\.[0-9]+)?E[+-]0[0-9]+|[0-9]+\.[0-9]+E[+-]?[0-9]+", re.IGNORECASE | re.ASCII)
 _WHOLE = re.compile(r"([0-9]{1,2})\.0+")
 _REFERENCE = re.compile(r"ref ?\(([^()]+)\)", re.IGNORECASE | re.ASCII)
 _KEPT = re.compile(r"([^()/ ]+|\([^()]+\)) ?\(k\)", re.IGNORECASE | re.ASCII)  # of one unit, or of all in brackets
@@ -79,6 +80,10 @@ _CLOSED = re.compile(r"(?:ref ?)?\([^()]+\)(?: ?\(k\))?|[^0-9]*", re.IGNORECASE 
 _DATE = (
     "a spreadsheet has made a date of the code, and 4-7, 4/7 and 7/4 may give the same date; look the code up where it "
     "was first written and enter it as text"
+)
+_NUMBER = (
+    "a spreadsheet has made a number of the code and written it with an exponent; look the code up where it was first "
+    "written and enter it as text"
 )
 _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
@@ -272,6 +277,8 @@ def read_codes(value: object) -> Codes:
         clean = whole[1]
     if clean.lower() in _NO_UNIT:
         return Codes(text, (Part(raw, "none"),))
+    if _SCIENTIFIC.fullmatch(clean):
+        return Codes(text, (Part(raw, "unread", reason=_NUMBER),))
     if whole or not isinstance(value, str):
         return Codes(text, (_part(raw, clean),))
     parts = [(text[start:end].strip(), _single_spaced(plain[start:end])) for start, end in _split(plain)]
@@ -326,6 +333,8 @@ def _event(clean: str) -> ActionUnit:
             raise CodeError(f"no action unit has the number {coded.number} in the table of units")
         if coded.number not in _KINDS[coded.kind]:
             raise CodeError(f"{coded.number} is not written with {coded.kind}")
+        if "T" in (coded.side or "") and coded.number not in LIPS:
+            raise CodeError(f"T is the top lip, which unit {coded.number} is not of")
     return ActionUnit(readings)
 
 

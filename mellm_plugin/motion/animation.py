@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
+from mellm_plugin.motion.facial import Nose
 from mellm_plugin.motion.images import SMALLEST_SIDE, write_atomically
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import MotionSettings
@@ -122,6 +123,7 @@ def animate(
     path: str | os.PathLike[str],
     *,
     fps: float | None = None,
+    nose: Nose | None = None,
     most: int = MOST_FRAMES,
     side: int = LARGEST_SIDE,
 ) -> Animation:
@@ -133,6 +135,7 @@ def animate(
         settings: how the maps are drawn.
         path: where to write; `.gif`, `.webp`, `.png` or `.apng`.
         fps: of the clip, frames per second: adds the time since the onset; None where it is not known.
+        nose: nose tip in the frames, for settings that use it.
         most: frames shown at the most, 3 to 500.
         side: longer side of a frame as shown, px, 32 to 2000; frames are never enlarged.
 
@@ -163,13 +166,14 @@ def animate(
     indices = shown_frames(len(frames), onset, apex, most)
     height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
     wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
-    slower = f"shown {fps * SHOWN_MS / 1000 / _step(indices):.0f} times slower" if fps else "slowed down"
+    times = fps * SHOWN_MS / 1000 / _step(indices) if fps else 1.0
+    slower = f"shown {times:.0f} times slower" if times >= 1.5 else ""
     pages: list[Image.Image] = []
     for index in indices:
         name = {onset: "onset", apex: "apex"}.get(index, "")
         time = f"{1000 * (index - onset) / fps:+.0f} ms" if fps else f"{index - onset:+d}"
         words = f"frame {index}  {time}  {name}", slower
-        drawn = motion_map(frames[onset], frames[index], settings).image
+        drawn = motion_map(frames[onset], frames[index], settings, nose=nose).image
         pages.append(_page(frames[index], drawn, words, bool(name), wheel, side))
     shown = [HELD_MS if index in (onset, apex, indices[-1]) else SHOWN_MS for index in indices]
     if kind == "GIF":

@@ -57,11 +57,11 @@ class MotionCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._memory = Memory(self.folder, verbose=0)
+            self._measured = self._memory.cache(_measured)
         except OSError as error:
             raise SettingsError(
                 f"the folder cannot be made: {error}; set MELLM_CACHE to another one, or to off", where="motion cache"
             ) from error
-        self._measured = self._memory.cache(_measured)
         self._new = itertools.count(1)
 
     def measure(self, pair: Pair, settings: MotionSettings) -> FacialFlow:
@@ -72,6 +72,8 @@ class MotionCache:
             found: FacialFlow = self._measured(pair, heeded, VERSION)
         except OSError as error:  # joblib warns where an entry cannot be written, but not where its own notes cannot
             warnings.warn(f"the motion cache cannot be written to: {error}", stacklevel=2)
+            return measure(pair, settings)
+        if not isinstance(found, FacialFlow) or found.flow.shape[:2] != pair.onset.shape:  # somebody wrote over it
             return measure(pair, settings)
         if not known and next(self._new) % _TRIM_EVERY == 1:
             self.trim()

@@ -56,19 +56,33 @@ AVERAGED_FROM_FPS = 100
 """Frames a second from which the neighbours of a frame show the same moment of a micro-expression."""
 
 
-def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int) -> npt.NDArray[np.uint8]:
-    """A frame with less noise: the mean of it and its neighbours, as far as the clip goes.
+def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int, cuts: Iterable[int] = ()) -> npt.NDArray[np.uint8]:
+    """A frame with less noise: the mean of it and its neighbours, as far as its scene goes.
 
     Args:
         frames: uint8 `(T, H, W)`.
         index: of the frame.
         reach: neighbours on each side.
+        cuts: first frames of new scenes.
 
     Returns:
         uint8 `(H, W)`.
     """
-    stretch = frames[max(0, index - reach) : index + reach + 1]
+    first, end = scene(len(frames), index, cuts)
+    stretch = frames[max(first, index - reach) : min(end, index + reach + 1)]
     return np.asarray(np.rint(stretch.mean(axis=0, dtype=np.float32)), np.uint8)
+
+
+def scene(length: int, index: int, cuts: Iterable[int]) -> tuple[int, int]:
+    """First frame of the scene that a frame is in, and the first frame after it.
+
+    Args:
+        length: frames of the clip.
+        index: of the frame.
+        cuts: first frames of new scenes.
+    """
+    cuts = list(cuts)
+    return max((cut for cut in cuts if cut <= index), default=0), min((c for c in cuts if c > index), default=length)
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -190,8 +204,8 @@ def _picture(path: Path) -> Image.Image | None:
         picture = Image.open(path)
     except UnidentifiedImageError:
         return None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the file cannot be read: {error}", str(path)) from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
+        raise ImageError(f"the file cannot be read: {error or type(error).__name__}", str(path)) from error
     if picture.format == "MPEG":  # Pillow knows the name of these videos, not how to read them
         picture.close()
         return None
@@ -199,8 +213,11 @@ def _picture(path: Path) -> Image.Image | None:
 
 
 def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
-    count = int(getattr(picture, "n_frames", 1))
     where = str(path)
+    try:
+        count = int(getattr(picture, "n_frames", 1))
+    except Exception as error:
+        raise ImageError(f"the file cannot be read: {error or type(error).__name__}", where) from error
     if count < 2:
         raise ImageError(
             "expected a clip, found a single picture; give the folder of its frames, or a video", where
@@ -215,8 +232,8 @@ def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
             picture.seek(index)
             picture.load()
             single = picture.copy()
-        except (OSError, EOFError, SyntaxError, ValueError) as error:
-            raise ImageError(f"frame {index}: cannot be read: {error}") from error
+        except Exception as error:
+            raise ImageError(f"frame {index}: cannot be read: {error or type(error).__name__}") from error
         durations.append(float(picture.info.get("duration") or 0))
         try:
             return read_pixels(single)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.flow import both_flows, disagreement, flow
 from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
 from mellm_plugin.motion.local import REFERENCE_SIDE
@@ -73,8 +74,11 @@ def working_pair(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, no
         ImageError: the nose tip is outside the frame.
     """
     height, width = onset.shape
-    tip = None if nose is None or settings.head != "nose" else (float(nose[0]), float(nose[1]))
-    if tip is not None:
+    tip = None
+    if nose is not None and settings.head == "nose":
+        if len(nose) != 2:
+            raise ImageError(f"expected a nose tip as x and y, found {nose!r}")
+        tip = float(nose[0]), float(nose[1])
         check_nose(tip, onset.shape)
     shrink = min(height, width) / settings.working_side if settings.working_side else 1.0
     if shrink <= 1:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Union
@@ -19,6 +20,9 @@ from mellm_plugin.errors import ImageError, InputError
 
 Frame = Union[str, "os.PathLike[str]", bytes, Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
 """What a frame may be given as; bytes are those of a file."""
+
+LARGEST_SIDE = 16384
+"""Frames with a longer side are refused: OpenCV cannot warp them."""
 
 SMALLEST_SIDE = 32
 """Frames with a shorter side are refused: no face can be read in them."""
@@ -44,17 +48,31 @@ def _open(source: str | os.PathLike[str]) -> Image.Image:
 def _decode(file: Path | BytesIO, where: str) -> Image.Image:
     try:
         image = Image.open(file)
-        image.load()
     except UnidentifiedImageError:
         raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where) from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ImageError(f"the image cannot be read: {error}", where=where) from error
+    except Exception as error:
+        raise _unreadable(error, where) from error
+    return _single(image, where)
+
+
+def _single(image: Image.Image, where: str) -> Image.Image:
+    """The image with its pixels read, if it is only one."""
+    try:
+        image.load()  # what is wrong with the file behind it shows only here
+        count = int(getattr(image, "n_frames", 1))
+    except Exception as error:
+        raise _unreadable(error, where) from error
+    if count > 1 and image.format != "MPO":  # a phone's JPEG with a second picture behind the first
+        raise ImageError(f"expected one frame, found an image of {count}; save the frame alone", where=where)
     return image
 
 
+def _unreadable(error: Exception, where: str) -> ImageError:
+    # Of any kind: Pillow's readers raise whatever a damaged file leads them to.
+    return ImageError(f"the image cannot be read: {str(error) or type(error).__name__}", where=where)
+
+
 def _pil_to_array(image: Image.Image, where: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    if (frames := getattr(image, "n_frames", 1)) > 1:
-        raise ImageError(f"expected one frame, found an image of {frames}; save the frame alone", where=where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
@@ -88,11 +106,7 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
     elif isinstance(source, bytes):
         pixels = _pil_to_array(_decode(BytesIO(source), where), where)
     elif isinstance(source, Image.Image):
-        try:
-            source.load()  # what is wrong with the file behind it shows only here
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ImageError(f"the image cannot be read: {error}", where=where) from error
-        pixels = _pil_to_array(source, where)
+        pixels = _pil_to_array(_single(source, where), where)
     elif isinstance(source, np.ndarray):
         pixels = source
         if pixels.dtype not in (np.uint8, np.uint16):
@@ -109,7 +123,15 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
         raise ImageError(f"expected a path, a PIL image or an array, found {type(source).__name__}", where=where)
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        raise ImageError(f"expected a frame of at least {SMALLEST_SIDE} px a side, found {size}", where=where)
+        raise ImageError(
+            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {size}; cut it from a larger one",
+            where=where,
+        )
+    if max(pixels.shape[:2]) > LARGEST_SIDE:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise ImageError(
+            f"expected a frame of at most {LARGEST_SIDE} px a side, found {size}; cut it to the face", where=where
+        )
     return pixels
 
 
@@ -164,11 +186,12 @@ def write_atomically(path: Path, pages: list[Image.Image], what: str, **options:
     Raises:
         InputError: it cannot be written; nothing is left behind.
     """
-    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    part = path.with_name(f".{path.stem[:80]}.{os.getpid()}.part{path.suffix}")
     try:
         pages[0].save(part, append_images=pages[1:], **options)
         part.replace(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write the {what}: {error}", where=str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written to has no part of it
+            part.unlink(missing_ok=True)

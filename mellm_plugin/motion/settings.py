@@ -136,7 +136,7 @@ class MotionSettings:
         file = Path(path)
         if file.is_dir():
             file = file / FILE_NAME
-        part = file.with_name(file.name + ".part")
+        part = file.with_name(f".{file.name}.{os.getpid()}.part")
         part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
         part.replace(file)
 

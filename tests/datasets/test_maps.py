@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.maps import draw_dataset
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.datasets.synthme import clips, sample
-from mellm_plugin.errors import InputError
+from mellm_plugin.errors import InputError, SettingsError
 from mellm_plugin.motion.render import motion_map
-from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 
 
 def _png(side: int) -> bytes:
@@ -54,7 +55,7 @@ def test_good_clips_are_drawn_and_bad_ones_named(prepared: str, tmp_path: Path) 
     with (tmp_path / "maps" / "maps.csv").open(newline="", encoding="utf-8") as table:
         rows = {row["id"]: row for row in csv.DictReader(table)}
     assert len(rows) == 4 and "100x100" in rows["synthme/s00/01"]["fault"]
-    assert rows["synthme/s00/a:b.1"]["map"] == "synthme/s00/a_b.1.png" and rows["synthme/s00/a:b.1"]["doubts"]
+    assert rows["synthme/s00/a:b.1"]["map"].startswith("synthme/s00/a_b.1-") and rows["synthme/s00/a:b.1"]["doubts"]
     assert float(rows["synthme/s00/00"]["head_right_px"]) == pytest.approx(float(clip.flow[..., 0].mean()), abs=0.3)
     assert MotionSettings.load(tmp_path / "maps") == DEFAULT
     assert [sheet.name for sheet in drawn.sheets] == ["contact_sheet.jpg"] and drawn.sheets[0].stat().st_size > 5000
@@ -78,4 +79,15 @@ def test_wrong_arguments_write_nothing(prepared: str, tmp_path: Path) -> None:
         draw_dataset(prepared, "tets", tmp_path / "maps", DEFAULT)
     with pytest.raises(InputError, match="at least one worker"):
         draw_dataset(prepared, "test", tmp_path / "maps", DEFAULT, workers=0)
+    with pytest.raises(SettingsError, match="only the estimator tvl1"):
+        draw_dataset(prepared, "test", tmp_path / "maps", DEFAULT, device="cuda")
     assert not (tmp_path / "maps").exists() and (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test says is missing")
+def test_what_fails_at_once_leaves_an_earlier_run_as_it_is(prepared: str, tmp_path: Path) -> None:
+    draw_dataset(prepared, "test", tmp_path / "maps", DEFAULT)
+    before = {file: file.read_bytes() for file in (tmp_path / "maps").iterdir() if file.is_file()}
+    with pytest.raises(SettingsError, match="expected a device of this machine"):
+        draw_dataset(prepared, "test", tmp_path / "maps", PRESETS["published"], device="cuda")
+    assert {file: file.read_bytes() for file in (tmp_path / "maps").iterdir() if file.is_file()} == before
