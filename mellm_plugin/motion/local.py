@@ -110,7 +110,7 @@ def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, px: float)
     seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
     left = warped - onset
     left -= _light(left, seen, _LIGHT * px)
-    noise = (1.4826 * upper_median(np.abs(left[::2, ::2]))) ** 2
+    noise = (1.4826 * upper_median(np.abs(left[::3, ::3]))) ** 2
     dx, dy = dx * seen, dy * seen
     target = dx * beyond[..., 0] + dy * beyond[..., 1] - left
     products = (dx * dx, dx * dy, dy * dy, dx * target, dy * target)
