@@ -63,8 +63,11 @@ def _to(field: Float, shape: tuple[int, ...]) -> Float:
 def _light(left: Float, seen: Float, sigma: float) -> Float:
     """The part of a difference in brightness that varies slowly over the frame, from what is seen in both frames."""
     shape = max(1, left.shape[0] // 4), max(1, left.shape[1] // 4)
-    total, weight = (_blur(_resize(field, shape, cv2.INTER_AREA), sigma / 4) for field in (left * seen, seen))
-    return _to(total / np.maximum(weight, np.float32(1e-3)), left.shape)
+    total = _blur(_resize(left * seen, shape, cv2.INTER_AREA), sigma / 4)
+    if not seen.all():
+        weight = _blur(_resize(seen, shape, cv2.INTER_AREA), sigma / 4)
+        total /= np.maximum(weight, np.float32(1e-3))
+    return _to(total, left.shape)
 
 
 @dataclass(frozen=True)
@@ -142,7 +145,8 @@ def local_both(onset: Grey, apex: Grey) -> tuple[Float, Float]:
         two float32 `(H, W, 2)`, px: at onset pixels, and at apex pixels.
     """
     first, last, head, start = _prepared(onset, apex)
-    return _solved(first, last, head, start), _solved(last, first, head.inverse(), -start)
+    # The way back only says how far to trust the way there, and may be rougher.
+    return _solved(first, last, head, start), _solved(last, first, head.inverse(), -start, fine_steps=1)
 
 
 def _unit(shape: tuple[int, ...]) -> float:
@@ -163,7 +167,7 @@ def _prepared(onset: Grey, apex: Grey) -> tuple[Float, Float, HeadMotion, Float]
     return first, last, head, start
 
 
-def _solved(first: Float, last: Float, head: HeadMotion, start: Float) -> Float:
+def _solved(first: Float, last: Float, head: HeadMotion, start: Float, fine_steps: int = _FINE_STEPS) -> Float:
     """The flow from one frame to another, about the head's motion."""
     shape, small = first.shape, start.shape
     px, away = _unit(shape), head.flow(*shape)
@@ -172,7 +176,7 @@ def _solved(first: Float, last: Float, head: HeadMotion, start: Float) -> Float:
     for _ in range(_COARSE_STEPS):
         beyond = _to(_linearise(small_first, small_last, small_away, beyond, px).solve(), small)
     beyond = _to(beyond, shape) * np.float32(2)
-    for _ in range(_FINE_STEPS):
+    for _ in range(fine_steps):
         equations = _linearise(first, last, away, beyond, px)
         solution = equations.solve()
         beyond = _to(solution, shape)

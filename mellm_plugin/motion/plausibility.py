@@ -45,7 +45,8 @@ def picture_doubts(onset: Grey, apex: Grey) -> list[str]:
     found = ["onset and apex are the same picture, pixel for pixel"] if np.array_equal(onset, apex) else []
     for name, frame in (("onset", onset), ("apex", apex)):
         deviation = float(cv2.meanStdDev(frame)[1][0, 0])
-        black, white = np.mean(frame == 0), np.mean(frame == 255)
+        black = 1 - cv2.countNonZero(frame) / frame.size
+        white = 1 - cv2.countNonZero(255 - frame) / frame.size
         if deviation < FLAT_LEVELS:
             found.append(f"the {name} frame is flat: its grey levels deviate by {deviation:.1f} only")
         elif max(black, white) > CLIPPED_SHARE:
