@@ -1,6 +1,7 @@
 """The command `mellm`. Every subcommand imports what it needs when it runs, so that `mellm --help` answers at once.
 
-Exit codes: 0 done; 1 the input could not be used (the message says why and what to do); 2 the command line is wrong.
+Exit codes: 0 done; 1 an input or a value could not be used (the message says why and what to do); 2 the command line
+cannot be read; 130 interrupted.
 """
 
 from __future__ import annotations
