@@ -76,8 +76,11 @@ def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
     row = next(row for row in benchmark.ROWS if row.name == benchmark.ROBUST)
     facial, shown = row.map_pair(clip, found["local"][0])
     whole = motion_map(clip.onset, clip.apex)
-    assert np.array_equal(facial.flow, whole.flow) and np.mean(shown > 0) == whole.coloured
-    assert facial.confidence is not None and np.array_equal(facial.confidence, whole.facial.confidence)
+    assert np.array_equal(facial.flow, whole.flow)
+    # the last bits of OpenCV's root hang on where the array lies in memory
+    assert np.mean(shown > 0) == pytest.approx(whole.coloured, abs=1e-4)
+    assert facial.confidence is not None
+    assert np.allclose(facial.confidence, whole.facial.confidence, rtol=0, atol=1e-6)
 
 
 def test_interval_holds_the_accuracy_and_is_reproducible(benchmark: ModuleType) -> None:

@@ -51,7 +51,8 @@ def test_good_clips_are_drawn_and_bad_ones_named(prepared: str, tmp_path: Path) 
     assert list(drawn.doubtful) == ["synthme/s00/a:b.1"]  # noise in place of the apex
     clip = next(clips("maps", 1))
     file = tmp_path / "maps" / "synthme" / "s00" / "00.png"
-    assert np.array_equal(np.asarray(Image.open(file)), motion_map(*clip.files()).image)
+    # one grey level: the confidence that fades the colour may differ in its last bits
+    assert np.abs(np.asarray(Image.open(file)).astype(int) - motion_map(*clip.files()).image).max() <= 1
     with (tmp_path / "maps" / "maps.csv").open(newline="", encoding="utf-8") as table:
         rows = {row["id"]: row for row in csv.DictReader(table)}
     assert len(rows) == 4 and "100x100" in rows["synthme/s00/01"]["fault"]
