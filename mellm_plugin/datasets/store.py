@@ -14,8 +14,9 @@ import json
 import os
 import re
 import shutil
+import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock
 
 from mellm_plugin import __version__
+from mellm_plugin.datasets.catalogue import prepare_command
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.facs.codes import numbers
@@ -77,10 +79,10 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
     try:
         info = json.loads((folder / "info.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
+        here = f"{folder.parent} (the environment variable MELLM_DATA chooses this folder)"
         raise DataError(
-            f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)}"
-            f" To prepare it, run: mellm prepare {name}. Prepared in {folder.parent}: {', '.join(prepared) or 'none'}"
-            " (the environment variable MELLM_DATA chooses this folder)."
+            f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)} Prepared"
+            f" in {here}: {', '.join(prepared) or 'none'}. To prepare it, run: {prepare_command(name)}"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
@@ -100,16 +102,36 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
     """
-    splits = read_info(name, root)["splits"]
-    if split not in splits:
-        hint = near(split, splits)
-        raise DataError(f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{hint}")
-    path = dataset_dir(name, root) / splits[split]["file"]
+    path = dataset_dir(name, root) / _entry(name, split, root)["file"]
     try:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=_ROWS):
                 yield from map(Sample.from_row, batch.to_pylist())
     except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
+
+
+def _entry(name: str, split: str, root: Path | None) -> dict[str, Any]:
+    splits: dict[str, dict[str, Any]] = read_info(name, root)["splits"]
+    if split not in splits:
+        raise DataError(
+            f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{near(split, splits)}"
+        )
+    return splits[split]
+
+
+def read_file(name: str, file: str, root: Path | None = None) -> bytes:
+    """A further file of a prepared dataset, as it was handed to `write`.
+
+    Raises:
+        DataError: the dataset is not prepared, has no such file, or the file cannot be read.
+    """
+    if file not in (known := read_info(name, root).get("files", {})):
+        raise DataError(f"the dataset {name!r} has no file {file!r}; it has: {', '.join(known) or 'none'}")
+    path = dataset_dir(name, root) / file
+    try:
+        return path.read_bytes()
+    except OSError as error:
         raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
 
 
@@ -120,6 +142,7 @@ def write(
     *,
     root: Path | None = None,
     exists: Literal["refuse", "keep", "replace"] = "refuse",
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Store a dataset in one step: afterwards it is there as a whole, or nothing has changed.
 
@@ -130,6 +153,7 @@ def write(
             last sample, so that a generator may still add to it (skipped clips with their reasons).
         exists: what to do if the dataset is there: refuse; replace it; or keep it, taking no sample, if its `source`
             and schema are the same as here (else it is replaced).
+        files: further files beside `info.json`, by name; see `read_file`.
 
     Returns:
         The absolute folder of the dataset.
@@ -154,7 +178,7 @@ def write(
             partial = folder.parent / f".{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
             try:
-                _write_folder(partial, name, splits, info)
+                _write_folder(partial, name, splits, info, files or {})
                 _swap(partial, folder)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
@@ -198,9 +222,76 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
             for key, value in counts.items()
             if entry.get(key) != value
         ]
+    for file, entry in info.get("files", {}).items():
+        if not (folder / file).is_file():
+            faults.append(f"{file} is missing")
+        elif (found := _sha256(folder / file)) != entry["sha256"]:
+            faults.append(f"{file}: expected sha256 {entry['sha256']}, found {found}")
     if faults:
         raise DataError(f"{folder} is damaged:" + "".join(f"\n  - {f}" for f in faults) + f"\n{_again(name)}")
     return info
+
+
+class StoredRows:
+    """The samples of one split by id, a row group at a time in memory: cheap when asked for in stored order."""
+
+    def __init__(self, name: str, split: str, root: Path | None = None) -> None:
+        """Read the ids.
+
+        Raises:
+            DataError: the dataset is not prepared, has no such split, or its file cannot be read.
+        """
+        path = dataset_dir(name, root) / _entry(name, split, root)["file"]
+        self._again = f"{path} cannot be read. {_again(name)}"
+        self._group = -1
+        self._rows: dict[str, dict[str, Any]] = {}
+        try:
+            self._file = pq.ParquetFile(path)
+            self._groups = {
+                clip: group
+                for group in range(self._file.num_row_groups)
+                for clip in self._file.read_row_group(group, columns=["id"])["id"].to_pylist()
+            }
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(self._again) from error
+
+    def get(self, clip: str) -> Sample | None:
+        """The sample with an id; None where the split has none.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        if (group := self._groups.get(clip)) is None:
+            return None
+        if group != self._group:
+            try:
+                rows = self._file.read_row_group(group).to_pylist()
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(self._again) from error
+            self._group, self._rows = group, {row["id"]: row for row in rows}
+        return Sample.from_row(self._rows[clip])
+
+
+def save_sample(path: Path, sample: Sample, notes: Sequence[str] = ()) -> None:
+    """One sample as a file of its own, in one step, for work that may be cut off; with what there is to note of it."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+    table = pa.Table.from_pylist([sample.to_row()], schema=features().arrow_schema)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "notes": json.dumps(list(notes))})
+    try:
+        pq.write_table(table, part, compression="none")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_sample(path: Path) -> tuple[Sample, list[str]] | None:
+    """What `save_sample` wrote; None where there is no such file, or it is damaged."""
+    try:
+        table = pq.ParquetFile(path).read()
+        (row,) = table.to_pylist()
+        return Sample.from_row(row), json.loads(table.schema.metadata[b"notes"])
+    except (OSError, ValueError, KeyError, pa.ArrowException):
+        return None
 
 
 class _Tally:
@@ -238,7 +329,9 @@ class _Tally:
         }
 
 
-def _write_folder(folder: Path, name: str, splits: Mapping[str, Iterable[Sample]], info: Mapping[str, Any]) -> None:
+def _write_folder(
+    folder: Path, name: str, splits: Mapping[str, Iterable[Sample]], info: Mapping[str, Any], files: Mapping[str, bytes]
+) -> None:
     (folder / "data").mkdir(parents=True)
     seen: set[str] = set()
     faults: list[str] = []
@@ -255,7 +348,11 @@ def _write_folder(folder: Path, name: str, splits: Mapping[str, Iterable[Sample]
     if faults:
         hidden = len(faults) - _FAULTS_SHOWN
         raise InputError(faults[:_FAULTS_SHOWN] + ([f"and {hidden} more"] if hidden > 0 else []), where=name)
+    for file, data in files.items():
+        (folder / file).write_bytes(data)
     head = {"schema": SCHEMA_VERSION, "name": name, "created_with": f"mellm-plugin {__version__}", "splits": entries}
+    if files:
+        head["files"] = {file: {"sha256": _sha256(folder / file)} for file in files}
     text = json.dumps({**head, **{k: v for k, v in info.items() if k not in head}}, indent=1, ensure_ascii=False)
     (folder / "info.json").write_text(text + "\n", encoding="utf-8")
 
@@ -328,4 +425,4 @@ def _sha256(path: Path) -> str:
 
 
 def _again(name: str) -> str:
-    return f"To make it again, run: mellm prepare {name} --replace"
+    return f"To make it again, run: {prepare_command(name)} --replace"

@@ -184,17 +184,17 @@ def test_refuse_keep_replace(tmp_path: Path) -> None:
 
 def test_absent_and_damaged_datasets_say_what_to_do(tmp_path: Path) -> None:
     store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
-    with pytest.raises(DataError, match=r"Did you mean 'toy'.*mellm prepare toys.*MELLM_DATA"):
+    with pytest.raises(DataError, match=r"Did you mean 'toy'.*MELLM_DATA.*: mellm prepare table --name toys --csv CLIPS.csv$"):
         store.read_info("toys", tmp_path)
     with pytest.raises(DataError, match="no split 'tests'; it has: test. Did you mean 'test'"):
         list(store.read("toy", "tests", tmp_path))
     path = tmp_path / "toy" / "info.json"
     info = json.loads(path.read_text())
     path.write_text(json.dumps({**info, "schema": 0}))
-    with pytest.raises(DataError, match="schema 0.*mellm prepare toy --replace"):
+    with pytest.raises(DataError, match="schema 0.*mellm prepare table --name toy --csv CLIPS.csv --replace"):
         store.read_info("toy", tmp_path)
     path.write_text("{")
-    with pytest.raises(DataError, match="cannot be read.*mellm prepare toy --replace"):
+    with pytest.raises(DataError, match="cannot be read.*mellm prepare table --name toy .* --replace"):
         store.read_info("toy", tmp_path)
 
 

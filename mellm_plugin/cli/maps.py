@@ -1,61 +1,20 @@
-"""The command `mellm`. Every subcommand imports what it needs when it runs, so that `mellm --help` answers at once.
-
-Exit codes: 0 done; 1 an input or a value could not be used (the message says why and what to do); 2 the command line
-cannot be read; 130 interrupted.
-"""
+"""`mellm map`: motion maps of two frames, of a clip, of a dataset."""
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mellm_plugin import __version__
-from mellm_plugin.errors import InputError, MellmError
+from mellm_plugin.cli.commands import Commands
+from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
     from mellm_plugin.motion.render import MotionMap
     from mellm_plugin.motion.settings import MotionSettings
-
-
-def _tasks(given: argparse.Namespace) -> None:
-    from mellm_plugin.plugin import task_folder
-
-    if given.path:
-        print(task_folder())
-        return
-    found = list_tasks(task_folder())
-    if given.json:
-        for name, text in found.items():
-            print(json.dumps({"task": name, "description": text}))
-        return
-    width = max(map(len, found))
-    for name, text in found.items():
-        print(f"{name:<{width}}  {text}")
-
-
-def list_tasks(folder: Path) -> dict[str, str]:
-    """Every task of a folder of lmms-eval YAMLs, with the first comment line of its file."""
-    import yaml
-
-    class Plain(yaml.SafeLoader):  # type: ignore[misc]
-        """Reads `!function` as text: nothing is imported to list names."""
-
-    Plain.add_multi_constructor("!", lambda loader, suffix, node: loader.construct_scalar(node))
-    found: dict[str, str] = {}
-    for file in sorted(folder.rglob("*.yaml")):
-        text = file.read_text(encoding="utf-8")
-        name = (yaml.load(text, Plain) or {}).get("task")
-        if isinstance(name, str):
-            first = text.split("\n", 1)[0]
-            found[name] = first.lstrip("# ") if first.startswith("#") else ""
-    return found
-
 
 _OF_CLIPS = ("animation", "onset", "apex", "fps", "average")
 _OF_DATASETS = ("split", "workers", "device")
@@ -225,75 +184,6 @@ def _map_dataset(given: argparse.Namespace) -> None:
         raise InputError(drawn.faults, where=f"{name}, {split}")
 
 
-def _prepare(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets import synthme
-
-    if given.dataset not in ("synthme", synthme.NAME):
-        raise InputError(
-            f"this version prepares synthme, found {given.dataset!r}; write any other dataset with "
-            "mellm_plugin.datasets.store.write, which takes its clips as samples"
-        )
-    print(synthme.prepare(replace=given.replace))
-
-
-def _datasets(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets import store
-
-    faults: list[str] = []
-    names = store.list_prepared()
-    for name in names:
-        try:
-            info = store.verify(name) if given.verify else store.read_info(name)
-        except MellmError as error:
-            faults.append(str(error))
-            continue
-        splits = {split: {key: entry[key] for key in ("clips", "subjects")} for split, entry in info["splits"].items()}
-        folder = str(store.dataset_dir(name))
-        if given.json:
-            print(json.dumps({"dataset": name, "folder": folder, "source": info["source"], "splits": splits}))
-            continue
-        print(f"{name}  {folder}")
-        print(f"  {info['source']}")
-        for split, counts in splits.items():
-            print(f"  {split}: {counts['clips']} clips of {counts['subjects']} subjects")
-    if not names:
-        print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
-    if faults:
-        raise InputError(faults)
-
-
-def _au(given: argparse.Namespace) -> None:
-    from mellm_plugin.facs.codes import read_codes
-
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # codes may hold marks that the terminal cannot show
-    count = unread = 0
-    for text in _lines(given.codes):
-        codes = read_codes(text)
-        count += 1
-        unread += bool(codes.unread)
-        if given.json:
-            print(json.dumps(codes.to_row()))
-            continue
-        print(text.strip() or "(empty)")
-        for part in codes.detail:
-            print(f"  {part.in_words()}")
-        if not codes.detail:
-            print("  no code: the units are not known")
-    if unread:
-        found = "the code" if count == 1 else f"{unread} of {count} codes"
-        raise InputError(f"{found} could not be read in full; the reasons are above")
-
-
-def _lines(texts: Sequence[str]) -> Iterator[str]:
-    """The texts, with the lines of standard input in the place of `-`."""
-    for text in texts:
-        if text == "-":
-            yield from (line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
-        else:
-            yield text
-
-
 def _point(text: str) -> tuple[float, float]:
     try:
         x, y = map(float, text.split(","))
@@ -302,65 +192,9 @@ def _point(text: str) -> tuple[float, float]:
     return x, y
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="mellm",
-        description="Micro-expression understanding inside lmms-eval.",
-        epilog="Evaluate: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples",
-    )
-    parser.add_argument("--version", action="version", version=f"mellm-plugin {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    def command(name: str, run: Any, text: str, examples: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        made.set_defaults(run=run)
-        return made
-
-    tasks = command(
-        "tasks",
-        _tasks,
-        "list the tasks of this package, or print their folder",
-        "  mellm tasks\n  lmms-eval tasks list --include-path $(mellm tasks --path)",
-    )
-    tasks.add_argument("--path", action="store_true", help="print the folder of the task files, for --include_path")
-    tasks.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    preparing = command(
-        "prepare",
-        _prepare,
-        "bring a dataset into the form that tasks and training read",
-        "  mellm prepare synthme\n  mellm prepare synthme --replace",
-    )
-    preparing.add_argument("dataset", help="synthme: 300 drawn test clips (a task that needs them makes them itself)")
-    preparing.add_argument("--replace", action="store_true", help="make it again even if it is there")
-
-    prepared = command(
-        "datasets",
-        _datasets,
-        "list the prepared datasets (the environment variable MELLM_DATA chooses their folder)",
-        "  mellm datasets\n  mellm datasets --verify",
-    )
-    prepared.add_argument("--verify", action="store_true", help="read them again and compare with what was recorded")
-    prepared.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    units = command(
-        "au",
-        _au,
-        "explain the action-unit codes of coding sheets in words; exit code 1 if something in them cannot be read",
-        '  mellm au "(R6 or R12)+R15" "ref(7B)+43C" 4A/B\n'
-        '  mellm au --json "R14+17+soft focus"\n'
-        "  mellm au - < codes.txt                           (a code a line)",
-    )
-    units.add_argument("codes", nargs="+", metavar="CODE", help="a code as it stands in a sheet; - reads lines of them")
-    units.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    drawing = command(
+def add_commands(commands: Commands) -> None:
+    """Add `map`."""
+    drawing = commands.add(
         "map",
         _map,
         "draw motion maps: of two frames, of a clip, or of a prepared dataset; faces cut out, all frames with one box",
@@ -399,29 +233,3 @@ def _parser() -> argparse.ArgumentParser:
     many.add_argument("--split", help="default: test")
     many.add_argument("--workers", type=int, help="threads (default: 1)")
     many.add_argument("--device", help="compute TV-L1 (--preset published) there, many pairs at once, such as cuda")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point of the command; returns the exit code."""
-    given = _parser().parse_args(arguments)
-    try:
-        given.run(given)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except MellmError as error:
-        print(f"mellm: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:
-        print("mellm: interrupted; what is written is whole", file=sys.stderr)
-        return 130
-    except OSError as error:  # a full disk, a name too long
-        print(f"mellm: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

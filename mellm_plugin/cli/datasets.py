@@ -1,0 +1,217 @@
+"""`mellm prepare`, `mellm datasets`: licensed material and tables of one's own become prepared datasets."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mellm_plugin.cli.commands import Commands
+from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, prepare_command
+from mellm_plugin.errors import InputError, MellmError
+
+if TYPE_CHECKING:
+    from mellm_plugin.datasets.conversion import Options, Report
+
+_TOLD = 20  # clips that are told one by one; info.json holds all
+
+
+def _prepare(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets.catalogue import converter
+    from mellm_plugin.datasets.conversion import prepare
+
+    _tell(prepare(converter(given.dataset), _options(given, _sheets(given.sheet or (), given.dataset))), given)
+
+
+def _options(given: argparse.Namespace, sheets: Mapping[str, Path]) -> Options:
+    from mellm_plugin.datasets.conversion import Options
+    from mellm_plugin.datasets.crop import cropper
+
+    return Options(
+        frames=given.frames,
+        sheets=sheets,
+        crop=cropper(given.crop, boxes=given.boxes, weights=given.weights, dataset=given.dataset),
+        nearest=given.nearest,
+        corrections=given.corrections,
+        strict=given.strict,
+        workers=given.workers,
+        replace=given.replace,
+        root=given.out,
+    )
+
+
+def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
+    """The sheet of each split: `FILE`, or `SPLIT=FILE`; for DFME the split may be in the file's name."""
+    if dataset != "dfme":
+        if len(given) > 1:
+            raise InputError(f"expected one sheet, found {', '.join(given)}", where="--sheet")
+        return {"test": Path(given[0])} if given else {}
+    from mellm_plugin.datasets.dfme import SPLITS
+
+    found: dict[str, Path] = {}
+    faults: list[str] = []
+    for text in given:
+        split, _, file = text.rpartition("=")
+        if not split:
+            plain = Path(text).stem.lower().replace("_", "").replace("-", "").replace(" ", "")
+            split = next((name for name in SPLITS if name.replace("_", "") in plain), "")
+        if split not in SPLITS:
+            faults.append(f"expected SPLIT={file} with one of {', '.join(SPLITS)}, found {text!r}")
+        elif split in found:
+            faults.append(f"expected one sheet for {split}, found {found[split]} and {file}")
+        else:
+            found[split] = Path(file)
+    if faults:
+        raise InputError(faults, where="--sheet")
+    return found
+
+
+def _tell(report: Report, given: argparse.Namespace) -> None:
+    """The summary of a preparation: what is in it, what is not, and what is otherwise than published."""
+    from mellm_plugin.datasets.conversion import differences, told_skipped
+
+    info = report.info
+    if given.json:
+        summary = {key: value for key, value in info.items() if key != "made_from"}
+        print(json.dumps({"folder": str(report.folder), "unchanged": report.unchanged, **summary}, ensure_ascii=False))
+        return
+    print(f"{report.folder}{': unchanged' if report.unchanged else ''}")
+    for split, entry in info["splits"].items():
+        print(f"  {split}: {entry['clips']} clips of {entry['subjects']} subjects")
+        for what, counts in (("labels", entry["emotions"]), ("units", entry["aus"])):
+            if counts:
+                print(f"    {what}: {', '.join(f'{name} {count}' for name, count in counts.items())}")
+        for what, count in (("label", entry["without_emotion"]), ("known units", entry["without_aus"])):
+            if count:
+                print(f"    without {what}: {count}")
+    for line in differences(info):
+        print(f"  {line}")
+    corrected = Counter(f"{c['field']} ({c['reason']})" for c in info["corrections"])
+    for text, count in corrected.items():
+        print(f"  corrected in {count} clips: {text}")
+    _told("clips with a note", [f"{clip}: {'; '.join(notes)}" for clip, notes in info["notes"].items()])
+    _told("codes not read in full", [f"{clip}: {text}" for clip, text in info["unread_codes"].items()])
+    _told("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
+
+
+def _told(what: str, lines: Sequence[str]) -> None:
+    if lines:
+        print(f"  {what}: {len(lines)}", file=sys.stderr)
+        for line in lines[:_TOLD]:
+            print(f"    {line}", file=sys.stderr)
+        if len(lines) > _TOLD:
+            print(f"    and {len(lines) - _TOLD} more, see info.json", file=sys.stderr)
+
+
+def _prepare_synthme(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import synthme
+
+    print(synthme.prepare(root=given.out, replace=given.replace))
+
+
+def _datasets(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import store
+    from mellm_plugin.datasets.conversion import differences
+
+    faults: list[str] = []
+    names = store.list_prepared()
+    for name in names:
+        try:
+            info = store.verify(name) if given.verify else store.read_info(name)
+        except MellmError as error:
+            faults.append(str(error))
+            continue
+        splits = {split: {key: entry[key] for key in ("clips", "subjects")} for split, entry in info["splits"].items()}
+        folder = str(store.dataset_dir(name))
+        sheets = info.get("sheets", {})
+        if given.json:
+            row = {"dataset": name, "folder": folder, "source": info["source"], "sheets": sheets, "splits": splits}
+            print(json.dumps({**row, "skipped": len(info.get("skipped", ()))}, ensure_ascii=False))
+            continue
+        print(f"{name}  {folder}")
+        print(f"  {info['source']}")
+        for split, sheet in sheets.items():
+            print(f"  {split}: sheet {sheet['file']}, sha256 {sheet['sha256']}")
+        for split, counts in splits.items():
+            print(f"  {split}: {counts['clips']} clips of {counts['subjects']} subjects")
+        for line in differences(info):
+            print(f"  {line}")
+        if info.get("skipped"):
+            print(f"  skipped: {len(info['skipped'])}, see {os.path.join(folder, 'info.json')}")
+        if given.verify:
+            print("  verified: every file is as it was written")
+    if not names:
+        print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
+    if faults:
+        raise InputError(faults)
+
+
+def _of_output(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=Path, metavar="DIR", help="data root to write to (default: $MELLM_DATA)")
+    parser.add_argument("--replace", action="store_true", help="make it again even if it is there")
+
+
+def _of_conversion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--crop",
+        default="none",
+        help="none, box or detector: what to cut out of raw frames, the same in all frames of a clip (default: none)",
+    )
+    parser.add_argument("--boxes", type=Path, metavar="CSV", help="for --crop box: id,left,top,right,bottom")
+    parser.add_argument(
+        "--weights", type=Path, metavar="ONNX", help="for --crop detector: YuNet, which finds noses, too"
+    )
+    parser.add_argument("--nearest", action="store_true", help="take the nearest frame where one is missing")
+    parser.add_argument(
+        "--no-corrections", dest="corrections", action="store_false", help="leave the sheet's known errors as they are"
+    )
+    parser.add_argument("--strict", action="store_true", help="prepare nothing if anything is wrong with any clip")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="threads (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    _of_output(parser)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `prepare` and `datasets`."""
+    preparing = commands.add(
+        "prepare",
+        None,
+        "bring a dataset into the form that tasks and training read",
+        "".join(f"  {prepare_command(name)}\n" for name in ("synthme", "casme2", "samm", "smic"))
+        + "  mellm prepare casme2 --frames CASME2/CASME2_RAW_selected --sheet CODING.xlsx --crop detector\n"
+        "  mellm prepare table --name mydata --csv clips.csv",
+    )
+    made = Commands(preparing, "datasets", "DATASET")
+    for name in CONVERTED:
+        one = made.add(name, _prepare, KNOWN[name].title, f"  {prepare_command(name)}\n")
+        one.set_defaults(dataset=name)
+        one.add_argument("--frames", type=Path, required=True, metavar="DIR", help="the folder of the frames")
+        needed = "--sheet" in KNOWN[name].arguments
+        one.add_argument(
+            "--sheet",
+            nargs="+",
+            action="extend",
+            required=needed,
+            metavar="SPLIT=FILE" if name == "dfme" else "FILE",
+            help="the coding sheet, .xlsx or .csv" + ("" if needed else ", if there is one"),
+        )
+        _of_conversion(one)
+    drawn = made.add("synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "")
+    drawn.set_defaults(dataset="synthme")
+    _of_output(drawn)
+
+    prepared = commands.add(
+        "datasets",
+        _datasets,
+        "list the prepared datasets (the environment variable MELLM_DATA chooses their folder)",
+        "  mellm datasets\n  mellm datasets --verify",
+    )
+    prepared.add_argument("--verify", action="store_true", help="read them again and compare with what was recorded")
+    prepared.add_argument("--json", action="store_true", help="one JSON object a line")

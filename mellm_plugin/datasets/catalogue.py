@@ -1,0 +1,65 @@
+"""The datasets that this package knows by name: what they are called, how one prepares them, and who converts them.
+
+    >>> prepare_command("casme2")
+    'mellm prepare casme2 --frames FOLDER --sheet CASME2-coding-20140508.xlsx'
+
+A dataset that is not listed here is one of the user's own, see `table.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mellm_plugin.datasets.conversion import Dataset
+
+
+@dataclass(frozen=True)
+class Known:
+    """A dataset that this package knows.
+
+    Attributes:
+        title: its name in the literature.
+        arguments: what follows `mellm prepare NAME`, with places to fill in capitals; empty where it needs nothing.
+    """
+
+    title: str
+    arguments: str = ""
+
+
+KNOWN: dict[str, Known] = {
+    "casme2": Known("CASME II", "--frames FOLDER --sheet CASME2-coding-20140508.xlsx"),
+    "samm": Known("SAMM", "--frames FOLDER --sheet SAMM_Micro_FACS_Codes_v2.xlsx"),
+    "smic": Known("SMIC (HS)", "--frames FOLDER"),
+    "smic_vis": Known("SMIC (VIS)", "--frames FOLDER"),
+    "smic_nir": Known("SMIC (NIR)", "--frames FOLDER"),
+    "casme3": Known("CAS(ME)^3, part A", "--frames FOLDER --sheet ANNOTATION.xlsx"),
+    "dfme": Known(
+        "DFME", "--frames FOLDER --sheet train=TRAIN.xlsx --sheet test_a=TEST_A.xlsx --sheet test_b=TEST_B.xlsx"
+    ),
+    "mmew": Known("MMEW", "--frames FOLDER --sheet MMEW_Micro_Exp.xlsx"),
+    "fourdme": Known("4DME", "--frames FOLDER --sheet 4DME.xlsx"),
+    "megc_vqa": Known("MEGC ME-VQA", "--questions QUESTIONS.jsonl --videos FOLDER"),
+    "synthme": Known("SynthME"),
+}
+"""By the name that tasks, folders and commands use."""
+
+
+def prepare_command(name: str) -> str:
+    """The command that prepares a dataset, ready to be filled in; for a dataset of the user's own, that for tables."""
+    plain = name if name in KNOWN else name.split("-v", 1)[0]  # a folder may carry its version: synthme-v1
+    if plain not in KNOWN:
+        return f"mellm prepare table --name {name} --csv CLIPS.csv"
+    return f"mellm prepare {plain} {KNOWN[plain].arguments}".rstrip()
+
+
+CONVERTED: tuple[str, ...] = tuple(name for name in KNOWN if name not in ("megc_vqa", "synthme"))
+"""Those that are converted from a sheet and frames, see `conversion.py`."""
+
+
+def converter(name: str) -> Dataset:
+    """The converter of a dataset of `CONVERTED`; imports nothing but its module."""
+    found: Dataset = import_module(f"mellm_plugin.datasets.{name.split('_')[0]}").DATASETS[name]
+    return found

@@ -1,0 +1,672 @@
+"""From the rows of a coding sheet and the frames of a dataset to a prepared dataset; the same way for every dataset.
+
+    row of the sheet -> Entry -> (corrections, frames found, checked) -> Located -> (spotted, cut, read) -> Sample
+
+What a converter (`casme2.py`, ...) adds is a `Dataset`: its columns, how a row is read, and how its folders are named.
+A fault of a row or of its frames leaves out that clip and no other; all are told at the end and kept in `info.json`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.corrections import Correction, Corrections, shipped
+from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
+from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, read_sheet
+from mellm_plugin.errors import DataError, InputError
+from mellm_plugin.facs.codes import read_codes
+from mellm_plugin.facs.labels import coarse
+from mellm_plugin.motion.apex import spot
+from mellm_plugin.motion.images import read_pixels, to_grey
+
+VERSION = 1
+"""Of the conversion: clips that another version made are made again."""
+
+_SPOTTING_SIDE = 448  # px: the apex spotter looks at less
+_LONGEST = 2000  # frames that an apex is looked for in
+_SAME = ("sheets", "frames", "crop", "corrections", "skipped")  # what must be unchanged for nothing to be done
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A clip as a row of a sheet has it; None is what the row leaves open.
+
+    Attributes:
+        id: `dataset/subject/clip`.
+        subject, clip: normalised.
+        where: file and row, for messages.
+        keys: of its folder, see `FrameTree`; the first that is there counts.
+        onset_file, apex_file: where the dataset names files in place of a folder and numbers.
+        onset, apex, offset: frame numbers; without an apex it is spotted, without an onset the first frame is it.
+        emotion: a canonical label.
+        au_code: the cell, whatever the spreadsheet made of it.
+        objective_class: 1..7.
+        fps: frames per second.
+        split: of the dataset.
+    """
+
+    id: str
+    subject: str
+    clip: str
+    where: str
+    keys: tuple[Hashable, ...] = ()
+    onset_file: Path | None = None
+    apex_file: Path | None = None
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    emotion: str | None = None
+    au_code: Any = None
+    objective_class: int | None = None
+    fps: float | None = None
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the literature says a dataset holds.
+
+    Attributes:
+        title: of the dataset and its sheet, `CASME II 2014 sheet`.
+        clips: by split.
+        emotions: clips of each canonical label, over all splits; empty where that is not published.
+        subjects: how many; None where that is not published.
+    """
+
+    title: str
+    clips: Mapping[str, int]
+    emotions: Mapping[str, int] = field(default_factory=dict)
+    subjects: int | None = None
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What is special to a dataset.
+
+    Attributes:
+        name: of the prepared dataset and of its labels in `LABELS`.
+        title: its name in the literature.
+        columns: of its sheet; empty where it has none.
+        entry: a row as an entry; None where it cannot be one, with the reasons in the row's faults.
+        key: from the parts of a folder's path to one of the keys of its entry; None where entries name files.
+        published: from the sheets to what should be found; None for a dataset of the user's.
+        worksheets: names of worksheets to look in first.
+        from_folders: the entries of a dataset without a sheet, from its clip folders.
+        whole_clips: a folder holds its clip and nothing else, so that its first and last frames are onset and offset
+            where nothing else is said.
+    """
+
+    name: str
+    title: str
+    columns: Mapping[str, Column]
+    entry: Callable[[Row], Entry | None]
+    key: Key | None = None
+    published: Callable[[Sequence[Sheet]], Published] | None = None
+    worksheets: tuple[str, ...] = ()
+    from_folders: Callable[[FrameTree], Iterator[Entry]] | None = None
+    whole_clips: bool = False
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to prepare.
+
+    Attributes:
+        frames: the folder of the frames, or below which the files are.
+        sheets: the coding sheet of each split.
+        crop: what to cut out of the frames.
+        nearest: whether a missing frame is replaced by the nearest one.
+        corrections: whether the known errors of the sheet are corrected.
+        strict: whether a single fault is enough to prepare nothing.
+        workers: threads.
+        replace: whether to make clips again that are there.
+        root: the data root; None for the user's.
+    """
+
+    frames: Path
+    sheets: Mapping[str, Path] = field(default_factory=dict)
+    crop: Cropper = field(default_factory=lambda: cropper("none"))
+    nearest: bool = False
+    corrections: bool = True
+    strict: bool = False
+    workers: int = 1
+    replace: bool = False
+    root: Path | None = None
+
+
+@dataclass
+class Report:
+    """What came of a preparation.
+
+    Attributes:
+        folder: of the prepared dataset.
+        info: its `info.json`.
+        unchanged: nothing had to be done.
+        reused: clips that were there from before.
+    """
+
+    folder: Path
+    info: dict[str, Any]
+    unchanged: bool = False
+    reused: int = 0
+
+
+@dataclass(frozen=True)
+class Located:
+    """An entry whose frames are found.
+
+    Attributes:
+        entry: with its corrections.
+        onset, apex: files; the apex None where it has to be spotted.
+        stretch: frame numbers and files from the onset to the offset, where the apex has to be spotted; else empty.
+        apex_source: as in `Sample`.
+        identity: changes with whatever the sample is made of.
+    """
+
+    entry: Entry
+    onset: Path
+    apex: Path | None
+    stretch: tuple[tuple[int, Path], ...]
+    apex_source: str
+    identity: str
+
+
+def prepare(dataset: Dataset, options: Options) -> Report:
+    """Prepare a dataset: afterwards it is there as a whole, or nothing has changed.
+
+    Clips that are prepared already, of the same row and files, are taken over; so are those that a run had finished
+    when it was cut off. Memory does not grow with the dataset.
+
+    Raises:
+        InputError: the sheet or the folder cannot be used, no clip can, or, where `strict`, a single one cannot; with
+            all faults of all clips.
+        DataError: the dataset cannot be stored.
+    """
+    if options.workers < 1:
+        raise InputError(f"expected at least one worker, found {options.workers}", where="--workers")
+    faults: list[str] = []
+    sheets: dict[str, Sheet] = {}
+    for split, path in options.sheets.items():
+        try:
+            sheets[split] = read_sheet(path, dataset.columns, prefer=dataset.worksheets)
+        except InputError as error:
+            faults.append(str(error))
+    tree: FrameTree | None = None
+    if dataset.key is not None:
+        try:
+            tree = FrameTree(options.frames, dataset.key)
+        except InputError as error:
+            faults.append(str(error))
+    if faults:
+        raise InputError(faults)
+    return _Conversion(dataset, options, sheets, tree).run()
+
+
+class _Conversion:
+    """One run: what it reads, and what it notes for `info.json`."""
+
+    def __init__(self, dataset: Dataset, options: Options, sheets: Mapping[str, Sheet], tree: FrameTree | None) -> None:
+        self.dataset, self.options, self.sheets, self.tree = dataset, options, sheets, tree
+        self.corrections = shipped(dataset.name) if options.corrections else Corrections()
+        self.skipped: list[dict[str, Any]] = []
+        self.notes: dict[str, list[str]] = {}
+        self.unread: dict[str, str] = {}
+        self.corrected: list[dict[str, str]] = []
+        self.made_from: dict[str, str] = {}
+        self.reused = 0
+        for fault in tree.faults if tree else ():
+            self._skip("", "--frames", fault)
+
+    def run(self) -> Report:
+        located = [found for entry in self._unique(self._entries()) if (found := self._locate(entry))]
+        if not located or (self.options.strict and self.skipped):
+            raise self._refusal()
+        name, root = self.dataset.name, self.options.root
+        wanted = {found.entry.id: found.identity for found in located}
+        earlier = _Earlier(name, root) if not self.options.replace else _Earlier()
+        info = self._info()
+        if earlier.info.get("made_from") == wanted and all(earlier.info.get(k) == info[k] for k in _SAME):
+            return Report(store.dataset_dir(name, root), earlier.info, unchanged=True, reused=len(wanted))
+        clips = store.dataset_dir(name, root).parent / f".{name}.clips"
+        if self.options.replace:
+            shutil.rmtree(clips, ignore_errors=True)
+        splits = dict.fromkeys(found.entry.split for found in located)
+        with tqdm(total=len(located), desc=name, unit="clip") as progress:
+            samples = {
+                split: self._samples([f for f in located if f.entry.split == split], earlier, clips, progress)
+                for split in splits
+            }
+            folder = store.write(name, self._strictly(samples), info, root=root, exists="replace")
+        shutil.rmtree(clips, ignore_errors=True)
+        return Report(folder, store.read_info(name, root), reused=self.reused)
+
+    # ---- rows ----
+
+    def _entries(self) -> Iterator[Entry]:
+        if not self.sheets and self.dataset.from_folders and self.tree:
+            yield from self.dataset.from_folders(self.tree)
+        for split, sheet in self.sheets.items():
+            rows = [(row, self.dataset.entry(row)) for row in sheet.rows]
+            if all(entry is None for _, entry in rows):
+                reasons = "; ".join(rows[0][0].faults)
+                raise InputError(
+                    f"expected the coding sheet of {self.dataset.title}, found {len(rows)} rows, none of them a clip "
+                    f"of it; row {rows[0][0].number}: {reasons}",
+                    where=str(sheet.path),
+                )
+            for row, entry in rows:
+                where = f"{sheet.path.name}, row {row.number}"
+                if entry is not None and not row.faults:
+                    yield replace(entry, where=where, split=split)
+                else:
+                    self._skip(entry.id if entry else "", where, *row.faults)
+
+    def _unique(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Of rows with one id none is known to be right, unless they say the same."""
+        by_id: dict[str, list[Entry]] = {}
+        for entry in entries:
+            by_id.setdefault(entry.id, []).append(entry)
+        kept: list[Entry] = []
+        for same in by_id.values():
+            if len({repr(replace(entry, where="")) for entry in same}) == 1:
+                kept.append(same[0])
+                for entry in same[1:]:
+                    self._skip(entry.id, entry.where, f"the clip is that of {same[0].where} once more")
+                continue
+            where = " and ".join(entry.where for entry in same)
+            for entry in same:
+                self._skip(entry.id, entry.where, f"{where} are one clip and say different things; correct the sheet")
+        return kept
+
+    def _skip(self, clip: str, where: str, *reasons: str) -> None:
+        self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
+
+    def _note(self, clip: str, text: str) -> None:
+        self.notes.setdefault(clip, []).append(text)
+
+    # ---- frames ----
+
+    def _locate(self, entry: Entry) -> Located | None:
+        try:
+            entry = self._corrected(entry)
+            if self.tree is None:
+                return self._of_files(entry)
+            folder = list_frames(self.tree.folder(*entry.keys))
+            if folder.faults:
+                raise InputError(folder.faults)
+            return self._in_folder(entry, folder)
+        except InputError as error:
+            self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+            return None
+
+    def _corrected(self, entry: Entry) -> Entry:
+        for name in ("onset", "apex", "offset", "emotion", "au_code", "objective_class"):
+            value = getattr(entry, name)
+            if (found := self.corrections.find(entry.id, name, as_text(value))) is not None:
+                new: Any = found.new or None
+                if new is not None and name not in ("emotion", "au_code"):
+                    new = int(new)
+                self._record(entry, found, value)
+                entry = replace(entry, **{name: new})
+        return entry
+
+    def _record(self, entry: Entry, correction: Correction, value: object) -> None:
+        self.corrected.append(correction.applied_to(entry.id, value))
+
+    def _in_folder(self, entry: Entry, folder: ClipFolder) -> Located:
+        numbers = list(folder.files)
+        if not numbers:
+            raise InputError(f"expected frames in {folder.path}, found none")
+        onset = numbers[0] if entry.onset is None else self._frame(entry, folder, "onset", entry.onset)
+        offset = numbers[-1] if entry.offset is None and self.dataset.whole_clips else self._offset(entry, folder)
+        apex, source = self._apex(entry, folder, onset, offset)
+        entry = replace(entry, onset=onset, apex=apex, offset=offset)
+        stretch: tuple[tuple[int, Path], ...] = ()
+        if apex is None:
+            last = numbers[-1] if offset is None else offset
+            stretch = tuple((number, file) for number, file in folder.files.items() if onset <= number <= last)
+            if len(stretch) < 2:
+                raise InputError(
+                    f"expected frames after the onset {onset} to find the apex in, found none in {folder.path} "
+                    f"({folder.span()})"
+                )
+        files = [folder.files[onset], *([folder.files[apex]] if apex is not None else (f for _, f in stretch))]
+        identity = self._identity(entry, files)
+        return Located(
+            entry, folder.files[onset], None if apex is None else folder.files[apex], stretch, source, identity
+        )
+
+    def _of_files(self, entry: Entry) -> Located:
+        onset, apex = entry.onset_file, entry.apex_file
+        assert onset is not None, "an entry without a folder names its files"
+        for name, file in (("onset", onset), ("apex", apex)):
+            if file is not None and not file.is_file():
+                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the CSV")
+        if apex is not None and apex == onset:
+            raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
+        stretch: tuple[tuple[int, Path], ...] = ()
+        if apex is None:
+            folder, first = list_frames(onset.parent), frame_number(onset.name)
+            stretch = tuple(
+                (number, file) for number, file in folder.files.items() if first is not None and number >= first
+            )
+            if len(stretch) < 2:
+                raise InputError(
+                    f"expected numbered frames after {onset} to find the apex in, found none; name the apex"
+                )
+        identity = self._identity(entry, [onset, *([apex] if apex else (file for _, file in stretch))])
+        return Located(entry, onset, apex, stretch, "sheet" if apex else "spotted", identity)
+
+    def _frame(self, entry: Entry, folder: ClipFolder, name: str, number: int) -> int:
+        if number in folder.files:
+            return number
+        nearest = folder.nearest(number)
+        if not self.options.nearest:
+            raise InputError(
+                f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, complete "
+                f"the folder, or take frame {nearest} by --nearest"
+            )
+        assert nearest is not None, "the folder holds frames"
+        self._note(entry.id, f"{name}: frame {nearest} in place of {number}, which is missing")
+        return nearest
+
+    def _offset(self, entry: Entry, folder: ClipFolder) -> int | None:
+        """The offset is no frame that is shown: where it is wrong, it is unknown, and the clip stays."""
+        numbers = list(folder.files)
+        if entry.offset is None or numbers[0] <= entry.offset <= numbers[-1]:
+            return entry.offset
+        found = self.corrections.find(entry.id, "offset", "outside")
+        if found is not None and found.new == "last" and entry.offset > numbers[-1]:
+            self._record(entry, found, entry.offset)
+            return numbers[-1]
+        self._note(entry.id, f"offset: frame {entry.offset} is not in the folder ({folder.span()}), so it is unknown")
+        return None
+
+    def _apex(self, entry: Entry, folder: ClipFolder, onset: int, offset: int | None) -> tuple[int | None, str]:
+        if entry.apex is None:
+            return None, "spotted"
+        low = onset if entry.onset is None else entry.onset
+        high = entry.apex if entry.offset is None else entry.offset
+        if not low < entry.apex <= high:
+            if (found := self.corrections.find(entry.id, "apex", "outside")) is not None:
+                self._record(entry, found, entry.apex)
+                return None, "spotted"
+            bound = "" if entry.offset is None else f" and, at most, the offset {entry.offset}"
+            raise InputError(
+                f"apex: expected a frame after the onset {low}{bound}, found {entry.apex}; correct the sheet, or empty "
+                "the cell to have the apex spotted"
+            )
+        apex = self._frame(entry, folder, "apex", entry.apex)
+        if apex <= onset:
+            raise InputError(f"apex: the frame nearest to {entry.apex} is the onset itself; complete {folder.path}")
+        corrected = any(c["id"] == entry.id and c["field"] == "apex" for c in self.corrected)
+        return apex, "corrected" if corrected else "sheet"
+
+    def _identity(self, entry: Entry, files: Sequence[Path]) -> str:
+        stats = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+        made_of = [VERSION, {**asdict(entry), "where": "", "keys": ""}, stats, self.options.crop.settings]
+        return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:32]
+
+    # ---- samples ----
+
+    def _samples(self, located: Sequence[Located], earlier: _Earlier, clips: Path, progress: tqdm) -> Iterator[Sample]:
+        """The samples in order; a few clips are worked on at once, and no more are in memory."""
+        waiting: deque[tuple[Located, _Made | Future[_Made]]] = deque()
+        rest = iter(located)
+        with ThreadPoolExecutor(self.options.workers, thread_name_prefix="prepare") as threads:
+            try:
+                while True:
+                    while len(waiting) < 2 * self.options.workers and (found := next(rest, None)) is not None:
+                        known = earlier.get(found)
+                        waiting.append((found, known or threads.submit(self._made, found, clips)))
+                    if not waiting:
+                        return
+                    found, made = waiting.popleft()
+                    entry = found.entry
+                    try:
+                        sample, notes, reused = made.result() if isinstance(made, Future) else made
+                    except InputError as error:
+                        self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+                    else:
+                        self._keep(found, notes, reused)
+                        yield sample
+                    progress.update()
+            finally:
+                threads.shutdown(wait=True, cancel_futures=True)
+
+    def _keep(self, found: Located, notes: Sequence[str], reused: bool) -> None:
+        entry = found.entry
+        self.made_from[entry.id] = found.identity
+        self.reused += reused
+        for note in notes:
+            self._note(entry.id, note)
+        codes = read_codes(entry.au_code)
+        if codes.unread:
+            self.unread[entry.id] = "; ".join(f"{part.text!r}: {part.reason}" for part in codes.unread)
+
+    def _strictly(self, samples: Mapping[str, Iterator[Sample]]) -> dict[str, Iterator[Sample]]:
+        """The same; a refusal after the last sample, where there is no clip or there must be no fault."""
+        last = list(samples)[-1]
+
+        def checked(split: str) -> Iterator[Sample]:
+            yield from samples[split]
+            if split == last and (not self.made_from or (self.options.strict and self.skipped)):
+                raise self._refusal()
+
+        return {split: checked(split) for split in samples}
+
+    def _made(self, found: Located, clips: Path) -> _Made:
+        file = clips / f"{found.identity}.parquet"
+        if (saved := store.load_sample(file)) is not None:
+            return *saved, True
+        sample, notes = self._sample(found)
+        clips.mkdir(parents=True, exist_ok=True)
+        store.save_sample(file, sample, notes)
+        return sample, notes, False
+
+    def _sample(self, found: Located) -> tuple[Sample, list[str]]:
+        entry, notes = found.entry, list[str]()
+        onset = _bytes(found.onset)
+        box, nose = None, None
+        if not isinstance(self.options.crop, Whole):
+            place = self.options.crop.find(entry.id, read_pixels(onset, str(found.onset)))
+            box, nose = place.box, place.nose_in_crop()
+        apex_number, apex_file = entry.apex, found.apex
+        if apex_file is None:
+            apex_number, apex_file, told = _spotted(found, box)
+            notes += told
+        frames = [onset, _bytes(apex_file)]
+        if box is not None:
+            frames = [cut(data, box, str(file)) for data, file in zip(frames, (found.onset, apex_file), strict=True)]
+        (h, w), (other_h, other_w) = (
+            read_pixels(data, str(file)).shape[:2] for data, file in zip(frames, (found.onset, apex_file), strict=True)
+        )
+        if (h, w) != (other_h, other_w):
+            raise InputError(
+                f"expected frames of one size, found {w}x{h} in {found.onset} and {other_w}x{other_h} in {apex_file}; "
+                "cut all frames of the clip with one box"
+            )
+        codes = read_codes(entry.au_code)
+        # A unit may be lost in what cannot be read, unless it holds no number.
+        whole = not any(re.search(r"[0-9?]", part.text) or not part.text for part in codes.unread)
+        sample = Sample(
+            id=entry.id,
+            dataset=self.dataset.name,
+            subject=entry.subject,
+            clip=entry.clip,
+            onset=frames[0],
+            apex=frames[1],
+            onset_frame=entry.onset,
+            apex_frame=apex_number,
+            offset_frame=entry.offset,
+            apex_source=found.apex_source,
+            fps=entry.fps,
+            au_code=codes.text or None,
+            aus=tuple(codes.canonical() or ()) if codes.units is not None and whole else None,
+            emotion=entry.emotion,
+            coarse=None if entry.emotion is None else coarse(entry.emotion),
+            objective_class=entry.objective_class,
+            nose=nose,
+        )
+        return sample, notes
+
+    # ---- what is told ----
+
+    def _info(self) -> dict[str, Any]:
+        """What goes into `info.json`; its lists fill up while the samples are made."""
+        sheets = {
+            split: {"file": sheet.path.name, "sha256": sheet.sha256, "rows": len(sheet.rows)}
+            for split, sheet in self.sheets.items()
+        }
+        named = ", ".join(dict.fromkeys(sheet.path.name for sheet in self.sheets.values())) or "its folders"
+        return {
+            "source": f"{self.dataset.title}: {named}, frames in {self.options.frames.resolve()}",
+            "title": self.dataset.title,
+            "sheets": sheets,
+            "frames": str(self.options.frames.resolve()),
+            "crop": self.options.crop.settings,
+            "published": self.dataset.published and asdict(self.dataset.published(list(self.sheets.values()))),
+            "corrections": self.corrected,
+            "skipped": self.skipped,
+            "notes": self.notes,
+            "unread_codes": self.unread,
+            "made_from": self.made_from,
+        }
+
+    def _refusal(self) -> InputError:
+        told = [told_skipped(skipped) for skipped in self.skipped]
+        hidden = len(told) - _FAULTS_SHOWN
+        shown = told[:_FAULTS_SHOWN] + ([f"and {hidden} more"] if hidden > 0 else [])
+        head = (
+            "not one clip can be prepared" if not self.made_from and not self.options.strict else "nothing is prepared"
+        )
+        return InputError(shown or ["expected clips, found none"], where=f"{self.dataset.title}: {head}")
+
+
+_Made = tuple[Sample, list[str], bool]  # with its notes, and whether it was there already
+_FAULTS_SHOWN = 50
+
+
+class _Earlier:
+    """The clips of the dataset as it is prepared now, if it is."""
+
+    def __init__(self, name: str = "", root: Path | None = None) -> None:
+        self.info: dict[str, Any] = {}
+        self._rows: list[store.StoredRows] = []
+        if name and store.is_prepared(name, root):
+            try:
+                info = store.read_info(name, root)
+                self._rows = [store.StoredRows(name, split, root) for split in info["splits"]]
+                self.info = info
+            except DataError:
+                self._rows = []  # damaged: made again
+
+    def get(self, found: Located) -> _Made | None:
+        """The clip, if it was made from the same row and files."""
+        clip = found.entry.id
+        if self.info.get("made_from", {}).get(clip) != found.identity:
+            return None
+        sample = next((sample for rows in self._rows if (sample := rows.get(clip)) is not None), None)
+        spotted = [note for note in self.info.get("notes", {}).get(clip, ()) if note.startswith(_SPOTTED)]
+        return None if sample is None else (sample, spotted, True)
+
+
+def told_skipped(skipped: Mapping[str, Any]) -> str:
+    """A skipped clip of `info.json` in a line: where it stands, which it is, and why."""
+    where = ", ".join(str(part) for part in (skipped["where"], skipped["id"]) if part)
+    return f"{where}: {'; '.join(skipped['reasons'])}"
+
+
+def differences(info: Mapping[str, Any]) -> list[str]:
+    """What is otherwise than published, a line each; the first of each split says how many clips there are.
+
+    Args:
+        info: the `info.json` of a dataset that was converted.
+    """
+    published, splits = info["published"], info["splits"]
+    if published is None:
+        return []
+    several = len(published["clips"]) > 1
+    told = []
+    for split, expected in published["clips"].items():
+        clips = splits[split]["clips"] if split in splits else 0
+        told.append(f"{published['title']}{f', {split}' if several else ''}: {clips} of {expected} clips")
+    found: Counter[str] = Counter()
+    for entry in splits.values():
+        found.update(entry["emotions"])
+    if published["subjects"] is not None and not several:
+        subjects = sum(entry["subjects"] for entry in splits.values())
+        if subjects != published["subjects"]:
+            told.append(f"subjects: {subjects}, published {published['subjects']}")
+    for label in sorted({*found, *published["emotions"]}) if published["emotions"] else ():
+        if found[label] != published["emotions"].get(label, 0):
+            told.append(f"{label}: {found[label]}, published {published['emotions'].get(label, 0)}")
+    return told
+
+
+# ---- frames ----
+
+_SPOTTED = "apex spotted: "
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error}); copy it again from its source") from error
+
+
+def _spotted(found: Located, box: Box | None) -> tuple[int, Path, list[str]]:
+    """The apex among the frames from the onset on: number, file, and what there is to note."""
+    if len(found.stretch) > _LONGEST:
+        raise InputError(
+            f"expected at most {_LONGEST} frames to find the apex in, found {len(found.stretch)}; give its offset, or "
+            "its apex, in the sheet"
+        )
+    small = [_for_spotting(file, box) for _, file in found.stretch]
+    sizes = Counter(frame.shape for frame in small)
+    if len(sizes) > 1:
+        odd = next(file for (_, file), frame in zip(found.stretch, small, strict=True) if frame.shape != small[0].shape)
+        raise InputError(
+            f"expected frames of one size, found another in {odd} than in {found.onset}; cut all frames of the clip "
+            "with one box"
+        )
+    spotted = spot(np.stack(small))
+    index, reason = spotted.apex, spotted.reason
+    if index is None:
+        # The sheet says that something moves: the strongest moment of what little there is.
+        after = spotted.curve[1:]
+        if not np.isfinite(after).any():
+            raise InputError(f"the apex cannot be spotted: {reason}; give it in the sheet")
+        index = 1 + int(np.nanargmax(after))
+        reason = f"{reason}; the strongest moment was taken"
+    number, file = found.stretch[index]
+    return number, file, [f"{_SPOTTED}{reason}"] if reason else []
+
+
+def _for_spotting(file: Path, box: Box | None) -> npt.NDArray[np.uint8]:
+    pixels = read_pixels(file)
+    if box is not None:
+        pixels = pixels[box.top : box.bottom, box.left : box.right]
+    grey = to_grey(pixels, 8 if pixels.dtype == np.uint8 else 16)
+    scale = _SPOTTING_SIDE / max(grey.shape)
+    if scale < 1:
+        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.asarray(grey, np.uint8)

@@ -1,0 +1,61 @@
+"""4DME: 267 micro-expression clips, here of its grey video. A row of its sheet, and the frames of that clip:
+
+    sub_ID  fold_name  Onset  Apex  Offset  Emotion   AUs      AU1 AU2 ... (a column per unit, which repeats `AUs`)
+    1       p1_2       12     20    31      Negative  4+7(k)
+    gray_micro/1/p1_2/12.jpg
+
+A unit with `(k)` is kept from before and no event.
+
+Source: Li et al., 4DME: A spontaneous 4D micro-expression dataset with multimodalities (2022).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from mellm_plugin.datasets.cells import label, matched
+from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row, Sheet
+
+_COLUMNS = {
+    "subject": Column("sub_ID", "Subject", merged=True),
+    "clip": Column("fold_name", "Filename"),
+    "onset": Column("Onset", "OnsetFrame"),
+    "apex": Column("Apex", "ApexFrame"),
+    "offset": Column("Offset", "OffsetFrame"),
+    "emotion": Column("Emotion"),
+    "aus": Column("AUs", "Action Units"),
+}
+
+
+def _entry(row: Row) -> Entry | None:
+    subject = matched(row, "subject", r"[\w.-]+", "1")
+    clip = matched(row, "clip", r"[\w.-]+", "p1_2")
+    if subject is None or clip is None:
+        return None
+    return Entry(
+        id=f"fourdme/{subject[0]}/{clip[0]}",
+        subject=subject[0],
+        clip=clip[0],
+        where="",
+        keys=((subject[0].lower(), clip[0].lower()),),
+        onset=row.whole("onset", required=True),
+        apex=row.whole("apex"),
+        offset=row.whole("offset"),
+        emotion=label(row, "emotion", "fourdme"),
+        au_code=row.raw("aus"),
+    )
+
+
+def _key(parts: tuple[str, ...]) -> Hashable | None:
+    others = ("macro", "rgb", "depth", "3d", "4d_")
+    if len(parts) < 2 or any(part.lower().startswith(others) or "macro" in part.lower() for part in parts):
+        return None
+    return parts[-2].lower(), parts[-1].lower()
+
+
+def _published(sheets: Sequence[Sheet]) -> Published:
+    return Published("4DME", {"test": 267})
+
+
+DATASETS = {"fourdme": Dataset("fourdme", "4DME", _COLUMNS, _entry, _key, _published)}

@@ -1,0 +1,60 @@
+"""MMEW: 300 micro-expression clips at 90 fps. A row of its sheet, and the frames of that clip:
+
+    Subject  Filename    OnsetFrame  ApexFrame  OffsetFrame  Estimated Emotion  Action Units  remarks
+    1        S01-02-001  1           9          20           surprise           1+2
+    Micro_Expression/surprise/S01-02-001/1.jpg
+
+What the sheet calls `others` is repression.
+
+Source: Ben et al., Video-based facial micro-expression analysis: a survey of datasets, features and algorithms (2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from mellm_plugin.datasets.cells import label, matched
+from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row, Sheet
+
+_COLUMNS = {
+    "subject": Column("Subject", merged=True),
+    "clip": Column("Filename"),
+    "onset": Column("OnsetFrame"),
+    "apex": Column("ApexFrame"),
+    "offset": Column("OffsetFrame"),
+    "emotion": Column("Estimated Emotion"),
+    "aus": Column("Action Units"),
+}
+
+
+def _entry(row: Row) -> Entry | None:
+    subject = matched(row, "subject", "(?:s|sub)?0*([1-9][0-9]{0,2})", "S01")
+    clip = matched(row, "clip", r"[\w.-]+", "S01-02-001")
+    if subject is None or clip is None:
+        return None
+    name = f"s{int(subject[1]):02d}"
+    return Entry(
+        id=f"mmew/{name}/{clip[0]}",
+        subject=name,
+        clip=clip[0],
+        where="",
+        keys=(clip[0].lower(),),
+        onset=row.whole("onset", required=True),
+        apex=row.whole("apex"),
+        offset=row.whole("offset"),
+        emotion=label(row, "emotion", "mmew", {"others": "repression", "other": "repression"}),
+        au_code=row.raw("aus"),
+        fps=90.0,
+    )
+
+
+def _key(parts: tuple[str, ...]) -> Hashable | None:
+    return parts[-1].lower() if parts and not any("macro" in part.lower() for part in parts) else None
+
+
+def _published(sheets: Sequence[Sheet]) -> Published:
+    return Published("MMEW", {"test": 300})
+
+
+DATASETS = {"mmew": Dataset("mmew", "MMEW", _COLUMNS, _entry, _key, _published)}

@@ -1,0 +1,74 @@
+"""SAMM: 159 clips at 200 fps, grey. A row of its sheet, and the frames of that clip:
+
+    Subject  Filename  Onset Frame  Apex Frame  Offset Frame  Action Units   Estimated Emotion  Objective Classes
+    006      006_1_2   5562         5588        5632          (R6 or R12)+1  Happiness          1
+    SAMM/006/006_1_2/006_05562.jpg
+
+The sheet `MICRO_ONLY` has a preamble of 13 rows. Frame numbers in file names have 4 or 5 digits.
+
+Source: Davison et al., SAMM: A spontaneous micro-facial movement dataset (2018).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Sequence
+
+from mellm_plugin.datasets.cells import label, matched, objective_class
+from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row, Sheet
+
+_COLUMNS = {
+    "subject": Column("Subject", merged=True),
+    "clip": Column("Filename"),
+    "onset": Column("Onset Frame"),
+    "apex": Column("Apex Frame"),
+    "offset": Column("Offset Frame"),
+    "aus": Column("Action Units"),
+    "emotion": Column("Estimated Emotion"),
+    "objective": Column("Objective Classes", "Objective Class", required=False),
+}
+_CLIP = r"([0-9]{3})_[0-9]{1,2}_[0-9]{1,2}"
+_PUBLISHED = Published(
+    "SAMM",
+    {"test": 159},
+    {
+        **{"anger": 57, "happiness": 26, "others": 26, "surprise": 15},
+        **{"contempt": 12, "disgust": 9, "fear": 8, "sadness": 6},
+    },
+)
+
+
+def _entry(row: Row) -> Entry | None:
+    subject = matched(row, "subject", "0*([1-9][0-9]{0,2})", "006")
+    clip = matched(row, "clip", _CLIP, "006_1_2")
+    if subject is None or clip is None:
+        return None
+    name = f"{int(subject[1]):03d}"
+    if clip[1] != name:
+        row.faults.append(f"expected a clip of subject {name}, found {clip[0]}; correct the row")
+    return Entry(
+        id=f"samm/{name}/{clip[0]}",
+        subject=name,
+        clip=clip[0],
+        where="",
+        keys=(clip[0],),
+        onset=row.whole("onset", required=True),
+        apex=row.whole("apex"),
+        offset=row.whole("offset"),
+        emotion=label(row, "emotion", "samm"),
+        au_code=row.raw("aus"),
+        objective_class=objective_class(row, "objective"),
+        fps=200.0,
+    )
+
+
+def _key(parts: tuple[str, ...]) -> Hashable | None:
+    return parts[-1] if parts and re.fullmatch(_CLIP, parts[-1]) else None
+
+
+def _published(sheets: Sequence[Sheet]) -> Published:
+    return _PUBLISHED
+
+
+DATASETS = {"samm": Dataset("samm", "SAMM", _COLUMNS, _entry, _key, _published, worksheets=("MICRO_ONLY",))}

@@ -1,0 +1,332 @@
+"""Coding sheets of any kind: rows with known column names, and everything that is wrong with them at once.
+
+    sheet = read_sheet("CASME2-coding-20140508.xlsx", {"subject": Column("Subject"), "onset": Column("OnsetFrame")})
+    sheet.rows[0]  ->  Row(number=2), with .text("subject") "01", .whole("onset") 46
+
+Columns are matched by name, ignoring case, spaces and marks: `OnsetFrame`, `onset_frame` and `Onset Frame` are one. The
+header is the first row that holds all required columns, so that a preamble and empty columns do no harm.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mellm_plugin.errors import InputError
+
+_HEADER_WITHIN = 100  # rows in which the header is looked for
+_MISSING = frozenset({"", "/", "-", "--", "nan", "na", "n/a", "#n/a", "none", "null"})
+_FORMULA_ERRORS = frozenset({"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!"})
+_SAVE_AS = "open it in a spreadsheet program and save it as .xlsx or .csv"
+_Table = list[tuple[int, list[Any]]]  # rows with their numbers
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column that is looked for.
+
+    Attributes:
+        names: its names in the sheets that are around; the first one stands in messages.
+        required: whether the sheet must have it.
+        merged: whether a cell merged over several rows stands for each of them (a subject, for instance).
+    """
+
+    names: tuple[str, ...]
+    required: bool = True
+    merged: bool = False
+
+    def __init__(self, *names: str, required: bool = True, merged: bool = False) -> None:
+        object.__setattr__(self, "names", names)
+        object.__setattr__(self, "required", required)
+        object.__setattr__(self, "merged", merged)
+
+
+@dataclass
+class Row:
+    """One row; reading a cell that is not as it should be adds to `faults`.
+
+    Attributes:
+        number: as a spreadsheet program counts, from 1.
+        cells: values by the keys of the columns; a column that the sheet lacks has none.
+        names: of the columns in this sheet, for messages.
+        faults: what is wrong, a sentence each.
+    """
+
+    number: int
+    cells: dict[str, Any]
+    names: Mapping[str, str]
+    faults: list[str] = field(default_factory=list)
+
+    def text(self, key: str, required: bool = False) -> str | None:
+        """The cell as text without spaces around it; whole numbers without a decimal point; None where it is empty."""
+        found = as_text(self.cells.get(key))
+        if required and found is None:
+            self.faults.append(f"{self._named(key)}: expected a text, found an empty cell; fill it in")
+        return found
+
+    def raw(self, key: str) -> Any:
+        """The cell as the spreadsheet has it."""
+        return self.cells.get(key)
+
+    def whole(self, key: str, required: bool = False) -> int | None:
+        """The cell as a whole number, 0 or more; None where it is empty or says so (`/`, `-`, `n/a`)."""
+        value = self.cells.get(key)
+        text = as_text(value)
+        if text is None or text.lower() in _MISSING:
+            if required:
+                shown = "an empty cell" if text is None else repr(text)
+                self.faults.append(f"{self._named(key)}: expected a frame number, found {shown}; fill it in")
+            return None
+        if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,15}(\.0+)?", text):
+            self.faults.append(f"{self._named(key)}: expected a whole number, found {text!r}; correct the cell")
+            return None
+        return int(float(text))
+
+    def number_above_zero(self, key: str) -> float | None:
+        """The cell as a positive number; None where it is empty."""
+        text = as_text(self.cells.get(key))
+        if text is None or text.lower() in _MISSING:
+            return None
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) == 0:
+            self.faults.append(f"{self._named(key)}: expected a number above 0, found {text!r}; correct the cell")
+            return None
+        return float(text)
+
+    def _named(self, key: str) -> str:
+        return self.names.get(key, key)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A sheet that was read.
+
+    Attributes:
+        path: of the file.
+        sha256: of the file.
+        rows: that hold anything, in order.
+        columns: the columns that it has: by key, its own name of each.
+        headings: all names of its header row.
+    """
+
+    path: Path
+    sha256: str
+    rows: tuple[Row, ...]
+    columns: Mapping[str, str]
+    headings: tuple[str, ...]
+
+
+def as_text(value: Any) -> str | None:
+    """A cell as text: stripped, whole floats without `.0`; None where it holds nothing."""
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    return " ".join(str(value).replace("\ufeff", "").replace("\u200b", "").split()) or None
+
+
+def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Sequence[str] = ()) -> Sheet:
+    """Read the first worksheet that has the columns.
+
+    Args:
+        path: an .xlsx or .xlsm file, or a CSV (comma, semicolon or tab; UTF-8, UTF-16 or GB18030).
+        columns: what to look for, by the key that `Row` uses.
+        prefer: names of worksheets to look in first.
+
+    Raises:
+        InputError: no such file, no such format, no worksheet with the required columns (says what the nearest one
+            lacks), columns that occur twice, or no row below the header.
+    """
+    source = Path(path)
+    data = _read(source)
+    tables = list(_csv_tables(source, data) if source.suffix.lower() in _CSV else _xlsx_tables(source, data, columns))
+    tables.sort(key=lambda named: named[0] not in prefer)  # stable: otherwise in the order of the workbook
+    nearest: tuple[int, str, list[str]] | None = None
+    for name, table, merged in tables:
+        for index, (_, cells) in enumerate(table[:_HEADER_WITHIN]):
+            places = _places(cells, columns)
+            absent = [c.names[0] for key, c in columns.items() if c.required and key not in places]
+            if not absent:
+                return _sheet(source, data, table, index, columns, places, merged)
+            if places and (nearest is None or len(places) > nearest[0]):
+                headings = [text for cell in cells if (text := as_text(cell))]
+                nearest = len(places), f"{name}: missing {', '.join(absent)}; found {', '.join(headings)}", absent
+    wanted = ", ".join(column.names[0] for column in columns.values() if column.required)
+    if nearest is None:
+        raise InputError(
+            f"expected a row with the columns {wanted}, found none of them in {_counted(tables)}; is this the coding "
+            "sheet of this dataset?",
+            where=str(source),
+        )
+    raise InputError(
+        f"expected a row with the columns {wanted}. The nearest row is in {nearest[1]}. Is this the coding sheet of "
+        "this dataset? If it is, name its columns so",
+        where=str(source),
+    )
+
+
+_CSV = frozenset({".csv", ".tsv", ".txt"})
+
+
+def _counted(tables: Sequence[tuple[str, Any, Any]]) -> str:
+    names = [name for name, table, _ in tables if table]
+    return f"{len(names)} worksheets ({', '.join(names)})" if len(names) > 1 else "it" if names else "an empty file"
+
+
+def _read(source: Path) -> bytes:
+    where = str(source)
+    try:
+        if source.is_dir():
+            raise InputError("expected a coding sheet, found a folder; name the file in it", where=where)
+        data = source.read_bytes()
+    except FileNotFoundError:
+        folder = source.parent
+        sheets = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in (*_CSV, ".xlsx", ".xls"))
+        beside = f"; {folder} holds {', '.join(sheets[:5])}" if sheets else ""
+        raise InputError(f"there is no such file{beside}", where=where) from None
+    except OSError as error:
+        raise InputError(f"the sheet cannot be read ({error}); check its permissions", where=where) from error
+    if data.startswith(b"\xd0\xcf\x11\xe0"):
+        raise InputError(f"this is an old Excel file (.xls), or one with a password; {_SAVE_AS}", where=where)
+    if not data.strip():
+        raise InputError("the file is empty; copy it again from its source", where=where)
+    return data
+
+
+def _xlsx_tables(
+    source: Path, data: bytes, columns: Mapping[str, Column]
+) -> Iterator[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]]:
+    import openpyxl
+
+    where = str(source)
+    if not zipfile.is_zipfile(io.BytesIO(data)):
+        kind = "an HTML page" if data.lstrip()[:1] == b"<" else "something else"
+        raise InputError(f"expected an .xlsx or .csv file, found {kind}; {_SAVE_AS}", where=where)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        if "[Content_Types].xml" not in archive.namelist():
+            raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
+    try:
+        book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
+    except Exception as error:  # openpyxl raises whatever a damaged workbook leads it to
+        raise InputError(f"the workbook cannot be read ({error or type(error).__name__}); {_SAVE_AS}", where) from error
+    for sheet in book.worksheets:
+        rows: _Table = [
+            (number, list(cells)) for number, cells in enumerate(sheet.iter_rows(values_only=True), start=sheet.min_row)
+        ]
+        merged = {
+            (row, column - 1): (area.min_row, area.min_col - 1)
+            for area in sheet.merged_cells.ranges
+            for row in range(area.min_row, area.max_row + 1)
+            for column in range(area.min_col, area.max_col + 1)
+            if (row, column) != (area.min_row, area.min_col)
+        }
+        offset = sheet.min_column - 1
+        if offset:
+            rows = [(number, [None] * offset + cells) for number, cells in rows]
+        yield sheet.title, rows, merged
+
+
+def _csv_tables(source: Path, data: bytes) -> Iterator[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]]:
+    where = str(source)
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        raise InputError(f"this is no text; if it is a workbook, name it {source.stem}.xlsx", where=where)
+    text = decoded(data, where)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
+    except csv.Error as error:
+        raise InputError(f"the file cannot be read as CSV ({error}); {_SAVE_AS}", where=where) from error
+    yield source.name, [(number, list(cells)) for number, cells in enumerate(rows, start=1)], {}
+
+
+def decoded(data: bytes, where: str) -> str:
+    """The text of a CSV file, whichever of the usual encodings it has.
+
+    Raises:
+        InputError: it has none of them.
+    """
+    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise InputError("expected text in UTF-8, found none; save it as CSV UTF-8", where=where)
+
+
+def _delimiter(text: str) -> str:
+    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
+    return max(",;\t", key=first.count)
+
+
+def _plain(name: Any) -> str:
+    return re.sub(r"[\W_]+", "", str(name if name is not None else "")).lower()
+
+
+def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, list[int]]:
+    """Where the columns are in a header row."""
+    named: dict[str, list[int]] = {}
+    for place, cell in enumerate(cells):
+        if isinstance(cell, str) and (plain := _plain(cell)):
+            named.setdefault(plain, []).append(place)
+    found: dict[str, list[int]] = {}
+    for key, column in columns.items():
+        for name in column.names:
+            if places := named.get(_plain(name)):
+                found[key] = places
+                break
+    return found
+
+
+def _sheet(
+    source: Path,
+    data: bytes,
+    table: _Table,
+    header: int,
+    columns: Mapping[str, Column],
+    places: Mapping[str, list[int]],
+    merged: Mapping[tuple[int, int], tuple[int, int]],
+) -> Sheet:
+    number, headings = table[header]
+    twice = [as_text(headings[found[0]]) for found in places.values() if len(found) > 1]
+    if twice:
+        raise InputError(
+            f"row {number}: expected one column of each name, found {', '.join(map(str, twice))} twice; delete or "
+            "rename one",
+            where=str(source),
+        )
+    names = {key: str(as_text(headings[found[0]])) for key, found in places.items()}
+    by_number = dict(table)
+    rows: list[Row] = []
+    for line, cells in table[header + 1 :]:
+        row = Row(line, {key: _cell(cells, found[0]) for key, found in places.items()}, names)
+        for key, found in places.items():
+            origin = merged.get((line, found[0]))
+            if origin is None:
+                continue
+            if columns[key].merged and origin[1] == found[0]:
+                row.cells[key] = _cell(by_number[origin[0]], origin[1])
+            elif any(as_text(value) is not None for other, value in row.cells.items() if other != key):
+                row.faults.append(
+                    f"{names[key]}: the cell is merged with that of row {origin[0]}; unmerge and fill it in"
+                )
+        own = [value for key, value in row.cells.items() if (line, places[key][0]) not in merged]
+        if not any(as_text(value) is not None for value in own):
+            continue
+        for key, value in row.cells.items():
+            if isinstance(value, str) and value.strip().lower() in _FORMULA_ERRORS:
+                row.faults.append(f"{names[key]}: the formula has the error {value.strip()}; correct the cell")
+                row.cells[key] = None
+        rows.append(row)
+    if not rows:
+        raise InputError(f"expected clips below the header in row {number}, found none", where=str(source))
+    shown = tuple(text for cell in headings if (text := as_text(cell)))
+    return Sheet(source, hashlib.sha256(data).hexdigest(), tuple(rows), names, shown)
+
+
+def _cell(cells: Sequence[Any], place: int) -> Any:
+    return cells[place] if place < len(cells) else None
