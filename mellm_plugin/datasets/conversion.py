@@ -337,16 +337,17 @@ class _Conversion:
         onset = numbers[0] if entry.onset is None else self._frame(entry, folder, "onset", entry.onset)
         offset = numbers[-1] if entry.offset is None and self.dataset.whole_clips else self._offset(entry, folder)
         apex, source = self._apex(entry, folder, onset, offset)
-        entry = replace(entry, onset=onset, apex=apex, offset=offset)
         stretch: tuple[tuple[int, Path], ...] = ()
         if apex is None:
-            last = numbers[-1] if offset is None else offset
+            # of an apex behind the offset either may be wrong
+            last = numbers[-1] if offset is None else max(offset, entry.apex or 0)
             stretch = tuple((number, file) for number, file in folder.files.items() if onset <= number <= last)
             if len(stretch) < 2:
                 raise InputError(
                     f"expected frames after the onset {onset} to find the apex in, found none in {folder.path} "
                     f"({folder.span()})"
                 )
+        entry = replace(entry, onset=onset, apex=apex, offset=offset)
         files = [folder.files[onset], *([folder.files[apex]] if apex is not None else (f for _, f in stretch))]
         identity = self._identity(entry, files)
         return Located(
