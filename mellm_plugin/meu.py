@@ -9,9 +9,11 @@ A task is YAML alone, with `include: ../meu.yaml`; what is special to it is said
       default: {prompt: frames}
       mellm: {prompt: map}
 
-`data(name)` is the folder of a prepared dataset, found when the task is loaded. `protocol` says what is asked and
-scored: it keeps the clips that have one of the labels, and hands labels and units on with every clip, so that the
-prompt, the reading of the answer and the scores cannot disagree. The rest is presentation, and may differ by model:
+`data(name)` is the folder of a prepared dataset, found when the task is loaded; `table(FILE)` that of a table of clips
+beside the task file. `protocol` says what is asked and scored: it keeps the clips that have one of the labels, and
+hands labels and units on with every clip, so that the prompt, the reading of the answer and the scores cannot disagree.
+With `asks=emotion` it is the expression alone, with `asks=aus` the units alone. The rest is presentation, and may
+differ by model:
 
     images   `frames` (onset and apex) or `map` (one motion map, drawn here)
     prompt   `frames` or `map`: the wording that lmms-eval records, and gives to models that take images and text
@@ -23,19 +25,22 @@ prompt, the reading of the answer and the scores cannot disagree. The rest is pr
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from loguru import logger
 from PIL import Image
 
-from mellm_plugin.datasets import store, synthme
-from mellm_plugin.errors import ImageError, InputError, MellmError, SettingsError, near
+from mellm_plugin.datasets import megc2019, store, synthme
+from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.facs.labels import LABELS, labels_of
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import measure, working_pair
 from mellm_plugin.motion.images import read_pair
@@ -66,14 +71,73 @@ def prepared_name(name: str) -> str:
     return synthme.prepare().name if name == "synthme" else name
 
 
-def data_version(name: str) -> dict[str, Any]:
-    """What identifies the data of a run: the sha256 and the number of clips of each split, for the results file."""
-    splits = store.read_info(prepared_name(name))["splits"]
+def files(names: str) -> list[str]:
+    """The Parquet files of the test clips of several prepared datasets (`casme2+samm+smic`), each read through once.
+
+    Raises:
+        DataError: some are not prepared, are damaged or have no test clips; all of them at once.
+    """
+    found: list[str] = []
+    faults: list[str] = []
+    for name in names.split("+"):
+        try:
+            folder = data(name)
+            splits = store.read_info(prepared_name(name))["splits"]
+            if "test" in splits:
+                found.append(f"{folder}/{splits['test']['file']}")
+            else:
+                faults.append(f"the dataset {name!r} has no split 'test'; it has: {', '.join(splits)}")
+        except DataError as error:
+            faults.append(str(error))
+    if faults:
+        raise DataError("\n".join(faults))
+    return found
+
+
+def table(file: str) -> str:
+    """The folder of the dataset that a table of clips stands for; it is made at its first use.
+
+    Args:
+        file: the table, relative to the folder of the task file.
+
+    Raises:
+        InputError: no task file is being loaded, or faults of the table; all of them at once.
+    """
+    from mellm_plugin.datasets.table import prepared
+
+    return data(prepared(yaml_folder() / file))
+
+
+def yaml_folder() -> Path:
+    """The folder of the task file that names, by `!function`, what is being computed now.
+
+    Raises:
+        InputError: no task file is being loaded.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "import_function":  # lmms-eval's, whose YAML loader is named after the file
+            name = getattr(frame.f_locals.get("loader"), "name", None)
+            if isinstance(name, str):
+                return Path(name).absolute().parent
+        frame = frame.f_back
+    raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
+
+
+def data_version(names: str) -> dict[str, Any]:
+    """What identifies the data of a run, for the results file: the sha256 and the number of clips of each split.
+
+    Args:
+        names: a prepared dataset, or several joined by `+`; then by dataset.
+    """
+    if "+" in names:
+        return {name: data_version(name) for name in names.split("+")}
+    splits = store.read_info(prepared_name(names))["splits"]
     return {split: {"clips": entry["clips"], "sha256": entry["sha256"]} for split, entry in splits.items()}
 
 
-def protocol(docs: Any, labels: str | None = None, aus: str | None = None) -> Any:
-    """The clips of one split that are asked and scored, with two more columns: `labels` and `scored_aus`.
+def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks: str = "all") -> Any:
+    """The clips of one split that are asked and scored, with three more columns: `labels`, `scored_aus` and `asks`.
 
     Args:
         docs: a `datasets.Dataset` of clips.
@@ -81,36 +145,88 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None) -> An
             those of the clips' dataset. They may be the coarse classes. Clips with another label are left out; clips
             without any label stay, for their units.
         aus: the units scored, joined by `+`; by default all that occur for certain in the clips.
+        asks: `all`; `emotion`, for the expression alone: clips without a label are left out too, and no units scored;
+            or `aus`, for the units alone: there are no labels, and clips without known units are left out.
 
     Raises:
-        InputError: labels or units that cannot be read, or no clip that has one of the labels.
+        InputError: labels or units that cannot be read or are not asked for, or no clip left; all faults at once.
     """
+    faults: list[str] = []
+    if asks not in ASKS:
+        faults.append(f"protocol: asks: expected one of {', '.join(ASKS)}, found {asks!r}.{near(asks, ASKS)}")
+    if asks == "emotion" and aus is not None:
+        faults.append(f"protocol: expected no aus where asks=emotion, found {aus!r}")
+    if asks == "aus" and labels is not None:
+        faults.append(f"protocol: expected no labels where asks=aus, found {labels!r}")
+    asked: list[str] = []
+    scored: list[int] = []
     try:
-        asked = _labels(labels, docs)
-        chosen = None if aus is None else [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
-    except MellmError as error:
-        logger.error("{}", error)  # lmms-eval tries five times and then shows a RetryError alone
-        raise
-    if chosen is None:
-        events = [event for codes in docs["aus"] if codes is not None for event in numbers(codes)]
-        scored = sorted({event[0] for event in events if len(event) == 1})
-    else:
-        scored = chosen
-    gold = [_gold_label(e, c, asked) for e, c in zip(docs["emotion"], docs["coarse"], strict=True)]
-    kept = [i for i, (label, e) in enumerate(zip(gold, docs["emotion"], strict=True)) if label is not None or e is None]
-    if not kept:
-        found = sorted({str(e) for e in docs["emotion"]})
-        text = f"no clip has one of the labels {', '.join(asked)}; the clips have: {', '.join(found)}"
-        logger.error(text)
-        raise InputError(text)
-    without = sum(e is None and g is None for e, g in zip(docs["emotion"], gold, strict=True))
-    if len(kept) < len(docs) or without:
-        logger.info(
-            "{} of {} clips have another label than {} and are left out; {} have none and count for their units alone",
-            *(len(docs) - len(kept), len(docs), ", ".join(asked), without),
-        )
+        asked = [] if asks == "aus" else _labels(labels, docs)
+    except InputError as error:
+        faults += error.faults
+    try:
+        scored = [] if asks == "emotion" else _scored_units(aus, docs)
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(faults)
+    kept = _asked_clips(docs, asked, asks)
     docs = docs.add_column("labels", [asked] * len(docs)).add_column("scored_aus", [scored] * len(docs))
+    docs = docs.add_column("asks", [asks] * len(docs))
     return docs if len(kept) == len(docs) else docs.select(kept)
+
+
+def _asked_clips(docs: Any, asked: Sequence[str], asks: str) -> list[int]:
+    """The positions of the clips that are asked about; the log says how many are not, and why."""
+    if asks == "aus":
+        kept = [i for i, codes in enumerate(docs["aus"]) if codes is not None]
+        if not kept:
+            raise InputError(f"no clip of {docs['dataset'][0]} has known action units: there is nothing to ask for")
+        if len(kept) < len(docs):
+            logger.info("{} of {} clips are left out: their units are not known", len(docs) - len(kept), len(docs))
+        return kept
+    emotions = list(docs["emotion"])
+    gold = [_gold_label(e, c, asked) for e, c in zip(emotions, docs["coarse"], strict=True)]
+    without = [e is None and label is None for e, label in zip(emotions, gold, strict=True)]
+    kept = [i for i, label in enumerate(gold) if label is not None or (asks == "all" and without[i])]
+    if not kept:
+        found = sorted({str(e) for e in emotions})
+        raise InputError(f"no clip has one of the labels {', '.join(asked)}; the clips have: {', '.join(found)}")
+    if len(kept) < len(docs) or any(without):
+        logger.info(
+            "{} of {} clips have another label than {} and are left out; {} have none and {}",
+            *(sum(label is None for label in gold) - sum(without), len(docs), ", ".join(asked), sum(without)),
+            "count for their units alone" if asks == "all" else "are left out too",
+        )
+    return kept
+
+
+def composite(docs: Any) -> Any:
+    """`protocol` of the MEGC 2019 composite: its three classes and twelve units, over its clips of three datasets.
+
+    What differs from the published numbers of clips is told as a warning, and no fault.
+
+    Raises:
+        InputError: no clip belongs to the composite.
+    """
+    columns = (docs[name] for name in ("id", "dataset", "emotion", "coarse"))
+    kept = docs.select([i for i, clip in enumerate(zip(*columns, strict=True)) if megc2019.belongs(*clip)])
+    if not len(kept):
+        raise InputError(f"no clip belongs to the composite of {', '.join(megc2019.PARTS)}")
+    if differ := megc2019.differences(zip(kept["dataset"], kept["subject"], kept["coarse"], strict=True)):
+        logger.warning(
+            "MEGC 2019: these clips are not those of the published composite (442 clips), so scores are not compared "
+            "with published ones:\n  {}",
+            "\n  ".join(differ),
+        )
+    return protocol(kept, labels="smic", aus="1+2+4+5+6+7+9+10+12+14+15+17")
+
+
+def _scored_units(aus: str | None, docs: Any) -> list[int]:
+    if aus is not None:
+        return [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
+    events = [event for codes in docs["aus"] if codes is not None for event in numbers(codes)]
+    return sorted({event[0] for event in events if len(event) == 1})
 
 
 def _scored_unit(event: tuple[int, ...], aus: str) -> int:
@@ -122,10 +238,10 @@ def _scored_unit(event: tuple[int, ...], aus: str) -> int:
 def _labels(spec: str | None, docs: Any) -> list[str]:
     if spec is None:
         dataset = docs["dataset"][0]
-        return list(LABELS.get(dataset) or sorted({e for e in docs["emotion"] if e is not None}))
+        return list(labels_of(dataset) or sorted({e for e in docs["emotion"] if e is not None}))
     if spec in LABELS:
-        return list(LABELS[spec])
-    known = {label for of in LABELS.values() for label in of} | {e for e in docs["emotion"] if e is not None}
+        return list(labels_of(spec))
+    known = {label for name in LABELS for label in labels_of(name)} | {e for e in docs["emotion"] if e is not None}
     asked = spec.split("+")
     faults = [
         f"protocol: {label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
@@ -172,8 +288,8 @@ def doc_to_text(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = 
     """The instruction alone, for models that take images and text apart."""
     shown = _presentation(lmms_eval_specific_kwargs)
     if shown["prompt"] == "map":
-        return map_prompt(doc["labels"], resolve(shown["motion"]).palette)
-    return frames_prompt(doc["labels"])
+        return map_prompt(doc["labels"], resolve(shown["motion"]).palette, doc["asks"])
+    return frames_prompt(doc["labels"], doc["asks"])
 
 
 def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
@@ -200,7 +316,8 @@ def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | Non
     if shown["images"] == "map":
         text = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
     else:
-        text = {"type": "text", "text": frames_prompt(doc["labels"]), "map_text": open_map_prompt(doc["labels"])}
+        asked = doc["labels"], doc["asks"]
+        text = {"type": "text", "text": frames_prompt(*asked), "map_text": open_map_prompt(*asked)}
         for image, frame in zip(images, ("onset", "apex"), strict=True):
             image["frame"] = frame
         images[0]["nose"] = doc.get("nose")
@@ -213,9 +330,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def doc_to_target(doc: Doc) -> str:
-    """The annotation in the words of a conclusion; what is not known is left out."""
+    """The annotation in the words of a conclusion; what is not known or not asked for is left out."""
     parts = []
-    if doc["aus"] is not None:
+    if doc["aus"] is not None and doc["asks"] != "emotion":
         events = numbers(doc["aus"])
         parts.append("action units " + ("+".join("AU" + "/".join(map(str, event)) for event in events) or "none"))
     if (label := _gold_label(doc["emotion"], doc["coarse"], doc["labels"])) is not None:
@@ -227,12 +344,13 @@ def doc_to_target(doc: Doc) -> str:
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What was read from an answer, as the items that each metric is computed from.
+    """What was read from an answer, as the items that each metric of what was asked is computed from.
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
     against the two frames, whatever the model was shown.
     """
+    asks = doc["asks"]
     answer = read(results[0], doc["labels"])
     gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
     clip = {"id": doc["id"], "subject": doc["subject"]}
@@ -245,20 +363,33 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     annotated = {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]}
     labels = {"labels": list(doc["labels"]), "scored_aus": list(doc["scored_aus"])}
     items: dict[str, dict[str, Any]] = {
-        "parse_rate": {**clip, "dataset": doc["dataset"], **labels, "gold": annotated, "read": reading}
+        "parse_rate": {**clip, "dataset": doc["dataset"], "asks": asks, **labels, "gold": annotated, "read": reading}
     }
     if gold is not None:
         item = {**clip, "gold": gold, "read": answer.label}
         items |= dict.fromkeys(("emotion_uf1", "emotion_uar", "emotion_acc"), item)
         items |= dict.fromkeys(("emotion_uf1_majority", "emotion_acc_majority"), item)
-    if doc["coarse"] is not None:
+    if doc["coarse"] is not None and asks != "aus":
         item = {**clip, "gold": doc["coarse"], "read": answer.coarse}
         items |= dict.fromkeys(("coarse_uf1", "coarse_uar", "coarse_acc"), item)
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
-    item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
-    items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
+    if asks != "emotion":
+        item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
+        items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
     return items
+
+
+def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`process_results` for clips of several datasets and coarse classes as labels: `coarse_*` over all clips, and
+    `coarse_*_<dataset>` over those of each dataset."""
+    items = process_results(doc, results)
+    items = {metric: item for metric, item in items.items() if not metric.startswith("emotion_")}
+    parts = {f"{metric}_{doc['dataset']}": items[metric] for metric in _BY_PART if metric in items}
+    return {**items, **parts}
+
+
+_BY_PART = ("coarse_uf1", "coarse_uar", "coarse_acc")
 
 
 def motion_doubts(doc: Doc) -> list[str]:
@@ -339,7 +470,10 @@ def au_f1_all_present(items: Items) -> float | None:
 
 
 def parse_rate(items: Items) -> float | None:
-    """Share of the answers whose label could be read, of the clips that have one."""
+    """Share of the answers whose label could be read, of the clips that have one; of their units where only those were
+    asked for."""
+    if items[0]["asks"] == "aus":
+        return sum(item["read"]["aus"] is not None for item in items) / len(items)
     labelled = [item for item in items if item["gold"]["label"] is not None]
     if not labelled:
         return None
@@ -366,6 +500,7 @@ def au_parse_rate(items: Items) -> float | None:
 # ---- names with arguments -------------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(\w+)\((.*)\)")
+_OF_ONE: dict[str, Callable[[str], Any]] = {"data": data, "data_version": data_version, "files": files, "table": table}
 
 
 def _late(name: str) -> Callable[[], Any] | None:
@@ -375,24 +510,21 @@ def _late(name: str) -> Callable[[], Any] | None:
         return None
     function, arguments = call.groups()
     parts = [part.strip() for part in arguments.split(",") if part.strip()]
-    if function in ("data", "data_version") and len(parts) == 1 and "=" not in parts[0]:
-        return partial({"data": data, "data_version": data_version}[function], parts[0])
+    if function in _OF_ONE and len(parts) == 1 and "=" not in parts[0]:
+        return partial(_OF_ONE[function], parts[0])
     keywords = dict(part.split("=", 1) for part in parts if "=" in part)
-    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus"}:
+    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
         return lambda: partial(protocol, **{key: value.strip() for key, value in keywords.items()})
     raise InputError(
-        f"expected data(NAME), data_version(NAME) or protocol(labels=A+B, aus=1+2), found {name!r}", where="task file"
+        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE) or protocol(labels=A+B, aus=1+2, "
+        f"asks=all), found {name!r}",
+        where="task file",
     )
 
 
 def __getattr__(name: str) -> Any:
     # `!function` in YAML is getattr on this module: the way to hand it something that is known only when a task loads.
-    try:
-        late = _late(name)
-        if late is not None:
-            return late()
-    except MellmError as error:
-        # lmms-eval wraps whatever is raised here in an ImportError of its own, whose text alone it shows at the end
-        logger.error("{}", error)
-        raise
+    late = _late(name)
+    if late is not None:
+        return late()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,20 +3,28 @@
 lmms-eval has an entry point for models and none for task folders, so the one for models arranges both: each
 ``TaskManager`` that indexes lmms-eval's own tasks gets our folder as a further ``include_path``, behind the
 user's. ``lmms_eval.tasks`` takes half a minute to import and most commands never need it, so it is not
-imported here; its TaskManager is extended at the moment when somebody else has imported it.
+imported here; it is extended at the moment when somebody else has imported it, in three places:
 
-Nothing in this module may raise: one failing entry point hides all later ones. What goes wrong is told once,
-with what to do about it, and lmms-eval goes on as if this package were not there.
+-   ``TaskManager.__init__`` indexes our folder too;
+-   ``TaskManager.load_task_or_group`` ends with our own message where data of ours are not prepared, and with one for
+    all of them: lmms-eval wraps it in others and, on the command line, prints them all and exits with 0;
+-   ``utils.load_yaml_config`` finds ``include: mellm_plugin/tasks/meu.yaml`` from any folder, and
+    ``utils.import_function`` takes ``mellm_plugin.meu.table(clips.csv)``, which it would cut at the last dot.
+
+None of this may fail: one failing entry point hides all later ones. What goes wrong is told once, with what to do
+about it, and lmms-eval goes on as if this package were not there.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -35,7 +43,7 @@ def manifests() -> list[ModelManifest]:
     """The entry point: our models. Never raises; an empty list when this lmms-eval cannot take them."""
     try:
         if _TASKS in sys.modules:
-            _extend_task_manager(sys.modules[_TASKS])
+            _extend(sys.modules[_TASKS])
         elif importlib.util.find_spec(_TASKS) is None:
             raise ModuleNotFoundError(f"this lmms-eval has no module {_TASKS}")
         elif not any(isinstance(finder, _TasksFinder) for finder in sys.meta_path):
@@ -80,12 +88,33 @@ class _TasksFinder:
             run(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
-            try:
-                _extend_task_manager(module)
-            except Exception as error:
-                _tell_tasks_left_out(error)
+            _extend(module)
 
         loader.exec_module = exec_module
+
+
+def _extend(tasks: ModuleType) -> None:
+    try:
+        _extend_task_manager(tasks)
+    except Exception as error:
+        _tell_tasks_left_out(error)
+        return
+    try:
+        _extend_loading(tasks)
+    except Exception as error:
+        _tell(
+            "loading",
+            f"where a dataset is not prepared, this lmms-eval will fail with another message than ours: "
+            f"{_named(error)}. `mellm datasets` lists what is prepared.",
+        )
+    try:
+        _extend_yaml(tasks)
+    except Exception as error:
+        _tell(
+            "yaml",
+            f"task files of your own cannot name ours as `mellm_plugin/tasks/...` here: {_named(error)}. "
+            f"Write `include: {task_folder() / 'meu.yaml'}`.",
+        )
 
 
 def _extend_task_manager(tasks: ModuleType) -> None:
@@ -134,6 +163,141 @@ def _check(ours: dict[str, Any], index: dict[str, Any]) -> None:
             hidden.append(f"{name} (in {other})" if other != "-1" else f"{name} (a tag)")
     if hidden:
         _tell("hidden", f"these names of ours are taken, and mean another task or tag: {', '.join(hidden)}.")
+
+
+# ---- data that are not prepared -------------------------------------------------------------------------------------
+
+
+def _extend_loading(tasks: ModuleType) -> None:
+    import functools
+
+    manager: Any = tasks.TaskManager
+    plain = manager.load_task_or_group
+    if hasattr(plain, "ends_with_mellm"):
+        return
+
+    @functools.wraps(plain)
+    def load(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return plain(self, *args, **kwargs)
+        except Exception as error:
+            ours = _ours(error)
+            if ours is None:
+                raise
+            faults = [*_faults_of_files(self, args[0] if args else kwargs.get("task_list")), ours]
+            problem = _joined(faults)  # in the order of the tasks
+        if not _on_the_command_line():
+            raise problem from None
+        _leave(str(problem))
+
+    load.ends_with_mellm = True  # type: ignore[attr-defined]
+    manager.load_task_or_group = load
+
+
+def _ours(error: BaseException | None) -> Exception | None:
+    """The error of this package that caused this one, or that was the last when something was tried several times."""
+    errors: Any = sys.modules.get(f"{__package__}.errors")
+    seen: set[int] = set()
+    while errors is not None and error is not None and id(error) not in seen:
+        if isinstance(error, Exception) and isinstance(error, errors.MellmError):
+            return error
+        seen.add(id(error))
+        attempt: Any = getattr(error, "last_attempt", None)  # of tenacity's RetryError
+        error = error.__cause__ or (attempt.exception() if attempt is not None else None)
+    return None
+
+
+def _faults_of_files(manager: Any, names: Any) -> Iterator[Exception]:
+    """What is wrong with the files of these tasks and groups, as far as it can be seen without loading their data."""
+    for name in [names] if isinstance(names, str) else names or []:
+        entry = manager.task_index.get(name) if isinstance(name, str) else None
+        if entry is None:
+            continue
+        try:
+            members = entry["task"] if entry["type"] == "tag" else manager._get_config(name).get("task")
+        except Exception as error:  # also of lmms-eval itself: then the fault that is known already is all that is told
+            if (ours := _ours(error)) is not None:
+                yield ours
+            continue
+        if entry["type"] in ("tag", "group"):
+            yield from _faults_of_files(manager, members)
+
+
+def _joined(errors: list[Exception]) -> Exception:
+    texts = list(dict.fromkeys(str(error) for error in errors))
+    texts = [text for text in texts if not any(text != other and text in other for other in texts)]
+    if len(texts) == 1:
+        return next(error for error in errors if str(error) == texts[0])
+    kinds = {type(error) for error in errors}
+    kind: Any = kinds.pop() if len(kinds) == 1 else sys.modules[f"{__package__}.errors"].MellmError
+    joined: Exception = kind("\n".join(texts))
+    return joined
+
+
+def _on_the_command_line() -> bool:
+    """Whether lmms-eval's command is what runs: it would catch every Exception, print it all, and exit with 0."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "cli_evaluate_single" and os.path.basename(code.co_filename) == "__main__.py":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _leave(text: str) -> None:
+    """End the process with 1, having told why once a machine."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        sys.stdout.flush()
+        print(text, file=sys.stderr, flush=True)
+    distributed = sys.modules.get("torch.distributed")
+    # Rank 0 loads tasks first, and the others wait for it at a barrier: they are let through, to end in this way too,
+    # and not with the error of a lost connection.
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        if distributed.get_rank() == 0:
+            distributed.barrier()
+        distributed.destroy_process_group()
+    raise SystemExit(1)
+
+
+# ---- task files of others -------------------------------------------------------------------------------------------
+
+
+def _extend_yaml(tasks: ModuleType) -> None:
+    import functools
+
+    utils: Any = tasks.utils
+    plain_load, plain_import = utils.load_yaml_config, utils.import_function
+    if hasattr(plain_load, "finds_mellm"):
+        return
+
+    @functools.wraps(plain_load)
+    def load_yaml_config(yaml_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return plain_load(_in_our_folder(yaml_path), *args, **kwargs)
+
+    @functools.wraps(plain_import)
+    def import_function(loader: Any, node: Any) -> Any:
+        text = str(node.value)
+        function, bracket, arguments = text.partition("(")
+        if not (bracket and "." in arguments and function.startswith("mellm_plugin.")):
+            return plain_import(loader, node)
+        module, _, name = function.rpartition(".")
+        return getattr(importlib.import_module(module), f"{name}({arguments}")
+
+    load_yaml_config.finds_mellm = True  # type: ignore[attr-defined]
+    utils.load_yaml_config, utils.import_function = load_yaml_config, import_function
+
+
+def _in_our_folder(path: Any) -> Any:
+    """The path; that of our own file where there is none and the path ends in `mellm_plugin/tasks/..`."""
+    if not isinstance(path, (str, os.PathLike)) or os.path.isfile(path):
+        return path
+    _, found, rest = Path(path).as_posix().rpartition("mellm_plugin/tasks/")
+    ours = task_folder() / rest
+    return str(ours) if found and ours.is_file() else path
+
+
+# ---- what went wrong ------------------------------------------------------------------------------------------------
 
 
 def _tell_tasks_left_out(error: Exception) -> None:

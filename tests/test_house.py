@@ -21,6 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"errors", "facs", "motion", "language"},
     "training": {"errors", "facs", "motion", "language", "datasets", "models", "scoring"},
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
+    "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "cli": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "plugin"},
     "plugin": set(),
 }

@@ -23,6 +23,7 @@ from mellm_plugin import plugin
 # lmms-eval 0.7.3's own rules, without YAML: what comes first wins, a file with no task is an error.
 TASK_MANAGER = """
     import os
+    from lmms_eval import utils
 
     class TaskManager:
         def __init__(self, verbosity="INFO", include_path=None, include_defaults=True, model_name=None):
@@ -37,7 +38,7 @@ TASK_MANAGER = """
             for folder in paths:
                 for file in sorted(os.listdir(folder)):
                     path = os.path.join(folder, file)
-                    key, name = open(path).read().split()
+                    key, name = open(path).readline().split()
                     assert key in ("task:", "tag:"), path
                     task = {"type": "task", "yaml_path": path}
                     tag = {"type": "tag", "yaml_path": -1, "task": [path]}
@@ -47,6 +48,38 @@ TASK_MANAGER = """
         @property
         def task_index(self):
             return self._task_index
+
+        def _get_config(self, name):
+            return utils.load_yaml_config(self.task_index[name]["yaml_path"])
+
+        def load_task_or_group(self, task_list=None, task_type="simple"):
+            return {name: self._get_config(name) for name in task_list}
+"""
+# A file holds lines of `key: value`; a value that starts with `!` is the name of what it stands for.
+UTILS = """
+    import importlib, os
+
+    def import_function(loader, node):
+        *module, name = node.value.split(".")
+        try:
+            return getattr(importlib.import_module(".".join(module)), name)
+        except Exception as error:
+            raise ImportError(f"Failed to import function {name!r}") from error
+
+    class Node:
+        def __init__(self, value):
+            self.value = value
+
+    def load_yaml_config(yaml_path=None, yaml_config=None, yaml_dir=None, mode="full"):
+        config = {}
+        for line in open(yaml_path).read().splitlines():
+            key, value = line.split(": ")
+            if key == "include":
+                found = value if os.path.isfile(value) else os.path.join(os.path.dirname(yaml_path), value)
+                config = {**load_yaml_config(found, mode=mode), **config}
+            else:
+                config[key] = import_function(None, Node(value[1:])) if value.startswith("!") else value
+        return config
 """
 REGISTRY = """
     from dataclasses import dataclass
@@ -69,6 +102,7 @@ class StandIn:
         self.write("lmms_eval/models/registry_v2.py", REGISTRY)
         self.write("lmms_eval/tasks/__init__.py", TASK_MANAGER)
         self.write("lmms_eval/tasks/builtin/mme.yaml", "task: mme")
+        self.write("lmms_eval/utils.py", UTILS)
         self.write("mellm_plugin/__init__.py", "")
         self.write("mellm_plugin/tasks/ours.yaml", "task: ours")
         self.write("theirs/theirs.yaml", "task: theirs")
@@ -263,6 +297,160 @@ def test_a_changed_task_manager_takes_our_tasks_or_it_is_told_once(
 def assert_told_once(warned: list[str], stand_in: StandIn) -> None:
     assert len(warned) == 1, warned
     assert f"--include_path {stand_in.ours}" in warned[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "words"),
+    [
+        ("tasks/__init__.py", "load_task_or_group", "will fail with another message than ours"),
+        ("utils.py", "import_function", "cannot name ours as `mellm_plugin/tasks/...`"),
+        ("utils.py", "load_yaml_config", "Write `include: "),
+    ],
+)
+def test_what_a_changed_lmms_eval_lacks_is_told_once_and_the_tasks_stay(
+    stand_in: StandIn, file: str, old: str, words: str
+) -> None:
+    text = TASK_MANAGER if file.startswith("tasks") else UTILS
+    stand_in.write(f"lmms_eval/{file}", text.replace(f"def {old}", "def other"))
+    printed, warned = stand_in.run(USE)
+    assert printed == ["['mme', 'ours']", "['mme', 'ours', 'theirs']", "['mme', 'ours']"]
+    assert len(warned) == 1 and words in warned[0]
+
+
+def test_task_files_of_others_include_ours_from_any_folder(stand_in: StandIn) -> None:
+    stand_in.write("mellm_plugin/tasks/deep/base.yaml", "task: base\nsplit: test\nsound: on")
+    stand_in.write("theirs/a.yaml", "include: mellm_plugin/tasks/deep/base.yaml\ntask: a\nsound: off")
+    stand_in.write("theirs/b.yaml", "include: mellm_plugin/tasks/no_such.yaml\ntask: b")
+    stand_in.write("theirs/c.yaml", "include: mellm_plugin/tasks/mine.yaml\ntask: c")
+    stand_in.write("theirs/mellm_plugin/tasks/mine.yaml", "task: mine\nsplit: theirs")
+    code = """
+        from mellm_plugin.plugin import manifests
+        manifests()
+        import lmms_eval.tasks
+        from lmms_eval import utils
+        load = utils.load_yaml_config
+        manifests()
+        assert utils.load_yaml_config is load
+        print(load("theirs/a.yaml"))
+        print(load("theirs/c.yaml"))
+        try:
+            load(yaml_path="theirs/b.yaml")
+        except FileNotFoundError as error:
+            print(error.filename)
+    """
+    printed, warned = stand_in.run(code)
+    assert printed == [
+        "{'task': 'a', 'split': 'test', 'sound': 'off'}",
+        "{'task': 'c', 'split': 'theirs'}",
+        "theirs/mellm_plugin/tasks/no_such.yaml",
+    ]
+    assert warned == []
+
+
+def test_names_of_ours_take_arguments_with_dots(stand_in: StandIn) -> None:
+    stand_in.write("mellm_plugin/meu.py", "def __getattr__(name): return f'<{name}>'")
+    stand_in.write("other.py", "def __getattr__(name): return f'[{name}]'")
+    stand_in.write(
+        "theirs/a.yaml",
+        "task: a\nx: !mellm_plugin.meu.table(../clips.v2.csv)\ny: !mellm_plugin.meu.data(a)\nz: !other.f(a.b)",
+    )
+    code = """
+        from mellm_plugin.plugin import manifests
+        manifests()
+        import lmms_eval.tasks
+        from lmms_eval.utils import load_yaml_config
+        try:
+            load_yaml_config("theirs/a.yaml")
+        except ImportError as error:
+            print(str(error).partition(" from ")[0])
+        text = open("theirs/a.yaml").read()
+        open("theirs/a.yaml", "w").write(text.rpartition("\\n")[0])
+        print(load_yaml_config("theirs/a.yaml"))
+    """
+    printed, warned = stand_in.run(code)
+    assert printed == [
+        "Failed to import function 'b)'",
+        "{'task': 'a', 'x': '<table(../clips.v2.csv)>', 'y': '<data(a)>'}",
+    ]
+    assert warned == []
+
+
+ERRORS = """
+    class MellmError(Exception): pass
+    class DataError(MellmError): pass
+    class InputError(MellmError): pass
+"""
+ABSENT = """
+    from mellm_plugin.errors import DataError, InputError
+
+    def __getattr__(name):
+        if name == "wrong":
+            raise InputError("wrong labels")
+        if name == "foreign":
+            raise OSError("no disk")
+        if name == "both":
+            raise DataError("no a\\nno b")
+        raise DataError(f"no {name}")
+"""
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        (["mme", "a"], "DataError: no a"),
+        (["a", "mme", "b", "also_a"], "DataError: no a|no b"),
+        (["a", "c"], "MellmError: no a|wrong labels"),
+        (["both", "b"], "DataError: no a|no b"),
+        (["foreign", "a"], "ImportError: Failed to import function 'foreign'"),
+        (["mme", "ours"], "fine"),
+    ],
+)
+def test_what_is_not_prepared_is_one_error_of_ours(stand_in: StandIn, tasks: list[str], expected: str) -> None:
+    stand_in.write("mellm_plugin/errors.py", ERRORS)
+    stand_in.write("mellm_plugin/meu.py", ABSENT)
+    values = {"a": "a", "also_a": "a", "b": "b", "c": "wrong", "both": "both", "foreign": "foreign"}
+    for name, value in values.items():
+        stand_in.write(f"mellm_plugin/tasks/{name}.yaml", f"task: {name}\npath: !mellm_plugin.meu.{value}")
+    code = f"""
+        import sys
+        from mellm_plugin.plugin import manifests
+        manifests()
+        from lmms_eval.tasks import TaskManager
+
+        def cli_evaluate_single():
+            return run()
+
+        def run():
+            return TaskManager().load_task_or_group({tasks})
+
+        try:
+            run()
+            print("fine")
+        except Exception as error:
+            print(type(error).__name__ + ":", str(error).replace(chr(10), "|"))
+    """
+    printed, warned = stand_in.run(code)
+    assert printed == [expected] and warned == []
+    # and as lmms-eval's command calls it, which catches every Exception
+    stand_in.write("lmms_eval/__main__.py", dedent(code).partition("try:")[0] + COMMAND)
+    done = subprocess.run(
+        [sys.executable, "-m", "lmms_eval"], cwd=stand_in.root, capture_output=True, text=True, timeout=100, check=False
+    )
+    kind, _, text = expected.partition(": ")
+    if expected == "fine" or kind == "ImportError":
+        assert (done.returncode, done.stderr) == (0, ""), "as it is without us"
+        assert done.stdout == ("" if expected == "fine" else "caught ImportError\n")
+    else:
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == text.replace("|", "\n") + "\n"
+
+
+COMMAND = """
+try:
+    cli_evaluate_single()
+except Exception as error:
+    print("caught", type(error).__name__)
+"""
 
 
 @pytest.mark.parametrize("text", ["class Other: pass", "TaskManager = None", "class TaskManager: pass", None])

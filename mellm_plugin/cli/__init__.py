@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import datasets, maps
+from mellm_plugin.cli import datasets, maps, tables
 from mellm_plugin.cli.commands import Commands, Parser
 from mellm_plugin.errors import InputError, MellmError
 
@@ -37,7 +37,7 @@ def _tasks(given: argparse.Namespace) -> None:
 
 
 def list_tasks(folder: Path) -> dict[str, str]:
-    """Every task of a folder of lmms-eval YAMLs, with the first comment line of its file."""
+    """Every task and group of a folder of lmms-eval YAMLs, with the first comment line of its file."""
     import yaml
 
     class Plain(yaml.SafeLoader):  # type: ignore[misc]
@@ -47,7 +47,8 @@ def list_tasks(folder: Path) -> dict[str, str]:
     found: dict[str, str] = {}
     for file in sorted(folder.rglob("*.yaml")):
         text = file.read_text(encoding="utf-8")
-        name = (yaml.load(text, Plain) or {}).get("task")
+        config = yaml.load(text, Plain) or {}
+        name = config.get("group") or config.get("task")
         if isinstance(name, str):
             first = text.split("\n", 1)[0]
             found[name] = first.lstrip("# ") if first.startswith("#") else ""
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     tasks.add_argument("--json", action="store_true", help="one JSON object a line")
 
     datasets.add_commands(commands)
+    tables.add_commands(commands)
 
     units = commands.add(
         "au",

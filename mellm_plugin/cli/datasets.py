@@ -9,8 +9,9 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
+from mellm_plugin.cli import tables
 from mellm_plugin.cli.commands import Commands
 from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, prepare_command
 from mellm_plugin.errors import InputError, MellmError
@@ -35,13 +36,13 @@ def _options(given: argparse.Namespace, sheets: Mapping[str, Path]) -> Options:
     return Options(
         frames=given.frames,
         sheets=sheets,
-        crop=cropper(given.crop, boxes=given.boxes, weights=given.weights, dataset=given.dataset),
+        crop=cropper(given.crop, boxes=given.boxes, weights=given.weights),
         nearest=given.nearest,
         corrections=given.corrections,
         strict=given.strict,
         workers=given.workers,
         replace=given.replace,
-        root=given.out,
+        root=given.out and given.out.expanduser().absolute(),
     )
 
 
@@ -56,8 +57,9 @@ def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     faults: list[str] = []
     for text in given:
-        split, _, file = text.rpartition("=")
-        if not split:
+        split, named, file = text.partition("=")
+        if not named or (split not in SPLITS and Path(text).exists()):  # of a path that holds the mark itself
+            split, file = "", text
             plain = Path(text).stem.lower().replace("_", "").replace("-", "").replace(" ", "")
             split = next((name for name in SPLITS if name.replace("_", "") in plain), "")
         if split not in SPLITS:
@@ -78,9 +80,12 @@ def _tell(report: Report, given: argparse.Namespace) -> None:
     info = report.info
     if given.json:
         summary = {key: value for key, value in info.items() if key != "made_from"}
-        print(json.dumps({"folder": str(report.folder), "unchanged": report.unchanged, **summary}, ensure_ascii=False))
+        done = {"folder": str(report.folder), "unchanged": report.unchanged, "reused": report.reused}
+        print(json.dumps({**done, **summary}, ensure_ascii=False))
         return
     print(f"{report.folder}{': unchanged' if report.unchanged else ''}")
+    if report.reused and not report.unchanged:
+        print(f"  {report.reused} clips were there already, and are taken over")
     for split, entry in info["splits"].items():
         print(f"  {split}: {entry['clips']} clips of {entry['subjects']} subjects")
         for what, counts in (("labels", entry["emotions"]), ("units", entry["aus"])):
@@ -106,6 +111,18 @@ def _told(what: str, lines: Sequence[str]) -> None:
             print(f"    {line}", file=sys.stderr)
         if len(lines) > _TOLD:
             print(f"    and {len(lines) - _TOLD} more, see info.json", file=sys.stderr)
+
+
+def _prepare_megc_vqa(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import megc_vqa, store
+    from mellm_plugin.datasets.crop import cropper
+
+    crop = cropper(given.crop, boxes=given.boxes, weights=given.weights)
+    exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
+    root = given.out and given.out.expanduser().absolute()
+    print(megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists))
+    for line in megc_vqa.summary(store.read_info(megc_vqa.NAME, root)):
+        print(f"  {line}")
 
 
 def _prepare_synthme(given: argparse.Namespace) -> None:
@@ -134,7 +151,7 @@ def _datasets(given: argparse.Namespace) -> None:
             print(json.dumps({**row, "skipped": len(info.get("skipped", ()))}, ensure_ascii=False))
             continue
         print(f"{name}  {folder}")
-        print(f"  {info['source']}")
+        print(f"  {info['source'] if isinstance(info['source'], str) else info['title']}")
         for split, sheet in sheets.items():
             print(f"  {split}: sheet {sheet['file']}, sha256 {sheet['sha256']}")
         for split, counts in splits.items():
@@ -156,7 +173,7 @@ def _of_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--replace", action="store_true", help="make it again even if it is there")
 
 
-def _of_conversion(parser: argparse.ArgumentParser) -> None:
+def _of_crop(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop",
         default="none",
@@ -166,10 +183,10 @@ def _of_conversion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--weights", type=Path, metavar="ONNX", help="for --crop detector: YuNet, which finds noses, too"
     )
-    parser.add_argument("--nearest", action="store_true", help="take the nearest frame where one is missing")
-    parser.add_argument(
-        "--no-corrections", dest="corrections", action="store_false", help="leave the sheet's known errors as they are"
-    )
+
+
+def _of_conversion(parser: argparse.ArgumentParser) -> None:
+    _of_crop(parser)
     parser.add_argument("--strict", action="store_true", help="prepare nothing if anything is wrong with any clip")
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="threads (default: %(default)s)"
@@ -202,7 +219,23 @@ def add_commands(commands: Commands) -> None:
             metavar="SPLIT=FILE" if name == "dfme" else "FILE",
             help="the coding sheet, .xlsx or .csv" + ("" if needed else ", if there is one"),
         )
+        one.add_argument("--nearest", action="store_true", help="take the nearest frame where one is missing")
+        one.add_argument(
+            "--no-corrections", dest="corrections", action="store_false", help="leave the sheet's known errors in it"
+        )
         _of_conversion(one)
+    tables.add_table(made, _of_conversion, _tell)
+    asked = made.add(
+        "megc_vqa",
+        _prepare_megc_vqa,
+        "questions of the MEGC challenges, on prepared datasets and on their test videos",
+        f"  {prepare_command('megc_vqa')}\n",
+    )
+    asked.add_argument("--questions", type=Path, nargs="+", action="extend", required=True, metavar="JSONL")
+    asked.add_argument("--videos", type=Path, metavar="DIR", help="the test videos: files, or folders of frames")
+    _of_crop(asked)
+    asked.add_argument("--strict", action="store_true", help="prepare nothing if anything has to be left out")
+    _of_output(asked)
     drawn = made.add("synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "")
     drawn.set_defaults(dataset="synthme")
     _of_output(drawn)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from mellm_plugin.datasets.sheets import Row
 from mellm_plugin.errors import near
-from mellm_plugin.facs.labels import LABELS, canonical_label
+from mellm_plugin.facs.labels import canonical_label, labels_of
 
 _ROMAN = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7}
 
@@ -30,10 +30,11 @@ def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None =
     if text is None:
         return None
     found = (variants or {}).get(text.lower()) or canonical_label(text)
-    if found not in LABELS[dataset]:
-        known = ", ".join(LABELS[dataset])
+    known = labels_of(dataset)
+    if found not in known:
         row.faults.append(
-            f"{row.names[key]}: expected one of {known}, found {text!r}.{near(text.lower(), LABELS[dataset])}"
+            f"{row.names[key]}: expected one of {', '.join(known)}, found {text!r}; correct the cell."
+            f"{near(text.lower(), known)}"
         )
         return None
     return found

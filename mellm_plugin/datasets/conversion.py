@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
@@ -238,23 +241,44 @@ class _Conversion:
         located = [found for entry in self._unique(self._entries()) if (found := self._locate(entry))]
         if not located or (self.options.strict and self.skipped):
             raise self._refusal()
-        name, root = self.dataset.name, self.options.root
-        wanted = {found.entry.id: found.identity for found in located}
-        earlier = _Earlier(name, root) if not self.options.replace else _Earlier()
-        info = self._info()
-        if earlier.info.get("made_from") == wanted and all(earlier.info.get(k) == info[k] for k in _SAME):
-            return Report(store.dataset_dir(name, root), earlier.info, unchanged=True, reused=len(wanted))
-        clips = store.dataset_dir(name, root).parent / f".{name}.clips"
-        if self.options.replace:
+        folder = store.dataset_dir(self.dataset.name, self.options.root)
+        clips = folder.parent / f".{folder.name}.clips"
+        if not clips.exists() and (report := self._unchanged(located, self._earlier())) is not None:
+            return report  # before anything is written: the data root may be read-only by now
+        with _alone(folder):
+            if self.options.replace:
+                shutil.rmtree(clips, ignore_errors=True)
+            earlier = self._earlier()  # another process may have prepared it while we waited
+            report = self._unchanged(located, earlier) or self._stored(located, earlier, clips)
             shutil.rmtree(clips, ignore_errors=True)
+        return report
+
+    def _earlier(self) -> _Earlier:
+        return _Earlier() if self.options.replace else _Earlier(self.dataset.name, self.options.root)
+
+    def _unchanged(self, located: Sequence[Located], earlier: _Earlier) -> Report | None:
+        """The report if the dataset is prepared, of these clips and with these faults, and nothing is to be done."""
+        wanted, info = {found.entry.id: found.identity for found in located}, self._info()
+        if earlier.info.get("made_from") != wanted or any(earlier.info.get(key) != info[key] for key in _SAME):
+            return None
+        folder = store.dataset_dir(self.dataset.name, self.options.root)
+        return Report(folder, earlier.info, unchanged=True, reused=len(wanted))
+
+    def _stored(self, located: Sequence[Located], earlier: _Earlier, clips: Path) -> Report:
+        name, root = self.dataset.name, self.options.root
         splits = dict.fromkeys(found.entry.split for found in located)
         with tqdm(total=len(located), desc=name, unit="clip") as progress:
             samples = {
                 split: self._samples([f for f in located if f.entry.split == split], earlier, clips, progress)
                 for split in splits
             }
-            folder = store.write(name, self._strictly(samples), info, root=root, exists="replace")
-        shutil.rmtree(clips, ignore_errors=True)
+            try:
+                folder = store.write(name, self._strictly(samples), self._info(), root=root, exists="replace")
+            except DataError as error:
+                if not clips.exists():
+                    raise
+                told = f"{error} What is finished is kept for the next run in {clips}; without one, delete it."
+                raise DataError(told) from error
         return Report(folder, store.read_info(name, root), reused=self.reused)
 
     # ---- rows ----
@@ -282,7 +306,7 @@ class _Conversion:
         """Of rows with one id none is known to be right, unless they say the same."""
         by_id: dict[str, list[Entry]] = {}
         for entry in entries:
-            by_id.setdefault(entry.id, []).append(entry)
+            by_id.setdefault(entry.id.lower(), []).append(entry)
         kept: list[Entry] = []
         for same in by_id.values():
             if len({repr(replace(entry, where="")) for entry in same}) == 1:
@@ -297,6 +321,12 @@ class _Conversion:
 
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
+
+    def _fail(self, entry: Entry, error: InputError) -> None:
+        """Leave out a clip, with what was noted of it."""
+        self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+        self.notes.pop(entry.id, None)
+        self.corrected[:] = [corrected for corrected in self.corrected if corrected["id"] != entry.id]
 
     def _note(self, clip: str, text: str) -> None:
         self.notes.setdefault(clip, []).append(text)
@@ -313,8 +343,10 @@ class _Conversion:
                 raise InputError(folder.faults)
             return self._in_folder(entry, folder)
         except InputError as error:
-            self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
-            return None
+            self._fail(entry, error)
+        except OSError as error:
+            self._fail(entry, _unreadable(error.filename, error))
+        return None
 
     def _corrected(self, entry: Entry) -> Entry:
         for name in ("onset", "apex", "offset", "emotion", "au_code", "objective_class"):
@@ -322,7 +354,7 @@ class _Conversion:
             if (found := self.corrections.find(entry.id, name, as_text(value))) is not None:
                 new: Any = found.new or None
                 if new is not None and name not in ("emotion", "au_code"):
-                    new = int(new)
+                    new = None if new == "spotted" else int(new)
                 self._record(entry, found, value)
                 entry = replace(entry, **{name: new})
         return entry
@@ -335,7 +367,8 @@ class _Conversion:
         if not numbers:
             raise InputError(f"expected frames in {folder.path}, found none")
         onset = numbers[0] if entry.onset is None else self._frame(entry, folder, "onset", entry.onset)
-        offset = numbers[-1] if entry.offset is None and self.dataset.whole_clips else self._offset(entry, folder)
+        whole = entry.offset is None and self.dataset.whole_clips
+        offset = numbers[-1] if whole else self._offset(entry, folder, onset)
         apex, source = self._apex(entry, folder, onset, offset)
         stretch: tuple[tuple[int, Path], ...] = ()
         if apex is None:
@@ -349,7 +382,7 @@ class _Conversion:
                 )
         entry = replace(entry, onset=onset, apex=apex, offset=offset)
         files = [folder.files[onset], *([folder.files[apex]] if apex is not None else (f for _, f in stretch))]
-        identity = self._identity(entry, files)
+        identity = self._identity(entry, files, source)
         return Located(
             entry, folder.files[onset], None if apex is None else folder.files[apex], stretch, source, identity
         )
@@ -372,8 +405,9 @@ class _Conversion:
                 raise InputError(
                     f"expected numbered frames after {onset} to find the apex in, found none; name the apex"
                 )
-        identity = self._identity(entry, [onset, *([apex] if apex else (file for _, file in stretch))])
-        return Located(entry, onset, apex, stretch, "sheet" if apex else "spotted", identity)
+        source = "sheet" if apex else "spotted"
+        identity = self._identity(entry, [onset, *([apex] if apex else (file for _, file in stretch))], source)
+        return Located(entry, onset, apex, stretch, source, identity)
 
     def _frame(self, entry: Entry, folder: ClipFolder, name: str, number: int) -> int:
         if number in folder.files:
@@ -388,13 +422,18 @@ class _Conversion:
         self._note(entry.id, f"{name}: frame {nearest} in place of {number}, which is missing")
         return nearest
 
-    def _offset(self, entry: Entry, folder: ClipFolder) -> int | None:
+    def _offset(self, entry: Entry, folder: ClipFolder, onset: int) -> int | None:
         """The offset is no frame that is shown: where it is wrong, it is unknown, and the clip stays."""
         numbers = list(folder.files)
-        if entry.offset is None or numbers[0] <= entry.offset <= numbers[-1]:
+        if entry.offset is None:
+            return None
+        if entry.offset <= onset:
+            self._note(entry.id, f"offset: frame {entry.offset} is not after the onset {onset}, so it is unknown")
+            return None
+        if entry.offset <= numbers[-1]:
             return entry.offset
         found = self.corrections.find(entry.id, "offset", "outside")
-        if found is not None and found.new == "last" and entry.offset > numbers[-1]:
+        if found is not None and found.new == "last":
             self._record(entry, found, entry.offset)
             return numbers[-1]
         self._note(entry.id, f"offset: frame {entry.offset} is not in the folder ({folder.span()}), so it is unknown")
@@ -404,12 +443,12 @@ class _Conversion:
         if entry.apex is None:
             return None, "spotted"
         low = onset if entry.onset is None else entry.onset
-        high = entry.apex if entry.offset is None else entry.offset
-        if not low < entry.apex <= high:
+        last = None if entry.offset is None or entry.offset <= low else entry.offset
+        if not low < entry.apex <= (entry.apex if last is None else last):
             if (found := self.corrections.find(entry.id, "apex", "outside")) is not None:
                 self._record(entry, found, entry.apex)
                 return None, "spotted"
-            bound = "" if entry.offset is None else f" and, at most, the offset {entry.offset}"
+            bound = "" if last is None else f" and, at most, the offset {last}"
             raise InputError(
                 f"apex: expected a frame after the onset {low}{bound}, found {entry.apex}; correct the sheet, or empty "
                 "the cell to have the apex spotted"
@@ -420,9 +459,10 @@ class _Conversion:
         corrected = any(c["id"] == entry.id and c["field"] == "apex" for c in self.corrected)
         return apex, "corrected" if corrected else "sheet"
 
-    def _identity(self, entry: Entry, files: Sequence[Path]) -> str:
-        stats = [(str(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
-        made_of = [VERSION, {**asdict(entry), "where": "", "keys": ""}, stats, self.options.crop.settings]
+    def _identity(self, entry: Entry, files: Sequence[Path], apex_source: str) -> str:
+        stats = [(os.path.abspath(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+        row = {**asdict(entry), "where": "", "keys": ""}
+        made_of = [VERSION, row, apex_source, stats, self.options.crop.settings]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:32]
 
     # ---- samples ----
@@ -444,7 +484,7 @@ class _Conversion:
                     try:
                         sample, notes, reused = made.result() if isinstance(made, Future) else made
                     except InputError as error:
-                        self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+                        self._fail(entry, error)
                     else:
                         self._keep(found, notes, reused)
                         yield sample
@@ -553,16 +593,31 @@ class _Conversion:
 
     def _refusal(self) -> InputError:
         told = [told_skipped(skipped) for skipped in self.skipped]
-        hidden = len(told) - _FAULTS_SHOWN
-        shown = told[:_FAULTS_SHOWN] + ([f"and {hidden} more"] if hidden > 0 else [])
         head = (
             "not one clip can be prepared" if not self.made_from and not self.options.strict else "nothing is prepared"
         )
-        return InputError(shown or ["expected clips, found none"], where=f"{self.dataset.title}: {head}")
+        return InputError(told or ["expected clips, found none"], where=f"{self.dataset.title}: {head}")
 
 
 _Made = tuple[Sample, list[str], bool]  # with its notes, and whether it was there already
-_FAULTS_SHOWN = 50
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """No other process prepares this dataset meanwhile; the finished clips of a run lie in one place."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.parent / f".{folder.name}.clips.lock")
+        lock.acquire()
+    except OSError as error:
+        raise DataError(
+            f"the dataset {folder.name!r} cannot be stored in {folder.parent} ({error}); check its permissions, or "
+            "choose another folder: --out, or the environment variable MELLM_DATA"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Earlier:
@@ -584,7 +639,10 @@ class _Earlier:
         clip = found.entry.id
         if self.info.get("made_from", {}).get(clip) != found.identity:
             return None
-        sample = next((sample for rows in self._rows if (sample := rows.get(clip)) is not None), None)
+        try:
+            sample = next((sample for rows in self._rows if (sample := rows.get(clip)) is not None), None)
+        except DataError:
+            return None  # damaged since: made again
         spotted = [note for note in self.info.get("notes", {}).get(clip, ()) if note.startswith(_SPOTTED)]
         return None if sample is None else (sample, spotted, True)
 
@@ -601,7 +659,7 @@ def differences(info: Mapping[str, Any]) -> list[str]:
     Args:
         info: the `info.json` of a dataset that was converted.
     """
-    published, splits = info["published"], info["splits"]
+    published, splits = info.get("published"), info["splits"]
     if published is None:
         return []
     several = len(published["clips"]) > 1
@@ -631,7 +689,11 @@ def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise InputError(f"{file} cannot be read ({error}); copy it again from its source") from error
+        raise _unreadable(file, error) from error
+
+
+def _unreadable(file: object, error: OSError) -> InputError:
+    return InputError(f"{file} cannot be read ({error.strerror or error}); check its permissions, or copy it again")
 
 
 def _spotted(found: Located, box: Box | None) -> tuple[int, Path, list[str]]:

@@ -57,11 +57,13 @@ def frame_number(name: str) -> int | None:
 
     >>> frame_number("reg_img46.jpg"), frame_number("006_05562.jpg"), frame_number("._img46.jpg"), frame_number("a.lnk")
     (46, 5562, None, None)
+    >>> frame_number("img46 (1).jpg"), frame_number("img (46).jpg")  # a copy of frame 46; a series of another program
+    (46, 46)
     """
     stem, suffix = os.path.splitext(name)
     if name.startswith(".") or suffix.lower() not in SUFFIXES:
         return None
-    numbers = re.findall(r"[0-9]+", stem)
+    numbers = re.findall(r"[0-9]+", re.sub(r"\s*\([0-9]+\)$", "", stem)) or re.findall(r"[0-9]+", stem)
     return int(numbers[-1]) if numbers and len(numbers[-1]) <= 15 else None
 
 
@@ -111,6 +113,7 @@ class FrameTree:
         self.root = Path(root)
         self.faults: list[str] = []
         self._folders: dict[Hashable, list[Path]] = {}
+        self._empty: dict[Hashable, Path] = {}
         where = str(root)
         if self.root.is_file():
             advice = (
@@ -122,12 +125,20 @@ class FrameTree:
         holding, unnamed = 0, None
         # The folders above the root count as well, so that a root inside the layout does.
         above = self.root.resolve().parts[-4:]
+        seen: set[tuple[int, int]] = set()
         for path, folders, files in os.walk(self.root, onerror=self._unreadable, followlinks=True):
+            status = os.stat(path)
+            if (place := (status.st_dev, status.st_ino)) in seen:  # a link to what was walked, or is being walked
+                folders.clear()
+                continue
+            seen.add(place)
             folders.sort()
+            found = key((*above, *Path(path).relative_to(self.root).parts))
             if not any(frame_number(name) is not None for name in files):
+                if found is not None:
+                    self._empty.setdefault(found, Path(path))
                 continue
             holding += 1
-            found = key((*above, *Path(path).relative_to(self.root).parts))
             if found is None:
                 unnamed = unnamed or path
             else:
@@ -143,6 +154,13 @@ class FrameTree:
                 "is this the folder of this dataset?",
                 where=where,
             )
+        if all(len(found) > 1 for found in self._folders.values()):
+            one, other = next(iter(self._folders.values()))[:2]
+            raise InputError(
+                f"expected one folder of frames for each clip, found two, {one} and {other} for instance; name the "
+                "folder of one kind (raw or cropped) with --frames",
+                where=where,
+            )
 
     def _unreadable(self, error: OSError) -> None:
         self.faults.append(f"{error.filename}: the folder cannot be read ({error.strerror}); check its permissions")
@@ -151,9 +169,10 @@ class FrameTree:
         return len(self._folders)
 
     def folders(self) -> Iterator[tuple[Hashable, Path]]:
-        """Every key, with the first folder that has it, in order of the folders."""
+        """Every key, with the first folder that has it, in order of the folders; those without a frame at the end."""
         for key, found in self._folders.items():
             yield key, found[0]
+        yield from ((key, found) for key, found in self._empty.items() if key not in self._folders)
 
     def folder(self, *keys: Hashable) -> Path:
         """The folder of a clip: that of the first key which has one.
@@ -162,8 +181,12 @@ class FrameTree:
             InputError: there is none, or several hold frames of it.
         """
         found = next((self._folders[key] for key in keys if key in self._folders), [])
+        if not found and (empty := next((self._empty[key] for key in keys if key in self._empty), None)):
+            raise InputError(
+                f"expected frames (jpg, png, bmp, tif, with their numbers) in {empty}, found none; complete the folder"
+            )
         if not found:
-            raise InputError(f"expected a folder of its frames below {self.root}, found none")
+            raise InputError(f"expected a folder of its frames below {self.root}, found none; copy it there")
         if len(found) > 1:
             raise InputError(
                 f"expected one folder of its frames below {self.root}, found {found[0]} and {found[1]}; name the "

@@ -211,25 +211,31 @@ def _xlsx_tables(
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if "[Content_Types].xml" not in archive.namelist():
             raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
+    tables: list[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]] = []
     try:
+        # Read twice: merged cells are only told of a whole book; its rows, however, include each that has a colour, a
+        # million of them in some sheets, and are slow.
         book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
+        streamed = openpyxl.load_workbook(io.BytesIO(data), data_only=True, read_only=True)
+        for sheet in streamed.worksheets:
+            sheet.reset_dimensions()  # some programs write wrong ones
+            rows: _Table = [
+                (number, list(cells))
+                for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
+                if any(value is not None for value in cells)
+            ]
+            last = rows[-1][0] if rows else 0
+            merged = {
+                (row, column - 1): (area.min_row, area.min_col - 1)
+                for area in book[sheet.title].merged_cells.ranges
+                for row in range(area.min_row, min(area.max_row, last) + 1)
+                for column in range(area.min_col, area.max_col + 1)
+                if (row, column) != (area.min_row, area.min_col)
+            }
+            tables.append((sheet.title, rows, merged))
     except Exception as error:  # openpyxl raises whatever a damaged workbook leads it to
         raise InputError(f"the workbook cannot be read ({error or type(error).__name__}); {_SAVE_AS}", where) from error
-    for sheet in book.worksheets:
-        rows: _Table = [
-            (number, list(cells)) for number, cells in enumerate(sheet.iter_rows(values_only=True), start=sheet.min_row)
-        ]
-        merged = {
-            (row, column - 1): (area.min_row, area.min_col - 1)
-            for area in sheet.merged_cells.ranges
-            for row in range(area.min_row, area.max_row + 1)
-            for column in range(area.min_col, area.max_col + 1)
-            if (row, column) != (area.min_row, area.min_col)
-        }
-        offset = sheet.min_column - 1
-        if offset:
-            rows = [(number, [None] * offset + cells) for number, cells in rows]
-        yield sheet.title, rows, merged
+    yield from tables
 
 
 def _csv_tables(source: Path, data: bytes) -> Iterator[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]]:
@@ -259,8 +265,7 @@ def decoded(data: bytes, where: str) -> str:
 
 
 def _delimiter(text: str) -> str:
-    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
-    return max(",;\t", key=first.count)
+    return max(",;\t", key=text.count)  # of the whole: a preamble may hold other marks than the table
 
 
 def _plain(name: Any) -> str:
@@ -309,7 +314,7 @@ def _sheet(
             if origin is None:
                 continue
             if columns[key].merged and origin[1] == found[0]:
-                row.cells[key] = _cell(by_number[origin[0]], origin[1])
+                row.cells[key] = _cell(by_number.get(origin[0], ()), origin[1])
             elif any(as_text(value) is not None for other, value in row.cells.items() if other != key):
                 row.faults.append(
                     f"{names[key]}: the cell is merged with that of row {origin[0]}; unmerge and fill it in"

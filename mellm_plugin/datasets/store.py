@@ -104,9 +104,10 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
     """
     path = dataset_dir(name, root) / _entry(name, split, root)["file"]
     try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=_ROWS):
-                yield from map(Sample.from_row, batch.to_pylist())
+        # a group at a time: iter_batches holds ever more of a large file
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                yield from map(Sample.from_row, file.read_row_group(group).to_pylist())
     except (OSError, KeyError, pa.ArrowException) as error:
         raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
 
@@ -153,7 +154,7 @@ def write(
             last sample, so that a generator may still add to it (skipped clips with their reasons).
         exists: what to do if the dataset is there: refuse; replace it; or keep it, taking no sample, if its `source`
             and schema are the same as here (else it is replaced).
-        files: further files beside `info.json`, by name; see `read_file`.
+        files: further files beside `info.json`, by name, see `read_file`; read after the last sample, as `info` is.
 
     Returns:
         The absolute folder of the dataset.
@@ -246,7 +247,7 @@ class StoredRows:
         self._group = -1
         self._rows: dict[str, dict[str, Any]] = {}
         try:
-            self._file = pq.ParquetFile(path)
+            self._file = pq.ParquetFile(path, pre_buffer=False)
             self._groups = {
                 clip: group
                 for group in range(self._file.num_row_groups)

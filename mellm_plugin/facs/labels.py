@@ -11,9 +11,15 @@ LABELS: dict[str, tuple[str, ...]] = {
     "smic": COARSE,
     "casme3": ("anger", "disgust", "fear", "happiness", "others", "sadness", "surprise"),
     "dfme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"),
+    "mmew": ("anger", "disgust", "fear", "happiness", "repression", "sadness", "surprise"),
+    "fourdme": ("negative", "others", "positive", "repression", "surprise"),
     "synthme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
 }
-"""The fine labels of each dataset, in canonical spelling."""
+"""The fine labels of each dataset, in canonical spelling; those that join two others are in `COMPOUND_LABELS`."""
+
+COMPOUND_LABELS: dict[str, tuple[str, ...]] = {"fourdme": ("negative surprise", "positive surprise")}
+"""Labels of one dataset that are made of two labels. Apart from `LABELS`, whose words are read in the answers to every
+task: elsewhere "negative surprise" speaks of surprise."""
 
 _COARSE_OF: dict[str, str] = {
     **dict.fromkeys(("anger", "contempt", "disgust", "fear", "repression", "sadness", "negative"), "negative"),
@@ -36,12 +42,23 @@ _VARIANTS: dict[str, str] = {
     "surprised": "surprise",
     "no expression": "neutral",
     "no emotion": "neutral",
+    "negatively surprised": "negative surprise",
+    "negativesurprise": "negative surprise",
+    "surprise negative": "negative surprise",
+    "positively surprised": "positive surprise",
+    "positivesurprise": "positive surprise",
+    "surprise positive": "positive surprise",
 }
 
 _CANONICAL: dict[str, str] = {
-    **{label: label for labels in LABELS.values() for label in labels},
+    **{label: label for of in (LABELS, COMPOUND_LABELS) for labels in of.values() for label in labels},
     **_VARIANTS,
 }
+
+
+def labels_of(dataset: str) -> tuple[str, ...]:
+    """Every label of a dataset in canonical spelling, the compound ones last; none for a dataset that is not known."""
+    return LABELS.get(dataset, ()) + COMPOUND_LABELS.get(dataset, ())
 
 
 def canonical_label(text: str) -> str | None:
@@ -55,5 +72,6 @@ def spellings(label: str) -> tuple[str, ...]:
 
 
 def coarse(label: str) -> str | None:
-    """The coarse class of a canonical label; None for labels outside the three classes (`others`, `neutral`)."""
+    """The coarse class of a canonical label; None for labels outside the three classes (`others`, `neutral`) and for
+    those between two of them (`negative surprise`)."""
     return _COARSE_OF.get(label)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mellm_plugin.errors import InputError, near
 from mellm_plugin.motion.colour import STANDARD, legend_text
 
 PROMPT_VERSION = "1"
@@ -12,23 +13,38 @@ PROMPT_VERSION = "1"
 LEGEND = "{legend}"
 """Where a wording for maps leaves the colour legend open: whoever draws the map knows its palette."""
 
+ASKS: tuple[str, ...] = ("all", "emotion", "aus")
+"""What a task may ask for: action units, expression and the reasons for them; one expression of a closed set; a list of
+action units."""
+
 _FORM = (
     "Answer in three parts. Inspection: which parts of the face move, which way and how strongly. "
     "Reasoning: from the movements to action units and from those to the expression. "
     "Conclusion: action units AU<number>+AU<number> or none; expression: {options}."
 )
 
+_ONE_LABEL = "Answer with one of these alone: {options}."
+_UNITS_ALONE = (
+    "Answer with one line that begins with the words action units, then AU<number>+AU<number> or none, "
+    "and nothing else."
+)
+
 _FRAMES = (
     "The first image is the onset frame and the second image is the apex frame of a facial micro-expression, "
-    "a movement of often less than one pixel. Compare the two frames and name the facial action units (FACS) "
-    "and the expression."
+    "a movement of often less than one pixel. Compare the two frames and name"
 )
 
 _MAP = (
     "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face "
     f"moves until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; "
-    "grey does not move. Name the facial action units (FACS) and the expression."
+    "grey does not move. Name"
 )
+
+_THINGS = {
+    "all": "the facial action units (FACS) and the expression.",
+    "emotion": "the expression.",
+    "aus": "the facial action units (FACS).",
+}
 
 _MAP_SHORT = "Read the micro-expression in this motion map."
 
@@ -37,22 +53,37 @@ def _options(labels: Sequence[str]) -> str:
     return f"{', '.join(labels[:-1])} or {labels[-1]}" if len(labels) > 1 else "".join(labels)
 
 
-def frames_prompt(labels: Sequence[str]) -> str:
+def _question(labels: Sequence[str], asks: str) -> str:
+    """What is asked of the images, and the form of the answer."""
+    if asks not in ASKS:
+        raise InputError(f"asks: expected one of {', '.join(ASKS)}, found {asks!r}.{near(asks, ASKS)}")
+    form = {"all": _FORM, "emotion": _ONE_LABEL, "aus": _UNITS_ALONE}[asks]
+    return f"{_THINGS[asks]} {form.format(options=_options(labels))}"
+
+
+def frames_prompt(labels: Sequence[str], asks: str = "all") -> str:
     """The instruction for a model that sees the onset and the apex frame.
 
     Args:
-        labels: the expressions to choose from, in the task's order.
+        labels: the expressions to choose from, in the task's order; not named where only units are asked for.
+        asks: one of `ASKS`.
+
+    Raises:
+        InputError: `asks` is another word.
     """
-    return f"{_FRAMES} {_FORM.format(options=_options(labels))}"
+    return f"{_FRAMES} {_question(labels, asks)}"
 
 
-def open_map_prompt(labels: Sequence[str]) -> str:
+def open_map_prompt(labels: Sequence[str], asks: str = "all") -> str:
     """`map_prompt` with its legend left open, for `fill_legend`.
 
     Args:
-        labels: the expressions to choose from, in the task's order.
+        labels, asks: as for `frames_prompt`.
+
+    Raises:
+        InputError: as `frames_prompt`.
     """
-    return f"{_MAP} {_FORM.format(options=_options(labels))}"
+    return f"{_MAP} {_question(labels, asks)}"
 
 
 def fill_legend(text: str, palette: str) -> str:
@@ -64,17 +95,18 @@ def fill_legend(text: str, palette: str) -> str:
     return text.replace(LEGEND, legend_text(palette))
 
 
-def map_prompt(labels: Sequence[str], palette: str = STANDARD) -> str:
+def map_prompt(labels: Sequence[str], palette: str = STANDARD, asks: str = "all") -> str:
     """The instruction for a model that sees one motion map: it carries the colour legend.
 
     Args:
-        labels: the expressions to choose from, in the task's order.
+        labels, asks: as for `frames_prompt`.
         palette: that of the map.
 
     Raises:
+        InputError: as `frames_prompt`.
         SettingsError: no palette has this name.
     """
-    return fill_legend(open_map_prompt(labels), palette)
+    return fill_legend(open_map_prompt(labels, asks), palette)
 
 
 def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple[str, ...]:

@@ -58,6 +58,9 @@ VISION_SIDE = 168
 
 VOCABULARY = 1536
 
+_LABEL_SETS = ("casme2", "samm", "smic", "casme3", "dfme", "synthme")
+"""Datasets whose labels the model is asked to choose from in training; the weights that ship were made with these."""
+
 _FLOW_SIDE = 112  # the default's flow is solved at half of 224
 _OTHER_ESTIMATOR = 0.1  # share of the clips measured by another estimator than the default's
 _SPECIAL = (
@@ -165,7 +168,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level tokenizer trained on our own prompts and answers; any other text falls back to bytes."""
     rng = np.random.default_rng(0)
     texts: list[str] = []
-    for labels in LABELS.values():
+    for labels in (LABELS[name] for name in _LABEL_SETS):
         texts += [*map_prompt_variants(labels), frames_prompt(labels)] * 40
     for emotion, combinations in COMBINATIONS.items():
         for combination in combinations:
@@ -322,7 +325,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
         self.start, self.steps = start, steps
         main = LABELS["synthme"]
         full, medium, brief = map_prompt_variants(main)
-        others = [labels for name, labels in LABELS.items() if name != "synthme"]
+        others = [LABELS[name] for name in _LABEL_SETS if name != "synthme"]
         # Wording, its labels, and its share of the batches before and after two thirds of training: to see is learnt
         # under the briefest prompt, which is cheapest.
         self.prompts = [(full, main, 0.1, 0.45), (medium, main, 0.05, 0.1), (brief, main, 0.75, 0.15)]

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
-from mellm_plugin.facs.labels import COARSE, LABELS, canonical_label, coarse, spellings
+from mellm_plugin.facs.labels import COARSE, LABELS, canonical_label, coarse, labels_of, spellings
+from mellm_plugin.language.answers import read
 
 
 def test_every_label_is_canonical_and_has_at_most_one_coarse_class() -> None:
-    for labels in LABELS.values():
-        for label in labels:
+    for dataset in LABELS:
+        for label in labels_of(dataset):
             assert canonical_label(label) == label
             assert coarse(label) in (*COARSE, None)
     assert coarse("others") is None and coarse("neutral") is None and coarse("repression") == "negative"
 
 
 def test_spellings_lead_back() -> None:
-    for label in ("happiness", "others", "sadness"):
+    for label in ("happiness", "others", "sadness", "positive surprise"):
         assert all(canonical_label(spelling.upper()) == label for spelling in spellings(label))
     assert canonical_label("lovely") is None
+
+
+def test_compound_labels_have_no_coarse_class_and_are_the_datasets_own() -> None:
+    assert labels_of("fourdme")[-2:] == ("negative surprise", "positive surprise")
+    assert labels_of("mmew") == LABELS["mmew"] and labels_of("no such dataset") == ()
+    assert canonical_label("Positively  surprised") == "positive surprise" and coarse("positive surprise") is None
+
+
+def test_compound_labels_of_one_dataset_change_no_answer_to_another() -> None:
+    for dataset in LABELS:
+        for text in ("Expression: negative surprise.", "The person is positively surprised."):
+            label = read(text, labels_of(dataset)).label
+            if dataset == "fourdme":
+                assert label in ("negative surprise", "positive surprise")
+            elif dataset != "smic":
+                assert label == "surprise"
+    two_classes = read("Expression: negative surprise.", LABELS["smic"])
+    assert two_classes.label is None and two_classes.unparsed == "two different expressions: negative, surprise"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from mellm_plugin.errors import InputError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import (
+    ASKS,
     LEGEND,
     fill_legend,
     frames_prompt,
@@ -61,3 +63,47 @@ def test_variants_begin_with_the_prompt_of_the_evaluation(palette: str) -> None:
 def test_a_prompt_echoed_is_no_answer(dataset: str, palette: str) -> None:
     answer = read(map_prompt(LABELS[dataset], palette), LABELS[dataset])
     assert answer.label is None and answer.unparsed
+
+
+# ---- the expression alone, the units alone --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", LABELS)
+def test_what_is_not_asked_for_is_not_named(dataset: str) -> None:
+    labels = LABELS[dataset]
+    for prompt in (frames_prompt(labels, "emotion"), map_prompt(labels, asks="emotion")):
+        assert all(label in prompt for label in labels) and "action unit" not in prompt
+    for prompt in (frames_prompt(labels, "aus"), map_prompt(labels, asks="aus")):
+        assert "action units" in prompt and "expression." not in prompt.replace("micro-expression", "")
+        assert not any(label in prompt for label in labels)
+
+
+@pytest.mark.parametrize("asks", ASKS)
+def test_every_question_opens_alike_and_is_one_of_its_own(asks: str) -> None:
+    labels = LABELS["samm"]
+    assert frames_prompt(labels, asks).startswith("The first image is the onset frame and the second image is the apex")
+    assert open_map_prompt(labels, asks).count(LEGEND) == 1
+    assert fill_legend(open_map_prompt(labels, asks), "colour-blind") == map_prompt(labels, "colour-blind", asks)
+    others = [other for other in ASKS if other != asks]
+    assert frames_prompt(labels, asks) not in [frames_prompt(labels, other) for other in others]
+
+
+@pytest.mark.parametrize("asks", ["emotion", "aus"])
+@pytest.mark.parametrize("dataset", LABELS)
+def test_a_short_prompt_echoed_is_no_answer(dataset: str, asks: str) -> None:
+    labels = () if asks == "aus" else LABELS[dataset]
+    for prompt in (frames_prompt(labels, asks), map_prompt(labels, asks=asks)):
+        answer = read(prompt, labels)
+        assert answer.label is None and answer.aus is None and answer.unparsed
+
+
+def test_the_form_asked_for_can_be_read() -> None:
+    assert "one line that begins with the words action units" in frames_prompt((), "aus")
+    assert read("Action units AU4+AU7", ()).aus == (4, 7)
+    assert read("action units none", ()).aus == ()
+    assert read("fear", LABELS["dfme"]).label == "fear"
+
+
+def test_a_wrong_word_for_what_is_asked_names_the_near_one() -> None:
+    with pytest.raises(InputError, match="asks: expected one of all, emotion, aus, found 'emotions'. Did you mean"):
+        frames_prompt(("fear",), "emotions")

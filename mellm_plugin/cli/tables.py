@@ -1,0 +1,104 @@
+"""`mellm prepare table` and `mellm new-task`: a dataset of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mellm_plugin.cli.commands import Commands
+
+if TYPE_CHECKING:
+    from mellm_plugin.datasets.conversion import Report
+
+
+def _prepare_table(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import table
+    from mellm_plugin.datasets.crop import cropper
+
+    report = table.prepare(
+        given.csv,
+        given.name,
+        root=given.out,
+        crop=cropper(given.crop, boxes=given.boxes, weights=given.weights),
+        strict=given.strict,
+        workers=given.workers,
+        replace=given.replace,
+    )
+    given.tell(report, given)
+    _warn(table.oddities(table.read_table(given.csv)))
+
+
+def _new_task(given: argparse.Namespace) -> None:
+    from mellm_plugin.cli import list_tasks
+    from mellm_plugin.datasets import new_task
+    from mellm_plugin.plugin import task_folder
+
+    made = new_task.write(
+        given.name,
+        given.csv,
+        given.out,
+        least=given.least,
+        replace=given.replace,
+        taken=list_tasks(task_folder()),
+    )
+    print(made.path)
+    _warn(made.warnings)
+    print(f"run it: {made.command}")
+
+
+def _warn(odd: tuple[str, ...] | list[str]) -> None:
+    for line in odd:
+        print(f"  note: {line}", file=sys.stderr)
+
+
+def add_table(
+    made: Commands,
+    arguments: Callable[[argparse.ArgumentParser], None],
+    tell: Callable[[Report, argparse.Namespace], None],
+) -> None:
+    """Add `prepare table`.
+
+    Args:
+        made: the datasets that `prepare` knows.
+        arguments: adds those that all conversions have: crop, boxes, weights, strict, workers, json, out, replace.
+        tell: prints the summary of a preparation.
+    """
+    parser = made.add(
+        "table",
+        _prepare_table,
+        "a dataset of your own, from a table of clips (see docs/add-a-dataset.md)",
+        "  mellm prepare table --name mydata --csv clips.csv\n"
+        "  mellm prepare table --name mydata --csv clips.csv --crop detector && mellm new-task mydata",
+    )
+    parser.set_defaults(tell=tell)
+    parser.add_argument(
+        "--csv", type=Path, required=True, metavar="FILE", help="id,subject,onset,apex,emotion,aus; .csv or .xlsx"
+    )
+    parser.add_argument("--name", required=True, help="of the prepared dataset: lower-case letters, digits, _ and -")
+    arguments(parser)
+
+
+def add_commands(commands: Commands) -> None:
+    """Add `new-task`."""
+    parser = commands.add(
+        "new-task",
+        _new_task,
+        "check a table of clips, every row, and write the task file that evaluates it",
+        "  mellm new-task mydata --csv clips.csv\n"
+        "  mellm new-task mydata --csv data/clips.xlsx -o tasks --least 5\n"
+        "  mellm new-task mydata                            (prepared before: mellm prepare table --name mydata ..)",
+    )
+    parser.add_argument("name", help="of the dataset; the task is NAME_meu")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="the table; without it the prepared dataset of this name"
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, default=Path("."), metavar="DIR", help="folder to write to (default: here)"
+    )
+    parser.add_argument(
+        "--least", type=int, default=1, metavar="N", help="score the units that occur in N clips (default: all)"
+    )
+    parser.add_argument("--replace", action="store_true", help="write over a task file that is there")

@@ -1,0 +1,315 @@
+"""A dataset of one's own: a table of clips, CSV or .xlsx, that names the files of the frames.
+
+    id,subject,onset,apex,emotion,aus
+    c01,p1,frames/c01/onset.jpg,frames/c01/apex.jpg,happiness,6+12
+    c02,p1,frames/c02/img001.jpg,,,L14
+
+Paths are relative to the folder of the table, or absolute. What is not known stays empty: without an apex it is looked
+for among the numbered frames that follow the onset in its folder; a clip without a label counts for its units alone,
+one without units for its label alone. Such a table becomes a prepared dataset like any other, see `conversion.py`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mellm_plugin.datasets import conversion, store
+from mellm_plugin.datasets.catalogue import KNOWN
+from mellm_plugin.datasets.cells import objective_class
+from mellm_plugin.datasets.conversion import Dataset, Entry, Options, Report, told_skipped
+from mellm_plugin.datasets.crop import Cropper, Whole
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, read_sheet
+from mellm_plugin.errors import InputError, near
+from mellm_plugin.facs.labels import canonical_label
+
+COLUMNS: dict[str, Column] = {
+    "id": Column("id"),
+    "subject": Column("subject"),
+    "onset": Column("onset"),
+    "apex": Column("apex", required=False),
+    "emotion": Column("emotion", "label", required=False),
+    "aus": Column("aus", "au", "action units", required=False),
+    "objective_class": Column("objective class", "objective classes", required=False),
+    "fps": Column("fps", required=False),
+}
+"""What is read of a table, by the name used here; other columns are left alone."""
+
+_NAME = re.compile(r"\w[\w .-]*")  # \w: letters of any script, digits and _
+_UNKNOWN = frozenset({"/", "-", "--", "?", "nan", "na", "n/a", "#n/a", "null"})
+_WARNED_ROWS = 5
+_warned: set[str] = set()
+
+
+def label_of(text: str) -> str:
+    """A label as it is stored: canonical where this package knows it (`Happy` -> `happiness`), else in lower case.
+
+    Labels that differ in case or spaces alone are one, as they are in the answers to a task.
+    """
+    plain = " ".join(text.lower().split())
+    return canonical_label(plain) or plain
+
+
+def dataset(name: str, csv: str | Path, *, ids: str | None = None) -> Dataset:
+    """The description of a table, for `conversion.prepare`.
+
+    Args:
+        name: of the prepared dataset.
+        csv: the table.
+        ids: what the ids of its clips begin with; by default the name.
+
+    Raises:
+        InputError: the table cannot be read or lacks a required column.
+    """
+    file = Path(csv)
+    entry = _entry(file, ids or name, _Rows(read_table(file), file.parent))
+    return Dataset(name, file.name if ids else name, COLUMNS, entry)
+
+
+def read_table(csv: str | Path) -> Sheet:
+    """The rows of a table; nothing is said yet about the frames.
+
+    Raises:
+        InputError: the table cannot be read or lacks a required column.
+    """
+    return read_sheet(csv, COLUMNS)
+
+
+def prepare(
+    csv: str | Path,
+    name: str,
+    *,
+    root: Path | None = None,
+    crop: Cropper | None = None,
+    strict: bool = False,
+    workers: int = 1,
+    replace: bool = False,
+) -> Report:
+    """Prepare a table as a dataset with a name.
+
+    Args:
+        csv: the table.
+        name: of the dataset; none of those that this package knows.
+        root: the data root; None for the user's.
+        crop: what to cut out of the frames; None for nothing.
+        strict, workers, replace: see `Options`.
+
+    Raises:
+        InputError: the name is taken, or the table cannot be used, with the faults of all rows.
+        DataError: the dataset cannot be stored.
+    """
+    check_name(name)
+    file = _located(csv)
+    options = Options(
+        frames=file.parent,
+        sheets={"test": file},
+        crop=crop or Whole(),
+        corrections=False,
+        strict=strict,
+        workers=workers,
+        replace=replace,
+        root=root,
+    )
+    return conversion.prepare(dataset(name, file), options)
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that no dataset can have, or that one of this package has.
+
+    Raises:
+        InputError: see above.
+    """
+    store.dataset_dir(name)
+    plain = name if name in KNOWN else name.split("-v", 1)[0]  # a folder may carry its version: synthme-v1
+    if plain in KNOWN:
+        raise InputError(
+            f"{name} names {KNOWN[plain].title}, which has commands and tasks of its own; choose another name",
+            where="name",
+        )
+
+
+def prepared(csv: str | Path, *, warn: bool = True) -> str:
+    """The name of the dataset that a table stands for; it is prepared if it is not, or if anything in it changed.
+
+    Where nothing changed this reads the table and asks for the dates of the frames, and writes nothing. Of several
+    processes one prepares and the others wait. Rows with faults are left out and told as a warning, once a process:
+    the clips beside them are as good as ever, and `info.json` and the results say how many were skipped. To have any
+    fault refused, use `prepare(.., strict=True)`, or check the table by `mellm new-task`.
+
+    Args:
+        csv: the table.
+        warn: whether to warn of rows that are left out; the caller may tell them in another way.
+
+    Raises:
+        InputError: the table cannot be used, or no row of it; with the faults of all rows.
+        DataError: the dataset cannot be stored.
+    """
+    file = _located(csv)
+    stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
+    name = f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    workers = min(4, os.cpu_count() or 1)
+    options = Options(frames=file.parent, sheets={"test": file}, corrections=False, workers=workers)
+    report = conversion.prepare(dataset(name, file, ids=stem), options)
+    if warn:
+        _warn(file, report.info)
+    return name
+
+
+def _located(csv: str | Path) -> Path:
+    # The paths in a table are relative to where it is named, also where it is a link; folders by their true names, so
+    # that it is the same table from wherever it is asked for.
+    return Path(csv).parent.resolve() / Path(csv).name
+
+
+def _warn(csv: Path, info: dict[str, Any]) -> None:
+    skipped = [told_skipped(row) for row in info["skipped"]]
+    if not skipped or os.environ.get("LOCAL_RANK", "0") != "0" or (text := f"{csv}\n{skipped}") in _warned:
+        return
+    from loguru import logger
+
+    _warned.add(text)
+    clips = sum(entry["clips"] for entry in info["splits"].values())
+    more = len(skipped) - _WARNED_ROWS
+    logger.warning(
+        "{}: {} clips are evaluated, and {} rows SKIPPED for their faults:\n  {}{}",
+        *(csv, clips, len(skipped), "\n  ".join(skipped[:_WARNED_ROWS])),
+        f"\n  and {more} more; `mellm new-task` lists all" if more > 0 else "",
+    )
+
+
+# ---- rows -----------------------------------------------------------------------------------------------------------
+
+
+class _Rows:
+    """What a row cannot know alone: which ids occur in several rows (`C01` is `c01`), and which folders hold the frames
+    of several clips."""
+
+    def __init__(self, sheet: Sheet, folder: Path) -> None:
+        self._ids: dict[str, list[tuple[int, str]]] = {}
+        self._folders: dict[Path, list[tuple[int, str]]] = {}
+        for row in sheet.rows:
+            name, onset = row.text("id"), _path(row, "onset", folder)
+            content = repr(sorted((key, str(value)) for key, value in row.cells.items()))
+            if name is not None:
+                self._ids.setdefault(name.lower(), []).append((row.number, content))
+            if onset is not None:
+                self._folders.setdefault(onset.parent, []).append((row.number, name or ""))
+
+    def of_id(self, name: str) -> list[int]:
+        """The rows with an id that say different things; none where there is one row, or all say the same."""
+        found = self._ids.get(name.lower(), [])
+        return [number for number, _ in found] if len({content for _, content in found}) > 1 else []
+
+    def in_folder(self, onset: Path, name: str) -> list[int]:
+        """The rows of other clips whose onset is in the same folder."""
+        return [number for number, other in self._folders.get(onset.parent, ()) if other != name]
+
+
+def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
+    def entry(row: Row) -> Entry | None:
+        name, subject = _name(row, "id", "c01"), _name(row, "subject", "p1")
+        onset, apex = _path(row, "onset", csv.parent), _path(row, "apex", csv.parent)
+        if onset is None:
+            row.faults.append("onset: expected the path of an image, found an empty cell; fill it in")
+        if name is not None and (same := rows.of_id(name)):
+            row.faults.append(
+                f"id: expected each id once, found {name!r} in the rows {_listed(same)}; rename all but one"
+            )
+        if onset is not None and apex is None and (others := rows.in_folder(onset, name or "")):
+            row.faults.append(
+                f"apex: it would be looked for among the frames in {onset.parent}, where the onset of row "
+                f"{_listed(others)} is, too; name the apex, or give each clip a folder of its own"
+            )
+        # never None: a row with faults is left out all the same, and its id is told
+        return Entry(
+            id=f"{ids}/{subject}/{name}" if name and subject else name or "",
+            subject=subject or "",
+            clip=name or "",
+            where="",
+            onset_file=onset,
+            apex_file=apex,
+            emotion=_label(row),
+            au_code=row.raw("aus"),
+            objective_class=objective_class(row, "objective_class"),
+            fps=row.number_above_zero("fps"),
+        )
+
+    return entry
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:5]))
+    return f"{shown} and {len(numbers) - 5} more" if len(numbers) > 5 else shown
+
+
+def _name(row: Row, key: str, example: str) -> str | None:
+    text = row.text(key, required=True)
+    if text is None or _NAME.fullmatch(text):
+        return text
+    odd = ", ".join(dict.fromkeys(repr(c) for c in text if not re.fullmatch(r"[\w .-]", c))) or f"{text[0]!r} in front"
+    row.faults.append(
+        f"{key}: expected a name such as {example} (letters, digits, '_', '-', '.', spaces), found {text!r} with {odd}"
+        "; rename it"
+    )
+    return None
+
+
+def _path(row: Row, key: str, folder: Path) -> Path | None:
+    # not `row.text`, which joins spaces: a file's name may have two in a row
+    text = str(row.raw(key) if row.raw(key) is not None else "").strip()
+    if not text or text.lower() in _UNKNOWN:
+        return None
+    return folder / text.replace("\\", "/")  # a table written on Windows has backslashes
+
+
+def _label(row: Row) -> str | None:
+    text = row.text("emotion")
+    if text is None or text.lower() in _UNKNOWN:
+        return None
+    if text.lower() == "none":
+        row.faults.append(
+            f"{row.names['emotion']}: expected a label, found {text!r}; write 'neutral' where nothing is shown, and "
+            "leave the cell empty where it is not known"
+        )
+        return None
+    return label_of(text)
+
+
+# ---- what is odd ----------------------------------------------------------------------------------------------------
+
+
+def oddities(sheet: Sheet) -> list[str]:
+    """What is no fault of a table, but may not be meant, a sentence each: columns that are not read, clips with the
+    same frames, labels spelled in several ways."""
+    read = set(sheet.columns.values())
+    absent = [column.names[0] for key, column in COLUMNS.items() if key not in sheet.columns]
+    told = [
+        f"the column {heading!r} is not read.{near(heading.lower(), absent)}"
+        for heading in sheet.headings
+        if heading not in read
+    ]
+    frames: dict[tuple[str | None, ...], list[int]] = {}
+    spelled: dict[str, dict[str, None]] = {}
+    for row in sheet.rows:
+        frames.setdefault((row.text("onset"), row.text("apex")), []).append(row.number)
+        if (text := row.text("emotion")) is not None and text.lower() not in _UNKNOWN:
+            spelled.setdefault(label_of(text), {})[text] = None
+    told += [f"the rows {_listed(same)} have the same frames" for same in frames.values() if len(same) > 1]
+    told += [
+        f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
+    ]
+    return told + list(_alike(sorted(spelled)))
+
+
+def _alike(labels: Sequence[str]) -> Iterable[str]:
+    known = [label for label in labels if canonical_label(label) is not None]
+    for place, label in enumerate(labels):
+        if label in known:
+            continue
+        # of two labels that nobody knows the later one is told; one that is known is never the wrong one
+        if hint := near(label, [*known, *(other for other in labels[:place] if other not in known)]):
+            yield f"the label {label!r} is one of its own.{hint}"

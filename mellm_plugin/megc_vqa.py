@@ -1,0 +1,513 @@
+"""What the task files of the MEGC ME-VQA challenge name: questions on clips, their answers, scores, and the submission.
+
+    "What is the coarse expression class?"                             coarse     one of the coarse classes
+    "What is the fine-grained expression class?"                       fine       one of the dataset's labels
+    "What are the action units?"                                       units      a list of names
+    "Is the action unit brow lowerer shown on the face?"               unit       yes or no
+    "Is the action unit dimpler located on the left or right face?"    side       left or right
+    "Please analyse the micro-expression shown in this video in detail."  combined   units and both classes in a text
+    anything else                                                      other      scored as a text alone
+
+The expected answer and the model's are read by the same reader. An answer that cannot be read is wrong, and counted in
+`vqa_parse_rate`; an expected answer that cannot be read is left out of the score it would be for, and the log says so.
+Every kind but coarse and fine is scored as a text too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from loguru import logger
+from PIL import Image
+
+from mellm_plugin import meu
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.megc_vqa import (
+    LABELLED,
+    NAME,
+    TEST,
+    Question,
+    facs_names,
+    stored_questions,
+    unit_asked,
+    unit_name,
+)
+from mellm_plugin.errors import DataError
+from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
+from mellm_plugin.language.answers import read
+from mellm_plugin.language.prompts import LEGEND, fill_legend
+from mellm_plugin.motion.settings import resolve
+from mellm_plugin.scoring import text, units
+
+Doc = Mapping[str, Any]
+Items = Sequence[Mapping[str, Any]]
+
+# ---- the data of the tasks ------------------------------------------------------------------------------------------
+
+_CHALLENGE = ("casme2", "samm", "casme3")
+
+
+def data(split: str) -> str:
+    """The absolute folder of the prepared dataset, read through once.
+
+    Args:
+        split: the one that is asked: `labelled` or `test`.
+
+    Raises:
+        DataError: the dataset is not prepared, is damaged, or has no such questions; says what to do.
+    """
+    folder = meu.data(NAME)
+    if split not in (splits := store.read_info(NAME)["splits"]):
+        wanted = {LABELLED: "the challenge's files with answers", TEST: "its test files, and --videos"}[split]
+        raise DataError(
+            f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}; prepare it again with {wanted},"
+            f" too: {prepare_command(NAME)} --replace"
+        )
+    return folder
+
+
+def docs(clips: Any) -> Any:
+    """The questions on the clips of one split: one row a question, with the columns of its clip and of the question.
+
+    Args:
+        clips: a `datasets.Dataset` of clips. Its images are not copied, however many questions share them.
+
+    Returns:
+        a `datasets.Dataset` with these columns more: `question`; `answer` (null in test files); `kind`; `unit` (number
+        of the one unit that is asked about, or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`.
+    """
+    import pyarrow as pa
+    from datasets import Dataset, Features, Value
+    from datasets import Sequence as SequenceFeature
+
+    place = {id: position for position, id in enumerate(clips["id"])}
+    asked = [question for question in stored_questions() if question.clip in place]
+    datasets = clips["dataset"]
+    coarse_labels = _coarse_labels(asked)
+    fine_labels = _fine_labels([(question, datasets[place[str(question.clip)]]) for question in asked])
+    columns: dict[str, tuple[Any, list[Any]]] = {
+        "question": (Value("string"), [question.text for question in asked]),
+        "answer": (Value("string"), [question.answer for question in asked]),
+        "kind": (Value("string"), [question.kind for question in asked]),
+        "unit": (Value("int64"), [unit_asked(question.text) for question in asked]),
+        "coarse_labels": (SequenceFeature(Value("string")), [coarse_labels] * len(asked)),
+        "fine_labels": (
+            SequenceFeature(Value("string")),
+            [fine_labels[datasets[place[str(question.clip)]]] for question in asked],
+        ),
+        "file": (Value("string"), [question.file for question in asked]),
+        "line": (Value("int64"), [question.line for question in asked]),
+    }
+    added = Features({name: feature for name, (feature, _) in columns.items()})
+    table = clips.with_format("arrow")[:]
+    # slices, not `select`: adding a column to a selection would write every clip's frames once for each question
+    rows = pa.concat_tables([table.slice(place[str(question.clip)], 1) for question in asked])
+    for field, (_, values) in zip(added.arrow_schema, columns.values(), strict=True):
+        rows = rows.append_column(field, pa.array(values, field.type))
+    info = clips.info.copy()
+    info.features = Features({**clips.features, **added})
+    _tell(asked, columns)
+    return Dataset(
+        rows.replace_schema_metadata(None), info=info, split=clips.split, fingerprint=clips._fingerprint + "q"
+    )
+
+
+def _coarse_labels(asked: Sequence[Question]) -> list[str]:
+    """The three classes, and what else is given as one in the expected answers (`others`)."""
+    given = [_as_label(question.answer) for question in asked if question.kind == "coarse" and question.answer]
+    return list(dict.fromkeys((*COARSE, *sorted(given))))
+
+
+def _fine_labels(asked: Sequence[tuple[Question, str]]) -> dict[str, list[str]]:
+    """By dataset its labels, and what else is given as one in the expected answers."""
+    labels: dict[str, list[str]] = {}
+    for dataset in {dataset for _, dataset in asked}:
+        own = labels_of(dataset) or tuple(sorted({label for name in _CHALLENGE for label in labels_of(name)}))
+        given = [
+            _as_label(question.answer)
+            for question, of in asked
+            if of == dataset and question.kind == "fine" and question.answer
+        ]
+        labels[dataset] = list(dict.fromkeys((*own, *sorted(given))))
+    return labels
+
+
+def _as_label(answer: str) -> str:
+    plain = " ".join(re.findall(r"[^\W_]+", answer.lower()))
+    return canonical_label(plain) or plain
+
+
+def _tell(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
+    """What of the questions cannot be scored as their kind."""
+    if other := sorted({question.text for question in asked if question.kind == "other"}):
+        logger.warning("{} questions of no known kind, scored as texts alone: {}", len(other), "; ".join(other[:5]))
+    unreadable: dict[str, list[str]] = defaultdict(list)
+    for number, question in enumerate(asked):
+        if question.answer is None or question.kind == "other":
+            continue
+        doc = {name: values[number] for name, (_, values) in columns.items()}
+        if None in reading(doc, question.answer).values():
+            unreadable[question.kind].append(f"{question.file}, line {question.line}: {question.answer!r}")
+    for kind, answers in unreadable.items():
+        logger.warning(
+            "{} expected answers to questions of kind {} cannot be read in full; they are left out of the scores of "
+            "what is missing in them: {}",
+            *(len(answers), kind, "; ".join(answers[:5])),
+        )
+
+
+# ---- a question becomes a message -----------------------------------------------------------------------------------
+
+_FRAMES = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression."
+_MAP = (
+    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
+    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
+    "not move."
+)
+_FORMS: dict[str, str] = {
+    "coarse": "Answer with one of these alone: {coarse}.",
+    "fine": "Answer with one of these alone: {fine}.",
+    "units": "Answer with the FACS names of the action units alone, separated by commas.",
+    "unit": "Answer with yes or no alone.",
+    "side": "Answer with left or right alone.",
+    "combined": "Name the action units by their FACS names, the fine-grained expression class (one of {fine}) and the "
+    "coarse expression class (one of {coarse}).",
+    "other": "",
+}
+WORDING = "1"
+"""Changes whenever the wording round a question changes."""
+
+
+def _wording(doc: Doc, images: str) -> str:
+    form = _FORMS[doc["kind"]].format(coarse=", ".join(doc["coarse_labels"]), fine=", ".join(doc["fine_labels"]))
+    return f"{images} {doc['question']} {form}".rstrip()
+
+
+def doc_to_text(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> str:
+    """The question alone, for models that take images and text apart."""
+    shown = lmms_eval_specific_kwargs or {}
+    if shown.get("prompt", shown.get("images")) == "map":
+        return fill_legend(_wording(doc, _MAP), resolve(shown.get("motion", "robust")).palette)
+    return _wording(doc, _FRAMES)
+
+
+def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
+    """The images alone: onset and apex, or the motion map."""
+    return meu.doc_to_visual(doc, lmms_eval_specific_kwargs)
+
+
+def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """One chat message with the images and the question, marked for models that draw the map as in `meu`."""
+    images: list[dict[str, Any]] = [
+        {"type": "image", "url": image} for image in doc_to_visual(doc, lmms_eval_specific_kwargs)
+    ]
+    if len(images) == 1:
+        asked = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
+    else:
+        asked = {"type": "text", "text": _wording(doc, _FRAMES), "map_text": _wording(doc, _MAP)}
+        for image, frame in zip(images, ("onset", "apex"), strict=True):
+            image["frame"] = frame
+        images[0]["nose"] = doc.get("nose")
+    return [{"role": "user", "content": [*images, asked]}]
+
+
+def doc_to_target(doc: Doc) -> str:
+    """The expected answer; empty where there is none."""
+    return doc["answer"] or ""
+
+
+# ---- an answer becomes a reading ------------------------------------------------------------------------------------
+
+_CONCLUDES = re.compile(r"\b(?:answer|conclusion)\b\W{0,3}[:\-]\W*")
+_DENIED = re.compile(
+    r"\b(?:not|no|isn't|aren't)\b[^.;,\n]*\b(?:shown|present|visible|active|activated|observed|detected|seen)\b|\babsent\b"
+)
+_NOT_THERE = re.compile(r"\b(?:not|rather than|instead of)\b(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b")
+_NUMBERS = re.compile(r"[\d\s,;+&]*\d[\d\s,;+&.]*")
+
+
+def _answered(answer: str) -> str:
+    """The answer without what was thought before it."""
+    return answer.rpartition("</think>")[2].strip()
+
+
+def _decided(answer: str) -> str:
+    """The words behind the last "answer:" or "conclusion:", or all, in lower case."""
+    plain = _answered(answer).lower().replace("’", "'")
+    return _CONCLUDES.split(plain)[-1].strip() or plain
+
+
+def read_units(answer: str) -> list[int] | None:
+    """The action units that an answer lists, by their numbers, FACS names or the challenge's names; None where it says
+    nothing on units that can be read."""
+    plain = _answered(answer)
+    listed = f"AUs: {plain}" if _NUMBERS.fullmatch(plain) else facs_names(plain)
+    found = read(listed, COARSE).aus
+    return None if found is None else list(found)
+
+
+def read_shown(answer: str, unit: int | None) -> bool | None:
+    """Whether an answer says that a unit is there: by its first word, by the units it names, or by what it denies.
+
+    >>> read_shown("Yes.", 4), read_shown("Conclusion: action units AU4+AU7", 4), read_shown("It is absent.", 4)
+    (True, True, False)
+    """
+    decided = _decided(answer)
+    if first := re.match(r"\W*(yes|no)\b", decided):
+        return first[1] == "yes"
+    named = read_units(answer)
+    if named is not None and unit is not None:
+        return unit in named
+    if _DENIED.search(decided):
+        return False
+    said = set(re.findall(r"\b(?:yes|no)\b", decided))
+    return said == {"yes"} if len(said) == 1 else None
+
+
+def read_side(answer: str) -> str | None:
+    """`left`, `right` or `both`; None where an answer names none of them, or left and right."""
+    decided = _NOT_THERE.sub(" ", _decided(answer))
+    found = set(re.findall(r"\b(?:left|right|both|bilateral)\b", decided))
+    if found & {"both", "bilateral"}:
+        return "both"
+    return found.pop() if len(found) == 1 else None
+
+
+def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
+    """A class in a text that names two: from the clauses that speak of it, else from the whole."""
+    clauses = [clause for clause in re.split(r"[.;,\n]", _answered(answer)) if about in clause.lower()]
+    said = read(". ".join(clauses), labels).label if clauses else None
+    return said if said is not None else read(answer, labels).label
+
+
+def reading(doc: Doc, answer: str) -> dict[str, Any]:
+    """What an answer says, by the kind of its question: None for each thing that cannot be read.
+
+    Args:
+        doc: a row of `docs`: its kind, unit and labels.
+        answer: of the model, or the expected one.
+
+    Returns:
+        of `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side` (`left`, `right`, `both`) what
+        the question asks for; nothing for questions of kind `other`.
+    """
+    coarse_labels, fine_labels = list(doc["coarse_labels"]), list(doc["fine_labels"])
+    match doc["kind"]:
+        case "coarse":
+            return {"coarse": read(answer, coarse_labels).label}
+        case "fine":
+            return {"fine": read(answer, fine_labels).label}
+        case "units":
+            return {"units": read_units(answer)}
+        case "unit":
+            return {"shown": read_shown(answer, doc["unit"])}
+        case "side":
+            return {"side": read_side(answer)}
+        case "combined":
+            return {
+                "coarse": _class(answer, "coarse", coarse_labels),
+                "fine": _class(answer, "fine", fine_labels),
+                "units": read_units(answer),
+            }
+        case _:
+            return {}
+
+
+_SCORES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("coarse", "coarse"): ("vqa_coarse_uf1", "vqa_coarse_uar", "vqa_coarse_uf1_majority"),
+    ("fine", "fine"): ("vqa_fine_uf1", "vqa_fine_uar", "vqa_fine_uf1_majority"),
+    ("combined", "coarse"): ("vqa_combined_coarse_uf1", "vqa_combined_coarse_uar"),
+    ("combined", "fine"): ("vqa_combined_fine_uf1", "vqa_combined_fine_uar"),
+    ("combined", "units"): ("vqa_combined_au_f1_micro",),
+    ("units", "units"): ("vqa_au_list_f1", "vqa_au_list_f1_micro", "vqa_au_list_exact"),
+    ("unit", "shown"): ("vqa_au_shown_acc", "vqa_au_shown_acc_majority"),
+    ("side", "side"): ("vqa_au_side_acc", "vqa_au_side_acc_majority"),
+}
+"""The metrics of each thing that is read in the answers to each kind of question."""
+
+_TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
+
+
+def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """What was read from an answer, as the items that each metric is computed from.
+
+    `vqa_parse_rate` holds everything about the question and its answer, for reports. A question without an expected
+    answer has beside it only its line of the submission.
+    """
+    answer = results[0]
+    said = reading(doc, answer)
+    asked = {name: doc[name] for name in ("id", "subject", "dataset", "kind", "file", "line")}
+    if doc["answer"] is None:
+        line = {**asked, "answer": submitted(doc, answer)}
+        return {"vqa_parse_rate": {**asked, "gold": None, "read": said}, "vqa_submission_complete": line}
+    expected = reading(doc, doc["answer"])
+    items: dict[str, dict[str, Any]] = {"vqa_parse_rate": {**asked, "gold": expected, "read": said}}
+    for (kind, thing), metrics in _SCORES.items():
+        if kind == doc["kind"] and expected[thing] is not None:
+            item = {**asked, "gold": expected[thing], "read": said[thing]}
+            items |= dict.fromkeys(metrics, item)
+    if doc["kind"] not in ("coarse", "fine"):
+        item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
+        items |= dict.fromkeys(_TEXT, item)
+    return items
+
+
+def submitted(doc: Doc, answer: str) -> str:
+    """The answer in the form of the challenge's files, which is handed in and scored as a text.
+
+    Of a class, a side, or yes and no it is the one word that was read; of a list of units their names. Where a text is
+    asked for, or nothing can be read, it is what the model gave.
+    """
+    match reading(doc, answer):
+        case {"shown": bool(shown)}:
+            return "yes" if shown else "no"
+        case {"units": list(numbers)} if doc["kind"] == "units":
+            return ", ".join(map(unit_name, numbers)) or "none"
+        case {"coarse": str(word)} | {"fine": str(word)} | {"side": str(word)} if doc["kind"] != "combined":
+            return word
+        case _:
+            return _answered(answer)
+
+
+# ---- readings become scores -----------------------------------------------------------------------------------------
+
+
+def _unit_scores(items: Items) -> units.UnitScores:
+    scored = sorted({unit for item in items for unit in item["gold"]})
+    return units.score([[(unit,) for unit in item["gold"]] for item in items], [i["read"] for i in items], scored)
+
+
+def unit_f1(items: Items) -> float | None:
+    """Binary F1 of each action unit that occurs in the expected answers, and their mean."""
+    return _unit_scores(items).mean
+
+
+def unit_f1_micro(items: Items) -> float | None:
+    """F1 of all action units that occur in the expected answers together."""
+    return _unit_scores(items).micro
+
+
+def accuracy(items: Items) -> float | None:
+    """Share of the answers in which exactly the expected was read."""
+    return sum(item["gold"] == item["read"] for item in items) / len(items) if items else None
+
+
+def majority_accuracy(items: Items) -> float | None:
+    """What `accuracy` is when every answer is the most frequent of the expected ones."""
+    return max(Counter(item["gold"] for item in items).values()) / len(items) if items else None
+
+
+def _texts(items: Items) -> text.TextScores:
+    return text.score([item["read"] for item in items], [item["gold"] for item in items])
+
+
+def bleu4_corpus(items: Items) -> float | None:
+    """Corpus BLEU of all answers that are scored as texts, in 0..1; see `scoring.text`."""
+    scores = _texts(items)
+    logger.info("vqa_bleu4_corpus: {} answers, {} of them empty; {}", scores.answers, scores.empty, scores.signature)
+    return scores.bleu4_corpus
+
+
+def bleu4_sentence_mean(items: Items) -> float | None:
+    """Mean of the sentence BLEUs, in 0..1."""
+    return _texts(items).bleu4_sentence_mean
+
+
+def rouge1_f1(items: Items) -> float | None:
+    """Mean F1 of ROUGE-1."""
+    return _texts(items).rouge1_f1
+
+
+def rouge1_recall(items: Items) -> float | None:
+    """Mean recall of ROUGE-1."""
+    return _texts(items).rouge1_recall
+
+
+def parse_rate(items: Items) -> float | None:
+    """Share of the answers of which all that was asked could be read; questions of no known kind are left out."""
+    read_in_full: dict[str, list[bool]] = defaultdict(list)
+    for item in items:
+        if item["kind"] != "other":
+            read_in_full[item["kind"]].append(None not in item["read"].values())
+    for kind, whole in read_in_full.items():
+        if not all(whole):
+            logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", sum(whole), len(whole), kind)
+    every = [one for whole in read_in_full.values() for one in whole]
+    return sum(every) / len(every) if every else None
+
+
+# ---- the submission -------------------------------------------------------------------------------------------------
+
+
+def submission(items: Items, args: Any = None) -> float | None:
+    """Write the submission, and tell where: each test file again, every line in its order with its `answer`.
+
+    The files go to `<output_path>/submissions/<date and time>/`, `x_to_answer.jsonl` to `x_pred.jsonl`. A file with
+    questions that were not answered is called `x_pred.incomplete.jsonl` instead, and has null for their answers.
+
+    Args:
+        items: the lines that were answered.
+        args: of the command line; None in Python, then the current folder stands for `output_path`.
+
+    Returns:
+        share of the test questions that were answered.
+    """
+    answers = {(item["file"], item["line"]): item["answer"] for item in items}
+    files: dict[str, list[Question]] = defaultdict(list)
+    for question in stored_questions():
+        if question.split == TEST:
+            files[question.file].append(question)
+    folder = _new_folder(Path(getattr(args, "output_path", None) or "."))
+    answered = 0
+    for name, questions in files.items():
+        lines = [{**q.row, "answer": answers.get((q.file, q.line))} for q in questions]
+        lacking = [q for q in questions if (q.file, q.line) not in answers]
+        answered += len(questions) - len(lacking)
+        stem = name.removesuffix(".jsonl").removesuffix("_to_answer")
+        path = folder / f"{stem}_pred{'.incomplete' if lacking else ''}.jsonl"
+        part = path.with_suffix(".part")
+        part.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
+        part.replace(path)
+        if empty := sum(line["answer"] == "" for line in lines):
+            logger.warning("{}: {} answers are empty", path, empty)
+        if lacking:
+            unprepared = sum(q.clip is None for q in lacking)
+            logger.error(
+                "INCOMPLETE submission {}: {} of {} questions have no answer, {} of them because their clip could not "
+                "be prepared (see `skipped` in {}); the others were not asked: run without --limit and --offset",
+                *(path, len(lacking), len(questions), unprepared, store.dataset_dir(NAME) / "info.json"),
+            )
+        else:
+            logger.info("submission of {} answers: {}", len(questions), path)
+    total = sum(map(len, files.values()))
+    return answered / total if total else None
+
+
+def _new_folder(output: Path) -> Path:
+    """A folder for one submission: an earlier one is never overwritten."""
+    stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
+    folder = output / "submissions" / stamp
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix=f"megc_vqa_{stamp}_"))  # answers may have taken hours
+        logger.error("the submission cannot be written to {} ({}); it is written to {}", output, error, folder)
+    return folder.absolute()
+
+
+# ---- late names -----------------------------------------------------------------------------------------------------
+
+
+def __getattr__(name: str) -> Any:
+    # as in `meu`: `!function` in YAML is getattr on this module
+    if name in ("data_labelled", "data_test"):
+        return data(name.removeprefix("data_"))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,114 @@
+"""Free text: BLEU and ROUGE-1 of answers against one reference each, every variant by its full name.
+
+    score(["Brow lowerer."], ["brow lowerer, dimpler"])  ->  rouge1_recall .667, rouge1_f1 .8, bleu4_corpus 0.0
+
+Other code that reports "BLEU" or "ROUGE-1" may mean another of these, so the names say which one it is:
+
+-   `bleu4_corpus`: sacreBLEU's corpus BLEU / 100. The n-grams (1 to 4) of all answers are counted together, one brevity
+    penalty for all; tokenizer 13a, lower case, exponential smoothing. An answer of fewer than four words has no 4-gram:
+    where that is so for all of them, the score is 0, "yes" to every "yes" too.
+-   `bleu4_sentence_mean`: sacreBLEU's sentence BLEU / 100 of each answer, then the mean. An answer of fewer than four
+    words is scored by the n-grams that it has (effective order), so "yes" for "yes" is 1.
+-   `rouge1_recall`, `rouge1_precision`, `rouge1_f1`: overlap of single words, each counted as often as it occurs in
+    both, by the words of the reference, by those of the answer, and the harmonic mean of the two; for each answer, then
+    the mean. Words are runs of a-z and 0-9 in lower case, unstemmed, as in the package rouge-score 0.1.2, which this
+    agrees with. (lmms-eval does not bring that package, and what it does for ROUGE-1 is a dozen lines.)
+
+An answer that is missing or empty scores 0 in each, and is counted. All scores are in 0..1.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mellm_plugin.errors import InputError
+
+_WORD = re.compile("[a-z0-9]+")
+
+
+@dataclass(frozen=True)
+class TextScores:
+    """Scores of one set of answers; in 0..1, None where there is no answer to score.
+
+    Attributes:
+        bleu4_corpus, bleu4_sentence_mean, rouge1_precision, rouge1_recall, rouge1_f1: see the module.
+        answers: number of answers scored.
+        empty: number of those that are missing or hold no word.
+        signature: sacreBLEU's account of `bleu4_corpus`, with its version; "" where there is no answer.
+    """
+
+    bleu4_corpus: float | None
+    bleu4_sentence_mean: float | None
+    rouge1_precision: float | None
+    rouge1_recall: float | None
+    rouge1_f1: float | None
+    answers: int
+    empty: int
+    signature: str
+
+
+def words(text: str) -> list[str]:
+    """The words that ROUGE counts: runs of a-z and 0-9, in lower case."""
+    return _WORD.findall(text.lower())
+
+
+def rouge1(answer: str | None, reference: str) -> tuple[float, float, float]:
+    """ROUGE-1 of one answer: precision, recall and F1, each in 0..1.
+
+    Args:
+        answer: None, or a text without a word, scores 0.
+        reference: a text with at least one word; one without scores 0.
+    """
+    given, expected = Counter(words(answer or "")), Counter(words(reference))
+    shared = (given & expected).total()
+    if not shared:
+        return 0.0, 0.0, 0.0
+    precision, recall = shared / given.total(), shared / expected.total()
+    return precision, recall, 2 * precision * recall / (precision + recall)
+
+
+def score(answers: Sequence[str | None], references: Sequence[str]) -> TextScores:
+    """Score answers against one reference each.
+
+    Args:
+        answers: as the model gave them; None where there is none.
+        references: the expected answers, in the same order.
+
+    Raises:
+        InputError: the lengths differ, or references without a word (nothing could score against them); all at once.
+    """
+    faults = []
+    if len(answers) != len(references):
+        faults.append(f"expected as many answers as references ({len(references)}), found {len(answers)}")
+    faults += [
+        f"reference {number}: expected at least one word, found {reference!r}"
+        for number, reference in enumerate(references)
+        if not words(reference)
+    ]
+    if faults:
+        raise InputError(faults, where="scoring of texts")
+    if not answers:
+        return TextScores(None, None, None, None, None, 0, 0, "")
+    from sacrebleu.metrics.bleu import BLEU
+
+    given, expected = [answer or "" for answer in answers], list(references)
+    corpus = BLEU(lowercase=True)
+    sentence = BLEU(lowercase=True, effective_order=True)
+    overlap = [rouge1(*pair) for pair in zip(given, expected, strict=True)]
+    count = len(given)
+    # sacreBLEU's sums of logarithms leave 100.00000000000004 for equal texts
+    whole = min(corpus.corpus_score(given, [expected]).score / 100, 1.0)
+    each = [min(sentence.sentence_score(a, [r]).score / 100, 1.0) for a, r in zip(given, expected, strict=True)]
+    return TextScores(
+        bleu4_corpus=whole,
+        bleu4_sentence_mean=sum(each) / count,
+        rouge1_precision=sum(precision for precision, _, _ in overlap) / count,
+        rouge1_recall=sum(recall for _, recall, _ in overlap) / count,
+        rouge1_f1=sum(f1 for _, _, f1 in overlap) / count,
+        answers=count,
+        empty=sum(not words(answer) for answer in given),
+        signature=str(corpus.get_signature()),
+    )

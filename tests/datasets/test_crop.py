@@ -1,0 +1,640 @@
+"""One box per clip: read from a CSV, or found by a detector, and cut from frames without changing a pixel."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mellm_plugin.datasets import synthme
+from mellm_plugin.datasets.crop import Box, Cropper, Found, cropper, cut, read_boxes
+from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.motion.images import read_pixels
+
+Array = np.ndarray[Any, Any]
+
+HEADER = "id,left,top,right,bottom,nose_x,nose_y"
+
+
+# Boxes
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        (Box(-1, 0, 99, 99), "left and top of at least 0, found -1 and 0"),
+        (Box(50, 0, 20, 99), "found 50,0 to 20,99: -30x99"),
+        (Box(0, 0, 31, 99), "at least 32 px a side"),
+        (Box(0, 0, 641, 480), "reaches beyond the frame, which is 640x480"),
+        (Box(0, 0, 640, 481), "reaches beyond the frame, which is 640x480"),
+    ],
+)
+def test_a_box_says_what_is_wrong_with_it(box: Box, fault: str) -> None:
+    (found,) = box.faults(640, 480)
+    assert fault in found
+
+
+def test_a_box_may_touch_the_edges() -> None:
+    assert not list(Box(0, 0, 640, 480).faults(640, 480))
+    assert (Box(10, 20, 110, 70).width, Box(10, 20, 110, 70).height) == (100, 50)
+
+
+def test_a_nose_moves_with_its_box() -> None:
+    assert Found(Box(100, 50, 300, 250), (210.5, 160.0)).nose_in_crop() == (110.5, 110.0)
+    assert Found(None, (210.5, 160.0)).nose_in_crop() == (210.5, 160.0)
+    assert Found(Box(100, 50, 300, 250)).nose_in_crop() is None
+
+
+# The CSV
+
+
+def csv_file(folder: Path, text: str | bytes, name: str = "boxes.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_forms_that_spreadsheets_save(tmp_path: Path, start: str, mark: str, end: str) -> None:
+    rows = [
+        HEADER,
+        "casme2/sub01/EP02_01f,190,60,462,332,327.5,204",
+        "sub02/EP01_11f,201.0,55,473,327,,",
+        ",,,,,,",
+        "",
+    ]
+    text = start + end.join(row.replace(",", mark) for row in rows)
+    assert read_boxes(csv_file(tmp_path, text)) == {
+        "casme2/sub01/EP02_01f": Found(Box(190, 60, 462, 332), (327.5, 204.0)),
+        "sub02/EP01_11f": Found(Box(201, 55, 473, 327)),
+    }
+
+
+def test_columns_in_any_order_and_case_and_others_beside_them(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "Bottom; RIGHT ;note;Top;Left;ID;Nose_X;nose_y\n99;88;dark;11;22;a/b/c;40,5;50\n")
+    assert read_boxes(path) == {"a/b/c": Found(Box(22, 11, 88, 99), (40.5, 50.0))}
+
+
+def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
+    rows = [
+        HEADER,
+        "casme2/a/1,0,0,100,100,,",
+        "casme2/a/2,x,0,1e2,100.5,,",
+        "casme2/a/3,100,0,90,100,,",
+        "casme2/a/1,5,5,105,105,,",
+        ",0,0,100,100,,",
+        "casme2/a/4,0,0,100",
+        "casme2/a/5,-4,0,100,100,50,",
+        "casme2/a/6,200,200,300,300,50,50",
+        "casme2/a/7,0,,nan,inf,,",
+        "a/1,0,0,100,100,,",
+        '"casme2/a\n/8",0,0,20,100,,',
+        "casme2/a/9,0,0,100,100,left,1",
+    ]
+    path = csv_file(tmp_path, "\n".join(rows))
+    with pytest.raises(InputError) as error:
+        read_boxes(path)
+    assert error.value.where == str(path)
+    expected = [
+        "row 3 (casme2/a/2): left: expected a whole number of px, found 'x'",
+        "row 3 (casme2/a/2): bottom: expected a whole number of px, found '100.5'",
+        "row 4 (casme2/a/3): expected a box of at least 32 px",
+        "row 5: casme2/a/1 has a box in row 2 already",
+        "row 6: expected a clip id, found none",
+        "row 7: expected 7 cells, found 4",
+        "row 8 (casme2/a/5): expected nose_x and nose_y, or neither",
+        "row 8 (casme2/a/5): expected left and top of at least 0",
+        "row 9 (casme2/a/6): expected the nose inside the box 200,200 to 300,300, in px of the uncropped frame",
+        "row 10 (casme2/a/7): top: expected a whole number of px, found ''",
+        "row 10 (casme2/a/7): right: expected a whole number of px, found 'nan'",
+        "row 10 (casme2/a/7): bottom: expected a whole number of px, found 'inf'",
+        "/8): expected a box of at least 32 px",  # an id of two lines, rows 12 and 13
+        "row 14 (casme2/a/9): nose_x: expected a number of px, found 'left'",
+        "row 2: casme2/a/1 is also in row 11, without casme2/",
+    ]
+    assert len(error.value.faults) == len(expected)
+    for fault, part in zip(error.value.faults, expected, strict=True):
+        assert part in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"", "found an empty file"),
+        (b"\n\n", "found an empty file"),
+        (b"id,left,top,right,bottom\n", "found only the header"),
+        (b"clip,x,y,w,h\na,1,2,3,4\n", "found no id, left, top, right, bottom"),
+        (b"id,left,top,right,botom\na,1,2,3,4\n", "no column 'botom'. Did you mean 'bottom'"),
+        (b"id,left,top,right,bottom,nosex,nose_y\n", "no column 'nosex'. Did you mean 'nose_x'"),
+        (b"id,left,top,right,bottom,left\n", "the column 'left' occurs twice"),
+        (b"id,left,top,right,bottom,nose_x\n", "expected nose_x and nose_y, or neither"),
+        (b'id,left,top,right,bottom\n"a,1,2,3,4\n', "expected rows of cells"),
+        (b"id,left,top,right,bottom\na,1,2,99,99\n\xe9,1,2,99,99\n", "row 3: expected UTF-8, found the byte 0xe9"),
+        (b"PK\x03\x04rest", "found a spreadsheet or a zip file"),
+    ],
+)
+def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> None:
+    path = csv_file(tmp_path, text)
+    with pytest.raises(InputError) as error:
+        read_boxes(path)
+    assert fault in str(error.value) and str(path) in str(error.value)
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_boxes(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_boxes(tmp_path)
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z0-9]{1,5}(/[A-Za-z0-9_ü]{1,8}){1,2}", fullmatch=True),
+        st.tuples(
+            st.integers(0, 3000), st.integers(0, 3000), st.integers(32, 900), st.integers(32, 900), st.booleans()
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(",;\t"),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, tuple[int, int, int, int, bool]], mark: str
+) -> None:
+    written = {}
+    lines = [HEADER.replace(",", mark)]
+    for name, (left, top, width, height, with_nose) in rows.items():
+        nose = (left + width / 4, top + height / 4) if with_nose else None
+        written[name] = Found(Box(left, top, left + width, top + height), nose)
+        cells = [name, left, top, left + width, top + height, *(nose or ("", ""))]
+        lines.append(mark.join(map(str, cells)))
+    path = csv_file(tmp_path_factory.mktemp("csv"), "\n".join(lines))
+    if any(name.partition("/")[2] in rows for name in rows):
+        with pytest.raises(InputError, match="is also in row"):
+            read_boxes(path)
+    else:
+        assert read_boxes(path) == written
+
+
+@given(
+    st.binary(max_size=200) | st.text(alphabet='id,left;top\n"0123./\r\t\ufeffnose_xy-', max_size=200).map(str.encode)
+)
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = csv_file(tmp_path_factory.mktemp("csv"), b"id,left,top,right,bottom\n" + data)
+    try:
+        found = read_boxes(path)
+    except InputError as error:
+        assert error.where == str(path)
+    else:
+        assert found and all(place.box and not list(place.box.faults()) for place in found.values())
+
+
+# What --crop names
+
+
+@pytest.mark.parametrize(
+    ("kind", "files", "faults"),
+    [
+        ("detecter", {}, ["expected one of none, box, detector, found 'detecter'. Did you mean 'detector'?"]),
+        ("box", {}, ["'box' needs a CSV of boxes, found none"]),
+        ("box", {"weights": "w.onnx"}, ["needs a CSV", "weights belong to 'detector', found them with 'box'"]),
+        (
+            "none",
+            {"boxes": "b.csv", "weights": "w"},
+            ["a CSV of boxes belongs to 'box'", "weights belong to 'detector'"],
+        ),
+        ("detector", {"boxes": "b.csv"}, ["a CSV of boxes belongs to 'box', found it with 'detector'"]),
+        ("box", {"boxes": "absent.csv"}, ["no such file"]),
+        ("detector", {"weights": "absent.onnx"}, ["no such file; fetch face_detection_yunet_2023mar.onnx from https"]),
+    ],
+)
+def test_wrong_arguments_are_told_at_once(kind: str, files: dict[str, str], faults: list[str]) -> None:
+    with pytest.raises(InputError) as error:
+        cropper(kind, **files)
+    assert len(error.value.faults) == len(faults)
+    for found, part in zip(error.value.faults, faults, strict=True):
+        assert part in found
+
+
+def test_none_keeps_the_frame() -> None:
+    none = cropper("none")
+    assert none.find("toy/a/1", np.zeros((50, 60), np.uint8)) == Found(None, None)
+    assert none.settings == {"crop": "none"}
+
+
+def test_boxes_are_found_by_id_with_the_dataset_or_without(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, f"{HEADER}\ntoy/a/1,5,6,75,86,30,40\na/2,0,0,100,90,,\nb/2,0,0,101,90,,\n")
+    boxes = cropper("box", boxes=path)
+    onset = np.zeros((90, 100), np.uint8)
+    assert boxes.find("toy/a/1", onset) == Found(Box(5, 6, 75, 86), (30, 40))
+    assert boxes.find("toy/a/2", onset) == boxes.find("other/a/2", onset) == Found(Box(0, 0, 100, 90))
+    with pytest.raises(
+        InputError, match=r"toy/a/11: no box for this clip in .*boxes.csv; add .* Did you mean 'toy/a/1'"
+    ):
+        boxes.find("toy/a/11", onset)
+    with pytest.raises(InputError, match=r"toy/b/2: .*boxes.csv: the box .* beyond the frame, which is 100x90"):
+        boxes.find("toy/b/2", onset)
+    recorded = json.loads(json.dumps(boxes.settings))
+    assert recorded["boxes"] == "boxes.csv" and len(recorded["sha256"]) == 64
+
+
+# Cutting
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> Array:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # to be shown turned by a quarter, clockwise
+
+FRAMES = {
+    "grey": file_of(Image.fromarray(noise(80, 120))),
+    "grey JPEG": file_of(Image.fromarray(noise(80, 120)), "JPEG"),
+    "16 bits": file_of(Image.fromarray(noise(80, 120, dtype=np.uint16))),
+    "colour": file_of(Image.fromarray(noise(80, 120, 3)), "BMP"),
+    "colour JPEG": file_of(Image.fromarray(noise(80, 120, 3)), "JPEG"),
+    "turned": file_of(Image.fromarray(noise(120, 80, 3)), "JPEG", exif=TURNED),
+    "alpha": file_of(Image.fromarray(noise(80, 120, 4))),
+    "palette": file_of(Image.fromarray(noise(80, 120, 3)).quantize(16)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_cut_keeps_pixels_and_depth(name: str) -> None:
+    box = Box(30, 5, 119, 80)
+    whole, part = read_pixels(FRAMES[name]), cut(FRAMES[name], box)
+    assert whole.shape[:2] == (80, 120)
+    found = read_pixels(part)
+    assert found.dtype == whole.dtype
+    np.testing.assert_array_equal(found, whole[5:80, 30:119])
+    with Image.open(io.BytesIO(part)) as image:
+        assert image.format == "PNG"
+        assert image.mode == {"grey": "L", "grey JPEG": "L", "16 bits": "I;16"}.get(name, "RGB")
+
+
+@pytest.mark.parametrize("name", ["grey", "colour JPEG", "16 bits"])
+@pytest.mark.parametrize("kept", [0, 1, 30, 0.5, 0.9])
+def test_damaged_frames_are_told(name: str, kept: float) -> None:
+    data = FRAMES[name]
+    with pytest.raises(ImageError, match="sub01/img46.jpg: "):
+        cut(data[: int(kept * len(data)) if kept < 1 else int(kept)], Box(0, 0, 40, 40), "sub01/img46.jpg")
+
+
+def test_a_box_beyond_the_frame_is_an_error() -> None:
+    with pytest.raises(ImageError, match="apex: the box 90,40 to 130,80 reaches beyond the frame, which is 120x80"):
+        cut(FRAMES["grey"], Box(90, 40, 130, 80), "apex")
+
+
+# The cascade
+
+
+PHOTOGRAPHED = {
+    "brows": [(188, 87), (262, 88)],
+    "eyes": [(195, 101), (211, 101), (239, 103), (256, 103)],
+    "mouth": [(205, 139), (247, 139), (224, 153)],
+    "chin": [(224, 179)],
+}
+"""Points of the face of scikit-image's astronaut (NASA, public domain), px of the photograph."""
+
+
+@pytest.fixture(scope="module")
+def astronaut() -> Array:
+    data = pytest.importorskip("skimage.data")
+    picture: Array = data.astronaut()
+    return picture
+
+
+@pytest.fixture(scope="module")
+def detector(astronaut: Array) -> Cropper:
+    return cropper("detector")
+
+
+def scene(astronaut: Array, width: int, height: int, face: float, at: tuple[float, float]) -> tuple[Array, Any]:
+    """The head on a grey wall: its face this share of the frame's height, its middle at this share of the frame.
+
+    Returns the frame, and where a point of the photograph is in it.
+    """
+    zoom = face * height / 120
+    dx, dy = at[0] * width - 224 * zoom, at[1] * height - 120 * zoom
+    head = np.array([[zoom, 0, dx], [0, zoom, dy]], np.float32)
+    inside = np.zeros(astronaut.shape[:2], np.uint8)
+    inside[:215, 110:335] = 255
+    frame = cv2.warpAffine(astronaut, head, (width, height), flags=cv2.INTER_AREA)
+    frame[cv2.warpAffine(inside, head, (width, height)) < 128] = 105
+    return frame, lambda point: (point[0] * zoom + dx, point[1] * zoom + dy)
+
+
+def holds(box: Box | None, points: Sequence[tuple[float, float]]) -> bool:
+    return box is not None and all(box.left <= x < box.right and box.top <= y < box.bottom for x, y in points)
+
+
+LIGHTS = {
+    "as it is": lambda frame, rng: frame,
+    "dark": lambda frame, rng: frame * 0.1,
+    "pale": lambda frame, rng: 110 + 0.1 * (frame - 110.0),
+    "noisy": lambda frame, rng: frame + rng.normal(0, 15, frame.shape),
+    "dark and noisy": lambda frame, rng: frame * 0.15 + rng.normal(0, 2, frame.shape),
+    "lamp at one side": lambda frame, rng: (
+        frame * np.linspace(0.2, 1.2, frame.shape[1]).reshape(1, -1, *[1] * (frame.ndim - 2))
+    ),
+}
+
+
+@pytest.mark.parametrize("light", LIGHTS)
+@pytest.mark.parametrize(
+    ("size", "face", "at", "colour"),
+    [
+        ((640, 480), 0.55, (0.5, 0.5), True),
+        ((640, 480), 0.30, (0.2, 0.75), False),
+        ((2040, 1088), 0.40, (0.6, 0.45), False),
+        ((1280, 720), 0.25, (0.8, 0.3), True),
+        ((280, 340), 0.80, (0.5, 0.5), True),
+    ],
+)
+def test_a_photographed_face_is_held_whole(
+    astronaut: Array,
+    detector: Cropper,
+    light: str,
+    size: tuple[int, int],
+    face: float,
+    at: tuple[float, float],
+    colour: bool,
+) -> None:
+    frame, place = scene(astronaut, *size, face, at)
+    if not colour:
+        frame = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    lit = LIGHTS[light](frame, np.random.default_rng(1))
+    box = detector.find("toy/a/1", np.rint(lit).clip(0, 255).astype(np.uint8)).box
+    for part, points in PHOTOGRAPHED.items():
+        assert holds(box, [place(point) for point in points]), part
+    assert box is not None and not list(box.faults(*size))
+    # not much more than the face, either: as large a square as 120 px of the photograph's face make, give or take
+    assert max(box.width, box.height) <= 1.75 * face * size[1]
+    chin = place(PHOTOGRAPHED["chin"][0])[1]
+    assert box.bottom == size[1] or box.bottom - chin > 0.04 * box.height
+
+
+@pytest.mark.parametrize(("degrees", "x"), [(-14, 450), (18, 190)])
+def test_a_head_on_one_side_is_seen_in_the_mirror(
+    astronaut: Array, detector: Cropper, degrees: float, x: float
+) -> None:
+    head = cv2.getRotationMatrix2D((224, 120), degrees, 2.2)
+    head[:, 2] += (x - 224, 240 - 120)
+    frame = cv2.warpAffine(astronaut, head, (640, 480), borderValue=(105, 105, 105))
+    points = [tuple(head @ (*point, 1)) for part in PHOTOGRAPHED.values() for point in part]
+    assert holds(detector.find("toy/a/1", frame).box, points)
+
+
+def test_faces_that_fill_the_frame(detector: Cropper) -> None:
+    people = pytest.importorskip("skimage.data").lfw_subset()[:25]  # of 25 px, cut to the face
+    held = 0
+    for person in people:
+        frame = cv2.resize(np.rint(person * 255).astype(np.uint8), (200, 200), interpolation=cv2.INTER_CUBIC)
+        with suppress(InputError):  # one dark face with glasses is not found
+            box = detector.find("toy/a/1", frame).box
+            held += box is not None and min(box.width, box.height) > 150
+    assert held >= 24
+
+
+def test_16_bits_are_searched_as_8(astronaut: Array, detector: Cropper) -> None:
+    grey = cv2.cvtColor(scene(astronaut, 640, 480, 0.5, (0.4, 0.5))[0], cv2.COLOR_RGB2GRAY)
+    assert detector.find("toy/a/1", grey.astype(np.uint16) * 16) == detector.find("toy/a/1", grey)
+
+
+def test_the_subject_is_taken_and_not_who_stands_behind(astronaut: Array, detector: Cropper) -> None:
+    frame, place = scene(astronaut, 1280, 720, 0.45, (0.7, 0.55))
+    behind, place_behind = scene(astronaut, 1280, 720, 0.2, (0.12, 0.25))
+    frame[:, :300] = behind[:, :300]
+    assert holds(detector.find("toy/a/1", behind).box, [place_behind(p) for p in PHOTOGRAPHED["eyes"]])
+    assert holds(detector.find("toy/a/1", frame).box, [place(p) for ps in PHOTOGRAPHED.values() for p in ps])
+
+
+def test_no_face_is_a_fault_of_this_clip(detector: Cropper) -> None:
+    data = pytest.importorskip("skimage.data")
+    for frame in (data.camera()[:150, 300:], data.coffee(), np.full((480, 640), 128, np.uint8), noise(480, 640)):
+        with pytest.raises(
+            InputError, match=r"^casme2/sub01/EP02_01f: no face was found .*--crop box --boxes FILE.csv"
+        ):
+            detector.find("casme2/sub01/EP02_01f", frame)
+
+
+def test_drawn_faces_that_fill_the_frame_stay_whole(detector: Cropper) -> None:
+    held = 0
+    for clip in synthme.clips("test", 12, start=3):
+        x, y = clip.nose
+        try:
+            box = detector.find(clip.id, clip.onset).box
+        except InputError:  # a drawing is no photograph
+            continue
+        # eyes, corners of the mouth and chin by the drawing's proportions; half a face is 0.44 of the frame
+        half = 0.44 * synthme.SIZE
+        points = [(-0.36, -0.34), (0.36, -0.34), (-0.27, 0.28), (0.27, 0.28), (0, 0.72)]
+        held += holds(box, [(x + u * half, y + v * half) for u, v in points])
+    assert held >= 11
+
+
+def test_threads_get_the_same_boxes(astronaut: Array, detector: Cropper) -> None:
+    frames = [scene(astronaut, 320, 240, 0.4 + 0.05 * i, (0.5, 0.5))[0] for i in range(4)]
+    one_by_one = [detector.find("toy/a/1", frame) for frame in frames]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda frame: detector.find("toy/a/1", frame), frames * 3)) == one_by_one * 3
+
+
+def test_what_was_used_is_recorded(detector: Cropper) -> None:
+    recorded = json.loads(json.dumps(detector.settings))
+    assert recorded["crop"] == "detector" and "scikit-image 0." in recorded["detector"] and recorded["margin"] == 0.3
+
+
+def test_without_scikit_image_the_other_ways_are_named() -> None:
+    code = (
+        "import sys; sys.modules['skimage'] = sys.modules['skimage.data'] = None\n"
+        "from mellm_plugin.datasets.crop import cropper\n"
+        "cropper('none')\n"
+        "cropper('detector')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "pip install scikit-image" in ran.stderr and "--crop box --boxes FILE.csv" in ran.stderr
+
+
+# YuNet. Its weights are not ours to ship: OpenCV runs a network with the same inputs and outputs instead, which takes
+# what is bright for a face. So all is real but who is found.
+
+
+def message(*fields: tuple[int, object]) -> bytes:
+    """A message in protobuf's wire format: bytes, text, lists of messages, and whole numbers."""
+    out = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            out += _varint(number << 3) + _varint(value)
+        else:
+            data = value.encode() if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
+            out += _varint(number << 3 | 2) + _varint(len(data)) + data
+    return out
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+FLOAT, INT64 = 1, 7  # ONNX's names of types
+
+
+def tensor(name: str, values: Array) -> tuple[int, bytes]:
+    kind = FLOAT if values.dtype == np.float32 else INT64
+    shape = [(1, size) for size in values.shape]
+    return 5, message(*shape, (2, kind), (8, name), (9, values.tobytes()))
+
+
+def node(kind: str, inputs: Sequence[str], output: str, **numbers: Sequence[int]) -> tuple[int, bytes]:
+    attributes = [(5, message((1, name), *((8, n) for n in ns), (20, 7))) for name, ns in numbers.items()]
+    return 1, message(*((1, name) for name in inputs), (2, output), (4, kind), *attributes)
+
+
+def declared(field: int, name: str, *shape: int) -> tuple[int, bytes]:
+    sizes = message(*((1, message((1, size))) for size in shape))
+    return field, message((1, name), (2, message((1, message((1, FLOAT), (2, sizes))))))
+
+
+def bright_is_a_face(cells: float, outputs: Sequence[str] = ("cls", "obj", "bbox", "kps")) -> bytes:
+    """An ONNX file with YuNet's input and outputs: each cell of 32 px that is bright in blue is the middle of a face.
+
+    The face is this many cells wide and high, and all of its landmarks are in its middle.
+    """
+    graph: list[tuple[int, object]] = [(2, "bright"), declared(11, "input", 1, 3, 640, 640)]
+    for stride in (8, 16, 32):
+        side = 640 // stride
+        graph.append(node("AveragePool", ["input"], f"p{stride}", kernel_shape=[stride] * 2, strides=[stride] * 2))
+        # scores go from 0 at a mean of 200 to 1 at 250, and stay below 0 for smaller strides; OpenCV's blue is first
+        blue = np.array([0.02 * (stride == 32), 0, 0], np.float32).reshape(1, 3, 1, 1)
+        score = (blue, np.array([-4], np.float32))
+        bias = {"bbox": np.array([0.5, 0.5, np.log(cells), np.log(cells)], np.float32), "kps": np.full(10, 0.5)}
+        for name, size in {"cls": 1, "obj": 1, "bbox": 4, "kps": 10}.items():
+            if name not in outputs:
+                continue
+            constant = (np.zeros((size, 3, 1, 1), np.float32), bias.get(name))
+            weight, offset = score if size == 1 else constant
+            key = f"{name}_{stride}"
+            graph += [tensor(f"w_{key}", weight), tensor(f"b_{key}", np.asarray(offset, np.float32))]
+            graph += [tensor(f"s_{key}", np.array([1, -1, size], np.int64))]
+            graph.append(node("Conv", [f"p{stride}", f"w_{key}", f"b_{key}"], f"c_{key}", kernel_shape=[1, 1]))
+            graph.append(node("Transpose", [f"c_{key}"], f"t_{key}", perm=[0, 2, 3, 1]))
+            graph.append(node("Reshape", [f"t_{key}", f"s_{key}"], key))
+            graph.append(declared(12, key, 1, side * side, size))
+    graph.sort(key=lambda field: field[0])
+    return message((1, 8), (7, message(*graph)), (8, message((2, 13))))
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Cropper:
+    path = tmp_path_factory.mktemp("weights") / "bright.onnx"
+    path.write_bytes(bright_is_a_face(3))
+    return cropper("detector", weights=path)
+
+
+@pytest.mark.parametrize("colour", [True, False])
+@pytest.mark.parametrize(("size", "zoom"), [((640, 480), 0.75), ((2040, 1088), 480 / 2040), ((340, 280), 1.0)])
+def test_yunet_boxes_and_noses_are_in_px_of_the_frame(
+    network: Cropper, size: tuple[int, int], zoom: float, colour: bool
+) -> None:
+    width, height = size
+    cell = 32 / zoom  # of the frame on the network's canvas
+    column, row = 4, 3
+    frame = np.zeros((height, width), np.uint8)
+    frame[round(row * cell) : round((row + 1) * cell), round(column * cell) : round((column + 1) * cell)] = 200
+    if colour:  # RGB: what is bright in red only is no face to this network
+        frame = np.dstack([np.roll(frame, round(4 * cell), 1), np.zeros_like(frame), frame])
+    found = network.find("toy/a/1", frame)
+    assert found.box is not None and found.nose is not None
+    middle = ((column + 0.5) * cell, (row + 0.5) * cell)
+    assert found.nose == pytest.approx(middle, abs=0.1)
+    assert found.nose_in_crop() == pytest.approx((found.box.width / 2, found.box.height / 2), abs=1)
+    side = 3 * cell * 1.4
+    assert (found.box.left, found.box.top) == pytest.approx([m - side / 2 for m in middle], abs=1)
+    assert (found.box.right, found.box.bottom) == pytest.approx([m + side / 2 for m in middle], abs=1)
+
+
+def test_yunet_boxes_end_at_the_frame(network: Cropper) -> None:
+    frame = np.zeros((480, 480), np.uint8)
+    frame[:32, 448:] = 255
+    assert network.find("toy/a/1", frame) == Found(Box(397, 0, 480, 83), (464.0, 16.0))
+
+
+def test_yunet_finds_none(network: Cropper) -> None:
+    frame = np.zeros((480, 640), np.uint8)
+    frame[::8, ::8] = 255
+    with pytest.raises(InputError, match="^toy/a/1: no face was found in the onset, 640x480"):
+        network.find("toy/a/1", frame)
+
+
+def test_yunet_serves_many_threads(network: Cropper) -> None:
+    frames = []
+    for i in range(6):
+        frame = np.zeros((480, 480), np.uint8)
+        frame[32 * i + 64 : 32 * i + 96, 192:224] = 255
+        frames.append(frame)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda frame: network.find("toy/a/1", frame), frames * 3))
+    assert [place.nose for place in found] == [(208.0, 32.0 * i + 80) for i in range(6)] * 3
+
+
+def test_yunet_is_recorded(network: Cropper) -> None:
+    recorded = json.loads(json.dumps(network.settings))
+    assert recorded["weights"] == "bright.onnx" and len(recorded["sha256"]) == 64
+    assert recorded["detector"] == f"YuNet in OpenCV {cv2.__version__}"
+
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:8f2383e4dd3c\nsize 232589\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "fault"),
+    [
+        (b"", "found what OpenCV"),
+        (b"<!DOCTYPE html>", "found what OpenCV"),
+        (bright_is_a_face(3)[:300], "found what OpenCV"),
+        (bright_is_a_face(3, outputs=("cls", "obj", "bbox")), "found what OpenCV"),
+        (LFS, "found git-lfs's note of where it is"),
+    ],
+    ids=["empty", "web page", "truncated", "another network", "git-lfs"],
+)
+def test_weights_that_are_none(tmp_path: Path, data: bytes, fault: str) -> None:
+    path = tmp_path / "weights.onnx"
+    path.write_bytes(data)
+    with pytest.raises(InputError) as error:
+        cropper("detector", weights=path)
+    assert fault in str(error.value) and str(path) in str(error.value)
+    assert "fetch face_detection_yunet_2023mar.onnx from https://github.com/opencv/opencv_zoo" in str(error.value)
+
+
+def test_weights_that_are_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the weights cannot be read"):
+        cropper("detector", weights=tmp_path)

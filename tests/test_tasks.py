@@ -1,0 +1,365 @@
+"""The tasks of the licensed datasets inside the real lmms-eval, over fictitious clips: every task, its groups, what
+they score, and how a run ends whose data are not there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mellm_plugin import meu
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.facs.labels import COARSE, LABELS, coarse, labels_of
+from mellm_plugin.plugin import task_folder
+
+BIN = Path(sys.executable).parent
+LICENSED = ("casme2", "samm", "smic", "casme3", "dfme", "mmew", "fourdme")
+SPLITS = {"dfme": {"train": 1, "test_a": 2, "test_b": 1}}
+UNITS = ("1", "2", "4", "7", "12", "R14", "15", "17")
+
+_number = count()
+
+
+def picture() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(next(_number)).integers(0, 256, (48, 48), np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def clips(dataset: str, rounds: int, split: str = "test") -> list[Sample]:
+    """`rounds` clips of every label of a dataset, coded with two units each; one clip more has a label and no units."""
+    name = dataset.split("_")[0]
+    labels = [*labels_of(name) * rounds, labels_of(name)[0]]
+    return [
+        Sample(
+            id=f"{dataset}/s{n % 3}/{split}{n}",
+            dataset=dataset,
+            subject=f"s{n % 3}",
+            clip=f"{split}{n}",
+            onset=picture(),
+            apex=picture(),
+            aus=None if name == "smic" or n == len(labels) - 1 else (UNITS[n % 8], UNITS[(n + 3) % 8]),
+            emotion=label,
+            coarse=coarse(label),
+        )
+        for n, label in enumerate(labels)
+    ]
+
+
+def prepare(root: Path, names: Sequence[str]) -> None:
+    for name in names:
+        splits = {split: clips(name, rounds, split) for split, rounds in SPLITS.get(name, {"test": 2}).items()}
+        store.write(name, splits, {}, root=root)
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_DATA", "CUDA_"))}
+    places = {"MELLM_DATA": str(home / "data"), "HF_HOME": str(home / "hf"), "HF_HUB_OFFLINE": "1"}
+    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    return {**kept, **places, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "PATH": path}
+
+
+# ---- the files ------------------------------------------------------------------------------------------------------
+
+
+def task_files() -> dict[str, str]:
+    """The text of every task file by the name of its task, our own drawn data apart."""
+    texts = [path.read_text(encoding="utf-8") for path in task_folder().rglob("*.yaml") if path.parent.name in FOLDERS]
+    return {re.findall(r"^task: ([\w-]+)$", text, re.MULTILINE)[0]: text for text in texts}
+
+
+FOLDERS = (*LICENSED, "megc2019")
+
+
+def test_every_dataset_has_its_four_tasks() -> None:
+    names = set(task_files())
+    for prefix in (*LICENSED, "dfme_b"):
+        assert {f"{prefix}_{kind}" for kind in ("meu", "meu_map", "emotion")} <= names
+        assert (f"{prefix}_au" in names) == (prefix != "smic"), "SMIC has no action units"
+    assert {"smic_vis_meu", "smic_nir_meu", "megc2019_meu"} <= names
+
+
+def test_every_task_file_opens_with_a_sentence_that_tells_it_apart() -> None:
+    firsts = [text.split("\n", 1)[0] for text in task_files().values()]
+    assert all(first.startswith("# ") and first.endswith(".") for first in firsts)
+    assert len(set(firsts)) == len(firsts)
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_folder_has_a_readme_that_names_its_tasks_and_how_to_prepare_it(folder: str) -> None:
+    text = (task_folder() / folder / "README.md").read_text(encoding="utf-8")
+    unwrapped = " ".join(text.split())
+    for name, content in task_files().items():
+        if name.startswith(folder) and "_map" not in name:
+            assert f"`{name}`" in text
+            for units in re.findall(r"aus=([\d+]+)", content):
+                assert units.replace("+", " ") in unwrapped, "the units scored"
+    for dataset in ("casme2", "samm", "smic") if folder == "megc2019" else (folder,):
+        assert prepare_command(dataset) in text
+        assert all(f"| {label} |" in text for label in labels_of(dataset)) or folder == "megc2019"
+    assert "licence" in text.lower()
+
+
+# ---- every task -----------------------------------------------------------------------------------------------------
+
+SCRIPT = """
+import json, sys
+from loguru import logger
+from lmms_eval import evaluator
+from lmms_eval.api.model import lmms
+from lmms_eval.protocol import ChatMessages
+from lmms_eval.tasks import TaskManager, get_task_dict
+from mellm_plugin.errors import MellmError
+from mellm_plugin.meu import doc_to_target
+
+asked, warned = {}, []
+logger.add(lambda message: warned.append(message.record["message"]), level="WARNING")
+
+class Oracle(lmms):
+    "Answers with the annotation; a chat model, as mellm is."
+    is_simple = False
+
+    def generate_until(self, requests):
+        answers = []
+        for request in requests:
+            ctx, doc_to_messages, kwargs, doc_id, task, split = request.args
+            doc = self.task_dict[task][split][doc_id]
+            messages = doc_to_messages(doc)
+            images, _, _ = ChatMessages(messages=messages).extract_media()
+            asked[task] = [len(images), messages[0]["content"][-1]["text"]]
+            answers.append(f"Conclusion: {doc_to_target(doc)}")
+        return answers
+
+    def loglikelihood(self, requests): raise NotImplementedError
+    def generate_until_multi_round(self, requests): raise NotImplementedError
+
+names, own = sys.argv[1].split(","), sys.argv[2]
+manager = TaskManager(include_path=own, model_name="oracle")
+out = {"index": {name: entry["type"] for name, entry in manager.task_index.items()}}
+out["meu"] = sorted(name for group in get_task_dict(["meu"], manager, "chat").values() for name in group)
+results = evaluator.simple_evaluate(Oracle(), tasks=names, task_manager=manager)
+out["results"] = results["results"]
+out["samples"] = {
+    task: [[sample["parse_rate"]["id"], sample["parse_rate"]["asks"]] for sample in some]
+    for task, some in results["samples"].items()
+}
+out["keys"] = {task: sorted(some[0].keys()) for task, some in results["samples"].items()}
+out["config"] = results["configs"]["megc2019_meu"]["metadata"]["data"]
+for name in ("absent_meu", "wrong_meu", ["absent_meu", "my_meu", "absent_emotion", "gone_meu"]):
+    try:
+        evaluator.simple_evaluate(Oracle(), tasks=[name] if isinstance(name, str) else name, task_manager=manager)
+    except Exception as error:
+        out["-".join([name] if isinstance(name, str) else name)] = [type(error).__name__, str(error)]
+print("OUT" + json.dumps({**out, "asked": asked, "warned": warned}, default=str))
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = tmp_path_factory.mktemp("tasks")
+    prepare(home / "data", (*LICENSED, "smic_vis", "smic_nir"))
+    own = home / "own" / "deeper"
+    own.mkdir(parents=True)
+    base = "include: mellm_plugin/tasks/meu.yaml\n"
+    (own / "own.yaml").write_text(
+        base + "task: my_meu\ndataset_path: !function mellm_plugin.meu.data(samm)\n"
+        "process_docs: !function mellm_plugin.meu.protocol(labels=samm)\n"
+    )
+    (own / "wrong.yaml").write_text(
+        base + "task: wrong_meu\ndataset_path: !function mellm_plugin.meu.data(samm)\n"
+        "process_docs: !function mellm_plugin.meu.protocol(labels=angr+fear)\n"
+    )
+    for task, name in (("absent_meu", "absent"), ("absent_emotion", "absent"), ("gone_meu", "gone")):
+        (own / f"{task}.yaml").write_text(
+            f"{base}task: {task}\ndataset_path: !function mellm_plugin.meu.data({name})\n"
+        )
+    named = ["meu_all", "megc2019_meu", "smic_vis_meu", "smic_nir_meu", "my_meu"]
+    named += [f"{prefix}_{kind}" for prefix in (*LICENSED, "dfme_b") for kind in ("meu_map", "emotion", "au")]
+    named = [name for name in [*named, "dfme_b_meu"] if name != "smic_au"]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, ",".join(named), str(home / "own")],
+        env=environment(home),
+        cwd=home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: dict[str, Any] = json.loads(done.stdout.rpartition("OUT")[2])
+    return found
+
+
+@pytest.mark.slow
+def test_groups_hold_the_licensed_datasets(run: dict[str, Any]) -> None:
+    assert run["index"]["meu"] == run["index"]["meu_all"] == "group"
+    assert run["meu"] == ["casme2_meu", "samm_meu", "smic_meu"]
+    assert {f"{name}_meu" for name in LICENSED} <= run["results"].keys(), "those of meu_all"
+
+
+def values(scores: Mapping[str, Any]) -> dict[str, Any]:
+    found = {name.removesuffix(",none"): value for name, value in scores.items() if name.endswith(",none")}
+    return {name: value for name, value in found.items() if "_stderr" not in name}
+
+
+def scored(run: Mapping[str, Any], task: str) -> set[str]:
+    return set(values(run["results"][task]))
+
+
+@pytest.mark.slow
+def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
+    for task, scores in run["results"].items():
+        assert values(scores) or task == "meu_all"
+        for name, value in values(scores).items():
+            if name.startswith("motion_") or name.endswith(("_majority", "_all_present")):
+                continue
+            no_units = task.startswith("smic") and name.startswith("au_")
+            assert value == (None if no_units else 1.0), (task, name)
+
+
+@pytest.mark.slow
+def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
+    emotion = {"emotion_uf1", "emotion_uar", "emotion_acc", "emotion_uf1_majority", "emotion_acc_majority"}
+    coarse_class = {name.replace("emotion", "coarse") for name in emotion}
+    units = {"au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"}
+    always = {"parse_rate", "motion_plausible_rate"}
+    for prefix in (*LICENSED, "dfme_b"):
+        assert (
+            scored(run, f"{prefix}_meu") == scored(run, f"{prefix}_meu_map") == emotion | coarse_class | units | always
+        )
+        assert scored(run, f"{prefix}_emotion") == emotion | coarse_class | always
+        if prefix != "smic":
+            assert scored(run, f"{prefix}_au") == units | always
+    # lmms-eval adds an empty list for what is returned and not in the task's metric_list
+    assert not [task for task, keys in run["keys"].items() if {k for k in keys if "_" in k} - scored(run, task) - KEYS]
+
+
+KEYS = {"doc_id", "filtered_resps", "doc_hash", "resps_length", "token_counts"}
+
+
+@pytest.mark.slow
+def test_a_task_asks_about_the_clips_of_its_protocol(run: dict[str, Any]) -> None:
+    size = {task: len(some) for task, some in run["samples"].items()}
+    for name in ("casme2", "samm", "smic", "casme3", "mmew"):
+        assert size[f"{name}_meu"] == size[f"{name}_meu_map"] == 2 * len(LABELS[name]) + 1
+    assert size["casme2_emotion"] == 2 * 5 + 1 and size["samm_emotion"] == 2 * 5 + 1, "five classes"
+    assert size["smic_emotion"] == 2 * 3 + 1
+    assert size["fourdme_meu"] == 2 * 7 + 1 and size["fourdme_emotion"] == 2 * 5 + 1, "the compound labels left out"
+    for name in ("casme2", "samm", "casme3", "mmew", "fourdme"):
+        assert size[f"{name}_au"] == size[f"{name}_meu"] - 1, "one clip has no units"
+    for kind, more in (("meu", 1), ("meu_map", 1), ("emotion", 1), ("au", 0)):
+        assert size[f"dfme_{kind}"] == 2 * 7 + more and size[f"dfme_b_{kind}"] == 7 + more
+        assert all("/test_a" in id for id, _ in run["samples"][f"dfme_{kind}"])
+        assert all("/test_b" in id for id, _ in run["samples"][f"dfme_b_{kind}"])
+
+
+@pytest.mark.slow
+def test_the_model_is_asked_for_what_the_task_says(run: dict[str, Any]) -> None:
+    for task, (images, text) in run["asked"].items():
+        asks = {"emotion": "emotion", "au": "aus"}.get(task.rsplit("_", 1)[1], "all")
+        assert images == (1 if task.endswith("_map") else 2), task
+        assert ("(FACS)" in text) == (asks != "emotion"), task
+        assert ("expression." in text or "expression:" in text) == (asks != "aus"), task
+        assert {kind for _, kind in run["samples"][task]} == {asks}
+    assert "positive surprise" in run["asked"]["fourdme_meu"][1]
+    assert run["asked"]["samm_emotion"][1].endswith("anger, contempt, happiness, others or surprise.")
+
+
+@pytest.mark.slow
+def test_the_composite_is_scored_together_and_by_part(run: dict[str, Any]) -> None:
+    parts = {f"coarse_{m}_{d}" for m in ("uf1", "uar", "acc") for d in ("casme2", "samm", "smic")}
+    assert parts < scored(run, "megc2019_meu")
+    assert not any(name.startswith("emotion_") for name in scored(run, "megc2019_meu"))
+    # of CASME II: disgust (and one more), repression, happiness, surprise, not others, fear, sadness
+    asked = [id for id, _ in run["samples"]["megc2019_meu"]]
+    found = [sum(id.startswith(f"{name}/") for id in asked) for name in ("casme2", "samm", "smic")]
+    assert found == [2 * 4 + 1, 2 * 7 + 1, 2 * 3 + 1]
+    assert run["config"].keys() == {"casme2", "samm", "smic"} and run["config"]["smic"]["test"]["clips"] == 7
+    (warning,) = [text for text in run["warned"] if "MEGC 2019" in text]
+    assert "casme2: expected 145 clips (88 negative, 32 positive, 25 surprise) of 24 subjects, found 9 clips" in warning
+    assert "samm: expected 133" in warning and "smic: expected 164" in warning
+
+
+@pytest.mark.slow
+def test_nothing_of_ours_is_hidden_or_left_out(run: dict[str, Any]) -> None:
+    assert set(task_files()) <= run["index"].keys()
+    assert not [text for text in run["warned"] if text.startswith("mellm: ")]
+
+
+@pytest.mark.slow
+def test_in_python_absent_data_and_wrong_labels_are_exceptions_of_ours(run: dict[str, Any]) -> None:
+    kind, text = run["absent_meu"]
+    assert kind == "DataError" and text.endswith(prepare_command("absent"))
+    kind, text = run["wrong_meu"]
+    assert kind == "InputError" and "'angr' is neither a label nor a dataset. Did you mean 'anger'?" in text
+    kind, text = run["absent_meu-my_meu-absent_emotion-gone_meu"]
+    assert kind == "DataError"
+    assert text.count(prepare_command("absent")) == 1 and text.endswith(prepare_command("gone"))
+
+
+# ---- the commands ---------------------------------------------------------------------------------------------------
+
+COMMANDS = {
+    "lmms-eval": ["lmms-eval"],
+    "python -m": [sys.executable, "-m", "lmms_eval"],
+    "torchrun": ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_dataset_that_is_not_prepared_ends_the_command(command: str, tmp_path: Path) -> None:
+    arguments = ["--model", "mellm", "--tasks", "synthme_meu,meu", "--limit", "2", "--output_path", "results"]
+    prepare(tmp_path / "data", ["smic"])
+    done = subprocess.run(
+        [*COMMANDS[command], *arguments],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert done.returncode != 0
+    told = done.stderr.partition("torch/distributed/elastic")[0].rstrip()  # torchrun then tells of its own failure
+    told = "\n".join(line for line in told.splitlines() if "elastic" not in line)
+    said = [line for line in told.splitlines() if "not prepared" in line]
+    assert len(said) == 2 and "'casme2'" in said[0] and "'samm'" in said[1]
+    assert said[0].endswith(prepare_command("casme2"))
+    if command != "torchrun":
+        assert done.stderr.rstrip().endswith(prepare_command("samm"))
+        assert "Traceback" not in done.stdout + done.stderr
+    assert "Error during evaluation" not in done.stdout + done.stderr
+    assert "not prepared" not in done.stdout and "RetryError" not in done.stdout + done.stderr
+    assert "Running generate_until requests" not in done.stdout and not list(tmp_path.rglob("*_results.json"))
+
+
+def test_a_path_relative_to_the_task_file_is_known_while_it_is_loaded(tmp_path: Path) -> None:
+    import yaml
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        pass
+
+    def import_function(loader: Any, node: Any) -> Any:
+        return meu.yaml_folder()
+
+    Loader.add_constructor("!function", import_function)
+    (tmp_path / "task.yaml").write_text("folder: !function x\n")
+    with (tmp_path / "task.yaml").open() as file:
+        assert yaml.load(file, Loader)["folder"] == tmp_path
+
+
+def test_the_coarse_classes_are_smics_labels() -> None:
+    assert LABELS["smic"] == COARSE
