@@ -16,6 +16,7 @@ Counts: CASME II (Yan et al. 2014, and the sheet of 2019), SAMM (Davison et al. 
 
 from __future__ import annotations
 
+import argparse
 import csv
 import itertools
 import shutil
@@ -1035,3 +1036,19 @@ def _with(made: Fictitious, index: int, **changes: Any) -> Fictitious:
     clips = list(made.clips)
     clips[index] = replace(clips[index], **changes)
     return replace(made, clips=tuple(clips))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """`python tests/fictitious.py casme2 FOLDER [--clips N]`: try `mellm prepare` without any licence."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("dataset", choices=sorted(WRITERS))
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--clips", type=int, help="default: as many as were published")
+    parser.add_argument("--frames", type=int, default=8, help="of each clip (default: %(default)s)")
+    given = parser.parse_args(arguments)
+    made = WRITERS[given.dataset](given.folder, given.clips, frames=given.frames)
+    print(f"{len(made.clips)} clips; now: mellm prepare {made.name} {' '.join(made.arguments)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import fictitious
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -198,3 +199,21 @@ def test_a_wrong_model_argument_names_the_near_one(environment: dict[str, str], 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     said = done.stdout + done.stderr
     assert "pretrained" in said and "Did you mean 'motion'" in said
+
+
+def test_prepared_datasets_go_from_sheet_and_frames_to_scores(environment: dict[str, str], tmp_path: Path) -> None:
+    """Fictitious frames of drawn faces; docs/log.md has the figures at the published numbers of clips."""
+    data = {**environment, "MELLM_DATA": str(tmp_path / "data")}
+    clips = {"casme2": 14, "samm": 16, "smic": 9}
+    for name, count in clips.items():
+        made = fictitious.WRITERS[name](tmp_path / name, count, frames=16 if name == "smic" else 8)
+        _run(["mellm", "prepare", name, *made.arguments, "--strict"], data, tmp_path)
+    results, printed = _evaluate(["--model", "mellm", "--tasks", "meu,megc2019_meu"], data, tmp_path)
+    scores = results["results"]
+    for name, count in clips.items():
+        assert results["n-samples"][f"{name}_meu"]["effective"] == count
+        assert scores[f"{name}_meu"]["coarse_uf1,none"] > 2 * scores[f"{name}_meu"]["coarse_uf1_majority,none"]
+    for name in ("casme2", "samm"):
+        assert scores[f"{name}_meu"]["au_f1,none"] > 2 * scores[f"{name}_meu"]["au_f1_all_present,none"]
+    assert scores["megc2019_meu"]["coarse_uf1,none"] > 0.7
+    assert "not those of the published composite" in printed
