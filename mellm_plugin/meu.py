@@ -103,9 +103,23 @@ def table(file: str) -> str:
     Raises:
         InputError: no task file is being loaded, or faults of the table; all of them at once.
     """
+    return data(_table_name(file))
+
+
+def table_version(file: str) -> dict[str, Any]:
+    """`data_version` of a table of clips, and how many of its rows are left out for their faults.
+
+    Args:
+        file: as for `table`.
+    """
+    name = _table_name(file)
+    return {**data_version(name), "skipped": len(store.read_info(name)["skipped"])}
+
+
+def _table_name(file: str) -> str:
     from mellm_plugin.datasets.table import prepared
 
-    return data(prepared(yaml_folder() / file))
+    return prepared(yaml_folder() / file)
 
 
 def yaml_folder() -> Path:
@@ -500,7 +514,13 @@ def au_parse_rate(items: Items) -> float | None:
 # ---- names with arguments -------------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(\w+)\((.*)\)")
-_OF_ONE: dict[str, Callable[[str], Any]] = {"data": data, "data_version": data_version, "files": files, "table": table}
+_OF_ONE: dict[str, Callable[[str], Any]] = {
+    "data": data,
+    "data_version": data_version,
+    "files": files,
+    "table": table,
+    "table_version": table_version,
+}
 
 
 def _late(name: str) -> Callable[[], Any] | None:
@@ -516,8 +536,8 @@ def _late(name: str) -> Callable[[], Any] | None:
     if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
         return lambda: partial(protocol, **{key: value.strip() for key, value in keywords.items()})
     raise InputError(
-        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE) or protocol(labels=A+B, aus=1+2, "
-        f"asks=all), found {name!r}",
+        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE) or "
+        f"protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",
         where="task file",
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -76,6 +77,7 @@ def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
 def _tell(report: Report, given: argparse.Namespace) -> None:
     """The summary of a preparation: what is in it, what is not, and what is otherwise than published."""
     from mellm_plugin.datasets.conversion import differences, told_skipped
+    from mellm_plugin.datasets.store import data_root
 
     info = report.info
     if given.json:
@@ -98,10 +100,12 @@ def _tell(report: Report, given: argparse.Namespace) -> None:
         print(f"  {line}")
     corrected = Counter(f"{c['field']} ({c['reason']})" for c in info["corrections"])
     for text, count in corrected.items():
-        print(f"  corrected in {count} clips: {text}")
+        print(f"  corrected in {count} clip{'s' * (count > 1)}: {text}")
     _told("clips with a note", [f"{clip}: {'; '.join(notes)}" for clip, notes in info["notes"].items()])
     _told("codes not read in full", [f"{clip}: {text}" for clip, text in info["unread_codes"].items()])
     _told("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
+    if report.folder.parent != data_root():
+        print(f"  for tasks to find it: export MELLM_DATA={shlex.quote(str(report.folder.parent))}", file=sys.stderr)
 
 
 def _told(what: str, lines: Sequence[str]) -> None:

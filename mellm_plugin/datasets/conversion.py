@@ -44,7 +44,7 @@ VERSION = 1
 
 _SPOTTING_SIDE = 448  # px: the apex spotter looks at less
 _LONGEST = 2000  # frames that an apex is looked for in
-_SAME = ("sheets", "frames", "crop", "corrections", "skipped")  # what must be unchanged for nothing to be done
+_SAME = ("sheets", "frames", "crop", "corrections")  # what must be unchanged for nothing to be done
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ class _Conversion:
 
     def run(self) -> Report:
         located = [found for entry in self._unique(self._entries()) if (found := self._locate(entry))]
-        if not located or (self.options.strict and self.skipped):
+        if not located:
             raise self._refusal()
         folder = store.dataset_dir(self.dataset.name, self.options.root)
         clips = folder.parent / f".{folder.name}.clips"
@@ -259,7 +259,8 @@ class _Conversion:
     def _unchanged(self, located: Sequence[Located], earlier: _Earlier) -> Report | None:
         """The report if the dataset is prepared, of these clips and with these faults, and nothing is to be done."""
         wanted, info = {found.entry.id: found.identity for found in located}, self._info()
-        if earlier.info.get("made_from") != wanted or any(earlier.info.get(key) != info[key] for key in _SAME):
+        same = earlier.holds(wanted, self.skipped) and all(earlier.info.get(key) == info[key] for key in _SAME)
+        if not same or (self.options.strict and earlier.info.get("skipped")):
             return None
         folder = store.dataset_dir(self.dataset.name, self.options.root)
         return Report(folder, earlier.info, unchanged=True, reused=len(wanted))
@@ -322,9 +323,11 @@ class _Conversion:
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
 
-    def _fail(self, entry: Entry, error: InputError) -> None:
-        """Leave out a clip, with what was noted of it."""
+    def _fail(self, entry: Entry, error: InputError, identity: str | None = None) -> None:
+        """Leave out a clip, with what was noted of it; the identity tells whether its frames are still the same."""
         self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+        if identity is not None:
+            self.skipped[-1]["identity"] = identity
         self.notes.pop(entry.id, None)
         self.corrected[:] = [corrected for corrected in self.corrected if corrected["id"] != entry.id]
 
@@ -398,6 +401,8 @@ class _Conversion:
         stretch: tuple[tuple[int, Path], ...] = ()
         if apex is None:
             folder, first = list_frames(onset.parent), frame_number(onset.name)
+            if folder.faults:
+                raise InputError(folder.faults)
             stretch = tuple(
                 (number, file) for number, file in folder.files.items() if first is not None and number >= first
             )
@@ -460,6 +465,8 @@ class _Conversion:
         return apex, "corrected" if corrected else "sheet"
 
     def _identity(self, entry: Entry, files: Sequence[Path], apex_source: str) -> str:
+        if closed := next((file for file in files if not os.access(file, os.R_OK)), None):
+            raise InputError(f"{closed} cannot be read; check its permissions")
         stats = [(os.path.abspath(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
         row = {**asdict(entry), "where": "", "keys": ""}
         made_of = [VERSION, row, apex_source, stats, self.options.crop.settings]
@@ -484,7 +491,7 @@ class _Conversion:
                     try:
                         sample, notes, reused = made.result() if isinstance(made, Future) else made
                     except InputError as error:
-                        self._fail(entry, error)
+                        self._fail(entry, error, found.identity)
                     else:
                         self._keep(found, notes, reused)
                         yield sample
@@ -633,6 +640,12 @@ class _Earlier:
                 self.info = info
             except DataError:
                 self._rows = []  # damaged: made again
+
+    def holds(self, wanted: Mapping[str, str], skipped: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether it is what would be made now: of the same rows and files, with the same faults."""
+        failed = {s["id"]: s["identity"] for s in self.info.get("skipped", ()) if "identity" in s}
+        others = [s for s in self.info.get("skipped", ()) if "identity" not in s]
+        return bool({**failed, **self.info.get("made_from", {})} == wanted and others == list(skipped))
 
     def get(self, found: Located) -> _Made | None:
         """The clip, if it was made from the same row and files."""

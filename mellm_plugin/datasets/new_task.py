@@ -29,7 +29,7 @@ from mellm_plugin.language.answers import read
 _KINDS = {"all": "meu", "emotion": "emotion", "aus": "au"}
 # What `!function mellm_plugin.meu.table(FILE)` can carry: YAML ends a value at ": " and " #", arguments end at a comma.
 _FILE = re.compile(r"[\w/.()+@~ -]+")
-_LABEL = re.compile(r"[\w.()/'& -]+")
+_LABEL = re.compile(r"[\w -]+")
 _FEW = 2  # clips of a label, without which nothing can be said of it
 
 
@@ -149,12 +149,11 @@ def _label_faults(labels: Sequence[str]) -> list[str]:
     for label in labels:
         if not _LABEL.fullmatch(label):
             marks = ", ".join(dict.fromkeys(repr(c) for c in label if not _LABEL.fullmatch(c)))
-            faults.append(f"a task file cannot name the label {label!r}, which has {marks}; rename it in the table")
+            faults.append(f"the label {label!r} has {marks}, which a task or an answer cannot; rename it in the table")
         elif (found := read(f"Conclusion: expression: {label}.", labels).label) != label:
             seen = "is not read in an answer" if found is None else f"is read as {found!r} in an answer"
             faults.append(
-                f"the label {label!r} {seen}: only its letters a to z count, and not words such as 'none'; rename it "
-                "in the table"
+                f"the label {label!r} {seen}: its words are told by their letters a to z alone; rename it in the table"
             )
     if len(labels) == 1 and labels[0] in LABELS:
         faults.append(f"the label {labels[0]!r} names a dataset; rename it in the table")

@@ -184,7 +184,9 @@ def test_refuse_keep_replace(tmp_path: Path) -> None:
 
 def test_absent_and_damaged_datasets_say_what_to_do(tmp_path: Path) -> None:
     store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
-    with pytest.raises(DataError, match=r"Did you mean 'toy'.*MELLM_DATA.*: mellm prepare table --name toys --csv CLIPS.csv$"):
+    with pytest.raises(
+        DataError, match=r"Did you mean 'toy'.*MELLM_DATA.*: mellm prepare table --name toys --csv CLIPS.csv$"
+    ):
         store.read_info("toys", tmp_path)
     with pytest.raises(DataError, match="no split 'tests'; it has: test. Did you mean 'test'"):
         list(store.read("toy", "tests", tmp_path))

@@ -1,0 +1,122 @@
+"""python benchmarks/prepare.py [--clips 300 3000] [--smic 30 150] [--workers 1 2] [--folder DIR]
+
+How many clips a second `mellm prepare` brings into their form, and that its memory does not grow with the dataset.
+
+CASME II: a sheet and clips of three frames, 280x340 JPEG of 36 kB, of which onset and apex are decoded, checked and
+stored. SMIC: clips of 30 such frames without a sheet, in which the apex is spotted. All of it is noise, written into a
+temporary folder (3,000 clips: 0.3 GB, and for the time of a run as much again twice). The command runs as a process of
+its own; seconds are by the clock, with its start of some seconds (the column "start": the same for one clip), and the
+peak is that of its resident memory. "again" is a second run, which finds everything unchanged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+MELLM = Path(sys.executable).parent / "mellm"
+WIDTH, HEIGHT = 280, 340
+
+
+def pictures(count: int) -> list[bytes]:
+    """JPEG files, each a smooth picture under the noise of a sensor."""
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(count):
+        smooth = cv2.resize(rng.uniform(40, 215, (9, 7, 3)).astype(np.float32), (WIDTH, HEIGHT))
+        noisy = smooth + rng.normal(0, 5, smooth.shape).astype(np.float32)
+        found.append(bytes(cv2.imencode(".jpg", noisy.clip(0, 255).astype(np.uint8))[1]))
+    return found
+
+
+def write_casme2(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
+    """A dataset of that many clips; returns what follows `mellm prepare`."""
+    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
+    rows = []
+    for clip in range(clips):
+        subject, place = 1 + clip % 26, clip // 26
+        name = f"EP{place // 26:02d}_{place % 26 + 1:02d}"
+        place_of = folder / "frames" / f"sub{subject:02d}" / name
+        place_of.mkdir(parents=True)
+        for number in range(3):
+            (place_of / f"reg_img{46 + number}.jpg").write_bytes(frames[(3 * clip + number) % len(frames)])
+        rows.append([f"{subject:02d}", name, 46, 47, 48, "4+R12", ("disgust", "happiness", "others")[clip % 3]])
+    with (folder / "sheet.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([header, *rows])
+    return ["casme2", "--frames", str(folder / "frames"), "--sheet", str(folder / "sheet.csv")]
+
+
+def write_smic(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
+    """The same without a sheet, thirty frames a clip."""
+    for clip in range(clips):
+        place = folder / "HS" / f"s{1 + clip % 16}" / "micro" / "positive" / f"s{1 + clip % 16}_po_{1 + clip // 16:02d}"
+        place.mkdir(parents=True)
+        for number in range(30):
+            (place / f"image{563849 + number}.jpg").write_bytes(frames[(7 * clip + number) % len(frames)])
+    return ["smic", "--frames", str(folder)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the command: seconds by the clock, and the peak of its resident memory, MB."""
+
+    seconds: float
+    peak: float
+
+
+def measure(arguments: Sequence[str]) -> Run:
+    """Run `mellm prepare` as a process of its own."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen([str(MELLM), "prepare", *arguments], stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(said.read().decode(errors="replace"))
+    kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
+    return Run(time.perf_counter() - start, kilobytes / 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, nargs="*", default=[300, 3000], help="of CASME II")
+    parser.add_argument("--smic", type=int, nargs="*", default=[30, 150], help="clips of SMIC")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--folder", type=Path, help="where to write (default: the system's place for such files)")
+    given = parser.parse_args()
+    frames = pictures(16)
+    print(f"frames of {WIDTH}x{HEIGHT}, {sum(map(len, frames)) / len(frames) / 1000:.0f} kB\n")
+    print("| dataset | clips | workers | seconds | start | clips/s | peak MB | again, s |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for name, write, sizes in (("casme2", write_casme2, given.clips), ("smic, spotted", write_smic, given.smic)):
+        for clips in sizes:
+            with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+                one, many = Path(folder) / "one", Path(folder) / "many"
+                alone, arguments = write(one, 1, frames), write(many, clips, frames)
+                for workers in given.workers:
+                    more = ["--workers", str(workers), "--out"]
+                    start = measure([*alone, *more, str(one / f"out{workers}")])
+                    run = measure([*arguments, *more, str(many / f"out{workers}")])
+                    again = measure([*arguments, *more, str(many / f"out{workers}")])
+                    rate = clips / max(1e-3, run.seconds - start.seconds)
+                    print(
+                        f"| {name} | {clips} | {workers} | {run.seconds:.1f} | {start.seconds:.1f} | {rate:.0f} | "
+                        f"{run.peak:.0f} | {again.seconds:.1f} |",
+                        flush=True,
+                    )
+
+
+if __name__ == "__main__":
+    main()

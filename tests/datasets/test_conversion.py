@@ -1,0 +1,276 @@
+"""What a second run does, what a run that was cut off leaves, and what many threads and processes make of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import fictitious
+import pytest
+from fictitious import Fictitious, casme2, samm, smic
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.catalogue import converter
+from mellm_plugin.datasets.conversion import Options, Report, differences, prepare, told_skipped
+from mellm_plugin.datasets.crop import Box, Found
+from mellm_plugin.errors import DataError, InputError
+from mellm_plugin.motion.images import read_pixels
+
+MELLM = Path(sys.executable).parent / "mellm"
+QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Fictitious:
+    return casme2(tmp_path / "in", 8, stray_files=False, **QUICK)
+
+
+def run(made: Fictitious, root: Path, **options: Any) -> Report:
+    return prepare(converter(made.name), Options(made.frames, made.sheets, root=root, **options))
+
+
+def names(made: Fictitious) -> list[str]:
+    return [f"{made.name}/{clip.subject}/{clip.clip}" for clip in made.clips]
+
+
+def state(folder: Path) -> dict[str, tuple[int, int]]:
+    """Of each file below, its inode and the time of its last change."""
+    return {
+        str(path.relative_to(folder)): (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def data(root: Path, name: str = "casme2", split: str = "test") -> bytes:
+    return (root / name / "data" / f"{split}-00000-of-00001.parquet").read_bytes()
+
+
+def hidden(root: Path) -> list[str]:
+    """What is left beside the dataset, but for the locks."""
+    return sorted(path.name for path in root.glob(".*") if not path.name.endswith(".lock"))
+
+
+# A second run --------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_does_nothing(made: Fictitious, tmp_path: Path) -> None:
+    first = run(made, tmp_path / "out")
+    before = state(tmp_path / "out")
+    again = run(made, tmp_path / "out", workers=3)
+    assert (first.unchanged, first.reused) == (False, 0) and (again.unchanged, again.reused) == (True, 8)
+    assert again.info == first.info and again.folder == first.folder == tmp_path / "out" / "casme2"
+    assert state(tmp_path / "out") == before and hidden(tmp_path / "out") == []
+
+
+def test_a_second_run_with_skipped_clips_does_nothing_either(made: Fictitious, tmp_path: Path) -> None:
+    made = fictitious.label_outside(made, 2)
+    shutil.rmtree(made.clips[3].folder)
+    run(made, tmp_path / "out")
+    before = state(tmp_path / "out")
+    again = run(made, tmp_path / "out")
+    assert again.unchanged and len(again.info["skipped"]) == 2 and state(tmp_path / "out") == before
+
+
+def test_only_the_clip_whose_frames_were_added_is_made(made: Fictitious, tmp_path: Path) -> None:
+    clip, kept = made.clips[3], tmp_path / "kept"
+    shutil.move(clip.folder, kept)
+    first = run(made, tmp_path / "out")
+    assert [skipped["id"] for skipped in first.info["skipped"]] == [names(made)[3]]
+    shutil.move(kept, clip.folder)
+    second = run(made, tmp_path / "out")
+    assert second.reused == 7 and not second.unchanged and second.info["skipped"] == []
+    assert list(second.info["made_from"]) == names(made)
+    run(made, tmp_path / "anew")
+    assert data(tmp_path / "out") == data(tmp_path / "anew")
+
+
+def test_a_changed_frame_and_a_changed_row_are_made_again(made: Fictitious, tmp_path: Path) -> None:
+    run(made, tmp_path / "out")
+    fictitious.two_sizes(made, 1)
+    onset = made.clips[1].frame(made.clips[1].numbers[0])
+    shutil.copy(made.clips[1].frame(made.clips[1].peak), onset)
+    second = run(made, tmp_path / "out")
+    assert second.reused == 7 and store.verify("casme2", tmp_path / "out") == second.info
+    third = run(fictitious.cell(made, 2, "Action Units", "R14C"), tmp_path / "out")
+    assert third.reused == 7
+    by_id = {sample.id: sample for sample in store.read("casme2", "test", tmp_path / "out")}
+    assert by_id[names(made)[1]].onset == onset.read_bytes() and by_id[names(made)[2]].aus == ("R14C",)
+
+
+def test_a_frame_of_a_spotted_stretch_counts(tmp_path: Path) -> None:
+    made = smic(tmp_path / "in", 4, **QUICK)
+    run(made, tmp_path / "out")
+    assert run(made, tmp_path / "out").unchanged
+    middle = made.clips[2].frame(made.clips[2].numbers[2])
+    os.utime(middle, ns=(0, 0))
+    assert run(made, tmp_path / "out").reused == 3
+
+
+@pytest.mark.parametrize("options", [{"corrections": False}, {"nearest": True}, {"crop": "box"}])
+def test_other_options_change_what_is_concerned(options: dict[str, Any], tmp_path: Path) -> None:
+    made = samm(tmp_path / "in", 8, **QUICK)
+    fictitious.frame_missing(made, 5)
+    run(made, tmp_path / "out")
+    if "crop" in options:
+        options = {"crop": Half()}
+    other = run(made, tmp_path / "out", **options)
+    anew = run(made, tmp_path / "anew", **options)
+    assert not other.unchanged and data(tmp_path / "out", "samm") == data(tmp_path / "anew", "samm")
+    expected = {**anew.info, "created_with": other.info["created_with"]}
+    assert other.info == expected
+    assert other.reused == {"corrections": 5, "nearest": 7, "crop": 0}[next(iter(options))]
+    back = run(made, tmp_path / "out")
+    run(made, tmp_path / "first")
+    assert not back.unchanged and data(tmp_path / "out", "samm") == data(tmp_path / "first", "samm")
+
+
+class Half:
+    """A cropper of our own: the left part of every frame."""
+
+    @property
+    def settings(self) -> dict[str, object]:
+        return {"crop": "half"}
+
+    def find(self, clip_id: str, onset: Any) -> Found:
+        return Found(Box(0, 0, 34, 36), nose=(10.0, 20.0))
+
+
+def test_one_box_cuts_every_frame_and_moves_the_nose(made: Fictitious, tmp_path: Path) -> None:
+    run(fictitious.apex_slash(made, 3), tmp_path / "out", crop=Half())
+    for sample in store.read("casme2", "test", tmp_path / "out"):
+        assert sample.nose == (10.0, 20.0)
+        assert read_pixels(sample.apex).shape == (36, 34, 3)
+
+
+def test_replace_makes_all_of_it_again(made: Fictitious, tmp_path: Path) -> None:
+    run(made, tmp_path / "out")
+    before = data(tmp_path / "out")
+    again = run(made, tmp_path / "out", replace=True)
+    assert (again.unchanged, again.reused) == (False, 0) and data(tmp_path / "out") == before
+
+
+def test_a_damaged_dataset_is_made_again(made: Fictitious, tmp_path: Path) -> None:
+    run(made, tmp_path / "out")
+    good = data(tmp_path / "out")
+    file = tmp_path / "out" / "casme2" / "data" / "test-00000-of-00001.parquet"
+    file.write_bytes(good[:100])
+    assert run(made, tmp_path / "out").reused == 0 and data(tmp_path / "out") == good
+    (tmp_path / "out" / "casme2" / "info.json").write_text("{")
+    assert run(made, tmp_path / "out").reused == 0
+    store.verify("casme2", tmp_path / "out")
+
+
+def test_a_refusal_leaves_the_former_dataset(made: Fictitious, tmp_path: Path) -> None:
+    run(made, tmp_path / "out")
+    before = state(tmp_path / "out" / "casme2")
+    fictitious.truncated(made, 4)  # which shows when it is read only
+    with pytest.raises(InputError, match="the image cannot be read") as refused:
+        run(made, tmp_path / "out", strict=True)
+    assert len(refused.value.faults) == 1 and refused.value.where == "CASME II: nothing is prepared"
+    assert state(tmp_path / "out" / "casme2") == before
+    run(fictitious.label_outside(made, 5), tmp_path / "out")
+    assert hidden(tmp_path / "out") == []
+
+
+def test_what_is_noted_of_a_clip_goes_with_it(made: Fictitious, tmp_path: Path) -> None:
+    made = fictitious.frame_outside(made, 4, "offset")
+    fictitious.unreadable(made, 4)
+    report = run(made, tmp_path / "out")
+    assert [skipped["id"] for skipped in report.info["skipped"]] == [names(made)[4]]
+    assert report.info["corrections"] == [] and report.info["notes"] == {}
+
+
+def test_what_is_told(made: Fictitious, tmp_path: Path) -> None:
+    report = run(fictitious.label_outside(made, 2), tmp_path / "out")
+    (skipped,) = report.info["skipped"]
+    assert told_skipped(skipped).startswith(f"{made.sheet.name}, row 4, {names(made)[2]}: Estimated Emotion: expected")
+    assert differences(report.info)[0] == "CASME II 2014 sheet: 7 of 255 clips"
+    assert differences({"splits": {}}) == []  # a dataset that was drawn
+
+
+# Threads and processes -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("write", [casme2, smic])
+def test_the_number_of_workers_changes_nothing(write: Any, tmp_path: Path) -> None:
+    made = write(tmp_path / "in", 24, **QUICK)
+    fictitious.unreadable(made, 5)
+    one = run(made, tmp_path / "one")
+    four = run(made, tmp_path / "four", workers=4)
+    assert data(tmp_path / "one", made.name) == data(tmp_path / "four", made.name)
+    assert one.info == four.info and len(one.info["skipped"]) == 1
+
+
+def command(made: Fictitious, root: Path, *options: str) -> list[str]:
+    return [str(MELLM), "prepare", made.name, *made.arguments, "--out", str(root), *options]
+
+
+def test_two_processes_at_once(tmp_path: Path) -> None:
+    made = casme2(tmp_path / "in", 60, stray_files=False, **QUICK)
+    both = [
+        subprocess.Popen(command(made, tmp_path / "out", *more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for more in ([], ["--replace"])
+    ]
+    said = [process.communicate()[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert len(store.verify("casme2", tmp_path / "out")["made_from"]) == 60 and hidden(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "there"), [(signal.SIGKILL, -signal.SIGKILL, True), (signal.SIGINT, 130, False)]
+)
+def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_path: Path) -> None:
+    made = smic(tmp_path / "in", 30, size=(120, 120), frames=16, draw="noise")
+    root = tmp_path / "out"
+    if there:  # an older one, of which nothing can be taken over
+        older = smic(tmp_path / "older", 3, **QUICK)
+        run(older, root)
+    before = state(root / "smic")
+    process = subprocess.Popen(command(made, root, "--workers", "1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    clips = root / ".smic.clips"
+    until = time.monotonic() + 60
+    while len(list(clips.glob("*.parquet"))) < 3:
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(how)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code and b"Traceback" not in err
+    if how == signal.SIGINT:
+        assert err.decode().endswith("mellm: interrupted; what is written is whole\n")
+        assert not (root / ".smic.partial").exists()
+    assert state(root / "smic") == before
+    if there:
+        assert store.verify("smic", root)["splits"]["test"]["clips"] == 3
+    else:
+        with pytest.raises(DataError, match="is not prepared"):
+            store.read_info("smic", root)
+    finished = len(list(clips.glob("*.parquet")))
+    assert 3 <= finished < 30
+    report = run(made, root)
+    assert report.reused == finished and len(report.info["made_from"]) == 30
+    assert hidden(root) == [] and store.verify("smic", root) == report.info
+    assert run(made, root).unchanged
+
+
+def test_what_a_killed_replacement_left_is_cleared(made: Fictitious, tmp_path: Path) -> None:
+    run(made, tmp_path / "out")
+    left = tmp_path / "out" / ".casme2.clips"
+    left.mkdir()
+    (left / "0123.parquet").write_bytes(b"half")
+    assert run(made, tmp_path / "out").unchanged and hidden(tmp_path / "out") == []
+
+
+def test_a_damaged_clip_of_a_killed_run_is_made_again(made: Fictitious, tmp_path: Path) -> None:
+    first = run(made, tmp_path / "out")
+    left = tmp_path / "new" / ".casme2.clips"
+    left.mkdir(parents=True)
+    for identity in first.info["made_from"].values():
+        (left / f"{identity}.parquet").write_bytes(b"PAR1 half")
+    assert run(made, tmp_path / "new").reused == 0 and data(tmp_path / "new") == data(tmp_path / "out")

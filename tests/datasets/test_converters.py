@@ -1,0 +1,327 @@
+"""Every converter, from a sheet and frames of its dataset's shape to samples, by the command that users type."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import fictitious
+import openpyxl
+import pytest
+from fictitious import Fictitious, Truth, casme2, casme3, dfme, fourdme, mmew, samm, smic
+
+from mellm_plugin.cli import main
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, converter
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.datasets.sheets import read_sheet
+from mellm_plugin.facs.codes import read_codes
+from mellm_plugin.facs.labels import coarse, labels_of
+
+QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
+
+
+def prepare(made: Fictitious, root: Path, *options: str) -> tuple[dict[str, Any], dict[str, Sample]]:
+    assert main(["prepare", made.name, *made.arguments, "--out", str(root), *options]) == 0
+    info = store.verify(made.name, root)
+    return info, {sample.id: sample for split in info["splits"] for sample in store.read(made.name, split, root)}
+
+
+def id_of(made: Fictitious, clip: Truth) -> str:
+    return f"{made.name}/{clip.subject}/{clip.clip}"
+
+
+def check(made: Fictitious, sample: Sample, clip: Truth) -> None:
+    """The sample is what stands in the sheet, as far as that can be; no more, and no less."""
+    assert (sample.dataset, sample.subject, sample.clip) == (made.name, clip.subject, clip.clip)
+    assert (sample.emotion, sample.coarse) == (clip.emotion, coarse(clip.emotion))
+    assert (sample.fps, sample.objective_class) == (clip.fps, clip.objective)
+    codes = read_codes(clip.au_code)
+    assert sample.au_code == (None if clip.au_code is None else codes.text)
+    assert sample.aus == (None if codes.units is None else tuple(codes.canonical() or ()))
+    assert sample.onset_frame == clip.onset is not None
+    assert sample.onset == clip.frame(clip.onset).read_bytes()
+    assert sample.apex_frame is not None and sample.apex == clip.frame(sample.apex_frame).read_bytes()
+    assert clip.offset is not None
+    if clip.apex is not None and clip.onset < clip.apex <= clip.offset:
+        assert (sample.apex_frame, sample.apex_source) == (clip.apex, "sheet")
+    else:
+        assert sample.apex_source == "spotted" and clip.onset < sample.apex_frame <= clip.numbers[-1]
+    assert sample.offset_frame == min(clip.offset, clip.numbers[-1])
+
+
+SHAPES: dict[str, tuple[Callable[..., Fictitious], dict[str, Any]]] = {
+    "casme2 2014 raw": (casme2, {}),
+    "casme2 2019 cropped": (casme2, {"sheet": "2019", "layout": "cropped", "empty_columns": False}),
+    "casme2 integers, no apex": (casme2, {"subject_as": "integer", "without_apex": 4}),
+    "samm": (samm, {}),
+    "samm cleaned": (samm, {"preamble": False, "subject_as": "integer"}),
+    "smic": (smic, {}),
+    "smic cropped s01": (smic, {"layout": "cropped", "subject_style": "s01"}),
+    "smic with a sheet": (smic, {"community_sheet": True}),
+    "smic_vis": (smic, {"part": "VIS"}),
+    "smic_nir cropped": (smic, {"part": "NIR", "layout": "cropped"}),
+    "casme3 clips": (casme3, {}),
+    "casme3 color": (casme3, {"layout": "color"}),
+    "dfme": (dfme, {}),
+    "mmew": (mmew, {}),
+    "mmew repression": (mmew, {"repression_folder": "repression"}),
+    "fourdme": (fourdme, {}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_clip_is_what_its_sheet_and_frames_say(shape: str, tmp_path: Path) -> None:
+    write, options = SHAPES[shape]
+    made = write(tmp_path, 24, **options, **QUICK)
+    info, samples = prepare(made, tmp_path / "out")
+    assert info["skipped"] == []
+    expected = [id_of(made, clip) for clip in made.clips]
+    # in the order of the sheet; without one, in that of the subjects and names
+    assert list(samples) == (expected if made.sheets else sorted(expected))
+    for clip in made.clips:
+        check(made, samples[id_of(made, clip)], clip)
+    recorded = {split: (sheet["file"], sheet["sha256"]) for split, sheet in info["sheets"].items()}
+    written = {
+        split: (path.name, read_sheet(path, converter(made.name).columns).sha256) for split, path in made.sheets.items()
+    }
+    assert recorded == written
+    assert {split: entry["clips"] for split, entry in info["splits"].items()} == {
+        split: sum(clip.split == split for clip in made.clips) for split in {clip.split for clip in made.clips}
+    }
+
+
+@pytest.mark.parametrize(
+    ("write", "options", "said"),
+    [
+        (casme2, {}, "CASME II 2014 sheet: 255 of 255 clips"),
+        (casme2, {"sheet": "2019"}, "CASME II 2019 sheet: 255 of 255 clips"),
+        (samm, {}, "SAMM: 159 of 159 clips"),
+        (smic, {}, "SMIC HS: 164 of 164 clips"),
+        (smic, {"part": "VIS"}, "SMIC VIS: 71 of 71 clips"),
+    ],
+)
+def test_at_the_published_numbers_nothing_differs(
+    write: Callable[..., Fictitious],
+    options: dict[str, Any],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = write(tmp_path, size=(32, 32), frames=4, draw="noise", **options)
+    prepare(made, tmp_path / "out", "--workers", "2")
+    out = capsys.readouterr().out
+    assert f"\n  {said}\n" in out and ", published " not in out
+
+
+def test_what_differs_from_the_published_counts_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare(casme2(tmp_path, 7, **QUICK), tmp_path / "out")
+    out = capsys.readouterr().out
+    assert "CASME II 2014 sheet: 7 of 255 clips\n" in out and "subjects: 4, published 26\n" in out
+    assert "disgust: 2, published 63\n" in out and "others: 1, published 99\n" in out
+
+
+def test_every_known_dataset_has_a_converter_and_a_command() -> None:
+    assert {made for made in fictitious.WRITERS} | {"smic_vis", "smic_nir"} == set(CONVERTED)
+    for name in CONVERTED:
+        dataset = converter(name)
+        assert dataset.name == name and KNOWN[name].arguments.startswith("--frames FOLDER")
+        assert dataset.key is not None and dataset.columns
+
+
+def test_casme2_known_errors_are_corrected_or_left(tmp_path: Path) -> None:
+    made = casme2(tmp_path, 62, **QUICK)
+    wrong = made.clips[60]
+    assert wrong.row == 62 and wrong.offset == 96 and wrong.numbers[-1] == 91
+    info, samples = prepare(made, tmp_path / "out")
+    assert samples[id_of(made, wrong)].offset_frame == 91
+    (record,) = info["corrections"]
+    assert (record["id"], record["field"], record["old"], record["new"]) == (id_of(made, wrong), "offset", "96", "last")
+    assert "row 62" in record["reason"]
+    info, samples = prepare(made, tmp_path / "plain", "--no-corrections")
+    assert info["corrections"] == [] and samples[id_of(made, wrong)].offset_frame is None
+    (note,) = info["notes"][id_of(made, wrong)]
+    assert note.startswith("offset: frame 96 is not in the folder (86..91 (6 frames))")
+
+
+def test_samm_known_errors_are_corrected_or_leave_out_the_clip(tmp_path: Path) -> None:
+    made = samm(tmp_path, 16, **QUICK)
+    known = ["samm/028/028_4_1", "samm/032/032_3_1"]
+    info, samples = prepare(made, tmp_path / "out")
+    assert [record["id"] for record in info["corrections"]] == known
+    assert all(samples[clip].apex_source == "spotted" for clip in known)
+    info, samples = prepare(made, tmp_path / "plain", "--no-corrections")
+    assert info["corrections"] == [] and len(samples) == 14
+    assert [skipped["id"] for skipped in info["skipped"]] == known
+    assert all("apex: expected a frame after the onset" in skipped["reasons"][0] for skipped in info["skipped"])
+
+
+def test_casme3_apexes_at_or_before_the_onset_are_spotted(tmp_path: Path) -> None:
+    made = casme3(tmp_path, 40, **QUICK)
+    early = [id_of(made, c) for c in made.clips if c.apex is not None and c.onset is not None and c.apex <= c.onset]
+    info, samples = prepare(made, tmp_path / "out")
+    assert len(early) == 3 and [record["id"] for record in info["corrections"]] == early
+    assert {clip for clip, sample in samples.items() if sample.apex_source == "spotted"} == set(early)
+
+
+def test_clips_of_one_recording_are_kept_apart(tmp_path: Path) -> None:
+    made = casme3(tmp_path, 6, layout="color", **QUICK)
+    folders = [clip.folder for clip in made.clips]
+    assert len(set(folders)) < len(folders)
+    _, samples = prepare(made, tmp_path / "out")
+    assert len(samples) == 6
+
+
+def test_dfme_finds_the_split_in_the_name_of_the_sheet(tmp_path: Path) -> None:
+    made = dfme(tmp_path, 14, **QUICK)
+    sheets = [str(path) for path in made.sheets.values()]  # DFME_train.xlsx, DFME_test_a.xlsx, DFME_test_b.xlsx
+    given = ["prepare", "dfme", "--frames", str(made.frames), "--out", str(tmp_path / "out")]
+    assert main([*given, "--sheet", *sheets]) == 0
+    together = store.read_info("dfme", tmp_path / "out")["splits"]
+    assert {split: entry["clips"] for split, entry in together.items()} == {"train": 8, "test_a": 3, "test_b": 3}
+    assert main([*given, "--sheet", sheets[1], "--replace"]) == 0  # one alone
+    assert list(store.read_info("dfme", tmp_path / "out")["splits"]) == ["test_a"]
+
+
+def test_dfme_sheets_without_a_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = dfme(tmp_path, 14, **QUICK)
+    given = ["prepare", "dfme", "--frames", str(made.frames), "--out", str(tmp_path / "out")]
+    odd = made.sheets["train"].rename(tmp_path / "a=b.xlsx")
+    assert main([*given, "--sheet", str(odd)]) == 1
+    assert f"expected SPLIT={odd} with one of train, test_a, test_b" in capsys.readouterr().err
+    twice = ["--sheet", f"test_a={made.sheets['test_a']}", "--sheet", str(made.sheets["test_a"])]
+    assert main([*given, *twice]) == 1
+    assert "expected one sheet for test_a" in capsys.readouterr().err
+    assert main([*given, "--sheet", f"train={odd}"]) == 0
+    assert not (tmp_path / "out" / "dfme" / "data" / "test-00000-of-00001.parquet").exists()
+
+
+def test_dfme_label_and_number_must_agree(tmp_path: Path) -> None:
+    made = fictitious.cell(dfme(tmp_path, 14, **QUICK), 2, "EmotionId", 6)
+    info, samples = prepare(made, tmp_path / "out")
+    assert len(samples) == 13
+    (skipped,) = info["skipped"]
+    assert skipped["where"] == f"DFME_train.xlsx, row {made.clips[2].row}"
+    assert skipped["reasons"] == ["expected Emotion and EmotionId to agree, found happiness and 6; correct the row"]
+
+
+def test_a_clip_in_two_splits_is_in_none(tmp_path: Path) -> None:
+    made = dfme(tmp_path, 14, **QUICK)
+    clip, row = made.clips[0], made.clips[9]
+    for column, value in (("Subject", clip.subject), ("Filename", clip.clip)):
+        fictitious.cell(made, row.number, column, value)
+    info, samples = prepare(made, tmp_path / "out")
+    assert len(samples) == 12 and {skipped["id"] for skipped in info["skipped"]} == {id_of(made, clip)}
+    assert "DFME_train.xlsx, row 2 and DFME_test_a.xlsx, row 3 are one clip" in info["skipped"][0]["reasons"][0]
+
+
+def test_smic_sheet_must_say_what_the_names_say(tmp_path: Path) -> None:
+    made = smic(tmp_path, 9, community_sheet=True, **QUICK)
+    clip = made.clips[1]
+    wrong = {"negative": 1, "positive": 2, "surprise": 0}[clip.emotion]
+    info, samples = prepare(fictitious.cell(made, 1, "label", wrong), tmp_path / "out")
+    assert len(samples) == 8
+    (skipped,) = info["skipped"]
+    assert skipped["reasons"] == [f"label: expected {clip.emotion} of {clip.clip}, found '{wrong}'; correct the row"]
+
+
+def test_smic_parts_beside_each_other_are_kept_apart(tmp_path: Path) -> None:
+    both = smic(tmp_path, 6, **QUICK)
+    smic(tmp_path, 5, part="VIS", **QUICK)
+    _, samples = prepare(both, tmp_path / "out")
+    assert len(samples) == 6 and all(sample.fps == 100.0 for sample in samples.values())
+
+
+def test_smic_frames_are_ordered_by_number(tmp_path: Path) -> None:
+    made = smic(tmp_path, 4, **QUICK)
+    first = made.clips[0]
+    assert (first.onset, first.offset) == (999_998, 1_000_003)
+    _, samples = prepare(made, tmp_path / "out")
+    sample = samples[id_of(made, first)]
+    assert (sample.onset_frame, sample.offset_frame) == (999_998, 1_000_003)
+
+
+def test_4dme_units_kept_from_before_are_no_events(tmp_path: Path) -> None:
+    made = fictitious.cell(fourdme(tmp_path, 6, **QUICK), 3, "AUs", "4(k)+R12+15")
+    _, samples = prepare(made, tmp_path / "out")
+    assert samples[id_of(made, made.clips[3])].aus == ("R12", "15")
+
+
+@pytest.mark.parametrize(("cell", "known"), [("soft focus", ("R14", "17")), ("4?", None), ("?", None)])
+def test_codes_that_cannot_be_read_in_full(cell: str, known: tuple[str, ...] | None, tmp_path: Path) -> None:
+    code = f"R14+17+{cell}"
+    made = fictitious.cell(samm(tmp_path, 6, **QUICK), 4, "Action Units", code)
+    info, samples = prepare(made, tmp_path / "out")
+    name = id_of(made, made.clips[4])
+    assert samples[name].au_code == code and samples[name].aus == known
+    assert cell in info["unread_codes"][name] and info["splits"]["test"]["clips"] == 6
+
+
+@pytest.mark.parametrize(
+    ("cell", "units"),
+    [(12, ("12",)), (12.0, ("12",)), ("1+2，4", ("1", "2", "4")), ("A1B+A2C", ("A1B", "A2C")),
+     ("(R6 or R12)+R15", ("R6/R12", "R15")), (None, None)],
+)  # fmt: skip
+def test_cells_of_units(cell: Any, units: tuple[str, ...] | None, tmp_path: Path) -> None:
+    made = fictitious.cell(samm(tmp_path, 6, **QUICK), 4, "Action Units", cell)
+    _, samples = prepare(made, tmp_path / "out")
+    found = samples[id_of(made, made.clips[4])]
+    assert found.aus == units and (found.au_code is None) == (cell is None)
+
+
+@pytest.mark.parametrize("name", sorted(fictitious.WRITERS.keys() - {"smic"}))  # its labels are names of folders
+def test_other_spellings_of_labels(name: str, tmp_path: Path) -> None:
+    made = fictitious.WRITERS[name](tmp_path, 6, **QUICK)
+    clip = made.clips[2]
+    made = fictitious.cell(made, 2, "emotion", f"  {clip.emotion.upper()} ")
+    if name == "mmew":
+        assert clip.emotion != "repression"
+    _, samples = prepare(made, tmp_path / "out")
+    assert samples[id_of(made, clip)].emotion == clip.emotion in labels_of(name)
+
+
+@pytest.mark.parametrize("name", sorted({"casme2", "samm", "casme3", "mmew", "fourdme"}))
+def test_a_csv_does_as_well(name: str, tmp_path: Path) -> None:
+    made = fictitious.WRITERS[name](tmp_path, 12, **QUICK)
+    _, of_workbook = prepare(made, tmp_path / "out")
+    _, of_csv = prepare(fictitious.as_csv(made), tmp_path / "csv")
+    assert of_csv == of_workbook
+
+
+@pytest.mark.parametrize(
+    ("mark", "encoding"), [(";", "utf-8-sig"), ("\t", "utf-16"), (",", "gb18030"), (";", "gb18030")]
+)
+def test_a_csv_of_another_program(mark: str, encoding: str, tmp_path: Path) -> None:
+    made = casme2(tmp_path, 8, **QUICK)
+    rows = [list(row) for row in openpyxl.load_workbook(made.sheet).worksheets[0].iter_rows(values_only=True)]
+    rows.insert(0, ["微表情, 编码, 表"])  # a preamble with other marks than the table
+    with (tmp_path / "sheet.csv").open("w", newline="", encoding=encoding) as file:
+        csv.writer(file, delimiter=mark).writerows(rows)
+    given = ["prepare", "casme2", "--frames", str(made.frames), "--sheet", str(tmp_path / "sheet.csv")]
+    assert main([*given, "--out", str(tmp_path / "out")]) == 0
+    assert store.read_info("casme2", tmp_path / "out")["splits"]["test"]["clips"] == 8
+
+
+def test_one_crop_for_the_whole_clip(tmp_path: Path) -> None:
+    made = casme2(tmp_path, 6, size=(64, 48), frames=6, draw="noise")
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text(
+        "id,left,top,right,bottom\n" + "".join(f"{id_of(made, clip)},4,6,44,46\n" for clip in made.clips[1:])
+    )
+    info, samples = prepare(made, tmp_path / "out", "--crop", "box", "--boxes", str(boxes))
+    assert len(samples) == 5 and info["crop"]["crop"] == "box"
+    (skipped,) = info["skipped"]
+    assert skipped["id"] == id_of(made, made.clips[0]) and "no box for this clip" in skipped["reasons"][0]
+    for sample in samples.values():
+        assert sample.onset.startswith(b"\x89PNG") and sample.apex.startswith(b"\x89PNG")
+
+
+def test_the_summary_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = fictitious.label_outside(casme2(tmp_path, 8, **QUICK), 3)
+    prepare(made, tmp_path / "out", "--json")
+    told = json.loads(capsys.readouterr().out)
+    assert told["folder"] == str(tmp_path / "out" / "casme2") and told["splits"]["test"]["clips"] == 7
+    assert told["skipped"][0]["where"].endswith(f"row {made.clips[3].row}") and not told["unchanged"]

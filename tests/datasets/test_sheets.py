@@ -1,0 +1,210 @@
+"""Coding sheets: headers, cells and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openpyxl.styles import Font
+
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, decoded, read_sheet
+from mellm_plugin.errors import InputError
+
+COLUMNS = {
+    "subject": Column("Subject", merged=True),
+    "onset": Column("OnsetFrame", "Onset"),
+    "note": Column("Remarks", required=False),
+}
+
+
+def workbook(path: Path, *sheets: tuple[str, Sequence[Sequence[Any]]]) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for title, rows in sheets:
+        sheet = book.create_sheet(title)
+        for row in rows:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def read(tmp_path: Path, *rows: list[Any]) -> Sheet:
+    return read_sheet(workbook(tmp_path / "s.xlsx", ("Sheet1", list(rows))), COLUMNS)
+
+
+def cells(sheet: Sheet) -> list[tuple[int, Any, Any]]:
+    return [(row.number, row.raw("subject"), row.raw("onset")) for row in sheet.rows]
+
+
+def test_the_header_is_found_below_a_preamble(tmp_path: Path) -> None:
+    sheet = read(tmp_path, ["Subject of this table"], [], ["Subject"], ["on set_FRAME", None, "SUBJECT"], [46, None, 1])
+    assert cells(sheet) == [(5, 1, 46)]
+    assert sheet.columns == {"subject": "SUBJECT", "onset": "on set_FRAME"} and sheet.headings == (
+        "on set_FRAME",
+        "SUBJECT",
+    )
+    assert sheet.rows[0].raw("note") is None and len(sheet.sha256) == 64
+
+
+def test_a_table_that_begins_neither_above_nor_left(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for at, value in {"C5": "Subject", "E5": "Onset", "C7": "01", "E7": 3}.items():
+        book.active[at] = value
+    book.save(tmp_path / "s.xlsx")
+    assert cells(read_sheet(tmp_path / "s.xlsx", COLUMNS)) == [(7, "01", 3)]
+
+
+def test_the_worksheet_is_chosen(tmp_path: Path) -> None:
+    good: list[list[Any]] = [["Subject", "Onset"], ["a", 1]]
+    other: list[list[Any]] = [["Subject", "Onset"], ["b", 2]]
+    path = workbook(tmp_path / "s.xlsx", ("Notes", [["hello"]]), ("One", good), ("Two", other))
+    assert cells(read_sheet(path, COLUMNS)) == [(2, "a", 1)]
+    assert cells(read_sheet(path, COLUMNS, prefer=["Two"])) == [(2, "b", 2)]
+    assert cells(read_sheet(path, COLUMNS, prefer=["Three"])) == [(2, "a", 1)]
+
+
+def test_what_the_nearest_row_lacks(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        read(tmp_path, ["Subject", "Begin"], ["a", 1])
+    assert str(refused.value) == (
+        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest row is in Sheet1: "
+        "missing OnsetFrame; found Subject, Begin. Is this the coding sheet of this dataset? If it is, name its "
+        "columns so"
+    )
+
+
+def test_merged_cells(tmp_path: Path) -> None:
+    path = workbook(
+        tmp_path / "s.xlsx",
+        ("S", [["Subject", "Onset", "Remarks"], ["a", 1, "x"], [None, 2, None], ["b", 3, None], [None, None, None]]),
+    )
+    book = openpyxl.load_workbook(path)
+    for area in ("A2:A3", "C2:C3", "A4:A3000"):
+        book.active.merge_cells(area)
+    book.save(path)
+    sheet = read_sheet(path, COLUMNS)
+    assert cells(sheet) == [(2, "a", 1), (3, "a", 2), (4, "b", 3)]  # no row of a merged subject alone
+    assert [row.faults for row in sheet.rows] == [
+        [],
+        ["Remarks: the cell is merged with that of row 2; unmerge and fill it in"],
+        [],
+    ]
+
+
+def test_a_million_rows_with_nothing_in_them(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "s.xlsx", ("S", [["Subject", "Onset"], ["a", 1]]))
+    book = openpyxl.load_workbook(path)
+    book.active.cell(1_048_576, 30).font = Font(bold=True)  # the whole column, in some programs
+    book.save(path)
+    start = time.process_time()
+    assert cells(read_sheet(path, COLUMNS)) == [(2, "a", 1)]
+    assert time.process_time() - start < 10  # 39 s where every cell is visited
+
+
+def test_rows_keep_their_numbers(tmp_path: Path) -> None:
+    sheet = read(tmp_path, ["Subject", "Onset"], ["a", 1], [], [None, None, "beside"], ["b", 2])
+    assert cells(sheet) == [(2, "a", 1), (5, "b", 2)]
+    (tmp_path / "s.csv").write_text('Subject,Onset,Remarks\na,1,"two\nlines"\n,,\n\nb,2\n')
+    assert cells(read_sheet(tmp_path / "s.csv", COLUMNS)) == [(2, "a", "1"), (5, "b", "2")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_csv_files_of_any_program(encoding: str, mark: str, tmp_path: Path) -> None:
+    lines = [["实验, 一, 二, 三"], ["Subject", "Onset", "Remarks"], ["甲", "1", "a; b, c"], ["乙", "2", ""]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=mark).writerows(lines + [["丙", "3", ""]] * 3)
+    (tmp_path / "s.csv").write_bytes(text.getvalue().encode(encoding))
+    sheet = read_sheet(tmp_path / "s.csv", COLUMNS)
+    assert cells(sheet)[:2] == [(3, "甲", "1"), (4, "乙", "2")] and sheet.rows[0].text("note") == "a; b, c"
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(46, 46), (46.0, 46), ("46", 46), (" 046 ", 46), ("46.0", 46), (0, 0), (None, None), ("/", None), ("N/A", None),
+     ("", None), ("nan", None), (float("nan"), None)],
+)  # fmt: skip
+def test_whole_numbers(value: Any, number: int | None) -> None:
+    row = Row(2, {"onset": value}, {"onset": "Onset"})
+    assert row.whole("onset") == number and row.faults == []
+    if number is None:
+        assert row.whole("onset", required=True) is None
+        assert len(row.faults) == 1 and row.faults[0].startswith("Onset: expected a frame number, found ")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [-1, "-46", 59.5, "4e1", "46 or 47", "46?", True, 10**15, 1e300, float("inf"), datetime.datetime(2014, 5, 8), "四"],
+)
+def test_what_is_no_whole_number(value: Any) -> None:
+    row = Row(2, {"onset": value}, {"onset": "Onset"})
+    assert row.whole("onset") is None
+    assert row.faults == [f"Onset: expected a whole number, found {as_text(value)!r}; correct the cell"]
+
+
+@given(st.one_of(st.text(), st.integers(), st.floats(), st.booleans(), st.dates(), st.none()))
+def test_no_cell_is_an_error_or_a_guess(value: Any) -> None:
+    row = Row(2, {"onset": value}, {"onset": "Onset"})
+    found = row.whole("onset")
+    assert len(row.faults) <= 1
+    assert found is None or (found >= 0 and str(found) in (as_text(value) or ""))
+    positive = row.number_above_zero("onset")
+    assert positive is None or positive > 0
+    text = row.text("onset")
+    assert text is None or text == text.strip() != ""
+
+
+@given(st.binary(max_size=300))
+@settings(deadline=None, max_examples=60)
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("s.csv", "s.xlsx"):
+            path = Path(folder) / name
+            path.write_bytes(data)
+            with pytest.raises(InputError, match=name):
+                read_sheet(path, COLUMNS)
+
+
+@given(
+    st.lists(st.tuples(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 99999)), min_size=1, max_size=20)
+)
+@settings(deadline=None, max_examples=20)
+def test_what_is_written_is_read(rows: list[tuple[str, int]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = workbook(Path(folder) / "s.xlsx", ("S", [["Onset", "", "Subject"], *([n, None, s] for s, n in rows)]))
+        found = read_sheet(path, COLUMNS)
+        assert [(row.text("subject"), row.whole("onset")) for row in found.rows] == rows
+        with (Path(folder) / "s.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([["Onset", "Subject"], *((n, s) for s, n in rows)])
+        of_csv = read_sheet(Path(folder) / "s.csv", COLUMNS)
+        assert [(row.text("subject"), row.whole("onset")) for row in of_csv.rows] == rows
+
+
+def test_frames_per_second() -> None:
+    row = Row(2, {"a": "200", "b": 29.97, "c": 0, "d": "fast", "e": None}, {})
+    assert [row.number_above_zero(key) for key in "abcde"] == [200.0, 29.97, None, None, None]
+    assert row.faults == [
+        "c: expected a number above 0, found '0'; correct the cell",
+        "d: expected a number above 0, found 'fast'; correct the cell",
+    ]
+
+
+def test_errors_of_formulas(tmp_path: Path) -> None:
+    sheet = read(tmp_path, ["Subject", "Onset"], ["a", "#VALUE!"], ["#N/A", 2])
+    assert sheet.rows[0].faults == ["Onset: the formula has the error #VALUE!; correct the cell"]
+    assert sheet.rows[0].raw("onset") is None and sheet.rows[1].faults == []
+
+
+def test_text_in_no_encoding() -> None:
+    with pytest.raises(InputError, match="s.csv: expected text in UTF-8, found none; save it as CSV UTF-8"):
+        decoded(b"\x81\x20\xff", "s.csv")
