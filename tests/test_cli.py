@@ -218,8 +218,10 @@ def test_prepared_datasets_are_listed_and_verified(
 
 
 def test_an_unknown_dataset_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["prepare", "sythme"]) == 1
-    assert "synthme" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        main(["prepare", "sythme"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.rstrip().endswith("Did you mean 'synthme'?")
 
 
 def test_au_explains_codes(capsys: pytest.CaptureFixture[str]) -> None:
