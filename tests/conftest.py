@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("mellm", deadline=None)  # a machine may pause; nothing here is timed
+settings.load_profile("mellm")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -561,12 +561,10 @@ def test_links_trailing_slashes_spaces_and_other_alphabets(tmp_path: Path, monke
 # Places that cannot be read or written -------------------------------------------------------------------------------
 
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-
-
 def _stopped_by_permissions() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
     for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH
-        if LIBC.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
+        if libc.prctl(24, capability, 0, 0, 0):  # PR_CAPBSET_DROP
             raise OSError(ctypes.get_errno(), "a capability cannot be dropped")
 
 
@@ -656,7 +654,12 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
     out = tmp_path / "out"
     done = subprocess.run(
-        [str(MELLM), *command(made, out)], capture_output=True, text=True, preexec_fn=full, check=False
+        [str(MELLM), *command(made, out)],
+        capture_output=True,
+        text=True,
+        preexec_fn=full,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},  # or modules compiled now would be cut off, for good
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert f"mellm: the dataset 'casme2' cannot be stored in {out / 'casme2'}: [Errno 27] " in done.stderr

@@ -43,7 +43,7 @@ def _options(given: argparse.Namespace, sheets: Mapping[str, Path]) -> Options:
         strict=given.strict,
         workers=given.workers,
         replace=given.replace,
-        root=given.out and given.out.expanduser().absolute(),
+        root=given.out,
     )
 
 
@@ -123,7 +123,7 @@ def _prepare_megc_vqa(given: argparse.Namespace) -> None:
 
     crop = cropper(given.crop, boxes=given.boxes, weights=given.weights)
     exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
-    root = given.out and given.out.expanduser().absolute()
+    root = given.out
     print(megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists))
     for line in megc_vqa.summary(store.read_info(megc_vqa.NAME, root)):
         print(f"  {line}")
@@ -172,8 +172,12 @@ def _datasets(given: argparse.Namespace) -> None:
         raise InputError(faults)
 
 
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
 def _of_output(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help="data root to write to (default: $MELLM_DATA)")
+    parser.add_argument("--out", type=_folder, metavar="DIR", help="data root to write to (default: $MELLM_DATA)")
     parser.add_argument("--replace", action="store_true", help="make it again even if it is there")
 
 

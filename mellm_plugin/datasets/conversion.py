@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import shutil
@@ -28,7 +29,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.corrections import Correction, Corrections, shipped
+from mellm_plugin.datasets.corrections import FIELDS, Correction, Corrections, shipped
 from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
 from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames
 from mellm_plugin.datasets.sample import Sample
@@ -44,7 +45,8 @@ VERSION = 1
 
 _SPOTTING_SIDE = 448  # px: the apex spotter looks at less
 _LONGEST = 2000  # frames that an apex is looked for in
-_SAME = ("sheets", "frames", "crop", "corrections")  # what must be unchanged for nothing to be done
+_SAME = ("sheets", "frames", "crop")  # what must be unchanged for nothing to be done, beside every clip's identity
+_LONGEST_S = 0.5  # seconds that a micro-expression lasts
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Entry:
         objective_class: 1..7.
         fps: frames per second.
         split: of the dataset.
+        fault: what speaks against the clip already; empty for nothing.
     """
 
     id: str
@@ -80,6 +83,7 @@ class Entry:
     objective_class: int | None = None
     fps: float | None = None
     split: str = "test"
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -274,7 +278,7 @@ class _Conversion:
                 for split in splits
             }
             try:
-                folder = store.write(name, self._strictly(samples), self._info(), root=root, exists="replace")
+                folder = store.write(name, self._strictly(samples, earlier), self._info(), root=root, exists="replace")
             except DataError as error:
                 if not clips.exists():
                     raise
@@ -338,6 +342,8 @@ class _Conversion:
 
     def _locate(self, entry: Entry) -> Located | None:
         try:
+            if entry.fault:
+                raise InputError(entry.fault)
             entry = self._corrected(entry)
             if self.tree is None:
                 return self._of_files(entry)
@@ -352,7 +358,7 @@ class _Conversion:
         return None
 
     def _corrected(self, entry: Entry) -> Entry:
-        for name in ("onset", "apex", "offset", "emotion", "au_code", "objective_class"):
+        for name in FIELDS:
             value = getattr(entry, name)
             if (found := self.corrections.find(entry.id, name, as_text(value))) is not None:
                 new: Any = found.new or None
@@ -375,8 +381,10 @@ class _Conversion:
         apex, source = self._apex(entry, folder, onset, offset)
         stretch: tuple[tuple[int, Path], ...] = ()
         if apex is None:
-            # of an apex behind the offset either may be wrong
-            last = numbers[-1] if offset is None else max(offset, entry.apex or 0)
+            if offset is not None:
+                last = max(offset, entry.apex or 0)  # of an apex behind the offset either may be wrong
+            else:  # the folder may go on with other expressions
+                last = numbers[-1] if entry.fps is None else onset + math.ceil(_LONGEST_S * entry.fps)
             stretch = tuple((number, file) for number, file in folder.files.items() if onset <= number <= last)
             if len(stretch) < 2:
                 raise InputError(
@@ -509,12 +517,14 @@ class _Conversion:
         if codes.unread:
             self.unread[entry.id] = "; ".join(f"{part.text!r}: {part.reason}" for part in codes.unread)
 
-    def _strictly(self, samples: Mapping[str, Iterator[Sample]]) -> dict[str, Iterator[Sample]]:
+    def _strictly(self, samples: Mapping[str, Iterator[Sample]], earlier: _Earlier) -> dict[str, Iterator[Sample]]:
         """The same; a refusal after the last sample, where there is no clip or there must be no fault."""
         last = list(samples)[-1]
 
         def checked(split: str) -> Iterator[Sample]:
             yield from samples[split]
+            if split == last:
+                earlier.close()
             if split == last and (not self.made_from or (self.options.strict and self.skipped)):
                 raise self._refusal()
 
@@ -640,6 +650,10 @@ class _Earlier:
                 self.info = info
             except DataError:
                 self._rows = []  # damaged: made again
+
+    def close(self) -> None:
+        for rows in self._rows:
+            rows.close()
 
     def holds(self, wanted: Mapping[str, str], skipped: Sequence[Mapping[str, Any]]) -> bool:
         """Whether it is what would be made now: of the same rows and files, with the same faults."""

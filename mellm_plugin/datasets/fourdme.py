@@ -49,7 +49,7 @@ def _entry(row: Row) -> Entry | None:
 
 def _key(parts: tuple[str, ...]) -> Hashable | None:
     others = ("rgb", "depth", "3d", "4d_")  # videos of other kinds, in folders beside `gray_micro`
-    if len(parts) < 2 or any(part.lower().startswith(others) or "macro" in part.lower() for part in parts[-4:-2]):
+    if len(parts) < 2 or any(part.lower().startswith(others) or "macro" in part.lower() for part in parts[-3:-2]):
         return None
     return parts[-2].lower(), parts[-1].lower()
 

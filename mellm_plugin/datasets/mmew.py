@@ -51,7 +51,7 @@ def _entry(row: Row) -> Entry | None:
 
 def _key(parts: tuple[str, ...]) -> Hashable | None:
     # no part further above: the user's own folders may be called anything
-    return parts[-1].lower() if parts and not any("macro" in part.lower() for part in parts[-4:]) else None
+    return parts[-1].lower() if parts and not any("macro" in part.lower() for part in parts[-3:-1]) else None
 
 
 def _published(sheets: Sequence[Sheet]) -> Published:

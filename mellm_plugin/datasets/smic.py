@@ -32,6 +32,7 @@ _COLUMNS = {
     "offset": Column("offset_frame", "offset", required=False),
 }
 _CLIP = r"s0*([1-9][0-9]?)_(ne|po|sur)_([0-9]{1,2})"
+_PART = r"(?:.*_)?(HS|VIS|NIR)(_.*)?"
 _LABELS = {"ne": "negative", "po": "positive", "sur": "surprise"}
 _NUMBERED = ("negative", "positive", "surprise")
 _OF_HS = {"negative": 70, "positive": 51, "surprise": 43}
@@ -75,9 +76,10 @@ def _dataset(
 
     def key(parts: tuple[str, ...]) -> Hashable | None:
         clip = re.fullmatch(_CLIP, parts[-1], re.IGNORECASE) if parts else None
-        parts_of_smic = [part_name.upper() for part_name in parts[:-1] if part_name.upper() in ("HS", "VIS", "NIR")]
-        # A folder that is in none of the three, renamed by its owner, is of the part that was asked for.
-        return _clip_key(clip) if clip and (not parts_of_smic or parts_of_smic[-1] == part) else None
+        # `HS`, `SMIC_HS`; not `HS_long`, which holds the same names. A folder that is in none of the three, renamed by
+        # its owner, is of the part that was asked for.
+        of = [found for name in parts[:-1] if (found := re.fullmatch(_PART, name, re.IGNORECASE))]
+        return _clip_key(clip) if clip and (not of or (of[-1][1].upper() == part and not of[-1][2])) else None
 
     def published(sheets: Sequence[Sheet]) -> Published:
         return Published(f"SMIC {part}", {"test": clips}, emotions, subjects)
@@ -99,7 +101,10 @@ def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[En
         for path in _in_order(path for _, path in tree.folders()):
             clip = re.fullmatch(_CLIP, path.name, re.IGNORECASE)
             assert clip is not None, "the tree holds clips only"
-            yield replace(_made(dataset, fps, clip), where=str(path))
+            label, folder = _LABELS[clip[2].lower()], path.parent.name.lower()
+            fault = f"expected a {label} clip by its name, found it in the folder {path.parent}; move it, or rename it"
+            wrong = folder in _NUMBERED and folder != label
+            yield replace(_made(dataset, fps, clip), where=str(path), fault=fault if wrong else "")
 
     return entries
 

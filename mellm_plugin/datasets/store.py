@@ -176,6 +176,7 @@ def write(
                 return folder
             if exists == "refuse" and is_prepared(name, root):
                 raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
+            _bring_back(folder)
             partial = folder.parent / f".{name}.partial"
             shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
             try:
@@ -256,6 +257,10 @@ class StoredRows:
         except (OSError, pa.ArrowException) as error:
             raise DataError(self._again) from error
 
+    def close(self) -> None:
+        """Close the file: some systems rename no folder with an open one."""
+        self._file.close()
+
     def get(self, clip: str) -> Sample | None:
         """The sample with an id; None where the split has none.
 
@@ -288,7 +293,8 @@ def save_sample(path: Path, sample: Sample, notes: Sequence[str] = ()) -> None:
 def load_sample(path: Path) -> tuple[Sample, list[str]] | None:
     """What `save_sample` wrote; None where there is no such file, or it is damaged."""
     try:
-        table = pq.ParquetFile(path).read()
+        with pq.ParquetFile(path) as file:
+            table = file.read()
         (row,) = table.to_pylist()
         return Sample.from_row(row), json.loads(table.schema.metadata[b"notes"])
     except (OSError, ValueError, KeyError, pa.ArrowException):
@@ -393,11 +399,21 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
+def _former(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.old"
+
+
+def _bring_back(folder: Path) -> None:
+    """Undo half an exchange: a process was killed between its two renames."""
+    if not folder.exists() and _former(folder).exists():
+        _former(folder).rename(folder)
+
+
 def _swap(partial: Path, folder: Path) -> None:
     if not folder.exists():
         partial.rename(folder)
         return
-    old = folder.parent / f".{folder.name}.old"
+    old = _former(folder)
     shutil.rmtree(old, ignore_errors=True)
     folder.rename(old)
     try:

@@ -325,3 +325,45 @@ def test_the_summary_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     told = json.loads(capsys.readouterr().out)
     assert told["folder"] == str(tmp_path / "out" / "casme2") and told["splits"]["test"]["clips"] == 7
     assert told["skipped"][0]["where"].endswith(f"row {made.clips[3].row}") and not told["unchanged"]
+
+
+def test_folders_of_the_user_may_be_called_anything(tmp_path: Path) -> None:
+    """`4D_ME/gray_micro/..`, `macro and micro/Micro_Expression/..`: only folders of the dataset's own say what is in them."""
+    for name, above in (("fourdme", "4D_ME"), ("fourdme", "RGB and grey"), ("mmew", "macro and micro")):
+        made = fictitious.WRITERS[name](tmp_path / above / name, 3, draw="noise", size=(64, 64))
+        moved = made.frames.rename(tmp_path / above / made.frames.name)
+        out = tmp_path / f"out {above}"
+        assert main(["prepare", name, "--frames", str(moved), "--sheet", str(made.sheet), "--out", str(out)]) == 0
+        assert store.read_info(name, out)["splits"]["test"]["clips"] == 3
+
+
+def test_smic_class_is_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = fictitious.smic(tmp_path, 3, draw="noise", size=(64, 64), frames=4)
+    clip = next(clip for clip in made.clips if clip.emotion == "negative")
+    wrong = clip.folder.parents[1] / "positive" / clip.clip
+    wrong.parent.mkdir(exist_ok=True)
+    clip.folder.rename(wrong)
+    assert main(["prepare", "smic", *made.arguments, "--out", str(tmp_path / "out")]) == 0
+    assert f"expected a negative clip by its name, found it in the folder {wrong.parent}" in capsys.readouterr().err
+    assert store.read_info("smic", tmp_path / "out")["splits"]["test"]["clips"] == 2
+
+
+@pytest.mark.parametrize(
+    ("parts", "part"), [("SMIC_HS", "smic"), ("hs", "smic"), ("SMIC_VIS", "smic_vis"), ("HS_long", None)]
+)
+def test_smic_parts_are_told_by_their_folder(parts: str, part: str | None) -> None:
+    for name in ("smic", "smic_vis", "smic_nir"):
+        key = converter(name).key
+        assert key is not None
+        assert (key(("SMIC", parts, "s1", "micro", "negative", "s1_ne_01")) is not None) == (name == part)
+
+
+def test_without_an_offset_the_apex_is_looked_for_in_half_a_second(tmp_path: Path) -> None:
+    """A recording goes on with other expressions (CAS(ME)^3's `color` folders)."""
+    made = fictitious.casme3(tmp_path, 2, layout="color", draw="noise", size=(64, 64), frames=40)
+    for index in range(2):
+        made = fictitious.cell(fictitious.cell(made, index, "Apex", None), index, "Offset", None)
+    assert main(["prepare", "casme3", *made.arguments, "--out", str(tmp_path / "out")]) == 0
+    for sample in store.read("casme3", "test", tmp_path / "out"):
+        assert sample.onset_frame is not None and sample.apex_frame is not None
+        assert sample.onset_frame < sample.apex_frame <= sample.onset_frame + 15
