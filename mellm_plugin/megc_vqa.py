@@ -230,7 +230,9 @@ _CONCLUDES = re.compile(r"\b(?:answer|conclusion)\b\W{0,3}[:\-]\W*")
 _DENIED = re.compile(
     r"\b(?:not|no|isn't|aren't)\b[^.;,\n]*\b(?:shown|present|visible|active|activated|observed|detected|seen)\b|\babsent\b"
 )
-_NOT_THERE = re.compile(r"\b(?:not|rather than|instead of)\b(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b")
+_NOT_THERE = re.compile(
+    r"\b(?:not|rather than|instead of)\b(?: (?:located|shown|seen))?(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b"
+)
 _NUMBERS = re.compile(r"[\d\s,;+&]*\d[\d\s,;+&.]*")
 
 

@@ -7,7 +7,7 @@
 A recording (subject and filename) holds several clips, so that a clip is named with its onset, `b_166`. The apex of 54
 rows is at or before the onset: it is spotted.
 
-Source: Li et al., CAS(ME)3: A third generation facial spontaneous micro-expression database (2022).
+Source: Li et al., CAS(ME)3: A third generation facial spontaneous micro-expression database (2023).
 """
 
 from __future__ import annotations

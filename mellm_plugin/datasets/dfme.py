@@ -6,7 +6,7 @@
 
 One sheet for each split; no subject is in two of them. Frame numbers start at 0.
 
-Source: Zhao et al., DFME: A new benchmark for dynamic facial micro-expression recognition (2024).
+Source: Zhao et al., DFME: A new benchmark for dynamic facial micro-expression recognition (2023).
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ def question_kind(question: str) -> str:
     """What a question asks for, told from its text: one of `KINDS`. Never raises."""
     text = " ".join(question.lower().split())
     coarse, fine, units = "coarse" in text, "fine" in text, "action unit" in text
-    if (coarse and fine) or (re.search(r"\banaly[sz]", text) and "expression" in text):
+    if (coarse and fine) or (re.search(r"\b(analy[sz]|describe)", text) and "expression" in text):
         return "combined"
     if re.search(r"\bleft or (the )?right\b|\bright or (the )?left\b", text):
         return "side"

@@ -6,7 +6,7 @@
 
 What the sheet calls `others` is repression.
 
-Source: Ben et al., Video-based facial micro-expression analysis: a survey of datasets, features and algorithms (2021).
+Source: Ben et al., Video-based facial micro-expression analysis: a survey of datasets, features and algorithms (2022).
 """
 
 from __future__ import annotations

@@ -270,3 +270,36 @@ def test_a_killed_process_leaves_nothing_that_can_be_read(tmp_path: Path) -> Non
     store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".toy.lock", "toy"]
     store.verify("toy", tmp_path)
+
+
+MANY = """
+import io, resource, sys
+from pathlib import Path
+import numpy as np
+from PIL import Image
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sample import Sample
+
+root, count = Path(sys.argv[1]), int(sys.argv[2])
+
+def samples():
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (700, 900), dtype=np.uint8)).save(file, "BMP")
+        yield Sample(f"a/s/{i}", "a", "s", str(i), onset=file.getvalue(), apex=file.getvalue())
+
+store.write("a", {"test": samples()}, {"source": "noise"}, root=root)
+rows = store.StoredRows("a", "test", root)
+assert all(rows.get(sample.id) == sample for sample in store.read("a", "test", root))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
+    pytest.importorskip("resource", reason="not on this system")
+    peaks = []
+    for count in (60, 240):  # of 1.2 MB each
+        command = [sys.executable, "-c", MANY, str(tmp_path / str(count)), str(count)]
+        peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024)
+    assert peaks[1] - peaks[0] < 60, f"MB at the peak for 60 and 240 clips: {peaks}"
