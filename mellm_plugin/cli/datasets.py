@@ -96,6 +96,9 @@ def _tell(report: Report, given: argparse.Namespace) -> None:
         for what, count in (("label", entry["without_emotion"]), ("known units", entry["without_aus"])):
             if count:
                 print(f"    without {what}: {count}")
+    if len(info["apex_sources"]) > 1 or "spotted" in info["apex_sources"]:
+        named = {"sheet": "of the sheet", "corrected": "corrected", "spotted": "spotted"}
+        print(f"  apex: {', '.join(f'{count} {named[source]}' for source, count in info['apex_sources'].items())}")
     for line in differences(info):
         print(f"  {line}")
     corrected = Counter(f"{c['field']} ({c['reason']})" for c in info["corrections"])

@@ -28,7 +28,8 @@ def _prepare_table(given: argparse.Namespace) -> None:
         replace=given.replace,
     )
     given.tell(report, given)
-    _warn(table.oddities(table.read_table(given.csv)))
+    for odd in table.oddities(table.read_table(given.csv)):
+        _note(odd)
 
 
 def _new_task(given: argparse.Namespace) -> None:
@@ -43,15 +44,14 @@ def _new_task(given: argparse.Namespace) -> None:
         least=given.least,
         replace=given.replace,
         taken=list_tasks(task_folder()),
+        note=_note,
     )
     print(made.path)
-    _warn(made.warnings)
     print(f"run it: {made.command}")
 
 
-def _warn(odd: tuple[str, ...] | list[str]) -> None:
-    for line in odd:
-        print(f"  note: {line}", file=sys.stderr)
+def _note(odd: str) -> None:
+    print(f"  note: {odd}", file=sys.stderr)
 
 
 def add_table(

@@ -37,13 +37,13 @@ def _entry(row: Row) -> Entry | None:
     clip = matched(row, "clip", _CLIP, "EP02_01f")
     if subject is None or clip is None:
         return None
-    name = f"sub{int(subject[1]):02d}"
+    name, spelt = f"sub{int(subject[1]):02d}", f"EP{clip[0][2:].lower()}"
     return Entry(
-        id=f"casme2/{name}/{clip[0]}",
+        id=f"casme2/{name}/{spelt}",
         subject=name,
-        clip=clip[0],
+        clip=spelt,
         where="",
-        keys=((int(subject[1]), clip[0].lower()),),
+        keys=((int(subject[1]), spelt.lower()),),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),

@@ -31,7 +31,7 @@ from tqdm import tqdm
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.corrections import FIELDS, Correction, Corrections, shipped
 from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
-from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames
+from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames, series
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, read_sheet
 from mellm_plugin.errors import DataError, InputError
@@ -237,6 +237,7 @@ class _Conversion:
         self.unread: dict[str, str] = {}
         self.corrected: list[dict[str, str]] = []
         self.made_from: dict[str, str] = {}
+        self.apex_sources: Counter[str] = Counter()
         self.reused = 0
         for fault in tree.faults if tree else ():
             self._skip("", "--frames", fault)
@@ -245,6 +246,7 @@ class _Conversion:
         located = [found for entry in self._unique(self._entries()) if (found := self._locate(entry))]
         if not located:
             raise self._refusal()
+        self._note_mixture(located)
         folder = store.dataset_dir(self.dataset.name, self.options.root)
         clips = folder.parent / f".{folder.name}.clips"
         if not clips.exists() and (report := self._unchanged(located, self._earlier())) is not None:
@@ -327,9 +329,20 @@ class _Conversion:
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
 
+    def _note_mixture(self, located: Sequence[Located]) -> None:
+        """Note the clips whose frames are of another kind than most clips' (`reg_img`, cropped, among `img`, raw)."""
+        kinds = {found.entry.id: re.sub("[^a-z]+", "", series(found.onset.name)) for found in located}
+        (usual, _), *others = Counter(kinds.values()).most_common()
+        if others and self.tree is not None:
+            for clip, kind in kinds.items():
+                if kind != usual:
+                    self._note(
+                        clip, f"frames named {kind}*, those of most clips {usual}*: are raw and cropped ones mixed?"
+                    )
+
     def _fail(self, entry: Entry, error: InputError, identity: str | None = None) -> None:
         """Leave out a clip, with what was noted of it; the identity tells whether its frames are still the same."""
-        self._skip(entry.id, entry.where, *([str(error)] if error.where else error.faults))
+        self._skip(entry.id, entry.where, *(error.faults if error.where in ("", entry.id) else [str(error)]))
         if identity is not None:
             self.skipped[-1]["identity"] = identity
         self.notes.pop(entry.id, None)
@@ -350,6 +363,8 @@ class _Conversion:
             folder = list_frames(self.tree.folder(*entry.keys))
             if folder.faults:
                 raise InputError(folder.faults)
+            for note in folder.notes:
+                self._note(entry.id, note)
             return self._in_folder(entry, folder)
         except InputError as error:
             self._fail(entry, error)
@@ -404,11 +419,20 @@ class _Conversion:
         for name, file in (("onset", onset), ("apex", apex)):
             if file is not None and not file.is_file():
                 raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the CSV")
-        if apex is not None and apex == onset:
+        if apex is not None and os.path.realpath(apex) == os.path.realpath(onset):
             raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
         stretch: tuple[tuple[int, Path], ...] = ()
+        first = frame_number(onset.name)
+        last = frame_number(apex.name) if apex else None
+        if apex and (apex.parent, series(apex.name)) == (onset.parent, series(onset.name)) and first is not None:
+            if last is not None and last <= first:
+                raise InputError(
+                    f"apex: expected a frame after the onset {onset.name}, found {apex.name}; exchange them"
+                )
+            entry = replace(entry, onset=first, apex=last)
         if apex is None:
-            folder, first = list_frames(onset.parent), frame_number(onset.name)
+            folder = list_frames(onset.parent, like=onset.name)
+            entry = replace(entry, onset=first)
             if folder.faults:
                 raise InputError(folder.faults)
             stretch = tuple(
@@ -511,8 +535,11 @@ class _Conversion:
         entry = found.entry
         self.made_from[entry.id] = found.identity
         self.reused += reused
+        self.apex_sources[found.apex_source] += 1
         for note in notes:
             self._note(entry.id, note)
+        if entry.emotion is None and any("emotion" in sheet.columns for sheet in self.sheets.values()) and self.tree:
+            self._note(entry.id, "its label is empty, so it is unknown")
         codes = read_codes(entry.au_code)
         if codes.unread:
             self.unread[entry.id] = "; ".join(f"{part.text!r}: {part.reason}" for part in codes.unread)
@@ -590,7 +617,12 @@ class _Conversion:
     def _info(self) -> dict[str, Any]:
         """What goes into `info.json`; its lists fill up while the samples are made."""
         sheets = {
-            split: {"file": sheet.path.name, "sha256": sheet.sha256, "rows": len(sheet.rows)}
+            split: {
+                "file": sheet.path.name,
+                "worksheet": sheet.worksheet,
+                "sha256": sheet.sha256,
+                "rows": len(sheet.rows),
+            }
             for split, sheet in self.sheets.items()
         }
         named = ", ".join(dict.fromkeys(sheet.path.name for sheet in self.sheets.values())) or "its folders"
@@ -605,6 +637,7 @@ class _Conversion:
             "skipped": self.skipped,
             "notes": self.notes,
             "unread_codes": self.unread,
+            "apex_sources": self.apex_sources,
             "made_from": self.made_from,
         }
 
@@ -643,7 +676,8 @@ class _Earlier:
     def __init__(self, name: str = "", root: Path | None = None) -> None:
         self.info: dict[str, Any] = {}
         self._rows: list[store.StoredRows] = []
-        if name and store.is_prepared(name, root):
+        # What is damaged is made again, not carried over.
+        if name and store.is_prepared(name, root) and store.is_whole(name, root):
             try:
                 info = store.read_info(name, root)
                 self._rows = [store.StoredRows(name, split, root) for split in info["splits"]]

@@ -33,11 +33,13 @@ class ClipFolder:
         path: the folder.
         files: of each frame number, its file, in order of the numbers.
         faults: files that cannot be told apart, a sentence each.
+        notes: files that were left aside.
     """
 
     path: Path
     files: Mapping[int, Path]
     faults: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def span(self) -> str:
         """`46..91 (46 frames)`, for messages."""
@@ -67,29 +69,59 @@ def frame_number(name: str) -> int | None:
     return int(numbers[-1]) if numbers and len(numbers[-1]) <= 15 else None
 
 
-def list_frames(folder: Path) -> ClipFolder:
+def series(name: str) -> str:
+    """What the names of a clip's frames have in common: the file's name without its last number and its suffix.
+
+    >>> series("reg_img46.jpg"), series("006_05562.jpg"), series("img46 (1).jpg")
+    ('reg_img', '006_', 'img')
+    """
+    stem = re.sub(r"\s*\([0-9]+\)$", "", os.path.splitext(name)[0]) or name
+    return re.sub(r"[0-9]+(?=[^0-9]*$)", "", stem).lower()
+
+
+def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     """The frames of a folder, by number.
+
+    Args:
+        folder: that of a clip.
+        like: a file in it; only files of its series are frames then. Without one, the series of most files is the
+            clip, and what else there is is noted.
 
     Raises:
         InputError: the folder cannot be read.
     """
-    files: dict[int, Path] = {}
-    twice: dict[int, list[str]] = {}
+    by_series: dict[str, list[tuple[int, str]]] = {}
     try:
         for entry in os.scandir(folder):
             number = frame_number(entry.name)
-            if number is None or not entry.is_file():
-                continue
-            if number in files:
-                twice.setdefault(number, [files[number].name]).append(entry.name)
-            files[number] = Path(entry.path)
+            if number is not None and entry.is_file():
+                by_series.setdefault(series(entry.name), []).append((number, entry.name))
     except OSError as error:
         raise InputError(f"the folder cannot be read ({error}); check its permissions", str(folder)) from error
-    faults = [
+    if like is not None:
+        by_series = {series(like): by_series.get(series(like), [])}
+    ordered = sorted(by_series.values(), key=len, reverse=True)
+    faults: list[str] = []
+    notes: list[str] = []
+    if others := [name for members in ordered[1:] for _, name in members]:
+        shown = f"{', '.join(sorted(others)[:3])}{' ...' if len(others) > 3 else ''}"
+        if len(others) < len(ordered[0]):
+            notes.append(f"left aside, for the other frames are named as {min(ordered[0])[1]} is: {shown}")
+        else:
+            faults.append(
+                f"{folder}: {shown} and {min(ordered[0])[1]} are named in two ways; keep the files of one kind"
+            )
+    files: dict[int, Path] = {}
+    twice: dict[int, list[str]] = {}
+    for number, name in sorted(ordered[0]) if ordered else ():
+        if number in files:
+            twice.setdefault(number, [files[number].name]).append(name)
+        files[number] = folder / name
+    faults += [
         f"{folder}: {', '.join(sorted(names))} are all frame {number}; keep the files of one kind"
         for number, names in sorted(twice.items())[:3]
     ]
-    return ClipFolder(folder, dict(sorted(files.items())), tuple(faults))
+    return ClipFolder(folder, files, tuple(faults), tuple(notes))
 
 
 class FrameTree:

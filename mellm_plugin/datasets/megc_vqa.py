@@ -218,7 +218,11 @@ class _Skipped:
         self.entries.append({"id": id, "where": where, "reasons": list(reasons)})
 
     def sentences(self) -> list[str]:
-        return [f"{e['where']}: {'; '.join(e['reasons'])}" for e in self.entries]
+        return _sentences(self.entries)
+
+
+def _sentences(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
+    return [f"{entry['where']}: {'; '.join(entry['reasons'])}" for entry in skipped]
 
 
 def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
@@ -263,6 +267,8 @@ _DATASETS: dict[str, str] = {
     **dict.fromkeys(("smichs", "smichse"), "smic"),
     "4dme": "fourdme",
 }
+# CAS(ME)^2 is a database of its own, and CASME2 the usual short name of CASME II: the marks alone tell them apart.
+_CASME_SQUARED = re.compile(r"cas\s*\(\s*me\s*\)\W*(2|²|ii\b)|casme\s*(\^\W*2|²)", re.IGNORECASE)
 _VIDEO_PREFIXES: dict[str, str] = {"samm": "samm", "cas": "casme3", "casme": "casme3"}
 
 
@@ -272,6 +278,8 @@ def dataset_name(text: str) -> str | None:
     >>> dataset_name("CASME_II"), dataset_name("CAS(ME)^3"), dataset_name("SMIC-HS")
     ('casme2', 'casme3', 'smic')
     """
+    if _CASME_SQUARED.search(text):
+        return None
     return _DATASETS.get(re.sub(r"[^a-z0-9]", "", text.lower()))
 
 
@@ -316,7 +324,7 @@ class _PreparedClips:
                     yield sample
 
     def find(self, row: Mapping[str, Any]) -> str:
-        """The id of the clip that a row names.
+        """The id of the clip that a row names, never one that its `image_id` speaks against.
 
         Raises:
             InputError: there is none, or the names fit several.
@@ -324,17 +332,26 @@ class _PreparedClips:
         named, image = _text(row, "filename"), _key(_text(row, "image_id"))
         wanted = _key(named)
         of_subject = self.by_subject.get(_subject(_text(row, "subject")), [])
+        pictured = [id for clip, id in of_subject if clip and image[-len(clip) :] == clip]
         found = [id for clip, id in of_subject if clip == wanted]
-        if not found:
-            # one name for several clips of a subject (CAS(ME)^3), which the onset behind it tells apart
-            begun = [(clip, id) for clip, id in of_subject if clip[: len(wanted)] == wanted]
-            found = [id for clip, id in begun if len(begun) == 1 or image[-len(clip) :] == clip]
-            if len(begun) > 1 and len(found) != 1:
-                any_of = ", ".join(id for _, id in begun)
+        if not found and self.name == "casme3":
+            # one name for several clips of a subject, which the onset behind it tells apart; of a recording with one
+            # clip here there may be others elsewhere, so that an image_id has to name this one
+            begun = [id for clip, id in of_subject if clip[:-1] == wanted]
+            found = [id for id in begun if id in pictured] if image else begun
+            if begun and len(found) != 1:
                 raise InputError(
-                    f"expected a name of one clip, found {named!r}, which may be any of {any_of}; image_id "
+                    f"expected a name of one clip, found {named!r}, which may be any of {', '.join(begun)}; image_id "
                     f"{row.get('image_id')!r} does not tell which"
+                    if len(begun) > 1
+                    else f"expected image_id {row.get('image_id')!r} to name the one clip of {named!r} that is "
+                    f"prepared, {begun[0]}, found another; prepare {self.name!r} with all of its clips"
                 )
+        if len(found) == 1 and pictured and found[0] not in pictured:
+            raise InputError(
+                f"expected one clip, found {found[0]} by filename {named!r} and {', '.join(pictured)} by image_id "
+                f"{row.get('image_id')!r}; correct either"
+            )
         if len(found) > 1:
             raise InputError(f"expected a name of one clip, found {named!r}, which fits {', '.join(found)}")
         if not found:
@@ -507,7 +524,9 @@ class _Preparation:
             written = _text(row.row, "dataset")
             name = dataset_name(written)
             if name is None:
-                reason = f"dataset: expected a dataset that is known, found {written!r}.{near(written.lower(), KNOWN)}"
+                squared = _CASME_SQUARED.search(written)
+                hint = " It is another database than CASME II." if squared else near(written.lower(), KNOWN)
+                reason = f"dataset: expected a dataset that is known, found {written!r}.{hint}"
                 unfound[reason, ""].append(row)
             elif not store.is_prepared(name, self.root):
                 absent[name].append(row)
@@ -670,7 +689,10 @@ def prepare(
 
     last = list(splits)[-1]
     splits[last] = finished(splits[last])
-    return store.write(NAME, splits, info, root=root, exists=exists, files=files)
+    folder = store.write(NAME, splits, info, root=root, exists=exists, files=files)
+    if strict and (left_out := store.read_info(NAME, root)["skipped"]):  # kept from a run that was not strict
+        raise InputError(_sentences(left_out), where=f"{folder}, prepared before, lacks what was left out")
+    return folder
 
 
 def summary(info: Mapping[str, Any]) -> list[str]:

@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets import store, table
 from mellm_plugin.datasets.conversion import told_skipped
+from mellm_plugin.datasets.sheets import Sheet
 from mellm_plugin.errors import InputError
+from mellm_plugin.facs.codes import numbers, read_codes
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 
@@ -41,13 +44,11 @@ class Written:
         path: of the file.
         task: its name.
         command: that runs it.
-        warnings: what is odd about the data, a sentence each.
     """
 
     path: Path
     task: str
     command: str
-    warnings: tuple[str, ...]
 
 
 def write(
@@ -58,8 +59,9 @@ def write(
     least: int = 1,
     replace: bool = False,
     taken: Collection[str] = (),
+    note: Callable[[str], None],
 ) -> Written:
-    """Check every clip of a dataset and write its task file; nothing is written if there is any fault.
+    """Check every clip of a dataset and write its task file; of faulty data neither a task nor a dataset is made.
 
     Args:
         name: of the task, before `_meu`; without a table, also that of the prepared dataset.
@@ -68,22 +70,30 @@ def write(
         least: clips that a unit must occur in to be scored.
         replace: whether to write over a file that is there.
         taken: names of tasks that there are.
+        note: is told what is odd about the data, a sentence each, also where they are refused for something else.
 
     Raises:
-        InputError: faults of the table or of its frames, all at once; labels that a task file cannot hold or that
-            cannot be told apart in an answer; a name that is taken; a file that is there already.
+        InputError: faults of the table, of its frames, of labels that a task file cannot hold or that cannot be told
+            apart in an answer; a name that is taken; a file that is there already; all at once.
         DataError: there is no table, and no dataset of this name is prepared; or it cannot be stored.
     """
     table.check_name(name)
     if least < 1:
         raise InputError(f"expected at least 1, found {least}", where="--least")
     file = None if csv is None else Path(csv)
-    odd = [] if file is None else table.oddities(table.read_table(file))
-    info = store.read_info(name if file is None else table.prepared(file, warn=False))
-    skipped = [told_skipped(row) for row in info.get("skipped", ())]
-    if skipped and file is not None:
-        raise InputError(skipped, where=str(file))
-    odd += [f"left out when it was prepared: {fault}" for fault in skipped]
+    faults: list[str] = []
+    if file is None:
+        info = store.read_info(name)
+        odd = [f"left out when it was prepared: {told_skipped(row)}" for row in info.get("skipped", ())]
+    else:
+        sheet = table.read_table(file)
+        odd = table.oddities(sheet)
+        try:
+            info = store.read_info(table.prepared(file, strict=True))
+        except InputError as error:
+            # what no clip has to be read for is told together with it
+            faults += error.faults
+            info = {"splits": {"test": _counted(sheet)}, "unread_codes": _unread(sheet)}
 
     if "test" not in info["splits"]:
         raise InputError(f"expected clips in the split 'test', found: {', '.join(info['splits'])}", where=name)
@@ -93,8 +103,10 @@ def write(
     asks = "aus" if not labels else "emotion" if not scored else "all"
     task = f"{name}_{_KINDS[asks]}"
     path = Path(folder) / f"{task}.yaml"
+    for told in (*odd, *_oddities(info, counts, labels, scored, least)):
+        note(told)
 
-    faults = [*_label_faults(labels), *_place_faults(path, task, replace, taken)]
+    faults += [*_label_faults(labels), *_place_faults(path, task, replace, taken)]
     source = name if file is None else _relative(file, path.parent)
     if not _FILE.fullmatch(source):
         marks = ", ".join(dict.fromkeys(repr(c) for c in source if not _FILE.fullmatch(c)))
@@ -102,13 +114,32 @@ def write(
     if not labels and not scored:
         faults.append(f"expected clips with a label or with units in at least {least} clips, found none")
     if faults:
-        raise InputError(faults, where=task)
+        raise InputError(faults, where=str(file or task))
 
-    odd += _oddities(info, counts, labels, scored, least)
     command = f"lmms-eval --model mellm --include_path {_quoted(folder)} --tasks {task}"
     made_by = f"mellm new-task {name}" + ("" if file is None else f" --csv {file.name}")
     _save(path, _text(task, asks, labels, scored, source, file is not None, command, made_by, counts))
-    return Written(path, task, command, tuple(odd))
+    return Written(path, task, command)
+
+
+def _counted(sheet: Sheet) -> dict[str, Any]:
+    """What a prepared dataset would say of its clips, counted over all rows of a table, with faults or without."""
+    labels = [table.label(row) for row in sheet.rows]
+    codes = [read_codes(row.raw("aus")).canonical() for row in sheet.rows]
+    units = Counter("/".join(map(str, unit)) for code in codes if code for unit in set(numbers(code)))
+    return {
+        "clips": len(sheet.rows),
+        "subjects": len({row.text("subject") for row in sheet.rows}),
+        "emotions": dict(sorted(Counter(label for label in labels if label is not None).items())),
+        "without_emotion": labels.count(None),
+        "aus": {unit: units[unit] for unit in sorted(units, key=lambda unit: [int(n) for n in unit.split("/")])},
+        "without_aus": codes.count(None),
+    }
+
+
+def _unread(sheet: Sheet) -> dict[str, str]:
+    codes = {f"row {row.number}": read_codes(row.raw("aus")).unread for row in sheet.rows}
+    return {row: "; ".join(f"{part.text!r}: {part.reason}" for part in parts) for row, parts in codes.items() if parts}
 
 
 def _text(

@@ -14,16 +14,17 @@ import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mellm_plugin.errors import InputError
+from mellm_plugin.errors import InputError, near
 
 _HEADER_WITHIN = 100  # rows in which the header is looked for
 _MISSING = frozenset({"", "/", "-", "--", "nan", "na", "n/a", "#n/a", "none", "null"})
 _FORMULA_ERRORS = frozenset({"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!"})
+_NOT_COMPUTED = "\0formula "  # of a cell without a value
 _SAVE_AS = "open it in a spreadsheet program and save it as .xlsx or .csv"
 _Table = list[tuple[int, list[Any]]]  # rows with their numbers
 
@@ -113,6 +114,7 @@ class Sheet:
         rows: that hold anything, in order.
         columns: the columns that it has: by key, its own name of each.
         headings: all names of its header row.
+        worksheet: its name; that of the file for a CSV.
     """
 
     path: Path
@@ -120,6 +122,7 @@ class Sheet:
     rows: tuple[Row, ...]
     columns: Mapping[str, str]
     headings: tuple[str, ...]
+    worksheet: str = ""
 
 
 def as_text(value: Any) -> str | None:
@@ -132,31 +135,56 @@ def as_text(value: Any) -> str | None:
 
 
 def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Sequence[str] = ()) -> Sheet:
-    """Read the first worksheet that has the columns.
+    """Read the worksheet that has the columns; a hidden one only where no other has.
 
     Args:
-        path: an .xlsx or .xlsm file, or a CSV (comma, semicolon or tab; UTF-8, UTF-16 or GB18030).
+        path: an .xlsx or .xlsm file, `FILE.xlsx#WORKSHEET`, or a CSV (comma, semicolon, tab or bar; UTF-8, UTF-16 or
+            GB18030).
         columns: what to look for, by the key that `Row` uses.
-        prefer: names of worksheets to look in first.
+        prefer: names of worksheets that are taken where several have the columns.
 
     Raises:
         InputError: no such file, no such format, no worksheet with the required columns (says what the nearest one
-            lacks), columns that occur twice, or no row below the header.
+            lacks), or several, columns that occur twice, or no row below the header.
     """
-    source = Path(path)
+    source, worksheet = Path(path), ""
+    if "#" in source.name and not source.exists():
+        name, _, worksheet = source.name.rpartition("#")
+        source = source.with_name(name)
     data = _read(source)
-    tables = list(_csv_tables(source, data) if source.suffix.lower() in _CSV else _xlsx_tables(source, data, columns))
-    tables.sort(key=lambda named: named[0] not in prefer)  # stable: otherwise in the order of the workbook
+    tables = [_csv_table(source, data, columns)] if source.suffix.lower() in _CSV else _xlsx_tables(source, data)
+    if worksheet:
+        names = [table.name for table in tables]
+        if worksheet not in names:
+            told = f"expected a worksheet {worksheet!r}, found {', '.join(names)}.{near(worksheet, names)}"
+            raise InputError(told, where=str(source))
+        prefer = (worksheet,)
+        tables = [table for table in tables if table.name == worksheet]
     nearest: tuple[int, str, list[str]] | None = None
-    for name, table, merged in tables:
-        for index, (_, cells) in enumerate(table[:_HEADER_WITHIN]):
+    headed: list[tuple[_Worksheet, int, dict[str, list[int]]]] = []
+    for table in tables:
+        for index, (_, cells) in enumerate(table.rows[:_HEADER_WITHIN]):
             places = _places(cells, columns)
             absent = [c.names[0] for key, c in columns.items() if c.required and key not in places]
             if not absent:
-                return _sheet(source, data, table, index, columns, places, merged)
+                headed.append((table, index, places))
+                break
             if places and (nearest is None or len(places) > nearest[0]):
                 headings = [text for cell in cells if (text := as_text(cell))]
-                nearest = len(places), f"{name}: missing {', '.join(absent)}; found {', '.join(headings)}", absent
+                nearest = len(places), f"{table.name}: missing {', '.join(absent)}; found {', '.join(headings)}", absent
+    headed = (
+        [found for found in headed if found[0].name in prefer][:1]
+        or [found for found in headed if not found[0].hidden]
+        or headed
+    )
+    if len(headed) > 1:
+        several = ", ".join(repr(table.name) for table, *_ in headed)
+        raise InputError(
+            f"expected one worksheet with these columns, found {several}; name it: {source.name}#WORKSHEET",
+            where=str(source),
+        )
+    if headed:
+        return _sheet(source, data, columns, *headed[0])
     wanted = ", ".join(column.names[0] for column in columns.values() if column.required)
     if nearest is None:
         raise InputError(
@@ -174,8 +202,22 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
 _CSV = frozenset({".csv", ".tsv", ".txt"})
 
 
-def _counted(tables: Sequence[tuple[str, Any, Any]]) -> str:
-    names = [name for name, table, _ in tables if table]
+@dataclass(frozen=True)
+class _Worksheet:
+    """A table as it stands: `merged` names, for each merged cell but its first, that first (row, place).
+
+    Where `closed`, a row ends with the header: a value beyond it was cut off from another.
+    """
+
+    name: str
+    rows: _Table
+    merged: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    hidden: bool = False
+    closed: bool = False
+
+
+def _counted(tables: Sequence[_Worksheet]) -> str:
+    names = [table.name for table in tables if table.rows]
     return f"{len(names)} worksheets ({', '.join(names)})" if len(names) > 1 else "it" if names else "an empty file"
 
 
@@ -199,9 +241,7 @@ def _read(source: Path) -> bytes:
     return data
 
 
-def _xlsx_tables(
-    source: Path, data: bytes, columns: Mapping[str, Column]
-) -> Iterator[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]]:
+def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
     import openpyxl
 
     where = str(source)
@@ -211,11 +251,11 @@ def _xlsx_tables(
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         if "[Content_Types].xml" not in archive.namelist():
             raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
-    tables: list[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]] = []
+    tables: list[_Worksheet] = []
     try:
-        # Read twice: merged cells are only told of a whole book; its rows, however, include each that has a colour, a
-        # million of them in some sheets, and are slow.
-        book = openpyxl.load_workbook(io.BytesIO(data), data_only=True)
+        # Read twice: merged cells and formulas are only told of a whole book; its rows, however, include each that has
+        # a colour, a million of them in some sheets, and are slow.
+        book = openpyxl.load_workbook(io.BytesIO(data))
         streamed = openpyxl.load_workbook(io.BytesIO(data), data_only=True, read_only=True)
         for sheet in streamed.worksheets:
             sheet.reset_dimensions()  # some programs write wrong ones
@@ -224,6 +264,10 @@ def _xlsx_tables(
                 for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
                 if any(value is not None for value in cells)
             ]
+            for number, cells in rows:
+                for place, value in enumerate(cells):
+                    if value is None and (cell := book[sheet.title].cell(number, place + 1)).data_type == "f":
+                        cells[place] = f"{_NOT_COMPUTED}{cell.coordinate}"
             last = rows[-1][0] if rows else 0
             merged = {
                 (row, column - 1): (area.min_row, area.min_col - 1)
@@ -232,22 +276,33 @@ def _xlsx_tables(
                 for column in range(area.min_col, area.max_col + 1)
                 if (row, column) != (area.min_row, area.min_col)
             }
-            tables.append((sheet.title, rows, merged))
+            hidden = book[sheet.title].sheet_state != "visible"
+            tables.append(_Worksheet(sheet.title, rows, merged, hidden))
     except Exception as error:  # openpyxl raises whatever a damaged workbook leads it to
         raise InputError(f"the workbook cannot be read ({error or type(error).__name__}); {_SAVE_AS}", where) from error
-    yield from tables
+    return tables
 
 
-def _csv_tables(source: Path, data: bytes) -> Iterator[tuple[str, _Table, dict[tuple[int, int], tuple[int, int]]]]:
+def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Worksheet:
     where = str(source)
     if zipfile.is_zipfile(io.BytesIO(data)):
         raise InputError(f"this is no text; if it is a workbook, name it {source.stem}.xlsx", where=where)
     text = decoded(data, where)
-    try:
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True))
-    except csv.Error as error:
-        raise InputError(f"the file cannot be read as CSV ({error}); {_SAVE_AS}", where=where) from error
-    yield source.name, [(number, list(cells)) for number, cells in enumerate(rows, start=1)], {}
+    found: list[_Worksheet] = []
+    problem: csv.Error | None = None
+    for delimiter in sorted(",;\t|", key=text.count, reverse=True):
+        try:
+            lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+        except csv.Error as error:
+            problem = problem or error
+            continue
+        found.append(_Worksheet(source.name, [(n, list(cells)) for n, cells in enumerate(lines, start=1)], closed=True))
+        required = {key for key, column in columns.items() if column.required}
+        if any(required <= _places(cells, columns).keys() for _, cells in found[-1].rows[:_HEADER_WITHIN]):
+            return found[-1]
+    if problem is not None or not found:
+        raise InputError(f"the file cannot be read as CSV ({problem}); {_SAVE_AS}", where=where) from problem
+    return found[0]
 
 
 def decoded(data: bytes, where: str) -> str:
@@ -262,10 +317,6 @@ def decoded(data: bytes, where: str) -> str:
         except UnicodeDecodeError:
             continue
     raise InputError("expected text in UTF-8, found none; save it as CSV UTF-8", where=where)
-
-
-def _delimiter(text: str) -> str:
-    return max(",;\t", key=text.count)  # of the whole: a preamble may hold other marks than the table
 
 
 def _plain(name: Any) -> str:
@@ -290,13 +341,13 @@ def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, li
 def _sheet(
     source: Path,
     data: bytes,
-    table: _Table,
-    header: int,
     columns: Mapping[str, Column],
+    table: _Worksheet,
+    header: int,
     places: Mapping[str, list[int]],
-    merged: Mapping[tuple[int, int], tuple[int, int]],
 ) -> Sheet:
-    number, headings = table[header]
+    number, headings = table.rows[header]
+    merged = table.merged
     twice = [as_text(headings[found[0]]) for found in places.values() if len(found) > 1]
     if twice:
         raise InputError(
@@ -305,9 +356,9 @@ def _sheet(
             where=str(source),
         )
     names = {key: str(as_text(headings[found[0]])) for key, found in places.items()}
-    by_number = dict(table)
+    by_number = dict(table.rows)
     rows: list[Row] = []
-    for line, cells in table[header + 1 :]:
+    for line, cells in table.rows[header + 1 :]:
         row = Row(line, {key: _cell(cells, found[0]) for key, found in places.items()}, names)
         for key, found in places.items():
             origin = merged.get((line, found[0]))
@@ -326,11 +377,22 @@ def _sheet(
             if isinstance(value, str) and value.strip().lower() in _FORMULA_ERRORS:
                 row.faults.append(f"{names[key]}: the formula has the error {value.strip()}; correct the cell")
                 row.cells[key] = None
+            elif isinstance(value, str) and value.startswith(_NOT_COMPUTED):
+                row.faults.append(
+                    f"{names[key]}: the formula in {value.removeprefix(_NOT_COMPUTED)} was never computed; open the "
+                    "file in a spreadsheet program and save it"
+                )
+                row.cells[key] = None
+        if table.closed and any(as_text(value) is not None for value in cells[len(headings) :]):
+            row.faults.append(
+                f"expected {len(headings)} cells, found {len(cells)}; put a cell that holds a comma in quotes, or "
+                "write units as 6+12"
+            )
         rows.append(row)
     if not rows:
         raise InputError(f"expected clips below the header in row {number}, found none", where=str(source))
     shown = tuple(text for cell in headings if (text := as_text(cell)))
-    return Sheet(source, hashlib.sha256(data).hexdigest(), tuple(rows), names, shown)
+    return Sheet(source, hashlib.sha256(data).hexdigest(), tuple(rows), names, shown, table.name)
 
 
 def _cell(cells: Sequence[Any], place: int) -> Any:

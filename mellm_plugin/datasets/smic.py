@@ -41,9 +41,9 @@ _OF_HS = {"negative": 70, "positive": 51, "surprise": 43}
 def _made(dataset: str, fps: float, name: re.Match[str]) -> Entry:
     subject = f"s{int(name[1]):02d}"
     return Entry(
-        id=f"{dataset}/{subject}/{name[0]}",
+        id=f"{dataset}/{subject}/{name[0].lower()}",
         subject=subject,
-        clip=name[0],
+        clip=name[0].lower(),
         where="",
         keys=(_clip_key(name),),
         emotion=_LABELS[name[2].lower()],

@@ -62,6 +62,16 @@ def is_prepared(name: str, root: Path | None = None) -> bool:
     return (dataset_dir(name, root) / "info.json").is_file()
 
 
+def is_whole(name: str, root: Path | None = None) -> bool:
+    """Whether the files of a prepared dataset are as they were written."""
+    folder = dataset_dir(name, root)
+    try:
+        entries = read_info(name, root)["splits"].values()
+        return all(_sha256(folder / entry["file"]) == entry["sha256"] for entry in entries)
+    except (DataError, OSError):
+        return False
+
+
 def list_prepared(root: Path | None = None) -> list[str]:
     """Names of all prepared datasets, sorted."""
     found = (root or data_root()).glob("*/info.json")

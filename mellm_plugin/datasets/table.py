@@ -15,6 +15,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,20 @@ def label_of(text: str) -> str:
     """
     plain = " ".join(text.lower().split())
     return canonical_label(plain) or plain
+
+
+def label(row: Row) -> str | None:
+    """The label of a row of a table, as `label_of` has it; None where it is not known, or a fault of the row."""
+    text = row.text("emotion")
+    if text is None or text.lower() in _UNKNOWN:
+        return None
+    if text.lower() == "none":
+        row.faults.append(
+            f"{row.names['emotion']}: expected a label, found {text!r}; write 'neutral' where nothing is shown, and "
+            "leave the cell empty where it is not known"
+        )
+        return None
+    return label_of(text)
 
 
 def dataset(name: str, csv: str | Path, *, ids: str | None = None) -> Dataset:
@@ -132,30 +147,29 @@ def check_name(name: str) -> None:
         )
 
 
-def prepared(csv: str | Path, *, warn: bool = True) -> str:
+def prepared(csv: str | Path, *, strict: bool = False) -> str:
     """The name of the dataset that a table stands for; it is prepared if it is not, or if anything in it changed.
 
     Where nothing changed this reads the table and asks for the dates of the frames, and writes nothing. Of several
     processes one prepares and the others wait. Rows with faults are left out and told as a warning, once a process:
     the clips beside them are as good as ever, and `info.json` and the results say how many were skipped. To have any
-    fault refused, use `prepare(.., strict=True)`, or check the table by `mellm new-task`.
+    fault refused, use `strict`, or check the table by `mellm new-task`.
 
     Args:
         csv: the table.
-        warn: whether to warn of rows that are left out; the caller may tell them in another way.
+        strict: whether a single fault is enough to prepare nothing.
 
     Raises:
-        InputError: the table cannot be used, or no row of it; with the faults of all rows.
+        InputError: the table cannot be used, or no row of it, or, where `strict`, a single one cannot; with the faults
+            of all rows.
         DataError: the dataset cannot be stored.
     """
     file = _located(csv)
     stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
     name = f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     workers = min(4, os.cpu_count() or 1)
-    options = Options(frames=file.parent, sheets={"test": file}, corrections=False, workers=workers)
-    report = conversion.prepare(dataset(name, file, ids=stem), options)
-    if warn:
-        _warn(file, report.info)
+    options = Options(frames=file.parent, sheets={"test": file}, corrections=False, strict=strict, workers=workers)
+    _warn(file, conversion.prepare(dataset(name, file, ids=stem), options).info)
     return name
 
 
@@ -190,14 +204,14 @@ class _Rows:
 
     def __init__(self, sheet: Sheet, folder: Path) -> None:
         self._ids: dict[str, list[tuple[int, str]]] = {}
-        self._folders: dict[Path, list[tuple[int, str]]] = {}
+        self._onsets: list[tuple[Path, int, str]] = []
         for row in sheet.rows:
             name, onset = row.text("id"), _path(row, "onset", folder)
             content = repr(sorted((key, str(value)) for key, value in row.cells.items()))
             if name is not None:
                 self._ids.setdefault(name.lower(), []).append((row.number, content))
             if onset is not None:
-                self._folders.setdefault(onset.parent, []).append((row.number, name or ""))
+                self._onsets.append((onset, row.number, name or ""))
 
     def of_id(self, name: str) -> list[int]:
         """The rows with an id that say different things; none where there is one row, or all say the same."""
@@ -206,7 +220,20 @@ class _Rows:
 
     def in_folder(self, onset: Path, name: str) -> list[int]:
         """The rows of other clips whose onset is in the same folder."""
-        return [number for number, other in self._folders.get(onset.parent, ()) if other != name]
+        return [number for number, other in self._folders.get(_true(onset.parent), ()) if other != name]
+
+    @cached_property
+    def _folders(self) -> dict[str, list[tuple[int, str]]]:
+        """Only asked for where an apex is open: to resolve every path takes a while."""
+        folders: dict[str, list[tuple[int, str]]] = {}
+        for onset, number, name in self._onsets:
+            folders.setdefault(_true(onset.parent), []).append((number, name))
+        return folders
+
+
+def _true(folder: Path) -> str:
+    """A folder by its true name, whichever way or link the table names it by."""
+    return os.path.realpath(folder)
 
 
 def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
@@ -215,6 +242,8 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
         onset, apex = _path(row, "onset", csv.parent), _path(row, "apex", csv.parent)
         if onset is None:
             row.faults.append("onset: expected the path of an image, found an empty cell; fill it in")
+        # here already, and not only with the frames of a good row: a fault of another cell hides no missing file
+        row.faults += [fault for key, file in (("onset", onset), ("apex", apex)) if (fault := _absent(key, file))]
         if name is not None and (same := rows.of_id(name)):
             row.faults.append(
                 f"id: expected each id once, found {name!r} in the rows {_listed(same)}; rename all but one"
@@ -232,13 +261,23 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
             where="",
             onset_file=onset,
             apex_file=apex,
-            emotion=_label(row),
+            emotion=label(row),
             au_code=row.raw("aus"),
             objective_class=objective_class(row, "objective_class"),
             fps=row.number_above_zero("fps"),
         )
 
     return entry
+
+
+def _absent(key: str, file: Path | None) -> str:
+    """What speaks against a file before it is read; empty for nothing."""
+    try:
+        if file is None or file.is_file():
+            return ""
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        return f"{key}: {file} cannot be read ({error.strerror or error}); check its name and its permissions"
+    return f"{key}: there is no file {file}; paths are relative to the folder of the table"
 
 
 def _listed(numbers: Sequence[int]) -> str:
@@ -264,19 +303,6 @@ def _path(row: Row, key: str, folder: Path) -> Path | None:
     if not text or text.lower() in _UNKNOWN:
         return None
     return folder / text.replace("\\", "/")  # a table written on Windows has backslashes
-
-
-def _label(row: Row) -> str | None:
-    text = row.text("emotion")
-    if text is None or text.lower() in _UNKNOWN:
-        return None
-    if text.lower() == "none":
-        row.faults.append(
-            f"{row.names['emotion']}: expected a label, found {text!r}; write 'neutral' where nothing is shown, and "
-            "leave the cell empty where it is not known"
-        )
-        return None
-    return label_of(text)
 
 
 # ---- what is odd ----------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ import fictitious
 import pytest
 from fictitious import Fictitious, casme2, samm, smic
 
-from mellm_plugin.datasets import store
+from mellm_plugin.datasets import store, table
 from mellm_plugin.datasets.catalogue import converter
 from mellm_plugin.datasets.conversion import Options, Report, differences, prepare, told_skipped
 from mellm_plugin.datasets.crop import Box, Found
@@ -274,3 +274,37 @@ def test_a_damaged_clip_of_a_killed_run_is_made_again(made: Fictitious, tmp_path
     for identity in first.info["made_from"].values():
         (left / f"{identity}.parquet").write_bytes(b"PAR1 half")
     assert run(made, tmp_path / "new").reused == 0 and data(tmp_path / "new") == data(tmp_path / "out")
+
+
+def test_what_is_damaged_is_not_carried_over(made: Fictitious, tmp_path: Path) -> None:
+    root = tmp_path / "out"
+    run(made, root)
+    file = root / "casme2" / store.read_info("casme2", root)["splits"]["test"]["file"]
+    whole = file.read_bytes()
+    file.write_bytes(whole.replace(next(store.read("casme2", "test", root)).apex, b"\0" * 40, 1))
+    report = run(made, root)
+    assert not report.unchanged and report.reused == 0
+    assert file.read_bytes() == whole and store.verify("casme2", root)
+
+
+def test_raw_and_cropped_clips_side_by_side_are_noted(tmp_path: Path) -> None:
+    made = casme2(tmp_path, 8, **QUICK)
+    for file in made.clips[2].folder.glob("*.jpg"):
+        file.rename(file.with_name(f"reg_{file.name}"))
+    notes = run(made, tmp_path / "out").info["notes"]
+    assert list(notes) == [f"casme2/{made.clips[2].subject}/{made.clips[2].clip}"]
+    assert "are raw and cropped ones mixed?" in str(notes)
+
+
+def test_an_apex_before_its_onset_in_a_table_is_a_fault(tmp_path: Path) -> None:
+    made = casme2(tmp_path, 1, **QUICK)
+    first, last = (made.clips[0].frame(number) for number in (made.clips[0].onset, made.clips[0].peak))
+    for onset, apex in ((last, first), (first, last)):
+        csv = tmp_path / "clips.csv"
+        csv.write_text(f"id,subject,onset,apex,emotion,aus\na,s,{onset},{apex},fear,4\n")
+        if onset == last:
+            with pytest.raises(InputError, match=f"expected a frame after the onset {last.name}, found {first.name}"):
+                table.prepare(csv, "mine", root=tmp_path / "out")
+    table.prepare(csv, "mine", root=tmp_path / "out")
+    (sample,) = store.read("mine", "test", tmp_path / "out")
+    assert (sample.onset_frame, sample.apex_frame) == (made.clips[0].onset, made.clips[0].peak)

@@ -328,7 +328,7 @@ def test_the_summary_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 
 def test_folders_of_the_user_may_be_called_anything(tmp_path: Path) -> None:
-    """`4D_ME/gray_micro/..`, `macro and micro/Micro_Expression/..`: only the dataset's own folders say what they hold."""
+    """`4D_ME/gray_micro/..`, `macro and micro/Micro_Expression/..`: only the dataset's own folders count."""
     for name, above in (("fourdme", "4D_ME"), ("fourdme", "RGB and grey"), ("mmew", "macro and micro")):
         made = fictitious.WRITERS[name](tmp_path / above / name, 3, draw="noise", size=(64, 64))
         moved = made.frames.rename(tmp_path / above / made.frames.name)

@@ -183,3 +183,20 @@ def test_roots_that_are_none(tmp_path: Path) -> None:
     _files(tmp_path, "1.jpg")
     with pytest.raises(InputError, match="found 1 folders of frames, none named as this dataset's clips are"):
         FrameTree(tmp_path, _last)
+
+
+def test_a_picture_of_another_series_is_no_frame(tmp_path: Path) -> None:
+    for name in ("img8.jpg", "img09.jpg", "img10.jpg", "screenshot1.jpg"):
+        (tmp_path / name).touch()
+    found = list_frames(tmp_path)
+    assert list(found.files) == [8, 9, 10] and not found.faults
+    assert found.notes == ("left aside, for the other frames are named as img8.jpg is: screenshot1.jpg",)
+    alone = list_frames(tmp_path, like="screenshot1.jpg")
+    assert list(alone.files) == [1] and not alone.notes
+
+
+def test_two_series_of_one_length_cannot_be_told_apart(tmp_path: Path) -> None:
+    for name in ("img8.jpg", "img9.jpg", "reg_img10.jpg", "reg_img11.jpg"):
+        (tmp_path / name).touch()
+    (fault,) = list_frames(tmp_path).faults
+    assert "are named in two ways; keep the files of one kind" in fault

@@ -94,7 +94,8 @@ def test_names_of_the_challenge_become_numbers() -> None:
 @pytest.mark.parametrize(
     ("written", "name"),
     [
-        *(("CASME_II", "casme2"), ("casme2", "casme2"), ("CASME II", "casme2"), ("CAS(ME)^2", "casme2")),
+        *(("CASME_II", "casme2"), ("casme2", "casme2"), ("CASME II", "casme2"), ("CASMEII", "casme2")),
+        *((name, None) for name in ("CAS(ME)^2", "cas(me)2", "CAS (ME) II", "CAS(ME)²", "CASME^2")),
         *(("SAMM", "samm"), ("SMIC-HS", "smic"), ("CAS(ME)^3", "casme3"), ("CASME3", "casme3"), ("4DME", "fourdme")),
         *(("dfme", "dfme"), ("casme", None), ("", None)),
     ],
@@ -248,6 +249,58 @@ def test_every_fault_is_told_with_file_and_line_and_the_good_rows_are_kept(tmp_p
     for where, reason in expected.items():
         assert reason in told[where]
     assert [question.line for question in stored_questions(root)] == [1]
+
+
+@pytest.mark.parametrize(
+    ("prepared", "row", "found"),
+    [
+        (["b_166"], {"filename": "b", "image_id": "spNO.1_b_166"}, "b_166"),
+        (["b_166"], {"filename": "b", "image_id": "spNO.1_b_300"}, "found another; prepare 'casme3'"),
+        (["b_166"], {"filename": "b", "image_id": ""}, "b_166"),
+        (["b_166", "b_300"], {"filename": "b", "image_id": ""}, "may be any of casme3/spNO.1/b_166, casme3/spNO.1/b_3"),
+        (["b_166", "b_300"], {"filename": "b", "image_id": "spNO.1_b_300"}, "b_300"),
+        (["b_166", "b_300"], {"filename": "b_166", "image_id": "spNO.1_b_300"}, "casme3/spNO.1/b_300 by image_id"),
+        (["b_166"], {"filename": "?", "image_id": ""}, "has no clip '?'"),
+    ],
+)
+def test_a_clip_of_a_recording_is_never_one_that_the_image_speaks_against(
+    tmp_path: Path, prepared: list[str], row: dict[str, str], found: str
+) -> None:
+    root = tmp_path / "data"
+    clips = [clip("casme3", "spNO.1", name, number) for number, name in enumerate(prepared)]
+    store.write("casme3", {"test": clips}, {"source": "drawn"}, root=root)
+    file = write_lines(tmp_path / "train.jsonl", [{**labelled("casme3", "spNO.1", "b"), **row}])
+    if found in prepared:
+        prepare([file], root=root)
+        assert [question.clip for question in stored_questions(root)] == [f"casme3/spNO.1/{found}"]
+    else:
+        with pytest.raises(InputError) as refused:
+            prepare([file], root=root)
+        assert found in str(refused.value) and "train.jsonl, line 1" in str(refused.value)
+
+
+def test_the_beginning_of_a_name_names_no_clip(tmp_path: Path, root: Path) -> None:
+    rows = [{**labelled("casme2", "sub01", "EP"), "image_id": image} for image in ("", "sub01_EP", "sub01_EP02_01f")]
+    with pytest.raises(InputError, match=r"train\.jsonl, line 1, 2, 3: subject 'sub01' has no clip 'EP'"):
+        prepare([write_lines(tmp_path / "train.jsonl", rows)], root=root)
+
+
+def test_another_database_is_told_apart_from_casme_ii(tmp_path: Path, root: Path) -> None:
+    file = write_lines(tmp_path / "train.jsonl", [labelled("CAS(ME)^2", "sub01", "EP02_01f")])
+    with pytest.raises(InputError, match="It is another database than CASME II") as refused:
+        prepare([file], root=root)
+    assert "Did you mean" not in str(refused.value)
+
+
+def test_strict_is_not_content_with_what_was_kept_from_before(tmp_path: Path, root: Path) -> None:
+    file = write_lines(tmp_path / "train.jsonl", [labelled("casme2", "sub01", "EP02_01f"), "{"])
+    made = prepare([file], root=root).stat().st_mtime_ns
+    with pytest.raises(InputError, match=r"lacks what was left out: train\.jsonl, line 2"):
+        prepare([file], root=root, strict=True, exists="keep")
+    assert (root / NAME).stat().st_mtime_ns == made, "what is there stays"
+    write_lines(file, [labelled("casme2", "sub01", "EP02_01f")])
+    prepare([file], root=root, strict=True, exists="keep")
+    assert prepare([file], root=root, strict=True, exists="keep") == root / NAME
 
 
 def test_strict_keeps_nothing_where_anything_is_left_out(tmp_path: Path, root: Path) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from mellm_plugin import meu
 from mellm_plugin.cli import main
-from mellm_plugin.datasets import store
+from mellm_plugin.datasets import store, table
 
 HEADER = ("id", "subject", "onset", "apex", "emotion", "aus")
 
@@ -168,6 +168,43 @@ def test_every_faulty_row_is_told_and_nothing_written(place: Path, capsys: pytes
     (place / "frames" / "c1_apex.png").write_bytes(b"no image")
     told = refused(["mydata", "--csv", "clips.csv"], capsys)
     assert "71 faults" in told and "row 3" in told and all(f"row {n}" in told for n in range(6, 76))
+    assert store.list_prepared() == []
+
+
+def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clips(place, [("fear", "6+12"), ("Fear", "12+soft focus"), ("a+b", "4"), ("悲伤", "")], "a=1.csv", subjects=1)
+    with (place / "a=1.csv").open("a") as file:
+        file.write("x,p0,absent.png,frames/c0_apex.png,none,\n")
+    (place / "mydata_meu.yaml").write_text("# mine\n")
+    told = refused(["mydata", "--csv", "a=1.csv"], capsys)
+    for part in (
+        "a=1.csv: 5 faults\n",
+        "row 6, a-1/p0/x: onset: there is no file",
+        "emotion: expected a label, found 'none'",
+        "the label 'a+b' has '+'",
+        "the label '悲伤' is not read in an answer",
+        "mydata_meu.yaml is there already",
+        "has '='; rename the table",
+        "note: 'fear', 'Fear' are one label, 'fear'",
+        "note: all clips are of one subject",
+        "note: row 3: code not read in full: 'soft focus'",
+        "note: labels with one clip",
+    ):
+        assert part in told, told
+    assert store.list_prepared() == []
+
+
+def test_a_table_that_was_prepared_with_faults_is_refused_and_stays(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = clips(place, PLAIN)
+    (place / "frames" / "c1_apex.png").write_bytes(b"no image")
+    name = table.prepared(file)
+    info = store.verify(name)
+    told = refused(["mydata", "--csv", "clips.csv"], capsys)
+    assert "row 3" in told and store.verify(name) == info
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,9 +68,19 @@ def test_the_worksheet_is_chosen(tmp_path: Path) -> None:
     good: list[list[Any]] = [["Subject", "Onset"], ["a", 1]]
     other: list[list[Any]] = [["Subject", "Onset"], ["b", 2]]
     path = workbook(tmp_path / "s.xlsx", ("Notes", [["hello"]]), ("One", good), ("Two", other))
-    assert cells(read_sheet(path, COLUMNS)) == [(2, "a", 1)]
     assert cells(read_sheet(path, COLUMNS, prefer=["Two"])) == [(2, "b", 2)]
-    assert cells(read_sheet(path, COLUMNS, prefer=["Three"])) == [(2, "a", 1)]
+    assert cells(read_sheet(f"{path}#One", COLUMNS)) == [(2, "a", 1)]
+    for chosen, told in (
+        (str(path), "expected one worksheet with these columns, found 'One', 'Two'; name it: s.xlsx#WORKSHEET"),
+        (f"{path}#Tow", "expected a worksheet 'Tow', found Notes, One, Two. Did you mean 'Two'?"),
+    ):
+        with pytest.raises(InputError, match=re.escape(told)):
+            read_sheet(chosen, COLUMNS, prefer=["Three"])
+    book = openpyxl.load_workbook(path)
+    book["One"].sheet_state = "hidden"  # a draft
+    book.save(path)
+    sheet = read_sheet(path, COLUMNS)
+    assert (cells(sheet), sheet.worksheet) == ([(2, "b", 2)], "Two")
 
 
 def test_what_the_nearest_row_lacks(tmp_path: Path) -> None:
@@ -205,3 +216,30 @@ def test_errors_of_formulas(tmp_path: Path) -> None:
 def test_text_in_no_encoding() -> None:
     with pytest.raises(InputError, match="s.csv: expected text in UTF-8, found none; save it as CSV UTF-8"):
         decoded(b"\x81\x20\xff", "s.csv")
+
+
+def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path: Path) -> None:
+    path = workbook(tmp_path / "s.xlsx", ("S", [["Subject", "Onset", "Remarks"], ["a", "=1+2", None], ["b", 2, "=B3"]]))
+    first, second = read_sheet(path, COLUMNS).rows
+    told = "was never computed; open the file in a spreadsheet program and save it"
+    assert first.faults == [f"Onset: the formula in B2 {told}"] and second.faults == [
+        f"Remarks: the formula in C3 {told}"
+    ]
+
+
+def test_a_cell_beyond_the_header_of_a_csv_was_cut_off_from_another(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Subject,Onset,Remarks\na,1,6,12\nb,2,6+12,\n")
+    first, second = read_sheet(path, COLUMNS).rows
+    assert first.faults == [
+        "expected 3 cells, found 4; put a cell that holds a comma in quotes, or write units as 6+12"
+    ]
+    assert not second.faults
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_the_mark_between_cells_is_that_of_the_header(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    lines = [["Subject", "Onset", "Remarks"], ["a", "1", "one, two; three" if mark in "\t|" else "none"]]
+    path.write_text(",,,;;;\n" + "".join(mark.join(cells) + "\n" for cells in lines))
+    assert cells(read_sheet(path, COLUMNS)) == [(3, "a", "1")]

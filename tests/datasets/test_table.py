@@ -194,6 +194,35 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
     assert not store.is_prepared("strict") and len(strict.value.faults) >= 10
 
 
+def test_a_fault_of_a_cell_hides_no_missing_file(tmp_path: Path) -> None:
+    (row,) = clips(tmp_path, 1)
+    bad = ["x", "p1", "no/onset.png", "o" * 300 + ".png", "none", "6+12", "fast"]
+    report = table.prepare(written(tmp_path, [[*row, "200"], bad], [*HEADER, "fps"]), "mydata")
+    (skipped,) = report.info["skipped"]
+    told = "; ".join(skipped["reasons"])
+    assert len(skipped["reasons"]) == 4
+    for part in (
+        f"onset: there is no file {tmp_path / 'no/onset.png'}; paths are relative to the folder of the table",
+        "ooo.png cannot be read (File name too long); check its name and its permissions",
+        "emotion: expected a label, found 'none'",
+        "fps: expected a number above 0, found 'fast'",
+    ):
+        assert part in told, told
+
+
+@pytest.mark.parametrize("other", ["frames/../seq", "linked", "./seq"])
+def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path, other: str) -> None:
+    for n in (1, 2, 10, 11):
+        frame(tmp_path / "seq" / f"img{n}.png", n)
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "linked").symlink_to("seq")
+    rows = [["a", "p1", "seq/img1.png", "", "", ""], ["b", "p1", f"{other}/img10.png", "", "", ""]]
+    with pytest.raises(InputError) as refused:
+        table.prepare(written(tmp_path, rows), "mydata")
+    assert len(refused.value.faults) == 2
+    assert all("apex: it would be looked for among the frames" in fault for fault in refused.value.faults)
+
+
 def test_a_table_of_faults_alone_tells_all_of_them(tmp_path: Path) -> None:
     file = written(tmp_path, [["", "p1", "a.png", "", "", ""], ["c2", "?!", "b.png", "c.png", "", ""]])
     with pytest.raises(InputError) as refused:
