@@ -152,7 +152,8 @@ class _Summary:
         if gold.get("aus") is not None and line.asks != "emotion":
             self._count("action units exactly right", _agree(_events(gold["aus"]), answer.aus))
         if answer.unparsed is not None:
-            self.reasons[answer.unparsed.partition(":")[0]] += 1  # without the labels, of which there may be many
+            what, _, rest = answer.unparsed.partition(": ")
+            self.reasons[rest if rest == "none of the labels" else what] += 1  # whatever the labels are
 
     def _count(self, what: str, holds: bool) -> None:
         self.counts[what] += holds

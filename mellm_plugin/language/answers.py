@@ -260,7 +260,6 @@ def _own_turn(body: str) -> str:
 
 
 _CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
-_RULE = re.compile(r"[|:\s-]*-[|:\s-]*")
 _COLUMN_OF_UNITS = re.compile(r"(?:facial )?(?:aus?|action units?|facs(?: codes?)?)(?: (?:number|no\.?|code|id))?s?")
 _COLUMN_OF_FLAGS = re.compile(r"(?:present|active|activated|activation|detected|visible|observed)\b.*")
 
@@ -275,7 +274,8 @@ def _with_columns(body: str) -> str:
             units, flags = set(), set()
             continue
         cells = [cell.strip(" *_`") for cell in line.split("|")]
-        if at + 1 < len(lines) and "|" in lines[at + 1] and _RULE.fullmatch(lines[at + 1]):
+        below = lines[at + 1] if at + 1 < len(lines) else ""
+        if "|" in below and "-" in below and not below.strip("|:- \t\r"):
             units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
             flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
         elif units:
@@ -415,7 +415,7 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
             body.append(token)
         elif token.kind in ("stop", "newline"):
             after = tokens[position + 1] if position + 1 < len(tokens) else None
-            numbering = token.text == "." and not title and [word.kind for word in body] == ["number"]
+            numbering = token.text == "." and not title and len(body) == 1 and body[0].kind == "number"
             if numbering and after is not None and after.kind != "newline":
                 body = []  # "1." in front of a line
                 continue
@@ -429,7 +429,7 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
                     yield title, body, line, bool(title), token.text == "?"
             title, body = frozenset(), []
             line += token.kind == "newline"
-        elif token.kind == "close" and not title and [word.kind for word in body] == ["number"]:
+        elif token.kind == "close" and not title and len(body) == 1 and body[0].kind == "number":
             body = []  # "1)" in front of a line
         else:
             body.append(token)
