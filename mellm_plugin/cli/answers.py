@@ -201,43 +201,51 @@ def _told(line: _Line, answer: Answer) -> str:
     return text
 
 
+def _unusable(file: str) -> str:
+    path = Path(file)
+    if file == "-" or (path.exists() and not path.is_dir()):
+        return ""
+    found = "a folder" if path.exists() else "no file"
+    return f"{file}: expected a samples file of lmms-eval, JSON lines or -, found {found}"
+
+
+def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
+    """The lines that are not empty, with the name of their file and their number in it."""
+    for file in files:
+        with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as stream:
+            for number, raw in enumerate(stream, 1):
+                if raw.strip():
+                    yield "standard input" if file == "-" else file, number, raw
+
+
 def _read(given: argparse.Namespace) -> None:
     from mellm_plugin.language.answers import read
 
     if given.labels is not None:
         given.labels = labels_named(given.labels)
-    path = Path(given.file)
-    if given.file != "-" and (not path.exists() or path.is_dir()):
-        found = "a folder" if path.exists() else "no file"
-        raise InputError(f"expected a samples file of lmms-eval, JSON lines or -, found {found}", where=given.file)
+    if faults := [fault for file in given.files if (fault := _unusable(file))]:
+        raise InputError(faults)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     summary = _Summary()
     lines = bad = 0
-    with nullcontext(sys.stdin.buffer) if given.file == "-" else path.open("rb") as stream:
-        for number, raw in enumerate(stream, 1):
-            if not raw.strip():
-                continue
-            lines += 1
-            try:
-                line = _parsed(raw, number, given)
-                answer = read(line.answer, line.labels, line.asks)
-                told = _told(line, answer)
-                summary.add(line, answer)
-            except InputError as error:
-                bad += 1
-                for fault in error.faults:
-                    print(
-                        f"{'standard input' if given.file == '-' else given.file}, line {number}: {fault}",
-                        file=sys.stderr,
-                    )
-                continue
-            if given.json:
-                aus = None if answer.aus is None else list(answer.aus)
-                row = {"aus": aus, "fine": answer.label, "coarse": answer.coarse, "unparsed": answer.unparsed}
-                print(json.dumps(row, ensure_ascii=False))
-            else:
-                print(told)
+    for where, number, raw in _raw_lines(given.files):
+        lines += 1
+        try:
+            line = _parsed(raw, number, given)
+            answer = read(line.answer, line.labels, line.asks)
+            told = _told(line, answer)
+            summary.add(line, answer)
+        except InputError as error:
+            bad += 1
+            for fault in error.faults:
+                print(f"{where}, line {number}: {fault}", file=sys.stderr)
+            continue
+        if given.json:
+            aus = None if answer.aus is None else list(answer.aus)
+            row = {"aus": aus, "fine": answer.label, "coarse": answer.coarse, "unparsed": answer.unparsed}
+            told = json.dumps(row, ensure_ascii=False)
+        print(told)
     if not given.json:
         print("", *summary.lines(), sep="\n")
     if bad:
@@ -254,7 +262,12 @@ def add_commands(commands: Commands) -> None:
         "  mellm read answers.jsonl --labels disgust+happiness+others+surprise\n"
         """  echo '{"answer": "AU4+AU7, disgust"}' | mellm read --labels casme2 --json -""",
     )
-    parser.add_argument("file", metavar="FILE", help="lmms-eval's samples, or JSON lines with an answer; - reads them")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="lmms-eval's samples, or JSON lines with an answer; - is standard input",
+    )
     parser.add_argument(
         "--labels", metavar="NAMES", help="a dataset, or labels joined by +: for lines that do not hold their labels"
     )

@@ -117,7 +117,8 @@ _PHRASES: dict[str, str] = {
     "rule out, free of, nothing like, nothing suggests, nothing points to, opposed to, unlike, n, hardly, scarcely, "
     "far from, unable to, would need, would require, speaks against, fail to, fails to, failed to, better than, "
     "more likely than, likelier than, "
-    "没, 没有, 沒有, 无, 無, 无法, 未, 未见, 不, 不是, 也不是, 既不是, 而不是, 并非, 非, 缺少, 排除",
+    "没有任何, 沒有任何, 无任何, 没, 没有, 沒有, 无, 無, 无法, 未, 未见, 不, 不是, 也不是, 既不是, 而不是, "
+    "并非, 非, 缺少, 排除",
     "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
     "would be required, 缺失",
@@ -171,7 +172,8 @@ _CLEAN = str.maketrans(
 )
 _THINKING = re.compile(r"[<◁\[](/?)(?:think|thinking|thought)[>▷\]]")
 _CHANNEL = re.compile(r"<\|channel\|>([a-z]{1,20})[^<\n]{0,40}<\|message\|>")
-_TURN = re.compile(r"^[ \t]*(?:human|user|assistant)[ \t]*(?::|$)|\b(?:human|user|assistant):", re.MULTILINE)
+_TURN = re.compile(r"^[ \t]*(?:human|user|assistant)[ \t]*(?::|$)", re.MULTILINE)
+_ECHOED = re.compile(r"\s*(?:human|user)[ \t]*[:\n].*?\bassistant[ \t]*[:\n]", re.DOTALL)
 _KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")  # numbers a line
 _BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[([ x])\]", re.MULTILINE)  # a line of a task list
 _UNITS_TITLE = re.compile(r"^([^\w\n]*)units?(?=[^\w\n]*:)", re.MULTILINE)
@@ -189,6 +191,7 @@ _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
+_LETTERS = re.compile(r"[a-z]+|[^\W\d_]")  # what the words of a label are told by
 _PUNCTUATION = {
     "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", _CLAUSE: "comma", ":": "colon",
     "=": "colon", "→": "colon", "+": "join", "/": "join", "&": "join",
@@ -223,7 +226,7 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     known = dict.fromkeys((*labels, *COARSE, *(label for of in LABELS.values() for label in of)))
     for label in known:
         for spelling in spellings(label):
-            found[tuple(_WORD.findall(spelling.lower()))] = ("label", label)
+            found[tuple(_LETTERS.findall(spelling.lower()))] = ("label", label)
     vocabulary: _Vocabulary = {}
     for words, (kind, value) in sorted(found.items(), key=lambda item: -len(item[0])):
         if words:
@@ -242,7 +245,7 @@ def _answered(text: str) -> str:
     body = _own_turn(_SPECIAL.sub("\n", body.partition("<think>")[0]))
     body = _NOT_APPLICABLE.sub(" none ", body).replace("[]", " none ").replace("\\boxed", "\nfinal answer: ")
     body = _BOX.sub(lambda box: box[1] + ("yes " if box[2] == "x" else "no "), _with_columns(_KEYCAP.sub("-", body)))
-    body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]} ", body)
+    body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]}, ", body)
     body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
     body = body.replace("->", "→").replace("=>", "→").translate(_CLEAN)
@@ -251,12 +254,14 @@ def _answered(text: str) -> str:
 
 def _own_turn(body: str) -> str:
     """What the model says first, where it goes on with turns of a user and of itself, or repeats the user's."""
-    start, of_user = 0, False
+    if echoed := _ECHOED.match(body):
+        body = body[echoed.end() :]
+    start = 0
     for turn in _TURN.finditer(body):
-        if not of_user and body[start : turn.start()].strip():
+        if body[start : turn.start()].strip():
             return body[start : turn.start()]
-        start, of_user = turn.end(), "assistant" not in turn[0]
-    return body if of_user else body[start:]
+        start = turn.end()
+    return body[start:]
 
 
 _CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
@@ -536,6 +541,7 @@ class _Scan:
         self.number_end = -9  # token behind the last unit number: a name there is its gloss
         self.name_end = -9  # token behind the last unit name
         self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
+        self.units_alone = units_alone
         self.bare = units_alone  # nothing but units has been spoken of yet
 
     def kind(self, position: int) -> str:
@@ -621,7 +627,8 @@ class _Scan:
             key = self.keyed and self.kind(position - 1) == "comma" and self.kind(number[1]) == "colon"
             if key or (self.bare and not self.measured(number[1])):
                 return self.units_from(position)
-            if self.is_plus_list(position):
+            listed = self.units_alone and self.kind(position - 1) == "colon" and not self.measured(number[1])
+            if listed or self.is_plus_list(position):
                 return self.units_from(position, bare=True)
         return position + 1
 
@@ -722,7 +729,9 @@ class _Scan:
             return self.units_from(start, head=position)
         before = self.tokens[max(0, position - 2) : position]
         # "no action units", but not "I cannot identify action units"
-        just_negated = self.negated and any(t.kind == "no" and t.text not in ("cannot", "can't") for t in before)
+        just_negated = self.negated and any(
+            t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
+        )
         if just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
@@ -858,6 +867,7 @@ class _Scan:
 
     def stands_alone(self, position: int) -> bool:
         before = self.kind(position - 1) if position else "colon"
+        before = "be" if position and self.tokens[position - 1].text in ("choose", "select", "pick") else before
         after = self.kind(position + 1)
         return before in ("colon", "be", "comma", "and", "open", "close", "emotion_head", "join") and after in (
             "", "comma", "close", "and", "open", "join", "emotion_head",
