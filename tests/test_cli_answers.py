@@ -133,6 +133,16 @@ def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: 
     assert said.err.splitlines()[-1] == "mellm: 9 of 11 lines could not be used; the reasons are above"
 
 
+def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [written(tmp_path / f"{name}.jsonl", [{"answer": f"AU{name}; fear"}]) for name in (4, 7)]
+    assert main(["read", *paths, "--labels", "samm"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("line 1  AU4; fear (negative)\nline 1  AU7; fear (negative)\n\n2 answers\n")
+    assert main(["read", *paths, str(tmp_path / "absent"), "--labels", "samm"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "absent: expected a samples file" in said.err
+
+
 def test_without_labels_says_how_to_give_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "a.jsonl", [{"answer": "disgust"}])
     assert main(["read", path]) == 1
