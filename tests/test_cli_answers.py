@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from mellm_plugin import meu
 from mellm_plugin.cli import main
-from mellm_plugin.cli.answers import labels_named
+from mellm_plugin.cli.answers import _ASKS, labels_named
 from mellm_plugin.errors import InputError
+from mellm_plugin.language.prompts import ASKS
 
 CORPUS = [
     json.loads(line)
@@ -131,6 +132,10 @@ def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: 
         assert any(line.startswith(f"{path}, line {number}: ") and found in line for line in said.err.splitlines())
     assert sum(f"{path}, line 7: " in line for line in said.err.splitlines()) == 3  # all faults of a line
     assert said.err.splitlines()[-1] == "mellm: 9 of 11 lines could not be used; the reasons are above"
+
+
+def test_asks_what_the_prompts_ask() -> None:
+    assert _ASKS == ASKS  # written twice: importing the prompts would make every command slower
 
 
 def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
