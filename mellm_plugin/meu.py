@@ -365,7 +365,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     against the two frames, whatever the model was shown.
     """
     asks = doc["asks"]
-    answer = read(results[0], doc["labels"])
+    answer = read(results[0], doc["labels"], asks)
     gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
     clip = {"id": doc["id"], "subject": doc["subject"]}
     reading = {

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import datasets, maps, tables
+from mellm_plugin.cli import answers, datasets, maps, tables
 from mellm_plugin.cli.commands import Commands, Parser
 from mellm_plugin.errors import InputError, MellmError
 
@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     units.add_argument("codes", nargs="+", metavar="CODE", help="a code as it stands in a sheet; - reads lines of them")
     units.add_argument("--json", action="store_true", help="one JSON object a line")
 
+    answers.add_commands(commands)
     maps.add_commands(commands)
     return parser
 

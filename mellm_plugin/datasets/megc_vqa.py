@@ -36,7 +36,7 @@ from mellm_plugin.datasets.catalogue import KNOWN, prepare_command
 from mellm_plugin.datasets.frames import frame_number
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, MellmError, near
-from mellm_plugin.facs.units import UNITS
+from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.motion.apex import spot
 from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
 
@@ -61,23 +61,14 @@ KINDS: tuple[str, ...] = ("coarse", "fine", "units", "unit", "side", "combined",
 """What a question asks for: the coarse class; the fine label; the list of action units; whether one unit is there; the
 side of one unit; units and both classes in one text; anything else."""
 
-_CHALLENGE_NAMES: dict[str, int] = {
-    "eye closure": 43,
-    "nostril dilater": 38,
-    "nostril compress": 39,
-    "tilt left": 55,
-    "tilt right": 56,
-    "eyes left": 61,
-    "eyes right": 62,
-}
-_UNIT_NAMES: dict[str, int] = {unit.name: unit.number for unit in UNITS.values()} | _CHALLENGE_NAMES
-_CHALLENGE_NAME = re.compile(rf"\b({'|'.join(_CHALLENGE_NAMES)})\b", re.IGNORECASE)
+_UNIT_NAMES: dict[str, int] = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES
+_CHALLENGE_NAME = re.compile(rf"\b({'|'.join(OTHER_NAMES)})\b", re.IGNORECASE)
 _ANY_UNIT = re.compile(rf"\b({'|'.join(sorted(_UNIT_NAMES, key=len, reverse=True))})s?\b")
 
 
 def facs_names(text: str) -> str:
     """The text with the challenge's own names of action units (`eye closure`, `tilt right`...) as `AU43`, `AU56`..."""
-    return _CHALLENGE_NAME.sub(lambda name: f"AU{_CHALLENGE_NAMES[name[0].lower()]}", text)
+    return _CHALLENGE_NAME.sub(lambda name: f"AU{OTHER_NAMES[name[0].lower()]}", text)
 
 
 def unit_name(number: int) -> str:

@@ -48,6 +48,20 @@ _VARIANTS: dict[str, str] = {
     "positively surprised": "positive surprise",
     "positivesurprise": "positive surprise",
     "surprise positive": "positive surprise",
+    "helpless": "helpless",  # of the challenges' files
+    "helplessness": "helpless",
+    **dict.fromkeys(("愤怒", "生气", "憤怒"), "anger"),
+    **dict.fromkeys(("轻蔑", "蔑视", "鄙视", "輕蔑"), "contempt"),
+    **dict.fromkeys(("厌恶", "厭惡"), "disgust"),
+    **dict.fromkeys(("恐惧", "害怕", "恐懼"), "fear"),
+    **dict.fromkeys(("高兴", "快乐", "开心", "高興"), "happiness"),
+    **dict.fromkeys(("其他", "其它"), "others"),
+    **dict.fromkeys(("压抑", "壓抑"), "repression"),
+    **dict.fromkeys(("悲伤", "伤心", "难过", "悲傷"), "sadness"),
+    **dict.fromkeys(("惊讶", "吃惊", "惊奇", "驚訝"), "surprise"),
+    **dict.fromkeys(("中性", "无表情"), "neutral"),
+    **dict.fromkeys(("消极", "负面", "负性", "消極"), "negative"),
+    **dict.fromkeys(("积极", "正面", "正性", "積極"), "positive"),
 }
 
 _CANONICAL: dict[str, str] = {

@@ -78,6 +78,17 @@ _ROWS: tuple[tuple[int, str, str, str, str], ...] = (
 UNITS: dict[int, Unit] = {row[0]: Unit(*row) for row in _ROWS}
 """Every unit of the table, by number."""
 
+OTHER_NAMES: dict[str, int] = {
+    "eye closure": 43,
+    "nostril dilater": 38,
+    "nostril compress": 39,
+    "tilt left": 55,
+    "tilt right": 56,
+    "eyes left": 61,
+    "eyes right": 62,
+}
+"""What the MEGC ME-VQA challenges call units whose FACS names are others."""
+
 _BY_NAME: dict[str, Unit] = {u.name: u for u in UNITS.values()}
 
 

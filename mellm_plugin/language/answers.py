@@ -5,23 +5,31 @@
 
 The rules, in the order in which they decide:
 
-1.  Thinking (`<think>..`) is not part of the answer.
+1.  Thinking (`<think>..`, a channel of analysis) is not part of the answer, nor are the turns of a chat that the model
+    goes on with, or repeats in front of its own.
 2.  Where there is a conclusion ("Final answer", "Conclusion", "Answer", a boxed answer) it alone is read, for each of
     the two parts (units, expression) that it speaks of. A final answer decides over a conclusion, a correction
     ("Actually no, ...") over both. A conclusion ends with the next heading, or with the line in which both parts have
     been said.
 3.  Elsewhere a named field ("Expression: fear", "AUs: 4, 7") decides over prose; in prose the last sentence that
     concludes ("therefore ..."), then the last that speaks of an expression or emotion, then all that is affirmed.
-4.  What is negated ("no AU12", "AU6 is absent", "AU6: no", "Inactive AUs: 6", "not surprise but fear") does not count.
-    What is hedged ("could be AU4", a secondary emotion, the lower share in "fear 70%, anger 20%") counts only where
-    nothing is affirmed. Three or more labels in a row are the prompt's options, and "I'm happy to help" is a courtesy;
-    neither is an answer.
+    Where coarse and fine have fields of their own, that of the kind that was asked for decides.
+4.  What is negated ("no AU12", "AU6 is absent", "AU6: no", "Inactive AUs: 6", "not surprise but fear"), has the lower
+    share ("fear 70%, anger 20%") or a probability below one half ("AU4: 0.2") does not count. What is hedged ("could be
+    AU4", a secondary emotion) or asked ("AU4?") counts only where nothing is affirmed. Three or more labels in a row
+    are the prompt's options, and "I'm happy to help" is a courtesy; neither is an answer.
 5.  Two different labels are no label, whether both were asked for or not: `unparsed` says so. A fine label with the
-    name of a coarse class around it ("negative (disgust)") is one label.
-6.  A unit is read from its number (after "AU", "action units"...) or from its FACS name; a name beside a number is its
-    gloss. "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
-    ("Number of action units: 3", "action units: 2 (AU1 and AU4)"), nor is a lone number behind a unit ("AU4 3": an
+    name of a coarse class around it ("negative (disgust)") is one label. A neutral face that was not asked for is the
+    one before the movement.
+6.  A unit is read from its number (after "AU", "action units", in a table's column of units...) or from its name, that
+    of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
+    down") is none. Positions of head and eyes have everyday names ("eyes left"), read only where units are listed.
+    "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
+    ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
+7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
+
+Chinese is read by the same rules; its full-width comma ends a negation, the one of lists does not.
 
 The text is cut into words once and walked a fixed number of times, so the work is linear in its length.
 """
@@ -37,7 +45,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse, spellings
-from mellm_plugin.facs.units import UNITS
+from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 
 
 @dataclass(frozen=True)
@@ -59,20 +67,21 @@ class Answer:
     unparsed: str | None
 
 
-def read(text: str, labels: Sequence[str]) -> Answer:
+def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
     """Read an answer. Never raises on any text, and never reads a unit whose number or name is not in it.
 
     Args:
         text: the answer as the model gave it.
         labels: the canonical labels that were asked for, fine ones or the coarse classes. Where they are coarse
             classes, a fine label counts as its class.
+        asks: `aus` where the units alone were asked for: then "none" and bare numbers speak of them.
     """
-    body = _without_thinking(text)
+    body = _answered(text)
     if not body.strip():
         return Answer(None, None, None, "empty" if not text.strip() else "nothing but thinking")
-    segments = _segments(_tokens(body, tuple(labels)))
+    segments = _segments(_tokens(body, tuple(labels)), units_alone=asks == "aus")
     conclusions = _conclusions(segments)
-    named = _named_labels(segments, conclusions)
+    named = _named_labels(segments, conclusions, labels)
     label, coarse_class, reason = _resolve(named, labels)
     aus = _units(segments, conclusions)
     if label is None and coarse_class is None and reason is None:
@@ -82,43 +91,58 @@ def read(text: str, labels: Sequence[str]) -> Answer:
         elif mentions:
             reason = "affirms no expression"
         elif aus is None:
-            reason = "names neither an expression nor action units"
+            reason = "names no action units" if asks == "aus" else "names neither an expression nor action units"
     return Answer(aus, label, coarse_class, reason)
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
 _PHRASES: dict[str, str] = {
-    "aus_head": "au, aus, au's, ad, action unit, action units, action descriptor, action descriptors, facs code, "
-    "facs codes, facs unit, facs units",
+    "aus_head": "au, aus, au's, ad, action unit, action units, actionunit, actionunits, action descriptor, "
+    "action descriptors, facs code, facs codes, facs unit, facs units, "
+    "动作单元, 动作单位, 运动单元, 動作單元, 運動單元",
     "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
-    "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class",
-    "final": "final",
-    "conclusion": "conclusion, conclusions, in conclusion, to conclude, answer, verdict",
+    "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class, "
+    "表情, 情绪, 情緒, 情感, 类别, 類別, 标签, 分类, 具体",
+    "final": "final, 最终答案, 最終答案, 最后答案, 最终结论",
+    "conclusion": "conclusion, conclusions, in conclusion, to conclude, answer, verdict, 结论, 結論, 答案",
     "therefore": "therefore, thus, hence, overall, finally, in summary, to summarize, to summarise, in short, so, "
-    "taken together, altogether, all in all, consequently, accordingly",
+    "taken together, altogether, all in all, consequently, accordingly, 因此, 所以, 综上, 综上所述, 总之, 最终, 最后",
     "section": "inspection, visual inspection, reasoning, analysis, explanation, rationale, justification, note, "
     "notes, observation, observations, description, evidence, details, confidence, disclaimer, caveat, reason, "
-    "reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices",
+    "reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices, "
+    "分析, 推理, 观察, 解释, 说明, 理由, 选项",
     "no": "no, not, without, neither, nor, never, non, rather than, instead of, absence of, lack of, lacks, excludes, "
     "excluding, rules out, ruling out, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, didn't, "
-    "rule out, free of, nothing like, opposed to, unlike, n, 没, 无",
-    "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected",
+    "rule out, free of, nothing like, nothing suggests, nothing points to, opposed to, unlike, n, hardly, scarcely, "
+    "far from, unable to, would need, would require, speaks against, fail to, fails to, failed to, better than, "
+    "more likely than, likelier than, "
+    "没有任何, 沒有任何, 无任何, 没, 没有, 沒有, 无, 無, 无法, 未, 未见, 不, 不是, 也不是, 既不是, 而不是, "
+    "并非, 非, 缺少, 排除",
+    "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
+    "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
+    "would be required, 缺失",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
-    "apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, yes, true",
-    "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly",
-    "be": "is, are, was, were",
+    "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, "
+    "yes, true, 激活, 出现, 存在, 可见, 明显, 检测到, 看到, 观察到",
+    "occur": "appear, appears, occur, occurs, fire, fires, fired, show up, shows up",
+    "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly, "
+    "非常, 不对称",
+    "be": "is, are, was, were, 是, 为",
     "turn": "but, however, instead, rather, yet, although, though, while, whereas, because, since, which, indicating, "
-    "suggesting, with, other than, except, except for, apart from, besides, only, 只, 但",
-    "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely",
+    "suggesting, with, other than, except, except for, apart from, besides, only, "
+    "只, 只有, 但, 但是, 而是, 然而, 不过, 因为",
+    "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely, 最可能, 最有可能",
     "hedge": "could, might, may, maybe, possibly, perhaps, potentially, can be, such as, typically, usually, often, "
     "sometimes, would, if, consider, considering, candidate, candidates, resembles, similar to, secondary emotion, "
-    "secondary expression, secondary label, alternative emotion, alternative expression",
+    "secondary expression, secondary label, alternative, alternatives, alternative emotion, alternative expression, "
+    "possible, possibility, possibilities, hint of, hints of, trace of, traces of, at first, at first glance, "
+    "at first sight, initially, 可能, 也许, 或许, 大概, 其次, 如果, 例如",
     "none": "none, nothing, null, nil",
     "count": "count, counts, total, number of",
     "correction": "correction",
-    "stillness": "movement, movements, motion",
-    "and": "and, or, plus, as well as",
+    "stillness": "movement, movements, motion, 运动, 動作, 动作",
+    "and": "and, or, plus, as well as, 和, 与, 與, 及, 以及, 或, 或者",
 }
 """What the words of an answer do, by kind; a phrase counts before the words it is made of."""
 
@@ -128,17 +152,33 @@ _MEASURES = frozenset(
         "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
         "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
         "emotions expression expressions class classes other more further additional different main key part "
-        "parts action unit units",
+        "parts action unit units others",
     )
 )
 """Words after a number that make it a count or a measure, and not one more unit of a list."""
 
+_CLAUSE = "\ue000"
+"""Stands for the full-width comma, which in Chinese ends a clause and never joins the items of a list."""
+
+_COUNTERS = frozenset("%个個帧幀秒")
+
 _CLEAN = str.maketrans(
-    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»', " ")
-    | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "‐": "-", "−": "-", "。": ".", "、": ","}
+    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
+    | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "‐": "-", "−": "-", "。": ".", "、": ",", "·": ","}
+    | dict.fromkeys("➜➔⇒", "→")
+    | {"\ufe0e": None, "\ufe0f": None}
     | dict.fromkeys("✗✘❌✕✖", " no ")
     | dict.fromkeys("✓✔✅", " yes ")
 )
+_THINKING = re.compile(r"[<◁\[](/?)(?:think|thinking|thought)[>▷\]]")
+_CHANNEL = re.compile(r"<\|channel\|>([a-z]{1,20})[^<\n]{0,40}<\|message\|>")
+_TURN = re.compile(r"^[ \t]*(?:human|user|assistant)[ \t]*(?::|$)", re.MULTILINE)
+_ECHOED = re.compile(r"\s*(?:human|user)[ \t]*[:\n].*?\bassistant[ \t]*[:\n]", re.DOTALL)
+_KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")  # numbers a line
+_BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[([ x])\]", re.MULTILINE)  # a line of a task list
+_UNITS_TITLE = re.compile(r"^([^\w\n]*)units?(?=[^\w\n]*:)", re.MULTILINE)
+_ABBREVIATED = re.compile(r"\ba\.u\.")
+_QUOTED_OTHERS = re.compile(r"[\"“](others?)[\"”]|[*`](others)[*`]")
 _TAG = re.compile(r"<(/?)(answer|conclusion|summary|reasoning|inspection|analysis)>")
 _COURTESY = re.compile(
     r"\b(?:i|we) fear\b|\b(?:happy|glad) to (?:help|assist)\b"
@@ -151,9 +191,11 @@ _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
+_LETTERS = re.compile(r"[a-z]+|[^\W\d_]")  # what the words of a label are told by
 _PUNCTUATION = {
-    "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", ":": "colon", "=": "colon",
-    "→": "colon", "+": "join", "/": "join", "&": "join", "(": "open", ")": "close", "-": "dash", "•": "dash",
+    "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", _CLAUSE: "comma", ":": "colon",
+    "=": "colon", "→": "colon", "+": "join", "/": "join", "&": "join",
+    "(": "open", ")": "close", "-": "dash", "•": "dash",
 }  # fmt: skip
 
 
@@ -173,16 +215,18 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     """First word -> (all words, kind, value), the longest phrases first."""
     found: dict[tuple[str, ...], tuple[str, int | str | None]] = {}
     for kind, phrases in _PHRASES.items():
-        found.update({tuple(phrase.split()): (kind, None) for phrase in phrases.split(", ")})
-    # head and eye positions (from 51 on) are named with everyday words ("head up"): read by number only
-    for unit in UNITS.values():
-        for name in (unit.name, f"{unit.name}s"):
-            if unit.number < 51:
-                found[tuple(re.findall("[a-z]+", name))] = ("unit", unit.number)
+        found.update({tuple(_WORD.findall(phrase)): (kind, None) for phrase in phrases.split(", ")})
+    for number, name in [
+        *((unit.number, unit.name) for unit in UNITS.values()),
+        *((n, s) for s, n in OTHER_NAMES.items()),
+    ]:
+        # positions of head and eyes (from 51 on) are named with everyday words ("head up")
+        kind = "unit" if number < 51 else "position"
+        found.update(dict.fromkeys((tuple(name.split()), tuple(f"{name}s".split())), (kind, number)))
     known = dict.fromkeys((*labels, *COARSE, *(label for of in LABELS.values() for label in of)))
     for label in known:
         for spelling in spellings(label):
-            found[tuple(re.findall("[a-z]+", spelling.lower()))] = ("label", label)
+            found[tuple(_LETTERS.findall(spelling.lower()))] = ("label", label)
     vocabulary: _Vocabulary = {}
     for words, (kind, value) in sorted(found.items(), key=lambda item: -len(item[0])):
         if words:
@@ -190,21 +234,63 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     return vocabulary
 
 
-def _without_thinking(text: str) -> str:
-    """The text in lower case, without what was thought before the answer; tags of an answer become headings."""
-    body = unicodedata.normalize("NFKC", text).lower()
-    body = body.replace("<thinking>", "<think>").replace("</thinking>", "</think>")
+def _answered(text: str) -> str:
+    """The text in lower case, without what was thought before the answer and without the turns of an invented chat;
+    tags of an answer become headings."""
+    body = unicodedata.normalize("NFKC", text.replace("，", _CLAUSE)).lower()
+    body = _CHANNEL.sub(lambda channel: "</think>" if channel[1] == "final" else "<think>", body)
+    body = _THINKING.sub(r"<\1think>", body)
     if "</think>" in body:
         body = body.rpartition("</think>")[2]
-    body = body.partition("<think>")[0]
-    body = (
-        _NOT_APPLICABLE.sub(" none ", _SPECIAL.sub("\n", body))
-        .replace("[]", " none ")
-        .replace("\\boxed", "\nfinal answer: ")
-    )
+    body = _own_turn(_SPECIAL.sub("\n", body.partition("<think>")[0]))
+    body = _NOT_APPLICABLE.sub(" none ", body).replace("[]", " none ").replace("\\boxed", "\nfinal answer: ")
+    body = _BOX.sub(lambda box: box[1] + ("yes " if box[2] == "x" else "no "), _with_columns(_KEYCAP.sub("-", body)))
+    body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]}, ", body)
+    body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
     body = body.replace("->", "→").replace("=>", "→").translate(_CLEAN)
     return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
+
+
+def _own_turn(body: str) -> str:
+    """What the model says first, where it goes on with turns of a user and of itself, or repeats the user's."""
+    if echoed := _ECHOED.match(body):
+        body = body[echoed.end() :]
+    start = 0
+    for turn in _TURN.finditer(body):
+        if body[start : turn.start()].strip():
+            return body[start : turn.start()]
+        start = turn.end()
+    return body[start:]
+
+
+_CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
+_COLUMN_OF_UNITS = re.compile(r"(?:facial )?(?:aus?|action units?|facs(?: codes?)?)(?: (?:number|no\.?|code|id))?s?")
+_COLUMN_OF_FLAGS = re.compile(r"(?:present|active|activated|activation|detected|visible|observed)\b.*")
+
+
+def _with_columns(body: str) -> str:
+    """The text with the bare numbers of its tables told apart: units from the rest, by the heads of their columns."""
+    lines = body.split("\n")
+    units: set[int] = set()
+    flags: set[int] = set()
+    for at, line in enumerate(lines):
+        if "|" not in line:
+            units, flags = set(), set()
+            continue
+        cells = [cell.strip(" *_`") for cell in line.split("|")]
+        below = lines[at + 1] if at + 1 < len(lines) else ""
+        if "|" in below and "-" in below and not below.strip("|:- \t\r"):
+            units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
+            flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
+        elif units:
+            for i, cell in enumerate(cells):
+                if i in units and _CELL_OF_UNITS.fullmatch(cell):
+                    cells[i] = f"au {cell}"
+                elif i in flags and cell in ("0", "1"):
+                    cells[i] = ("no", "yes")[int(cell)]
+            lines[at] = " | ".join(cells)
+    return "\n".join(lines)
 
 
 def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
@@ -236,6 +322,8 @@ def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
 _AFFIRMED, _HEDGED, _NEGATED, _LISTED = "affirmed", "hedged", "negated", "listed"
 _HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "correction", "section"})
 _DENIALS = frozenset({"no", "not_there"})
+_LISTING = frozenset({"number", "comma", "join", "and"})
+_GRAINS = frozenset({"coarse", "fine"})
 _TITLE_LENGTH = 8
 
 
@@ -257,6 +345,7 @@ class _Segment:
     bare_units: list[_Mention] = field(default_factory=list)
     labels: list[_Mention] = field(default_factory=list)
     no_units: bool = False
+    lone: _Mention | None = None  # the only unit, a number that the title announces
 
     @property
     def rank(self) -> int:
@@ -268,15 +357,20 @@ class _Segment:
         return [mention.value for mention in mentions if mention.status == status]
 
 
-def _segments(tokens: list[_Token]) -> list[_Segment]:
+def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
     weak = _weak_labels(tokens)
     segments: list[_Segment] = []
     inherited: frozenset[str] = frozenset()
-    for title, body, line, heading in _cut(tokens):
+    for title, body, line, heading, question in _cut(tokens):
         if any(token.kind == "be" for token in body):
             inherited -= _DENIALS  # "Inactive AUs:" denies the list below it, but no statement
+        if segments and segments[-1].line == line and not title and {token.kind for token in body} <= _LISTING:
+            title = segments[-1].title & {"aus_head"} - _DENIALS  # "AU: 4; 7; 9"
         segment = _Segment(body, title or _opening(body) or inherited, line, heading)
-        _Scan(segment, weak).run()
+        _Scan(segment, weak, units_alone).run()
+        if question:  # a question affirms nothing
+            for mention in (*segment.units, *segment.bare_units, *segment.labels):
+                mention.status = _HEDGED if mention.status == _AFFIRMED else mention.status
         segments.append(segment)
         if title and not body:
             # "Expression:" whose value is on the next line
@@ -285,11 +379,28 @@ def _segments(tokens: list[_Token]) -> list[_Segment]:
             inherited = frozenset()
         elif body:
             inherited -= {"emotion_head"}  # a list of units goes on over many lines
+    _leave_counts_out(segments)
     return segments
 
 
-def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], int, bool]]:
-    """Title, body, line number and whether the title is a heading with a colon or on a line of its own."""
+def _leave_counts_out(segments: list[_Segment]) -> None:
+    """Deny a lone number in a field of its own that is the number of units named next ("Action units: 2. AU1, AU4")."""
+    count: _Mention | None = None
+    named: set[int | str] = set()
+    for segment in [*segments, _Segment([], frozenset(), -1)]:
+        if count is not None and (segment.lone is not None or not segment.units):
+            if count.value == len(named):
+                count.status = _NEGATED
+            count = None
+        if segment.lone is not None:
+            count, named = segment.lone, set()
+        elif count is not None:
+            named.update(segment.says(segment.units, _AFFIRMED))
+
+
+def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], int, bool, bool]]:
+    """Title, body, line number, whether the title is a heading with a colon or on a line of its own, and whether the
+    body is a question."""
     title: frozenset[str] = frozenset()
     body: list[_Token] = []
     line = 0
@@ -299,17 +410,17 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
             while start and len(body) - start < _TITLE_LENGTH and body[start - 1].kind not in ("comma", "colon"):
                 start -= 1
             words = body[start:]
-            kinds = frozenset(word.kind for word in words)
+            kinds = frozenset(word.kind for word in words) | {word.text for word in words if word.text in _GRAINS}
             if kinds & _HEADS and not kinds & {"unit", "label"} and not _holds_unit(words):
                 if start or title:
-                    yield title, body[:start], line, bool(title)
+                    yield title, body[:start], line, bool(title), False
                 # "Number of action units: 3" announces no units
                 title, body = kinds - {"aus_head"} if "count" in kinds else kinds, []
                 continue
             body.append(token)
         elif token.kind in ("stop", "newline"):
             after = tokens[position + 1] if position + 1 < len(tokens) else None
-            numbering = token.text == "." and not title and [word.kind for word in body] == ["number"]
+            numbering = token.text == "." and not title and len(body) == 1 and body[0].kind == "number"
             if numbering and after is not None and after.kind != "newline":
                 body = []  # "1." in front of a line
                 continue
@@ -318,17 +429,17 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
                 allowed = _HEADS | {"and", "dash", "there", "not_there"}
                 alone = not title and len(body) <= 4 and kinds & _HEADS and kinds <= allowed
                 if alone and token.kind == "newline":
-                    yield kinds, [], line, True
+                    yield kinds, [], line, True, False
                 else:
-                    yield title, body, line, bool(title)
+                    yield title, body, line, bool(title), token.text == "?"
             title, body = frozenset(), []
             line += token.kind == "newline"
-        elif token.kind == "close" and not title and [word.kind for word in body] == ["number"]:
+        elif token.kind == "close" and not title and len(body) == 1 and body[0].kind == "number":
             body = []  # "1)" in front of a line
         else:
             body.append(token)
     if body or title:
-        yield title, body, line, bool(title)
+        yield title, body, line, bool(title), False
 
 
 def _holds_unit(words: list[_Token]) -> bool:
@@ -350,7 +461,7 @@ def _opening(body: list[_Token]) -> frozenset[str]:
 def _weak_labels(tokens: list[_Token]) -> dict[int, str]:
     """The status of labels that count less, by where they start: of those with nothing but separators between them.
 
-    Hedged are those with a lower share than another ("sadness 70%, fear 20%"). Listed are the options: three or more
+    Negated are those with a lower share than another ("sadness 70%, fear 20%"). Listed are the options: three or more
     different labels without shares.
     """
     separators = {"comma", "join", "and", "newline", "dash", "colon", "open", "close", "number"}
@@ -368,7 +479,7 @@ def _weak_labels(tokens: list[_Token]) -> dict[int, str]:
             )
             for share, label, start in rated:
                 if share < rated[-1][0] and coarse(label) != rated[-1][1]:
-                    found[start] = _HEDGED
+                    found[start] = _NEGATED
             if not rated and len({label.value for label in run}) >= 3:
                 found.update({label.start: _LISTED for label in run})
             run = []
@@ -385,6 +496,8 @@ def _shares(tokens: list[_Token]) -> dict[int, float]:
             if after and after[0].kind in ("colon", "open", "dash"):
                 del after[0]
             number, sign = (*(other.text for other in after), "", "")[:2]
+            if not _SHARE.fullmatch(number) and position > 1 and tokens[position - 1].text == "%":
+                number, sign = tokens[position - 2].text, "%"  # "80% anger and 20% disgust"
             if _SHARE.fullmatch(number) and (sign == "%" or number.startswith("0.")):
                 found[token.start] = float(number) * (1 if sign == "%" else 100)
     return found
@@ -394,10 +507,10 @@ def _shares(tokens: list[_Token]) -> dict[int, float]:
 
 _BEFORE_NUMBERS = frozenset(
     re.findall(
-        "[a-z]+",
+        r"\w+",
         "number numbers code codes include includes including involved identified the following are is most likely "
         "appear appears that being detected observed present active activated as such i we can see find detect "
-        "identify",
+        "identify facs there 为 是 有 包 括 含 分 别",
     )
 )
 _FURTHER = frozenset({"other", "further", "additional", "more"})
@@ -406,10 +519,16 @@ _SOMEWHERE = frozenset(
 )
 
 
+_CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
+_DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
+_NO_OR_NONE = frozenset("没沒无無")
+"""Words for no that alone, behind "action units", say that there are none."""
+
+
 class _Scan:
     """Walks a segment once and notes the units and labels in it, each affirmed, hedged, negated or listed."""
 
-    def __init__(self, segment: _Segment, weak: dict[int, str]) -> None:
+    def __init__(self, segment: _Segment, weak: dict[int, str], units_alone: bool) -> None:
         self.segment = segment
         self.tokens = segment.tokens
         self.weak = weak
@@ -420,17 +539,33 @@ class _Scan:
         announced = "aus_head" in segment.title and not _DENIALS & segment.title
         self.head_at = 0 if announced else -9  # where units were last announced
         self.number_end = -9  # token behind the last unit number: a name there is its gloss
+        self.name_end = -9  # token behind the last unit name
+        self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
+        self.units_alone = units_alone
+        self.bare = units_alone  # nothing but units has been spoken of yet
 
     def kind(self, position: int) -> str:
         return self.tokens[position].kind if 0 <= position < len(self.tokens) else ""
 
     def run(self) -> None:
         self.negated = self.denied_by_title()
-        position = self.units_from(0) if "aus_head" in self.segment.title else 0
+        position = 0
+        if "aus_head" in self.segment.title:
+            while self.kind(position) in ("dash", "open", "colon"):
+                position += 1
+            position = self.units_from(position)
         while position < len(self.tokens):
+            self.bare = self.bare and (
+                self.kind(position) not in ("word", "label", "stillness")
+                or self.tokens[position].text in _BEFORE_NUMBERS
+                or self.number_at(position) is not None
+            )
             position = self.step(position)
-        if len(self.loose) == 1 and any(mention.status == _AFFIRMED for mention in self.explicit):
-            self.loose[0].status = _NEGATED  # a count: "action units: 2 (AU1 and AU4)"
+        if len(self.loose) == 1:
+            if any(mention.status == _AFFIRMED for mention in self.explicit):
+                self.loose[0].status = _NEGATED  # a count: "action units: 2 (AU1 and AU4)"
+            elif len(self.segment.units) == 1:
+                self.segment.lone = self.loose[0]
 
     def denied_by_title(self) -> bool:
         """Whether the title denies what the segment begins with ("Inactive AUs: AU1, AU2")."""
@@ -450,8 +585,11 @@ class _Scan:
         elif token.kind == "be":
             if not _DENIALS & {self.kind(position + i) for i in (1, 2, 3)}:
                 self.pending = []
-        elif token.kind in ("there", "open"):
+        elif token.kind == "there":
             if self.kind(position + 1) != "colon":  # "AU12 present: no"
+                self.pending = []
+        elif token.kind == "open":
+            if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
                 self.pending = []
         elif token.text == "→":
             self.negated = False
@@ -474,9 +612,32 @@ class _Scan:
             self.named(position)
         elif token.kind == "label":
             self.label(position)
-        elif self.number_at(position) and self.is_plus_list(position):
-            return self.units_from(position, bare=True)
+        elif token.kind == "position":
+            self.position_named(position)
+        elif token.kind == "dash":
+            if (
+                self.pending
+                and self.kind(position - 1) == "colon"
+                and self.kind(position + 1) in ("", "comma", "colon")
+            ):
+                self.deny()  # "AU12: -"
+        elif token.kind == "number" and self.is_flag(position) and _is_low(token.text):
+            self.deny()  # "active: 0"
+        elif number := self.number_at(position):
+            key = self.keyed and self.kind(position - 1) == "comma" and self.kind(number[1]) == "colon"
+            if key or (self.bare and not self.measured(number[1])):
+                return self.units_from(position)
+            listed = self.units_alone and self.kind(position - 1) == "colon" and not self.measured(number[1])
+            if listed or self.is_plus_list(position):
+                return self.units_from(position, bare=True)
         return position + 1
+
+    def is_flag(self, position: int) -> bool:
+        return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
+
+    def measured(self, position: int) -> bool:
+        """Whether the number in front of `position` is a count or a measure."""
+        return position < len(self.tokens) and self.tokens[position].text in _MEASURES
 
     def note(self, value: int | str, into: list[_Mention]) -> _Mention:
         mention = _Mention(value, _NEGATED if self.negated else _HEDGED if self.hedged else _AFFIRMED)
@@ -494,12 +655,18 @@ class _Scan:
             self.negated = True
 
     def negate(self, position: int) -> None:
+        if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
+            self.none(position)
+            return
         self.nor |= self.tokens[position].text == "nor"  # after "neither a nor b" a comma ends the list
         end = position + 1
         while end - position < 6 and self.kind(end) in ("word", "be", "hedge"):
             end += 1
-        denies = self.kind(end) == "there"  # "does not seem to be active"
-        last = self.kind(position + 1) in ("", "comma", "colon", "close", "turn", "and")  # "AU6 is not"
+        not_there = (
+            self.kind(end) == "resume" and self.tokens[end].text == "there" and self.kind(end + 1) in _CLAUSE_ENDS
+        )
+        denies = not_there or self.kind(end) in ("there", "occur")  # "does not seem to be active"
+        last = self.kind(position + 1) in _CLAUSE_ENDS  # "AU6 is not"
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
         behind = bool(self.pending) and (denies or last or is_value)
         if behind:
@@ -509,7 +676,7 @@ class _Scan:
 
     def new_clause(self, position: int) -> bool:
         """Whether what stands behind a comma is a clause of its own, and no further item of what is negated."""
-        if self.kind(position) == "resume" or self.nor:
+        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == _CLAUSE:
             return True
         if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
             listed = self.kind(position + 1) in ("comma", "and", "join")
@@ -525,14 +692,16 @@ class _Scan:
         if self.pending and self.kind(position - 1) == "colon":
             self.deny()  # "AU4: none"
             return
+        of = [token.text for token in self.tokens[position + 1 : position + 2]] == ["of"]
         announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
+        announced = announced or (self.bare and not of)
         of_them = any(
             self.kind(ahead) == "stillness" or (self.kind(ahead) == "aus_head" and not self.number_at(ahead + 1))
             for ahead in range(position + 2, position + 5)
         )
         if announced or of_them:
             self.segment.no_units = True
-        elif [token.text for token in self.tokens[position + 1 : position + 2]] == ["of"]:
+        elif of:
             self.negated = self.none_of = True
 
     def stillness(self, position: int) -> None:
@@ -560,8 +729,10 @@ class _Scan:
             return self.units_from(start, head=position)
         before = self.tokens[max(0, position - 2) : position]
         # "no action units", but not "I cannot identify action units"
-        just_negated = self.negated and any(t.kind == "no" and t.text not in ("cannot", "can't") for t in before)
-        if just_negated and self.kind(position + 1) != "unit":
+        just_negated = self.negated and any(
+            t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
+        )
+        if just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
 
@@ -579,7 +750,7 @@ class _Scan:
         if after < len(tokens) and tokens[after].start == tokens[first].end:
             if tokens[after].text in ("a", "b", "c", "d", "e", "l", "r"):
                 after += 1
-            elif tokens[after].text == "%" or tokens[after].text[0].isalpha():
+            elif tokens[after].text in _COUNTERS or (tokens[after].text.isascii() and tokens[after].text[0].isalpha()):
                 return None
         return int(tokens[first].text), after
 
@@ -609,10 +780,11 @@ class _Scan:
             self.number_end = position
             if self.kind(position) == "colon":
                 self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
+                self.keyed = True
                 if self.kind(position + 1) != "number":
                     return position
-                if not self.tokens[position + 1].text.strip("0."):
-                    mention.status = _NEGATED  # "AU12: 0"
+                if _is_low(self.tokens[position + 1].text):
+                    mention.status = _NEGATED
                 return position + 2
             if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
                 break  # "no AU12, AU4 is present"
@@ -628,8 +800,7 @@ class _Scan:
                 if headed or not spaced:
                     break
             behind = following[1] + 2 * self.is_hyphen(following[1])  # "2-3 px"
-            measured = behind < len(self.tokens) and self.tokens[behind].text in _MEASURES
-            if measured and not headed and self.kind(position) != "join":
+            if self.measured(behind) and not headed and self.kind(position) != "join":
                 break
             position = ahead + headed
         return position
@@ -643,6 +814,8 @@ class _Scan:
         """Skip what stands in brackets behind a unit, unless it says that the unit is absent."""
         if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
             return position
+        if self.kind(position + 2) == "close" and _is_low(self.tokens[position + 1].text):
+            mention.status = _NEGATED  # "AU12 (0.12)"
         while position < len(self.tokens) and self.kind(position) != "close":
             if self.kind(position) in ("no", "not_there"):
                 mention.status = _NEGATED
@@ -661,6 +834,20 @@ class _Scan:
         if before != self.number_end and not number_follows:
             self.note(int(self.tokens[position].value or 0), self.segment.units)
 
+        self.name_end = position + 1
+
+    def position_named(self, position: int) -> None:
+        """A position of head or eyes, which is a unit only where units are listed."""
+        before = position
+        while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
+            before and self.tokens[before - 1].text in _BEFORE_NUMBERS
+        ):
+            before -= 1
+        listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
+        if listed or self.kind(before - 1) == "aus_head":
+            self.note(int(self.tokens[position].value or 0), self.segment.units)
+            self.name_end = position + 1
+
     def label(self, position: int) -> None:
         token = self.tokens[position]
         value = str(token.value)
@@ -675,13 +862,21 @@ class _Scan:
             return  # "from a neutral face to ..."
         mention = self.note(value, self.segment.labels)
         mention.status = self.weak.get(token.start, mention.status)
+        if self.kind(position + 1) == "colon":
+            self.pending = [mention]  # {"emotion": "fear", "positive": false}
 
     def stands_alone(self, position: int) -> bool:
         before = self.kind(position - 1) if position else "colon"
+        before = "be" if position and self.tokens[position - 1].text in ("choose", "select", "pick") else before
         after = self.kind(position + 1)
-        return before in ("colon", "be", "comma", "and", "open", "emotion_head", "join") and after in (
+        return before in ("colon", "be", "comma", "and", "open", "close", "emotion_head", "join") and after in (
             "", "comma", "close", "and", "open", "join", "emotion_head",
         )  # fmt: skip
+
+
+def _is_low(value: str) -> bool:
+    """Whether the value of a unit denies it: zero, or a probability below one half."""
+    return not value.strip("0.") or bool(re.fullmatch(r"0\.[0-4][0-9]{0,15}", value))
 
 
 # ---- the whole answer -----------------------------------------------------------------------------------------------
@@ -707,8 +902,11 @@ def _conclusions(segments: list[_Segment]) -> list[tuple[int, list[_Segment]]]:
     return found
 
 
-def _named_labels(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> list[str]:
+def _named_labels(
+    segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]], labels: Sequence[str]
+) -> list[str]:
     """The different labels that the answer ends up with: one, none, or several that contradict each other."""
+    _leave_other_grain_out(segments, labels)
     for rank in (3, 2, 1):
         named = [label for r, region in conclusions if r == rank for label in _labels_of_region(region)]
         if named:
@@ -722,6 +920,20 @@ def _named_labels(segments: list[_Segment], conclusions: list[tuple[int, list[_S
             chosen = saying[-1:] if last_only else saying
             return list(dict.fromkeys(str(v) for s in chosen for v in s.says(s.labels, _AFFIRMED)))
     return list(dict.fromkeys(str(v) for s in segments for v in s.says(s.labels, _HEDGED)))
+
+
+def _leave_other_grain_out(segments: list[_Segment], labels: Sequence[str]) -> None:
+    """Where coarse and fine have fields of their own, that of the grain that was asked for decides."""
+    asked, other = ("coarse", "fine") if {*labels} <= {*COARSE, "others"} else ("fine", "coarse")
+    if any(asked in segment.title and segment.says(segment.labels, _AFFIRMED) for segment in segments):
+        for segment in segments:
+            for mention in segment.labels:
+                if (
+                    asked not in segment.title
+                    and other in segment.title
+                    and (asked == "coarse" or mention.value in labels)
+                ):
+                    mention.status = _NEGATED
 
 
 def _labels_of_region(region: list[_Segment]) -> list[str]:
@@ -742,6 +954,8 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
     strange: list[str] = []  # labels that were not
     classes: list[str] = []  # coarse classes, where fine labels were asked for
     for name in named:
+        if name == "neutral" and name not in labels and len(named) > 1:
+            continue  # of the face before it moves
         known = name if name in labels else coarse(name)
         if known is not None and known in labels:
             found += [known] if known not in found else []

@@ -213,7 +213,7 @@ def test_a_table_that_was_prepared_with_faults_is_refused_and_stays(
         ("a+b", "has '+'"),
         ("a, b", "has ','"),
         ("a: b", "has ':'"),
-        ("悲伤", "is not read in an answer"),
+        ("7", "is not read in an answer"),
         ("half smile (left)", "has '(', ')'"),
         ("class 2", "is read as 'class 2' in an answer"),
     ],
@@ -277,3 +277,10 @@ def test_odd_data_are_told(place: Path, capsys: pytest.CaptureFixture[str]) -> N
         "units in one clip, which au_f1 weighs as much as any other (see --least): 4, 12",
     ):
         assert part in told, told
+
+
+def test_labels_in_chinese_are_read_in_answers(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips(place, [("内疚", "12"), ("悲伤", "4")])
+    assert main(["new-task", "mydata", "--csv", "clips.csv"]) == 0
+    written = (place / "mydata_meu.yaml").read_text(encoding="utf-8")
+    assert "内疚" in written and "sadness" in written and "悲伤" not in written

@@ -7,14 +7,15 @@ import re
 import sys
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
-from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.answers import _PHRASES, Answer, read
+from mellm_plugin.facs.units import OTHER_NAMES, UNITS
+from mellm_plugin.language.answers import _PHRASES, Answer, _answered, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
 
@@ -25,12 +26,38 @@ CORPUS = [
 LABEL_LISTS = st.sampled_from(sorted(LABELS.values()))
 
 
-@pytest.mark.parametrize("case", CORPUS, ids=[case["note"] for case in CORPUS])
-def test_golden(case: dict[str, object]) -> None:
-    answer = read(str(case["answer"]), LABELS[str(case["labels"])])
-    aus = case["aus"]
-    assert answer.aus == (None if aus is None else tuple(aus)), case["note"]  # type: ignore[arg-type]
-    assert (answer.label, answer.coarse) == (case["label"], case["coarse"]), case["note"]
+def read_case(case: dict[str, Any]) -> Answer:
+    labels = case["labels"]
+    return read(case["answer"], LABELS[labels] if isinstance(labels, str) else labels, case.get("asks", "all"))
+
+
+def reading(case: dict[str, Any]) -> tuple[tuple[int, ...] | None, str | None, str | None]:
+    answer = read_case(case)
+    return answer.aus, answer.label, answer.coarse
+
+
+def expected(case: dict[str, Any]) -> tuple[tuple[int, ...] | None, str | None, str | None]:
+    return None if case["aus"] is None else tuple(case["aus"]), case["label"], case["coarse"]
+
+
+def test_corpus_is_read_right_but_for_one_in_a_hundred() -> None:
+    right = sum(reading(case) == expected(case) for case in CORPUS)
+    assert len(CORPUS) >= 300
+    assert right >= 0.99 * len(CORPUS)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        # strict: an answer that is read right after all leaves the list of those that are not
+        pytest.param(case, marks=pytest.mark.xfail(reason=case["misread"], strict=True) if "misread" in case else ())
+        for case in CORPUS
+    ],
+    ids=[case["note"] for case in CORPUS],
+)
+def test_golden(case: dict[str, Any]) -> None:
+    answer = read_case(case)
+    assert (answer.aus, answer.label, answer.coarse) == expected(case), case["note"]
     if answer.aus is None and answer.label is None and answer.coarse is None:
         assert answer.unparsed
 
@@ -48,6 +75,8 @@ def test_golden(case: dict[str, object]) -> None:
         ("I'm afraid I cannot identify action units.", "names neither an expression nor action units"),
         ("AU4", None),
         ("negative", None),
+        ("positive and negative", "two different expressions: positive, negative"),
+        ("表情：惊讶或恐惧", "two different expressions: surprise, fear"),
     ],
 )
 def test_says_why_it_cannot_be_read(text: str, reason: str | None) -> None:
@@ -63,6 +92,9 @@ PIECES = st.sampled_from(
     + ["expression:", "conclusion:", "final", "answer:", "so", "therefore", "and", "or", "<think>", "</think>", "px"]
     + [",", ".", ";", ":", "+", "/", "(", ")", "-", "|", "\n", "\n\n", "**", "[]"]
     + ["4", "7", "12C", "L14", "0", "99", "2.5", "3%", "0.7", "❶", "፩"]
+    + sorted(OTHER_NAMES)
+    + ["厌恶", "其他", "没有", "未", "不是", "只有", "可能", "动作单元", "表情", "和", "无", "，", "、", "。", "个"]
+    + ["| au | present |\n|---|---|\n| 4 | 0 |\n| 7 | 1 |\n", "- [ ] ", "coarse", "fine", "(0.2)", "0.4", "off"]
     + ["✗", "✓", "→", "?", "n", "yes", "none of", "inactive", "count", "number of", "secondary emotion", "i fear"]
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
@@ -70,17 +102,18 @@ ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LIST
 COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "→", "<think>", "</think>"))
 
 
-@given(ANSWERS, LABEL_LISTS)
+@given(ANSWERS, LABEL_LISTS, st.sampled_from(["all", "aus"]))
 @settings(max_examples=300, deadline=None)
-def test_any_text_is_read_without_error_and_without_invention(text: str, labels: tuple[str, ...]) -> None:
-    answer = read(text, labels)
+def test_any_text_is_read_without_error_and_without_invention(text: str, labels: tuple[str, ...], asks: str) -> None:
+    answer = read(text, labels, asks)
     assert answer.label is None or answer.label in labels
     if answer.label is not None and coarse(answer.label) is not None:
         assert answer.coarse == coarse(answer.label)
     plain = unicodedata.normalize("NFKC", text).lower()
     words = " ".join(re.findall("[a-z]+", plain))
     for unit in answer.aus or ():
-        named = unit in UNITS and UNITS[unit].name in words
+        names = [name for name, number in OTHER_NAMES.items() if number == unit]
+        named = any(name in words for name in [*names, *([UNITS[unit].name] if unit in UNITS else [])])
         assert named or re.search(rf"(?<![0-9])0?{unit}(?![0-9])", plain)
     nothing = answer.aus is None and answer.label is None and answer.coarse is None
     assert not nothing or answer.unparsed
@@ -94,9 +127,9 @@ def test_any_text_is_read_without_error_and_without_invention(text: str, labels:
 @settings(deadline=None)
 def test_reads_our_own_form_whatever_is_thought_before(units: list[int], label: str, thought: str) -> None:
     text = describe([(str(unit), None) for unit in units], label)
-    expected = Answer(tuple(sorted(units)), label, coarse(label), None)
-    assert read(text, LABELS["synthme"]) == expected
-    assert read(f"<think>{thought}</think>{text}", LABELS["synthme"]) == expected
+    said = Answer(tuple(sorted(units)), label, coarse(label), None)
+    assert read(text, LABELS["synthme"]) == said
+    assert read(f"<think>{thought}</think>{text}", LABELS["synthme"]) == said
 
 
 @given(
@@ -128,6 +161,8 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
     [
         *("AU4 ", "not (", "AU4 and ", "expression: ", "4+", "is fear, ", "AU ", "(", "a-", "\n", "no ", "no x, "),
         *("AU4-", "AU: 4 ", "4-", "fear 7%, ", "not x is x ", "? ", "none of AU4, "),
+        *("，", "没有", "eyes left, ", "is ", "user: ", "AUs: 3.\n", "AU4: {1: 0, ", "au 4 (0.2) ", "80% fear "),
+        "| au |\n|-|\n| 4 |\n",
     ],
 )
 def test_work_is_linear_in_the_length(piece: str) -> None:
@@ -148,3 +183,24 @@ def test_work_is_linear_in_the_length(piece: str) -> None:
         return count
 
     assert steps(8_000) <= 2.2 * steps(4_000)
+
+
+@pytest.mark.parametrize(
+    "piece", ["-", "|-", " ", "*", "\n", ":", "? ", "user ", "a.", "- [", '"', "4 , ", "<think", "units ", "4️⃣"]
+)
+@pytest.mark.parametrize("around", ["{}", "|a\n|{}x", "\n{}x", "<|channel|>{}"])
+def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
+    # steps inside regular expressions cannot be counted: at this length a quadratic one would not end in minutes
+    text = around.format(piece * (100_000 // len(piece)))
+    assert len(_answered(text)) <= 4 * len(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "aus"),
+    [("none", ()), ("4, 7", (4, 7)), ("2 regions, AU4", (4,)), ("disgust", None), ("It moves by 3 px.", None)],
+)
+def test_bare_numbers_speak_of_units_only_where_units_alone_were_asked_for(
+    text: str, aus: tuple[int, ...] | None
+) -> None:
+    assert read(text, (), "aus").aus == aus
+    assert read(text, LABELS["casme2"]).aus == (aus if "AU" in text else None)

@@ -1,0 +1,206 @@
+"""`mellm read`, as a user calls it: samples files, JSON lines, bad lines between good ones."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mellm_plugin import meu
+from mellm_plugin.cli import main
+from mellm_plugin.cli.answers import _ASKS, labels_named
+from mellm_plugin.errors import InputError
+from mellm_plugin.language.prompts import ASKS
+
+CORPUS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "golden" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+]
+LABELS = ["disgust", "happiness", "surprise"]
+
+
+def sample(answer: object, gold: dict[str, Any] | None, **item: object) -> dict[str, Any]:
+    """A line of a samples file, in the form in which lmms-eval logs it."""
+    return {
+        "doc_id": 0,
+        "filtered_resps": answer,
+        "input": "Name the expression.",
+        "parse_rate": {"id": "casme2/sub01/EP01", "labels": LABELS, "asks": "all", "gold": gold, **item},
+    }
+
+
+def written(path: Path, rows: list[Any]) -> str:
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    return str(path)
+
+
+def rows_of(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("answer", "labels", "row"),
+    [
+        ("AU4+AU7, disgust", "casme2", {"aus": [4, 7], "fine": "disgust", "coarse": "negative", "unparsed": None}),
+        ("AUs: none; others", "casme2", {"aus": [], "fine": "others", "coarse": None, "unparsed": None}),
+        ("", "samm", {"aus": None, "fine": None, "coarse": None, "unparsed": "empty"}),
+        ("表情：厌恶", "disgust+fear", {"aus": None, "fine": "disgust", "coarse": "negative", "unparsed": None}),
+    ],
+)
+def test_one_json_line_an_answer_from_standard_input(
+    answer: str, labels: str, row: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = io.TextIOWrapper(io.BytesIO(json.dumps({"answer": answer}).encode()))
+    monkeypatch.setattr(sys, "stdin", given)
+    assert main(["read", "--labels", labels, "--json", "-"]) == 0
+    said = capsys.readouterr()
+    assert rows_of(said.out) == [row] and said.err == ""
+
+
+def test_a_samples_file_is_told_and_scored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gold = {"aus": ["L4", "R6/12"], "label": "disgust", "emotion": "disgust", "coarse": "negative"}
+    unlabelled = {"aus": ["12"], "label": None, "emotion": None, "coarse": None}
+    path = written(
+        tmp_path / "samples.jsonl",
+        [
+            sample("AU4+AU12; disgust", gold),
+            sample(["AU4; happiness"], gold, id="casme2/sub02/EP02"),
+            sample([["I cannot tell."]], gold),
+            sample("12", unlabelled, asks="aus", labels=[]),
+            sample("AU12", unlabelled),
+        ],
+    )
+    assert main(["read", path]) == 0
+    out = capsys.readouterr().out
+    assert "casme2/sub01/EP01  AU4+AU12; disgust (negative)  [expected AU4+AU6/12; disgust]\n" in out
+    assert "casme2/sub02/EP02  AU4; happiness (positive)  [expected" in out
+    assert "not read: names neither an expression nor action units" in out
+    assert out.split("\n\n")[1].splitlines() == [
+        "5 answers",
+        "  expression read: 2 of 3 (66.7%)",
+        "  action units read: 4 of 5 (80.0%)",
+        "  expression right: 1 of 3 (33.3%)",
+        "  coarse class right: 1 of 3 (33.3%)",
+        "  action units exactly right: 3 of 5 (60.0%)",
+        "  not read, names neither an expression nor action units: 1",
+    ]
+
+
+def test_reads_what_the_tasks_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = {"id": "a", "subject": "s", "dataset": "casme2", "emotion": "disgust", "coarse": "negative", "aus": ["4"]}
+    rows = []
+    for case in CORPUS:
+        asks = case.get("asks", "all")
+        labels = labels_named(case["labels"]) if isinstance(case["labels"], str) else case["labels"]
+        doc = {**clip, "labels": labels, "scored_aus": [4], "asks": asks, "onset": b"", "apex": b""}
+        rows.append({"resps": [[case["answer"]]], **meu.process_results(doc, [case["answer"]])})
+    assert main(["read", "--json", written(tmp_path / "samples.jsonl", rows)]) == 0
+    said = rows_of(capsys.readouterr().out)
+    logged = [row["parse_rate"]["read"] for row in rows]
+    assert said == [{**{k: r[k] for k in ("aus", "coarse", "unparsed")}, "fine": r["label"]} for r in logged]
+
+
+def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "answers.jsonl"
+    bad = [
+        b"not json",
+        b'{"answer": "\xff"}',
+        b"[1, 2]",
+        b'{"text": "AU4"}',
+        b'{"answer": 4, "labels": "casme", "asks": "au"}',
+        b"[" * 100_000,
+        json.dumps(sample("AU4", {"aus": [4], "label": None})).encode(),
+        json.dumps(sample("AU4", {"aus": ["4x"], "label": None})).encode(),
+        b'{"answer": "AU4", "labels": [1]}',
+    ]
+    good = b'{"answer": "AU4; disgust", "labels": "casme2"}'
+    path.write_bytes(b"\xef\xbb\xbf" + good + b"\r\n\n" + b"\n".join(bad) + b"\n" + good)
+    assert main(["read", "--json", str(path)]) == 1
+    said = capsys.readouterr()
+    assert rows_of(said.out) == [{"aus": [4], "fine": "disgust", "coarse": "negative", "unparsed": None}] * 2
+    reasons = ["expected JSON", "expected JSON", "'[1, 2]'", "found the fields text", "Did you mean 'casme3'"]
+    reasons += ["expected JSON", "expected aus (codes)", "4x", "a list of labels"]
+    for number, found in enumerate(reasons, 3):
+        assert any(line.startswith(f"{path}, line {number}: ") and found in line for line in said.err.splitlines())
+    assert sum(f"{path}, line 7: " in line for line in said.err.splitlines()) == 3  # all faults of a line
+    assert said.err.splitlines()[-1] == "mellm: 9 of 11 lines could not be used; the reasons are above"
+
+
+def test_asks_what_the_prompts_ask() -> None:
+    assert _ASKS == ASKS  # written twice: importing the prompts would make every command slower
+
+
+def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [written(tmp_path / f"{name}.jsonl", [{"answer": f"AU{name}; fear"}]) for name in (4, 7)]
+    assert main(["read", *paths, "--labels", "samm"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("line 1  AU4; fear (negative)\nline 1  AU7; fear (negative)\n\n2 answers\n")
+    assert main(["read", *paths, str(tmp_path / "absent"), "--labels", "samm"]) == 1
+    said = capsys.readouterr()
+    assert said.out == "" and "absent: expected a samples file" in said.err
+
+
+def test_without_labels_says_how_to_give_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path / "a.jsonl", [{"answer": "disgust"}])
+    assert main(["read", path]) == 1
+    assert "line 1: labels: none in this line; give --labels" in capsys.readouterr().err
+    assert main(["read", path, "--asks", "aus"]) == 0
+    assert main(["read", path, "--labels", "casme2"]) == 0
+    assert "line 1  disgust (negative)\n" in capsys.readouterr().out
+
+
+def test_wrong_files_and_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", str(tmp_path)]) == 1
+    assert "found a folder" in capsys.readouterr().err
+    assert main(["read", str(tmp_path / "none.jsonl")]) == 1
+    assert "found no file" in capsys.readouterr().err
+    assert main(["read", "-", "--labels", "sam"]) == 1
+    assert "Did you mean 'samm'" in capsys.readouterr().err
+    for text in ("", "a++b", "lovely"):
+        with pytest.raises(InputError, match="expected a dataset"):
+            labels_named(text)
+    assert labels_named("Happy+disgust+tense") == ("happiness", "disgust", "tense")
+    assert labels_named("fourdme")[-1] == "positive surprise"
+
+
+def test_the_order_of_lines_changes_no_reading(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    order = list(range(len(CORPUS)))
+    readings: list[dict[int, dict[str, Any]]] = []
+    for seed in (None, 1, 2):
+        if seed is not None:
+            random.Random(seed).shuffle(order)
+        path = written(tmp_path / "answers.jsonl", [CORPUS[i] for i in order])
+        assert main(["read", "--json", path]) == 0
+        readings.append(dict(zip(order, rows_of(capsys.readouterr().out), strict=True)))
+    assert readings[0] == readings[1] == readings[2]
+
+
+@given(st.lists(st.binary(max_size=60), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_never_raises_on_any_bytes(tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]) -> None:
+    path = tmp_path_factory.mktemp("any") / "answers.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    assert main(["read", str(path), "--labels", "casme2"]) in (0, 1)
+
+
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def peak(lines: int) -> int:
+        path = written(tmp_path / "answers.jsonl", [{"answer": f"AU4; disgust {i}"} for i in range(lines)])
+        with capsys.disabled(), open("/dev/null", "w") as nowhere, pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdout", nowhere)
+            tracemalloc.start()
+            assert main(["read", path, "--labels", "casme2"]) == 0
+            found = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return found
+
+    peak(10)  # the vocabulary is made once
+    assert peak(2_000) < peak(200) + 100_000
