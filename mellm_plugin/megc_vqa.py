@@ -359,7 +359,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     if doc["kind"] not in ("coarse", "fine"):
         item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
         items |= dict.fromkeys(_TEXT, item)
-    return items
+    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric.endswith(("_uf1", "_uar"))}
+    return {**items, **errors}
 
 
 def submitted(doc: Doc, answer: str) -> str:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -46,7 +47,7 @@ from mellm_plugin.motion.facial import measure, working_pair
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, resolve
-from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring import emotion, summary, units
 
 Doc = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -158,7 +159,8 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
         labels: the labels to choose from, joined by `+`, or the name of a dataset whose labels these are; by default
             those of the clips' dataset. They may be the coarse classes. Clips with another label are left out; clips
             without any label stay, for their units.
-        aus: the units scored, joined by `+`; by default all that occur for certain in the clips.
+        aus: the units scored, joined by `+`; or `least5`, those that at least so many of the clips that are asked about
+            have for certain (whatever `--limit` there is); by default all that any of them has.
         asks: `all`; `emotion`, for the expression alone: clips without a label are left out too, and no units scored;
             or `aus`, for the units alone: there are no labels, and clips without known units are left out.
 
@@ -173,18 +175,25 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
     if asks == "aus" and labels is not None:
         faults.append(f"protocol: expected no labels where asks=aus, found {labels!r}")
     asked: list[str] = []
-    scored: list[int] = []
+    given: list[int] | int = 1
     try:
         asked = [] if asks == "aus" else _labels(labels, docs)
     except InputError as error:
         faults += error.faults
     try:
-        scored = [] if asks == "emotion" else _scored_units(aus, docs)
+        given = _given_units(aus)
     except InputError as error:
         faults += error.faults
     if faults:
         raise InputError(faults)
     kept = _asked_clips(docs, asked, asks)
+    if asks == "emotion":
+        scored = []
+    elif isinstance(given, list):
+        scored = given
+    else:
+        every = docs["aus"]
+        scored = _frequent_units([every[i] for i in kept], given)
     docs = docs.add_column("labels", [asked] * len(docs)).add_column("scored_aus", [scored] * len(docs))
     docs = docs.add_column("asks", [asks] * len(docs))
     return docs if len(kept) == len(docs) else docs.select(kept)
@@ -236,11 +245,26 @@ def composite(docs: Any) -> Any:
     return protocol(kept, labels="smic", aus="1+2+4+5+6+7+9+10+12+14+15+17")
 
 
-def _scored_units(aus: str | None, docs: Any) -> list[int]:
-    if aus is not None:
-        return [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
-    events = [event for codes in docs["aus"] if codes is not None for event in numbers(codes)]
-    return sorted({event[0] for event in events if len(event) == 1})
+def _given_units(aus: str | None) -> list[int] | int:
+    """The units named, or how many clips a unit must have."""
+    if aus is None:
+        return 1
+    if least := re.fullmatch(r"least([1-9]\d*)", aus):
+        return int(least[1])
+    return [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
+
+
+def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[int]:
+    counts: Counter[int] = Counter()
+    for codes in clips:
+        counts.update({event[0] for event in numbers(codes or ()) if len(event) == 1})
+    scored = sorted(unit for unit, count in counts.items() if count >= least)
+    if counts and not scored:
+        unit, count = counts.most_common(1)[0]
+        raise InputError(
+            f"protocol: no unit is in at least {least} of the clips; the most frequent, {unit}, is in {count}"
+        )
+    return scored
 
 
 def _scored_unit(event: tuple[int, ...], aus: str) -> int:
@@ -362,7 +386,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
-    against the two frames, whatever the model was shown.
+    against the two frames, whatever the model was shown. `<metric>_stderr` has the item of its metric, and
+    `ci95_stderr` those of all of them.
     """
     asks = doc["asks"]
     answer = read(results[0], doc["labels"], asks)
@@ -389,21 +414,34 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
     if asks != "emotion":
         item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
-        items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
+        items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
-    return items
+    return _with_intervals(items)
 
 
 def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
     """`process_results` for clips of several datasets and coarse classes as labels: `coarse_*` over all clips, and
     `coarse_*_<dataset>` over those of each dataset."""
     items = process_results(doc, results)
-    items = {metric: item for metric, item in items.items() if not metric.startswith("emotion_")}
+    items = {m: item for m, item in items.items() if not m.startswith("emotion_") and not m.endswith("_stderr")}
     parts = {f"{metric}_{doc['dataset']}": items[metric] for metric in _BY_PART if metric in items}
-    return {**items, **parts}
+    return _with_intervals({**items, **parts})
 
 
 _BY_PART = ("coarse_uf1", "coarse_uar", "coarse_acc")
+_CONSTANT = ("_majority", "_all_present")
+
+
+def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The items with those of the standard errors, each after its metric: lmms-eval fills the column of the standard
+    error with what is computed last, and of a metric of its own with nothing."""
+    errors = {f"{metric}_stderr": item for metric, item in items.items() if not metric.endswith(_CONSTANT)}
+    shown = {m: item for m, item in items.items() if m in _TOLD or ("_uf1" in m and not m.endswith(_CONSTANT))}
+    return {**items, **errors, "ci95_stderr": shown}
+
+
+_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate")
+"""Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
 def motion_doubts(doc: Doc) -> list[str]:
@@ -478,6 +516,11 @@ def au_f1_micro(items: Items) -> float | None:
     return _units(items).micro
 
 
+def au_exact(items: Items) -> float | None:
+    """Share of the clips whose units, of those of the task, the answer names exactly; None where none are known."""
+    return _units(items).exact
+
+
 def au_f1_all_present(items: Items) -> float | None:
     """What `au_f1` is when every answer names all units of the task (naming none gives 0)."""
     return units.constant(_gold_units(items), items[0]["scored_aus"], present=True).mean
@@ -486,15 +529,13 @@ def au_f1_all_present(items: Items) -> float | None:
 def parse_rate(items: Items) -> float | None:
     """Share of the answers whose label could be read, of the clips that have one; of their units where only those were
     asked for."""
-    if items[0]["asks"] == "aus":
-        return sum(item["read"]["aus"] is not None for item in items) / len(items)
-    labelled = [item for item in items if item["gold"]["label"] is not None]
-    if not labelled:
-        return None
-    absent = [label for label in items[0]["labels"] if all(item["gold"]["label"] != label for item in labelled)]
-    if absent:
-        logger.info("labels: no clip has {}: left out of the means", ", ".join(absent))
-    return sum(item["read"]["label"] is not None for item in labelled) / len(labelled)
+    if items[0]["asks"] != "aus":
+        labelled = {item["gold"]["label"] for item in items} - {None}
+        absent = [label for label in items[0]["labels"] if label not in labelled]
+        if labelled and absent:
+            logger.info("labels: no clip has {}: left out of the means", ", ".join(absent))
+    could = [one for item in items if (one := summary.parsed(item)) is not None]
+    return sum(could) / len(could) if could else None
 
 
 def motion_plausible_rate(items: Items) -> float:
@@ -511,6 +552,36 @@ def au_parse_rate(items: Items) -> float | None:
     return sum(item["read"] is not None for item in known) / len(known) if known else None
 
 
+def stderr(score: str) -> Callable[[Items], float | None]:
+    """The aggregation of a metric `<metric>_stderr`: the standard error of a score, over subjects.
+
+    Args:
+        score: `uf1`, `uar` or `acc`, of any label; or the name of another metric that has an interval.
+
+    Raises:
+        InputError: there is no such score.
+    """
+    if score not in summary.SCORES:
+        raise InputError(
+            f"expected stderr of {', '.join(summary.SCORES)}, found {score!r}.{near(score, summary.SCORES)}",
+            where="task file",
+        )
+    return partial(_stderr, score)
+
+
+def _stderr(score: str, items: Items) -> float | None:
+    return summary.interval(score, items).stderr
+
+
+def ci95(items: Items) -> dict[str, list[float] | None]:
+    """Both ends of the 95 % interval of every metric, for the results file; the log gets the tables of the task.
+
+    It is the metric `ci95_stderr`, for lmms-eval shows no row of a metric whose name ends so.
+    """
+    logger.info("scores\n{}", summary.in_words(items))
+    return summary.intervals(items)
+
+
 # ---- names with arguments -------------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(\w+)\((.*)\)")
@@ -518,6 +589,7 @@ _OF_ONE: dict[str, Callable[[str], Any]] = {
     "data": data,
     "data_version": data_version,
     "files": files,
+    "stderr": stderr,
     "table": table,
     "table_version": table_version,
 }
@@ -536,8 +608,8 @@ def _late(name: str) -> Callable[[], Any] | None:
     if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
         return lambda: partial(protocol, **{key: value.strip() for key, value in keywords.items()})
     raise InputError(
-        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE) or "
-        f"protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",
+        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
+        f"stderr(SCORE) or protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",
         where="task file",
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -97,9 +99,46 @@ def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> 
     assert len(samples) == LIMIT
     for sample in samples:
         item = sample["parse_rate"]
-        assert item["id"].startswith("synthme/s") and item["gold"]["label"] and item["read"]["label"]
+        assert item["id"].startswith(f"synthme/{item['subject']}/") and item["gold"]["label"] and item["read"]["label"]
+        assert item["gold"]["aus"] is not None and item["read"]["aus"] is not None
         assert item["read"]["unparsed"] is None
         assert sample["motion_plausible_rate"]["doubts"] == []
+
+
+def test_scores_have_their_standard_error_and_interval(plain: tuple[Path, dict[str, Any], str]) -> None:
+    folder, results, printed = plain
+    found = results["results"]["synthme_meu"]
+    told = found["ci95_stderr,none"]
+    assert {"emotion_uf1", "coarse_acc", "au_f1", "au_f1_micro", "au_exact", "parse_rate"} < told.keys()
+    for name, (low, high) in told.items():
+        assert 0 <= low <= found[f"{name},none"] <= high <= 1, name
+        assert found[f"{name}_stderr,none"] >= 0
+    samples = [sample["parse_rate"] for sample in _samples(folder, "synthme_meu")]
+    right: dict[str, list[bool]] = {}
+    for item in samples:
+        right.setdefault(item["subject"], []).append(item["gold"]["label"] == item["read"]["label"])
+    counts = [(sum(of), len(of)) for of in right.values()]
+    rng = random.Random(0)
+    drawn = [[rng.choice(counts) for _ in counts] for _ in range(4000)]
+    values = [sum(hits for hits, _ in of) / sum(n for _, n in of) for of in drawn]
+    expected = statistics.pstdev(values) * (len(counts) / (len(counts) - 1)) ** 0.5
+    assert found["emotion_acc_stderr,none"] == pytest.approx(expected, rel=0.1)
+    assert printed.count(f"synthme: {LIMIT} clips of {len(counts)} subjects") == 2, "once for each of two tasks"
+    assert not [line for line in printed.splitlines() if line.startswith("|") and ("ci95" in line or "_stderr" in line)]
+
+
+def test_samples_say_why_an_answer_was_not_read(environment: dict[str, str], tmp_path: Path) -> None:
+    command = ["--model", "dummy", "--model_args", "response=I cannot tell.", "--tasks", "synthme_meu", "--limit", "6"]
+    results, _ = _evaluate(command, environment, tmp_path)
+    for sample in _samples(tmp_path, "synthme_meu"):
+        item = sample["parse_rate"]
+        assert item["id"] and item["subject"] and item["gold"]["label"]
+        assert (item["read"]["label"], item["read"]["aus"]) == (None, None)
+        assert item["read"]["unparsed"] == "names neither an expression nor action units"
+    scores = results["results"]["synthme_meu"]
+    assert (
+        scores["parse_rate,none"] == scores["emotion_uf1,none"] == scores["au_f1,none"] == scores["au_exact,none"] == 0
+    )
 
 
 def test_without_maps_the_model_sees_nothing(environment: dict[str, str], tmp_path: Path) -> None:
@@ -156,8 +195,12 @@ def test_two_processes_give_the_answers_of_one(
     assert len(answers[1]) == LIMIT
     # Batches are padded, so a rare answer may differ in its last bits' decision.
     assert sum(answers[0][i] == answers[1][i] for i in range(LIMIT)) >= LIMIT - 1
-    one, two = (_result["results"]["synthme_meu"]["emotion_uf1,none"] for _result in (plain[1], _results(tmp_path)))
-    assert abs(one - two) < 0.1
+    one, two = (_result["results"]["synthme_meu"] for _result in (plain[1], _results(tmp_path)))
+    assert abs(one["emotion_uf1,none"] - two["emotion_uf1,none"]) < 0.1
+    # the bootstrap does not know of ranks: the same answers have the same intervals
+    same = [name for name in one["ci95_stderr,none"] if one[f"{name},none"] == two[f"{name},none"]]
+    assert {"motion_plausible_rate", "parse_rate"} <= set(same)
+    assert all(one[f"{name}_stderr,none"] == pytest.approx(two[f"{name}_stderr,none"]) for name in same)
 
 
 def test_a_users_own_tasks_stand_beside_ours_under_accelerate(environment: dict[str, str], tmp_path: Path) -> None:

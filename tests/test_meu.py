@@ -102,6 +102,21 @@ def test_protocol_by_default_asks_for_what_the_clips_have(toy: Any) -> None:
     assert asked[0]["scored_aus"] == [1, 2, 4, 7, 12], "6 is nowhere for certain"
 
 
+def test_protocol_scores_the_units_that_occur_often_enough(toy: Any) -> None:
+    assert meu.protocol(toy, aus="least2")[0]["scored_aus"] == [4]
+    assert meu.protocol(toy, aus="least1", asks="aus")[0]["scored_aus"] == [1, 2, 4, 7, 12]
+    assert meu.protocol(toy, labels="disgust+happiness", aus="least1")[0]["scored_aus"] == [1, 2, 4, 7, 12]
+    asked = meu.protocol(toy.select(range(5)), labels="disgust+happiness", aus="least1")
+    assert asked[0]["scored_aus"] == [4, 7, 12], "counted in the clips that are asked about"
+    bound = getattr(meu, "protocol(aus=least2, asks=aus)")
+    assert bound(toy)[0]["scored_aus"] == [4]
+    with pytest.raises(InputError, match="no unit is in at least 3 of the clips; the most frequent, 4, is in 2"):
+        meu.protocol(toy, aus="least3")
+    for wrong in ("least", "least0", "least-1", "least2+4"):
+        with pytest.raises(InputError, match="canonical code"):
+            meu.protocol(toy, aus=wrong)
+
+
 def test_protocol_keeps_the_clips_of_its_labels(toy: Any) -> None:
     asked = meu.protocol(toy, labels="happiness+disgust", aus="12+4")
     assert asked["id"][:] == ["toy/s0/0", "toy/s1/1", "toy/s1/5"], "a clip without any label stays for its units"
@@ -155,9 +170,9 @@ def test_the_units_alone(toy: Any) -> None:
     assert meu.doc_to_text(asked[0]) == frames_prompt((), "aus")
     assert meu.doc_to_target(asked[1]) == "action units AU6/12+AU12"
     first, second = (meu.process_results(asked[n], [text])["parse_rate"] for n, text in ((0, "AU4"), (1, "happiness")))
-    assert meu.process_results(asked[0], ["AU4"]).keys() == {
-        *("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate", "parse_rate", "motion_plausible_rate"),
-    }
+    scored = {"au_f1", "au_f1_micro", "au_exact", "au_parse_rate", "parse_rate", "motion_plausible_rate"}
+    errors = {f"{name}_stderr" for name in scored}
+    assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {"au_f1_all_present", "ci95_stderr"}
     assert meu.parse_rate([first, second]) == 0.5, "of the units, where only they were asked for"
     with pytest.raises(InputError, match="no clip of toy has known action units"):
         meu.protocol(toy.select([3]), asks="aus")
@@ -346,13 +361,18 @@ def base_task() -> dict[str, Any]:
     return found
 
 
-def scores(asked: Any, answers: Sequence[str]) -> dict[str, float | None]:
+def scores(asked: Any, answers: Sequence[str]) -> dict[str, Any]:
     """As lmms-eval does it: one list of items per metric, its aggregation from the task file."""
     task = base_task()
     metrics = task["metric_list"]
     given = asked if task.get("process_results_use_image") else asked.remove_columns(["onset", "apex"])
     results = [meu.process_results(doc, [answer]) for doc, answer in zip(given, answers, strict=True)]
-    assert {name for result in results for name in result} <= {metric["metric"] for metric in metrics}
+    names = [metric["metric"] for metric in metrics]
+    for result in results:
+        assert set(result) <= set(names)
+        # lmms-eval shows the standard error that is computed after its metric
+        order = [name for name in result if name != "ci95_stderr"]
+        assert all(name.removesuffix("_stderr") in order[:at] for at, name in enumerate(order) if "_stderr" in name)
     for result in results:
         json.dumps(result)
         assert all("score" not in item for item in result.values())
@@ -385,12 +405,56 @@ def test_answers_that_cannot_be_read_are_wrong_and_counted(toy: Any) -> None:
     assert found["au_parse_rate"] == 3 / 5
 
 
+def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str]) -> None:
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    found = scores(asked, ["disgust; AU4", "AU12; happiness", "others", "", "fear; AU4", "AU1"])
+    # of the subjects, s0 has three clips read right of three, s1 one of two
+    assert found["emotion_acc"] == 4 / 5
+    low, high = found["ci95_stderr"]["emotion_acc"]
+    assert (low, high) == (1 / 2, 1.0), "two subjects: one of them drawn twice, or the other"
+    values = [1.0] * 1 + [4 / 5] * 2 + [1 / 2] * 1
+    assert found["emotion_acc_stderr"] == pytest.approx(float(np.std(values)) * 2**0.5, abs=0.01)
+    told = found["ci95_stderr"]
+    shown = {n.removesuffix("_stderr") for n in found if n.endswith("_stderr")} - {"ci95"}
+    assert told.keys() == shown
+    assert {f"{label}_{score}" for label in ("emotion", "coarse") for score in ("uf1", "uar", "acc")} < shown
+    assert shown >= {"au_f1", "au_f1_micro", "au_exact", "parse_rate", "au_parse_rate", "motion_plausible_rate"}
+    assert not any(name.endswith(("_majority_stderr", "_present_stderr")) for name in found)
+
+
+def test_the_log_shows_every_label_and_unit_once(toy: Any) -> None:
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="INFO", format="{message}")
+    try:
+        asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+        scores(asked, ["fear; AU4", "AU12; happiness", "", "surprise", "fear; AU4", "AU1"])
+    finally:
+        logger.remove(handler)
+    (shown,) = [line for line in lines if line.startswith("scores\n")]
+    assert "toy: 6 clips of 2 subjects; intervals of 95 % from 10,000 resamples" in shown
+    # every row once, whose numbers are those of the table
+    rows = {row.split()[0]: row.split() for row in shown.split("emotion\n")[1].split("\n\n")[0].splitlines()[1:]}
+    assert rows["fear"][1:5] == ["1", ".50", "1.00", ".67"] and rows["disgust"][1:5] == ["1", "–", ".00", ".00"]
+    assert rows["others"][-1] == "1", "not readable"
+    assert shown.count("\ncoarse\n") == 1 and " 12      1       1.00    1.00  1.00" in shown
+    assert "(all units)" in shown and "(no unit)" in shown
+
+
+def test_a_standard_error_of_what_has_none_says_so() -> None:
+    with pytest.raises(InputError, match="Did you mean 'au_f1'"):
+        getattr(meu, "stderr(au_f)")
+
+
 def test_without_annotation_there_is_no_score(toy: Any) -> None:
     found = scores(meu.protocol(toy.select([3]), aus="4"), ["surprise, AU4"])
     assert found["emotion_uf1"] == 1.0
-    assert [found[name] for name in ("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate")] == [None] * 4
+    absent = ("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate")
+    assert [found[name] for name in absent] == [None] * 5
+    assert found["au_f1_stderr"] is None and found["ci95_stderr"]["au_f1"] is None
+    assert found["emotion_uf1_stderr"] is None, "of one subject"
     found = scores(meu.protocol(toy.select([5]), labels="casme2"), ["surprise, AU1"])
     assert "emotion_uf1" not in found and found["parse_rate"] is None and found["au_f1"] == pytest.approx(1 / 2)
+    assert found["parse_rate_stderr"] is None and found["ci95_stderr"]["parse_rate"] is None
 
 
 def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
@@ -607,6 +671,19 @@ def test_lmms_eval_scores_right_answers_with_one(run: dict[str, Any]) -> None:
     assert run["oracle_samples"]["synthme_meu_map"][0]["filtered_resps"][0].startswith("1 images.")
     item = first["parse_rate"]
     assert item["id"].startswith("synthme/") and item["read"]["label"] == item["gold"]["label"]
+
+
+@pytest.mark.slow
+def test_lmms_eval_shows_our_standard_errors_and_no_row_more(run: dict[str, Any]) -> None:
+    found = run["dummy"]["synthme_meu"]
+    assert 0 < found["emotion_acc_stderr,none"] < 0.2 and 0 < found["au_f1_stderr,none"] < 0.2
+    assert found["emotion_acc_majority_stderr,none"] == "N/A"
+    low, high = found["ci95_stderr,none"]["emotion_acc"]
+    assert low < found["emotion_acc,none"] < high
+    rows = [line.split("|") for line in run["dummy_table"].splitlines() if "synthme_meu " in line]
+    (row,) = [cells for cells in rows if cells[4].strip() == "emotion_acc"]
+    assert float(row[8]) == pytest.approx(found["emotion_acc_stderr,none"], abs=1e-4)
+    assert not any("stderr" in cells[4] or "ci95" in cells[4] for cells in rows)
 
 
 @pytest.mark.slow

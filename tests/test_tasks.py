@@ -234,7 +234,7 @@ def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
 def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
     emotion = {"emotion_uf1", "emotion_uar", "emotion_acc", "emotion_uf1_majority", "emotion_acc_majority"}
     coarse_class = {name.replace("emotion", "coarse") for name in emotion}
-    units = {"au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"}
+    units = {"au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"}
     always = {"parse_rate", "motion_plausible_rate"}
     for prefix in (*LICENSED, "dfme_b"):
         assert (
@@ -244,7 +244,13 @@ def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
         if prefix != "smic":
             assert scored(run, f"{prefix}_au") == units | always
     # lmms-eval adds an empty list for what is returned and not in the task's metric_list
-    assert not [task for task, keys in run["keys"].items() if {k for k in keys if "_" in k} - scored(run, task) - KEYS]
+    for task, keys in run["keys"].items():
+        shown = {key for key in keys if "_" in key and not key.endswith("_stderr")}
+        assert not shown - scored(run, task) - KEYS, task
+        errors = {key.removesuffix("_stderr") for key in keys if key.endswith("_stderr")} - {"ci95"}
+        assert errors == {name for name in shown - KEYS if not name.endswith(("_majority", "_all_present"))}, task
+        told = run["results"][task]["ci95_stderr,none"].keys()
+        assert errors <= told <= scored(run, task), task  # the first clip of the composite is of one of its parts
 
 
 KEYS = {"doc_id", "filtered_resps", "doc_hash", "resps_length", "token_counts"}

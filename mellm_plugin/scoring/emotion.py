@@ -3,6 +3,11 @@
     score(["anger", "fear"], ["anger", None], ["anger", "fear", "others"])
       -> f1 {"anger": 1.0, "fear": 0.0}, uf1 .5, uar .5, accuracy .5, absent ("others",), unparsed 1
 
+    in_words(..)
+      ->  label  clips  precision  recall    F1   read as: anger  fear  unparsed
+          anger      1       1.00    1.00  1.00                1     0         0
+          fear       1          –     .00   .00                0     0         1
+
 UF1 is the mean over the labels of the F1 of each, with true and false positives summed over all clips; UAR is the mean
 of TP / n. An answer that could not be read (None) is wrong for its true label and adds no label. A label without any
 clip is left out of both means and named in `absent`; an answer that gives it is still wrong.
@@ -23,9 +28,11 @@ class EmotionScores:
 
     Attributes:
         uf1, uar, accuracy: the scores.
-        f1, recall: per label that has clips, in the order of the labels given.
+        f1, recall, support: per label that has clips, in the order of the labels given; support is its number of clips.
+        precision: per label that has clips; None where no answer gives the label.
         confusion: (true label, label read or None) -> number of clips.
-        absent: labels without a clip, left out of the means.
+        labels: the labels of the task.
+        absent: those without a clip, left out of the means.
         clips: number of clips scored.
         unparsed: number of those whose answer could not be read.
     """
@@ -35,7 +42,10 @@ class EmotionScores:
     accuracy: float | None
     f1: dict[str, float]
     recall: dict[str, float]
+    precision: dict[str, float | None]
+    support: dict[str, int]
     confusion: dict[tuple[str, str | None], int]
+    labels: tuple[str, ...]
     absent: tuple[str, ...]
     clips: int
     unparsed: int
@@ -74,7 +84,10 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
         accuracy=sum(right.values()) / len(gold) if gold else None,
         f1=f1,
         recall=recall,
+        precision={label: right[label] / given[label] if given[label] else None for label in present},
+        support={label: clips[label] for label in present},
         confusion=dict(confusion),
+        labels=tuple(labels),
         absent=tuple(label for label in labels if not clips[label]),
         clips=len(gold),
         unparsed=given[None],
@@ -86,3 +99,22 @@ def majority(gold: Sequence[str], labels: Sequence[str]) -> EmotionScores:
     clips = Counter(gold)
     most = max(labels, key=lambda label: clips[label]) if labels else None
     return score(gold, [most] * len(gold), labels)
+
+
+def in_words(scores: EmotionScores) -> str:
+    """A table of several lines: each label that has clips, and what its clips were read as (the confusion matrix)."""
+    given = [label for label in scores.labels if label in scores.f1 or any(r == label for _, r in scores.confusion)]
+    width = max(map(len, (*scores.f1, "label")))
+    columns = [*given, "unparsed"]
+    lines = [f"{'label':{width}}  clips  precision  recall    F1   read as: {'  '.join(columns)}"]
+    for label, f1 in scores.f1.items():
+        read_as = [scores.confusion.get((label, name), 0) for name in (*given, None)]
+        cells = "  ".join(f"{count:{len(name)}}" for name, count in zip(columns, read_as, strict=True))
+        numbers = f"{share(scores.precision[label]):>9}  {share(scores.recall[label]):>6}  {share(f1):>4}"
+        lines.append(f"{label:{width}}  {scores.support[label]:5}  {numbers}            {cells}")
+    return "\n".join(lines)
+
+
+def share(value: float | None, decimals: int = 2) -> str:
+    """A share of 1 without its leading zero (`.47`); a dash where there is none."""
+    return "–" if value is None else f"{value:.{decimals}f}".removeprefix("0")

@@ -14,6 +14,11 @@ points higher for the same answers, and is not reported.) The rules:
     as a hit (no answer is worse off for naming both) and the others do not count. If none is named it is one miss, of
     the first alternative that is scored, unless the clip has one of them for certain anyway.
 -   Units named that are not scored count neither way.
+-   `exact` asks whether an answer names the units of the set that the clip has, and no other unit of the set: a unit
+    that is annotated or named outside of the set does not matter, any alternative will do, and an answer that could
+    not be read is not exact, even where the clip has no unit.
+
+Naming no unit at all has no hit, so its F1 is 0 by definition and is nowhere shown as a baseline; see `constant`.
 """
 
 from __future__ import annotations
@@ -21,10 +26,37 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mellm_plugin.errors import InputError
+from mellm_plugin.scoring.emotion import share
 
 Events = Sequence[tuple[int, ...]]
 """The annotated units of a clip, one tuple of alternatives each, as `facs.codes.numbers` gives them."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What counts for and against each of N clips whose units are known, for each of U scored units.
+
+    Attributes:
+        units: the scored units, in the order of the units given.
+        clips: the position of each clip among those given, ascending.
+        hits, alarms, misses: (N, U) bool; at most one of them is true.
+        certain: (N, U) bool, the clip has the unit for certain.
+        exact: (N,) bool.
+        parsed: (N,) bool, a statement on units could be read.
+    """
+
+    units: tuple[int, ...]
+    clips: tuple[int, ...]
+    hits: NDArray[np.bool_]
+    alarms: NDArray[np.bool_]
+    misses: NDArray[np.bool_]
+    certain: NDArray[np.bool_]
+    exact: NDArray[np.bool_]
+    parsed: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -34,6 +66,7 @@ class UnitScores:
     Attributes:
         mean: mean of the F1s; None where no unit is scored.
         micro: F1 of all scored units together; None where no unit is scored.
+        exact: share of the clips whose answer names exactly their units; None where no clip is scored.
         f1: per scored unit, in the order of the units given.
         counts: (hits, false alarms, misses) per scored unit.
         left_out: units of the set that no clip has for certain.
@@ -44,6 +77,7 @@ class UnitScores:
 
     mean: float | None
     micro: float | None
+    exact: float | None
     f1: dict[int, float]
     counts: dict[int, tuple[int, int, int]]
     left_out: tuple[int, ...]
@@ -63,31 +97,49 @@ def score(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
     Raises:
         InputError: the lengths differ.
     """
-    if len(gold) != len(read):
-        raise InputError(f"scoring of units: expected as many answers as clips ({len(gold)}), found {len(read)}")
-    pairs = [(events, named) for events, named in zip(gold, read, strict=True) if events is not None]
-    certain = {event[0] for events, _ in pairs for event in events if len(event) == 1}
-    scored = [unit for unit in units if unit in certain]
-    tally = {unit: [0, 0, 0] for unit in scored}
-    for events, named in pairs:
-        given = set(named or ())
-        present = _present(events, given, scored)
-        for unit in scored:
-            if unit in present:
-                tally[unit][0 if unit in given else 2] += 1
-            elif unit in given:
-                tally[unit][1] += 1
-    f1 = {unit: _f1(*tally[unit]) for unit in scored}
-    hits, alarms, misses = (sum(counts[i] for counts in tally.values()) for i in range(3))
+    counted = tally(gold, read, units)
+    sums = zip(*(cells.sum(0).tolist() for cells in (counted.hits, counted.alarms, counted.misses)), strict=True)
+    counts: dict[int, tuple[int, int, int]] = dict(zip(counted.units, sums, strict=True))
+    f1 = {unit: _f1(*counts[unit]) for unit in counts}
+    hits, alarms, misses = (sum(of[i] for of in counts.values()) for i in range(3))
+    clips = len(counted.clips)
     return UnitScores(
         mean=sum(f1.values()) / len(f1) if f1 else None,
         micro=_f1(hits, alarms, misses) if f1 else None,
+        exact=int(counted.exact.sum()) / clips if clips else None,
         f1=f1,
-        counts={unit: (counts[0], counts[1], counts[2]) for unit, counts in tally.items()},
-        left_out=tuple(unit for unit in units if unit not in certain),
-        clips=len(pairs),
-        without_gold=len(gold) - len(pairs),
-        unparsed=sum(named is None for _, named in pairs),
+        counts=counts,
+        left_out=tuple(unit for unit in units if unit not in counts),
+        clips=clips,
+        without_gold=len(gold) - clips,
+        unparsed=clips - int(counted.parsed.sum()),
+    )
+
+
+def tally(gold: Sequence[Events | None], read: Sequence[Collection[int] | None], units: Sequence[int]) -> Tally:
+    """Compare each answer with the annotation of its clip; arguments and errors as those of `score`."""
+    if len(gold) != len(read):
+        raise InputError(f"scoring of units: expected as many answers as clips ({len(gold)}), found {len(read)}")
+    known = [(at, events, read[at]) for at, events in enumerate(gold) if events is not None]
+    certain = [{event[0] for event in events if len(event) == 1} for _, events, _ in known]
+    scored = [unit for unit in units if any(unit in of for of in certain)]
+    given = [set(named or ()) for _, _, named in known]
+    present = [_present(events, named, scored) for (_, events, _), named in zip(known, given, strict=True)]
+
+    def cells(of: Sequence[Collection[int]]) -> NDArray[np.bool_]:
+        return np.array([[unit in units for unit in scored] for units in of], bool).reshape(len(of), len(scored))
+
+    has, names = cells(present), cells(given)
+    exact = [named is not None and _exact(events, set(named), units) for _, events, named in known]
+    return Tally(
+        units=tuple(scored),
+        clips=tuple(at for at, _, _ in known),
+        hits=has & names,
+        alarms=names & ~has,
+        misses=has & ~names,
+        certain=cells(certain),
+        exact=np.array(exact, bool),
+        parsed=np.array([named is not None for _, _, named in known], bool),
     )
 
 
@@ -107,6 +159,28 @@ def _present(events: Events, given: set[int], scored: Sequence[int]) -> set[int]
     return present
 
 
+def _exact(events: Events, given: set[int], units: Sequence[int]) -> bool:
+    possible = {unit for event in events for unit in event}
+    asked = [event for event in events if not set(units).isdisjoint(event)]
+    return given.intersection(units) <= possible and all(not given.isdisjoint(event) for event in asked)
+
+
 def _f1(hits: int, alarms: int, misses: int) -> float:
     # never 0 / 0: a unit is scored only if a clip has it for certain, which is a hit or a miss
     return 2 * hits / (2 * hits + alarms + misses)
+
+
+def in_words(scores: UnitScores, all_present: UnitScores) -> str:
+    """A table of several lines: each scored unit, beside its F1 if every answer named it.
+
+    Args:
+        scores: of the answers.
+        all_present: `constant` of the same clips and units.
+    """
+    lines = [" AU  clips  precision  recall    F1   F1 if always named"]
+    for unit, (hits, alarms, misses) in scores.counts.items():
+        precision = share(hits / (hits + alarms) if hits + alarms else None)
+        recall = share(hits / (hits + misses))
+        f1, constantly = share(scores.f1[unit]), share(all_present.f1[unit])
+        lines.append(f"{unit:3}  {hits + misses:5}  {precision:>9}  {recall:>6}  {f1:>4}   {constantly:>4}")
+    return "\n".join(lines)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from mellm_plugin.errors import InputError
-from mellm_plugin.scoring.units import constant, score
+from mellm_plugin.scoring.units import constant, in_words, score, tally
 
 UNITS = (1, 2, 4, 6, 7, 12)
 
@@ -57,6 +57,49 @@ def test_which_units_are_scored_does_not_depend_on_the_answers() -> None:
     gold = [[(6, 12)], [(4,)]]
     for read in ([{6}, {4}], [{12}, {4}], [{6, 12}, set()], [None, None]):
         assert score(gold, read, (4, 6, 12)).left_out == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("events", "read", "exact"),
+    [
+        ([(1,), (2,)], {1, 2}, True),
+        ([(1,), (2,)], {1}, False),
+        ([(1,)], {1, 2}, False),
+        ([(1,)], {1, 45}, True),  # 45 is not in the set
+        ([(1,), (45,)], {1}, True),
+        ([(6, 12)], {12}, True),
+        ([(6, 12)], {6, 12}, True),
+        ([(6, 12)], set(), False),
+        ([(12, 45)], set(), False),
+        ([(12, 45)], {45}, True),
+        ([(6, 12), (12,)], {12}, True),
+        ([(6, 12), (12,)], {6}, False),
+        ([], set(), True),
+        ([], {17}, False),  # 17 is in the set, though no clip has it
+        ([], None, False),  # right by chance alone: it could not be read
+    ],
+)
+def test_exact(events: list[tuple[int, ...]], read: set[int] | None, exact: bool) -> None:
+    scores = score([events, None], [read, {1}], (1, 2, 6, 12, 17))
+    assert scores.exact == float(exact)
+
+
+def test_a_tally_is_of_the_clips_whose_units_are_known() -> None:
+    counted = tally([None, [(1,)], [(2,)]], [{1}, {1, 2}, None], (1, 2, 4))
+    assert counted.units == (1, 2) and counted.clips == (1, 2)
+    assert counted.hits.tolist() == [[True, False], [False, False]]
+    assert counted.alarms.tolist() == [[False, True], [False, False]]
+    assert counted.misses.tolist() == [[False, False], [False, True]]
+    assert counted.exact.tolist() == [False, False] and counted.parsed.tolist() == [True, False]
+
+
+def test_the_table_shows_each_unit_beside_always_naming_it() -> None:
+    gold: list[list[tuple[int, ...]] | None] = [[(1,), (12,)], [(1,)], [], None]
+    shown = in_words(score(gold, [{1}, {4}, {1}, None], (1, 4, 12)), constant(gold, (1, 4, 12), present=True))
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        ["1", "2", ".50", ".50", ".50", ".80"],
+        ["12", "1", "–", ".00", ".00", ".50"],
+    ]
 
 
 def test_baselines() -> None:
@@ -114,7 +157,9 @@ def test_in_range_and_whatever_the_order(
     scores = score([g for g, _ in clips], [r for _, r in clips], UNITS)
     rng.shuffle(clips)
     assert score([g for g, _ in clips], [r for _, r in clips], UNITS) == scores
-    assert all(0 <= value <= 1 for value in (scores.mean or 0, scores.micro or 0, *scores.f1.values()))
+    values = (scores.mean or 0, scores.micro or 0, scores.exact or 0, *scores.f1.values())
+    assert all(0 <= value <= 1 for value in values)
+    assert (scores.exact is None) == (scores.clips == 0)
     # naming exactly what is annotated is never beaten
     right = score([g for g, _ in clips], [{e[0] for e in g or ()} for g, _ in clips], UNITS)
-    assert right.mean in (None, 1.0) and right.micro in (None, 1.0)
+    assert right.mean in (None, 1.0) and right.micro in (None, 1.0) and right.exact in (None, 1.0)

@@ -1,0 +1,394 @@
+"""How sure a score is: the bootstrap over subjects, and the comparison of two runs on the same clips.
+
+    clips (id, subject), annotated, read  ->  counts by subject  ->  bootstrap(..)["uf1"]
+                                                Interval(value=.61, stderr=.04, low=.53, high=.68)
+
+Clips of one face are not independent: a face is read well or badly as a whole. So it is subjects that are drawn, with
+replacement, as many as there are, each with all its clips. A resample is a row of how often each subject was drawn; all
+sums that a score is made of are that row times the counts of the subjects, so no clip is looked at again.
+
+-   Intervals are percentile intervals, for they stay within the range of the score and need no symmetry. With n
+    subjects plain percentiles are too narrow: by sqrt((n - 1) / n), and by the normal for the t distribution. So the
+    quantiles taken are those at `Phi(+-sqrt(n / (n - 1)) t)`, with t of n - 1 degrees of freedom (the expanded
+    percentiles of Hesterberg 2015, "What Teachers Should Know About the Bootstrap"), and the standard error is that of
+    the resamples times sqrt(n / (n - 1)). With fewer than two subjects there is none (None).
+-   A class or unit that no clip of a resample has is left out of the mean of that resample, as it is in the score. What
+    this does: counted as 0 instead, it would pull intervals down by as much as the class weighs; left out, a resample
+    without a rare class has a mean over easier classes, most often a higher one, so that where a class has few subjects
+    the interval leans upward and answers for a mean over somewhat fewer classes. `Bootstrap.incomplete` says in which
+    share of the resamples that was so; above some percent, take more subjects and not the interval.
+-   Which alternative of "6 or 12" a miss counts for is decided once, by all clips together, and not by each resample.
+-   Two runs are compared on the same resamples, which takes out what makes clips hard for both. The p-value is that of
+    approximate randomization (Noreen 1989): were the runs alike, each subject's answers might as well have been
+    exchanged between them; p is how often that gives a difference as large. It is exact for any number of subjects, and
+    never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring import units as action_units
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+Floats = NDArray[np.float64]
+Clip = tuple[str, str]
+"""The id of a clip, and its subject: a name that no two people share."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was counted of a set of clips, by subject, and how scores are made from sums of it.
+
+    Attributes:
+        subjects: S names, ascending.
+        clips: the ids, ascending.
+        cells: (S, K) float64, whole numbers.
+        needed: the columns of which each sum is above 0 where every class or unit occurs.
+        scores: (N, K) sums -> the name of each score, and (N,) float64 in 0..1, NaN where there is none.
+    """
+
+    subjects: tuple[str, ...]
+    clips: tuple[str, ...]
+    cells: Floats
+    needed: tuple[int, ...]
+    scores: Callable[[Floats], dict[str, Floats]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score in 0..1, its standard error, and the ends of its interval.
+
+    None where there is no score; all but the value also with fewer than two subjects.
+    """
+
+    value: float | None
+    stderr: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """The intervals of the scores of one set of clips.
+
+    Attributes:
+        intervals: by the name of the score.
+        subjects: number of subjects.
+        incomplete: share of the resamples that lack a class or unit; None with fewer than two subjects.
+    """
+
+    intervals: dict[str, Interval]
+    subjects: int
+    incomplete: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One score of two runs: second minus first in -1..1, its interval, and the p-value of no difference (two-sided).
+
+    None where a run has no score; interval and p-value are None with fewer than two subjects.
+    """
+
+    difference: float | None
+    low: float | None
+    high: float | None
+    p: float | None
+
+
+# ---- what is counted ------------------------------------------------------------------------------------------------
+
+
+def label_counts(
+    clips: Sequence[Clip], gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
+) -> Counts:
+    """Counts for `uf1`, `uar` and `acc` as `emotion.score` defines them, and for `parse_rate`.
+
+    Args:
+        clips, gold, read: of each clip.
+        labels: those of the task; the same for two runs that are to be compared.
+
+    Raises:
+        InputError: lengths differ, or labels that are not in `labels`; all of them at once.
+    """
+    faults = _lengths(clips, annotations=gold, answers=read)
+    if strange := sorted({*gold, *read} - {None, *labels}, key=str):
+        faults.append(f"{', '.join(map(str, strange))}: not among the labels {', '.join(labels)}")
+    if faults:
+        raise InputError(faults, where="intervals of labels")
+    number = len(labels)
+    place: dict[str | None, int] = {label: at for at, label in enumerate(labels)}
+    cells = np.zeros((len(gold), 3 * number + 1))
+    for row, (annotated, given) in enumerate(zip(gold, read, strict=True)):
+        cells[row, number + place[annotated]] = 1
+        if given is not None:
+            cells[row, 2 * number + place[given]] = 1
+            cells[row, place[given]] = annotated == given
+            cells[row, -1] = 1
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        right, annotated, given = (sums[:, at * number : (at + 1) * number] for at in range(3))
+        every = annotated.sum(1)
+        return {
+            "uf1": _mean(2 * right, annotated + given, annotated > 0),
+            "uar": _mean(right, annotated, annotated > 0),
+            "acc": _ratio(right.sum(1), every),
+            "parse_rate": _ratio(sums[:, -1], every),
+        }
+
+    needed = [number + place[label] for label in labels if label in set(gold)]
+    return _by_subject(clips, cells, needed, scores)
+
+
+def unit_counts(
+    clips: Sequence[Clip],
+    gold: Sequence[action_units.Events | None],
+    read: Sequence[Collection[int] | None],
+    units: Sequence[int],
+) -> Counts:
+    """Counts for `f1`, `f1_micro` and `exact` as `units.score` defines them, and for `parse_rate`.
+
+    Args:
+        clips: of each answer; those whose units are not known are left out.
+        gold, read, units: as for `units.score`.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, annotations=gold, answers=read):
+        raise InputError(faults, where="intervals of units")
+    counted = action_units.tally(gold, read, units)
+    number = len(counted.units)
+    of = (counted.hits, counted.alarms, counted.misses, counted.certain)
+    ones = np.ones(len(counted.clips), bool)
+    cells = np.column_stack([*of, counted.exact, counted.parsed, ones]).astype(np.float64)
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        hits, alarms, misses, certain = (sums[:, at * number : (at + 1) * number] for at in range(4))
+        occurs = certain > 0
+        tops, bottoms = 2 * hits, 2 * hits + alarms + misses
+        return {
+            "f1": _mean(tops, bottoms, occurs),
+            "f1_micro": _ratio((tops * occurs).sum(1), (bottoms * occurs).sum(1)),
+            "exact": _ratio(sums[:, -3], sums[:, -1]),
+            "parse_rate": _ratio(sums[:, -2], sums[:, -1]),
+        }
+
+    needed = range(3 * number, 4 * number)
+    return _by_subject([clips[at] for at in counted.clips], cells, needed, scores)
+
+
+def rate_counts(clips: Sequence[Clip], right: Sequence[bool]) -> Counts:
+    """Counts for `rate`, the share of clips for which something is so.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, answers=right):
+        raise InputError(faults, where="intervals of a rate")
+    cells = np.array([[float(is_so), 1.0] for is_so in right]).reshape(len(right), 2)
+    return _by_subject(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])})
+
+
+def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
+    return [
+        f"expected as many {name} as clips ({len(clips)}), found {len(values)}"
+        for name, values in given.items()
+        if len(values) != len(clips)
+    ]
+
+
+def _by_subject(
+    clips: Sequence[Clip], cells: Floats, needed: Sequence[int], scores: Callable[[Floats], dict[str, Floats]]
+) -> Counts:
+    subjects = tuple(sorted({subject for _, subject in clips}))
+    row = {subject: at for at, subject in enumerate(subjects)}
+    sums = np.zeros((len(subjects), cells.shape[1]))
+    np.add.at(sums, [row[subject] for _, subject in clips], cells)
+    return Counts(subjects, tuple(sorted(id for id, _ in clips)), sums, tuple(needed), scores)
+
+
+def _ratio(tops: Floats, bottoms: Floats) -> Floats:
+    found: Floats = np.divide(tops, bottoms, out=np.full(tops.shape, np.nan), where=bottoms > 0)
+    return found
+
+
+def _mean(tops: Floats, bottoms: Floats, occurs: NDArray[np.bool_]) -> Floats:
+    """Mean of the ratios in each row over the columns that occur; NaN where none does."""
+    ratios = np.divide(tops, bottoms, out=np.zeros(tops.shape), where=occurs)
+    return _ratio(ratios.sum(1), occurs.sum(1).astype(np.float64))
+
+
+# ---- one run --------------------------------------------------------------------------------------------------------
+
+
+def bootstrap(counts: Counts, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> Bootstrap:
+    """The interval of every score, from resamples of the subjects.
+
+    Memory does not grow with `resamples` times subjects. The order of the clips does not matter.
+
+    Args:
+        level: the share of such intervals that hold the true score, in 0..1 without the ends.
+        seed: the same gives the same intervals.
+
+    Raises:
+        InputError: a level or a number of resamples out of range.
+    """
+    _check(resamples, level)
+    values = _values(counts)
+    number = len(counts.subjects)
+    if number < 2:
+        return Bootstrap({name: Interval(v, None, None, None) for name, v in values.items()}, number, None)
+    sums = np.concatenate([drawn @ counts.cells for drawn in _drawn(number, resamples, seed)])
+    found = counts.scores(sums)
+    intervals: dict[str, Interval] = {}
+    for name, value in values.items():
+        low, high = _ends(found[name], number, level)
+        intervals[name] = Interval(value, _stderr(found[name], number), low, high)
+    return Bootstrap(intervals, number, float((sums[:, list(counts.needed)] == 0).any(1).mean()))
+
+
+def _check(resamples: int, level: float) -> None:
+    faults = []
+    if resamples < 1:
+        faults.append(f"expected at least one resample, found {resamples}")
+    if not 0 < level < 1:
+        faults.append(f"expected a level between 0 and 1, such as .95, found {level}")
+    if faults:
+        raise InputError(faults, where="intervals")
+
+
+def _values(counts: Counts) -> dict[str, float | None]:
+    """The scores of all clips."""
+    found = counts.scores(counts.cells.sum(0, keepdims=True))
+    return {name: None if np.isnan(values[0]) else float(values[0]) for name, values in found.items()}
+
+
+_BLOCK = 1 << 20
+
+
+def _drawn(subjects: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """How often each subject is in each resample: blocks of (n, S) float64."""
+    rng = np.random.default_rng(seed)
+    rows = max(1, _BLOCK // subjects)
+    for start in range(0, resamples, rows):
+        n = min(rows, resamples - start)
+        places = rng.integers(0, subjects, (n, subjects)) + subjects * np.arange(n)[:, None]
+        yield np.bincount(places.ravel(), minlength=n * subjects).reshape(n, subjects).astype(np.float64)
+
+
+def _stderr(found: Floats, subjects: int) -> float | None:
+    found = found[~np.isnan(found)]
+    return float(found.std() * np.sqrt(subjects / (subjects - 1))) if found.size else None
+
+
+def _ends(found: Floats, subjects: int, level: float) -> tuple[float | None, float | None]:
+    from scipy.special import ndtr, stdtrit
+
+    found = found[~np.isnan(found)]
+    if not found.size:
+        return None, None
+    tail = float(ndtr(np.sqrt(subjects / (subjects - 1)) * stdtrit(subjects - 1, (1 - level) / 2)))
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+# ---- two runs -------------------------------------------------------------------------------------------------------
+
+
+def compare(
+    first: Counts, second: Counts, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[str, Comparison]:
+    """The difference of every score of two runs on the same clips.
+
+    Args:
+        first, second: made by the same function, over the same labels or units.
+        resamples: of the interval, and exchanges for the p-value, which is at least 1 / (resamples + 1).
+        level, seed: as for `bootstrap`.
+
+    Raises:
+        InputError: the runs are not on the same clips, or their counts not of the same annotations; or a level or a
+            number of resamples out of range.
+    """
+    _check(resamples, level)
+    _check_pair(first, second)
+    before, after = _values(first), _values(second)
+    number = len(first.subjects)
+    change = second.cells - first.cells
+    drawn = [(block @ first.cells, block @ second.cells) for block in _drawn(number, resamples, seed)] if number else []
+    swapped = _exchanges(first, second, change, resamples, seed)
+    pairs = [(first.scores(a), second.scores(b)) for a, b in drawn]
+    found: dict[str, Comparison] = {}
+    for name, value in before.items():
+        other = after[name]
+        if value is None or other is None:
+            found[name] = Comparison(None, None, None, None)
+        elif number < 2:
+            found[name] = Comparison(other - value, None, None, None)
+        else:
+            low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), number, level)
+            # sums in another order differ in their last bits
+            as_large = np.abs(swapped[name]) >= abs(other - value) - 1e-12
+            found[name] = Comparison(other - value, low, high, float((as_large.sum() + 1) / (resamples + 1)))
+    return found
+
+
+def _exchanges(first: Counts, second: Counts, change: Floats, resamples: int, seed: int) -> dict[str, Floats]:
+    """By score the differences with the answers of about half of the subjects exchanged between the runs."""
+    rng = np.random.default_rng([seed, 1])
+    subjects = len(first.subjects)
+    rows = max(1, _BLOCK // max(1, subjects))
+    found: dict[str, list[Floats]] = {}
+    for start in range(0, resamples, rows):
+        moved = rng.integers(0, 2, (min(rows, resamples - start), subjects)).astype(np.float64) @ change
+        ours, theirs = first.scores(first.cells.sum(0) + moved), second.scores(second.cells.sum(0) - moved)
+        for name in ours:
+            found.setdefault(name, []).append(theirs[name] - ours[name])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _check_pair(first: Counts, second: Counts) -> None:
+    faults = []
+    if first.clips != second.clips:
+        ours, theirs = set(first.clips), set(second.clips)
+        for name, only in (("first", ours - theirs), ("second", theirs - ours)):
+            if only:
+                some = ", ".join(sorted(only)[:5])
+                faults.append(f"{len(only)} clips are in the {name} run alone: {some}; compare what both have")
+        if ours == theirs:
+            faults.append("some clips are more often in one run than in the other")
+    elif first.subjects != second.subjects:
+        faults.append("the runs give clips to other subjects: they are not of the same version of the data")
+    elif first.cells.shape != second.cells.shape or first.needed != second.needed:
+        faults.append("the runs are scored over other labels or units, or have other annotations")
+    elif not np.array_equal(first.cells[:, list(first.needed)], second.cells[:, list(second.needed)]):
+        faults.append("the runs have other annotations: they are not of the same version of the data")
+    if faults:
+        raise InputError(faults, where="comparison of two runs")
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """The p-values corrected for being many (Holm 1979): below .05 in all, at most one time in twenty, if none differs.
+
+    Args:
+        p_values: of one family of comparisons, each in 0..1; None is no comparison, stays None and is not counted.
+
+    Raises:
+        InputError: values outside 0..1; all of them at once.
+    """
+    faults = [f"expected 0 to 1 or None, found {p}" for p in p_values if p is not None and not 0 <= p <= 1]
+    if faults:
+        raise InputError(faults, where="p-values")
+    corrected: list[float | None] = [None] * len(p_values)
+    given = sorted((p, at) for at, p in enumerate(p_values) if p is not None)
+    largest = 0.0
+    for rank, (p, at) in enumerate(given):
+        largest = max(largest, min(1.0, (len(given) - rank) * p))
+        corrected[at] = largest
+    return corrected

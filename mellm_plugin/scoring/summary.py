@@ -1,0 +1,226 @@
+"""All scores of one task together: their intervals, and the tables that a run ends with.
+
+    casme2: 255 clips of 26 subjects; intervals of 95 % from 10,000 resamples of the subjects
+    score         value  interval      constant answers
+    emotion_uf1    .412  .351 to .468  .111 (disgust)
+    ..
+
+What comes in are the items that `meu.process_results` makes of each clip, by the metric that they are for:
+
+    {"emotion_uf1": {"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None},
+     "au_f1": {"id": .., "subject": .., "gold": ["R12"], "read": [12], "scored_aus": [1, 2, 4, 12]},
+     "parse_rate": {..}, "motion_plausible_rate": {"id": .., "subject": .., "doubts": []}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from mellm_plugin.facs.codes import numbers
+from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring.intervals import (
+    RESAMPLES,
+    Bootstrap,
+    Clip,
+    Comparison,
+    Counts,
+    Interval,
+    bootstrap,
+    compare,
+    label_counts,
+    rate_counts,
+    unit_counts,
+)
+
+Items = Sequence[Mapping[str, Any]]
+
+
+def parsed(item: Mapping[str, Any]) -> bool | None:
+    """Whether the label of a clip could be read in its answer, or its units where only those were asked for; None for
+    a clip without a label, of which no label can be asked.
+
+    Args:
+        item: one of `parse_rate`.
+    """
+    if item["asks"] == "aus":
+        return item["read"]["aus"] is not None
+    return None if item["gold"]["label"] is None else item["read"]["label"] is not None
+
+
+# ---- intervals ------------------------------------------------------------------------------------------------------
+
+
+def _clip(item: Mapping[str, Any]) -> Clip:
+    # datasets number their subjects alike, and an id begins with its dataset
+    return item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}"
+
+
+def _labels(items: Items) -> tuple[Any, ...]:
+    clips, gold, read = zip(*((_clip(item), item["gold"], item["read"]) for item in items), strict=True)
+    return clips, gold, read, tuple(sorted({*gold, *read} - {None}))
+
+
+def _units(items: Items) -> tuple[Any, ...]:
+    gold = tuple(None if events is None else tuple(events) for events in _events(items))
+    read = tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
+    return tuple(map(_clip, items)), gold, read, tuple(items[0]["scored_aus"])
+
+
+def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
+    return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
+
+
+def _parsed(items: Items) -> tuple[Any, ...]:
+    asked = [(_clip(item), could) for item in items if (could := parsed(item)) is not None]
+    return tuple(clip for clip, _ in asked), tuple(could for _, could in asked)
+
+
+def _plausible(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
+
+
+_FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
+    "uf1": (_labels, label_counts, "uf1"),
+    "uar": (_labels, label_counts, "uar"),
+    "acc": (_labels, label_counts, "acc"),
+    "au_f1": (_units, unit_counts, "f1"),
+    "au_f1_micro": (_units, unit_counts, "f1_micro"),
+    "au_exact": (_units, unit_counts, "exact"),
+    "au_parse_rate": (_units, unit_counts, "parse_rate"),
+    "parse_rate": (_parsed, rate_counts, "rate"),
+    "motion_plausible_rate": (_plausible, rate_counts, "rate"),
+}
+"""By score, how items become rows, and how these are counted; and the name of the score there."""
+
+SCORES: tuple[str, ...] = tuple(_FOUND)
+"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`)."""
+
+
+# Several metrics of a task are made of the same rows, which are resampled once for all of them.
+@lru_cache(maxsize=32)
+def _resampled(count: Callable[..., Counts], rows: tuple[Any, ...]) -> Bootstrap:
+    return bootstrap(count(*rows))
+
+
+def _bootstrap(score: str, items: Items) -> Bootstrap:
+    rows, count, _ = _FOUND[score]
+    return _resampled(count, rows(items))
+
+
+def interval(score: str, items: Items) -> Interval:
+    """The interval of one of `SCORES`, by the bootstrap over subjects (`scoring.intervals`).
+
+    Args:
+        items: at least one, as its metric gets them.
+    """
+    return _bootstrap(score, items).intervals[_FOUND[score][2]]
+
+
+def comparison(score: str, first: Items, second: Items) -> Comparison:
+    """One of `SCORES` of two runs on the same clips, second minus first (`intervals.compare`).
+
+    Args:
+        first, second: at least one each, as the metric gets them, in any order.
+
+    Raises:
+        InputError: the runs are not on the same clips, units or version of the data.
+    """
+    rows, count, name = _FOUND[score]
+    ours, theirs = rows(first), rows(second)
+    if rows is _labels:  # a label that one run alone has is one of both
+        labels = tuple(sorted({*ours[-1], *theirs[-1]}))
+        ours, theirs = (*ours[:-1], labels), (*theirs[:-1], labels)
+    return compare(count(*ours), count(*theirs))[name]
+
+
+def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, Items]]:
+    """Every metric that has an interval, with what it is of `SCORES`, and its items."""
+    found: list[tuple[str, str, Items]] = []
+    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
+        items = [clip[metric] for clip in clips if metric in clip]
+        if metric == "au_f1":
+            found += [(name, name, items) for name in ("au_f1", "au_f1_micro", "au_exact", "au_parse_rate")]
+        elif metric in _FOUND:
+            found.append((metric, metric, items))
+        else:
+            found += [(metric.replace("_uf1", f"_{name}", 1), name, items) for name in ("uf1", "uar", "acc")]
+    return found
+
+
+def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
+    """Both ends of the 95 % interval of every metric of a task; None where there is no score, or one subject.
+
+    Args:
+        clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
+            the four of units.
+    """
+    found: dict[str, list[float] | None] = {}
+    for metric, score, items in _metrics(clips):
+        one = interval(score, items)
+        found[metric] = None if one.low is None or one.high is None else [one.low, one.high]
+    return found
+
+
+# ---- tables ---------------------------------------------------------------------------------------------------------
+
+
+def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+    """The scores with their intervals and what constant answers would score; then tables of each label and unit.
+
+    Args:
+        clips: as for `intervals`, with `parse_rate` for every clip.
+    """
+    every = [clip["parse_rate"] for clip in clips]
+    subjects = {_clip(item)[1] for item in every}
+    datasets = ", ".join(sorted({item["dataset"] for item in every}))
+    rows: list[tuple[str, ...]] = [("score", "value", "interval", "constant answers")]
+    lacking: dict[str, float] = {}
+    for metric, score, items in _metrics(clips):
+        one = interval(score, items)
+        value, low, high = (emotion.share(number, 3) for number in (one.value, one.low, one.high))
+        rows.append((metric, value, "–" if one.low is None else f"{low} to {high}", _constant(score, items)))
+        if (incomplete := _bootstrap(score, items).incomplete) and score in ("uf1", "uar", "au_f1"):
+            lacking[metric] = incomplete
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    parts = [
+        f"{datasets}: {len(every)} clips of {len(subjects)} subjects; "
+        f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"
+    ]
+    name, number, ends = widths
+    parts += [f"{row[0]:{name}}  {row[1]:>{number}}  {row[2]:{ends}}  {row[3]}".rstrip() for row in rows]
+    if often := {metric: share for metric, share in lacking.items() if share > 0.05}:
+        parts.append(
+            "resamples that lack a label or unit, which leaves it out of their mean and has the interval lean upward: "
+            + ", ".join(f"{metric} {share:.0%}" for metric, share in often.items())
+        )
+    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
+        items = [clip[metric] for clip in clips if metric in clip]
+        if metric == "au_f1":
+            scored = items[0]["scored_aus"]
+            scores = units.score(_events(items), [item["read"] for item in items], scored)
+            if scores.counts:
+                parts += ["", units.in_words(scores, units.constant(_events(items), scored, present=True))]
+        elif metric not in _FOUND:
+            gold, read = [item["gold"] for item in items], [item["read"] for item in items]
+            labels = sorted({*gold, *read} - {None})
+            parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(emotion.score(gold, read, labels))]
+    return "\n".join(parts)
+
+
+def _constant(score: str, items: Items) -> str:
+    """What an answer that is the same for every clip would score, and which answer that is."""
+    if score in ("uf1", "uar", "acc"):
+        gold = [item["gold"] for item in items]
+        labels = sorted(set(gold))
+        scores = emotion.majority(gold, labels)
+        most = max(scores.support, key=lambda label: scores.support[label])
+        value = {"uf1": scores.uf1, "uar": scores.uar, "acc": scores.accuracy}[score]
+        return f"{emotion.share(value, 3)} ({most})"
+    if score in ("au_f1", "au_f1_micro", "au_exact"):
+        always = units.constant(_events(items), items[0]["scored_aus"], present=score != "au_exact")
+        value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]
+        named = "no unit" if score == "au_exact" else "all units"
+        return "" if value is None else f"{emotion.share(value, 3)} ({named})"
+    return ""

@@ -1,0 +1,327 @@
+"""Intervals: agreement with plain recomputation and with scikit-learn, coverage, comparisons, and what is no number."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring.intervals import (
+    Counts,
+    Interval,
+    bootstrap,
+    compare,
+    holm,
+    label_counts,
+    rate_counts,
+    unit_counts,
+)
+
+LABELS = ("negative", "positive", "surprise")
+UNITS = (1, 4, 12, 17)
+
+
+def clips_of(sizes: list[int]) -> list[tuple[str, str]]:
+    """Clips of subjects that have so many each."""
+    return [(f"s{subject}/{n}", f"s{subject:03}") for subject, size in enumerate(sizes) for n in range(size)]
+
+
+def answers(
+    seed: int, sizes: list[int], spread: float = 1.0
+) -> tuple[list[tuple[str, str]], list[str], list[str | None]]:
+    """Clips of subjects that differ in how well they are read: by `spread` in the log odds."""
+    rng = np.random.default_rng(seed)
+    clips = clips_of(sizes)
+    skill = dict.fromkeys((subject for _, subject in clips), 0.0)
+    skill = {subject: 1 / (1 + math.exp(-0.5 - spread * rng.normal())) for subject in skill}
+    gold = [str(rng.choice(LABELS, p=(0.6, 0.25, 0.15))) for _ in clips]
+    read = [
+        label if rng.random() < skill[subject] else (None if rng.random() < 0.1 else str(rng.choice(LABELS)))
+        for label, (_, subject) in zip(gold, clips, strict=True)
+    ]
+    return clips, gold, read
+
+
+def draws(subjects: int, resamples: int, seed: int) -> list[list[int]]:
+    """The subjects of each resample, drawn as the module says: with replacement, as many as there are."""
+    rng = np.random.default_rng(seed)
+    return [list(row) for row in rng.integers(0, subjects, (resamples, subjects))]
+
+
+def expected(value: float, found: list[float], subjects: int) -> Interval:
+    from scipy.stats import norm, t
+
+    factor = math.sqrt(subjects / (subjects - 1))
+    tail = norm.cdf(factor * t.ppf(0.025, subjects - 1))
+    low, high = np.quantile(found, [tail, 1 - tail])
+    return Interval(value, float(np.std(found)) * factor, float(low), float(high))
+
+
+def close(found: Interval, wanted: Interval) -> bool:
+    pairs = zip(
+        (found.value, found.stderr, found.low, found.high),
+        (wanted.value, wanted.stderr, wanted.low, wanted.high),
+        strict=True,
+    )
+    return all(ours == pytest.approx(theirs, abs=1e-12) for ours, theirs in pairs)
+
+
+# ---- against what is plain and slow ---------------------------------------------------------------------------------
+
+
+def test_labels_agree_with_scikit_learn_on_the_very_resamples() -> None:
+    clips, gold, read = answers(3, [4, 9, 1, 7, 12, 3, 5])
+    people = sorted({subject for _, subject in clips})
+    found = bootstrap(label_counts(clips, gold, read, LABELS), resamples=200, seed=5).intervals
+    values: dict[str, list[float]] = {"uf1": [], "uar": [], "acc": [], "parse_rate": []}
+    words = ["unparsed" if label is None else label for label in read]
+    for drawn in draws(len(people), 200, 5):
+        rows = [at for subject in drawn for at, (_, name) in enumerate(clips) if name == people[subject]]
+        g, r = [gold[at] for at in rows], [words[at] for at in rows]
+        kept = sorted(set(g))
+        values["uf1"].append(f1_score(g, r, labels=kept, average="macro", zero_division=0))
+        values["uar"].append(recall_score(g, r, labels=kept, average="macro", zero_division=0))
+        values["acc"].append(accuracy_score(g, r))
+        values["parse_rate"].append(sum(label != "unparsed" for label in r) / len(r))
+    whole = emotion.score(gold, read, LABELS)
+    points = {"uf1": whole.uf1, "uar": whole.uar, "acc": whole.accuracy, "parse_rate": 1 - whole.unparsed / whole.clips}
+    for name, of in values.items():
+        assert close(found[name], expected(points[name] or 0.0, of, len(people))), name
+
+
+def test_units_agree_with_scoring_each_resample_anew() -> None:
+    rng = random.Random(8)
+    clips = clips_of([5, 3, 8, 2, 6])
+    gold = [None if rng.random() < 0.1 else [(u,) for u in UNITS if rng.random() < 0.4] for _ in clips]
+    read = [None if rng.random() < 0.1 else {u for u in UNITS if rng.random() < 0.5} for _ in clips]
+    people = sorted({subject for _, subject in clips})
+    found = bootstrap(unit_counts(clips, gold, read, UNITS), resamples=200, seed=1)
+    values: dict[str, list[float]] = {"f1": [], "f1_micro": [], "exact": [], "parse_rate": []}
+    lacking = 0
+    for drawn in draws(len(people), 200, 1):
+        rows = [at for subject in drawn for at, (_, name) in enumerate(clips) if name == people[subject]]
+        again = units.score([gold[at] for at in rows], [read[at] for at in rows], UNITS)
+        for name, value in (("f1", again.mean), ("f1_micro", again.micro), ("exact", again.exact)):
+            assert value is not None
+            values[name].append(value)
+        values["parse_rate"].append(1 - again.unparsed / again.clips)
+        lacking += bool(again.left_out)
+    whole = units.score(gold, read, UNITS)
+    points = {
+        "f1": whole.mean,
+        "f1_micro": whole.micro,
+        "exact": whole.exact,
+        "parse_rate": 1 - whole.unparsed / whole.clips,
+    }
+    for name, of in values.items():
+        assert close(found.intervals[name], expected(points[name] or 0.0, of, len(people))), name
+    assert found.incomplete == lacking / 200 and found.subjects == 5
+
+
+def test_a_rate() -> None:
+    clips = clips_of([2, 2, 4])
+    right = [True, False, True, True, False, False, False, True]
+    found = bootstrap(rate_counts(clips, right), resamples=300, seed=2)
+    share = []
+    for drawn in draws(3, 300, 2):
+        of = [right[at] for s in drawn for at, (_, name) in enumerate(clips) if name == f"s{s:03}"]
+        share.append(sum(of) / len(of))
+    assert close(found.intervals["rate"], expected(0.5, share, 3))
+    assert found.incomplete == 0
+
+
+def test_many_resamples_are_drawn_in_blocks_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = label_counts(*answers(1, [6] * 9), LABELS)
+    whole = bootstrap(counts, resamples=500)
+    monkeypatch.setattr("mellm_plugin.scoring.intervals._BLOCK", 9 * 7)
+    assert bootstrap(counts, resamples=500) == whole
+
+
+# ---- what intervals are for -----------------------------------------------------------------------------------------
+
+
+def test_intervals_over_subjects_hold_the_truth_and_those_over_clips_do_not() -> None:
+    """benchmarks/intervals.py does this at length; its figures are in docs/log.md."""
+    truth = emotion.score(*answers(1000, [10] * 4000, spread=2.0)[1:], LABELS).uf1
+    assert truth is not None
+    held = Counter[str]()
+    rounds = 120
+    for seed in range(rounds):
+        clips, gold, read = answers(seed, [10] * 20, spread=2.0)
+        alone = [(id, id) for id, _ in clips]
+        for name, of in (("subjects", clips), ("clips", alone)):
+            found = bootstrap(label_counts(of, gold, read, LABELS), resamples=400).intervals["uf1"]
+            assert found.low is not None and found.high is not None
+            held[name] += found.low <= truth <= found.high
+    assert held["subjects"] >= 0.9 * rounds > 0.85 * rounds > held["clips"]
+
+
+def test_a_rare_class_that_resamples_lack_is_told() -> None:
+    clips = clips_of([3] * 6)
+    gold = ["negative"] * 17 + ["surprise"]
+    found = bootstrap(label_counts(clips, gold, ["negative"] * 18, LABELS))
+    assert found.incomplete == pytest.approx((5 / 6) ** 6, abs=0.02)  # of the one subject who has it
+    assert found.intervals["acc"].value == pytest.approx(17 / 18)
+
+
+def test_fewer_than_two_subjects_have_no_interval() -> None:
+    clips, gold, read = answers(0, [8])
+    found = bootstrap(label_counts(clips, gold, read, LABELS))
+    one = found.intervals["acc"]
+    assert one.value is not None and (one.stderr, one.low, one.high) == (None, None, None)
+    assert found.subjects == 1 and found.incomplete is None
+    nothing = bootstrap(unit_counts(clips, [None] * 8, [set()] * 8, UNITS))
+    assert nothing.subjects == 0 and set(nothing.intervals.values()) == {Interval(None, None, None, None)}
+    assert bootstrap(rate_counts([], [])).intervals["rate"].value is None
+    same = compare(label_counts(clips, gold, read, LABELS), label_counts(clips, gold, gold, LABELS))
+    assert same["acc"].difference is not None and same["acc"].p is None and same["acc"].low is None
+
+
+def test_two_subjects_have_a_wide_interval() -> None:
+    clips = clips_of([10, 10])
+    found = bootstrap(rate_counts(clips, [True] * 9 + [False] * 11)).intervals["rate"]
+    assert (found.low, found.high) == (0.0, 0.9), "all that two subjects can tell"
+
+
+def test_units_that_occur_in_no_resample() -> None:
+    clips = clips_of([2, 2, 2])
+    gold = [[(12,)], [], [], [], [], []]
+    found = bootstrap(unit_counts(clips, gold, [{12}] * 6, UNITS))
+    assert found.incomplete == pytest.approx((2 / 3) ** 3, abs=0.02)
+    assert found.intervals["f1"].low is not None, "from the resamples that have it"
+
+
+# ---- two runs -------------------------------------------------------------------------------------------------------
+
+
+def test_a_comparison_by_hand() -> None:
+    clips = clips_of([1, 1, 1])
+    first, second = (rate_counts(clips, right) for right in ([False] * 3, [True] * 3))
+    found = compare(first, second)["rate"]
+    assert (found.difference, found.low, found.high) == (1.0, 1.0, 1.0)
+    # of the eight ways to exchange three subjects only none and all give a difference of 1
+    assert found.p == pytest.approx(2 / 8, abs=0.02)
+    back = compare(second, first)["rate"]
+    assert back.difference == -1.0 and back.p == found.p
+
+
+def test_a_run_beside_itself_does_not_differ() -> None:
+    counts = label_counts(*answers(4, [5] * 8), LABELS)
+    for found in compare(counts, counts).values():
+        assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_pairing_takes_out_what_makes_clips_hard_for_both() -> None:
+    clips, gold, read = answers(6, [10] * 30, spread=2.0)
+    rng = random.Random(2)
+    better = [g if rng.random() < 0.3 else r for g, r in zip(gold, read, strict=True)]
+    first, second = (label_counts(clips, gold, of, LABELS) for of in (read, better))
+    found = compare(first, second)["uf1"]
+    alone = [bootstrap(of).intervals["uf1"] for of in (first, second)]
+    assert found.p is not None and found.p < 0.01 and found.low is not None and found.low > 0
+    assert alone[0].high is not None and alone[1].low is not None and alone[0].high > alone[1].low, "they overlap"
+
+
+def test_runs_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
+    rng = np.random.default_rng(9)
+    below = 0
+    rounds = 200
+    for seed in range(rounds):
+        clips = clips_of([6] * 8)
+        skill = np.repeat(rng.random(8), 6)
+        first, second = (rate_counts(clips, list(rng.random(48) < skill)) for _ in range(2))
+        p = compare(first, second, resamples=300, seed=seed)["rate"].p
+        assert p is not None
+        below += p <= 0.05
+    assert below / rounds <= 0.09  # 0.05 and three standard errors
+
+
+def test_runs_that_cannot_be_compared() -> None:
+    clips, gold, read = answers(4, [5] * 4)
+    first = label_counts(clips, gold, read, LABELS)
+    with pytest.raises(InputError, match="5 clips are in the first run alone: s0/0, s0/1"):
+        compare(first, label_counts(clips[5:], gold[5:], read[5:], LABELS))
+    with pytest.raises(InputError) as error:
+        compare(
+            label_counts(clips[1:], gold[1:], read[1:], LABELS), label_counts(clips[:9], gold[:9], read[:9], LABELS)
+        )
+    assert len(error.value.faults) == 2
+    with pytest.raises(InputError, match="more often"):
+        compare(first, label_counts([*clips, clips[0]], [*gold, gold[0]], [*read, None], LABELS))
+    with pytest.raises(InputError, match="other subjects"):
+        compare(first, label_counts([(id, "x") for id, _ in clips], gold, read, LABELS))
+    with pytest.raises(InputError, match="other annotations"):
+        compare(first, label_counts(clips, ["negative"] * 20, read, LABELS))
+    swapped = [{"negative": "positive", "positive": "negative"}.get(label, label) for label in gold]
+    with pytest.raises(InputError, match="other annotations"):
+        compare(first, label_counts(clips, swapped, read, LABELS))
+    with pytest.raises(InputError, match="other labels or units"):
+        compare(first, label_counts(clips, gold, read, (*LABELS, "others")))
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, None, 0.8]) == [1.0, None, 1.0]
+    assert holm([]) == []
+    with pytest.raises(InputError) as error:
+        holm([1.2, -0.1, 0.5, float("nan")])
+    assert len(error.value.faults) == 3
+
+
+# ---- faults, and what must hold for any answers ---------------------------------------------------------------------
+
+
+def test_faults_at_once() -> None:
+    with pytest.raises(InputError) as error:
+        label_counts([("a", "s")], ["negative", "joy"], [None, None, "rage"], LABELS)
+    assert len(error.value.faults) == 3
+    with pytest.raises(InputError, match="as many answers as clips"):
+        unit_counts([("a", "s")], [None], [], UNITS)
+    with pytest.raises(InputError, match="as many answers as clips"):
+        rate_counts([], [True])
+    with pytest.raises(InputError) as error:
+        bootstrap(rate_counts([], []), resamples=0, level=95)
+    assert len(error.value.faults) == 2
+
+
+LABEL = st.sampled_from(LABELS)
+CLIPS = st.lists(st.tuples(st.sampled_from("abcdef"), LABEL, st.none() | LABEL), min_size=1, max_size=40)
+
+
+def _counts(rows: list[tuple[str, str, str, str | None]]) -> Counts:
+    return label_counts([(id, s) for id, s, _, _ in rows], [g for *_, g, _ in rows], [r for *_, r in rows], LABELS)
+
+
+@settings(max_examples=50)
+@given(CLIPS, st.randoms(use_true_random=False))
+def test_in_range_and_whatever_the_order(clips: list[tuple[str, str, str | None]], rng: random.Random) -> None:
+    rows = [(f"{s}/{n}", s, g, r) for n, (s, g, r) in enumerate(clips)]
+    found = bootstrap(_counts(rows), resamples=50)
+    again = list(rows)
+    rng.shuffle(again)
+    assert bootstrap(_counts(again), resamples=50) == found
+    for one in found.intervals.values():
+        assert one.value is not None and 0 <= one.value <= 1
+        if found.subjects > 1:
+            assert one.low is not None and one.high is not None and one.stderr is not None
+            assert 0 <= one.low <= one.high <= 1 and 0 <= one.stderr <= 1
+    whole = emotion.score([g for *_, g, _ in rows], [r for *_, r in rows], LABELS)
+    assert found.intervals["uf1"].value == pytest.approx(whole.uf1)
+    assert found.intervals["uar"].value == pytest.approx(whole.uar)
+
+
+@given(st.lists(st.floats(0, 1), max_size=20), st.randoms(use_true_random=False))
+def test_holm_keeps_the_order_and_never_makes_smaller(values: list[float], rng: random.Random) -> None:
+    corrected = holm(values)
+    for p, q in zip(values, corrected, strict=True):
+        assert q is not None and p <= q <= 1
+    pairs = list(zip(values, corrected, strict=True))
+    assert [q for _, q in sorted(pairs)] == sorted(q for _, q in pairs if q is not None)

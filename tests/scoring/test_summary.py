@@ -1,0 +1,126 @@
+"""All scores of a task together: what is counted for each, and that it is what the metrics themselves say."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from mellm_plugin import meu
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring.summary import SCORES, comparison, in_words, interval, intervals, parsed
+
+LABELS = ("anger", "fear", "happiness")
+
+
+def labelled(seed: int, skill: float, dataset: str = "toy", subjects: int = 8) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    items = []
+    for number in range(60):
+        gold = LABELS[number % 3]
+        read = gold if rng.random() < skill else rng.choice((*LABELS, None))
+        subject = f"s{number % subjects}"
+        items.append({"id": f"{dataset}/{subject}/{number}", "subject": subject, "gold": gold, "read": read})
+    return items
+
+
+def of_units(seed: int) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    return [
+        {
+            "id": f"toy/s{n % 6}/{n}",
+            "subject": f"s{n % 6}",
+            "gold": None if n % 9 == 0 else ["R6/12", "4"] if n % 2 else ["12", "L1"],
+            "read": None if rng.random() < 0.1 else [unit for unit in (1, 4, 6, 12) if rng.random() < 0.6],
+            "scored_aus": [1, 4, 12, 17],
+        }
+        for n in range(40)
+    ]
+
+
+def test_the_value_of_an_interval_is_the_metric() -> None:
+    label_items, unit_items = labelled(1, 0.5), of_units(2)
+    metrics = {"uf1": meu.emotion_uf1, "uar": meu.emotion_uar, "acc": meu.emotion_acc}
+    for name, metric in metrics.items():
+        assert interval(name, label_items).value == pytest.approx(metric(label_items))
+    metrics = {name: getattr(meu, name) for name in ("au_f1", "au_f1_micro", "au_exact", "au_parse_rate")}
+    for name, metric in metrics.items():
+        found = interval(name, unit_items)
+        assert found.value == pytest.approx(metric(unit_items))
+        assert found.low is not None and found.value is not None and found.high is not None
+        assert found.low < found.value < found.high
+    whole = [{"id": "a/s/1", "subject": s, "doubts": ["a cut"] * (s == "t")} for s in "stuv"]
+    assert interval("motion_plausible_rate", whole).value == meu.motion_plausible_rate(whole) == 0.75
+
+
+@pytest.mark.parametrize(
+    ("asks", "gold", "label", "aus", "could"),
+    [
+        ("all", "fear", "fear", None, True),
+        ("all", "fear", None, [4], False),
+        ("all", None, "fear", [4], None),
+        ("aus", None, None, [], True),
+        ("aus", None, "fear", None, False),
+    ],
+)
+def test_what_could_be_read(asks: str, gold: str | None, label: str | None, aus: list[int] | None, could: Any) -> None:
+    item = {"asks": asks, "gold": {"label": gold}, "read": {"label": label, "aus": aus}}
+    assert parsed(item) is could
+
+
+def test_subjects_of_two_datasets_are_not_one_person() -> None:
+    two = [*labelled(1, 0.5, "casme2", 2), *labelled(2, 0.9, "smic", 2)]
+    one = [{**item, "id": f"casme2/{item['id']}"} for item in two]
+    apart, together = interval("acc", two), interval("acc", one)
+    assert apart.value == together.value
+    assert (apart.low, apart.high) != (together.low, together.high)
+
+
+def test_whatever_the_order() -> None:
+    items = labelled(3, 0.5)
+    expected = interval("uf1", items)
+    random.Random(0).shuffle(items)
+    assert interval("uf1", items) == expected
+
+
+def test_two_runs() -> None:
+    worse, better = labelled(1, 0.3), labelled(2, 0.8)
+    found = comparison("uf1", worse, list(reversed(better)))
+    assert found.difference == pytest.approx((meu.emotion_uf1(better) or 0) - (meu.emotion_uf1(worse) or 0))
+    assert found.low is not None and found.low > 0 and found.p is not None and found.p < 0.05
+    odd = [{**item, "read": "disgust"} if item["read"] is None else item for item in better]
+    assert comparison("acc", worse, odd).difference is not None, "a label that one run alone has"
+    assert comparison("au_f1", of_units(1), of_units(1)).p == 1.0
+    with pytest.raises(InputError, match="30 clips are in the first run alone"):
+        comparison("uf1", worse, better[30:])
+    assert set(SCORES) >= {"uf1", "au_f1", "parse_rate"}
+
+
+def clips(items: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
+    asked = {"dataset": "toy", "asks": "all"}
+    return [
+        {
+            metric: item,
+            "parse_rate": {**item, **asked, "gold": {"label": item["gold"]}, "read": {"label": item["read"]}},
+        }
+        for item in items
+    ]
+
+
+def test_one_uf1_stands_for_three_metrics_of_its_labels() -> None:
+    found = intervals(clips(labelled(1, 0.5), "coarse_uf1_casme2"))
+    assert list(found) == ["coarse_uf1_casme2", "coarse_uar_casme2", "coarse_acc_casme2", "parse_rate"]
+    one = interval("uar", labelled(1, 0.5))
+    assert found["coarse_uar_casme2"] == [one.low, one.high]
+
+
+def test_resamples_that_lack_a_label_are_told() -> None:
+    items = labelled(1, 0.5)
+    assert "lack" not in in_words(clips(items, "emotion_uf1"))
+    rare = [{**item, "gold": "disgust"} if number == 7 else item for number, item in enumerate(items)]
+    told = in_words(clips(rare, "emotion_uf1"))
+    (line,) = [line for line in told.splitlines() if "lack" in line]
+    share = int(line.split("emotion_uf1 ")[1].split("%")[0])
+    assert abs(share / 100 - (7 / 8) ** 8) < 0.02
+    assert line.count("%") == 2, "of UF1 and UAR, and not of accuracy, which needs no label"
