@@ -174,7 +174,7 @@ def test_every_faulty_row_is_told_and_nothing_written(place: Path, capsys: pytes
 def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clips(place, [("fear", "6+12"), ("Fear", "12+soft focus"), ("a+b", "4"), ("悲伤", "")], "a=1.csv", subjects=1)
+    clips(place, [("fear", "6+12"), ("Fear", "12+soft focus"), ("a+b", "4"), ("7", "")], "a=1.csv", subjects=1)
     with (place / "a=1.csv").open("a") as file:
         file.write("x,p0,absent.png,frames/c0_apex.png,none,\n")
     (place / "mydata_meu.yaml").write_text("# mine\n")
@@ -184,7 +184,7 @@ def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
         "row 6, a-1/p0/x: onset: there is no file",
         "emotion: expected a label, found 'none'",
         "the label 'a+b' has '+'",
-        "the label '悲伤' is not read in an answer",
+        "the label '7' is not read in an answer",
         "mydata_meu.yaml is there already",
         "has '='; rename the table",
         "note: 'fear', 'Fear' are one label, 'fear'",
