@@ -46,7 +46,8 @@ from mellm_plugin.motion.facial import measure, working_pair
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, resolve
-from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring import emotion, judge, units
+from mellm_plugin.scoring.rubric import reference
 
 Doc = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -164,6 +165,7 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
 
     Raises:
         InputError: labels or units that cannot be read or are not asked for, or no clip left; all faults at once.
+        JudgeError: descriptions are asked for, and the judge that is set cannot be used.
     """
     faults: list[str] = []
     if asks not in ASKS:
@@ -184,6 +186,8 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
         faults += error.faults
     if faults:
         raise InputError(faults)
+    if asks == "all":
+        judge.ready()  # found out here, before an answer is generated
     kept = _asked_clips(docs, asked, asks)
     docs = docs.add_column("labels", [asked] * len(docs)).add_column("scored_aus", [scored] * len(docs))
     docs = docs.add_column("asks", [asks] * len(docs))
@@ -362,7 +366,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
-    against the two frames, whatever the model was shown.
+    against the two frames, whatever the model was shown. Where a judge is set, `description_score` holds what it
+    said of the answer.
     """
     asks = doc["asks"]
     answer = read(results[0], doc["labels"])
@@ -391,6 +396,11 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_f1_all_present", "au_parse_rate"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
+    if asks == "all" and (by := judge.configured()) is not None:
+        known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
+        grade = by.grade(doc["id"], known, results[0]).to_dict()
+        items["description_score"] = {**clip, **grade}
+        items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
     return items
 
 
@@ -509,6 +519,12 @@ def au_parse_rate(items: Items) -> float | None:
     """Share of the answers with a statement on units, of the clips whose units are known."""
     known = [item for item in items if item["gold"] is not None]
     return sum(item["read"] is not None for item in known) / len(known) if known else None
+
+
+def description_score(items: Items) -> float | None:
+    """Mean points, 0 to 100, of the answers that a judge graded; None where it graded none."""
+    logger.info("description_score: {}", judge.summary(items))
+    return judge.description_score(items)
 
 
 # ---- names with arguments -------------------------------------------------------------------------------------------
