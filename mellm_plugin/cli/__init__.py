@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import datasets, maps, tables
+from mellm_plugin.cli import datasets, judging, maps, tables
 from mellm_plugin.cli.commands import Commands, Parser
 from mellm_plugin.errors import InputError, MellmError
 
@@ -120,6 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     units.add_argument("--json", action="store_true", help="one JSON object a line")
 
     maps.add_commands(commands)
+    judging.add_commands(commands)
     return parser
 
 
