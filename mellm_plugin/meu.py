@@ -527,6 +527,11 @@ def description_score(items: Items) -> float | None:
     return judge.description_score(items)
 
 
+def judge_rate(items: Items) -> float | None:
+    """Share of the answers with a verdict, of the clips whose units and label are known."""
+    return judge.judge_rate(items)
+
+
 # ---- names with arguments -------------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"(\w+)\((.*)\)")

@@ -62,6 +62,8 @@ def test_a_judge_that_misbehaves_in_every_way(environment: dict[str, str], tmp_p
     def answer(text: str, before: int) -> Reply | str:
         if "BEGIN-" not in text:
             return "{}"
+        if "nothing moves but the head" in text:  # of many clips: one fault would be many in a row
+            return GOOD
         if text not in faulty:
             number = len(faulty)
             faulty[text] = names[number // 5 % len(names)] if number % 5 == 0 else ""
