@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -41,6 +42,7 @@ class Reply:
         body: the whole body, in place of a chat completion.
         reset: close the connection without an answer.
         trickle: s between two bytes of the body.
+        endless: send headers for ever, one every so many s.
     """
 
     text: str | None = GOOD
@@ -50,6 +52,7 @@ class Reply:
     body: str | None = None
     reset: bool = False
     trickle: float = 0.0
+    endless: float = 0.0
 
     def content(self, model: str) -> bytes:
         if self.body is not None:
@@ -65,6 +68,7 @@ FAULTS: dict[str, Reply] = {
     "server error": Reply(status=503, body="<html>unwell</html>"),
     "connection": Reply(reset=True),
     "timeout": Reply(trickle=0.05),
+    "timeout (headers)": Reply(endless=0.1),
     "not JSON": Reply(text="I would give it a four."),
     "not JSON (server)": Reply(body='{"choices": [{"mess'),
     "JSON in prose": Reply(text=f"The text says {GOOD}, but I disagree."),
@@ -118,6 +122,14 @@ class JudgeServer:
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     self.close_connection = True
                     os.close(self.connection.detach())  # its files would keep it open
+                    return
+                if reply.endless:
+                    self.close_connection = True
+                    with suppress(OSError):  # the other side has left
+                        self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                        while True:
+                            self.wfile.write(b"X-Wait: yes\r\n")
+                            time.sleep(reply.endless)
                     return
                 content = reply.content(model)
                 self.send_response(reply.status)
