@@ -346,7 +346,8 @@ class Judge:
             server = get_server(settings.provider, config)
             ready = settings.provider == "local" or server.is_available()  # that of `local` asks another address
         except Exception as error:  # of any kind: openai's own where there is no key
-            raise JudgeError(f"the judge {self.name} cannot be used: {error}. {_ADVICE[settings.provider]}") from error
+            told = str(error).rstrip(".")
+            raise JudgeError(f"the judge {self.name} cannot be used: {told}. {_ADVICE[settings.provider]}") from error
         if not ready:
             raise JudgeError(f"the judge {self.name} has no key. {_ADVICE[settings.provider]}")
         if settings.provider != "local" and getattr(server, "use_client", False):
