@@ -4,9 +4,10 @@ MellmError
 ├── InputError        something given to us cannot be used; all of its faults at once
 │   ├── ImageError    an image that cannot be read or used
 │   ├── CodeError     an action-unit code that cannot be read
-│   └── SettingsError motion settings or model arguments
+│   └── SettingsError motion settings, model arguments or settings of the judge
 ├── DataError         a prepared dataset that is absent or damaged
-└── ModelError        a model or an adapter that cannot be loaded
+├── ModelError        a model or an adapter that cannot be loaded
+└── JudgeError        a judge that is set and cannot be used
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class CodeError(InputError):
 
 
 class SettingsError(InputError):
-    """Motion settings or model arguments that cannot be used."""
+    """Motion settings, model arguments or settings of the judge that cannot be used."""
 
 
 class DataError(MellmError):
@@ -59,6 +60,10 @@ class DataError(MellmError):
 
 class ModelError(MellmError):
     """A model or an adapter that cannot be loaded."""
+
+
+class JudgeError(MellmError):
+    """A judge that is set and cannot be used: it has no key, does not know the model or cannot be reached."""
 
 
 def near(name: str, known: Iterable[str]) -> str:

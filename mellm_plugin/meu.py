@@ -47,7 +47,8 @@ from mellm_plugin.motion.facial import measure, working_pair
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, resolve
-from mellm_plugin.scoring import emotion, summary, units
+from mellm_plugin.scoring import emotion, judge, summary, units
+from mellm_plugin.scoring.rubric import reference
 
 Doc = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -166,6 +167,7 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
 
     Raises:
         InputError: labels or units that cannot be read or are not asked for, or no clip left; all faults at once.
+        JudgeError: descriptions are asked for, and the judge that is set cannot be used.
     """
     faults: list[str] = []
     if asks not in ASKS:
@@ -186,6 +188,8 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
         faults += error.faults
     if faults:
         raise InputError(faults)
+    if asks == "all":
+        judge.ready()  # found out here, before an answer is generated
     kept = _asked_clips(docs, asked, asks)
     if asks == "emotion":
         scored = []
@@ -387,7 +391,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
     against the two frames, whatever the model was shown. `<metric>_stderr` has the item of its metric, and
-    `ci95_stderr` those of all of them.
+    `ci95_stderr` those of all of them. Where a judge is set, `description_score` holds what it said of the answer.
     """
     asks = doc["asks"]
     answer = read(results[0], doc["labels"], asks)
@@ -416,7 +420,14 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
-    return _with_intervals(items)
+    items = _with_intervals(items)
+    # last, so that no fault of another step repeats its requests
+    if asks == "all" and (by := judge.configured()) is not None:
+        known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
+        grade = by.grade(doc["id"], known, results[0]).to_dict()
+        items["description_score"] = {**clip, **grade}
+        items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
+    return items
 
 
 def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -429,14 +440,15 @@ def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[
 
 
 _BY_PART = ("coarse_uf1", "coarse_uar", "coarse_acc")
-_CONSTANT = ("_majority", "_all_present")
+_WITHOUT_INTERVAL = ("_majority", "_all_present", "description_score", "judge_rate")
+"""Endings of metrics that get no standard error: constant answers, and what a judge says."""
 
 
 def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The items with those of the standard errors, each after its metric: lmms-eval fills the column of the standard
     error with what is computed last, and of a metric of its own with nothing."""
-    errors = {f"{metric}_stderr": item for metric, item in items.items() if not metric.endswith(_CONSTANT)}
-    shown = {m: item for m, item in items.items() if m in _TOLD or ("_uf1" in m and not m.endswith(_CONSTANT))}
+    errors = {f"{metric}_stderr": item for metric, item in items.items() if not metric.endswith(_WITHOUT_INTERVAL)}
+    shown = {m: item for m, item in items.items() if m in _TOLD or ("_uf1" in m and not m.endswith(_WITHOUT_INTERVAL))}
     return {**items, **errors, "ci95_stderr": shown}
 
 
@@ -550,6 +562,17 @@ def au_parse_rate(items: Items) -> float | None:
     """Share of the answers with a statement on units, of the clips whose units are known."""
     known = [item for item in items if item["gold"] is not None]
     return sum(item["read"] is not None for item in known) / len(known) if known else None
+
+
+def description_score(items: Items) -> float | None:
+    """Mean points, 0 to 100, of the answers that a judge graded; None where it graded none."""
+    logger.info("description_score: {}", judge.summary(items))
+    return judge.description_score(items)
+
+
+def judge_rate(items: Items) -> float | None:
+    """Share of the answers with a verdict, of the clips whose units and label are known."""
+    return judge.judge_rate(items)
 
 
 def stderr(score: str) -> Callable[[Items], float | None]:

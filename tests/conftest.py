@@ -13,8 +13,10 @@ settings.load_profile("mellm")
 
 @pytest.fixture(scope="session", autouse=True)
 def cache_of_flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the user's own cache, nor does a process that a test starts."""
+    """No test reads or writes the user's own caches or asks the user's judge, nor does a process that a test starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MELLM_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.delenv("MELLM_CACHE_GB", raising=False)
+        patch.setenv("MELLM_JUDGE_CACHE", str(tmp_path_factory.mktemp("judge")))
+        for name in ("MELLM_CACHE_GB", "MELLM_JUDGE"):
+            patch.delenv(name, raising=False)
         yield

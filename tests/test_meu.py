@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from judge_server import JudgeServer, verdict
 from loguru import logger
 from PIL import Image, ImageFile
 
@@ -23,7 +24,7 @@ from mellm_plugin import meu
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.catalogue import prepare_command
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.errors import DataError, InputError, SettingsError
+from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
@@ -403,6 +404,44 @@ def test_answers_that_cannot_be_read_are_wrong_and_counted(toy: Any) -> None:
     # 1: hit; 2: missed; 4: one hit, one missed with the empty answer; 7: missed; 12: hit
     assert found["au_f1"] == pytest.approx((1 + 0 + 2 / 3 + 0 + 1) / 5)
     assert found["au_parse_rate"] == 3 / 5
+
+
+def test_descriptions_are_judged_where_a_judge_is_set(
+    toy: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plain = meu.process_results(meu.protocol(toy)[0], ["AU4, disgust"])
+    assert "description_score" not in plain and "judge_rate" not in plain
+
+    def answer(text: str, before: int) -> str:
+        if "BEGIN-" not in text:
+            return "{}"
+        return verdict(5, 5, 5, 5, 1) if "AU4" in text.rpartition("BEGIN-")[2] else "no"
+
+    with JudgeServer(answer) as server:
+        for name, value in server.environment("local").items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MELLM_JUDGE", "local:m,requests=2,backoff=0.01")
+        monkeypatch.setenv("MELLM_JUDGE_CACHE", str(tmp_path))
+        asked = meu.protocol(toy)
+        assert len(server.requests) == 1, "it is there, which is known before anything is asked"
+        answers = ["AU4, disgust", "AU12, happiness", "AU4", "surprise", "fear", "AU1+AU2"]
+        found = scores(asked, answers)
+        items = [meu.process_results(doc, [given]) for doc, given in zip(asked, answers, strict=True)]
+        sent = [body["messages"][-1]["content"] for body in server.requests[1:]]
+        assert len(sent) == 2 + 2 * 2, "clips 3 and 5 have no units or label; a text is asked about twice at most"
+        assert "either of them is right" in next(text for text in sent if "AU12, happiness" in text)
+        alone = meu.process_results(meu.protocol(toy, asks="aus")[0], ["AU4"])
+        assert "description_score" not in alone
+    assert found["description_score"] == 80 and found["judge_rate"] == 2 / 4
+    first, second, *_, last = (item["description_score"] for item in items)
+    assert first["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
+    assert second["points"] is None and second["unscored"]["kind"] == "not JSON"
+    assert last["unscored"]["kind"] == "no reference" and last["requests"] == 0
+    monkeypatch.setenv("LLM_JUDGE_URL", "http://127.0.0.1:9/v1/chat/completions")
+    monkeypatch.setenv("MELLM_JUDGE", "local:another,requests=1")
+    with pytest.raises(JudgeError, match="the judge local:another cannot be used: connection"):
+        meu.protocol(toy)
+    meu.protocol(toy, asks="emotion")
 
 
 def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str]) -> None:

@@ -1,0 +1,350 @@
+"""The judge, against a real server that misbehaves in every way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from email.utils import formatdate
+from pathlib import Path
+
+import pytest
+from judge_server import FAULTS, GOOD, Answer, JudgeServer, Reply, verdict
+from loguru import logger
+
+from mellm_plugin.errors import JudgeError, SettingsError
+from mellm_plugin.scoring import judge as judging
+from mellm_plugin.scoring.judge import Grade, Judge, JudgeSettings
+from mellm_plugin.scoring.rubric import Unscored, Verdict, reference
+
+KNOWN = reference(("12",), "happiness")
+PROVIDERS = ("openai", "local", "azure")
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_API_URL", "AZURE_API_KEY", "AZURE_ENDPOINT", "LLM_JUDGE_URL", "MELLM_JUDGE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{name}: {message}")
+    yield lines
+    logger.remove(handler)
+
+
+def judge(
+    server: JudgeServer,
+    monkeypatch: pytest.MonkeyPatch,
+    provider: str = "openai",
+    folder: Path | None = None,
+    **settings: float,
+) -> Judge:
+    for name, value in server.environment(provider).items():
+        monkeypatch.setenv(name, value)
+    plain = JudgeSettings(provider, "m", timeout=2, requests=3, backoff=0.01)
+    return Judge(replace(plain, **settings), folder)  # type: ignore[arg-type]
+
+
+def always(reply: Reply | str) -> Answer:
+    return lambda text, before: reply
+
+
+# ---- settings -------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_read() -> None:
+    assert JudgeSettings.parse("openai:gpt-4o") == JudgeSettings("openai", "gpt-4o")
+    read = JudgeSettings.parse(" local:llama3:8b , timeout=30,requests=2, concurrency=8,max_tokens=4000,backoff=0.5")
+    assert read == JudgeSettings("local", "llama3:8b", 30.0, 2, 8, 4000, 0.5)
+
+
+def test_all_faults_of_the_settings_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as error:
+        JudgeSettings.parse("opnai:,timout=3,requests=many,concurrency=0,timeout=nan")
+    text = str(error.value)
+    assert len(error.value.faults) == 6
+    assert "Did you mean 'openai'" in text and "Did you mean 'timeout'" in text
+    assert "requests: expected a whole number, found 'many'" in text
+    assert "concurrency: expected 1 to 64, found 0" in text and "timeout: expected 0.1 to 3600, found nan" in text
+
+
+# ---- every way to fail ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_verdict(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer(always(GOOD)) as server:
+        grade = judge(server, monkeypatch, provider).grade("a", KNOWN, "AU12, happiness")
+    assert isinstance(grade.result, Verdict) and grade.result.points == 75
+    assert grade.tokens == (100, 20) and grade.requests == 1 and not grade.cached
+    (body,) = server.requests
+    assert body["temperature"] == 0 and "AU12, happiness" in body["messages"][-1]["content"]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_every_failure_has_its_reason_and_its_bound(provider: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    timeout = 0.3 if fault.startswith("timeout") else 5.0
+    with JudgeServer(always(FAULTS[fault])) as server:
+        made = judge(server, monkeypatch, provider, timeout=timeout)
+        began = time.monotonic()
+        grade = made.grade("a", KNOWN, "AU12")
+        took = time.monotonic() - began
+        time.sleep(0.1)  # a provider that retried by itself would go on
+        sent = len(server.requests)
+        for _ in range(5):  # lmms-eval repeats process_results
+            assert made.grade("a", KNOWN, "AU12") == grade
+    kind = fault.partition(" (")[0]
+    if fault == "content filter (null)" and provider == "local":
+        kind = "no text"  # that provider keeps what it got to itself
+    assert isinstance(grade.result, Unscored) and grade.result.kind == kind, grade
+    once = kind in ("truncated", "content filter", "refused")
+    assert grade.requests == sent == len(server.requests) == (1 if once else 3)
+    assert grade.failed == (kind,) * grade.requests
+    assert took < 3 * timeout + 1
+    row = json.loads(json.dumps(grade.to_dict()))
+    assert row["points"] is None and row["unscored"]["kind"] == kind
+
+
+@pytest.mark.parametrize("fault", ["rate limit", "server error", "connection", "not JSON", "empty choices"])
+def test_what_passes_is_asked_again(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer(lambda text, before: FAULTS[fault] if before < 2 else GOOD) as server:
+        grade = judge(server, monkeypatch).grade("a", KNOWN, "AU12")
+    assert isinstance(grade.result, Verdict) and grade.requests == len(server.requests) == 3
+    assert grade.failed == (fault, fault)
+
+
+def test_retry_after_is_kept_by_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Reply(status=429, headers={"Retry-After": "1"}, body="{}")
+    with JudgeServer(lambda text, before: busy if "first" in text and before == 0 else GOOD) as server:
+        made = judge(server, monkeypatch)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(made.grade, "a", KNOWN, "first")
+            while not made._recent:
+                time.sleep(0.01)
+            second = pool.submit(made.grade, "b", KNOWN, "second")
+        assert isinstance(first.result().result, Verdict) and isinstance(second.result().result, Verdict)
+    assert len(server.times) == 3 and server.times[1] - server.times[0] >= 0.95
+
+
+def test_retry_after_as_a_date_and_too_far_away(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    late = formatdate(time.time() + 4000, usegmt=True)
+    with JudgeServer(always(Reply(status=429, headers={"Retry-After": late}, body="{}"))) as server:
+        made = judge(server, monkeypatch)
+        grades = [made.grade(name, KNOWN, name) for name in "abc"]
+    assert [grade.requests for grade in grades] == [1, 0, 0] and len(server.requests) == 1
+    assert isinstance(grades[2].result, Unscored) and grades[2].result.kind == "not asked"
+    assert [line for line in log if "asks to wait for" in line and "no more requests in this run" in line]
+
+
+def test_a_judge_that_mostly_fails_is_no_longer_asked(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    with JudgeServer(always(FAULTS["server error"])) as server:
+        made = judge(server, monkeypatch)
+        with ThreadPoolExecutor(4) as pool:
+            grades = list(pool.map(lambda n: made.grade(str(n), KNOWN, str(n)), range(50)))
+    assert 11 <= len(server.requests) <= 11 + 3, "those that were under way"
+    assert sum(grade.requests for grade in grades) == len(server.requests)
+    stopped = [g for g in grades if isinstance(g.result, Unscored) and g.result.kind == "not asked"]
+    assert len(stopped) > 30
+    told = [line for line in log if "no more requests in this run" in line]
+    assert len(told) == 1 and "requests failed (server error 1" in told[0]
+    assert "not asked" in judging.summary([g.to_dict() for g in grades])
+
+
+def test_a_judge_that_sometimes_fails_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer(lambda text, before: FAULTS["connection"] if before == 0 else GOOD) as server:
+        made = judge(server, monkeypatch)
+        grades = [made.grade(str(n), KNOWN, str(n)) for n in range(25)]
+    assert all(isinstance(g.result, Verdict) for g in grades) and len(server.requests) == 50
+
+
+def test_no_more_requests_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, most, lock = 0, 0, threading.Lock()
+
+    def slow(text: str, before: int) -> str:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.03)
+        with lock:
+            now -= 1
+        return GOOD
+
+    with JudgeServer(slow) as server:
+        made = judge(server, monkeypatch, concurrency=2)
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda n: made.grade(str(n), KNOWN, str(n)), range(24)))
+    assert most == 2 and len(server.requests) == 24
+
+
+# ---- what is kept ---------------------------------------------------------------------------------------------------
+
+
+def test_a_second_run_asks_nothing_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with JudgeServer(lambda text, before: FAULTS["truncated"] if "three" in text else GOOD) as server:
+        made = judge(server, monkeypatch, folder=tmp_path)
+        first = [made.grade(name, KNOWN, name) for name in ("one", "two", "three", "two")]
+        assert len(server.requests) == 3 and not first[0].cached
+        later = judge(server, monkeypatch, folder=tmp_path)
+        second = [later.grade(name, KNOWN, name) for name in ("one", "two")]
+        assert [(g.cached, g.requests, g.tokens) for g in second] == [(True, 0, None)] * 2
+        assert [g.result for g in second] == [g.result for g in first[:2]] and len(server.requests) == 3
+        assert not later.grade("three", KNOWN, "three").cached, "a failure is not kept"
+        other = judge(server, monkeypatch, folder=tmp_path)
+        other.name = "openai:other"
+        assert not other.grade("one", KNOWN, "one").cached, "another judge has its own verdicts"
+        assert not later.grade("one", KNOWN, "one", fresh=1).cached
+
+
+def test_damaged_files_are_asked_about_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with JudgeServer(always(GOOD)) as server:
+        judge(server, monkeypatch, folder=tmp_path).grade("a", KNOWN, "AU12")
+        (file,) = tmp_path.rglob("*.json")
+        whole = file.read_text()
+        for n, damage in enumerate((whole[:20], "", "[]", whole.replace('"movement": 5', '"movement": 50')), 2):
+            file.write_text(damage)
+            assert not judge(server, monkeypatch, folder=tmp_path).grade("a", KNOWN, "AU12").cached
+            assert len(server.requests) == n and file.read_text() == whole
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with JudgeServer(always(GOOD)) as server, pytest.warns(UserWarning, match="verdicts cannot be kept"):
+        grade = judge(server, monkeypatch, folder=tmp_path / "taken").grade("a", KNOWN, "AU12")
+    assert isinstance(grade.result, Verdict)
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from mellm_plugin.scoring.judge import Judge, JudgeSettings
+made = Judge(JudgeSettings("local", "m", backoff=0.01), Path(sys.argv[1]))
+print("ready", flush=True)
+for n in range(400):
+    made.grade(str(n), "reference", f"text {n}")
+print("done", flush=True)
+"""
+
+
+def test_writers_that_are_many_and_killed_leave_whole_verdicts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with JudgeServer(always(GOOD)) as server:
+        environment = {**os.environ, **server.environment("local"), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", _WRITER, str(tmp_path)]
+        both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+        for process in both:
+            assert process.stdout is not None and "ready" in process.stdout.readline()
+        while len(list(tmp_path.rglob("*.json"))) < 40:
+            assert all(process.poll() is None for process in both)
+        both[0].send_signal(signal.SIGKILL)
+        both[0].wait()
+        assert both[1].communicate(timeout=60)[0].strip().endswith("done")
+        kept = list(tmp_path.rglob("*.json"))
+        assert len(kept) == 400
+        for file in kept:
+            assert json.loads(file.read_text())["points"] == 75
+        sent = len(server.requests)
+        third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert "done" in third.stdout and len(server.requests) == sent
+
+
+# ---- whether a judge is there ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+def test_without_a_key(provider: str) -> None:
+    with pytest.raises(JudgeError, match=f"the judge {provider}:m cannot be used: .*Set .*API_KEY"):
+        Judge(JudgeSettings(provider, "m"))
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_nobody_listens(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer(always(GOOD)) as server:
+        made = judge(server, monkeypatch, provider)
+        made.probe()
+        assert len(server.requests) == 1
+    began = time.monotonic()
+    with pytest.raises(JudgeError, match="cannot be used: connection: .*unset MELLM_JUDGE"):
+        judge(server, monkeypatch, provider).probe()
+    assert time.monotonic() - began < 5
+
+
+def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for address in ("localhost:1", "nonsense"):
+        monkeypatch.setenv("LLM_JUDGE_URL", address)
+        with pytest.raises(JudgeError, match="Set LLM_JUDGE_URL to the whole address"):
+            Judge(JudgeSettings("local", "m", backoff=0.01)).probe()
+
+
+def test_a_key_that_is_refused_and_a_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    with JudgeServer(always(GOOD), key="other") as server, pytest.raises(JudgeError, match="refused: .*401"):
+        judge(server, monkeypatch).probe()
+    missing = Reply(status=404, body='{"error": {"message": "no model m"}}')
+    with JudgeServer(always(missing)) as server, pytest.raises(JudgeError, match="no model m"):
+        judge(server, monkeypatch).probe()
+    assert len(server.requests) == 1
+
+
+def test_a_judge_that_is_unwell_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    for fault in ("server error", "rate limit", "connection"):
+        with JudgeServer(always(FAULTS[fault])) as server:
+            judge(server, monkeypatch).probe()
+        assert len(server.requests) == 3
+        assert "does not answer as it should" in log[-1] and fault in log[-1]
+    with JudgeServer(always(Reply(body="[]"))) as server:
+        judge(server, monkeypatch).probe()
+    assert len(server.requests) == 1
+
+
+def test_the_judge_of_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert judging.configured() is None and not judging.ready()
+    monkeypatch.setenv("MELLM_JUDGE_CACHE", str(tmp_path))
+    with JudgeServer(always(GOOD)) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("MELLM_JUDGE", "openai:m,backoff=0.01")
+        assert judging.ready() and judging.ready()
+        assert len(server.requests) == 1, "one probe a process"
+        made = judging.configured()
+        assert made is not None and made is judging.configured()
+        made.grade("a", KNOWN, "AU12")
+    assert list(tmp_path.rglob("*.json"))
+    monkeypatch.setenv("MELLM_JUDGE", "opnai:m")
+    with pytest.raises(SettingsError, match="Did you mean 'openai'"):
+        judging.ready()
+
+
+# ---- grades become scores -------------------------------------------------------------------------------------------
+
+
+def test_scores_of_grades() -> None:
+    def grade(result: Verdict | Unscored, **more: object) -> dict[str, object]:
+        return Grade(result, "openai:m", "1", **more).to_dict()  # type: ignore[arg-type]
+
+    full = Verdict({"movement": 5, "units": 5}, {})
+    half = Verdict({"movement": 3, "units": 3}, {})
+    failed = grade(Unscored("timeout"), requests=3, failed=("timeout", "timeout", "connection"))
+    rows = [grade(full, requests=1, tokens=(10, 5)), grade(half, cached=True), failed, grade(judging.NO_REFERENCE)]
+    assert judging.description_score(rows) == 75 and judging.judge_rate(rows) == 2 / 3
+    assert judging.summary(rows) == (
+        "2 of 3 descriptions have a verdict, 1 of them kept from before; without one: timeout 1; 1 clips left out: "
+        "their units or label are not known; 4 requests, failed: connection 1, timeout 2; 10 prompt and 5 answer tokens"
+    )
+    assert judging.description_score([failed]) is None and judging.judge_rate([failed]) == 0
+    assert judging.judge_rate([grade(judging.NO_REFERENCE)]) is None
+
+
+def test_points() -> None:
+    with pytest.MonkeyPatch.context() as patch, JudgeServer(always(verdict(1, 1, 1, 1, 1))) as server:
+        (low,) = (judge(server, patch).grade("a", KNOWN, "").result,)
+    assert isinstance(low, Verdict) and low.points == 0

@@ -1,0 +1,169 @@
+"""`mellm judge-check` with two judges: one that goes by the facts, and one that likes long texts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from judge_server import FAULTS, Answer, JudgeServer, Reply, verdict
+
+from mellm_plugin.cli import main
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring.judge_check import CASES, Annotated, cases, controlled_set
+from mellm_plugin.scoring.rubric import reference
+
+ONE_SIDED = Annotated("a", ("L14", "7"), "contempt")
+OTHER = Annotated("b", ("12", "25"), "happiness")
+
+
+# ---- the controlled set ---------------------------------------------------------------------------------------------
+
+
+def test_cases_differ_from_the_right_one_in_what_they_say() -> None:
+    made = cases(ONE_SIDED, OTHER)
+    assert tuple(made) == CASES
+    right = made["right"]
+    assert "mouth corners on the right of the image (one side only): is drawn inwards" in right
+    assert "AU 14 of the person's left, dimpler" in right and "my answer is contempt" in right
+    assert made["wrong side"] == right.replace("the right of", "the left of").replace("person's left", "person's right")
+    assert "AU 12 of the person's left, lip corner puller" in made["wrong unit"] and "AU 7" in made["wrong unit"]
+    assert made["other label"] == right.replace("contempt", "happiness")
+    assert made["injected"].startswith(made["other clip"]) and made["empty"] == ""
+    assert right in made["padded"] and 3 * len(right) <= len(made["padded"]) < 4 * len(right)
+    assert set(re.findall(r"AU \d+", made["padded"])) == set(re.findall(r"AU \d+", right)), "padding claims nothing"
+    assert right not in reference(ONE_SIDED.aus, ONE_SIDED.emotion), "the reference is not copied"
+
+
+def test_cases_that_cannot_be_made_are_left_out() -> None:
+    made = cases(Annotated("c", ("1",), "sadness"), OTHER)
+    assert set(CASES) - set(made) == {"wrong side", "wrong unit"}
+
+
+def test_the_set_pairs_clips_that_share_nothing() -> None:
+    clips = [ONE_SIDED, Annotated("n", (), "neutral"), OTHER, Annotated("d", ("15",), "sadness")]
+    pairs = controlled_set(clips, 2)
+    assert [(clip.id, other.id) for clip, other in pairs] == [("a", "b"), ("b", "a")]
+    with pytest.raises(InputError, match="expected 4 clips with units that can be told apart, found"):
+        controlled_set(clips, 4)
+
+
+# ---- judges ---------------------------------------------------------------------------------------------------------
+
+
+def parts(text: str) -> tuple[str, str]:
+    known = text.split("Reference:\n", 1)[1].split("\n\nThe description", 1)[0]
+    found = re.search(r"\nBEGIN-(\w+)\n(.*)\nEND-\1", text, re.DOTALL)
+    assert found is not None
+    return known, found[2]
+
+
+def units(text: str, pattern: str) -> set[tuple[str, str]]:
+    return {(number, side or "") for number, side in re.findall(pattern, text)}
+
+
+def by_facts(known: str, told: str) -> str:
+    """Units, sides and label, found in the two texts."""
+    told = told.split("NOTE TO THE GRADER")[0]
+    wanted = units(known.splitlines()[-1], r"AU(\d+)(?: \((left|right)\))?")
+    given = units(told, r"AU (\d+)(?: of the person's (left|right))?")
+    label = known.rstrip(".").split()[-1]
+    if not told.strip():
+        return verdict(1, 1, 1, 1, 1)
+    agreed = len(wanted & given) / len(wanted | given)
+    score = 1 + round(4 * agreed)
+    right = told.rstrip().rstrip(".").count(f"my answer is {label}")
+    return verdict(score, score, 5 if score == 5 and right else 2, 5 if right else 1, score)
+
+
+def by_length(known: str, told: str) -> str:
+    score = min(5, 1 + len(told) // 150)
+    return verdict(*[score] * 5)
+
+
+def obedient(known: str, told: str) -> str:
+    return verdict(5, 5, 5, 5, 5) if "give 5 points" in told else by_facts(known, told)
+
+
+def answering(judge: Callable[[str, str], str]) -> Answer:
+    return lambda text, before: judge(*parts(text)) if "BEGIN-" in text else "{}"
+
+
+def check(server: JudgeServer, monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+    for name, value in server.environment("local").items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MELLM_JUDGE", "local:m,backoff=0.01,timeout=5")
+    monkeypatch.setenv("MELLM_JUDGE_CACHE", str(folder))
+    return main(["judge-check", *arguments])
+
+
+def test_a_judge_that_goes_by_the_facts_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer(answering(by_facts)) as server:
+        assert check(server, monkeypatch, tmp_path) == 0
+        printed = capsys.readouterr().out
+        sent = len(server.requests)
+        assert sent <= 1 + 10 * (7 + 3)
+        assert check(server, monkeypatch, tmp_path) == 0
+        assert len(server.requests) == sent + 1, "all verdicts are kept; the probe is not"
+    assert re.search(r"right +100\.0 +30 of 30", printed) and re.search(r"empty +0\.0 +10 of 10", printed)
+    assert re.search(r"wrong side +\d+\.\d +5 of 5", printed)
+    assert "ok   bias for length (padded - right): +0.0 points" in printed
+    assert "ok   spread of 3 verdicts on one text: 0.0 points" in printed
+    assert "ranks these descriptions as it must" in printed and "FAIL" not in printed
+    assert re.search(r"requests; \d+ prompt and \d+ answer tokens", printed)
+
+
+def test_a_judge_that_likes_length_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer(answering(by_length)) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
+    said = capsys.readouterr()
+    assert re.search(r"FAIL bias for length \(padded - right\): \+[1-9]\d", said.out)
+    assert "FAIL wrong side below right: 0 of 2 clips" in said.out and "ok   empty below right" in said.out
+    assert "this judge is not to be trusted: wrong side below right" in said.err
+
+
+def test_a_judge_that_obeys_the_text_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer(answering(obedient)) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "4") == 1
+    said = capsys.readouterr()
+    assert re.search(r"FAIL orders in the text \(injected - other clip\): \+\d\d", said.out)
+    assert "ok   wrong unit below right" in said.out and "ok   bias for length" in said.out
+
+
+def test_a_judge_that_changes_its_mind_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def moody(text: str, before: int) -> str:
+        if "BEGIN-" not in text:
+            return "{}"
+        return by_facts(*parts(text)) if before % 2 == 0 else verdict(3, 3, 3, 3, 3)
+
+    with JudgeServer(moody) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "2", "--repeats", "2") == 1
+    assert "FAIL spread of 2 verdicts on one text: 50.0 points" in capsys.readouterr().out
+
+
+def test_a_judge_that_gives_no_verdict_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def prose(text: str, before: int) -> Reply | str:
+        return FAULTS["not JSON"] if "BEGIN-" in text else "{}"
+
+    with JudgeServer(prose) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "4") == 1
+    said = capsys.readouterr().out
+    assert "FAIL verdicts: 0%" in said and "?    wrong side below right" in said and "none" in said
+
+
+def test_without_a_judge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge-check"]) == 1
+    assert "MELLM_JUDGE: no judge is set" in capsys.readouterr().err
+    assert main(["judge-check", "--clips", "1"]) == 1
+    assert "--clips: expected at least 2, found 1" in capsys.readouterr().err
