@@ -20,3 +20,8 @@ def cache_of_flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("MELLM_CACHE_GB", "MELLM_JUDGE"):
             patch.delenv(name, raising=False)
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that of several processes (`-n 2 --dist loadfile`) none is left with them at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
