@@ -249,7 +249,9 @@ def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
         shown = {key for key in keys if "_" in key and not key.endswith("_stderr")}
         assert not shown - scored(run, task) - KEYS, task
         errors = {key.removesuffix("_stderr") for key in keys if key.endswith("_stderr")} - {"ci95"}
-        assert errors == {name for name in shown - KEYS if not name.endswith(("_majority", "_all_present", "_count"))}, task
+        assert errors == {
+            name for name in shown - KEYS if not name.endswith(("_majority", "_all_present", "_count"))
+        }, task
         told = run["results"][task]["ci95_stderr,none"].keys()
         assert errors <= told <= scored(run, task), task  # the first clip of the composite is of one of its parts
 

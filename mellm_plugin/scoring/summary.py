@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.scoring import emotion, judge, units
+from mellm_plugin.scoring import emotion, judge, text, units
 from mellm_plugin.scoring.intervals import (
     RESAMPLES,
     Bootstrap,
@@ -31,6 +31,7 @@ from mellm_plugin.scoring.intervals import (
     compare,
     label_counts,
     rate_counts,
+    sum_counts,
     unit_counts,
 )
 
@@ -107,6 +108,41 @@ def _plausible(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
 
 
+def _matches(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(item["gold"] == item["read"] for item in items)
+
+
+def _lists(items: Items) -> tuple[Any, ...]:
+    gold = tuple(tuple((unit,) for unit in item["gold"]) for item in items)
+    read = tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
+    return tuple(map(_clip, items)), gold, read, tuple(sorted({unit for item in items for unit in item["gold"]}))
+
+
+def _texts(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(text.each_text(item["read"], item["gold"]) for item in items)
+
+
+def _in_full(items: Items) -> tuple[Any, ...]:
+    asked = [item for item in items if item["kind"] != "other"]
+    return tuple(map(_clip, asked)), tuple(None not in item["read"].values() for item in asked)
+
+
+def _bleu4_corpus(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return sum_counts(clips, [one.bleu4_counts for one in texts], "rate", text.bleu4_of_counts)
+
+
+def _bleu4_sentence(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.bleu4_sentence for one in texts])
+
+
+def _rouge1_recall(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.rouge1[1] for one in texts])
+
+
+def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.rouge1[2] for one in texts])
+
+
 _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
@@ -120,11 +156,23 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "motion_plausible_rate": (_plausible, rate_counts, "rate"),
     "description_score": (_points, rate_counts, "rate"),
     "judge_rate": (_graded, rate_counts, "rate"),
+    "match": (_matches, rate_counts, "rate"),
+    "list_f1": (_lists, unit_counts, "f1"),
+    "list_f1_micro": (_lists, unit_counts, "f1_micro"),
+    "bleu4_corpus": (_texts, _bleu4_corpus, "rate"),
+    "bleu4_sentence_mean": (_texts, _bleu4_sentence, "rate"),
+    "rouge1_recall": (_texts, _rouge1_recall, "rate"),
+    "rouge1_f1": (_texts, _rouge1_f1, "rate"),
+    "read_in_full": (_in_full, rate_counts, "rate"),
 }
 """By score, how items become rows, and how these are counted; and the name of the score there."""
 
 SCORES: tuple[str, ...] = tuple(_FOUND)
-"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`)."""
+"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`).
+
+From `match` on they are of the ME-VQA challenge, whose items hold `gold` and `read` alike: anything, lists of units, or
+texts; `read_in_full` is of its parse rate.
+"""
 
 
 # Several metrics of a task are made of the same rows, which are resampled once for all of them.
@@ -192,9 +240,13 @@ def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, lis
     """
     found: dict[str, list[float] | None] = {}
     for metric, score, items in _metrics(clips):
-        one = interval(score, items)
-        found[metric] = None if one.low is None or one.high is None else [one.low, one.high]
+        found[metric] = ends(interval(score, items))
     return found
+
+
+def ends(one: Interval) -> list[float] | None:
+    """Both ends of an interval; None where there is none."""
+    return None if one.low is None or one.high is None else [one.low, one.high]
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------

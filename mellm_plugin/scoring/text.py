@@ -22,7 +22,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mellm_plugin.errors import InputError
@@ -118,8 +118,8 @@ class OneText:
     Attributes:
         bleu4_sentence: its sentence BLEU, in 0..1.
         rouge1: its precision, recall and F1, in 0..1.
-        bleu4_counts: ten whole numbers, of which corpus BLEU takes the sums: n-grams shared with the reference, n from 1
-            to 4; n-grams of the answer, the same; words of the answer, and of the reference.
+        bleu4_counts: ten whole numbers, of which corpus BLEU takes the sums: n-grams shared with the reference, n from
+            1 to 4; n-grams of the answer, the same; words of the answer, and of the reference.
     """
 
     bleu4_sentence: float
@@ -140,7 +140,7 @@ def each_text(answer: str | None, reference: str) -> OneText:
     )
 
 
-def bleu4_of_counts(sums: Sequence[float]) -> float:
+def bleu4_of_counts(sums: Iterable[float]) -> float:
     """Corpus BLEU, in 0..1, of summed `OneText.bleu4_counts`."""
     from sacrebleu.metrics.bleu import BLEU
 
