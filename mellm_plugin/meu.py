@@ -276,9 +276,8 @@ def _given_units(aus: str | None) -> list[int] | int:
         [f"protocol: expected single units joined by '+', found {aus!r}"] if any(len(e) > 1 for e in events) else []
     )
     if strange := [str(number) for event in events for number in event if number not in UNITS]:
-        faults.append(
-            f"protocol: aus: expected FACS numbers of the table ({', '.join(map(str, UNITS))}), found {', '.join(strange)}"
-        )
+        known = ", ".join(map(str, UNITS))
+        faults.append(f"protocol: aus: expected FACS numbers of the table ({known}), found {', '.join(strange)}")
     if faults:
         raise InputError(faults)
     return [event[0] for event in events]

@@ -101,8 +101,8 @@ PIECES = st.sampled_from(
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
 ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LISTS.map("".join))
-# What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another conclusion
-# (two that differ are no answer); and rule 1: what stands in front of the end of thinking is none of the answer.
+# What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another
+# conclusion (two that differ are no answer); and rule 1: what stands in front of the end of thinking is no answer.
 DECIDES = re.compile(
     rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in _PHRASES[kind].split(', '))}"
     r"|(?:actually|wait),? no|boxed|summary|think|thought|channel"
