@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loguru import logger
 from PIL import Image
@@ -35,17 +35,17 @@ from mellm_plugin.datasets.megc_vqa import (
     NAME,
     TEST,
     Question,
-    facs_names,
     stored_questions,
     unit_asked,
     unit_name,
 )
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
-from mellm_plugin.language.answers import read
-from mellm_plugin.language.prompts import LEGEND, fill_legend
+from mellm_plugin.language.prompts import fill_legend, vqa_prompt
+from mellm_plugin.language.vqa_answers import answered, vqa_reading
 from mellm_plugin.motion.settings import resolve
-from mellm_plugin.scoring import text, units
+from mellm_plugin.scoring import emotion, summary, text, units
+from mellm_plugin.scoring.intervals import RESAMPLES
 
 Doc = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -166,37 +166,17 @@ def _tell(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]
 
 # ---- a question becomes a message -----------------------------------------------------------------------------------
 
-_FRAMES = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression."
-_MAP = (
-    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
-    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
-    "not move."
-)
-_FORMS: dict[str, str] = {
-    "coarse": "Answer with one of these alone: {coarse}.",
-    "fine": "Answer with one of these alone: {fine}.",
-    "units": "Answer with the FACS names of the action units alone, separated by commas.",
-    "unit": "Answer with yes or no alone.",
-    "side": "Answer with left or right alone.",
-    "combined": "Name the action units by their FACS names, the fine-grained expression class (one of {fine}) and the "
-    "coarse expression class (one of {coarse}).",
-    "other": "",
-}
-WORDING = "1"
-"""Changes whenever the wording round a question changes."""
-
-
-def _wording(doc: Doc, images: str) -> str:
-    form = _FORMS[doc["kind"]].format(coarse=", ".join(doc["coarse_labels"]), fine=", ".join(doc["fine_labels"]))
-    return f"{images} {doc['question']} {form}".rstrip()
-
 
 def doc_to_text(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> str:
     """The question alone, for models that take images and text apart."""
     shown = lmms_eval_specific_kwargs or {}
     if shown.get("prompt", shown.get("images")) == "map":
-        return fill_legend(_wording(doc, _MAP), resolve(shown.get("motion", "robust")).palette)
-    return _wording(doc, _FRAMES)
+        return fill_legend(_wording(doc, "map"), resolve(shown.get("motion", "robust")).palette)
+    return _wording(doc, "frames")
+
+
+def _wording(doc: Doc, images: Literal["frames", "map"]) -> str:
+    return vqa_prompt(doc["question"], doc["kind"], doc["coarse_labels"], doc["fine_labels"], images)
 
 
 def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
@@ -212,7 +192,7 @@ def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | Non
     if len(images) == 1:
         asked = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
     else:
-        asked = {"type": "text", "text": _wording(doc, _FRAMES), "map_text": _wording(doc, _MAP)}
+        asked = {"type": "text", "text": _wording(doc, "frames"), "map_text": _wording(doc, "map")}
         for image, frame in zip(images, ("onset", "apex"), strict=True):
             image["frame"] = frame
         images[0]["nose"] = doc.get("nose")
@@ -226,101 +206,15 @@ def doc_to_target(doc: Doc) -> str:
 
 # ---- an answer becomes a reading ------------------------------------------------------------------------------------
 
-_CONCLUDES = re.compile(r"\b(?:answer|conclusion)\b\W{0,3}[:\-]\W*")
-_DENIED = re.compile(
-    r"\b(?:not|no|isn't|aren't)\b[^.;,\n]*\b(?:shown|present|visible|active|activated|observed|detected|seen)\b|\babsent\b"
-)
-_NOT_THERE = re.compile(
-    r"\b(?:not|rather than|instead of)\b(?: (?:located|shown|seen))?(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b"
-)
-_NUMBERS = re.compile(r"[\d\s,;+&]*\d[\d\s,;+&.]*")
-
-
-def _answered(answer: str) -> str:
-    """The answer without what was thought before it."""
-    return answer.rpartition("</think>")[2].strip()
-
-
-def _decided(answer: str) -> str:
-    """The words behind the last "answer:" or "conclusion:", or all, in lower case."""
-    plain = _answered(answer).lower().replace("’", "'")
-    return _CONCLUDES.split(plain)[-1].strip() or plain
-
-
-def read_units(answer: str) -> list[int] | None:
-    """The action units that an answer lists, by their numbers, FACS names or the challenge's names; None where it says
-    nothing on units that can be read."""
-    plain = _answered(answer)
-    listed = f"AUs: {plain}" if _NUMBERS.fullmatch(plain) else facs_names(plain)
-    found = read(listed, COARSE).aus
-    return None if found is None else list(found)
-
-
-def read_shown(answer: str, unit: int | None) -> bool | None:
-    """Whether an answer says that a unit is there: by its first word, by the units it names, or by what it denies.
-
-    >>> read_shown("Yes.", 4), read_shown("Conclusion: action units AU4+AU7", 4), read_shown("It is absent.", 4)
-    (True, True, False)
-    """
-    decided = _decided(answer)
-    if first := re.match(r"\W*(yes|no)\b", decided):
-        return first[1] == "yes"
-    named = read_units(answer)
-    if named is not None and unit is not None:
-        return unit in named
-    if _DENIED.search(decided):
-        return False
-    said = set(re.findall(r"\b(?:yes|no)\b", decided))
-    return said == {"yes"} if len(said) == 1 else None
-
-
-def read_side(answer: str) -> str | None:
-    """`left`, `right` or `both`; None where an answer names none of them, or left and right."""
-    decided = _NOT_THERE.sub(" ", _decided(answer))
-    found = set(re.findall(r"\b(?:left|right|both|bilateral)\b", decided))
-    if found & {"both", "bilateral"}:
-        return "both"
-    return found.pop() if len(found) == 1 else None
-
-
-def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
-    """A class in a text that names two: from the clauses that speak of it, else from the whole."""
-    clauses = [clause for clause in re.split(r"[.;,\n]", _answered(answer)) if about in clause.lower()]
-    said = read(". ".join(clauses), labels).label if clauses else None
-    return said if said is not None else read(answer, labels).label
-
 
 def reading(doc: Doc, answer: str) -> dict[str, Any]:
-    """What an answer says, by the kind of its question: None for each thing that cannot be read.
+    """What an answer says, by the kind of its question (`language.vqa_answers.vqa_reading`).
 
     Args:
         doc: a row of `docs`: its kind, unit and labels.
         answer: of the model, or the expected one.
-
-    Returns:
-        of `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side` (`left`, `right`, `both`) what
-        the question asks for; nothing for questions of kind `other`.
     """
-    coarse_labels, fine_labels = list(doc["coarse_labels"]), list(doc["fine_labels"])
-    match doc["kind"]:
-        case "coarse":
-            return {"coarse": read(answer, coarse_labels).label}
-        case "fine":
-            return {"fine": read(answer, fine_labels).label}
-        case "units":
-            return {"units": read_units(answer)}
-        case "unit":
-            return {"shown": read_shown(answer, doc["unit"])}
-        case "side":
-            return {"side": read_side(answer)}
-        case "combined":
-            return {
-                "coarse": _class(answer, "coarse", coarse_labels),
-                "fine": _class(answer, "fine", fine_labels),
-                "units": read_units(answer),
-            }
-        case _:
-            return {}
+    return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
 
 _SCORES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -333,16 +227,29 @@ _SCORES: dict[tuple[str, str], tuple[str, ...]] = {
     ("unit", "shown"): ("vqa_au_shown_acc", "vqa_au_shown_acc_majority"),
     ("side", "side"): ("vqa_au_side_acc", "vqa_au_side_acc_majority"),
 }
-"""The metrics of each thing that is read in the answers to each kind of question."""
+"""The metrics of each thing that is read in the answers to each kind of question; the first stands for all of them."""
 
 _TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
+_PARSED = ("vqa_parse_rate",)
+
+INTERVALS: dict[str, str] = {
+    **{f"vqa_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
+    **{f"vqa_combined_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
+    **dict.fromkeys(("vqa_au_list_exact", "vqa_au_shown_acc", "vqa_au_side_acc"), "match"),
+    **dict.fromkeys(("vqa_au_list_f1_micro", "vqa_combined_au_f1_micro"), "list_f1_micro"),
+    "vqa_au_list_f1": "list_f1",
+    **{metric: metric.removeprefix("vqa_") for metric in _TEXT},
+    "vqa_parse_rate": "read_in_full",
+}
+"""Every metric but the constant ones, and the score of `scoring.summary` that its interval is of."""
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What was read from an answer, as the items that each metric is computed from.
 
     `vqa_parse_rate` holds everything about the question and its answer, for reports. A question without an expected
-    answer has beside it only its line of the submission.
+    answer has beside it only its line of the submission; there are no intervals then, for nothing tells the faces of
+    test videos apart. `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them.
     """
     answer = results[0]
     said = reading(doc, answer)
@@ -359,8 +266,13 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     if doc["kind"] not in ("coarse", "fine"):
         item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
         items |= dict.fromkeys(_TEXT, item)
-    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric.endswith(("_uf1", "_uar"))}
-    return {**items, **errors}
+    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric in INTERVALS}
+    shown = {group[0]: items[group[0]] for group in _GROUPS if group[0] in items}
+    return {**items, **errors, "ci95_stderr": shown}
+
+
+_GROUPS = (*_SCORES.values(), _TEXT, _PARSED)
+"""Metrics with the same items."""
 
 
 def submitted(doc: Doc, answer: str) -> str:
@@ -377,7 +289,7 @@ def submitted(doc: Doc, answer: str) -> str:
         case {"coarse": str(word)} | {"fine": str(word)} | {"side": str(word)} if doc["kind"] != "combined":
             return word
         case _:
-            return _answered(answer)
+            return answered(answer)
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------
@@ -445,6 +357,26 @@ def parse_rate(items: Items) -> float | None:
             logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", sum(whole), len(whole), kind)
     every = [one for whole in read_in_full.values() for one in whole]
     return sum(every) / len(every) if every else None
+
+
+def ci95(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
+    """Both ends of the 95 % interval of every metric, for the results file; the log gets them with the scores.
+
+    Args:
+        items: of each question its items, by the first metric of those that share them.
+    """
+    found: dict[str, list[float] | None] = {}
+    lines = [f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"]
+    for group in _GROUPS:
+        shared = [item[group[0]] for item in items if group[0] in item]
+        for metric in group if shared else ():
+            if metric in INTERVALS:
+                one = summary.interval(INTERVALS[metric], shared)
+                found[metric] = summary.ends(one)
+                value, low, high = (emotion.share(number, 3) for number in (one.value, one.low, one.high))
+                lines.append(f"{metric:28}  {value:>5}  {'–' if one.low is None else f'{low} to {high}'}")
+    logger.info("scores\n{}", "\n".join(lines))
+    return found
 
 
 # ---- the submission -------------------------------------------------------------------------------------------------

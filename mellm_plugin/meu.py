@@ -38,8 +38,9 @@ from PIL import Image
 
 from mellm_plugin.datasets import megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
-from mellm_plugin.facs.codes import numbers
+from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
 from mellm_plugin.facs.labels import LABELS, labels_of
+from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
@@ -130,14 +131,21 @@ def yaml_folder() -> Path:
     Raises:
         InputError: no task file is being loaded.
     """
+    if (file := _yaml_file()) is None:
+        raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
+    return file.parent
+
+
+def _yaml_file() -> Path | None:
+    """The task file that names, by `!function`, what is being computed now; None where none is being loaded."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "import_function":  # lmms-eval's, whose YAML loader is named after the file
             name = getattr(frame.f_locals.get("loader"), "name", None)
             if isinstance(name, str):
-                return Path(name).absolute().parent
+                return Path(name).absolute()
         frame = frame.f_back
-    raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
+    return None
 
 
 def data_version(names: str) -> dict[str, Any]:
@@ -203,6 +211,14 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
     return docs if len(kept) == len(docs) else docs.select(kept)
 
 
+def _protocol_of(file: Path, docs: Any, **given: str) -> Any:
+    """`protocol`, whose faults name the task file that they are in."""
+    try:
+        return protocol(docs, **given)
+    except InputError as error:
+        raise InputError(error.faults, where=str(file)) from None
+
+
 def _asked_clips(docs: Any, asked: Sequence[str], asks: str) -> list[int]:
     """The positions of the clips that are asked about; the log says how many are not, and why."""
     if asks == "aus":
@@ -255,7 +271,16 @@ def _given_units(aus: str | None) -> list[int] | int:
         return 1
     if least := re.fullmatch(r"least([1-9]\d*)", aus):
         return int(least[1])
-    return [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
+    events = numbers(aus.split("+"))
+    faults = (
+        [f"protocol: expected single units joined by '+', found {aus!r}"] if any(len(e) > 1 for e in events) else []
+    )
+    if strange := [str(number) for event in events for number in event if number not in UNITS]:
+        known = ", ".join(map(str, UNITS))
+        faults.append(f"protocol: aus: expected FACS numbers of the table ({known}), found {', '.join(strange)}")
+    if faults:
+        raise InputError(faults)
+    return [event[0] for event in events]
 
 
 def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[int]:
@@ -269,12 +294,6 @@ def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[i
             f"protocol: no unit is in at least {least} of the clips; the most frequent, {unit}, is in {count}"
         )
     return scored
-
-
-def _scored_unit(event: tuple[int, ...], aus: str) -> int:
-    if len(event) > 1:
-        raise InputError(f"protocol: expected single units joined by '+', found {aus!r}")
-    return event[0]
 
 
 def _labels(spec: str | None, docs: Any) -> list[str]:
@@ -375,11 +394,15 @@ def doc_to_target(doc: Doc) -> str:
     """The annotation in the words of a conclusion; what is not known or not asked for is left out."""
     parts = []
     if doc["aus"] is not None and doc["asks"] != "emotion":
-        events = numbers(doc["aus"])
-        parts.append("action units " + ("+".join("AU" + "/".join(map(str, event)) for event in events) or "none"))
+        parts.append(f"action units {'+'.join(map(_in_words, map(parse_canonical, doc['aus']))) or 'none'}")
     if (label := _gold_label(doc["emotion"], doc["coarse"], doc["labels"])) is not None:
         parts.append(f"expression: {label}")
     return "; ".join(parts)
+
+
+def _in_words(event: ActionUnit) -> str:
+    side = {"L": " (left)", "R": " (right)"}.get(event.side or "", "")
+    return f"AU{'/'.join(map(str, event.alternatives))}{side}"
 
 
 # ---- an answer becomes readings -------------------------------------------------------------------------------------
@@ -402,6 +425,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         "label": answer.label,
         "coarse": answer.coarse,
         "unparsed": answer.unparsed,
+        "sides": {str(unit): side for unit, side in answer.sides},
     }
     annotated = {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]}
     labels = {"labels": list(doc["labels"]), "scored_aus": list(doc["scored_aus"])}
@@ -417,17 +441,18 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items |= dict.fromkeys(("coarse_uf1", "coarse_uar", "coarse_acc"), item)
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
     if asks != "emotion":
-        item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
+        said = {"read": reading["aus"], "sides": reading["sides"]}
+        item = {**clip, "gold": doc["aus"], **said, "scored_aus": labels["scored_aus"]}
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
+        items |= dict.fromkeys(("au_side_acc", "au_side_count"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
-    items = _with_intervals(items)
     # last, so that no fault of another step repeats its requests
     if asks == "all" and (by := judge.configured()) is not None:
         known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
         grade = by.grade(doc["id"], known, results[0]).to_dict()
         items["description_score"] = {**clip, **grade}
         items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
-    return items
+    return _with_intervals(items)
 
 
 def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -440,8 +465,8 @@ def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[
 
 
 _BY_PART = ("coarse_uf1", "coarse_uar", "coarse_acc")
-_WITHOUT_INTERVAL = ("_majority", "_all_present", "description_score", "judge_rate")
-"""Endings of metrics that get no standard error: constant answers, and what a judge says."""
+_WITHOUT_INTERVAL = ("_majority", "_all_present", "_count")
+"""Endings of metrics that get no standard error: constant answers, and a number of units."""
 
 
 def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -452,7 +477,7 @@ def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate")
+_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
@@ -531,6 +556,16 @@ def au_f1_micro(items: Items) -> float | None:
 def au_exact(items: Items) -> float | None:
     """Share of the clips whose units, of those of the task, the answer names exactly; None where none are known."""
     return _units(items).exact
+
+
+def au_side_acc(items: Items) -> float | None:
+    """Of the units coded on one side alone that the answers name, the share whose side they name right."""
+    return summary.side_scores(items).accuracy
+
+
+def au_side_count(items: Items) -> int:
+    """The number of units that `au_side_acc` is a share of."""
+    return sum(summary.side_scores(items).named)
 
 
 def au_f1_all_present(items: Items) -> float | None:
@@ -629,7 +664,8 @@ def _late(name: str) -> Callable[[], Any] | None:
         return partial(_OF_ONE[function], parts[0])
     keywords = dict(part.split("=", 1) for part in parts if "=" in part)
     if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
-        return lambda: partial(protocol, **{key: value.strip() for key, value in keywords.items()})
+        given = {key: value.strip() for key, value in keywords.items()}
+        return lambda: partial(_protocol_of, file, **given) if (file := _yaml_file()) else partial(protocol, **given)
     raise InputError(
         "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
         f"stderr(SCORE) or protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",

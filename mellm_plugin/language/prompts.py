@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.motion.colour import STANDARD, legend_text
@@ -29,16 +30,15 @@ _UNITS_ALONE = (
     "and nothing else."
 )
 
-_FRAMES = (
-    "The first image is the onset frame and the second image is the apex frame of a facial micro-expression, "
-    "a movement of often less than one pixel. Compare the two frames and name"
-)
+_TWO_FRAMES = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression"
+_FRAMES = f"{_TWO_FRAMES}, a movement of often less than one pixel. Compare the two frames and name"
 
-_MAP = (
-    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face "
-    f"moves until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; "
-    "grey does not move. Name"
+_ONE_MAP = (
+    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
+    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
+    "not move."
 )
+_MAP = f"{_ONE_MAP} Name"
 
 _THINGS = {
     "all": "the facial action units (FACS) and the expression.",
@@ -121,3 +121,38 @@ def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple
     """
     form = _FORM.format(options=_options(labels))
     return (map_prompt(labels, palette), f"{_MAP_SHORT} {form}", _MAP_SHORT)
+
+
+# ---- the questions of the ME-VQA challenges ------------------------------------------------------------------------
+
+VQA_PROMPT_VERSION = "1"
+"""Changes whenever the wording round a question changes."""
+
+_VQA_FORMS: dict[str, str] = {
+    "coarse": "Answer with one of these alone: {coarse}.",
+    "fine": "Answer with one of these alone: {fine}.",
+    "units": "Answer with the FACS names of the action units alone, separated by commas.",
+    "unit": "Answer with yes or no alone.",
+    "side": "Answer with left or right alone.",
+    "combined": "Name the action units by their FACS names, the fine-grained expression class (one of {fine}) and the "
+    "coarse expression class (one of {coarse}).",
+}
+
+
+def vqa_prompt(
+    question: str,
+    kind: str,
+    coarse_labels: Sequence[str],
+    fine_labels: Sequence[str],
+    images: Literal["frames", "map"] = "frames",
+) -> str:
+    """A question of the challenge as it stands, behind what the images are and in front of the form of its answer.
+
+    Args:
+        question: its text.
+        kind: of the question; one that is not known gets no form.
+        coarse_labels, fine_labels: to choose from.
+        images: what is shown; the wording for a map leaves its legend open, for `fill_legend`.
+    """
+    form = _VQA_FORMS.get(kind, "").format(coarse=", ".join(coarse_labels), fine=", ".join(fine_labels))
+    return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()

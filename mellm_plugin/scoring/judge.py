@@ -23,6 +23,7 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import json
+import math
 import os
 import random
 import threading
@@ -624,18 +625,18 @@ Rows = Sequence[Mapping[str, Any]]
 def description_score(rows: Rows) -> float | None:
     """Mean points, 0 to 100, of the texts that have a verdict; None where none has."""
     points = [row["points"] for row in rows if row["points"] is not None]
-    return sum(points) / len(points) if points else None
+    return math.fsum(points) / len(points) if points else None
 
 
 def judge_rate(rows: Rows) -> float | None:
     """Share of the texts with a reference that have a verdict; None where there are none."""
-    rows = _comparable(rows)
+    rows = comparable(rows)
     return sum(row["points"] is not None for row in rows) / len(rows) if rows else None
 
 
 def summary(rows: Rows) -> str:
     """One line: how many verdicts, requests, failures of each kind, and tokens."""
-    compared = _comparable(rows)
+    compared = comparable(rows)
     scored = sum(row["points"] is not None for row in compared)
     cached = sum(row["cached"] for row in compared)
     parts = [f"{scored} of {len(compared)} descriptions have a verdict, {cached} of them kept from before"]
@@ -653,7 +654,8 @@ def summary(rows: Rows) -> str:
     return "; ".join(parts)
 
 
-def _comparable(rows: Rows) -> Rows:
+def comparable(rows: Rows) -> Rows:
+    """Those of the texts whose clip has a reference: the others could not be graded by any judge."""
     return [row for row in rows if row["unscored"] is None or row["unscored"]["kind"] != NO_REFERENCE.kind]
 
 

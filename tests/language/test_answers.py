@@ -58,6 +58,7 @@ def test_corpus_is_read_right_but_for_one_in_a_hundred() -> None:
 def test_golden(case: dict[str, Any]) -> None:
     answer = read_case(case)
     assert (answer.aus, answer.label, answer.coarse) == expected(case), case["note"]
+    assert {str(unit): side for unit, side in answer.sides} == case.get("sides", {}), case["note"]
     if answer.aus is None and answer.label is None and answer.coarse is None:
         assert answer.unparsed
 
@@ -95,11 +96,18 @@ PIECES = st.sampled_from(
     + sorted(OTHER_NAMES)
     + ["厌恶", "其他", "没有", "未", "不是", "只有", "可能", "动作单元", "表情", "和", "无", "，", "、", "。", "个"]
     + ["| au | present |\n|---|---|\n| 4 | 0 |\n| 7 | 1 |\n", "- [ ] ", "coarse", "fine", "(0.2)", "0.4", "off"]
+    + ["left", "right", "on the", "side", "(left)", "image's", "both sides", "bilateral", "左侧", "L", "R12", "than"]
     + ["✗", "✓", "→", "?", "n", "yes", "none of", "inactive", "count", "number of", "secondary emotion", "i fear"]
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
 ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LISTS.map("".join))
-COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "→", "<think>", "</think>"))
+# What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another
+# conclusion (two that differ are no answer); and rule 1: what stands in front of the end of thinking is no answer.
+DECIDES = re.compile(
+    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in _PHRASES[kind].split(', '))}"
+    r"|(?:actually|wait),? no|boxed|summary|think|thought|channel"
+)
+COMMENTS = ANSWERS.filter(lambda text: not DECIDES.search(unicodedata.normalize("NFKC", text).lower()))
 
 
 @given(ANSWERS, LABEL_LISTS, st.sampled_from(["all", "aus"]))
@@ -115,6 +123,10 @@ def test_any_text_is_read_without_error_and_without_invention(text: str, labels:
         names = [name for name, number in OTHER_NAMES.items() if number == unit]
         named = any(name in words for name in [*names, *([UNITS[unit].name] if unit in UNITS else [])])
         assert named or re.search(rf"(?<![0-9])0?{unit}(?![0-9])", plain)
+    assert {unit for unit, _ in answer.sides} <= {*(answer.aus or ())}
+    assert {side for _, side in answer.sides} <= {*"LRAB"}
+    told = re.search("[lr]|left|right|both|bilateral|symm|左|右|双|两|不", plain)
+    assert told or not {*"LR"} & {side for _, side in answer.sides}
     nothing = answer.aus is None and answer.label is None and answer.coarse is None
     assert not nothing or answer.unparsed
 
@@ -133,14 +145,35 @@ def test_reads_our_own_form_whatever_is_thought_before(units: list[int], label: 
 
 
 @given(
-    st.lists(st.sampled_from([n for n in UNITS if n < 51]), unique=True, max_size=6),
+    st.lists(
+        st.tuples(st.sampled_from(["", "L", "R"]), st.sampled_from([n for n in UNITS if n < 51])),
+        unique_by=lambda coded: coded[1],
+        max_size=6,
+    ).map(lambda coded: [f"{side}{unit}" for side, unit in coded]),
     st.sampled_from(LABELS["synthme"]),
-    st.lists(COMMENT, max_size=40),
+    COMMENTS,
+    st.sampled_from(["\n", "\n\n"]),
 )
 @settings(deadline=None)
-def test_comment_after_a_conclusion_does_not_change_it(units: list[int], label: str, comment: list[str]) -> None:
-    text = describe([(str(unit), None) for unit in units], label)
-    assert read(f"{text}\n{' '.join(comment)}", LABELS["synthme"]) == read(text, LABELS["synthme"])
+def test_whatever_is_said_after_a_conclusion_does_not_change_it(
+    units: list[str], label: str, comment: str, between: str
+) -> None:
+    text = describe([(unit, None) for unit in units], label)
+    assert read(f"{text}{between}{comment}", LABELS["synthme"]) == read(text, LABELS["synthme"])
+
+
+@pytest.mark.parametrize(
+    ("behind", "aus", "label"),
+    [
+        ("Actually, no: AU12; expression: happiness.", (12,), "happiness"),
+        ("Final answer: AU12, happiness.", (12,), "happiness"),
+        ("Conclusion: action units AU4; expression: happiness.", (4,), None),
+        ("</think>AU12, happiness", (12,), "happiness"),
+    ],
+)
+def test_what_decides_over_a_conclusion_behind_it(behind: str, aus: tuple[int, ...], label: str | None) -> None:
+    answer = read(f"{describe([('4', None)], 'anger')}\n{behind}", LABELS["synthme"])
+    assert (answer.aus, answer.label) == (aus, label)
 
 
 def test_no_phrase_is_of_two_kinds() -> None:
@@ -163,6 +196,7 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
         *("AU4-", "AU: 4 ", "4-", "fear 7%, ", "not x is x ", "? ", "none of AU4, "),
         *("，", "没有", "eyes left, ", "is ", "user: ", "AUs: 3.\n", "AU4: {1: 0, ", "au 4 (0.2) ", "80% fear "),
         "| au |\n|-|\n| 4 |\n",
+        *("left ", "left: AU4 ", "AU4 left, ", "left or ", "right of the ", "AU4 on the ", "side: left\n", "左"),
     ],
 )
 def test_work_is_linear_in_the_length(piece: str) -> None:
