@@ -33,7 +33,7 @@ from mellm_plugin.motion.head import check_nose, face_ellipse
 Field = npt.NDArray[np.float32]
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
     """A Gaussian window on the image's right half: centre and sigma, in half heights of the face."""
 
     x: float
@@ -42,25 +42,25 @@ class _Window(NamedTuple):
     sy: float
 
 
-_PAIRED: dict[str, _Window] = {
-    "inner brows": _Window(0.16, -0.31, 0.08, 0.06),
-    "outer brows": _Window(0.44, -0.31, 0.09, 0.06),
-    "brows": _Window(0.24, -0.27, 0.11, 0.05),
-    "upper lids": _Window(0.30, -0.165, 0.10, 0.035),
-    "lower lids": _Window(0.30, -0.05, 0.10, 0.035),
-    "cheeks": _Window(0.41, 0.12, 0.12, 0.07),
-    "sides of the nose": _Window(0.11, 0.12, 0.06, 0.09),
-    "nose wings": _Window(0.12, 0.24, 0.05, 0.05),
-    "upper lip": _Window(0.12, 0.42, 0.08, 0.05),
-    "lower lip": _Window(0.12, 0.58, 0.08, 0.05),
-    "lips": _Window(0.15, 0.51, 0.08, 0.06),
-    "mouth corners": _Window(0.28, 0.51, 0.08, 0.08),
+PAIRED: dict[str, Window] = {
+    "inner brows": Window(0.16, -0.31, 0.08, 0.06),
+    "outer brows": Window(0.44, -0.31, 0.09, 0.06),
+    "brows": Window(0.24, -0.27, 0.11, 0.05),
+    "upper lids": Window(0.30, -0.165, 0.10, 0.035),
+    "lower lids": Window(0.30, -0.05, 0.10, 0.035),
+    "cheeks": Window(0.41, 0.12, 0.12, 0.07),
+    "sides of the nose": Window(0.11, 0.12, 0.06, 0.09),
+    "nose wings": Window(0.12, 0.24, 0.05, 0.05),
+    "upper lip": Window(0.12, 0.42, 0.08, 0.05),
+    "lower lip": Window(0.12, 0.58, 0.08, 0.05),
+    "lips": Window(0.15, 0.51, 0.08, 0.06),
+    "mouth corners": Window(0.28, 0.51, 0.08, 0.08),
 }
-_MIDLINE: dict[str, _Window] = {
-    "upper lip": _Window(0.0, 0.445, 0.12, 0.03),
-    "lower lip": _Window(0.0, 0.59, 0.12, 0.035),
-    "chin": _Window(0.0, 0.80, 0.15, 0.09),
-    "chin and lower lip": _Window(0.0, 0.70, 0.18, 0.13),
+MIDLINE: dict[str, Window] = {
+    "upper lip": Window(0.0, 0.445, 0.12, 0.03),
+    "lower lip": Window(0.0, 0.59, 0.12, 0.035),
+    "chin": Window(0.0, 0.80, 0.15, 0.09),
+    "chin and lower lip": Window(0.0, 0.70, 0.18, 0.13),
 }
 """Where the regions are: on both halves of the image, and across its middle. `upper lip` and `lower lip` are in both:
 the lips part at their middle, and rise on a side."""
@@ -127,9 +127,9 @@ def region_motions(facial: FacialFlow, nose: Nose | None = None) -> tuple[Region
         check_nose((float(nose[0]), float(nose[1])), (height, width))
         centre = float(nose[0]), float(nose[1]) - NOSE_TIP * half
     px = unit((height, width))
-    placed: list[tuple[str, str | None, _Window, int]]
-    placed = [(name, side, w, m) for name, w in _PAIRED.items() for side, m in (("left", -1), ("right", 1))]
-    placed += [(name, None, window, 0) for name, window in _MIDLINE.items()]
+    placed: list[tuple[str, str | None, Window, int]]
+    placed = [(name, side, w, m) for name, w in PAIRED.items() for side, m in (("left", -1), ("right", 1))]
+    placed += [(name, None, window, 0) for name, window in MIDLINE.items()]
     noises: dict[float, float] = {}
     found = []
     for name, side, window, m in placed:

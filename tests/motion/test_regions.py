@@ -141,7 +141,7 @@ def test_regions_of_drawn_clips() -> None:
         rng = np.random.default_rng([5, at])
         clip = synthme.draw_clip(synthme.Face(at), rng, (str(number),), (0.4, 0.8, 1.6)[at % 3])
         onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (clip.onset, clip.apex))
-        found = regions(facial_flow(onset, apex), clip.nose)  # type: ignore[arg-type]
+        found = regions(facial_flow(onset, apex), clip.nose)
         shown = [(one, x, y) for region, side, x, y in expected(number) if (one := found[region, side]).visible]
         seen += len(shown)
         right += sum(off(one, x, y) <= 45 for one, x, y in shown)
