@@ -41,8 +41,8 @@ class Claim:
     Attributes:
         region: a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`.
         side: `"left"` or `"right"` of the image; None where both sides, or none, are named.
-        motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, one of the first two joined with one of
-            the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
+        motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, or one of the first two and one
+            of the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
         text: the words it was read from, in lower case and without markup.
     """
 
@@ -80,8 +80,8 @@ _REGIONS: dict[str, str] = {
     "eyes": "eye, eyes, eye's, 眼睛, 双眼, 眼",
     "cheeks": "cheek, cheeks, cheekbone, cheekbones, 脸颊, 面颊, 颧骨, 颧部, 苹果肌, 脸蛋, 臉頰",
     "sides of the nose": "side of the nose, sides of the nose, sides of nose, side of nose, sides of his nose, "
-    "sides of her nose, sides of their nose, nose side, nose sides, nasal sidewall, nasal sidewalls, "
-    "鼻子两侧, 鼻翼两侧, 鼻梁两侧, 鼻侧, 鼻子侧面",
+    "sides of her nose, sides of their nose, nose side, nose sides, nasal sidewall, nasal sidewalls, 鼻子两侧, "
+    "鼻翼两侧, 鼻梁两侧, 鼻侧, 鼻子侧面",
     "nose": "nose, nasal bridge, nose bridge, bridge of the nose, root of the nose, nasal root, 鼻子, 鼻, 鼻梁, 鼻根",
     "nose wings": "nostril, nostrils, nose wing, nose wings, nasal wing, nasal wings, nasal ala, nasal alae, "
     "wings of the nose, wing of the nose, alae of the nose, 鼻翼, 鼻孔",
@@ -90,11 +90,10 @@ _REGIONS: dict[str, str] = {
     "lower lip": "下唇, 下嘴唇",
     "mouth": "mouth, mouth's, 嘴巴, 嘴, 嘴部, 口, 口部",
     "mouth corners": "lip corner, lip corners, mouth corner, mouth corners, corner of the mouth, "
-    "corners of the mouth, "
-    "corner of the lips, corners of the lips, corner of mouth, corners of mouth, corners of his mouth, "
-    "corner of his mouth, corners of her mouth, corner of her mouth, corners of their mouth, corner of their mouth, "
-    "corner of the lip, corners of lips, corners of his lips, corners of her lips, oral commissure, oral commissures, "
-    "lip edges, mouth edges, 嘴角, 口角, 唇角",
+    "corners of the mouth, corner of the lips, corners of the lips, corner of mouth, corners of mouth, "
+    "corners of his mouth, corner of his mouth, corners of her mouth, corner of her mouth, corners of their mouth, "
+    "corner of their mouth, corner of the lip, corners of lips, corners of his lips, corners of her lips, "
+    "oral commissure, oral commissures, lip edges, mouth edges, 嘴角, 口角, 唇角",
     "chin": "chin, chin boss, chin's, 下巴, 颏部, 颏",
     "jaw": "jaw, mandible, lower jaw, 下颌, 下颚, 下頜",
     "chin and lower lip": "chin and lower lip",
@@ -112,37 +111,34 @@ _OTHER = (
 _MOTIONS: dict[str, str] = {
     "up": "raise, raises, raised, raising, lift, lifts, lifted, lifting, elevate, elevates, elevated, elevating, "
     "elevation, rise, rises, rising, risen, rose, ascend, ascends, ascending, up, upward, upwards, upturned, upturn, "
-    "higher, hoisted, uplifted, superiorly, upraised, "
-    "上扬, 上提, 上抬, 抬起, 抬高, 提升, 上移, 向上, 往上, 朝上, 上升, 扬起, 上翘, 提起, 翘起, 上挑, 上拉, 上推, 上揚",
+    "higher, hoisted, uplifted, superiorly, upraised, 上扬, 上提, 上抬, 抬起, 抬高, 提升, 上移, 向上, 往上, 朝上, "
+    "上升, 扬起, 上翘, 提起, 翘起, 上挑, 上拉, 上推, 上揚",
     "down": "lowers, lowered, lowering, drop, drops, dropped, dropping, depress, depresses, depressed, depressing, "
-    "fall, falls, falling, fallen, sink, sinks, sinking, sunk, descend, descends, descending, descent, droop, droops, "
-    "drooping, drooped, sag, sags, sagging, down, downward, downwards, downturned, inferiorly, depression, "
+    "fall, falls, falling, fallen, sink, sinks, sinking, sunk, descend, descends, descending, descent, droop, "
+    "droops, drooping, drooped, sag, sags, sagging, down, downward, downwards, downturned, inferiorly, depression, "
     "下压, 下拉, 下降, 压低, 下移, 向下, 往下, 朝下, 下垂, 降低, 下撇, 下沉, 下弯, 下壓",
-    "inwards": "inward, inwards, medially, medial direction, closer, knit, knits, knitted, knitting, "
-    "内收, 向内, 往内, 内移, 聚拢, 紧锁, 靠近, 向中间",
-    "outwards": "outward, outwards, laterally, sideways, sidewards, sideward, "
-    "向外, 往外, 外拉, 外展, 向两侧, 向两边, 外移",
+    "inwards": "inward, inwards, medially, medial direction, closer, knit, knits, knitted, knitting, 内收, 向内, "
+    "往内, 内移, 聚拢, 紧锁, 靠近, 向中间",
+    "outwards": "outward, outwards, laterally, sideways, sidewards, sideward, 向外, 往外, 外拉, 外展, 向两侧, "
+    "向两边, 外移",
     "left": "leftward, leftwards, 向左, 往左",
     "right": "rightward, rightwards, 向右, 往右",
     "apart": "apart, parted, parting, separate, separates, separated, separating, separation, 分开, 微张",
     "part": "part, parts",
     "together": "together, towards each other, toward each other, towards one another, toward one another, "
-    "to each other, "
-    "靠拢, 靠在一起",
+    "to each other, 靠拢, 靠在一起",
     "open": "open, 张开",
     "opened": "opens, opened, opening, fall open, falls open, fell open, drop open, drops open, 睁开",
-    "widen": "widen, widens, widened, widening, wide open, open wide, open wider, opened wide, flare, flares, flared, "
-    "flaring, dilate, dilates, dilated, dilating, dilation, 睁大, 扩张, 张大",
+    "widen": "widen, widens, widened, widening, wide open, open wide, open wider, opened wide, flare, flares, "
+    "flared, flaring, dilate, dilates, dilated, dilating, dilation, 睁大, 扩张, 张大",
     "close": "close, closes, closed, closing, closure, shut, shuts, shutting, 闭上, 闭合, 合上",
     "press": "press, presses, pressed, pressing, compress, compresses, compressed, compressing, compression, 抿紧, "
-    "抿, 紧抿, "
-    "紧闭, 紧压, 压紧",
+    "抿, 紧抿, 紧闭, 紧压, 压紧",
     "tighten": "tighten, tightens, tightened, tightening, tighter, tense, tenses, tensed, tensing, narrow, narrows, "
-    "narrowed, "
-    "narrowing, squint, squints, squinted, squinting, constrict, constricts, constricted, 收紧, 绷紧, 眯起",
+    "narrowed, narrowing, squint, squints, squinted, squinting, constrict, constricts, constricted, 收紧, 绷紧, 眯起",
     "stretch": "stretch, stretches, stretched, stretching, 拉伸, 拉长, 伸展",
-    "wrinkle": "wrinkle, wrinkles, wrinkled, wrinkling, scrunch, scrunches, scrunched, scrunching, crinkle, crinkles, "
-    "crinkled, crinkling, 皱起, 皱, 起皱",
+    "wrinkle": "wrinkle, wrinkles, wrinkled, wrinkling, scrunch, scrunches, scrunched, scrunching, crinkle, "
+    "crinkles, crinkled, crinkling, 皱起, 皱, 起皱",
     "purse": "purse, purses, pursed, pursing, pucker, puckers, puckered, puckering, suck in, sucked in, rolled in, "
     "噘起, 缩拢",
     "funnel": "funnel, funnels, funneled, funnelled, protrude, protrudes, protruded, protruding",
@@ -236,48 +232,39 @@ _IDIOMS: dict[str, tuple[str, str]] = {
 
 _PHRASES: dict[str, str] = {
     "no": "no, not, without, neither, nor, never, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, "
-    "didn't, "
-    "hardly, scarcely, rather than, instead of, lack of, lacks, absence of, remain, remains, remained, remaining, "
-    "stay, "
-    "stays, stayed, keeps, keep, fail to, fails to, none of, nothing, lacking, free of, unlike, "
+    "didn't, hardly, scarcely, rather than, instead of, lack of, lacks, absence of, remain, remains, remained, "
+    "remaining, stay, stays, stayed, keeps, keep, fail to, fails to, none of, nothing, lacking, free of, unlike, "
     "没有, 没, 未, 未见, 无, 不, 并未, 并没有, 并非, 沒有, 無, 保持, 不是",
     "not_a_negation": "not only, not just, not merely, no doubt, 不仅, 不但, 不对称",
     "absent": "absent, missing, lacking, undetected, ruled out, excluded, unchanged, 缺失, 不明显",
     "there": "present, visible, seen, observed, detected, evident, apparent, noticeable, discernible, found, 可见, "
     "明显",
     "hedge": "could, might, may, maybe, possibly, perhaps, potentially, would, should, if, whether, typically, "
-    "usually, "
-    "often, normally, generally, unclear, expected, possible, e g, commonly, unless, 可能, 也许, 或许, 如果, 通常, "
-    "一般, 往往, 会",
+    "usually, often, normally, generally, unclear, expected, possible, e g, commonly, unless, 可能, 也许, 或许, "
+    "如果, 通常, 一般, 往往, 会",
     "turn": "but, however, instead, although, though, while, whereas, yet, because, since, then, 但, 但是, 而是, "
-    "然而, 不过, "
-    "而, 因为",
+    "然而, 不过, 而, 因为",
     "and": "and, as well as, plus, 和, 与, 與, 及, 以及, 并, 且, 并且",
     "or": "or, 或, 或者",
     "be": "is, are, was, were, be, being, been, 是, 被",
     "own": "his, her, their, my, your, subject's, person's, participant's, individual's, woman's, man's, own, "
-    "anatomical, "
-    "anatomic, he, she, 他的, 她的, 本人, 被试, 受试者",
+    "anatomical, anatomic, he, she, 他的, 她的, 本人, 被试, 受试者",
     "image": "image's, image, viewer's, picture's, frame's, observer's, map's, 图像, 画面, 图中, 图片",
     "side_noun": "side, sides, half, hand, handed, sided",
     "toward": "toward, towards, to, into, by, from, against, below, beneath, above, under, over, than",
     "inside": "of, in, at, on, around, along, across, near",
     "move": "move, moves, moved, moving, movement, movements, motion, motions, pull, pulls, pulled, pulling, drawn, "
-    "draw, "
-    "draws, drew, drawing, push, pushes, pushed, pushing, shift, shifts, shifted, shifting, displacement, "
+    "draw, draws, drew, drawing, push, pushes, pushed, pushing, shift, shifts, shifted, shifting, displacement, "
     "displacements, displaced, displace, displaces, tug, tugs, tugged, turn, turns, turned, turning, curve, curves, "
     "curved, curving, travel, travels, slide, slides, goes, going, drift, drifts, activity, action, shows, show, "
-    "form, forms, appear, appears, occur, occurs, develop, develops, "
-    "direction, 运动, 移动, 动作, 拉, 移",
+    "form, forms, appear, appears, occur, occurs, develop, develops, direction, 运动, 移动, 动作, 拉, 移",
     "pronoun": "they, it, these, both, this, all, 它们, 它",
     "determiner": "the, a, an, its, those, each, slight, slightly, subtle, subtly, clear, clearly, gentle, gently, "
-    "faint, "
-    "faintly, strong, strongly, small, minor, mild, mildly, weak, weakly, marked, noticeably, distinct, distinctly, "
-    "very, quite, somewhat, more, also, entire, whole, two, skin, area, areas, region, regions, portion, portions, "
-    "end, ends, "
-    "third, thirds, section, sections, edge, edges, tip, tips, muscle, muscles, bilateral, "
-    "s, asymmetric, unilateral, corner, corners, brief, 的, 侧, 边, 部, 部分, 双, 两, 两侧, 轻微, 略, 略微, "
-    "微, 微微, 轻轻, 稍, 稍微, 同时, 区域, 皮肤, 地",
+    "faint, faintly, strong, strongly, small, minor, mild, mildly, weak, weakly, marked, noticeably, distinct, "
+    "distinctly, very, quite, somewhat, more, also, entire, whole, two, skin, area, areas, region, regions, portion, "
+    "portions, end, ends, third, thirds, section, sections, edge, edges, tip, tips, muscle, muscles, bilateral, s, "
+    "asymmetric, unilateral, corner, corners, brief, 的, 侧, 边, 部, 部分, 双, 两, 两侧, 轻微, 略, 略微, 微, 微微, "
+    "轻轻, 稍, 稍微, 同时, 区域, 皮肤, 地",
     "inner": "inner, medial, interior, innermost, 内侧, 内端",
     "outer": "outer, lateral, exterior, outermost, tail, tails, tail of, tails of, 外侧, 外端",
     "upper": "upper, top",
