@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring import emotion, facts, units
 from mellm_plugin.scoring.intervals import (
     RESAMPLES,
     Bootstrap,
@@ -29,8 +29,10 @@ from mellm_plugin.scoring.intervals import (
     Interval,
     bootstrap,
     compare,
+    fact_counts,
     label_counts,
     rate_counts,
+    share_counts,
     unit_counts,
 )
 
@@ -81,6 +83,21 @@ def _plausible(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
 
 
+def _facts(items: Items) -> tuple[Any, ...]:
+    known = [item for item in items if item["facts"] is not None]
+    rows = (tuple(item[name] for item in known) for name in ("right", "claims", "found", "facts"))
+    return (tuple(map(_clip, known)), *rows)
+
+
+def _contradictions(items: Items) -> tuple[Any, ...]:
+    rows = (tuple(item[name] for item in items) for name in ("contradicting", "decided"))
+    return (tuple(map(_clip, items)), *rows)
+
+
+def _described(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(item["claims"] > 0 for item in items)
+
+
 _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
@@ -91,6 +108,11 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
     "parse_rate": (_parsed, rate_counts, "rate"),
     "motion_plausible_rate": (_plausible, rate_counts, "rate"),
+    "description_facts_f1": (_facts, fact_counts, "f1"),
+    "description_facts_precision": (_facts, fact_counts, "precision"),
+    "description_facts_recall": (_facts, fact_counts, "recall"),
+    "description_contradiction_rate": (_contradictions, share_counts, "share"),
+    "description_rate": (_described, rate_counts, "rate"),
 }
 """By score, how items become rows, and how these are counted; and the name of the score there."""
 
@@ -142,6 +164,8 @@ def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str
         items = [clip[metric] for clip in clips if metric in clip]
         if metric == "au_f1":
             found += [(name, name, items) for name in ("au_f1", "au_f1_micro", "au_exact", "au_parse_rate")]
+        elif metric == "description_facts_f1":
+            found += [(name, name, items) for name in SCORES if name.startswith("description_")]
         elif metric in _FOUND:
             found.append((metric, metric, items))
         else:
@@ -154,7 +178,7 @@ def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, lis
 
     Args:
         clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            the four of units.
+            the four of units, `description_facts_f1` for the five of descriptions.
     """
     found: dict[str, list[float] | None] = {}
     for metric, score, items in _metrics(clips):
@@ -223,4 +247,9 @@ def _constant(score: str, items: Items) -> str:
         value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]
         named = "no unit" if score == "au_exact" else "all units"
         return "" if value is None else f"{emotion.share(value, 3)} ({named})"
+    if score.startswith("description_facts_"):
+        gold = [item["gold"] for item in items if item["facts"] is not None]
+        described = "+".join(facts.most_frequent(gold))
+        value = getattr(facts.constant(gold), score.removeprefix("description_facts_"))
+        return f"{emotion.share(value, 3)} (describing {described})" if described else ""
     return ""
