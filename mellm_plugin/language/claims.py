@@ -2,7 +2,7 @@
 
     claims("The corners of the mouth are pulled upward and outward; the left inner brow rises, the lids do not.")
       -> (Claim(region="mouth corners", side=None, motion="up and outwards", text="corners of the mouth ..")
-          Claim(region="inner brows", side="left", motion="up", text="inner brow rises"))
+          Claim(region="inner brows", side="left", motion="up", text="left inner brow rises"))
 
 The rules:
 
@@ -62,7 +62,6 @@ def claims(text: str) -> tuple[Claim, ...]:
     found: dict[tuple[str, str | None, str], Claim] = {}
     for mention in _mentions(_tokens(body)):
         for region, motion in _resolved(mention):
-            # of a region that stands behind its movement, the words begin with the movement
             words = " ".join(body[mention.start : mention.end].split())
             found.setdefault((region, mention.side, motion), Claim(region, mention.side, motion, words))
     return tuple(found.values())
@@ -483,6 +482,7 @@ class _Sentence:
         self.leading: dict[int, list[tuple[str, int]]] = {}  # by the region's token: movements that lead to it
         self.grades: list[str] = []
         self.sides: list[str] = []
+        self.since: int | None = None  # where they begin
         self.where: str | None = None  # "on the left, .."
         self.negated = self.hedged = self.spoken = False
         self.clause: list[tuple[_Mention, str]] = []  # what is affirmed in this clause
@@ -513,7 +513,8 @@ class _Sentence:
                 self.place(at)
             elif token.kind in ("other", "unit", "name"):
                 if not self.is_place(at):
-                    self.group, self.grades, self.sides = [], [], []
+                    self.group = []
+                    self.forget()
             else:
                 self.flow(at)
 
@@ -539,6 +540,7 @@ class _Sentence:
             if kind == "clause" or at > self.last_or:
                 self.negated = False
             self.grades = []
+            self.since = self.since if self.sides else None
         elif kind == "and":
             following = next((k for k in map(self.kind, range(at + 1, at + _REACH)) if k not in _SKIPPED), "")
             if self.spoken and at > self.last_or and following == "region":
@@ -577,7 +579,7 @@ class _Sentence:
         token = self.tokens[at]
         between = {self.kind(i) for i in range(self.named_at + 1, at)} if self.named_at >= 0 else {""}
         if at not in self.leading and self.is_place(at):
-            self.grades, self.sides = [], []
+            self.forget()
             return
         side = self.sides[0] if len(set(self.sides)) == 1 else None
         whole = token.value in ("eyes", "mouth", "nose") and "inside" in between and between <= _SKIPPED
@@ -599,7 +601,7 @@ class _Sentence:
             last, self.group = self.group, []
         else:
             last = self.group
-        start = min([token.start, *(start for _, start in leading)])
+        start = min([token.start if self.since is None else self.since, *(start for _, start in leading)])
         for name in names or [token.value]:
             mention = _Mention(
                 name, side or self.where, start, token.end, [way for way, _ in leading if way], bool(leading)
@@ -610,7 +612,11 @@ class _Sentence:
             self.group.append(mention)
             self.mentions.append(mention)
         self.named_at = at
-        self.grades, self.sides = [], []
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the words that qualify the next region."""
+        self.grades, self.sides, self.since = [], [], None
 
     def ahead(self, at: int) -> int | None:
         """The token of the region that the words behind `at` lead to."""
@@ -645,6 +651,7 @@ class _Sentence:
             last.region = f"{grades[0]} brows"  # "the eyebrow tails", "brows: the inner ends"
             return
         self.grades += grades
+        self.since = self.tokens[at].start if self.since is None else self.since
 
     def side(self, at: int) -> None:
         value = self.word(at)
@@ -664,6 +671,7 @@ class _Sentence:
             value = "right" if value == "left" else "left"
         if target is not None and self.kind(at + 1) != "comma":
             self.sides.append(value)
+            self.since = self.tokens[at].start if self.since is None else self.since
         elif self.outer and not self.only_side(at):
             return  # "(left blue, right pink)"
         elif self.group and not self.carried:

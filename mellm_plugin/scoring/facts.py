@@ -288,8 +288,9 @@ def most_frequent(gold: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 
 def _described(codes: Sequence[str]) -> tuple[str, ...]:
-    first = (parse_canonical(code).readings[0] for code in codes)
-    return tuple(sorted(str(reading) for reading in first if reading.number in UNITS))
+    first = [parse_canonical(code).readings[0] for code in codes]
+    first.sort(key=lambda reading: (reading.number, str(reading)))
+    return tuple(str(reading) for reading in first if reading.number in UNITS)
 
 
 def constant(gold: Sequence[Sequence[str]]) -> FactScores:
