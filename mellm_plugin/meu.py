@@ -42,13 +42,15 @@ from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
 from mellm_plugin.facs.labels import LABELS, labels_of
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.claims import claims
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
-from mellm_plugin.motion.facial import measure, working_pair
+from mellm_plugin.motion.facial import FacialFlow, measure, working_pair
 from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.regions import region_motions
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, resolve
-from mellm_plugin.scoring import emotion, judge, summary, units
+from mellm_plugin.scoring import emotion, facts, judge, summary, units
 from mellm_plugin.scoring.rubric import reference
 
 Doc = Mapping[str, Any]
@@ -413,8 +415,10 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
-    against the two frames, whatever the model was shown. `<metric>_stderr` has the item of its metric, and
-    `ci95_stderr` those of all of them. Where a judge is set, `description_score` holds what it said of the answer.
+    against the two frames, whatever the model was shown. `description_facts_f1` holds every claim of the answer,
+    whether it is right, and whether the measured flow contradicts it (None: not known, not decided). `<metric>_stderr`
+    has the item of its metric, and `ci95_stderr` those of all of them. Where a judge is set, `description_score` holds
+    what it said of the answer.
     """
     asks = doc["asks"]
     answer = read(results[0], doc["labels"], asks)
@@ -445,7 +449,15 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         item = {**clip, "gold": doc["aus"], **said, "scored_aus": labels["scored_aus"]}
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
         items |= dict.fromkeys(("au_side_acc", "au_side_count"), item)
-    items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
+    facial, doubts = _measured(doc)
+    if asks == "all":
+        item = _facts(doc, results[0], None if doubts else facial)
+        items["description_facts_f1"] = {**clip, **item}
+        counts = {key: item[key] for key in ("claims", "right", "facts", "found", "contradicting", "decided")}
+        names = ("facts_precision", "facts_recall", "contradiction_rate", "rate")
+        items |= {f"description_{name}": {**clip, **counts} for name in names}
+        items["description_facts_f1_majority"] = {**clip, "gold": doc["aus"]}
+    items["motion_plausible_rate"] = {**clip, "doubts": doubts}
     # last, so that no fault of another step repeats its requests
     if asks == "all" and (by := judge.configured()) is not None:
         known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
@@ -477,17 +489,39 @@ def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
+_TOLD = ("au_f1", "description_facts_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
 def motion_doubts(doc: Doc) -> list[str]:
     """What speaks against the clip's flow being that of a micro-expression; the fault where it has no usable frames."""
+    return _measured(doc)[1]
+
+
+def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:
+    """The flow of a clip at its working size, and what speaks against it; None where its frames cannot be used."""
     try:
         pair, cache = working_pair(*read_pair(doc["onset"], doc["apex"])), default_cache()
-        return list((measure(pair) if cache is None else cache.measure(pair, DEFAULT)).doubts)
+        facial = measure(pair) if cache is None else cache.measure(pair, DEFAULT)
+        return facial, list(facial.doubts)
     except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
-        return [str(error) or repr(error)]
+        return None, [str(error) or repr(error)]
+
+
+def _facts(doc: Doc, answer: str, facial: FacialFlow | None) -> dict[str, Any]:
+    """The claims of an answer against the clip's units and against its flow, where these are known."""
+    said = claims(answer)
+    motions = region_motions(facial, _nose(doc, facial)) if said and facial is not None else ()
+    return facts.compared(said, doc["aus"], motions)
+
+
+def _nose(doc: Doc, facial: FacialFlow) -> tuple[float, float] | None:
+    """The nose tip in px of the flow; None where it is not known, or outside the frame and so no help."""
+    if doc.get("nose") is None:
+        return None
+    (height, width), (across, down) = facial.flow.shape[:2], doc["onset"].size
+    x, y = (doc["nose"][0] + 0.5) * width / across - 0.5, (doc["nose"][1] + 0.5) * height / down - 0.5
+    return (x, y) if 0 <= x <= width - 1 and 0 <= y <= height - 1 else None
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------
@@ -597,6 +631,46 @@ def au_parse_rate(items: Items) -> float | None:
     """Share of the answers with a statement on units, of the clips whose units are known."""
     known = [item for item in items if item["gold"] is not None]
     return sum(item["read"] is not None for item in known) / len(known) if known else None
+
+
+def _fact_scores(items: Items) -> facts.FactScores:
+    known = [item for item in items if item["facts"] is not None]
+    right, claimed, found, implied = (sum(i[name] for i in known) for name in ("right", "claims", "found", "facts"))
+    return facts.score(right, claimed, found, implied)
+
+
+def description_facts_f1(items: Items) -> float | None:
+    """Harmonic mean of precision and recall of the claims of the face's movement; None where nothing is implied."""
+    without = sum(item["facts"] is None for item in items)
+    if without:
+        logger.info("description_facts: {} of {} clips left out: their units are not known", without, len(items))
+    return _fact_scores(items).f1
+
+
+def description_facts_precision(items: Items) -> float | None:
+    """Share of the claims that the annotated units imply; None where nothing is claimed."""
+    return _fact_scores(items).precision
+
+
+def description_facts_recall(items: Items) -> float | None:
+    """Share of what the annotated units imply that is claimed; None where nothing is implied."""
+    return _fact_scores(items).recall
+
+
+def description_facts_f1_majority(items: Items) -> float | None:
+    """What `description_facts_f1` is when every answer describes the most frequent combination of units."""
+    return facts.constant([item["gold"] for item in items if item["gold"] is not None]).f1
+
+
+def description_contradiction_rate(items: Items) -> float | None:
+    """Share of the claims that contradict the measured flow, of those that it decides; None where it decides none."""
+    decided = sum(item["decided"] for item in items)
+    return sum(item["contradicting"] for item in items) / decided if decided else None
+
+
+def description_rate(items: Items) -> float:
+    """Share of the answers that claim any movement of the face."""
+    return sum(1 for item in items if item["claims"]) / len(items)
 
 
 def description_score(items: Items) -> float | None:

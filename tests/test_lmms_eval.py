@@ -105,6 +105,18 @@ def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> 
         assert sample["motion_plausible_rate"]["doubts"] == []
 
 
+def test_descriptions_are_scored_without_a_judge(plain: tuple[Path, dict[str, Any], str]) -> None:
+    folder, results, printed = plain
+    found = results["results"]["synthme_meu"]
+    assert found["description_facts_f1,none"] > 0.7 > found["description_facts_f1_majority,none"] + 0.2
+    assert found["description_contradiction_rate,none"] < 0.1 and found["description_rate,none"] > 0.7
+    assert "description_facts_f1 " in printed and "(describing " in printed
+    items = [sample["description_facts_f1"] for sample in _samples(folder, "synthme_meu")]
+    said = [claim for item in items for claim in item["said"]]
+    right = sum(claim["right"] for claim in said) / len(said)
+    assert right == pytest.approx(found["description_facts_precision,none"])
+
+
 def test_scores_have_their_standard_error_and_interval(plain: tuple[Path, dict[str, Any], str]) -> None:
     folder, results, printed = plain
     found = results["results"]["synthme_meu"]

@@ -30,6 +30,7 @@ from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
@@ -614,6 +615,66 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
             "sides": {"6": "R"},
         },
     }
+
+
+def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:
+    drawn = synthme.draw_clip(synthme.Face(4), np.random.default_rng(2), ("L12",), 1.5, emotion="happiness")
+    asked = meu.protocol(docs([synthme.sample(drawn)], tmp_path), aus="12")
+    text = "The right lip corner is pulled down, the lips part. Conclusion: AU12; happiness."
+    items = meu.process_results(asked[0], [text])
+    item = items["description_facts_f1"]
+    assert (item["id"], item["subject"], item["gold"]) == (drawn.id, "s00", ["L12"])
+    assert (item["claims"], item["right"], item["facts"], item["found"]) == (2, 0, 1, 0)
+    down, part = item["said"]
+    assert (down["region"], down["side"], down["motion"]) == ("mouth corners", "right", "down")
+    assert (down["right"], down["contradicts"]) == (False, True)
+    assert part["text"] == "lips part" and part["right"] is False
+    assert item["implied"][0]["ways"] == [{"region": "mouth corners", "side": "right", "motion": "up and outwards"}]
+    assert (
+        items["description_contradiction_rate"].keys()
+        == items["description_rate"].keys()
+        == {
+            *("id", "subject", "claims", "right", "facts", "found", "contradicting", "decided"),
+        }
+    )
+    assert json.loads(json.dumps(item)) == item
+    unknown, outside = ({**asked[0], "nose": nose} for nose in (None, [-50, 900]))
+    without = meu.process_results(unknown, [text])["description_facts_f1"]
+    assert meu.process_results(outside, [text])["description_facts_f1"] == without, (
+        "it says nothing of where the face is"
+    )
+
+
+def test_the_nose_tip_tells_where_regions_are_in_frames_of_any_size(tmp_path: Path) -> None:
+    drawn = synthme.draw_clip(synthme.Face(4), np.random.default_rng(2), ("5",), 1.5, emotion="surprise")
+    doc = dict(meu.protocol(docs([synthme.sample(drawn)], tmp_path), aus="5")[0])
+    text = ["The upper lids drop."]
+    assert meu.process_results(doc, text)["description_facts_f1"]["said"][0]["contradicts"] is True
+    large = {name: doc[name].resize((672, 672)) for name in ("onset", "apex")}
+    placed = {**doc, **large, "nose": [3 * x + 1 for x in doc["nose"]]}
+    assert meu.process_results(placed, text)["description_facts_f1"]["said"][0]["contradicts"] is True
+    low = {**doc, "nose": [doc["nose"][0], doc["nose"][1] + 60]}
+    assert meu.process_results(low, text)["description_facts_f1"]["said"][0]["contradicts"] is None
+
+
+def test_facts_of_clips_whose_units_or_frames_are_not_known(toy: Any) -> None:
+    found = scores(meu.protocol(toy.select([3]), aus="4"), ["The brows rise."])
+    assert [found[f"description_facts_{name}"] for name in ("f1", "precision", "recall", "f1_majority")] == [None] * 4
+    assert found["description_rate"] == 1 and found["description_facts_f1_stderr"] is None
+    doc = meu.protocol(toy)[0]
+    unseen = meu.process_results({**doc, "apex": doc["onset"]}, ["The brows rise."])["description_facts_f1"]
+    assert unseen["decided"] == 0 and unseen["said"][0]["contradicts"] is None
+
+
+def test_facts_of_right_and_of_no_descriptions(toy: Any) -> None:
+    asked = meu.protocol(toy, aus="1+2+4+7+12+17")
+    told = [describe([(code, None) for code in doc["aus"] or () if "/" not in code], "fear") for doc in asked]
+    found = scores(asked, told)
+    assert found["description_facts_precision"] == 1 and found["description_facts_f1"] > 0.9
+    assert found["description_facts_f1"] > found["description_facts_f1_majority"]
+    found = scores(asked, ["AU12, happiness"] * len(asked))
+    assert found["description_facts_f1"] == found["description_rate"] == found["description_facts_recall"] == 0
+    assert found["description_facts_precision"] is None and found["description_contradiction_rate"] is None
 
 
 # ---- plausible motion -----------------------------------------------------------------------------------------------

@@ -226,6 +226,32 @@ def sum_counts(
     return _by_subject(clips, rows, (), scores)
 
 
+def fact_counts(
+    clips: Sequence[Clip], right: Sequence[int], claimed: Sequence[int], found: Sequence[int], implied: Sequence[int]
+) -> Counts:
+    """Counts for `f1`, `precision` and `recall` as `facts.score` defines them.
+
+    Args:
+        clips: whose units are known.
+        right, claimed: of each clip, how many claims are right, of how many.
+        found, implied: of each clip, how many facts are found, of how many.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, rights=right, claims=claimed, finds=found, facts=implied):
+        raise InputError(faults, where="intervals of facts")
+    cells = np.array([right, claimed, found, implied], np.float64).T.reshape(len(clips), 4)
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        precision, recall = _ratio(sums[:, 0], sums[:, 1]), _ratio(sums[:, 2], sums[:, 3])
+        correct = np.nan_to_num(precision)  # nothing claimed, nothing right
+        f1 = np.where(correct + recall == 0, 0.0, _ratio(2 * correct * recall, correct + recall))
+        return {"precision": precision, "recall": recall, "f1": np.where(np.isnan(recall), np.nan, f1)}
+
+    return _by_subject(clips, cells, (3,), scores)
+
+
 def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
     return [
         f"expected as many {name} as clips ({len(clips)}), found {len(values)}"

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.scoring import emotion, judge, text, units
+from mellm_plugin.scoring import emotion, facts, judge, text, units
 from mellm_plugin.scoring.intervals import (
     RESAMPLES,
     Bootstrap,
@@ -29,6 +29,7 @@ from mellm_plugin.scoring.intervals import (
     Interval,
     bootstrap,
     compare,
+    fact_counts,
     label_counts,
     rate_counts,
     sum_counts,
@@ -143,6 +144,21 @@ def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
     return rate_counts(clips, [one.rouge1[2] for one in texts])
 
 
+def _facts(items: Items) -> tuple[Any, ...]:
+    known = [item for item in items if item["facts"] is not None]
+    rows = (tuple(item[name] for item in known) for name in ("right", "claims", "found", "facts"))
+    return (tuple(map(_clip, known)), *rows)
+
+
+def _contradictions(items: Items) -> tuple[Any, ...]:
+    rows = (tuple(item[name] for item in items) for name in ("contradicting", "decided"))
+    return (tuple(map(_clip, items)), *rows)
+
+
+def _described(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(item["claims"] > 0 for item in items)
+
+
 _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
@@ -164,6 +180,11 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "rouge1_recall": (_texts, _rouge1_recall, "rate"),
     "rouge1_f1": (_texts, _rouge1_f1, "rate"),
     "read_in_full": (_in_full, rate_counts, "rate"),
+    "description_facts_f1": (_facts, fact_counts, "f1"),
+    "description_facts_precision": (_facts, fact_counts, "precision"),
+    "description_facts_recall": (_facts, fact_counts, "recall"),
+    "description_contradiction_rate": (_contradictions, rate_counts, "rate"),
+    "description_rate": (_described, rate_counts, "rate"),
 }
 """By score, how items become rows, and how these are counted; and the name of the score there."""
 
@@ -213,6 +234,7 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
 
 
 _OF_UNITS = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate")
+_OF_DESCRIPTIONS = tuple(name for name in SCORES if name.startswith("description_") and name != "description_score")
 
 
 def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, Items]]:
@@ -222,6 +244,8 @@ def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str
         items = [clip[metric] for clip in clips if metric in clip]
         if metric == "au_f1":
             found += [(name, name, items) for name in _OF_UNITS]
+        elif metric == "description_facts_f1":
+            found += [(name, name, items) for name in _OF_DESCRIPTIONS]
         elif metric == "judge_rate":
             found += [(name, name, items) for name in ("description_score", "judge_rate")]
         elif metric in _FOUND:
@@ -236,7 +260,7 @@ def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, lis
 
     Args:
         clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            those of units, `judge_rate` for both of the judge.
+            those of units, `description_facts_f1` for the five of descriptions, `judge_rate` for both of the judge.
     """
     found: dict[str, list[float] | None] = {}
     for metric, score, items in _metrics(clips):
@@ -325,4 +349,9 @@ def _constant(score: str, items: Items) -> str:
         value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]
         named = "no unit" if score == "au_exact" else "all units"
         return "" if value is None else f"{emotion.share(value, 3)} ({named})"
+    if score.startswith("description_facts_"):
+        gold = [item["gold"] for item in items if item["facts"] is not None]
+        described = "+".join(facts.most_frequent(gold))
+        value = getattr(facts.constant(gold), score.removeprefix("description_facts_"))
+        return f"{emotion.share(value, 3)} (describing {described})" if described else ""
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,12 +14,13 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from mellm_plugin.errors import InputError
-from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring import emotion, facts, units
 from mellm_plugin.scoring.intervals import (
     Counts,
     Interval,
     bootstrap,
     compare,
+    fact_counts,
     holm,
     label_counts,
     rate_counts,
@@ -136,6 +138,49 @@ def test_a_rate() -> None:
         share.append(sum(of) / len(of))
     assert close(found.intervals["rate"], expected(0.5, share, 3))
     assert found.incomplete == 0
+
+
+def test_facts_agree_with_scoring_each_resample_anew() -> None:
+    sizes = [3, 1, 4, 2, 5]
+    clips = clips_of(sizes)
+    rng = np.random.default_rng(3)
+    claimed, implied = rng.integers(0, 4, len(clips)), rng.integers(0, 4, len(clips))
+    right, found = rng.integers(0, claimed + 1), rng.integers(0, implied + 1)
+    rows = [tuple(map(int, row)) for row in zip(right, claimed, found, implied, strict=True)]
+    of = {subject: [row for clip, row in zip(clips, rows, strict=True) if clip[1] == subject] for _, subject in clips}
+    names = sorted(of)
+    got = bootstrap(fact_counts(clips, *zip(*rows, strict=True)), resamples=400, seed=2)
+    drawn = [[row for at in draw for row in of[names[at]]] for draw in draws(len(names), 400, 2)]
+    scores = [facts.score(*(sum(row[i] for row in rows) for i in range(4))) for rows in (rows, *drawn)]
+    for name in ("precision", "recall", "f1"):
+        value, *resampled = (getattr(one, name) for one in scores)
+        assert got.intervals[name].value == pytest.approx(value)
+        known = [one for one in resampled if one is not None]
+        assert got.intervals[name].stderr == pytest.approx(float(np.std(known)) * (5 / 4) ** 0.5)
+
+
+@pytest.mark.parametrize(
+    ("row", "precision", "recall", "f1"),
+    [
+        ((0, 0, 0, 4), None, 0, 0),
+        ((0, 3, 0, 0), 0, None, None),
+        ((0, 0, 0, 0), None, None, None),
+        ((0, 3, 0, 4), 0, 0, 0),
+    ],
+)
+def test_facts_where_nothing_is_claimed_or_implied(row: tuple[int, ...], precision: Any, recall: Any, f1: Any) -> None:
+    counts = fact_counts([("a/1", "a"), ("b/1", "b")], *((number, 0) for number in row))
+    got = bootstrap(counts).intervals
+    assert (got["precision"].value, got["recall"].value, got["f1"].value) == (precision, recall, f1)
+
+
+def test_a_share_of_what_the_answers_say() -> None:
+    clips = clips_of([2, 2])
+    got = bootstrap(rate_counts(clips, [1, 0, 0, 0], [2, 0, 1, 1])).intervals["rate"]
+    assert got.value == 1 / 4 and got.low is not None and got.high is not None and got.low <= 1 / 4 <= got.high
+    assert bootstrap(rate_counts(clips, [0] * 4, [0] * 4)).intervals["rate"].value is None
+    with pytest.raises(InputError, match="expected as many weights as clips"):
+        rate_counts(clips, [0] * 4, [0])
 
 
 def test_many_resamples_are_drawn_in_blocks_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

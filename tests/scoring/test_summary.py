@@ -9,6 +9,9 @@ import pytest
 
 from mellm_plugin import meu
 from mellm_plugin.errors import InputError
+from mellm_plugin.language.claims import claims
+from mellm_plugin.motion.regions import RegionMotion
+from mellm_plugin.scoring.facts import compared
 from mellm_plugin.scoring.summary import SCORES, comparison, in_words, interval, intervals, parsed
 
 LABELS = ("anger", "fear", "happiness")
@@ -53,6 +56,36 @@ def test_the_value_of_an_interval_is_the_metric() -> None:
         assert found.low < found.value < found.high
     whole = [{"id": "a/s/1", "subject": s, "doubts": ["a cut"] * (s == "t")} for s in "stuv"]
     assert interval("motion_plausible_rate", whole).value == meu.motion_plausible_rate(whole) == 0.75
+
+
+def of_facts(seed: int) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    gold = [["12"], ["1", "4"], ["25"], ["12"], None, []]
+    said = ["The lip corners rise.", "The brows are lowered, the lips part.", "", "The lips are pressed together."]
+    items = []
+    for n in range(36):
+        clip = {"id": f"toy/s{n % 6}/{n}", "subject": f"s{n % 6}"}
+        lips = [RegionMotion(lip, None, 0, dy, 0.01, True) for lip, dy in (("upper lip", -0.5), ("lower lip", 0.5))]
+        items.append({**clip, **compared(claims(rng.choice(said)), gold[n % 6], lips if n % 2 else [])})
+    return items
+
+
+def test_facts_of_descriptions() -> None:
+    items = of_facts(1)
+    names = ("facts_f1", "facts_precision", "facts_recall", "contradiction_rate", "rate")
+    for name in names:
+        found = interval(f"description_{name}", items)
+        assert found.value == pytest.approx(getattr(meu, f"description_{name}")(items))
+        assert found.low is not None and found.value is not None and found.high is not None
+        assert found.low < found.value < found.high, name
+    asked = {"dataset": "toy", "asks": "all", "gold": {"label": None}, "read": {"label": None}}
+    clips = [{"description_facts_f1": item, "parse_rate": {**item, **asked}} for item in items]
+    assert list(intervals(clips)) == [*(f"description_{name}" for name in names), "parse_rate"]
+    lines = {line.split()[0]: line for line in in_words(clips).splitlines()}
+    assert lines["description_facts_f1"].endswith("(describing 12)")
+    constant = meu.description_facts_f1_majority(items)
+    assert f"{constant:.3f}".lstrip("0") in lines["description_facts_f1"]
+    assert comparison("description_facts_f1", items, of_facts(2)).p is not None
 
 
 @pytest.mark.parametrize(
