@@ -108,17 +108,18 @@ _OTHER = (
 """What else may move: what is said of these is said of none of the regions."""
 
 _MOTIONS: dict[str, str] = {
-    "up": "raise, raises, raised, raising, lift, lifts, lifted, lifting, elevate, elevates, elevated, elevating, "
+    "up": "↑, raise, raises, raised, raising, lift, lifts, lifted, lifting, elevate, elevates, elevated, elevating, "
     "elevation, rise, rises, rising, risen, rose, ascend, ascends, ascending, up, upward, upwards, upturned, upturn, "
     "higher, hoisted, uplifted, superiorly, upraised, 上扬, 上提, 上抬, 抬起, 抬高, 提升, 上移, 向上, 往上, 朝上, "
     "上升, 扬起, 上翘, 提起, 翘起, 上挑, 上拉, 上推, 上揚",
-    "down": "lowers, lowered, lowering, drop, drops, dropped, dropping, depress, depresses, depressed, depressing, "
-    "fall, falls, falling, fallen, sink, sinks, sinking, sunk, descend, descends, descending, descent, droop, "
-    "droops, drooping, drooped, sag, sags, sagging, down, downward, downwards, downturned, inferiorly, depression, "
-    "下压, 下拉, 下降, 压低, 下移, 向下, 往下, 朝下, 下垂, 降低, 下撇, 下沉, 下弯, 下壓",
-    "inwards": "inward, inwards, medially, medial direction, closer, knit, knits, knitted, knitting, 内收, 向内, "
-    "往内, 内移, 聚拢, 紧锁, 靠近, 向中间",
-    "outwards": "outward, outwards, laterally, sideways, sidewards, sideward, 向外, 往外, 外拉, 外展, 向两侧, "
+    "down": "dip, dips, dipped, dipping, ↓, lowers, lowered, lowering, drop, drops, dropped, dropping, depress, "
+    "depresses, depressed, depressing, fall, falls, falling, fallen, sink, sinks, sinking, sunk, descend, descends, "
+    "descending, descent, droop, droops, drooping, drooped, sag, sags, sagging, down, downward, downwards, "
+    "downturned, inferiorly, depression, 下压, 下拉, 下降, 压低, 下移, 向下, 往下, 朝下, 下垂, 降低, 下撇, 下沉, "
+    "下弯, 下壓",
+    "inwards": "converge, converges, converging, inward, inwards, medially, medial direction, closer, knit, knits, "
+    "knitted, knitting, 内收, 向内, 往内, 内移, 聚拢, 紧锁, 靠近, 向中间",
+    "outwards": "outward, outwards, laterally, sideways, sidewards, sideward, 向外, 外扩, 往外, 外拉, 外展, 向两侧, "
     "向两边, 外移",
     "left": "leftward, leftwards, 向左, 往左",
     "right": "rightward, rightwards, 向右, 往右",
@@ -140,7 +141,7 @@ _MOTIONS: dict[str, str] = {
     "crinkles, crinkled, crinkling, 皱起, 皱, 起皱",
     "purse": "purse, purses, pursed, pursing, pucker, puckers, puckered, puckering, suck in, sucked in, rolled in, "
     "噘起, 缩拢",
-    "funnel": "funnel, funnels, funneled, funnelled, protrude, protrudes, protruded, protruding",
+    "funnel": "funnel, funnels, funneled, funnelled, jut, juts, jutting, protrude, protrudes, protruded, protruding",
     "arch": "arch, arches, arched, arching",
     "curl": "curl, curls, curled, curling",
     "furrow": "furrow, furrows, furrowed, furrowing, contract, contracts, contracted, pinch, pinches, pinched, 皱紧, "
@@ -181,6 +182,7 @@ def _meanings() -> dict[tuple[str, str], tuple[str, str]]:
     found |= {("jaw", way): ("chin and lower lip", way) for way in ("up", "down", "left", "right")}
     found |= {("jaw", way): ("chin and lower lip", "down") for way in ("open", "opened")}
     found |= {("mouth", way): ("mouth corners", way) for way in ("up", "down", "outwards", "inwards")}
+    found |= {("mouth", way): ("lips", way) for way in ("left", "right")}
     found |= {(name, way): (name, "inwards") for name in _BROWS for way in ("together", "furrow", "tighten", "wrinkle")}
     found |= {(name, "apart"): (name, "outwards") for name in (*_BROWS, "mouth corners")}
     found |= {(name, "arch"): (name, "up") for name in _BROWS}
@@ -234,7 +236,7 @@ _PHRASES: dict[str, str] = {
     "didn't, hardly, scarcely, rather than, instead of, lack of, lacks, absence of, remain, remains, remained, "
     "remaining, stay, stays, stayed, keeps, keep, fail to, fails to, none of, nothing, lacking, free of, unlike, "
     "没有, 没, 未, 未见, 无, 不, 并未, 并没有, 并非, 沒有, 無, 保持, 不是",
-    "not_a_negation": "not only, not just, not merely, no doubt, 不仅, 不但, 不对称",
+    "not_a_negation": "i would, we would, one would, not only, not just, not merely, no doubt, 不仅, 不但, 不对称",
     "absent": "absent, missing, lacking, undetected, ruled out, excluded, unchanged, 缺失, 不明显",
     "there": "present, visible, seen, observed, detected, evident, apparent, noticeable, discernible, found, 可见, "
     "明显",
@@ -256,7 +258,8 @@ _PHRASES: dict[str, str] = {
     "draw, draws, drew, drawing, push, pushes, pushed, pushing, shift, shifts, shifted, shifting, displacement, "
     "displacements, displaced, displace, displaces, tug, tugs, tugged, turn, turns, turned, turning, curve, curves, "
     "curved, curving, travel, travels, slide, slides, goes, going, drift, drifts, activity, action, shows, show, "
-    "form, forms, appear, appears, occur, occurs, develop, develops, direction, 运动, 移动, 动作, 拉, 移",
+    "affect, affects, involve, involves, form, forms, appear, appears, occur, occurs, develop, develops, direction, "
+    "运动, 移动, 动作, 拉, 移",
     "pronoun": "they, it, these, both, this, all, 它们, 它",
     "determiner": "the, a, an, its, those, each, slight, slightly, subtle, subtly, clear, clearly, gentle, gently, "
     "faint, faintly, strong, strongly, small, minor, mild, mildly, weak, weakly, marked, noticeably, distinct, "
@@ -450,7 +453,7 @@ def _mentions(tokens: Sequence[_Token]) -> Iterator[_Mention]:
         if not sentence:
             continue
         named = any(one.kind in ("region", "idiom", "other") for one in sentence)
-        first = next((one.kind for one in sentence if one.kind not in ("word", "move", "turn", "and")), "")
+        first = next((one.kind for one in sentence if one.kind not in ("word", "move", "turn", "and", "comma")), "")
         field_of = [one.kind for one in sentence[:2]] == ["move", "colon"] and not any(one.ways for one in before)
         pronoun = first == "pronoun" or field_of  # "Region: chin. Movement: up."
         carried = [] if named and not pronoun else before if pronoun else heading
