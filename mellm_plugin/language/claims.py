@@ -289,6 +289,10 @@ _NAMES = (
     "lip pucker",
     "head up",
     "nostril compress",
+    "lips toward each other",
+    "slit",
+    "squint",
+    "wink",
 )
 """Names of units that are descriptions, too: names only behind a unit's number."""
 

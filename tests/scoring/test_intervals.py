@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from mellm_plugin.scoring.intervals import (
     holm,
     label_counts,
     rate_counts,
+    sum_counts,
     unit_counts,
 )
 
@@ -181,6 +183,45 @@ def test_a_share_of_what_the_answers_say() -> None:
     assert bootstrap(rate_counts(clips, [0] * 4, [0] * 4)).intervals["rate"].value is None
     with pytest.raises(InputError, match="expected as many weights as clips"):
         rate_counts(clips, [0] * 4, [0])
+
+
+def test_means_ratios_and_scores_of_sums_agree_with_computing_each_resample_anew() -> None:
+    rng = random.Random(4)
+    clips = clips_of([2, 5, 3, 4])
+    points = [rng.choice([0.0, 35.0, 80.0, 100.0]) for _ in clips]
+    weights = [float(rng.randrange(3)) for _ in clips]
+    tops = [float(rng.randint(0, int(weight))) for weight in weights]
+    lengths = [(float(rng.randint(1, 9)), float(rng.randint(1, 9))) for _ in clips]
+    found = {
+        "mean": bootstrap(rate_counts(clips, points), resamples=200, seed=6).intervals["rate"],
+        "ratio": bootstrap(rate_counts(clips, tops, weights), resamples=200, seed=6).intervals["rate"],
+        "penalty": bootstrap(sum_counts(clips, lengths, "penalty", _penalty), resamples=200, seed=6).intervals[
+            "penalty"
+        ],
+    }
+
+    def values(rows: list[int]) -> dict[str, float]:
+        return {
+            "mean": sum(points[at] for at in rows) / len(rows),
+            "ratio": sum(tops[at] for at in rows) / sum(weights[at] for at in rows),
+            "penalty": _penalty([sum(lengths[at][column] for at in rows) for column in (0, 1)]),
+        }
+
+    resampled = [
+        values([at for s in drawn for at, (_, name) in enumerate(clips) if name == f"s{s:03}"])
+        for drawn in draws(4, 200, 6)
+    ]
+    for name, value in values(list(range(len(clips)))).items():
+        assert close(found[name], expected(value, [one[name] for one in resampled], 4)), name
+    with pytest.raises(InputError) as error:
+        rate_counts(clips, points[1:], weights[2:])
+    assert len(error.value.faults) == 2
+    with pytest.raises(InputError, match="as many answers as clips"):
+        sum_counts(clips, lengths[1:], "penalty", _penalty)
+
+
+def _penalty(sums: Sequence[float]) -> float:
+    return math.exp(-sums[0] / sums[1])
 
 
 def test_many_resamples_are_drawn_in_blocks_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sacrebleu.metrics.bleu import BLEU
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.scoring.text import rouge1, score, words
@@ -47,6 +48,18 @@ def test_bleu_by_hand() -> None:
     # answers that are not there make the whole shorter: 5 words for 7, every n-gram right
     beside = score([None, "the inner brow moves up"], ["cheek raiser", "the inner brow moves up"])
     assert beside.bleu4_corpus == pytest.approx(math.exp(1 - 7 / 5))
+
+
+TEXTS = st.lists(st.sampled_from(["the", "brow", "lowerer", "is", "shown,", "and", "not.", "AU4"]), max_size=9).map(
+    " ".join
+)
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS.filter(words)), min_size=1, max_size=6))
+def test_corpus_bleu_is_that_of_sacrebleu(pairs: list[tuple[str, str]]) -> None:
+    answers, references = [answer for answer, _ in pairs], [reference for _, reference in pairs]
+    whole = BLEU(lowercase=True).corpus_score(answers, [references]).score / 100
+    assert score(answers, references).bleu4_corpus == pytest.approx(min(whole, 1.0), abs=1e-12)
 
 
 def test_short_answers_are_where_the_two_kinds_of_bleu_part() -> None:
