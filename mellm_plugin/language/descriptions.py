@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import ActionUnit, parse_canonical
 from mellm_plugin.facs.units import Unit, unit
+from mellm_plugin.language.lexicon import in_language
 from mellm_plugin.motion.colour import STANDARD, Direction, direction_of
 
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.6, "faintly"), (1.5, "clearly"), (float("inf"), "strongly"))
@@ -130,3 +131,48 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str, palette: str
         f"Reasoning: {names}; {verb} for {emotion}.\n"
         f"Conclusion: action units {units}; expression: {emotion}."
     )
+
+
+# ---- answers of training --------------------------------------------------------------------------------------------
+
+
+def coded_units(codes: Sequence[str], language: str = "en") -> str:
+    """Units as answers name them: `AU10 (left)+AU12`, `左侧AU10+AU12`; `none` and `无` where no unit moves.
+
+    Of alternatives it is the first, for any one of them is right. A unit that is coded twice is named once.
+
+    Args:
+        codes: canonical codes.
+
+    Raises:
+        CodeError: codes that cannot be read, all of them at once.
+    """
+    found: dict[int, str] = {}
+    faults: list[str] = []
+    for code in codes:
+        try:
+            parsed = parse_canonical(code)
+        except CodeError as error:
+            faults.extend(error.faults)
+            continue
+        number, side = parsed.alternatives[0], _SIDES.get(parsed.side or "")
+        if side is None or number in found:  # coded on either side, so on both
+            found[number] = f"AU{number}"
+        else:
+            found[number] = f"AU{number} ({side})" if language == "en" else f"{in_language(side, 'zh')}AU{number}"
+    if faults:
+        raise CodeError(faults)
+    return "+".join(found[number] for number in sorted(found)) or in_language("none", language)
+
+
+def units_answer(codes: Sequence[str], language: str = "en") -> str:
+    """One line: `action units AU4+AU7`.
+
+    Args, Raises: as for `coded_units`.
+    """
+    return f"{'action units' if language == 'en' else '动作单元'} {coded_units(codes, language)}"
+
+
+def label_answer(label: str, language: str = "en") -> str:
+    """The label alone."""
+    return in_language(label, language)
