@@ -1,7 +1,7 @@
 """Free text of any model -> what it says: action units, the fine label, the coarse class.
 
     read("Conclusion: action units AU4+AU7; expression: disgust.", LABELS["casme2"])
-      -> Answer(aus=(4, 7), label="disgust", coarse="negative", unparsed=None)
+      -> Answer(aus=(4, 7), label="disgust", coarse="negative", unparsed=None, sides=())
 
 The rules, in the order in which they decide:
 
@@ -28,6 +28,8 @@ The rules, in the order in which they decide:
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
+8.  The side of a unit is read where the unit is, by the rules of `language.sides`; where no side is said there, from
+    where the unit was affirmed before that.
 
 Chinese is read by the same rules; its full-width comma ends a negation, the one of lists does not.
 
@@ -46,6 +48,7 @@ from typing import NamedTuple
 
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse, spellings
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
+from mellm_plugin.language.sides import TITLE_WORDS, Span, agreed, field_side, sides
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,15 @@ class Answer:
         coarse: the coarse class: that of `label` where it has one, else the class the text names, else None.
         unparsed: why the answer cannot be read: when nothing at all was read, or when it names expressions and
             they are no answer (two of them, only the options, only negated, none of the labels). Else None.
+        sides: by unit the side that is said of it, ascending: `L` or `R`, the subject's own left or right; `B`, both
+            sides; `A`, both, one stronger. A unit of which no side is said is not among them.
     """
 
     aus: tuple[int, ...] | None
     label: str | None
     coarse: str | None
     unparsed: str | None
+    sides: tuple[tuple[int, str], ...] = ()
 
 
 def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
@@ -83,7 +89,8 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
     conclusions = _conclusions(segments)
     named = _named_labels(segments, conclusions, labels)
     label, coarse_class, reason = _resolve(named, labels)
-    aus = _units(segments, conclusions)
+    units = _units(segments, conclusions)
+    aus = None if units is None else tuple(sorted(units))
     if label is None and coarse_class is None and reason is None:
         mentions = [m for segment in segments for m in segment.labels]
         if any(m.status == _LISTED for m in mentions):
@@ -92,7 +99,8 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             reason = "affirms no expression"
         elif aus is None:
             reason = "names no action units" if asks == "aus" else "names neither an expression nor action units"
-    return Answer(aus, label, coarse_class, reason)
+    said = tuple((unit, side) for unit, side in sorted((units or {}).items()) if side is not None)
+    return Answer(aus, label, coarse_class, reason, said)
 
 
 # ---- words ----------------------------------------------------------------------------------------------------------
@@ -324,6 +332,7 @@ _HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "correcti
 _DENIALS = frozenset({"no", "not_there"})
 _LISTING = frozenset({"number", "comma", "join", "and"})
 _GRAINS = frozenset({"coarse", "fine"})
+_TITLE_TEXTS = _GRAINS | TITLE_WORDS
 _TITLE_LENGTH = 8
 
 
@@ -331,6 +340,9 @@ _TITLE_LENGTH = 8
 class _Mention:
     value: int | str
     status: str
+    start: int = 0  # its first token in the segment, and the one behind its last
+    end: int = 0
+    side: str | None = None
 
 
 @dataclass
@@ -371,16 +383,30 @@ def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
         if question:  # a question affirms nothing
             for mention in (*segment.units, *segment.bare_units, *segment.labels):
                 mention.status = _HEDGED if mention.status == _AFFIRMED else mention.status
+        else:
+            _note_sides(segment, segments[-1] if segments else None)
         segments.append(segment)
         if title and not body:
             # "Expression:" whose value is on the next line
-            inherited = title & ({"aus_head", "emotion_head"} | _DENIALS)
+            inherited = title & ({"aus_head", "emotion_head"} | _DENIALS | TITLE_WORDS)
         elif title:
             inherited = frozenset()
         elif body:
             inherited -= {"emotion_head"}  # a list of units goes on over many lines
     _leave_counts_out(segments)
     return segments
+
+
+def _note_sides(segment: _Segment, above: _Segment | None) -> None:
+    """Note the sides of a segment's units, or the one that it gives to the last unit of the segment above."""
+    mentions = sorted((*segment.units, *segment.bare_units), key=lambda mention: mention.start)
+    if mentions:
+        spans = [Span(int(mention.value), mention.start, mention.end) for mention in mentions]
+        for mention, side in zip(mentions, sides(segment.tokens, spans, segment.title), strict=True):
+            mention.side = side
+    elif above is not None and (side := field_side(segment.tokens)) is not None:
+        for mention in above.units[-1:]:
+            mention.side = mention.side or side
 
 
 def _leave_counts_out(segments: list[_Segment]) -> None:
@@ -410,7 +436,7 @@ def _cut(tokens: list[_Token]) -> Iterator[tuple[frozenset[str], list[_Token], i
             while start and len(body) - start < _TITLE_LENGTH and body[start - 1].kind not in ("comma", "colon"):
                 start -= 1
             words = body[start:]
-            kinds = frozenset(word.kind for word in words) | {word.text for word in words if word.text in _GRAINS}
+            kinds = frozenset(word.kind for word in words) | {word.text for word in words if word.text in _TITLE_TEXTS}
             if kinds & _HEADS and not kinds & {"unit", "label"} and not _holds_unit(words):
                 if start or title:
                     yield title, body[:start], line, bool(title), False
@@ -639,8 +665,8 @@ class _Scan:
         """Whether the number in front of `position` is a count or a measure."""
         return position < len(self.tokens) and self.tokens[position].text in _MEASURES
 
-    def note(self, value: int | str, into: list[_Mention]) -> _Mention:
-        mention = _Mention(value, _NEGATED if self.negated else _HEDGED if self.hedged else _AFFIRMED)
+    def note(self, value: int | str, into: list[_Mention], start: int, end: int) -> _Mention:
+        mention = _Mention(value, _NEGATED if self.negated else _HEDGED if self.hedged else _AFFIRMED, start, end)
         into.append(mention)
         self.pending.append(mention)
         return mention
@@ -774,7 +800,7 @@ class _Scan:
         # "AUs: 4 7"; but "AU4 3" may be an intensity, and only "AU4 7 9" is a list
         spaced = not bare and (head != position - 1 or self.tokens[head].text != "au")
         while number := self.number_at(position):
-            mention = self.note(number[0], into)
+            mention = self.note(number[0], into, position, number[1])
             run.append(mention)
             position = self.gloss(number[1], mention)
             self.number_end = position
@@ -832,7 +858,7 @@ class _Scan:
             after += 1
         number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
         if before != self.number_end and not number_follows:
-            self.note(int(self.tokens[position].value or 0), self.segment.units)
+            self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
 
         self.name_end = position + 1
 
@@ -845,7 +871,7 @@ class _Scan:
             before -= 1
         listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
         if listed or self.kind(before - 1) == "aus_head":
-            self.note(int(self.tokens[position].value or 0), self.segment.units)
+            self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
             self.name_end = position + 1
 
     def label(self, position: int) -> None:
@@ -860,7 +886,7 @@ class _Scan:
         before = {word.text for word in self.tokens[max(0, position - 2) : position]}
         if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
             return  # "from a neutral face to ..."
-        mention = self.note(value, self.segment.labels)
+        mention = self.note(value, self.segment.labels, position, position + 1)
         mention.status = self.weak.get(token.start, mention.status)
         if self.kind(position + 1) == "colon":
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
@@ -972,13 +998,29 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
     return None, named_class, None
 
 
-def _units(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> tuple[int, ...] | None:
+def _units(segments: list[_Segment], conclusions: list[tuple[int, list[_Segment]]]) -> dict[int, str | None] | None:
+    """The units that the answer ends up with, and the side of each; None where it says nothing about units."""
     for rank in (3, 2, 1):
         for r, region in conclusions:
-            if r == rank and (found := _said(_first_run(region))) is not None:
-                return found
-    titled = _said([s for s in segments if "aus_head" in s.title])
-    return titled if titled is not None else _said(segments)
+            if r == rank and (found := _said(run := _first_run(region))) is not None:
+                return _with_sides_before(found, segments, run)
+    titled = [s for s in segments if "aus_head" in s.title]
+    found = _said(titled)
+    return _said(segments) if found is None else _with_sides_before(found, segments, titled)
+
+
+def _with_sides_before(
+    found: dict[int, str | None], segments: list[_Segment], deciding: list[_Segment]
+) -> dict[int, str | None]:
+    """The units; those without a side with the one that they are given in front of the segments that decide."""
+    before: dict[int, list[str | None]] = {unit: [] for unit, side in found.items() if side is None}
+    for segment in segments if before else ():
+        if segment is deciding[0]:
+            break
+        for mention in (*segment.units, *segment.bare_units):
+            if mention.status == _AFFIRMED and mention.value in before:
+                before[int(mention.value)].append(mention.side)
+    return {unit: side or agreed(before[unit]) for unit, side in found.items()}
 
 
 def _first_run(region: list[_Segment]) -> list[_Segment]:
@@ -992,12 +1034,19 @@ def _first_run(region: list[_Segment]) -> list[_Segment]:
     return run
 
 
-def _said(segments: list[_Segment]) -> tuple[int, ...] | None:
-    affirmed = [v for s in segments for v in s.says(s.units, _AFFIRMED)]
+def _said(segments: list[_Segment]) -> dict[int, str | None] | None:
+    affirmed = [m for s in segments for m in s.units if m.status == _AFFIRMED]
     if affirmed:
-        return tuple(sorted({int(v) for v in affirmed}))
+        return _by_unit(affirmed)
     if any(s.no_units for s in segments):
-        return ()
-    hedged = [v for s in segments for v in s.says(s.units, _HEDGED)]
-    bare = [v for s in segments for v in s.says(s.bare_units, _AFFIRMED)]
-    return tuple(sorted({int(v) for v in hedged or bare})) or None
+        return {}
+    hedged = [m for s in segments for m in s.units if m.status == _HEDGED]
+    bare = [m for s in segments for m in s.bare_units if m.status == _AFFIRMED]
+    return _by_unit(hedged or bare) or None
+
+
+def _by_unit(mentions: list[_Mention]) -> dict[int, str | None]:
+    found: dict[int, list[str | None]] = {}
+    for mention in mentions:
+        found.setdefault(int(mention.value), []).append(mention.side)
+    return {unit: agreed(said) for unit, said in found.items()}

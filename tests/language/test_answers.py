@@ -58,6 +58,7 @@ def test_corpus_is_read_right_but_for_one_in_a_hundred() -> None:
 def test_golden(case: dict[str, Any]) -> None:
     answer = read_case(case)
     assert (answer.aus, answer.label, answer.coarse) == expected(case), case["note"]
+    assert {str(unit): side for unit, side in answer.sides} == case.get("sides", {}), case["note"]
     if answer.aus is None and answer.label is None and answer.coarse is None:
         assert answer.unparsed
 
@@ -95,6 +96,7 @@ PIECES = st.sampled_from(
     + sorted(OTHER_NAMES)
     + ["厌恶", "其他", "没有", "未", "不是", "只有", "可能", "动作单元", "表情", "和", "无", "，", "、", "。", "个"]
     + ["| au | present |\n|---|---|\n| 4 | 0 |\n| 7 | 1 |\n", "- [ ] ", "coarse", "fine", "(0.2)", "0.4", "off"]
+    + ["left", "right", "on the", "side", "(left)", "image's", "both sides", "bilateral", "左侧", "L", "R12", "than"]
     + ["✗", "✓", "→", "?", "n", "yes", "none of", "inactive", "count", "number of", "secondary emotion", "i fear"]
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
@@ -115,6 +117,10 @@ def test_any_text_is_read_without_error_and_without_invention(text: str, labels:
         names = [name for name, number in OTHER_NAMES.items() if number == unit]
         named = any(name in words for name in [*names, *([UNITS[unit].name] if unit in UNITS else [])])
         assert named or re.search(rf"(?<![0-9])0?{unit}(?![0-9])", plain)
+    assert {unit for unit, _ in answer.sides} <= {*(answer.aus or ())}
+    assert {side for _, side in answer.sides} <= {*"LRAB"}
+    told = re.search("[lr]|left|right|both|bilateral|symm|左|右|双|两|不", plain)
+    assert told or not {*"LR"} & {side for _, side in answer.sides}
     nothing = answer.aus is None and answer.label is None and answer.coarse is None
     assert not nothing or answer.unparsed
 
@@ -163,6 +169,7 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
         *("AU4-", "AU: 4 ", "4-", "fear 7%, ", "not x is x ", "? ", "none of AU4, "),
         *("，", "没有", "eyes left, ", "is ", "user: ", "AUs: 3.\n", "AU4: {1: 0, ", "au 4 (0.2) ", "80% fear "),
         "| au |\n|-|\n| 4 |\n",
+        *("left ", "left: AU4 ", "AU4 left, ", "left or ", "right of the ", "AU4 on the ", "side: left\n", "左"),
     ],
 )
 def test_work_is_linear_in_the_length(piece: str) -> None:

@@ -1,0 +1,351 @@
+"""Which side of the face an answer gives to a unit, in the marks of FACS: the subject's own left and right.
+
+    "AU12 (left)", "L12", "AU12 on the image's right"     L
+    "right-sided AU14", "unilateral AU14 on the right"    R
+    "bilateral AU4", "左侧和右侧AU4"                       B, both sides
+    "AU4, stronger on the left", "A4"                     A, both sides, one stronger
+    "AU12", "AU12 on the left or right"                   None, unsaid
+
+A side is the subject's own, as in FACS, unless the words say that it is one of the image or of who looks at it: then it
+is the other one. The rules, in the order in which they decide:
+
+1.  A mark at the number (`L12`, `12R`); of the lips `B` is the bottom one and no side.
+2.  Words in front of a unit ("left AU12", "the left mouth corner rises (AU12)"); in front of a colon they are of all
+    units behind it ("Left side: AU12, AU14"), as is the title of a field ("AUs on the left side: 12, 14").
+3.  Words behind a unit, of the last one alone: in "AU6+AU12 (left)" nothing is said of AU6. Behind a comma only what is
+    nothing but a side counts, and behind "and", "while" or "no" nothing.
+
+Left and right, "left or right" and two sides that contradict each other are no side. A direction ("moves to the left",
+"up-left") is none either, and positions of head and eyes, the units from 51 on, have none.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mellm_plugin.facs.codes import LIPS
+
+TITLE_WORDS = frozenset({"left", "right", "side", "sides", "half", "on", "image", "image's"})
+"""Words that a side in the title of a field is told by."""
+
+
+class Word(Protocol):
+    """A word of an answer: its text (of a phrase the first word), and what it does there."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def text(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """Where a unit is named: its number, and its first word and the one behind its last, with the marks at it."""
+
+    number: int
+    start: int
+    end: int
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SIDES = {"left": "L", "right": "R", "l": "L", "r": "R", "左": "L", "右": "R"}
+_OTHER = {"L": "R", "R": "L"}
+_BOTH = _words("bilateral bilaterally symmetric symmetrical symmetrically")
+_UNEQUAL = _words("asymmetric asymmetrical asymmetrically")
+_PAIRED = _words("sides halves corners brows eyebrows cheeks lids eyelids eyes nostrils")
+_PARTS = _words(
+    "side sides sided half part area region corner corners mouth lip lips brow brows eyebrow eyebrows cheek cheeks lid "
+    "lids eyelid eyelids eye nostril nose chin face hemiface 侧 边 半 脸 面 部 嘴 角 眉 眼"
+)
+_OF = _words("of the his her their subject's person's")
+_PLACES = _OF | _words(
+    "on at in to a its my face's image image's picture frame viewer viewer's observer's 图 像 片 画 面 "
+    "side sides laterality location only just mainly mostly especially particularly predominantly primarily slightly "
+    "stronger more pronounced unilateral unilaterally name 在 位 于 主 要 单 侧 的"
+)
+"""Words that may stand between a comma and a side that is still one of the unit in front of the comma."""
+_FIELDS = _words("side sides laterality location")
+_PICTURES = _words("image picture frame photo video map panel screen")
+_REACH = 8
+"""So many words at most lie between a unit and its side."""
+_ENDS = frozenset({"", "comma", "colon", "close", "open", "dash", "join", "and"})
+_STOPS = frozenset(
+    {"and", "therefore", "label", "aus_head", "number", "no", "not_there", "hedge", "section", "resume", "join"}
+)
+
+_VIEWER = "image|picture|frame|photo|video|map|screen|viewer|observer|camera"
+_OF_IMAGE_BEFORE = re.compile(rf"(?:\b(?:(?:{_VIEWER})(?:'s)?|our|your)|(?:图 像|图 片|画 面|图)(?: 中)?(?: 的)?) $")
+_OF_IMAGE_BEHIND = re.compile(
+    r"(?:(?:side|half|part|corner|area|region|of|the|mouth|lips?|face) ){0,6}?"
+    r"(?:\( (?:(?:of|in|within|from|as) )?|(?:, )?(?:of|in|within|from|as) )(?:(?:the|an?|this|your) )?"
+    rf"(?:(?:{_VIEWER})(?:'s (?:view|point|perspective|side))?|seen|viewed) (?!left|right)"
+)
+_MOVES = re.compile(
+    r"(?:\b(?:turn|turns|turned|turning|tilt|tilts|tilted|look|looks|looking|gaze|gazes|head|eyes|up|down|upwards?"
+    r"|downwards?|move|moves|moved|moving|pull|pulls|pulled|shift|shifts|shifted|drawn|towards?)|\bto the) $"
+)
+_COMPARED = re.compile(r"\bthan (?:\S+ ){0,3}$")
+_STRONGER = re.compile(
+    r"\b(?:stronger|more|greater|larger|clearer|mainly|mostly|predominantly|primarily|especially|particularly) "
+    r"(?:\S+ ){0,4}$"
+)
+_PLACED = re.compile(
+    r"\b(?:on|at|in|the|its|his|her|their|my|subject's|person's|face's|unilateral|unilaterally|only"
+    rf"|(?:{_VIEWER})(?:'s)?) $|[图像片面的侧] $"
+)
+_SHOWS = re.compile(
+    r"(?:[^ ,]+ ){0,6}?(?:[(:→•-]|shows?|showing|displays|exhibits|(?:, )?(?:indicating|suggesting|which [^ ,]+)|is"
+    r"|corresponds to|for) (?:the )?$|(?:, )$"
+)
+
+
+@dataclass(frozen=True)
+class _Said:
+    """A side named by the words from `start` to before `end`; None where they leave it open. `placed`: by its own
+    words it is a place, which "left" alone need not be."""
+
+    side: str | None
+    start: int
+    end: int
+    placed: bool
+
+
+def sides(words: Sequence[Word], units: Sequence[Span], title: Collection[str] = ()) -> list[str | None]:
+    """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B`, or None where it says none.
+
+    Args:
+        words: of the sentence.
+        units: ascending, without overlap.
+        title: what is known of the title in front of it, `TITLE_WORDS` among it.
+    """
+    starts, ends = [unit.start for unit in units], [unit.end for unit in units]
+    found: list[set[str | None]] = [set() for _ in units]
+    fields = {0: _of_title(title)}
+    for said in _named(words, units):
+        behind = bisect_left(starts, said.end)
+        before = bisect_right(ends, said.start) - 1
+        if before >= 0 and _is_place_of(words, units[before], said):
+            found[before].add(said.side)
+        elif behind < len(units) and _stands_at(words, said, units[behind]):
+            found[behind].add(said.side)
+        elif behind < len(units) and _is_field(words, said, units[behind]):
+            fields[behind] = said.side
+        elif before >= 0 and _stands_behind(words, units[before], said):
+            found[before].add(said.side)
+        elif behind < len(units) and _is_glossed(words, said, units[behind]):
+            found[behind].add(said.side)
+    sides_of: list[str | None] = []
+    of_field = None
+    for at, unit in enumerate(units):
+        of_field = fields.get(at, of_field)
+        sides_of.append(None if unit.number > 50 else _of_unit(_mark(words, unit), found[at] or {of_field}))
+    return sides_of
+
+
+def field_side(words: Sequence[Word]) -> str | None:
+    """The side that a line of its own gives to the unit of the line above (`"side": "left",`); None for other lines."""
+    start = next((at for at, word in enumerate(words[:3]) if word.kind not in ("dash", "comma")), 0)
+    if [word.text in _FIELDS or word.kind == "colon" for word in words[start : start + 2]] != [True, True]:
+        return None
+    return agreed(said.side for said in _named(words[: start + _REACH], ()))
+
+
+def agreed(said: Iterable[str | None]) -> str | None:
+    """The side of what is named several times: `B` where left and right are said, `A` where one of both is said to be
+    stronger; None where none is said, or they contradict each other."""
+    known = {side for side in said if side is not None}
+    if known in ({"L", "R"}, {"A", "B"}):
+        return "B" if "L" in known else "A"
+    return known.pop() if len(known) == 1 else None
+
+
+# ---- the words of a side --------------------------------------------------------------------------------------------
+
+
+def _kind(words: Sequence[Word], at: int) -> str:
+    return words[at].kind if 0 <= at < len(words) else ""
+
+
+def _text(words: Sequence[Word], at: int) -> str:
+    return words[at].text if 0 <= at < len(words) else ""
+
+
+def _named(words: Sequence[Word], units: Sequence[Span]) -> Iterator[_Said]:
+    """The sides that are named in the words, in their order."""
+    inside = {at for unit in units for at in range(unit.start, unit.end)}
+    ends = {unit.end for unit in units}
+    at = 0
+    while at < len(words):
+        said = None if at in inside else _side_at(words, at, ends)
+        if said is not None:
+            yield said
+        at = said.end if said is not None else at + 1
+
+
+def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | None:
+    word = words[at]
+    if word.kind == "not_a_negation" and word.text == "不":
+        return _Said("A", at, at + 1, True)  # 不对称
+    if word.kind != "word":
+        return None
+    before = _before(words, at)
+    if word.text in _BOTH or word.text in _UNEQUAL:
+        denied = any(kind == "no" for _, kind in before)
+        return _Said(None if denied else "B" if word.text in _BOTH else "A", at, at + 1, True)
+    if word.text in ("both", "双", "两"):
+        pair = range(at + 1, at + 4) if word.text == "both" else range(at + 1, at + 2)
+        last = next((place for place in pair if _text(words, place) in _PAIRED | {"侧", "边"}), None)
+        return None if last is None else _Said("B", at, last + 1, True)
+    side = _SIDES.get(word.text)
+    letter = word.text in ("l", "r")
+    if side is None or (letter and not _is_mark(words, at, ends)):
+        return None
+    if _text(words, at + 1) in _PICTURES or _kind(words, at + 1) in ("conclusion", "emotion_head"):
+        return None  # "the left image", "the right answer"
+    part = _text(words, at + 1) in _PARTS
+    text = "".join(f"{name} " for name, _ in before)
+    if any(kind == "no" for _, kind in before) or _COMPARED.search(text) or (_MOVES.search(text) and not part):
+        return None
+    end = _end_of(words, at)
+    paired = _pair(words, at, end, ends)
+    if paired is not None:
+        return _Said(paired[0], at, paired[1], True)
+    behind = " ".join([*(_text(words, place) for place in range(at + 1, min(at + 10, len(words)))), "."])
+    if _OF_IMAGE_BEFORE.search(text) or _OF_IMAGE_BEHIND.match(behind):
+        side = _OTHER[side]
+    if _STRONGER.search(text):
+        side = "A"
+    return _Said(side, at, end, bool(part or _PLACED.search(text)))
+
+
+def _before(words: Sequence[Word], at: int) -> list[tuple[str, str]]:
+    """Text and kind of up to five words in front, of the same clause."""
+    found: list[tuple[str, str]] = []
+    while len(found) < 5 and _kind(words, at - 1) in ("word", "no", "be", "there", "resume", "turn", "hedge"):
+        at -= 1
+        found.append((words[at].text, words[at].kind))
+    return found[::-1]
+
+
+def _is_mark(words: Sequence[Word], at: int, ends: Collection[int]) -> bool:
+    """Whether a letter is a side: `(L)`, `AU12-L`, `L AU12`; not that of `AU12_r`, OpenFace's name of an intensity."""
+    stands_apart = at not in ends and _kind(words, at - 1) in ("open", "colon", "dash")
+    return (stands_apart and _kind(words, at + 1) in _ENDS) or _kind(words, at + 1) == "aus_head"
+
+
+def _end_of(words: Sequence[Word], at: int) -> int:
+    """Behind the part of the face that a side is of: `left corner of the mouth`."""
+    end = at + 1
+    for place in range(at + 1, min(at + _REACH, len(words))):
+        if words[place].kind == "word" and words[place].text in _PARTS:
+            end = place + 1
+        elif words[place].text not in _OF:
+            break
+    return end
+
+
+def _pair(words: Sequence[Word], at: int, end: int, ends: Collection[int]) -> tuple[str | None, int] | None:
+    """Of "left and right" both sides, of "left or right" none, and where they end; None where there is no second."""
+    second = end
+    if _kind(words, end) in ("and", "join"):
+        second = end + 1
+        while _text(words, second) in ("on", "at", "in", "the"):
+            second += 1
+    if second == end and words[at].text != "左":
+        return None
+    if {_SIDES.get(words[at].text), _SIDES.get(_text(words, second))} != {"L", "R"}:
+        return None
+    last = _end_of(words, second)
+    of_next = _kind(words, last) in ("aus_head", "unit", "number")
+    if of_next and at in ends:
+        return None  # "AU12 left and right AU14"
+    both = second > end and words[end].text in ("and", "plus", "as", "+", "&", "和", "与", "與", "及", "以")
+    return ("B" if both else None), last
+
+
+# ---- the unit of a side ---------------------------------------------------------------------------------------------
+
+
+def _is_place_of(words: Sequence[Word], unit: Span, said: _Said) -> bool:
+    """Whether nothing but `on the` lies behind the unit and in front of the side."""
+    between = words[unit.end : said.start] if said.start - unit.end <= 3 else ()
+    return bool(between) and all(word.text in ("on", "at", "in", "the", "its") for word in between)
+
+
+def _stands_at(words: Sequence[Word], said: _Said, unit: Span) -> bool:
+    """Whether the side is an adjective of the unit: `left AU12`, `left-sided AU12`, `左侧的AU12`."""
+    between = words[said.end : unit.start] if unit.start - said.end <= 4 else None
+    return between is not None and all(
+        word.kind in ("aus_head", "dash") or word.text in ("unilateral", "的") for word in between
+    )
+
+
+def _is_field(words: Sequence[Word], said: _Said, unit: Span) -> bool:
+    """Whether the side is the title of what follows: `Left side: AU12, AU14`."""
+    between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
+    return _kind(words, said.end) == "colon" and all(
+        word.kind in ("colon", "dash", "open", "aus_head") for word in between
+    )
+
+
+def _stands_behind(words: Sequence[Word], unit: Span, said: _Said) -> bool:
+    """Whether the side is one of the unit in front of it: `AU12 (left)`, `AU12 is seen on the left`."""
+    if said.start - unit.end > _REACH or not (said.placed or _kind(words, said.end) in _ENDS):
+        return False
+    in_clause = True
+    for word in words[unit.end : said.start]:
+        if word.kind in _STOPS or (word.kind == "turn" and word.text not in ("only", "with", "只")):
+            return False
+        if word.kind == "comma":
+            in_clause = False
+        elif not in_clause and word.text not in _PLACES and word.kind not in ("colon", "open", "dash", "unit"):
+            return False
+    return True
+
+
+def _is_glossed(words: Sequence[Word], said: _Said, unit: Span) -> bool:
+    """Whether the unit names what moves there: `the left mouth corner rises (AU12)`, `On the left, AU12`."""
+    between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
+    while between and between[-1].kind == "aus_head":
+        between = between[:-1]
+    stops = _STOPS | {"unit"}
+    if any(word.kind in stops or (word.kind == "turn" and word.text in ("but", "while", "not")) for word in between):
+        return False
+    return said.placed and bool(_SHOWS.fullmatch("".join(f"{word.text} " for word in between)))
+
+
+def _mark(words: Sequence[Word], unit: Span) -> tuple[str | None, bool]:
+    """The side that is written at the number (`L12`, `12R`), and whether they contradict each other."""
+    first, last = _text(words, unit.start), _text(words, unit.end - 1)
+    found = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
+    if first == "a":
+        found.add("A")
+    if first == "b" and unit.number not in LIPS:
+        found.add("B")
+    return (found.pop(), False) if len(found) == 1 else (None, bool(found))
+
+
+def _of_unit(mark: tuple[str | None, bool], said: Collection[str | None]) -> str | None:
+    side, contradicted = mark
+    if contradicted:
+        return None
+    if side is None:
+        return agreed(said)
+    return None if {*said} - {side, "A", None} else side
+
+
+def _of_title(title: Collection[str]) -> str | None:
+    left, right = "left" in title, "right" in title
+    # a "right answer" is no side
+    if left == right or not {"side", "sides", "half", "on"} & {*title}:
+        return None
+    side = "L" if left else "R"
+    return _OTHER[side] if {"image", "image's"} & {*title} else side
