@@ -8,6 +8,7 @@ Everything that is said of motion is read from the flow that the picture is pain
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -35,9 +36,9 @@ from mellm_plugin.language.prompts import (
     wordings,
 )
 from mellm_plugin.motion import colour
-from mellm_plugin.motion.facial import FacialFlow
+from mellm_plugin.motion.facial import FacialFlow, Nose
 from mellm_plugin.motion.facial import unit as px_of_frame
-from mellm_plugin.motion.regions import RegionMotion, region_motions
+from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
@@ -62,6 +63,9 @@ BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"}
 
 _OWN_WORDING = 0.5  # share of the examples in the words of evaluation itself
 _FAINTEST_SHADE = 0.1  # of full colour: what is painted fainter is not told as a colour
+_LEAST_AREA = 0.08  # of a region: what is painted on less of it is not told
+_LEAST_ALIKE = 0.34  # of what is painted there: the share of the colours that are told
+_SIGMAS = 1.25  # of a region's window: what is looked at to see its colours
 _MOVING_ASKED = 0.65  # share of the questions on a region that ask of one that moves
 _PATCHES = 0.6  # share of the questions on the legend that show one coloured patch
 
@@ -132,50 +136,76 @@ def label_among(record: Record, labels: Sequence[str]) -> str | None:
 # ---- what a picture shows -------------------------------------------------------------------------------------------
 
 
+Part = tuple[str, str | None]
+"""A region and its side, as `motion.regions` has them."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a picture shows of a clip's motion.
 
     Attributes:
-        regions: the motion of each region; `visible` where this picture shows it.
-        stirred: regions and sides that are seen to move, but in no one direction.
+        regions: the motion of each region; `visible` where this picture shows it, and in its colour.
+        stirred: those that are seen to move, but in no one direction.
+        still: those where nothing is seen. The others are too faint to tell.
     """
 
     regions: tuple[RegionMotion, ...]
-    stirred: frozenset[tuple[str, str | None]]
+    stirred: frozenset[Part]
+    still: frozenset[Part]
 
 
 def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
-    """What is seen of a clip.
+    """What is seen of a clip: the measured motion of its regions, checked against the pixels that are painted there.
 
     Args:
         moving: varied in its motion, but not yet in its view: the regions are where they were measured.
         variation: how the view will be varied; a nearer face moves farther.
-        settings: of the map; None where frames are shown.
+        settings: of the map; None where frames are shown, of which as much is seen as the default's map has.
     """
-    nose = moving.nose
     height, width = moving.grey.shape
-    if nose is not None and not (0 <= nose[0] < width and 0 <= nose[1] < height):
+    nose = moving.nose
+    if nose is not None and not (0 <= nose[0] <= width - 1 and 0 <= nose[1] <= height - 1):
         nose = None
-    facial = moving.facial
-    length = np.linalg.norm(facial.flow, axis=-1)
-    # the same flow, with all motion in one direction: what is visible in it alone moves in several
-    stirring = replace(facial, flow=np.dstack([length, np.zeros_like(length)]))
-    shade = None if settings is None else strength(facial.flow, settings, facial.confidence)
-    px = px_of_frame(facial.flow.shape)
+    flow = moving.facial.flow
+    coloured = strength(flow, settings or DEFAULT, moving.facial.confidence) >= _FAINTEST_SHADE
+    found: list[RegionMotion] = []
+    stirred: set[Part] = set()
+    still: set[Part] = set()
+    for motion in region_motions(moving.facial, nose):
+        rows, columns, inside = _pixels(motion, nose, (height, width))
+        shown = coloured[rows, columns] & inside
+        area = float(shown.sum()) / max(1, int(inside.sum()))
+        bins = colour.bin_index(np.ascontiguousarray(flow[rows, columns]))[shown]
+        alike = float(np.isin(bins, colour.direction_shown(motion.dx, motion.dy).bins).mean()) if bins.size else 0.0
+        visible = motion.visible and area >= _LEAST_AREA and alike >= _LEAST_ALIKE
+        if area < _LEAST_AREA:
+            still.add((motion.region, motion.side))
+        elif alike < _LEAST_ALIKE:
+            stirred.add((motion.region, motion.side))
+        zoom = variation.zoom
+        found.append(
+            replace(motion, dx=motion.dx * zoom, dy=motion.dy * zoom, noise=motion.noise * zoom, visible=visible)
+        )
+    return Seen(tuple(found), frozenset(stirred), frozenset(still))
 
-    def painted(motion: RegionMotion) -> RegionMotion:
-        found = replace(motion, dx=motion.dx * variation.zoom, dy=motion.dy * variation.zoom)
-        if shade is not None and motion.visible:
-            # how this map paints motion of this length, whatever its scale
-            like = np.abs(length - motion.magnitude * px) <= 0.2 * motion.magnitude * px
-            found = replace(found, visible=bool(like.any() and shade[like].mean() >= _FAINTEST_SHADE))
-        return replace(found, noise=motion.noise * variation.zoom)
 
-    regions = tuple(map(painted, region_motions(facial, nose)))
-    moved = tuple(map(painted, region_motions(stirring, nose)))
-    both = zip(regions, moved, strict=True)
-    return Seen(regions, frozenset((m.region, m.side) for m, any_way in both if any_way.visible and not m.visible))
+def _pixels(
+    motion: RegionMotion, nose: Nose | None, shape: tuple[int, int]
+) -> tuple[slice, slice, npt.NDArray[np.bool_]]:
+    """The pixels of a region: rows, columns, and which of these; the inner part of its window in `motion.regions`."""
+    height, width = shape
+    half = HALF_HEIGHT * min(height, width)
+    window = (MIDLINE if motion.side is None else PAIRED)[motion.region]
+    m = {"left": -1, "right": 1, None: 0}[motion.side]
+    centre = ((width - 1) / 2, (height - 1) / 2) if nose is None else (nose[0], nose[1] - NOSE_TIP * half)
+    x, y = centre[0] + m * half * window.x, centre[1] + half * window.y
+    across, along = _SIGMAS * half * window.sx, _SIGMAS * half * window.sy
+    rows = slice(max(0, math.floor(y - along)), max(0, math.ceil(y + along) + 1))
+    columns = slice(max(0, math.floor(x - across)), max(0, math.ceil(x + across) + 1))
+    yy, xx = np.ogrid[0:height, 0:width]
+    inside = ((xx[:, columns] - x) / across) ** 2 + ((yy[rows] - y) / along) ** 2 <= 1
+    return rows, columns, np.asarray(inside, np.bool_)
 
 
 def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tuple[Image, int]:
@@ -284,9 +314,9 @@ def _unit(record: Record, units: Mapping[int, int], rng: np.random.Generator) ->
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
-    """A region to ask for, more often one that moves; none that moves in no one direction."""
+    """A region to ask for, more often one that moves; one that is too faint to tell only where there is no other."""
     moving = [motion for motion in found.regions if motion.visible]
-    still = [m for m in found.regions if not m.visible and (m.region, m.side) not in found.stirred]
-    if moving and (not still or rng.random() < _MOVING_ASKED):
-        return moving[int(rng.integers(len(moving)))]
-    return (still or list(found.regions))[int(rng.integers(len(still) or len(found.regions)))]
+    still = [motion for motion in found.regions if (motion.region, motion.side) in found.still]
+    if not still or (moving and rng.random() < _MOVING_ASKED):
+        still = moving or list(found.regions)
+    return still[int(rng.integers(len(still)))]
