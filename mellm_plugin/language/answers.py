@@ -82,7 +82,7 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             classes, a fine label counts as its class.
         asks: `aus` where the units alone were asked for: then "none" and bare numbers speak of them.
     """
-    body = _answered(text)
+    body = answered(text)
     if not body.strip():
         return Answer(None, None, None, "empty" if not text.strip() else "nothing but thinking")
     segments = _segments(_tokens(body, tuple(labels)), units_alone=asks == "aus")
@@ -242,7 +242,7 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     return vocabulary
 
 
-def _answered(text: str) -> str:
+def answered(text: str) -> str:
     """The text in lower case, without what was thought before the answer and without the turns of an invented chat;
     tags of an answer become headings."""
     body = unicodedata.normalize("NFKC", text.replace("，", _CLAUSE)).lower()

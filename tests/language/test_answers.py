@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import _PHRASES, Answer, _answered, read
+from mellm_plugin.language.answers import _PHRASES, Answer, answered, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
 
@@ -199,7 +199,7 @@ def test_work_is_linear_in_the_length(piece: str) -> None:
 def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
     # steps inside regular expressions cannot be counted: at this length a quadratic one would not end in minutes
     text = around.format(piece * (100_000 // len(piece)))
-    assert len(_answered(text)) <= 4 * len(text)
+    assert len(answered(text)) <= 4 * len(text)
 
 
 @pytest.mark.parametrize(
