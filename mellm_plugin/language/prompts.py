@@ -9,7 +9,6 @@ from mellm_plugin.language.lexicon import (
     check_language,
     colour_words,
     direction_words,
-    in_language,
     is_plural,
     options,
     place_measured,
@@ -300,7 +299,7 @@ def unit_wordings(
         InputError, SettingsError: as `wordings`.
     """
     check_language(language)
-    asked = [text.format(number=number, name=in_language(name, language)) for text in _UNIT_ASKED[language]]
+    asked = [text.format(number=number, name=name) for text in _UNIT_ASKED[language]]
     return _introduced(images, palette, language, asked)
 
 

@@ -15,6 +15,7 @@ from mellm_plugin.errors import CodeError, InputError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.claims import claims
 from mellm_plugin.language.descriptions import (
     STRENGTHS,
     describe,
@@ -165,6 +166,34 @@ def test_what_is_learnt_reads_back_as_the_annotation(
     assert read(label_answer(label, language), labels, "emotion").label == label
 
 
+@given(_CODES, _motions(), st.sampled_from(LANGUAGES), st.integers(0, 2**32))
+def test_no_motion_is_claimed_that_is_not_seen(
+    codes: list[str], motions: tuple[RegionMotion, ...], language: str, seed: int
+) -> None:
+    stirred = {(m.region, m.side) for m in motions if not m.visible and m.dx > 0}
+    text = describe_seen(codes, "others", motions, language=language, rng=np.random.default_rng(seed), stirred=stirred)
+    seen = {(region, m.side, way) for m in motions if m.visible for region in _read_as(m.region) for way in _ways(m)}
+    for claim in claims(text):
+        if claim.motion in ("apart", "together"):
+            assert {("upper lip", None), ("lower lip", None)} <= {(m.region, m.side) for m in motions if m.visible}
+            continue
+        # of both sides in one clause, each has moved so
+        sides = [claim.side] if claim.side else ["left", "right"]
+        both = all((claim.region, side, claim.motion) in seen for side in sides)
+        assert both or (claim.region, None, claim.motion) in seen, (claim, text)
+
+
+def _read_as(region: str) -> tuple[str, ...]:
+    return (region, *region.split(" and "))
+
+
+def _ways(motion: RegionMotion) -> set[str]:
+    """A direction as claims have it, of the image and of the face."""
+    words = direction_shown(motion.dx, motion.dy).name.split("-")
+    outwards = {motion.side: "outwards", {"left": "right", "right": "left", None: ""}[motion.side]: "inwards"}
+    return {" and ".join(words), " and ".join(outwards.get(word, word) for word in words)}
+
+
 @given(_CODES, _motions(), st.sampled_from(list(PALETTES)), st.sampled_from(LANGUAGES), st.integers(0, 2**32))
 def test_no_colour_is_told_that_is_not_seen(
     codes: list[str], motions: tuple[RegionMotion, ...], palette: str, language: str, seed: int
@@ -195,7 +224,9 @@ def test_what_is_seen_is_told_as_it_is_seen() -> None:
         "Conclusion: action units AU12; expression: happiness."
     )
     assert describe_seen(["12"], "happiness", smile, None, "zh") == (
-        "观察：嘴角向上并向外运动，清楚。\n推理：AU12是嘴角上拉；它表示高兴。\n结论：动作单元 AU12；表情：高兴。"
+        "观察：嘴角向上并向外移动，清楚。\n"
+        "推理：AU12是lip corner puller；它表示高兴。\n"
+        "结论：动作单元 AU12；表情：高兴。"
     )
     one = describe_seen(["L12"], "happiness", smile)
     assert "the mouth corner on the image's right moves up-right (pink to magenta), clearly." in one
@@ -260,7 +291,7 @@ def test_answers_on_a_region_and_on_a_patch(language: str) -> None:
 
 
 def test_every_word_has_a_chinese_one() -> None:
-    words = {u.name for u in UNITS.values()} | {u.region for u in UNITS.values()} | {u.motion for u in UNITS.values()}
+    words = {u.region for u in UNITS.values()} | {u.motion for u in UNITS.values()}
     words |= {colour.name for palette in PALETTES.values() for colour in palette}
     words |= {label for labels in LABELS.values() for label in labels} | {word for _, word in STRENGTHS}
     assert {word for word in words if word and in_language(word, "zh") == word} == set()
