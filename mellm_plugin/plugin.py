@@ -197,7 +197,7 @@ def _extend_loading(tasks: ModuleType) -> None:
 
 
 def _end_retries(tasks: ModuleType) -> None:
-    """Have what we say of data or a task file end their loading; where this cannot be done, it comes after the retries."""
+    """Have what we say of data or a task file end their loading; where this cannot be, it comes after the retries."""
     download = getattr(getattr(tasks, "ConfigurableTask", None), "download", None)
     retrying: Any = getattr(download, "retry", None)  # of tenacity
     again = getattr(retrying, "retry", None)
