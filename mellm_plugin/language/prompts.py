@@ -162,6 +162,21 @@ def vqa_prompt(
     return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()
 
 
+VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "coarse": ("What is the coarse expression class?",),
+    "fine": ("What is the fine-grained expression class?",),
+    "units": ("What are the action units?", "What is the action unit?"),
+    "unit": ("Is the action unit {name} shown on the face?",),
+    "side": ("Is the action unit {name} located on the left or right face?",),
+    "combined": (
+        "What is the action unit present, and based on it, what is the fine-grained expression and the coarse "
+        "expression class?",
+        "Please analyse the micro-expression shown in this video in detail.",
+    ),
+}
+"""The questions of the challenges by their kind; `{name}` is what they call an action unit."""
+
+
 # ---- what training asks beside ---------------------------------------------------------------------------------------
 
 IMAGES: tuple[str, ...] = ("map", "frames")

@@ -11,11 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.facs.codes import numbers
 from mellm_plugin.facs.labels import coarse
 from mellm_plugin.facs.units import unit
 from mellm_plugin.language.descriptions import (
@@ -41,6 +41,7 @@ from mellm_plugin.motion.facial import unit as px_of_frame
 from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training.challenge import certain_units, kinds, question, unit_to_ask
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
@@ -53,6 +54,7 @@ NEEDS: dict[str, str] = {
     "label": "with one of the labels",
     "unit": "with known units",
     "region": "of any kind",
+    "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
 }
 """What a form needs of a clip."""
@@ -88,7 +90,7 @@ class Asked:
     vary_words: bool = True
 
     @property
-    def images(self) -> str:
+    def images(self) -> Literal["map", "frames"]:
         """What is shown, as `language.prompts` calls it."""
         return "frames" if self.motion is None else "map"
 
@@ -109,15 +111,12 @@ class Asked:
                 return record.aus is not None
             case "unit":
                 return bool(certain_units(record)) or (record.complete and record.aus is not None and bool(self.units))
+            case "challenge":
+                return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
             case "legend":
                 return self.motion is not None
             case _:
                 return True
-
-
-def certain_units(record: Record) -> tuple[int, ...]:
-    """The units that a clip has for certain; of alternatives it is open which one."""
-    return tuple(dict.fromkeys(event[0] for event in numbers(record.aus or ()) if len(event) == 1))
 
 
 def label_among(record: Record, labels: Sequence[str]) -> str | None:
@@ -268,9 +267,13 @@ def ask(
             prompts = wordings("aus", (), images, palette, language)
             answer = units_answer(record.aus or (), language)
         case "unit":
-            number, there = _unit(record, asked.units, rng)
+            number, there = unit_to_ask(record, asked.units, rng)
             prompts = unit_wordings(number, unit(number).name, images, palette, language)
             answer = yes_or_no(there, language)
+        case "challenge":
+            fine = asked.label_sets[0]
+            prompt, answer = question(record, fine, asked.units, asked.images, palette, rng)
+            return pictures, prompt, answer
         case "region":
             region = _region(seen(moving, variation, settings), rng)
             prompts = region_wordings(region.region, region.side, images, palette, language)
@@ -299,18 +302,6 @@ def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tupl
     """Labels to choose from, and the clip's among them."""
     found = [(labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None]
     return found[int(rng.integers(len(found)))]
-
-
-def _unit(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
-    """A unit to ask for, and whether it is there: as often as not, and of each unit about as often as not."""
-    there = certain_units(record)
-    open_or_there = {number for event in numbers(record.aus or ()) for number in event}
-    # what is not coded is known not to be there only where all of the code could be read
-    absent = [number for number in units if number not in open_or_there] if record.complete else []
-    if there and (not absent or rng.random() < 0.5):
-        return there[int(rng.integers(len(there)))], True
-    odds: npt.NDArray[np.float64] = np.array([units[number] for number in absent], np.float64)
-    return absent[int(rng.choice(len(absent), p=odds / odds.sum()))], False
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:

@@ -164,6 +164,16 @@ def test_a_stronger_motion_is_told_in_a_stronger_word() -> None:
     assert words == [{"faintly"}, {"clearly"}, {"strongly"}]
 
 
+def test_doubt_fades_the_colour(drawn: DrawnClips) -> None:
+    clip = next(c for n in range(12) if (c := drawn.clip(n)).record.px and c.facial.confidence is not None)
+    shown = []
+    for share in (1.0, 0.5, 0.0):
+        confidence = np.asarray(clip.facial.confidence, np.float32) * np.float32(share)
+        doubted = replace(clip, facial=replace(clip.facial, confidence=confidence))
+        shown.append(np.ptp(paint(doubted).astype(int), axis=2).mean())
+    assert shown[0] > 1.5 * shown[1] > 0 and shown[2] == 0
+
+
 def test_noise_is_as_strong_as_asked_for(drawn: DrawnClips) -> None:
     clip = drawn.clip(1)
     noisy = varied(clip, Variation(noise_px=0.03, seed=4))

@@ -12,7 +12,7 @@ from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
 from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied
-from mellm_plugin.training.forms import Asked, ask, certain_units, label_among, patch, seen
+from mellm_plugin.training.forms import Asked, ask, label_among, patch, seen
 
 
 def _record(aus: tuple[str, ...] | None, complete: bool = True, **known: str | None) -> Record:
@@ -38,11 +38,6 @@ def test_labels_of_closed_sets() -> None:
     assert label("neutral", "dfme", dataset="synthme") is None
     assert label("fear", "samm") == "fear"
     assert label(None, "smic", coarse="positive") == "positive"
-
-
-def test_certain_units() -> None:
-    assert certain_units(_record(("6/12", "L4", "4C", "L10/R10"))) == (4, 10)
-    assert certain_units(_record(None)) == ()
 
 
 def test_a_unit_is_asked_for_as_often_as_it_is_there_and_never_where_it_is_open(drawn: DrawnClips) -> None:
