@@ -8,9 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mellm_plugin.cli.commands import Commands
 from mellm_plugin.errors import InputError
+
+if TYPE_CHECKING:
+    from mellm_plugin.training.rewriting import Rewriter
 
 _TOLD = 20  # faults that are told one by one
 
@@ -42,7 +46,10 @@ def _instruct(given: argparse.Namespace) -> None:
         without=without,
         processes=given.workers,
     )
-    done = write(examples, given.output, replace=given.replace)
+    rewriter = _rewriter() if given.rewrite else None
+    done = write(
+        examples, given.output, replace=given.replace, rewrite=rewriter, rewriter=rewriter.name if rewriter else ""
+    )
     if given.json:
         print(json.dumps({**done.to_dict(), "data": examples.counts()}, ensure_ascii=False))
     else:
@@ -50,6 +57,10 @@ def _instruct(given: argparse.Namespace) -> None:
         print(f"{done.file}: {done.examples} examples ({forms}) of {examples.clips} clips")
         if done.resumed:
             print(f"  {done.resumed} of them were there already")
+        if rewriter is not None:
+            refused = ", ".join(f"{reason} {count}" for reason, count in done.refused.items())
+            print(f"  rewritten: {done.rewritten} descriptions; refused: {sum(done.refused.values())}", end="")
+            print(f" ({refused})" if refused else "")
         if any(dataset != "synthme" for dataset in given.dataset):
             print("  their images derive from the datasets' frames: the datasets' licences hold for them, too")
     if done.faults:
@@ -59,6 +70,19 @@ def _instruct(given: argparse.Namespace) -> None:
             [*done.faults[:_TOLD], *([f"and {more} more"] if more > 0 else [])],
             where=f"{done.file}: the others are written",
         )
+
+
+def _rewriter() -> Rewriter:
+    from mellm_plugin.scoring.judge import configured
+    from mellm_plugin.training.rewriting import Rewriter
+
+    judge = configured()
+    if judge is None:
+        raise InputError(
+            "expected the model that rewrites in MELLM_JUDGE, such as local:llama3, found none; docs/judge.md"
+        )
+    judge.probe()
+    return Rewriter(judge)
 
 
 def _shares(given: Sequence[str]) -> dict[str, float]:
@@ -139,6 +163,11 @@ def add_commands(commands: Commands) -> None:
     )
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="processes that draw (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--rewrite",
+        action="store_true",
+        help="have the model of MELLM_JUDGE reword the descriptions; where it changes a fact, the old words stay",
     )
     parser.add_argument("--replace", action="store_true", help="write over a file that is there")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
