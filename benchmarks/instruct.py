@@ -3,8 +3,8 @@
     python benchmarks/instruct.py [--clips 400] [--seed 9]
 
 Each clip is varied as in training and described. "Told" is the share of the coded units (each side counts) whose region
-is said to move; "right" those of them that are told within 60 degrees of the way in which the unit moves skin (where two
-units pull at one region, neither need be); "too faint" and "no one direction" are the rest.
+is said to move; "right" those of them that are told within 60 degrees of the way in which the unit moves skin (where
+two units pull at one region, neither need be); "too faint" and "no one direction" are the rest.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ REWRITING = "1"
 _ASKED = (
     "You vary the wording of descriptions of facial micro-expressions for training data. Say the same in other words, "
     "in the language of the text: keep every fact, add none. Keep every region with its side of the image, its "
-    "direction, its colour words in brackets and its strength; keep every AU number, and what is said to be faint or not seen. "
+    "direction, its colour words in brackets and its strength; keep every AU number, and what is said to be faint "
+    "or not seen. "
     'Answer with one JSON object and nothing else: {"inspection": "...", "reasoning": "..."}'
 )
 _LINES = re.compile(
