@@ -235,11 +235,11 @@ class Mellm(lmms):  # type: ignore[misc]
         )
         return str(folder)
 
-    def _motion(self, carried: MotionSettings | None) -> MotionSettings | None:
+    def _motion(self, carried: MotionSettings | str | None) -> MotionSettings | None:
         """How maps are drawn; None: the frames pass through."""
         wanted = self.arguments.motion
         if wanted is None:
-            return carried or DEFAULT
+            wanted = carried or DEFAULT
         if carried is not None and wanted != carried:
             self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
         return wanted if isinstance(wanted, MotionSettings) else None
