@@ -322,8 +322,8 @@ class Config:
         """Plain values as `read` takes them."""
         plain = dataclasses.asdict(self)
         plain["motion"] = self.motion.to_dict() if self.motion else OFF
-        found: dict[str, Any] = json.loads(json.dumps(plain))
-        return _without_unset(found)
+        found: dict[str, Any] = _without_unset(json.loads(json.dumps(plain)))
+        return found
 
 
 def _without_unset(value: Any) -> Any:
@@ -385,7 +385,7 @@ def read(given: Mapping[str, Any]) -> Config:
                 faults += [f"stages[{number}]{fault}" for fault in _stage_faults(stage)]
         faults += _faults_between([stage for stage in read_stages if stage is not None])
         faults += _data_faults(stages)
-    if faults or found is None:
+    if faults or not isinstance(found, Config):
         raise InputError(faults)
     return found
 
