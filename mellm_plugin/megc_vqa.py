@@ -45,7 +45,8 @@ from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import LEGEND, fill_legend
 from mellm_plugin.motion.settings import resolve
-from mellm_plugin.scoring import text, units
+from mellm_plugin.scoring import emotion, summary, text, units
+from mellm_plugin.scoring.intervals import RESAMPLES
 
 Doc = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -333,16 +334,29 @@ _SCORES: dict[tuple[str, str], tuple[str, ...]] = {
     ("unit", "shown"): ("vqa_au_shown_acc", "vqa_au_shown_acc_majority"),
     ("side", "side"): ("vqa_au_side_acc", "vqa_au_side_acc_majority"),
 }
-"""The metrics of each thing that is read in the answers to each kind of question."""
+"""The metrics of each thing that is read in the answers to each kind of question; the first stands for all of them."""
 
 _TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
+_PARSED = ("vqa_parse_rate",)
+
+INTERVALS: dict[str, str] = {
+    **{f"vqa_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
+    **{f"vqa_combined_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
+    **dict.fromkeys(("vqa_au_list_exact", "vqa_au_shown_acc", "vqa_au_side_acc"), "match"),
+    **dict.fromkeys(("vqa_au_list_f1_micro", "vqa_combined_au_f1_micro"), "list_f1_micro"),
+    "vqa_au_list_f1": "list_f1",
+    **{metric: metric.removeprefix("vqa_") for metric in _TEXT},
+    "vqa_parse_rate": "read_in_full",
+}
+"""Every metric but the constant ones, and the score of `scoring.summary` that its interval is of."""
 
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What was read from an answer, as the items that each metric is computed from.
 
     `vqa_parse_rate` holds everything about the question and its answer, for reports. A question without an expected
-    answer has beside it only its line of the submission.
+    answer has beside it only its line of the submission; there are no intervals then, for nothing tells the faces of
+    test videos apart. `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them.
     """
     answer = results[0]
     said = reading(doc, answer)
@@ -359,8 +373,13 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     if doc["kind"] not in ("coarse", "fine"):
         item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
         items |= dict.fromkeys(_TEXT, item)
-    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric.endswith(("_uf1", "_uar"))}
-    return {**items, **errors}
+    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric in INTERVALS}
+    shown = {group[0]: items[group[0]] for group in _GROUPS if group[0] in items}
+    return {**items, **errors, "ci95_stderr": shown}
+
+
+_GROUPS = (*_SCORES.values(), _TEXT, _PARSED)
+"""Metrics with the same items."""
 
 
 def submitted(doc: Doc, answer: str) -> str:
@@ -445,6 +464,26 @@ def parse_rate(items: Items) -> float | None:
             logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", sum(whole), len(whole), kind)
     every = [one for whole in read_in_full.values() for one in whole]
     return sum(every) / len(every) if every else None
+
+
+def ci95(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
+    """Both ends of the 95 % interval of every metric, for the results file; the log gets them with the scores.
+
+    Args:
+        items: of each question its items, by the first metric of those that share them.
+    """
+    found: dict[str, list[float] | None] = {}
+    lines = [f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"]
+    for group in _GROUPS:
+        shared = [item[group[0]] for item in items if group[0] in item]
+        for metric in group if shared else ():
+            if metric in INTERVALS:
+                one = summary.interval(INTERVALS[metric], shared)
+                found[metric] = summary.ends(one)
+                value, low, high = (emotion.share(number, 3) for number in (one.value, one.low, one.high))
+                lines.append(f"{metric:28}  {value:>5}  {'–' if one.low is None else f'{low} to {high}'}")
+    logger.info("scores\n{}", "\n".join(lines))
+    return found
 
 
 # ---- the submission -------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from PIL import Image
 
 from mellm_plugin.datasets import megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
-from mellm_plugin.facs.codes import numbers
+from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
 from mellm_plugin.facs.labels import LABELS, labels_of
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
@@ -375,11 +375,15 @@ def doc_to_target(doc: Doc) -> str:
     """The annotation in the words of a conclusion; what is not known or not asked for is left out."""
     parts = []
     if doc["aus"] is not None and doc["asks"] != "emotion":
-        events = numbers(doc["aus"])
-        parts.append("action units " + ("+".join("AU" + "/".join(map(str, event)) for event in events) or "none"))
+        parts.append(f"action units {'+'.join(map(_in_words, map(parse_canonical, doc['aus']))) or 'none'}")
     if (label := _gold_label(doc["emotion"], doc["coarse"], doc["labels"])) is not None:
         parts.append(f"expression: {label}")
     return "; ".join(parts)
+
+
+def _in_words(event: ActionUnit) -> str:
+    side = {"L": " (left)", "R": " (right)"}.get(event.side or "", "")
+    return f"AU{'/'.join(map(str, event.alternatives))}{side}"
 
 
 # ---- an answer becomes readings -------------------------------------------------------------------------------------
@@ -402,6 +406,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         "label": answer.label,
         "coarse": answer.coarse,
         "unparsed": answer.unparsed,
+        "sides": {str(unit): side for unit, side in answer.sides},
     }
     annotated = {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]}
     labels = {"labels": list(doc["labels"]), "scored_aus": list(doc["scored_aus"])}
@@ -417,17 +422,18 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items |= dict.fromkeys(("coarse_uf1", "coarse_uar", "coarse_acc"), item)
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
     if asks != "emotion":
-        item = {**clip, "gold": doc["aus"], "read": reading["aus"], "scored_aus": labels["scored_aus"]}
+        said = {"read": reading["aus"], "sides": reading["sides"]}
+        item = {**clip, "gold": doc["aus"], **said, "scored_aus": labels["scored_aus"]}
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
+        items |= dict.fromkeys(("au_side_acc", "au_side_count"), item)
     items["motion_plausible_rate"] = {**clip, "doubts": motion_doubts(doc)}
-    items = _with_intervals(items)
     # last, so that no fault of another step repeats its requests
     if asks == "all" and (by := judge.configured()) is not None:
         known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
         grade = by.grade(doc["id"], known, results[0]).to_dict()
         items["description_score"] = {**clip, **grade}
         items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
-    return items
+    return _with_intervals(items)
 
 
 def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -440,8 +446,8 @@ def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[
 
 
 _BY_PART = ("coarse_uf1", "coarse_uar", "coarse_acc")
-_WITHOUT_INTERVAL = ("_majority", "_all_present", "description_score", "judge_rate")
-"""Endings of metrics that get no standard error: constant answers, and what a judge says."""
+_WITHOUT_INTERVAL = ("_majority", "_all_present", "_count")
+"""Endings of metrics that get no standard error: constant answers, and a number of units."""
 
 
 def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -452,7 +458,7 @@ def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate")
+_TOLD = ("au_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
@@ -531,6 +537,16 @@ def au_f1_micro(items: Items) -> float | None:
 def au_exact(items: Items) -> float | None:
     """Share of the clips whose units, of those of the task, the answer names exactly; None where none are known."""
     return _units(items).exact
+
+
+def au_side_acc(items: Items) -> float | None:
+    """Of the units coded on one side alone that the answers name, the share whose side they name right."""
+    return summary.side_scores(items).accuracy
+
+
+def au_side_count(items: Items) -> int:
+    """The number of units that `au_side_acc` is a share of."""
+    return sum(summary.side_scores(items).named)
 
 
 def au_f1_all_present(items: Items) -> float | None:

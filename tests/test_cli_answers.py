@@ -52,6 +52,11 @@ def rows_of(text: str) -> list[dict[str, Any]]:
         ("AU4+AU7, disgust", "casme2", {"aus": [4, 7], "fine": "disgust", "coarse": "negative", "unparsed": None}),
         ("AUs: none; others", "casme2", {"aus": [], "fine": "others", "coarse": None, "unparsed": None}),
         ("", "samm", {"aus": None, "fine": None, "coarse": None, "unparsed": "empty"}),
+        (
+            "AU12 (left)+AU6; happy",
+            "casme2",
+            {"aus": [6, 12], "fine": "happiness", "coarse": "positive", "unparsed": None, "sides": {"12": "L"}},
+        ),
         ("表情：厌恶", "disgust+fear", {"aus": None, "fine": "disgust", "coarse": "negative", "unparsed": None}),
     ],
 )
@@ -71,7 +76,7 @@ def test_a_samples_file_is_told_and_scored(tmp_path: Path, capsys: pytest.Captur
     path = written(
         tmp_path / "samples.jsonl",
         [
-            sample("AU4+AU12; disgust", gold),
+            sample("AU4 (left)+AU12; disgust", gold),
             sample(["AU4; happiness"], gold, id="casme2/sub02/EP02"),
             sample([["I cannot tell."]], gold),
             sample("12", unlabelled, asks="aus", labels=[]),
@@ -80,7 +85,7 @@ def test_a_samples_file_is_told_and_scored(tmp_path: Path, capsys: pytest.Captur
     )
     assert main(["read", path]) == 0
     out = capsys.readouterr().out
-    assert "casme2/sub01/EP01  AU4+AU12; disgust (negative)  [expected AU4+AU6/12; disgust]\n" in out
+    assert "casme2/sub01/EP01  AU4 (left)+AU12; disgust (negative)  [expected AU4 (left)+AU6/12; disgust]\n" in out
     assert "casme2/sub02/EP02  AU4; happiness (positive)  [expected" in out
     assert "not read: names neither an expression nor action units" in out
     assert out.split("\n\n")[1].splitlines() == [
@@ -90,6 +95,7 @@ def test_a_samples_file_is_told_and_scored(tmp_path: Path, capsys: pytest.Captur
         "  expression right: 1 of 3 (33.3%)",
         "  coarse class right: 1 of 3 (33.3%)",
         "  action units exactly right: 3 of 5 (60.0%)",
+        "  sides of named action units right: 1 of 2 (50.0%)",
         "  not read, names neither an expression nor action units: 1",
     ]
 
@@ -105,7 +111,10 @@ def test_reads_what_the_tasks_read(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["read", "--json", written(tmp_path / "samples.jsonl", rows)]) == 0
     said = rows_of(capsys.readouterr().out)
     logged = [row["parse_rate"]["read"] for row in rows]
-    assert said == [{**{k: r[k] for k in ("aus", "coarse", "unparsed")}, "fine": r["label"]} for r in logged]
+    kept = ("aus", "coarse", "unparsed")
+    assert [{"sides": {}, **row} for row in said] == [
+        {**{k: r[k] for k in (*kept, "sides")}, "fine": r["label"]} for r in logged
+    ]
 
 
 def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

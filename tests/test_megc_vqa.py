@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 from argparse import Namespace
@@ -15,11 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loguru import logger
 
-from mellm_plugin import megc_vqa
+from mellm_plugin import megc_vqa, meu
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.megc_vqa import KINDS, LABELLED, NAME, TEST, prepare, stored_questions
 from mellm_plugin.datasets.sample import Sample
@@ -27,6 +28,7 @@ from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.prompts import fill_legend
 from mellm_plugin.motion.settings import resolve
+from mellm_plugin.scoring import summary
 
 COARSE_Q = "What is the coarse expression class?"
 FINE_Q = "What is the fine-grained expression class?"
@@ -202,6 +204,74 @@ def test_an_expected_answer_that_cannot_be_read_is_compared_as_text_alone() -> N
     items = scored([("side", "on the cheek", "left"), ("combined", "fear, in class negative", "fear, negative")])
     assert "vqa_au_side_acc" not in items and "vqa_combined_au_f1_micro" not in items
     assert len(items["vqa_rouge1_f1"]) == 2 and len(items["vqa_combined_fine_uf1"]) == 1
+
+
+VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "megc_vqa.yaml"
+
+
+def aggregations() -> dict[str, Any]:
+    """By metric its function, from the task file."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def late(_: Any, node: Any) -> Any:
+        module, _, name = node.value.partition("plugin.")[2].partition(".")
+        found = {"meu": meu, "megc_vqa": megc_vqa}.get(module)
+        return getattr(found, name) if found and not name.startswith("data") else node.value
+
+    Loader.add_constructor("!function", late)
+    return {metric["metric"]: metric["aggregation"] for metric in yaml.load(VQA.read_text(), Loader)["metric_list"]}
+
+
+def random_questions(rng: random.Random) -> list[dict[str, dict[str, Any]]]:
+    """The items of some questions of every kind on clips of a few faces, their answers right, wrong and unreadable."""
+    said = {"coarse": list(COARSE), "fine": list(LABELS["casme2"]), "unit": ["yes", "no"], "side": ["left", "right"]}
+    said["units"] = ["brow lowerer, lid tightener", "dimpler", "lip corner puller, brow lowerer", "none"]
+    said["combined"] = [COMBINED_A, "The action unit is dimpler; fear, and the coarse class is negative."]
+    said["other"] = ["It is a fine day, and the sun is out.", "It rains."]
+    found = []
+    for number in range(rng.randrange(1, 40)):
+        kind = rng.choice(KINDS)
+        subject = f"s{rng.randrange(4)}"
+        asked = doc(kind, rng.choice(said[kind]), 4, subject=subject, id=f"casme2/{subject}/{number}", line=number)
+        found.append(megc_vqa.process_results(asked, [rng.choice([*said[kind], *said[kind], "", "brow lowerer"])]))
+    return found
+
+
+def scores_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    lists = {name: [result[name] for result in results if name in result] for name in aggregations()}
+    return {name: of(lists[name]) for name, of in aggregations().items() if lists[name]}
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
+    results = random_questions(rng)
+    found = scores_of(results)
+    told = found.pop("ci95_stderr")
+    assert {name for name in found if name in megc_vqa.INTERVALS} == told.keys()
+    for name, value in found.items():
+        assert value is None or 0 <= value <= 1, name
+        if name in told:
+            whole = summary.interval(megc_vqa.INTERVALS[name], [r[name] for r in results if name in r])
+            assert whole.value == pytest.approx(value), name
+            assert told[name] == (None if whole.low is None else [whole.low, whole.high]), name
+            assert found[f"{name}_stderr"] == whole.stderr, name
+            assert told[name] is None or 0 <= told[name][0] <= told[name][1] <= 1, name
+    # as several processes hand their answers over: each its own, then those of the next
+    rng.shuffle(results)
+    ranks = [result for rank in range(3) for result in results[rank::3]]
+    assert scores_of(ranks) == {**found, "ci95_stderr": told}
+
+
+def test_every_metric_but_the_constant_ones_has_a_standard_error() -> None:
+    names = set(aggregations())
+    constant = {name for name in names if name.endswith("_majority")}
+    scored = {name for name in names if not name.endswith("_stderr")}
+    assert scored - constant == set(megc_vqa.INTERVALS)
+    assert {name.removesuffix("_stderr") for name in names - scored} == {*megc_vqa.INTERVALS, "ci95"}
 
 
 # ---- a prepared dataset ---------------------------------------------------------------------------------------------

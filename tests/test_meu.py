@@ -169,11 +169,14 @@ def test_the_units_alone(toy: Any) -> None:
     assert asked["id"][:] == [f"toy/s{n % 2}/{n}" for n in (0, 1, 2, 4, 5)], "clip 3 has no units"
     assert asked[0]["labels"] == [] and asked[0]["scored_aus"] == [4, 12, 1]
     assert meu.doc_to_text(asked[0]) == frames_prompt((), "aus")
-    assert meu.doc_to_target(asked[1]) == "action units AU6/12+AU12"
+    assert meu.doc_to_target(asked[1]) == "action units AU6/12+AU12 (left)"
     first, second = (meu.process_results(asked[n], [text])["parse_rate"] for n, text in ((0, "AU4"), (1, "happiness")))
-    scored = {"au_f1", "au_f1_micro", "au_exact", "au_parse_rate", "parse_rate", "motion_plausible_rate"}
+    scored = {"au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate"}
+    scored |= {"parse_rate", "motion_plausible_rate"}
     errors = {f"{name}_stderr" for name in scored}
-    assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {"au_f1_all_present", "ci95_stderr"}
+    assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {
+        *("au_f1_all_present", "au_side_count", "ci95_stderr")
+    }
     assert meu.parse_rate([first, second]) == 0.5, "of the units, where only they were asked for"
     with pytest.raises(InputError, match="no clip of toy has known action units"):
         meu.protocol(toy.select([3]), asks="aus")
@@ -333,13 +336,14 @@ def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
     targets = [meu.doc_to_target(doc) for doc in asked]
     assert targets == [
         "action units AU4+AU7; expression: disgust",
-        "action units AU6/12+AU12; expression: happiness",
+        "action units AU6/12+AU12 (left); expression: happiness",
         "action units none; expression: others",
         "expression: surprise",
         "action units AU4; expression: fear",
         "action units AU1+AU2",
     ]
     answers = [read(target, asked[0]["labels"]) for target in targets]
+    assert [dict(answer.sides) for answer in answers] == [{}, {12: "L"}, *[{}] * 4]
     assert [answer.aus for answer in answers] == [(4, 7), (6, 12), (), None, (4,), (1, 2)]
     assert [answer.label for answer in answers] == [c.emotion for c in CLIPS]
 
@@ -433,6 +437,9 @@ def test_descriptions_are_judged_where_a_judge_is_set(
         alone = meu.process_results(meu.protocol(toy, asks="aus")[0], ["AU4"])
         assert "description_score" not in alone
     assert found["description_score"] == 80 and found["judge_rate"] == 2 / 4
+    # of the subjects, s0 has verdicts for two texts of three, s1 for none of one
+    assert found["judge_rate_stderr"] > 0 and found["ci95_stderr"]["judge_rate"] == [0, 2 / 3]
+    assert found["description_score_stderr"] is None and found["ci95_stderr"]["description_score"] is None
     first, second, *_, last = (item["description_score"] for item in items)
     assert first["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
     assert second["points"] is None and second["unscored"]["kind"] == "not JSON"
@@ -458,7 +465,26 @@ def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str
     assert told.keys() == shown
     assert {f"{label}_{score}" for label in ("emotion", "coarse") for score in ("uf1", "uar", "acc")} < shown
     assert shown >= {"au_f1", "au_f1_micro", "au_exact", "parse_rate", "au_parse_rate", "motion_plausible_rate"}
-    assert not any(name.endswith(("_majority_stderr", "_present_stderr")) for name in found)
+    assert not any(name.endswith(("_majority_stderr", "_present_stderr", "_count_stderr")) for name in found)
+
+
+def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
+    asked = meu.protocol(toy, aus="1+2+4+7+12")
+    found = scores(asked, ["AU4 (left)", "AU12 (left)", "", "", "AU4", "AU1"])
+    assert (found["au_side_acc"], found["au_side_count"], found["ci95_stderr"]["au_side_acc"]) == (None, 0, None)
+    coded = [
+        replace(sample, aus=aus)
+        for sample, aus in zip(CLIPS, (("L4", "7"), ("R12", "L1"), None, ("L1",)), strict=False)
+    ]
+    docs_ = [
+        {**doc, "aus": list(sample.aus) if sample.aus else None} for doc, sample in zip(asked, coded, strict=False)
+    ]
+    answers = ["AU4 on the image's right; AU7 (left)", "AU12 (left), AU1", "AU4 (left)", "AU2 (left)"]
+    items = [meu.process_results(doc, [text])["au_side_acc"] for doc, text in zip(docs_, answers, strict=True)]
+    # 4 right; 12 wrong; 1 named without a side, which is not right; 1 of the last clip not named
+    assert meu.au_side_acc(items) == pytest.approx(1 / 3) and meu.au_side_count(items) == 3
+    told = meu.ci95([meu.process_results(doc, [text])["ci95_stderr"] for doc, text in zip(docs_, answers, strict=True)])
+    assert told["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
 
 
 def test_the_log_shows_every_label_and_unit_once(toy: Any) -> None:
@@ -487,8 +513,8 @@ def test_a_standard_error_of_what_has_none_says_so() -> None:
 def test_without_annotation_there_is_no_score(toy: Any) -> None:
     found = scores(meu.protocol(toy.select([3]), aus="4"), ["surprise, AU4"])
     assert found["emotion_uf1"] == 1.0
-    absent = ("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate")
-    assert [found[name] for name in absent] == [None] * 5
+    absent = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_f1_all_present", "au_parse_rate")
+    assert [found[name] for name in absent] == [None] * 6
     assert found["au_f1_stderr"] is None and found["ci95_stderr"]["au_f1"] is None
     assert found["emotion_uf1_stderr"] is None, "of one subject"
     found = scores(meu.protocol(toy.select([5]), labels="casme2"), ["surprise, AU1"])
@@ -498,7 +524,7 @@ def test_without_annotation_there_is_no_score(toy: Any) -> None:
 
 def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
     doc = meu.protocol(toy, aus="12")[1]
-    item = meu.process_results(doc, ["Fear or surprise; AU6"])["parse_rate"]
+    item = meu.process_results(doc, ["Fear or surprise; AU6 on the right"])["parse_rate"]
     assert item == {
         "id": "toy/s1/1",
         "subject": "s1",
@@ -512,6 +538,7 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
             "label": None,
             "coarse": None,
             "unparsed": "two different expressions: fear, surprise",
+            "sides": {"6": "R"},
         },
     }
 

@@ -224,9 +224,10 @@ def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
     for task, scores in run["results"].items():
         assert values(scores) or task == "meu_all"
         for name, value in values(scores).items():
-            if name.startswith("motion_") or name.endswith(("_majority", "_all_present")):
+            if name.startswith("motion_") or name.endswith(("_majority", "_all_present", "_count")):
                 continue
-            no_units = task.startswith("smic") and name.startswith("au_")
+            no_sides = name == "au_side_acc" and not values(scores)["au_side_count"]
+            no_units = (task.startswith("smic") and name.startswith("au_")) or no_sides
             assert value == (None if no_units else 1.0), (task, name)
 
 
@@ -234,7 +235,7 @@ def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
 def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
     emotion = {"emotion_uf1", "emotion_uar", "emotion_acc", "emotion_uf1_majority", "emotion_acc_majority"}
     coarse_class = {name.replace("emotion", "coarse") for name in emotion}
-    units = {"au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"}
+    units = {"au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate", "au_side_acc", "au_side_count"}
     always = {"parse_rate", "motion_plausible_rate"}
     for prefix in (*LICENSED, "dfme_b"):
         assert (
@@ -248,7 +249,9 @@ def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
         shown = {key for key in keys if "_" in key and not key.endswith("_stderr")}
         assert not shown - scored(run, task) - KEYS, task
         errors = {key.removesuffix("_stderr") for key in keys if key.endswith("_stderr")} - {"ci95"}
-        assert errors == {name for name in shown - KEYS if not name.endswith(("_majority", "_all_present"))}, task
+        assert errors == {
+            name for name in shown - KEYS if not name.endswith(("_majority", "_all_present", "_count"))
+        }, task
         told = run["results"][task]["ci95_stderr,none"].keys()
         assert errors <= told <= scored(run, task), task  # the first clip of the composite is of one of its parts
 

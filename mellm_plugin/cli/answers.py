@@ -151,9 +151,18 @@ class _Summary:
             self._count("coarse class right", answer.coarse == gold["coarse"])
         if gold.get("aus") is not None and line.asks != "emotion":
             self._count("action units exactly right", _agree(_events(gold["aus"]), answer.aus))
+            self._count_sides(gold["aus"], answer)
         if answer.unparsed is not None:
             what, _, rest = answer.unparsed.partition(": ")
             self.reasons[rest if rest == "none of the labels" else what] += 1  # whatever the labels are
+
+    def _count_sides(self, codes: Iterable[str], answer: Answer) -> None:
+        from mellm_plugin.scoring.units import one_sided
+
+        said = dict(answer.sides)
+        for alternatives, side in one_sided(codes).items():
+            if named := set(alternatives).intersection(answer.aus or ()):
+                self._count("sides of named action units right", any(said.get(unit) == side for unit in named))
 
     def _count(self, what: str, holds: bool) -> None:
         self.counts[what] += holds
@@ -173,6 +182,13 @@ def _events(codes: Iterable[str]) -> list[tuple[int, ...]]:
     return numbers(codes)
 
 
+def _coded(code: str) -> str:
+    from mellm_plugin.facs.codes import parse_canonical
+
+    event = parse_canonical(code)
+    return f"AU{'/'.join(map(str, event.alternatives))}{_SIDES.get(event.side or '', '')}"
+
+
 def _agree(events: list[tuple[int, ...]], read: tuple[int, ...] | None) -> bool:
     """Whether every event is named by one of its alternatives, and nothing else is."""
     if read is None:
@@ -180,22 +196,27 @@ def _agree(events: list[tuple[int, ...]], read: tuple[int, ...] | None) -> bool:
     return all(set(event) & set(read) for event in events) and all(any(u in event for event in events) for u in read)
 
 
-def _in_words(aus: Iterable[int] | None, label: str | None, coarse: str | None) -> str:
-    parts = [] if aus is None else ["+".join(f"AU{unit}" for unit in aus) or "no action units"]
-    if label is not None:
-        parts.append(label if coarse in (None, label) else f"{label} ({coarse})")
-    elif coarse is not None:
-        parts.append(f"({coarse})")
+_SIDES = {"L": " (left)", "R": " (right)", "A": " (asymmetric)", "B": " (both sides)"}
+
+
+def _in_words(answer: Answer) -> str:
+    said = dict(answer.sides)
+    units = [f"AU{unit}{_SIDES[said[unit]] if unit in said else ''}" for unit in answer.aus or ()]
+    parts = [] if answer.aus is None else ["+".join(units) or "no action units"]
+    if answer.label is not None:
+        parts.append(answer.label if answer.coarse in (None, answer.label) else f"{answer.label} ({answer.coarse})")
+    elif answer.coarse is not None:
+        parts.append(f"({answer.coarse})")
     return "; ".join(parts)
 
 
 def _told(line: _Line, answer: Answer) -> str:
-    read = _in_words(answer.aus, answer.label, answer.coarse)
+    read = _in_words(answer)
     why = f"not read: {answer.unparsed}" if answer.unparsed else ""
     text = f"{line.name}  {'; '.join(part for part in (read, why) if part)}"
     if line.gold:
         events = line.gold.get("aus")
-        aus = None if events is None else "+".join("AU" + "/".join(map(str, event)) for event in _events(events))
+        aus = None if events is None else "+".join(map(_coded, events))
         expected = "; ".join(part for part in (aus, line.gold.get("label")) if part)
         text += f"  [expected {expected or 'no action units'}]" if expected or aus is not None else ""
     return text
@@ -243,7 +264,14 @@ def _read(given: argparse.Namespace) -> None:
             continue
         if given.json:
             aus = None if answer.aus is None else list(answer.aus)
-            row = {"aus": aus, "fine": answer.label, "coarse": answer.coarse, "unparsed": answer.unparsed}
+            row: dict[str, Any] = {
+                "aus": aus,
+                "fine": answer.label,
+                "coarse": answer.coarse,
+                "unparsed": answer.unparsed,
+            }
+            if answer.sides:
+                row["sides"] = {str(unit): side for unit, side in answer.sides}
             told = json.dumps(row, ensure_ascii=False)
         print(told)
     if not given.json:
@@ -274,4 +302,8 @@ def add_commands(commands: Commands) -> None:
     parser.add_argument(
         "--asks", choices=_ASKS, default="all", help="what was asked for, for lines that do not say (default: all)"
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object an answer: aus, fine, coarse, unparsed")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object an answer: aus, fine, coarse, unparsed, and the sides it says",
+    )

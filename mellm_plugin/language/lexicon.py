@@ -85,7 +85,9 @@ _MOTIONS = {
     "up": "向上",
     "down": "向下",
     "down and inwards": "向下并向内",
+    "down and outwards": "向下并向外",
     "up and outwards": "向上并向外",
+    "up and inwards": "向上并向内",
     "inwards": "向内",
     "outwards": "向外",
     "towards each other": "互相靠近",
@@ -196,13 +198,32 @@ def one_of(region: str) -> str:
     return _ONE_OF.get(region, region.removesuffix("s"))
 
 
+def is_plural(region: str) -> bool:
+    """Whether a region is several things in English."""
+    return region.endswith("s") or " and " in region or region.startswith("sides")
+
+
+_HAVE_MIDDLE = frozenset({"upper lip", "lower lip"})
+
+
+def place_measured(region: str, side: str | None, language: str) -> str:
+    """The place of a measured motion: one across the image's middle is of the whole region, or of the middle of a lip.
+
+    Args:
+        region, side: as in `motion.regions`.
+    """
+    return place(region, side or ("middle" if region in _HAVE_MIDDLE else None), language)
+
+
 def place(region: str, side: str | None, language: str) -> str:
     """A region, or its part on one side of the image: `the mouth corner on the image's left`, `图像左侧的嘴角`.
 
     Args:
         region: its name in `facs.units`.
-        side: `left` or `right` of the image; None for both or the middle.
+        side: `left` or `right` of the image, or its `middle`; None for the whole region.
     """
+    if side == "middle":
+        return f"the middle of the {region}" if language == "en" else f"{in_language(region, 'zh')}中部"
     if language == "zh":
         where = {"left": "图像左侧的", "right": "图像右侧的", None: ""}[side]
         one = "鼻翼旁" if side and region == "sides of the nose" else in_language(region, "zh")

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mellm_plugin.errors import InputError, near
-from mellm_plugin.language.lexicon import check_language, colour_words, direction_words, options
+from mellm_plugin.language.lexicon import (
+    check_language,
+    colour_words,
+    direction_words,
+    in_language,
+    is_plural,
+    options,
+    place_measured,
+)
 from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, legend_text
 
 PROMPT_VERSION = "1"
@@ -233,3 +241,116 @@ def wordings(
         known += map_prompt_variants(labels, palette)[1:]
     questions = [question.format(options=options(labels, language)) for question in _ASKED[asks, language]]
     return (*(known if language == "en" else ()), *_introduced(images, palette, language, questions))
+
+
+_UNIT_ASKED = {
+    "en": (
+        "Is AU{number} ({name}) active? Answer with yes or no alone.",
+        "Does the face show the action unit {name}, AU{number}? Yes or no?",
+        "Action unit {number}, the {name}: is it there? Answer yes or no.",
+    ),
+    "zh": (
+        "AU{number}（{name}）是否被激活？只回答是或否。",
+        "面部是否出现动作单元{name}（AU{number}）？请回答是或否。",
+    ),
+}
+_REGION_ASKED = {
+    "en": (
+        "Which way {does} {where} move? Name the direction{colour} and the strength, or answer: no visible motion.",
+        "How {does} {where} move: which way{colour_short}, how strongly? If it cannot be seen, say no visible motion.",
+    ),
+    "zh": (
+        "{where}向哪个方向运动？写出方向{colour}和强度；看不到则回答：看不到运动。",
+        "{where}怎样运动？请回答方向{colour}和强度，没有则写看不到运动。",
+    ),
+}
+_COLOUR_ASKED = {
+    "en": (
+        "Which colour stands for {way} here? Name the colour alone.",
+        "What is the colour of motion {way} in this map?",
+    ),
+    "zh": ("运动{way}用哪种颜色表示？只写颜色。", "在这张图中，{way}的运动是什么颜色？"),
+}
+_WAY_ASKED = {
+    "en": (
+        "Which way does {colour} stand for? Name the direction alone.",
+        "What moves {colour} in this map moves which way?",
+    ),
+    "zh": ("{colour}表示哪个方向？只写方向。", "图中呈{colour}的部位向哪个方向运动？"),
+}
+_PATCH_ASKED = {
+    "en": (
+        "One patch of the image is coloured. Which way does it move? Name the direction, and its colour in brackets.",
+        "Read the coloured patch: direction, and colour in brackets.",
+    ),
+    "zh": ("图中有一块着色区域。它向哪个方向运动？写出方向，括号里写颜色。", "请读出着色区域：方向，括号里写颜色。"),
+}
+
+
+def unit_wordings(
+    number: int, name: str, images: str = "map", palette: str = STANDARD, language: str = "en"
+) -> tuple[str, ...]:
+    """The ways to ask whether one action unit is there, to be answered with yes or no.
+
+    Args:
+        number, name: of the unit, as in `facs.units`.
+        images, palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    asked = [text.format(number=number, name=in_language(name, language)) for text in _UNIT_ASKED[language]]
+    return _introduced(images, palette, language, asked)
+
+
+def region_wordings(
+    region: str, side: str | None, images: str = "map", palette: str = STANDARD, language: str = "en"
+) -> tuple[str, ...]:
+    """The ways to ask which way one region moves.
+
+    Args:
+        region: its name in `facs.units`.
+        side: `left` or `right` of the image; None across the middle.
+        images, palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    coloured = images == "map"
+    words = {
+        "where": place_measured(region, side, language),
+        "does": "do" if side is None and is_plural(region) else "does",
+        "colour": {"en": ", its colour", "zh": "、颜色"}[language] if coloured else "",
+        "colour_short": ", in which colour" if coloured else "",
+    }
+    return _introduced(images, palette, language, [text.format(**words) for text in _REGION_ASKED[language]])
+
+
+def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which colour a direction has in motion maps.
+
+    Args:
+        way: one of `motion.colour.DIRECTIONS`.
+        palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    named = way if language == "en" else f"向{direction_words(way, 'zh')}"
+    return _introduced("map", palette, language, [text.format(way=named) for text in _COLOUR_ASKED[language]])
+
+
+def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which direction the colours of `way` stand for; arguments and errors as for `colour_wordings`."""
+    check_language(language)
+    named = colour_words(way, palette, language)
+    return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])
+
+
+def patch_wordings(palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which way the one coloured patch of an image moves; errors as for `wordings`."""
+    check_language(language)
+    return _introduced("map", palette, language, _PATCH_ASKED[language])

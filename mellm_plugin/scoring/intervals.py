@@ -49,9 +49,9 @@ class Counts:
     Attributes:
         subjects: S names, ascending.
         clips: the ids, ascending.
-        cells: (S, K) float64, whole numbers.
+        cells: (S, K) float64.
         needed: the columns of which each sum is above 0 where every class or unit occurs.
-        scores: (N, K) sums -> the name of each score, and (N,) float64 in 0..1, NaN where there is none.
+        scores: (N, K) sums -> the name of each score, and (N,) float64, NaN where there is none.
     """
 
     subjects: tuple[str, ...]
@@ -63,7 +63,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score in 0..1, its standard error, and the ends of its interval.
+    """A score, its standard error, and the ends of its interval, in the range of the score: most are in 0..1.
 
     None where there is no score; all but the value also with fewer than two subjects.
     """
@@ -91,7 +91,7 @@ class Bootstrap:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One score of two runs: second minus first in -1..1, its interval, and the p-value of no difference (two-sided).
+    """One score of two runs: second minus first, its interval, and the p-value of no difference (two-sided).
 
     None where a run has no score; interval and p-value are None with fewer than two subjects.
     """
@@ -184,16 +184,46 @@ def unit_counts(
     return _by_subject([clips[at] for at in counted.clips], cells, needed, scores)
 
 
-def rate_counts(clips: Sequence[Clip], right: Sequence[bool]) -> Counts:
-    """Counts for `rate`, the share of clips for which something is so.
+def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[float] | None = None) -> Counts:
+    """Counts for `rate`: the share of clips for which something is so, or the mean of a value, or a ratio of two sums.
+
+    Args:
+        clips: of each value.
+        values: True where it is so; or the values, of any range, which is then that of the interval.
+        of: what each clip adds to the number that the sum of the values is divided by; 1 where not given.
 
     Raises:
         InputError: lengths differ.
     """
-    if faults := _lengths(clips, answers=right):
+    weights = [1.0] * len(values) if of is None else of
+    if faults := _lengths(clips, answers=values, weights=weights):
         raise InputError(faults, where="intervals of a rate")
-    cells = np.array([[float(is_so), 1.0] for is_so in right]).reshape(len(right), 2)
+    cells = np.column_stack([values, weights]).astype(np.float64).reshape(len(values), 2)
     return _by_subject(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])})
+
+
+def sum_counts(
+    clips: Sequence[Clip], cells: Sequence[Sequence[float]], name: str, score: Callable[[Floats], float]
+) -> Counts:
+    """Counts for a score that is computed from sums over clips in some other way, one resample at a time.
+
+    Args:
+        clips: of each row of cells.
+        cells: (N, K) what each clip adds to the K sums.
+        name: of the score.
+        score: (K,) sums -> the score; NaN where there is none.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, answers=cells):
+        raise InputError(faults, where=f"intervals of {name}")
+    rows = np.array(cells, np.float64).reshape(len(clips), -1)
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        return {name: np.array([score(row) for row in sums])}
+
+    return _by_subject(clips, rows, (), scores)
 
 
 def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
@@ -210,7 +240,9 @@ def _by_subject(
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
     sums = np.zeros((len(subjects), cells.shape[1]))
-    np.add.at(sums, [row[subject] for _, subject in clips], cells)
+    # in an order of their own: sums of fractions depend on it in their last bits
+    order = sorted(range(len(clips)), key=lambda at: (clips[at], cells[at].tolist()))
+    np.add.at(sums, [row[clips[at][1]] for at in order], cells[order])
     return Counts(subjects, tuple(sorted(id for id, _ in clips)), sums, tuple(needed), scores)
 
 
@@ -334,7 +366,7 @@ def compare(
         else:
             low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), number, level)
             # sums in another order differ in their last bits
-            as_large = np.abs(swapped[name]) >= abs(other - value) - 1e-12
+            as_large = np.abs(swapped[name]) >= abs(other - value) - 1e-12 * max(1.0, abs(value), abs(other))
             found[name] = Comparison(other - value, low, high, float((as_large.sum() + 1) / (resamples + 1)))
     return found
 

@@ -629,13 +629,13 @@ def description_score(rows: Rows) -> float | None:
 
 def judge_rate(rows: Rows) -> float | None:
     """Share of the texts with a reference that have a verdict; None where there are none."""
-    rows = _comparable(rows)
+    rows = comparable(rows)
     return sum(row["points"] is not None for row in rows) / len(rows) if rows else None
 
 
 def summary(rows: Rows) -> str:
     """One line: how many verdicts, requests, failures of each kind, and tokens."""
-    compared = _comparable(rows)
+    compared = comparable(rows)
     scored = sum(row["points"] is not None for row in compared)
     cached = sum(row["cached"] for row in compared)
     parts = [f"{scored} of {len(compared)} descriptions have a verdict, {cached} of them kept from before"]
@@ -653,7 +653,8 @@ def summary(rows: Rows) -> str:
     return "; ".join(parts)
 
 
-def _comparable(rows: Rows) -> Rows:
+def comparable(rows: Rows) -> Rows:
+    """Those of the texts whose clip has a reference: the others could not be graded by any judge."""
     return [row for row in rows if row["unscored"] is None or row["unscored"]["kind"] != NO_REFERENCE.kind]
 
 

@@ -8,7 +8,7 @@
 What comes in are the items that `meu.process_results` makes of each clip, by the metric that they are for:
 
     {"emotion_uf1": {"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None},
-     "au_f1": {"id": .., "subject": .., "gold": ["R12"], "read": [12], "scored_aus": [1, 2, 4, 12]},
+     "au_f1": {"id": .., "subject": .., "gold": ["R12"], "read": [12], "sides": {"12": "R"}, "scored_aus": [1, 2, 12]},
      "parse_rate": {..}, "motion_plausible_rate": {"id": .., "subject": .., "doubts": []}}
 """
 
@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.scoring import emotion, units
+from mellm_plugin.scoring import emotion, judge, text, units
 from mellm_plugin.scoring.intervals import (
     RESAMPLES,
     Bootstrap,
@@ -31,6 +31,7 @@ from mellm_plugin.scoring.intervals import (
     compare,
     label_counts,
     rate_counts,
+    sum_counts,
     unit_counts,
 )
 
@@ -77,8 +78,69 @@ def _parsed(items: Items) -> tuple[Any, ...]:
     return tuple(clip for clip, _ in asked), tuple(could for _, could in asked)
 
 
+def side_scores(items: Items) -> units.SideScores:
+    """The sides that were named, of the items of a metric of units (`units.score_sides`)."""
+    read = [
+        None if item["read"] is None else {unit: item["sides"].get(str(unit)) for unit in item["read"]}
+        for item in items
+    ]
+    return units.score_sides([item["gold"] for item in items], read, items[0]["scored_aus"])
+
+
+def _sides(items: Items) -> tuple[Any, ...]:
+    scores = side_scores(items)
+    known = [at for at, coded in enumerate(scores.coded) if coded]
+    columns = ((scores.right[at] for at in known), (scores.named[at] for at in known))
+    return tuple(_clip(items[at]) for at in known), *map(tuple, columns)
+
+
+def _points(items: Items) -> tuple[Any, ...]:
+    graded = [item for item in items if item["points"] is not None]
+    return tuple(map(_clip, graded)), tuple(item["points"] for item in graded)
+
+
+def _graded(items: Items) -> tuple[Any, ...]:
+    asked = judge.comparable(items)
+    return tuple(map(_clip, asked)), tuple(item["points"] is not None for item in asked)
+
+
 def _plausible(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
+
+
+def _matches(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(item["gold"] == item["read"] for item in items)
+
+
+def _lists(items: Items) -> tuple[Any, ...]:
+    gold = tuple(tuple((unit,) for unit in item["gold"]) for item in items)
+    read = tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
+    return tuple(map(_clip, items)), gold, read, tuple(sorted({unit for item in items for unit in item["gold"]}))
+
+
+def _texts(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(text.each_text(item["read"], item["gold"]) for item in items)
+
+
+def _in_full(items: Items) -> tuple[Any, ...]:
+    asked = [item for item in items if item["kind"] != "other"]
+    return tuple(map(_clip, asked)), tuple(None not in item["read"].values() for item in asked)
+
+
+def _bleu4_corpus(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return sum_counts(clips, [one.bleu4_counts for one in texts], "rate", text.bleu4_of_counts)
+
+
+def _bleu4_sentence(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.bleu4_sentence for one in texts])
+
+
+def _rouge1_recall(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.rouge1[1] for one in texts])
+
+
+def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
+    return rate_counts(clips, [one.rouge1[2] for one in texts])
 
 
 _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
@@ -88,14 +150,29 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "au_f1": (_units, unit_counts, "f1"),
     "au_f1_micro": (_units, unit_counts, "f1_micro"),
     "au_exact": (_units, unit_counts, "exact"),
+    "au_side_acc": (_sides, rate_counts, "rate"),
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
     "parse_rate": (_parsed, rate_counts, "rate"),
     "motion_plausible_rate": (_plausible, rate_counts, "rate"),
+    "description_score": (_points, rate_counts, "rate"),
+    "judge_rate": (_graded, rate_counts, "rate"),
+    "match": (_matches, rate_counts, "rate"),
+    "list_f1": (_lists, unit_counts, "f1"),
+    "list_f1_micro": (_lists, unit_counts, "f1_micro"),
+    "bleu4_corpus": (_texts, _bleu4_corpus, "rate"),
+    "bleu4_sentence_mean": (_texts, _bleu4_sentence, "rate"),
+    "rouge1_recall": (_texts, _rouge1_recall, "rate"),
+    "rouge1_f1": (_texts, _rouge1_f1, "rate"),
+    "read_in_full": (_in_full, rate_counts, "rate"),
 }
 """By score, how items become rows, and how these are counted; and the name of the score there."""
 
 SCORES: tuple[str, ...] = tuple(_FOUND)
-"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`)."""
+"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`).
+
+From `match` on they are of the ME-VQA challenge, whose items hold `gold` and `read` alike: anything, lists of units, or
+texts; `read_in_full` is of its parse rate.
+"""
 
 
 # Several metrics of a task are made of the same rows, which are resampled once for all of them.
@@ -135,13 +212,18 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
     return compare(count(*ours), count(*theirs))[name]
 
 
+_OF_UNITS = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate")
+
+
 def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, Items]]:
     """Every metric that has an interval, with what it is of `SCORES`, and its items."""
     found: list[tuple[str, str, Items]] = []
     for metric in dict.fromkeys(metric for clip in clips for metric in clip):
         items = [clip[metric] for clip in clips if metric in clip]
         if metric == "au_f1":
-            found += [(name, name, items) for name in ("au_f1", "au_f1_micro", "au_exact", "au_parse_rate")]
+            found += [(name, name, items) for name in _OF_UNITS]
+        elif metric == "judge_rate":
+            found += [(name, name, items) for name in ("description_score", "judge_rate")]
         elif metric in _FOUND:
             found.append((metric, metric, items))
         else:
@@ -154,13 +236,17 @@ def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, lis
 
     Args:
         clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            the four of units.
+            those of units, `judge_rate` for both of the judge.
     """
     found: dict[str, list[float] | None] = {}
     for metric, score, items in _metrics(clips):
-        one = interval(score, items)
-        found[metric] = None if one.low is None or one.high is None else [one.low, one.high]
+        found[metric] = ends(interval(score, items))
     return found
+
+
+def ends(one: Interval) -> list[float] | None:
+    """Both ends of an interval; None where there is none."""
+    return None if one.low is None or one.high is None else [one.low, one.high]
 
 
 # ---- tables ---------------------------------------------------------------------------------------------------------
@@ -179,7 +265,7 @@ def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
     lacking: dict[str, float] = {}
     for metric, score, items in _metrics(clips):
         one = interval(score, items)
-        value, low, high = (emotion.share(number, 3) for number in (one.value, one.low, one.high))
+        value, low, high = (_number(score, number) for number in (one.value, one.low, one.high))
         rows.append((metric, value, "–" if one.low is None else f"{low} to {high}", _constant(score, items)))
         if (incomplete := _bootstrap(score, items).incomplete) and score in ("uf1", "uar", "au_f1"):
             lacking[metric] = incomplete
@@ -198,6 +284,7 @@ def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
     for metric in dict.fromkeys(metric for clip in clips for metric in clip):
         items = [clip[metric] for clip in clips if metric in clip]
         if metric == "au_f1":
+            parts += _sides_in_words(side_scores(items))
             scored = items[0]["scored_aus"]
             scores = units.score(_events(items), [item["read"] for item in items], scored)
             if scores.counts:
@@ -209,6 +296,19 @@ def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
     return "\n".join(parts)
 
 
+def _number(score: str, value: float | None) -> str:
+    return emotion.share(value, 3) if score != "description_score" or value is None else f"{value:.1f}"
+
+
+def _sides_in_words(scores: units.SideScores) -> list[str]:
+    if not any(scores.coded):
+        return []
+    return [
+        f"au_side_acc: of {sum(scores.coded)} units that are coded on one side alone {sum(scores.named)} are named; of "
+        f"{scores.unsaid} of these the answer says no side"
+    ]
+
+
 def _constant(score: str, items: Items) -> str:
     """What an answer that is the same for every clip would score, and which answer that is."""
     if score in ("uf1", "uar", "acc"):
@@ -218,6 +318,8 @@ def _constant(score: str, items: Items) -> str:
         most = max(scores.support, key=lambda label: scores.support[label])
         value = {"uf1": scores.uf1, "uar": scores.uar, "acc": scores.accuracy}[score]
         return f"{emotion.share(value, 3)} ({most})"
+    if score == "au_side_acc" and (one_side := side_scores(items).always) is not None:
+        return f"{emotion.share(one_side[0], 3)} ({one_side[1]})"
     if score in ("au_f1", "au_f1_micro", "au_exact"):
         always = units.constant(_events(items), items[0]["scored_aus"], present=score != "au_exact")
         value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]

@@ -19,9 +19,10 @@ An answer that is missing or empty scores 0 in each, and is counted. All scores 
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from mellm_plugin.errors import InputError
@@ -92,23 +93,66 @@ def score(answers: Sequence[str | None], references: Sequence[str]) -> TextScore
         raise InputError(faults, where="scoring of texts")
     if not answers:
         return TextScores(None, None, None, None, None, 0, 0, "")
-    from sacrebleu.metrics.bleu import BLEU
-
-    given, expected = [answer or "" for answer in answers], list(references)
-    corpus = BLEU(lowercase=True)
-    sentence = BLEU(lowercase=True, effective_order=True)
-    overlap = [rouge1(*pair) for pair in zip(given, expected, strict=True)]
+    given = [answer or "" for answer in answers]
+    each = [each_text(*pair) for pair in zip(given, references, strict=True)]
     count = len(given)
-    # sacreBLEU's sums of logarithms leave 100.00000000000004 for equal texts
-    whole = min(corpus.corpus_score(given, [expected]).score / 100, 1.0)
-    each = [min(sentence.sentence_score(a, [r]).score / 100, 1.0) for a, r in zip(given, expected, strict=True)]
+    precision, recall, f1, sentence = (
+        math.fsum(values) / count for values in zip(*((*one.rouge1, one.bleu4_sentence) for one in each), strict=True)
+    )
     return TextScores(
-        bleu4_corpus=whole,
-        bleu4_sentence_mean=sum(each) / count,
-        rouge1_precision=sum(precision for precision, _, _ in overlap) / count,
-        rouge1_recall=sum(recall for _, recall, _ in overlap) / count,
-        rouge1_f1=sum(f1 for _, _, f1 in overlap) / count,
+        bleu4_corpus=bleu4_of_counts([sum(column) for column in zip(*(one.bleu4_counts for one in each), strict=True)]),
+        bleu4_sentence_mean=sentence,
+        rouge1_precision=precision,
+        rouge1_recall=recall,
+        rouge1_f1=f1,
         answers=count,
         empty=sum(not words(answer) for answer in given),
-        signature=str(corpus.get_signature()),
+        signature=_signature(),
     )
+
+
+@dataclass(frozen=True)
+class OneText:
+    """What one answer adds to the scores.
+
+    Attributes:
+        bleu4_sentence: its sentence BLEU, in 0..1.
+        rouge1: its precision, recall and F1, in 0..1.
+        bleu4_counts: ten whole numbers, of which corpus BLEU takes the sums: n-grams shared with the reference, n from
+            1 to 4; n-grams of the answer, the same; words of the answer, and of the reference.
+    """
+
+    bleu4_sentence: float
+    rouge1: tuple[float, float, float]
+    bleu4_counts: tuple[int, ...]
+
+
+def each_text(answer: str | None, reference: str) -> OneText:
+    """What an answer adds to the scores; arguments as for `rouge1`."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    found = BLEU(lowercase=True, effective_order=True).sentence_score(answer or "", [reference])
+    return OneText(
+        # sacreBLEU's sums of logarithms leave 100.00000000000004 for equal texts
+        bleu4_sentence=min(found.score / 100, 1.0),
+        rouge1=rouge1(answer, reference),
+        bleu4_counts=(*found.counts, *found.totals, found.sys_len, found.ref_len),
+    )
+
+
+def bleu4_of_counts(sums: Iterable[float]) -> float:
+    """Corpus BLEU, in 0..1, of summed `OneText.bleu4_counts`."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    whole = [round(value) for value in sums]
+    found = BLEU.compute_bleu(whole[:4], whole[4:8], whole[8], whole[9], smooth_method="exp")
+    return min(found.score / 100, 1.0)
+
+
+def _signature() -> str:
+    """sacreBLEU's account of corpus BLEU, which it gives only once it has counted."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    corpus = BLEU(lowercase=True)
+    corpus.corpus_score([""], [[""]])
+    return str(corpus.get_signature())

@@ -18,18 +18,23 @@ points higher for the same answers, and is not reported.) The rules:
     that is annotated or named outside of the set does not matter, any alternative will do, and an answer that could
     not be read is not exact, even where the clip has no unit.
 
+-   Sides are scored apart (`score_sides`): of the units of the set that a clip has on one side alone (`L12`, `R14C`)
+    and that the answer names, in how many it names that side. A side that is not said is not right.
+
 Naming no unit at all has no hit, so its F1 is 0 by definition and is nowhere shown as a baseline; see `constant`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mellm_plugin.errors import InputError
+from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.scoring.emotion import share
 
 Events = Sequence[tuple[int, ...]]
@@ -141,6 +146,97 @@ def tally(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
         exact=np.array(exact, bool),
         parsed=np.array([named is not None for _, _, named in known], bool),
     )
+
+
+# ---- sides ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SideScores:
+    """How often the side of a unit was named right.
+
+    Attributes:
+        coded, named, right: of each clip given, in that order: units that are coded on one side alone; those of them
+            that the answer names; and those of these whose side it names right.
+        unsaid: of the named ones, those of which the answer says no side.
+        left: of the named ones, those that are coded on the left.
+    """
+
+    coded: tuple[int, ...]
+    named: tuple[int, ...]
+    right: tuple[int, ...]
+    unsaid: int
+    left: int
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the named ones whose side was named right, in 0..1; None where none is named."""
+        return sum(self.right) / sum(self.named) if any(self.named) else None
+
+    @property
+    def always(self) -> tuple[float, str] | None:
+        """The accuracy if the more frequent side were always named (left of equals), and that side."""
+        if not any(self.named):
+            return None
+        left = self.left / sum(self.named)
+        return (left, "left") if left >= 0.5 else (1 - left, "right")
+
+
+def one_sided(codes: Iterable[str]) -> dict[tuple[int, ...], str]:
+    """The events of a clip that are on one side alone, each a tuple of alternatives, and that side: `L` or `R`.
+
+    An event on both sides (`L12+R12`), on a side that its alternatives do not share (`R6/12`), or beside one that does
+    not say which (`L12+12`) is not among them.
+
+    Args:
+        codes: canonical, as `Sample.aus`.
+
+    Raises:
+        CodeError: a code that cannot be read.
+    """
+    events = [parse_canonical(code) for code in codes]
+    said: dict[tuple[int, ...], set[str | None]] = {}
+    for event in events:
+        said.setdefault(event.alternatives, set()).add(event.side)
+    times = Counter(unit for alternatives in said for unit in alternatives)
+    return {
+        alternatives: str(next(iter(found)))
+        for alternatives, found in said.items()
+        if found in ({"L"}, {"R"}) and all(times[unit] == 1 for unit in alternatives)
+    }
+
+
+def score_sides(
+    gold: Sequence[Iterable[str] | None], read: Sequence[Mapping[int, str | None] | None], units: Sequence[int]
+) -> SideScores:
+    """Score the sides that were read; of alternatives any one that is named with the side is right.
+
+    Args:
+        gold: the canonical codes of each clip; None where its units are not known.
+        read: the units named in the answer to each clip, with the side that it gives to each, or None where it says
+            none; None where nothing could be read.
+        units: the units of the task.
+
+    Raises:
+        InputError: the lengths differ.
+        CodeError: a code that cannot be read.
+    """
+    if len(gold) != len(read):
+        raise InputError(f"scoring of sides: expected as many answers as clips ({len(gold)}), found {len(read)}")
+    coded, counted, right = [0] * len(gold), [0] * len(gold), [0] * len(gold)
+    unsaid = left = 0
+    for at, (codes, named) in enumerate(zip(gold, read, strict=True)):
+        for alternatives, side in one_sided(codes or ()).items():
+            if set(units).isdisjoint(alternatives):
+                continue
+            coded[at] += 1
+            sides = {named[unit] for unit in alternatives if unit in named} if named else set()
+            if sides:
+                counted[at] += 1
+                right[at] += side in sides
+                unsaid += sides == {None}
+                left += side == "L"
+    return SideScores(tuple(coded), tuple(counted), tuple(right), unsaid, left)
 
 
 def constant(gold: Sequence[Events | None], units: Sequence[int], present: bool) -> UnitScores:

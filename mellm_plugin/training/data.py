@@ -24,19 +24,22 @@ import numpy.typing as npt
 
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, MellmError, near
-from mellm_plugin.facs.codes import numbers
-from mellm_plugin.facs.labels import LABELS, coarse, labels_of
-from mellm_plugin.language.descriptions import label_answer, units_answer
+from mellm_plugin.facs.labels import LABELS, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
-from mellm_plugin.language.prompts import wordings
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
-from mellm_plugin.training.clips import DRAWN, Clip, DrawnClips, Image, PreparedClips, Record, Variation, paint, varied
+from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record, Variation
+from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, certain_units, label_among
 
-FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
-"""What is asked: the description in three parts; the units alone; the label alone; whether one unit is there; which way
-one region moves; a question of the ME-VQA challenges; which colour is which direction."""
+__all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
 
-FORM_SHARES: dict[str, float] = {"aus": 0.5, "label": 0.5}
+FORM_SHARES: dict[str, float] = {
+    "description": 0.4,
+    "aus": 0.15,
+    "label": 0.15,
+    "unit": 0.1,
+    "region": 0.15,
+    "legend": 0.05,
+}
 """The shares of a source that names no forms, of those that its clips can have."""
 
 DRAWN_CLIPS = 2000
@@ -46,7 +49,6 @@ CAP = 4.0
 """No clip is drawn more than so many times as often as the mean of its form, however rare its label or unit."""
 
 _BLOCK = 256  # examples within which the shares of sources and forms are kept to one example
-_OWN_WORDING = 0.5  # share of the examples in the words of evaluation itself
 
 
 @dataclass(frozen=True)
@@ -158,19 +160,6 @@ def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[
     return tuple(sets)
 
 
-def label_among(record: Record, labels: Sequence[str]) -> str | None:
-    """The clip's label in a closed set: its own, or its coarse class; None where the set has neither.
-
-    Of the drawn clips, whose labels are ours, `others` stands for what the set does not name.
-    """
-    if record.emotion in labels:
-        return record.emotion
-    group = record.coarse or (coarse(record.emotion) if record.emotion else None)
-    if group in labels:
-        return group
-    return "others" if record.dataset == DRAWN and "others" in labels and group else None
-
-
 # ---- balance --------------------------------------------------------------------------------------------------------
 
 
@@ -273,26 +262,26 @@ class Examples(Sequence[Example]):
         if count is not None and count < 1:
             faults.append(f"count: expected at least 1, found {count}")
         self._clips = _opened(self.sources, motion, root, processes, faults)
-        self._labels: list[tuple[tuple[str, ...], ...]] = []
+        self._asked: list[Asked | None] = [None] * len(self.sources)
         streams: list[_Stream] = []
         chosen: set[tuple[str, str]] = set()
         for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
             if clips is None:
-                self._labels.append(())
                 continue
             where = f"sources[{place}] ({source.dataset})"
             kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
             emotions = {record.emotion for record in clips.records if record.emotion is not None}
             try:
-                self._labels.append(label_sets(source.labels, source.dataset, emotions))
+                labels = label_sets(source.labels, source.dataset, emotions)
             except InputError as error:
                 faults += [f"{where}: {fault}" for fault in error.faults]
-                self._labels.append(())
                 continue
+            units = Counter(number for record in clips.records for number in certain_units(record))
+            self._asked[place] = asked = Asked(motion, labels, dict(sorted(units.items())), augment)
             if not len(kept):
                 faults.append(f"{where}: expected clips of the subjects to keep, found none")
                 continue
-            made, wrong = self._streams(place, kept, balance)
+            made, wrong = self._streams(place, clips.records, asked, kept, balance)
             faults += [f"{where}: {fault}" for fault in wrong]
             streams += made
             for stream in made:
@@ -306,34 +295,29 @@ class Examples(Sequence[Example]):
         self._streams_kept = tuple(replace(stream, share=stream.share / total) for stream in streams)
         self._plan = _planned(self._streams_kept, self._count, seed)
 
-    def _streams(self, place: int, kept: npt.NDArray[np.int64], balance: bool) -> tuple[list[_Stream], list[str]]:
+    def _streams(
+        self, place: int, known: Sequence[Record], asked: Asked, kept: npt.NDArray[np.int64], balance: bool
+    ) -> tuple[list[_Stream], list[str]]:
         """The streams of one source, and what is wrong with its forms."""
-        source, clips = self.sources[place], self._clips[place]
-        assert clips is not None
+        source = self.sources[place]
         shares = {form: share for form, share in (source.forms or FORM_SHARES).items() if share}
         faults: list[str] = []
         streams: list[_Stream] = []
         for form, share in shares.items():
-            could = np.array([n for n in kept if self._could(form, clips.records[n], place)], np.int64)
+            could = np.array([n for n in kept if asked.possible(form, known[n])], np.int64)
             if not len(could):
                 if source.forms:
-                    faults.append(f"forms.{form}: expected clips {_NEEDS[form]}, found none among {len(kept)}")
+                    faults.append(f"forms.{form}: expected clips {NEEDS[form]}, found none among {len(kept)}")
                 continue
-            records = [clips.records[n] for n in could]
-            labels = [label_among(r, self._labels[place][0]) if form in _OF_LABELS else None for r in records]
-            units = [_units(r) if form in _OF_UNITS else () for r in records]
+            records = [known[n] for n in could]
+            labels = [label_among(r, asked.label_sets[0]) if form in BY_LABEL else None for r in records]
+            units = [certain_units(r) if form in BY_UNITS else () for r in records]
             weights = balanced(labels, units) if balance else np.ones(len(could))
             streams.append(_Stream(place, form, share, could, weights))
         if not streams and not faults:
             faults.append("expected clips with a label or with units, found none")
         total = sum(stream.share for stream in streams)
         return [replace(stream, share=source.weight * stream.share / total) for stream in streams], faults
-
-    def _could(self, form: str, record: Record, place: int) -> bool:
-        """Whether a form can be asked of a clip."""
-        if form == "aus":
-            return record.aus is not None
-        return any(label_among(record, labels) is not None for labels in self._labels[place])
 
     def extended(self, count: int) -> Examples:
         """The same examples, `count` of them: fewer, or more of the same sources."""
@@ -367,41 +351,14 @@ class Examples(Sequence[Example]):
         clips = self._clips[stream.source]
         assert clips is not None
         clip = clips.clip(int(self._plan[place, 1]), frames=self.motion is None)
-        return self._made(stream, clip, np.random.default_rng([self.seed, 1, place]))
-
-    def _made(self, stream: _Stream, clip: Clip, rng: np.random.Generator) -> Example:
-        source = self.sources[stream.source]
+        rng = np.random.default_rng([self.seed, 1, place])
         variation = Variation.draw(rng) if self.augment else Variation()
-        moving = varied(clip, variation.of_motion())
-        shown = varied(moving, variation.of_view())
-        record = moving.record
-        if self.motion is None:
-            assert shown.frames is not None
-            pictures: tuple[Image, ...] = shown.frames
-        else:
-            pictures = (paint(shown, variation.settings(self.motion)),)
-        language = _drawn(source.languages, rng)
-        prompt, answer = self._asked(stream, record, language, rng)
+        language = _drawn(self.sources[stream.source].languages, rng)
+        asked = self._asked[stream.source]
+        assert asked is not None
+        pictures, prompt, answer = ask(stream.form, clip, variation, asked, language, rng)
+        record = clip.record
         return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
-
-    def _asked(self, stream: _Stream, record: Record, language: str, rng: np.random.Generator) -> tuple[str, str]:
-        """Prompt and answer of one clip."""
-        images = "map" if self.motion is not None else "frames"
-        palette = (self.motion or DEFAULT).palette
-        if stream.form == "aus":
-            assert record.aus is not None
-            prompts = wordings("aus", (), images, palette, language)
-            return self._worded(prompts, rng), units_answer(record.aus, language)
-        sets = [labels for labels in self._labels[stream.source] if label_among(record, labels) is not None]
-        labels = sets[rng.integers(len(sets))]
-        label = label_among(record, labels)
-        assert label is not None
-        return self._worded(wordings("emotion", labels, images, palette, language), rng), label_answer(label, language)
-
-    def _worded(self, prompts: Sequence[str], rng: np.random.Generator) -> str:
-        if not self.augment or len(prompts) == 1 or rng.random() < _OWN_WORDING:
-            return prompts[0]
-        return prompts[1 + int(rng.integers(len(prompts) - 1))]
 
     def counts(self) -> dict[str, Any]:
         """What the examples are made of, without reading an image.
@@ -423,12 +380,12 @@ class Examples(Sequence[Example]):
             entry["examples"] += 1
             entry["forms"][stream.form] += 1
             entry["labels"].update([record.emotion] if record.emotion else [])
-            entry["units"].update(_units(record))
+            entry["units"].update(certain_units(record))
             seen.setdefault(record.dataset, {})[record.id] = record
         for name, entry in datasets.items():
             records = list(seen[name].values())
             labels = Counter(record.emotion for record in records if record.emotion)
-            units = Counter(unit for record in records for unit in _units(record))
+            units = Counter(unit for record in records for unit in certain_units(record))
             entry["clips"] = len(records)
             entry["subjects"] = len({record.subject for record in records})
             entry["forms"] = dict(sorted(entry["forms"].items(), key=lambda item: FORMS.index(item[0])))
@@ -446,17 +403,6 @@ class Examples(Sequence[Example]):
 
 def _beside(clips: Counter[Any], examples: Counter[Any]) -> dict[Any, dict[str, int]]:
     return {name: {"clips": clips[name], "examples": examples[name]} for name in sorted(clips)}
-
-
-_OF_LABELS = {"description", "label", "challenge"}
-_OF_UNITS = {"description", "aus", "unit", "challenge"}
-"""Which forms are balanced over labels, and which over units."""
-
-_NEEDS = {
-    "aus": "whose units are known",
-    "label": "with one of the labels",
-}
-"""What a form asks of a clip."""
 
 
 def _opened(
@@ -521,11 +467,6 @@ def _kept(records: Sequence[Record], only: Collection[str] | None, without: Coll
     names = [record.subject.partition("/")[2] for record in records]
     kept = [n for n, name in enumerate(names) if (only is None or name in only) and name not in without]
     return np.array(kept, np.int64)
-
-
-def _units(record: Record) -> tuple[int, ...]:
-    """The units that a clip has for certain."""
-    return tuple(event[0] for event in numbers(record.aus or ()) if len(event) == 1)
 
 
 def _drawn(shares: Mapping[str, float], rng: np.random.Generator) -> str:

@@ -33,6 +33,7 @@ def of_units(seed: int) -> list[dict[str, Any]]:
             "subject": f"s{n % 6}",
             "gold": None if n % 9 == 0 else ["R6/12", "4"] if n % 2 else ["12", "L1"],
             "read": None if rng.random() < 0.1 else [unit for unit in (1, 4, 6, 12) if rng.random() < 0.6],
+            "sides": {unit: side for unit in ("1", "12") if (side := rng.choice(["L", "R", None]))},
             "scored_aus": [1, 4, 12, 17],
         }
         for n in range(40)
@@ -44,7 +45,7 @@ def test_the_value_of_an_interval_is_the_metric() -> None:
     metrics = {"uf1": meu.emotion_uf1, "uar": meu.emotion_uar, "acc": meu.emotion_acc}
     for name, metric in metrics.items():
         assert interval(name, label_items).value == pytest.approx(metric(label_items))
-    metrics = {name: getattr(meu, name) for name in ("au_f1", "au_f1_micro", "au_exact", "au_parse_rate")}
+    metrics = {name: getattr(meu, name) for name in SCORES if name.startswith("au_")}
     for name, metric in metrics.items():
         found = interval(name, unit_items)
         assert found.value == pytest.approx(metric(unit_items))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
 from mellm_plugin.errors import InputError
-from mellm_plugin.scoring.units import constant, in_words, score, tally
+from mellm_plugin.scoring.units import constant, in_words, one_sided, score, score_sides, tally
 
 UNITS = (1, 2, 4, 6, 7, 12)
 
@@ -109,6 +109,41 @@ def test_baselines() -> None:
     assert present.left_out == (17,)
     absent = constant(gold, (1, 2, 12, 17), present=False)
     assert absent.mean == absent.micro == 0.0
+
+
+@pytest.mark.parametrize(
+    ("codes", "sides"),
+    [
+        (["L12", "R14C", "4"], {(12,): "L", (14,): "R"}),
+        (["L12", "R12"], {}),  # on both sides
+        (["L12", "12"], {}),
+        (["L12", "L12C"], {(12,): "L"}),
+        (["R6/12"], {}),  # of 12 no side is said
+        (["L6/L12"], {(6, 12): "L"}),
+        (["L6/L12", "L12"], {}),
+        (["L12/R12"], {}),
+        (["A12", "B4", "T25", "A-L14"], {}),
+        ([], {}),
+    ],
+)
+def test_events_on_one_side_alone(codes: list[str], sides: dict[tuple[int, ...], str]) -> None:
+    assert one_sided(codes) == sides
+
+
+def test_sides_by_hand() -> None:
+    gold = [["L12", "R14C"], ["L6/L12"], ["L1", "L45"], None, ["L12"], ["4"]]
+    read = [{12: "L", 14: None}, {6: "R", 12: "L"}, {45: "L"}, {12: "L"}, None, {4: "L"}]
+    scores = score_sides(gold, read, (1, 4, 6, 12, 14))
+    assert scores.coded == (2, 1, 1, 0, 1, 0), "45 is not in the set"
+    assert scores.named == (2, 1, 0, 0, 0, 0) and scores.right == (1, 1, 0, 0, 0, 0)
+    assert scores.accuracy == pytest.approx(2 / 3) and scores.unsaid == 1
+    assert scores.always == (pytest.approx(2 / 3), "left")
+    both = score_sides([["L12"]], [{12: "B"}], (12,))
+    assert both.accuracy == 0.0 and both.unsaid == 0, "both sides are not the left one"
+    nothing = score_sides([["12"], None], [{12: "L"}, None], (12,))
+    assert nothing.accuracy is None and nothing.always is None and not any(nothing.coded)
+    with pytest.raises(InputError, match="as many answers"):
+        score_sides([None], [], (12,))
 
 
 def test_no_units_known_is_no_number() -> None:
