@@ -308,8 +308,8 @@ class Config:
 
     @property
     def full(self) -> bool:
-        """Whether a whole model comes out, not an adapter."""
-        return any(getattr(stage.train, part) == "full" for stage in self.stages for part in ("language", "vision"))
+        """Whether a whole model comes out: where nothing is trained by lora. Else it is an adapter."""
+        return not any(stage.train.parts("lora") for stage in self.stages)
 
     def ways(self) -> dict[str, str]:
         """How each part is trained in any of the stages."""
