@@ -462,7 +462,7 @@ def _read(kind: type[Any], given: Any, path: str, faults: list[str]) -> Any:
     for name, spec in specs.items():
         required = spec.default is MISSING and spec.default_factory is MISSING
         value = given.get(name)
-        if name not in given or (value is None and not required):
+        if name not in given or (value in (None, {}) and not required):
             if required:
                 told = spec.metadata.get("help", "")
                 faults.append(f"{inside}{name}: expected{f' ({told})' if told else ' a value'}, found nothing")

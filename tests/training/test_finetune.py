@@ -141,7 +141,7 @@ def test_what_is_cut_off_goes_on_as_if_it_had_not_been(
     plain = {**given(), "stages": TWO_STAGES, "trainer": {"batch_size": 2, "accumulation": 2, "save_every": 2}}
     run({**plain, "output": str(tmp_path / "whole")})
     cut = {**plain, "output": str(tmp_path / "cut")}
-    for after in (4, 6, 8):  # in a first stage before and behind a checkpoint, in the second
+    for after in (4, 7, 3):  # in the first stage, in the second behind a checkpoint, and behind it once more
         with dying(monkeypatch, after):
             run(cut)
     run(cut)
@@ -254,7 +254,7 @@ def test_a_dry_run_shows_what_would_be_and_trains_nothing(given: Make, base: Pat
     assert words["parameters"]["language"]["trained"] > 0 == words["parameters"]["vision"]["trained"]
     whole = sum(p.numel() for p in load_model(str(base)).parameters())
     assert sum(of["parameters"] for of in eyes["parameters"].values()) == whole
-    assert words["train"]["examples"] == 10 and words["validation"]["clips"] == 3
+    assert words["train"]["examples"] == 10 and words["validation"]["examples"] == 3
     assert words["memory_gib"]["float32"] > words["memory_gib"]["bfloat16"] >= 0
     folder = tmp_path / "out" / "dry-run"
     assert len(plan["examples"]) == len(list(folder.glob("*.png"))) == 3
