@@ -7,6 +7,7 @@ MellmError
 │   └── SettingsError motion settings, model arguments or settings of the judge
 ├── DataError         a prepared dataset that is absent or damaged
 ├── ModelError        a model or an adapter that cannot be loaded
+├── TrainingError     a training that cannot go on; what it has saved stays whole
 └── JudgeError        a judge that is set and cannot be used
 """
 
@@ -60,6 +61,10 @@ class DataError(MellmError):
 
 class ModelError(MellmError):
     """A model or an adapter that cannot be loaded."""
+
+
+class TrainingError(MellmError):
+    """A training that cannot start or go on; what it has saved stays whole."""
 
 
 class JudgeError(MellmError):

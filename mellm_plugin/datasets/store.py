@@ -122,6 +122,20 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
         raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
 
 
+def read_columns(name: str, split: str, columns: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
+    """Some columns of all samples of one split, in stored order: what is known of the clips, without their images.
+
+    Raises:
+        DataError: the dataset is not prepared, has no such split, or its file cannot be read.
+    """
+    path = dataset_dir(name, root) / _entry(name, split, root)["file"]
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns), use_threads=False).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
+    return rows
+
+
 def _entry(name: str, split: str, root: Path | None) -> dict[str, Any]:
     splits: dict[str, dict[str, Any]] = read_info(name, root)["splits"]
     if split not in splits:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import date, time, timedelta
 from numbers import Integral
 from typing import Any, Literal
@@ -361,6 +361,31 @@ def parse_canonical(code: str) -> ActionUnit:
     if readings is None:
         raise CodeError(f"expected a canonical code such as '12', 'L12', 'R14C', 'AD31' or '6/12', found {code!r}")
     return ActionUnit(readings)
+
+
+_MIRRORED = {51: 52, 52: 51, 55: 56, 56: 55, 61: 62, 62: 61}
+"""Head and eyes that turn or tilt to a side, in the mirrored picture."""
+
+
+def mirrored(code: str) -> str:
+    """The canonical code of an event as the mirrored picture shows it; mirrored again it is the same.
+
+        >>> mirrored("L12"), mirrored("R14C/12"), mirrored("61"), mirrored("4B")
+        ('R12', 'L14C/12', '62', '4B')
+
+    Raises:
+        CodeError: the code has another form.
+    """
+    swapped = str.maketrans("LR", "RL")
+    readings = parse_canonical(code).readings
+    return str(
+        ActionUnit(
+            tuple(
+                replace(r, side=r.side and r.side.translate(swapped), number=_MIRRORED.get(r.number, r.number))
+                for r in readings
+            )
+        )
+    )
 
 
 def numbers(codes: Iterable[str]) -> list[tuple[int, ...]]:

@@ -290,11 +290,11 @@ _NAMES = (
     "head up",
     "nostril compress",
     "lips toward each other",
-    "slit",
-    "squint",
-    "wink",
 )
 """Names of units that are descriptions, too: names only behind a unit's number."""
+
+_EVERYDAY = {"slit", "squint", "wink"}
+"""Names of units that are everyday words: read as such."""
 
 _PUNCTUATION = {
     **dict.fromkeys("\n.;!", "stop"), "?": "question", ",": "comma", "\ue000": "clause", "-": "dash", "•": "dash",
@@ -359,7 +359,7 @@ def _vocabulary() -> dict[str, list[tuple[tuple[str, ...], str, str]]]:
         add(phrases, "region", region)
     for idiom in _IDIOMS:
         add(idiom, "idiom", idiom)
-    for name in (*(unit.name for unit in UNITS.values()), *OTHER_NAMES):
+    for name in {*(unit.name for unit in UNITS.values()), *OTHER_NAMES} - _EVERYDAY:
         add(f"{name}, {name}s", "name" if name in _NAMES else "unit", name)
     vocabulary: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
     for words, (kind, value) in sorted(found.items(), key=lambda item: -len(item[0])):

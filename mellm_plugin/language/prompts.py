@@ -6,7 +6,15 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mellm_plugin.errors import InputError, near
-from mellm_plugin.motion.colour import STANDARD, legend_text
+from mellm_plugin.language.lexicon import (
+    check_language,
+    colour_words,
+    direction_words,
+    is_plural,
+    options,
+    place_measured,
+)
+from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, legend_text
 
 PROMPT_VERSION = "1"
 """Changes whenever a wording changes: answers to different prompts are not compared."""
@@ -49,16 +57,12 @@ _THINGS = {
 _MAP_SHORT = "Read the micro-expression in this motion map."
 
 
-def _options(labels: Sequence[str]) -> str:
-    return f"{', '.join(labels[:-1])} or {labels[-1]}" if len(labels) > 1 else "".join(labels)
-
-
 def _question(labels: Sequence[str], asks: str) -> str:
     """What is asked of the images, and the form of the answer."""
     if asks not in ASKS:
         raise InputError(f"asks: expected one of {', '.join(ASKS)}, found {asks!r}.{near(asks, ASKS)}")
     form = {"all": _FORM, "emotion": _ONE_LABEL, "aus": _UNITS_ALONE}[asks]
-    return f"{_THINGS[asks]} {form.format(options=_options(labels))}"
+    return f"{_THINGS[asks]} {form.format(options=options(labels))}"
 
 
 def frames_prompt(labels: Sequence[str], asks: str = "all") -> str:
@@ -119,7 +123,7 @@ def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple
     Raises:
         SettingsError: no palette has this name.
     """
-    form = _FORM.format(options=_options(labels))
+    form = _FORM.format(options=options(labels))
     return (map_prompt(labels, palette), f"{_MAP_SHORT} {form}", _MAP_SHORT)
 
 
@@ -156,3 +160,241 @@ def vqa_prompt(
     """
     form = _VQA_FORMS.get(kind, "").format(coarse=", ".join(coarse_labels), fine=", ".join(fine_labels))
     return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()
+
+
+VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "coarse": ("What is the coarse expression class?",),
+    "fine": ("What is the fine-grained expression class?",),
+    "units": ("What are the action units?", "What is the action unit?"),
+    "unit": ("Is the action unit {name} shown on the face?",),
+    "side": ("Is the action unit {name} located on the left or right face?",),
+    "combined": (
+        "What is the action unit present, and based on it, what is the fine-grained expression and the coarse "
+        "expression class?",
+        "Please analyse the micro-expression shown in this video in detail.",
+    ),
+}
+"""The questions of the challenges by their kind; `{name}` is what they call an action unit."""
+
+
+# ---- what training asks beside ---------------------------------------------------------------------------------------
+
+IMAGES: tuple[str, ...] = ("map", "frames")
+"""What is shown: one motion map, or the onset and the apex frame."""
+
+_SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
+    ("map", "en"): (
+        _ONE_MAP,
+        f"This motion map shows a micro-expression. Its colours are directions: {LEGEND}. Grey is still.",
+        f"A motion map of a face, the colour telling which way the skin moves ({LEGEND}) and its strength how far.",
+        "This is the motion map of a micro-expression.",
+    ),
+    ("map", "zh"): (
+        f"图像是面部微表情的运动图：灰度的起始帧上，到顶点帧为止运动的部位覆盖颜色。颜色表示方向：{LEGEND}。"
+        "颜色越浓，运动越强；灰色处没有运动。",
+        f"这张运动图展示了一个微表情，颜色代表运动方向：{LEGEND}，灰色表示静止。",
+        "这是一张微表情的运动图。",
+    ),
+    ("frames", "en"): (
+        f"{_TWO_FRAMES}, a movement of often less than one pixel. Compare the two frames.",
+        f"{_TWO_FRAMES}.",
+        "These are the onset and the apex frame of a micro-expression.",
+    ),
+    ("frames", "zh"): (
+        "第一张图像是面部微表情的起始帧，第二张是顶点帧，运动常常不到一个像素。请比较这两帧。",
+        "这是一个微表情的起始帧和顶点帧。",
+    ),
+}
+"""How the images are introduced, the wording of evaluation first."""
+
+_ASKED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("all", "en"): (
+        "Describe the micro-expression in three parts. Inspection: which parts of the face move, which way and how "
+        "strongly. Reasoning: which action units (FACS) follow, and which expression. Conclusion: action units "
+        "AU<number>+AU<number> or none; expression: {options}.",
+        "What moves, which action units are these, and which expression do they show: {options}? Answer under the "
+        "headings Inspection, Reasoning and Conclusion; the conclusion reads: action units AU<number>+AU<number> or "
+        "none; expression: <one of these>.",
+    ),
+    ("all", "zh"): (
+        "请指出面部动作单元（FACS）和表情。分三部分回答。观察：面部哪些部位运动，方向如何，强度如何。"
+        "推理：由运动推断动作单元，再推断表情。结论：动作单元 AU<编号>+AU<编号> 或 无；表情：{options}。",
+        "请描述这个微表情，依次写出观察、推理、结论。结论的格式：动作单元 AU<编号>+AU<编号> 或 无；"
+        "表情：从{options}中选一个。",
+    ),
+    ("emotion", "en"): (
+        "Which expression is it? Answer with one of these alone: {options}.",
+        "Choose the expression that the face shows: {options}. Give the word and nothing else.",
+    ),
+    ("emotion", "zh"): (
+        "请判断表情。只回答其中一个：{options}。",
+        "这是哪种表情？从{options}中选一个，只写这个词。",
+    ),
+    ("aus", "en"): (
+        "Which facial action units (FACS) are active? Answer with one line that begins with the words action units, "
+        "then AU<number>+AU<number> or none, and nothing else.",
+        "List the action units of this micro-expression in one line: action units AU<number>+AU<number>, or action "
+        "units none.",
+    ),
+    ("aus", "zh"): (
+        "请指出面部动作单元（FACS）。只回答一行，以“动作单元”开头，接着写 AU<编号>+AU<编号> 或 无。",
+        "哪些动作单元被激活？用一行回答：动作单元 AU<编号>+AU<编号>，没有则写：动作单元 无。",
+    ),
+}
+"""Further wordings of what tasks ask; `{options}` are the labels."""
+
+
+def _legend(palette: str, language: str) -> str:
+    if language == "en":
+        return legend_text(palette)
+    return "，".join(f"{direction_words(name, 'zh')}{colour_words(name, palette, 'zh')}" for name in DIRECTIONS)
+
+
+def _introduced(images: str, palette: str, language: str, questions: Sequence[str]) -> tuple[str, ...]:
+    """Every question behind every introduction of the images, those of evaluation first."""
+    check_language(language)
+    if images not in IMAGES:
+        raise InputError(f"images: expected one of {', '.join(IMAGES)}, found {images!r}.{near(images, IMAGES)}")
+    between = " " if language == "en" else ""
+    legend = _legend(palette, language)
+    return tuple(
+        f"{shown.replace(LEGEND, legend)}{between}{question}"
+        for question in questions
+        for shown in _SHOWN[images, language]
+    )
+
+
+def wordings(
+    asks: str, labels: Sequence[str], images: str = "map", palette: str = STANDARD, language: str = "en"
+) -> tuple[str, ...]:
+    """The ways to ask for what tasks ask for; in English the first is the instruction of evaluation itself.
+
+    Args:
+        asks, labels: as for `frames_prompt`.
+        images: one of `IMAGES`.
+        palette: of the map.
+        language: one of `lexicon.LANGUAGES`.
+
+    Raises:
+        InputError: `asks`, `images` or the language is none of these.
+        SettingsError: no palette has this name.
+    """
+    check_language(language)
+    known = [map_prompt(labels, palette, asks) if images == "map" else frames_prompt(labels, asks)]
+    if asks == "all" and images == "map":
+        known += map_prompt_variants(labels, palette)[1:]
+    questions = [question.format(options=options(labels, language)) for question in _ASKED[asks, language]]
+    return (*(known if language == "en" else ()), *_introduced(images, palette, language, questions))
+
+
+_UNIT_ASKED = {
+    "en": (
+        "Is AU{number} ({name}) active? Answer with yes or no alone.",
+        "Does the face show the action unit {name}, AU{number}? Yes or no?",
+        "Action unit {number}, the {name}: is it there? Answer yes or no.",
+    ),
+    "zh": (
+        "AU{number}（{name}）是否被激活？只回答是或否。",
+        "面部是否出现动作单元{name}（AU{number}）？请回答是或否。",
+    ),
+}
+_REGION_ASKED = {
+    "en": (
+        "Which way {does} {where} move? Name the direction{colour} and the strength, or answer: no visible motion.",
+        "How {does} {where} move: which way{colour_short}, how strongly? If it cannot be seen, say no visible motion.",
+    ),
+    "zh": (
+        "{where}向哪个方向运动？写出方向{colour}和强度；看不到则回答：看不到运动。",
+        "{where}怎样运动？请回答方向{colour}和强度，没有则写看不到运动。",
+    ),
+}
+_COLOUR_ASKED = {
+    "en": (
+        "Which colour stands for {way} here? Name the colour alone.",
+        "What is the colour of motion {way} in this map?",
+    ),
+    "zh": ("运动{way}用哪种颜色表示？只写颜色。", "在这张图中，{way}的运动是什么颜色？"),
+}
+_WAY_ASKED = {
+    "en": (
+        "Which way does {colour} stand for? Name the direction alone.",
+        "What moves {colour} in this map moves which way?",
+    ),
+    "zh": ("{colour}表示哪个方向？只写方向。", "图中呈{colour}的部位向哪个方向运动？"),
+}
+_PATCH_ASKED = {
+    "en": (
+        "One patch of the image is coloured. Which way does it move? Name the direction, and its colour in brackets.",
+        "Read the coloured patch: direction, and colour in brackets.",
+    ),
+    "zh": ("图中有一块着色区域。它向哪个方向运动？写出方向，括号里写颜色。", "请读出着色区域：方向，括号里写颜色。"),
+}
+
+
+def unit_wordings(
+    number: int, name: str, images: str = "map", palette: str = STANDARD, language: str = "en"
+) -> tuple[str, ...]:
+    """The ways to ask whether one action unit is there, to be answered with yes or no.
+
+    Args:
+        number, name: of the unit, as in `facs.units`.
+        images, palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    asked = [text.format(number=number, name=name) for text in _UNIT_ASKED[language]]
+    return _introduced(images, palette, language, asked)
+
+
+def region_wordings(
+    region: str, side: str | None, images: str = "map", palette: str = STANDARD, language: str = "en"
+) -> tuple[str, ...]:
+    """The ways to ask which way one region moves.
+
+    Args:
+        region: its name in `facs.units`.
+        side: `left` or `right` of the image; None across the middle.
+        images, palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    coloured = images == "map"
+    words = {
+        "where": place_measured(region, side, language),
+        "does": "do" if side is None and is_plural(region) else "does",
+        "colour": {"en": ", its colour", "zh": "、颜色"}[language] if coloured else "",
+        "colour_short": ", in which colour" if coloured else "",
+    }
+    return _introduced(images, palette, language, [text.format(**words) for text in _REGION_ASKED[language]])
+
+
+def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which colour a direction has in motion maps.
+
+    Args:
+        way: one of `motion.colour.DIRECTIONS`.
+        palette, language: as for `wordings`.
+
+    Raises:
+        InputError, SettingsError: as `wordings`.
+    """
+    check_language(language)
+    named = way if language == "en" else f"向{direction_words(way, 'zh')}"
+    return _introduced("map", palette, language, [text.format(way=named) for text in _COLOUR_ASKED[language]])
+
+
+def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which direction the colours of `way` stand for; arguments and errors as for `colour_wordings`."""
+    check_language(language)
+    named = colour_words(way, palette, language)
+    return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])
+
+
+def patch_wordings(palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
+    """The ways to ask which way the one coloured patch of an image moves; errors as for `wordings`."""
+    check_language(language)
+    return _introduced("map", palette, language, _PATCH_ASKED[language])

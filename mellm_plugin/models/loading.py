@@ -18,6 +18,10 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mellm_plugin.errors import ModelError, SettingsError
+from mellm_plugin.models import BUNDLED, bundled_folder
+from mellm_plugin.models.arguments import OFF
+from mellm_plugin.models.record import FILE as RECORD
+from mellm_plugin.models.record import read_record
 from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -213,36 +217,51 @@ def carries_processor(folder: Path) -> bool:
     return any((folder / name).is_file() for name in _PROCESSOR_FILES)
 
 
-def carried_motion(source: str, revision: str | None = None) -> MotionSettings | None:
-    """How the maps were drawn that a model or adapter was trained on; None where it does not say.
+def carried_motion(source: str, revision: str | None = None) -> MotionSettings | str | None:
+    """How the maps were drawn that a model or adapter was trained on.
 
     Args:
         source: folder or hub id.
         revision: branch, tag or commit on the hub.
 
+    Returns:
+        `off` where it was trained on frames; None where it does not say.
+
     Raises:
         SettingsError: its `motion.json` cannot be read.
+        ModelError: its record of training cannot be read.
     """
     source = local_or_hub(source)
-    if os.path.isdir(source):
-        file = Path(source, FILE_NAME)
-        return MotionSettings.load(file) if file.is_file() else None
     try:
-        return MotionSettings.load(hf_hub_download(source, FILE_NAME, revision=revision))
+        if (file := _carried(source, FILE_NAME, revision)) is not None:
+            return MotionSettings.load(file)
+        if (file := _carried(source, RECORD, revision)) is not None:
+            return OFF if read_record(file.parent)["motion"] == OFF else None
     except LocalEntryNotFoundError:
         logger.warning(f"mellm: the hub cannot be asked whether {source} has a {FILE_NAME}; give motion= to be sure")
-    except EntryNotFoundError:
-        pass  # the hub says that there is none
     return None
 
 
+def _carried(source: str, name: str, revision: str | None) -> Path | None:
+    """A file of a folder or of the hub; None where there is none."""
+    if os.path.isdir(source):
+        file = Path(source, name)
+        return file if file.is_file() else None
+    try:
+        return Path(hf_hub_download(source, name, revision=revision))
+    except LocalEntryNotFoundError:
+        raise
+    except EntryNotFoundError:  # the hub says that there is none
+        return None
+
+
 def local_or_hub(name: str) -> str:
-    """A folder with `~` resolved, or a hub id.
+    """A folder with `~` resolved, that of the bundled model by its name, or a hub id.
 
     Raises:
         ModelError: it reads as a folder and there is none.
     """
-    path = os.path.expanduser(name)
+    path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
         return path
     if path.startswith((".", os.sep)) or path.count("/") > 1 or "\\" in path:

@@ -30,6 +30,7 @@ from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsErro
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.arguments import ModelArguments
 from mellm_plugin.models.hook import with_maps
+from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
@@ -235,11 +236,11 @@ class Mellm(lmms):  # type: ignore[misc]
         )
         return str(folder)
 
-    def _motion(self, carried: MotionSettings | None) -> MotionSettings | None:
+    def _motion(self, carried: MotionSettings | str | None) -> MotionSettings | None:
         """How maps are drawn; None: the frames pass through."""
         wanted = self.arguments.motion
         if wanted is None:
-            return carried or DEFAULT
+            wanted = carried or DEFAULT
         if carried is not None and wanted != carried:
             self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
         return wanted if isinstance(wanted, MotionSettings) else None
@@ -437,25 +438,18 @@ class Mellm(lmms):  # type: ignore[misc]
     def _run_at_once(
         self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str]
     ) -> list[GenerationResult]:
-        texts = [
-            self.processor.apply_chat_template(clip.messages, tokenize=False, add_generation_prompt=True)
-            for clip in clips
-        ]
-        options: dict[str, Any] = {}
-        if any(clip.images for clip in clips):
-            options["images"] = [clip.images for clip in clips]
-        if any(clip.videos for clip in clips):
-            options["videos"] = [clip.videos for clip in clips]
-        if self.tokenizer.bos_token and texts[0].startswith(self.tokenizer.bos_token):
-            options["add_special_tokens"] = False  # the template has written them
-        inputs = self.processor(text=texts, padding=True, return_tensors="pt", **options)
+        inputs = encoded(
+            self.processor,
+            [rendered(self.processor, clip.messages) for clip in clips],
+            [clip.images for clip in clips],
+            [clip.videos for clip in clips],
+        )
         model = self.model
         inputs = inputs.to(self._device)
         for name in inputs:
             if name.startswith("pixel_values"):
                 inputs[name] = inputs[name].to(model.dtype)
         with torch.inference_mode():
-            # All that the processor returns: without mm_token_type_ids, say, the answers silently change.
             output = model.generate(
                 **inputs,
                 **arguments,

@@ -31,6 +31,11 @@ _PAINTING = ("working_side", "scale", "floor_px", "knee_px", "overlay", "palette
 _TRIM_EVERY = 200  # new flows
 
 
+def measured_by(settings: MotionSettings) -> dict[str, Any]:
+    """The settings that the measurement heeds, by name: those that the painting alone heeds are left out."""
+    return {name: value for name, value in settings.to_dict().items() if name not in _PAINTING}
+
+
 def _measured(pair: Pair, heeded: Mapping[str, Any], version: int) -> FacialFlow:
     return measure(pair, MotionSettings.from_dict(heeded))
 
@@ -66,10 +71,10 @@ class MotionCache:
 
     def measure(self, pair: Pair, settings: MotionSettings) -> FacialFlow:
         """As `facial.measure`, from the folder where it is there."""
-        heeded = {name: value for name, value in settings.to_dict().items() if name not in _PAINTING}
+        key = measured_by(settings)
         try:
-            known = self._measured.check_call_in_cache(pair, heeded, VERSION)
-            found: FacialFlow = self._measured(pair, heeded, VERSION)
+            known = self._measured.check_call_in_cache(pair, key, VERSION)
+            found: FacialFlow = self._measured(pair, key, VERSION)
         except OSError as error:  # joblib warns where an entry cannot be written, but not where its own notes cannot
             warnings.warn(f"the motion cache cannot be written to: {error}", stacklevel=2)
             return measure(pair, settings)
@@ -92,8 +97,14 @@ def default_cache() -> MotionCache | None:
     Raises:
         SettingsError: MELLM_CACHE_GB is no positive number.
     """
+    folder = cache_folder()
+    return None if folder is None else _opened(str(folder), os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES))
+
+
+def cache_folder() -> Path | None:
+    """The folder of the user's cache, there or not; None where there is to be none (`MELLM_CACHE=off`)."""
     folder = os.environ.get("MELLM_CACHE") or str(platformdirs.user_cache_path("mellm-plugin") / "motion")
-    return None if folder == "off" else _opened(folder, os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES))
+    return None if folder == "off" else Path(folder)
 
 
 @lru_cache(maxsize=1)

@@ -130,6 +130,15 @@ def direction_of(dx: float, dy: float) -> Direction:
     return tuple(DIRECTIONS.values())[int(np.round(angle / 45)) % 8]
 
 
+def direction_shown(dx: float, dy: float) -> Direction:
+    """The direction whose colours a map shows a motion of `dx` px to the right and `dy` px down in: that of its bin.
+
+    Not always the nearest one, for a main direction has one bin and a diagonal two.
+    """
+    index = int(np.rint(np.degrees(np.arctan2(-dy, dx)) / BIN_DEGREES)) % (360 // BIN_DEGREES)
+    return next(direction for direction in DIRECTIONS.values() if index in direction.bins)
+
+
 def legend_text(palette: str = STANDARD) -> str:
     """The legend in words, as prompts give it.
 

@@ -1,0 +1,56 @@
+"""What a trained model or adapter says of its training: `training.json` in its folder.
+
+    {"format": 1,
+     "versions": {"mellm-plugin": "0.1.0", "torch": "2.15.0", "transformers": "5.23.0", "peft": "0.21.2"},
+     "base": {"name": "bundled", "revision": null, "sha256": {"config.json": "5d1..", "model.safetensors": "88c.."}},
+     "prompts": "1", "motion": {"estimator": "local", ..} or "off",
+     "seen": {"casme2": {"sha256": {"test": "0f3.."}, "subjects": ["sub01", ..]}},
+     "validation": {"casme2": ["sub07", ..]},
+     "config": {..}, "stages": [{"name": "labels", "steps": 200, "loss": .12, "validation_loss": .15, "seconds": 130}]}
+
+`seen` are the subjects that it was trained on, `validation` those by which its state was chosen: a score on either of
+them is no score on new people.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mellm_plugin.errors import ModelError
+
+FILE = "training.json"
+"""Name of the record in the folder of a model or adapter."""
+
+FORMAT = 1
+"""Of the record; a later one is refused."""
+
+_KEYS = {"versions", "base", "prompts", "motion", "seen", "validation", "config", "stages"}
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """The record of a folder, with the keys of the example above.
+
+    Raises:
+        ModelError: it is not there, is damaged, or was written by a later version.
+    """
+    file = folder / FILE
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{file} cannot be read: {error}") from error
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        found = record.get("format") if isinstance(record, dict) else None
+        raise ModelError(f"{file}: expected format {FORMAT}, found {found!r}; another version of mellm-plugin wrote it")
+    if lacking := sorted(_KEYS - record.keys()):
+        raise ModelError(f"{file}: expected {', '.join(lacking)}, found none; the file is damaged")
+    return record
+
+
+def write_record(folder: Path, record: dict[str, Any]) -> None:
+    """Write the record of a folder, in one step."""
+    part = folder / f".{FILE}.part"
+    text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
+    part.write_text(text + "\n", encoding="utf-8")
+    part.replace(folder / FILE)

@@ -1,0 +1,131 @@
+"""The folder of a trained adapter, or of a whole model, which `lmms-eval --model mellm` evaluates with no further word.
+
+    adapter_config.json, adapter_model.safetensors     PEFT's; or config.json, model.safetensors of a whole model
+    processor_config.json, tokenizer.json, ..          what it reads images and words with
+    motion.json                                        how its maps are drawn; none where it was trained on frames
+    training.json                                      what it was made of, and whom it has seen (models/record.py)
+    curve.jsonl, README.md                             its losses; its card
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+
+from mellm_plugin import __version__
+from mellm_plugin.errors import ModelError
+from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.training.config import OFF, Config
+
+_PACKAGES = ("torch", "transformers", "peft")
+_BLOCK = 1 << 20
+
+
+def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, Any]:
+    """Which model a base is: its name, its commit on the hub, and the sums of its config and weights.
+
+    Of weights in a folder the sum is over sizes and the ends of the files, which differ when a model was trained on:
+    reading all of a large model would take minutes. On the hub the commit stands for them.
+
+    Args:
+        name: as the config says it.
+        folder: a folder, or the hub id.
+        revision: as the config says it.
+
+    Raises:
+        ModelError: it has no config.json.
+    """
+    sums: dict[str, str] = {}
+    commit = None
+    if not Path(folder).is_dir():
+        for file in ("config.json", "model.safetensors.index.json"):
+            try:
+                path = Path(hf_hub_download(folder, file, revision=revision))
+            except EntryNotFoundError as error:
+                if file == "config.json":
+                    raise ModelError(f"{name}: cannot read its config.json: {error}") from error
+                continue
+            except Exception as error:  # of whatever kind: the hub cannot be asked
+                raise ModelError(f"{name}: cannot be fetched from the hub: {error}") from error
+            sums[file] = hashlib.sha256(path.read_bytes()).hexdigest()
+            commit = path.parent.name  # of the snapshot in the cache
+        return {"name": name, "revision": commit, "sha256": sums}
+    config = Path(folder, "config.json")
+    if not config.is_file():
+        raise ModelError(f"{name}: expected a model, found no config.json in {folder}")
+    sums[config.name] = hashlib.sha256(config.read_bytes()).hexdigest()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        sums[path.name] = _ends(path)
+    return {"name": name, "revision": revision, "sha256": sums}
+
+
+def _ends(path: Path) -> str:
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_BLOCK))
+        file.seek(max(_BLOCK, size - _BLOCK))
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Versions of what training depends on."""
+    return {"mellm-plugin": __version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
+
+
+def record(
+    config: Config,
+    base: Mapping[str, Any],
+    data: Mapping[str, Mapping[str, Any]],
+    seen: Mapping[str, tuple[str, ...]],
+    validation: Mapping[str, tuple[str, ...]],
+    stages: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The record of a training, as `models/record.py` shows it."""
+    return {
+        "versions": versions(),
+        "base": dict(base),
+        "prompts": PROMPT_VERSION,
+        "motion": config.motion.to_dict() if config.motion else OFF,
+        "seen": {name: {"sha256": data[name], "subjects": list(people)} for name, people in seen.items()},
+        "validation": {name: list(people) for name, people in validation.items()},
+        "config": config.to_dict(),
+        "stages": stages,
+    }
+
+
+def card(config: Config, made: Mapping[str, Any]) -> str:
+    """The model card of a record."""
+    argument = "pretrained" if config.full else "adapter"
+    kind = "A fine-tuned model" if config.full else "A PEFT adapter"
+    maps = "motion maps (`motion.json`)" if config.motion else "raw onset and apex frames, without motion maps"
+    head = {"base_model": config.base, "library_name": "transformers" if config.full else "peft"}
+    rows = "\n".join(
+        f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | "
+        f"{'-' if s['validation_loss'] is None else format(s['validation_loss'], '.4f')} | {s['seconds']:.0f} |"
+        for s in made["stages"]
+    )
+    people = "\n".join(
+        f"- {name}: trained on {len(of['subjects'])} subjects, validated on {len(made['validation'].get(name, ()))}"
+        for name, of in made["seen"].items()
+    )
+    return (
+        "---\n" + "".join(f"{key}: {value}\n" for key, value in head.items()) + "---\n\n"
+        f"# {kind} for micro-expressions\n\n"
+        f"Made with mellm-plugin {made['versions']['mellm-plugin']} from `{config.base}`, shown {maps}. Evaluate:\n\n"
+        f"    lmms-eval --model mellm --model_args {argument}=FOLDER --tasks synthme_meu --output_path results "
+        "--log_samples\n\n"
+        "`training.json` holds the config, the versions, the data and the subjects it has seen; scores on those are no "
+        f"scores on new people.\n\n{people}\n\n"
+        f"| stage | steps | loss | validation loss | s |\n|---|---:|---:|---:|---:|\n{rows}\n\n"
+        "What it says about a face is a guess from movement. It does not tell what a person feels, thinks or intends.\n"
+    )

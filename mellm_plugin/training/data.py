@@ -1,0 +1,509 @@
+"""Clips become chat examples: what is asked of which clip, in which words, and what is answered.
+
+    Example(clip="casme2/sub01/EP02_01f", dataset="casme2", subject="casme2/sub01", form="label", images=(<map>,),
+            prompt="The image is a motion map .. Answer with one of these alone: disgust, ..", answer="happiness")
+
+The plan of all examples is made first, from what is known of the clips without their pictures: each source's share,
+each form's share of it, and the clips of each form in rounds, in which every clip comes as often as its weight says. So
+`examples[i]` depends on the arguments and on `i` alone, whoever asks, in whatever order; and a plan for more examples
+begins with the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from mellm_plugin.datasets import store
+from mellm_plugin.errors import DataError, InputError, MellmError, near
+from mellm_plugin.facs.labels import LABELS, labels_of
+from mellm_plugin.language.lexicon import LANGUAGES
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training.challenge import certain_units
+from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record, Variation
+from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, label_among
+
+__all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
+
+FORM_SHARES: dict[str, float] = {
+    "description": 0.4,
+    "aus": 0.15,
+    "label": 0.15,
+    "unit": 0.1,
+    "region": 0.1,
+    "challenge": 0.05,
+    "legend": 0.05,
+}
+"""The shares of a source that names no forms, of those that its clips can have."""
+
+DRAWN_CLIPS = 2000
+"""How many clips are drawn for a source `synthme` that does not say how many."""
+
+CAP = 4.0
+"""No clip is drawn more than so many times as often as the mean of its form, however rare its label or unit."""
+
+_BLOCK = 256  # examples within which the shares of sources and forms are kept to one example
+
+
+@dataclass(frozen=True)
+class Example:
+    """One question and its answer.
+
+    Attributes:
+        clip: id of the clip.
+        dataset: the prepared dataset, or `synthme`.
+        subject: `dataset/subject`.
+        form: one of `FORMS`.
+        images: uint8 `(H, W, 3)` each, RGB: one motion map; onset and apex where there are no maps.
+        prompt: the instruction, without a mark for the images, which stand in front of it.
+        answer: what is learnt.
+    """
+
+    clip: str
+    dataset: str
+    subject: str
+    form: str
+    images: tuple[Image, ...]
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where examples come from, and of which kind they are.
+
+    Attributes:
+        dataset: name of a prepared dataset; `synthme`: clips drawn for training, never those of the test set.
+        split: of the prepared dataset; None: `train` where there is one, else its only one.
+        clips: of `synthme`: how many are drawn.
+        weight: the source's share of all examples, relative to the other sources.
+        forms: shares of the forms, by name; empty: those of `FORM_SHARES` that its clips can have.
+        languages: shares of the languages, `en` and `zh`.
+        labels: the labels to choose from, joined by `+`, or the name of a dataset whose labels these are; several of
+            them, joined by commas, take turns. None: those of the dataset.
+    """
+
+    dataset: str
+    split: str | None = None
+    clips: int | None = None
+    weight: float = 1.0
+    forms: Mapping[str, float] = field(default_factory=dict)
+    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 1.0})
+    labels: str | None = None
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with it, a sentence each that begins with the attribute; reads no data."""
+        if not isinstance(self.dataset, str) or not self.dataset:
+            yield f"dataset: expected the name of a prepared dataset or {DRAWN}, found {self.dataset!r}"
+        elif self.dataset == DRAWN and self.split not in (None, "train"):
+            yield f"split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
+        elif self.dataset.startswith(f"{DRAWN}-v"):
+            yield f"dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
+        elif self.dataset == "megc_vqa":
+            yield "dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
+        if self.clips is not None and self.dataset != DRAWN:
+            yield f"clips: is for {DRAWN}, whose clips are drawn; {self.dataset!r} has those that are prepared"
+        elif self.clips is not None and (not isinstance(self.clips, int) or self.clips < 1):
+            yield f"clips: expected a whole number of at least 1, found {self.clips!r}"
+        if not _is_share(self.weight) or not self.weight:
+            yield f"weight: expected a positive number, found {self.weight!r}"
+        for name, known in (("forms", FORMS), ("languages", LANGUAGES)):
+            shares = getattr(self, name)
+            if not isinstance(shares, Mapping):
+                yield f"{name}: expected shares by name, found {shares!r}"
+                continue
+            for key, share in shares.items():
+                if key not in known:
+                    yield f"{name}: expected one of {', '.join(known)}, found {key!r}.{near(str(key), known)}"
+                elif not _is_share(share):
+                    yield f"{name}.{key}: expected a share, a number of at least 0, found {share!r}"
+            if (shares or name == "languages") and not any(_is_share(share) and share for share in shares.values()):
+                yield f"{name}: expected at least one share above 0, found {dict(shares)!r}"
+
+
+def _is_share(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
+def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[tuple[str, ...], ...]:
+    """The sets of labels that a source is asked to choose from.
+
+    Args:
+        spec: as `Source.labels`.
+        dataset: of the source.
+        found: the labels that its clips have.
+
+    Raises:
+        InputError: names that are neither a dataset's nor a label; all at once.
+    """
+    if spec is None:
+        return ((labels_of(dataset) or tuple(sorted(found))),)
+    known = {label for name in LABELS for label in labels_of(name)} | {*found}
+    sets: list[tuple[str, ...]] = []
+    faults: list[str] = []
+    for part in (part.strip() for part in spec.split(",")):
+        asked = labels_of(part) if part in LABELS else tuple(part.split("+"))
+        faults += [
+            f"labels: {label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
+            for label in asked
+            if label not in known
+        ]
+        sets.append(asked)
+    if faults:
+        raise InputError(faults)
+    return tuple(sets)
+
+
+# ---- balance --------------------------------------------------------------------------------------------------------
+
+
+def balanced(labels: Sequence[str | None], units: Sequence[Collection[int]]) -> npt.NDArray[np.float64]:
+    """How often each clip is to be drawn, so that rare labels and units come more often.
+
+    A label's weight goes with one over its number of clips, a unit's too; a clip has the geometric mean of that of its
+    label and that of its rarest unit. Where only labels are given, every label comes equally often, up to the cap.
+
+    Args:
+        labels: of each clip; None where there is none.
+        units: numbers of each clip's units; empty where units do not matter.
+
+    Returns:
+        weights of mean 1, none above `CAP`.
+    """
+    parts: list[npt.NDArray[np.float64]] = []
+    of_label = Counter(label for label in labels if label is not None)
+    if len(of_label) > 1:
+        parts.append(np.array([1 / of_label[label] if label is not None else np.nan for label in labels]))
+    of_unit = Counter(unit for some in units for unit in set(some))
+    if len(of_unit) > 1:
+        parts.append(np.array([1 / min(of_unit[unit] for unit in some) if some else np.nan for some in units]))
+    if not parts:
+        return np.ones(len(labels))
+    # a clip without label or units is drawn as the mean of those that have them
+    known = [np.where(np.isnan(part), 1.0, part / np.nanmean(part)) for part in parts]
+    weights = np.exp(np.mean(np.log(known), axis=0))
+    for _ in range(100):
+        weights /= weights.mean()
+        if weights.max() <= CAP * (1 + 1e-9):
+            break
+        weights = np.minimum(weights, CAP)
+    return np.asarray(np.minimum(weights, CAP), np.float64)
+
+
+def _round(weights: npt.NDArray[np.float64], seed: Sequence[int]) -> npt.NDArray[np.int64]:
+    """One round of draws, as many as there are weights: each place as often as its weight, up to one; shuffled."""
+    rng = np.random.default_rng(seed)
+    bounds = np.cumsum(weights) / weights.sum() * len(weights)
+    bounds[-1] = len(weights)
+    drawn = np.searchsorted(bounds, rng.random() + np.arange(len(weights)), side="right")
+    return np.asarray(rng.permutation(drawn), np.int64)
+
+
+# ---- the examples ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Stream:
+    """The examples of one form of one source."""
+
+    source: int
+    form: str
+    share: float
+    clips: npt.NDArray[np.int64]  # places in the source's records
+    weights: npt.NDArray[np.float64]
+
+
+class Examples(Sequence[Example]):
+    """Examples of several sources, in a fixed order; nothing is read or drawn but what is asked for.
+
+    Two processes with the same arguments have the same examples; the object may be handed to another process.
+
+    Args:
+        sources: where they come from.
+        motion: how maps are drawn; None: onset and apex frame are shown.
+        count: how many examples; None: as many as there are clips.
+        seed: of the plan, of the words and of the variations.
+        augment: whether clips are varied (mirrored, nearer, in another light..) and wordings, too; if not, each clip is
+            as it is and asked in the words of evaluation.
+        balance: whether rare labels and units are drawn more often, see `balanced`; else every clip equally often.
+        only: the subjects to keep, by dataset; a dataset that is not named keeps all.
+        without: the subjects to leave out, by dataset.
+        root: folder of all prepared datasets; the user's data root when None.
+        processes: how many draw SynthME clips at once.
+
+    Raises:
+        InputError: sources that cannot be used; all faults at once, each with the source's place and attribute.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        motion: MotionSettings | None,
+        *,
+        count: int | None = None,
+        seed: int = 0,
+        augment: bool = True,
+        balance: bool = True,
+        only: Mapping[str, Collection[str]] | None = None,
+        without: Mapping[str, Collection[str]] | None = None,
+        root: Path | None = None,
+        processes: int = 1,
+    ) -> None:
+        self.sources, self.motion, self.seed, self.augment = tuple(sources), motion, seed, augment
+        self.root = root
+        faults: list[str] = []
+        if not self.sources:
+            faults.append("sources: expected at least one, found none")
+        if count is not None and count < 1:
+            faults.append(f"count: expected at least 1, found {count}")
+        self._clips = _opened(self.sources, motion, root, processes, faults)
+        self._asked: list[Asked | None] = [None] * len(self.sources)
+        streams: list[_Stream] = []
+        chosen: set[tuple[str, str]] = set()
+        for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
+            if clips is None or any(source.faults()):
+                continue
+            where = f"sources[{place}] ({source.dataset})"
+            kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
+            emotions = {record.emotion for record in clips.records if record.emotion is not None}
+            try:
+                labels = label_sets(source.labels, source.dataset, emotions)
+            except InputError as error:
+                faults += [f"{where}: {fault}" for fault in error.faults]
+                continue
+            units = Counter(number for record in clips.records for number in certain_units(record))
+            self._asked[place] = asked = Asked(motion, labels, dict(sorted(units.items())), augment)
+            if not len(kept):
+                faults.append(f"{where}: expected clips of the subjects to keep, found none")
+                continue
+            made, wrong = self._streams(place, clips.records, asked, kept, balance)
+            faults += [f"{where}: {fault}" for fault in wrong]
+            streams += made
+            for stream in made:
+                chosen.update((source.dataset, clips.records[number].id) for number in stream.clips)
+        if faults:
+            raise InputError(faults, where="training data")
+        self.clips = len(chosen)
+        """How many different clips the examples are drawn from."""
+        self._count = self.clips if count is None else count
+        total = sum(stream.share for stream in streams)
+        self._streams_kept = tuple(replace(stream, share=stream.share / total) for stream in streams)
+        self._plan = _planned(self._streams_kept, self._count, seed)
+
+    def _streams(
+        self, place: int, known: Sequence[Record], asked: Asked, kept: npt.NDArray[np.int64], balance: bool
+    ) -> tuple[list[_Stream], list[str]]:
+        """The streams of one source, and what is wrong with its forms."""
+        source = self.sources[place]
+        shares = {form: share for form, share in (source.forms or FORM_SHARES).items() if share}
+        faults: list[str] = []
+        streams: list[_Stream] = []
+        for form, share in shares.items():
+            could = np.array([n for n in kept if asked.possible(form, known[n])], np.int64)
+            if not len(could):
+                if source.forms:
+                    faults.append(f"forms.{form}: expected clips {NEEDS[form]}, found none among {len(kept)}")
+                continue
+            records = [known[n] for n in could]
+            labels = [label_among(r, asked.label_sets[0]) if form in BY_LABEL else None for r in records]
+            units = [certain_units(r) if form in BY_UNITS else () for r in records]
+            weights = balanced(labels, units) if balance else np.ones(len(could))
+            streams.append(_Stream(place, form, share, could, weights))
+        if not streams and not faults:
+            faults.append("expected clips with a label or with units, found none")
+        total = sum(stream.share for stream in streams)
+        return [replace(stream, share=source.weight * stream.share / total) for stream in streams], faults
+
+    @property
+    def plan(self) -> npt.NDArray[np.int64]:
+        """Form of a source and clip of each example, as numbers, `(len, 2)`: what tells one plan from another."""
+        return self._plan
+
+    def extended(self, count: int) -> Examples:
+        """The same examples, `count` of them: fewer, or more of the same sources."""
+        if count < 1:
+            raise InputError(f"count: expected at least 1, found {count}")
+        other = object.__new__(Examples)
+        other.__dict__.update(self.__dict__)
+        other._count, other._plan = count, _planned(self._streams_kept, count, self.seed)
+        return other
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, index: int) -> Example: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Example]: ...
+    def __getitem__(self, index: int | slice) -> Example | list[Example]:
+        """The example at a place.
+
+        Raises:
+            ImageError: a frame of its clip cannot be used; names the clip.
+            DataError: the data cannot be read, or drawn clips not be kept.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place = index + len(self) if index < 0 else index
+        if not 0 <= place < len(self):
+            raise IndexError(f"expected an index below {len(self)}, found {index}")
+        stream = self._streams_kept[self._plan[place, 0]]
+        clips = self._clips[stream.source]
+        assert clips is not None
+        clip = clips.clip(int(self._plan[place, 1]), frames=self.motion is None)
+        rng = np.random.default_rng([self.seed, 1, place])
+        variation = Variation.draw(rng) if self.augment else Variation()
+        language = _drawn(self.sources[stream.source].languages, rng)
+        asked = self._asked[stream.source]
+        assert asked is not None
+        pictures, prompt, answer = ask(stream.form, clip, variation, asked, language, rng)
+        record = clip.record
+        return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
+
+    def counts(self) -> dict[str, Any]:
+        """What the examples are made of, without reading an image.
+
+        Returns:
+            `examples`, `clips` and `subjects` in all, `forms` (examples of each), and by dataset the same with `labels`
+            and `units`: for each its number of clips and of examples.
+        """
+        datasets: dict[str, dict[str, Any]] = {}
+        seen: dict[str, dict[str, Record]] = {}
+        for stream_number, number in self._plan:
+            stream = self._streams_kept[stream_number]
+            clips = self._clips[stream.source]
+            assert clips is not None
+            record = clips.records[number]
+            entry = datasets.setdefault(
+                record.dataset, {"examples": 0, "forms": Counter(), "labels": Counter(), "units": Counter()}
+            )
+            entry["examples"] += 1
+            entry["forms"][stream.form] += 1
+            entry["labels"].update([record.emotion] if record.emotion else [])
+            entry["units"].update(certain_units(record))
+            seen.setdefault(record.dataset, {})[record.id] = record
+        for name, entry in datasets.items():
+            records = list(seen[name].values())
+            labels = Counter(record.emotion for record in records if record.emotion)
+            units = Counter(unit for record in records for unit in certain_units(record))
+            entry["clips"] = len(records)
+            entry["subjects"] = len({record.subject for record in records})
+            entry["forms"] = dict(sorted(entry["forms"].items(), key=lambda item: FORMS.index(item[0])))
+            for key, of_clips in (("labels", labels), ("units", units)):
+                entry[key] = _beside(of_clips, entry[key])
+        forms = Counter(self._streams_kept[stream].form for stream in self._plan[:, 0])
+        return {
+            "examples": len(self),
+            "clips": sum(entry["clips"] for entry in datasets.values()),
+            "subjects": sum(entry["subjects"] for entry in datasets.values()),
+            "forms": {form: forms[form] for form in FORMS if forms[form]},
+            "datasets": datasets,
+        }
+
+
+def _beside(clips: Counter[Any], examples: Counter[Any]) -> dict[Any, dict[str, int]]:
+    return {name: {"clips": clips[name], "examples": examples[name]} for name in sorted(clips)}
+
+
+def _opened(
+    sources: Sequence[Source], motion: MotionSettings | None, root: Path | None, processes: int, faults: list[str]
+) -> tuple[PreparedClips | DrawnClips | None, ...]:
+    """The clips of each source; None for those that cannot be had, with what is wrong in `faults`."""
+    measured = motion or DEFAULT
+    found: list[PreparedClips | DrawnClips | None] = []
+    for place, source in enumerate(sources):
+        where = f"sources[{place}] ({source.dataset})"
+        faults += [f"{where}: {fault}" for fault in source.faults()]
+        clips: PreparedClips | DrawnClips | None = None
+        if not any(fault.startswith(("dataset", "split", "clips")) for fault in source.faults()):
+            try:
+                if source.dataset == DRAWN:
+                    number = source.clips or DRAWN_CLIPS
+                    clips = DrawnClips(number, settings=measured, frames=motion is None, processes=processes)
+                else:
+                    clips = PreparedClips(source.dataset, training_split(source, root), measured, root)
+            except MellmError as error:
+                faults.append(f"{where}: {error}")
+        found.append(clips)
+    return tuple(found)
+
+
+def training_split(source: Source, root: Path | None = None) -> str:
+    """The split of a prepared dataset that a source stands for.
+
+    Raises:
+        DataError: the dataset is not prepared; it has several splits, none of them `train`, and the source names none.
+    """
+    splits = store.read_info(source.dataset, root)["splits"]
+    if source.split is not None:
+        return source.split
+    if "train" in splits or len(splits) == 1:
+        return "train" if "train" in splits else str(next(iter(splits)))
+    raise DataError(f"the dataset {source.dataset!r} has the splits {', '.join(splits)}; say which one by `split`")
+
+
+def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """The subjects of each dataset of the sources, for splits by subject; draws nothing.
+
+    Returns:
+        names without the dataset, sorted.
+
+    Raises:
+        InputError: sources that cannot be used; all faults at once.
+    """
+    faults: list[str] = []
+    found: dict[str, set[str]] = {}
+    for source, clips in zip(sources, _opened(sources, None, root, 1, faults), strict=True):
+        if clips is not None:
+            names = {record.subject.partition("/")[2] for record in clips.records}
+            found.setdefault(source.dataset, set()).update(names)
+    if faults:
+        raise InputError(faults, where="training data")
+    return {dataset: tuple(sorted(names)) for dataset, names in found.items()}
+
+
+def _kept(records: Sequence[Record], only: Collection[str] | None, without: Collection[str]) -> npt.NDArray[np.int64]:
+    names = [record.subject.partition("/")[2] for record in records]
+    kept = [n for n, name in enumerate(names) if (only is None or name in only) and name not in without]
+    return np.array(kept, np.int64)
+
+
+def _drawn(shares: Mapping[str, float], rng: np.random.Generator) -> str:
+    names = list(shares)
+    odds = np.array([shares[name] for name in names], np.float64)
+    return names[rng.choice(len(names), p=odds / odds.sum())]
+
+
+def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[np.int64]:
+    """Stream and clip of each example, `(count, 2)`."""
+    bounds = np.cumsum([stream.share for stream in streams])
+    bounds[-1] = 1.0
+    of_stream = np.concatenate([_block(bounds, [seed, 2, block]) for block in range(-(-count // _BLOCK))])[:count]
+    plan = np.empty((count, 2), np.int64)
+    plan[:, 0] = of_stream
+    for number, stream in enumerate(streams):
+        mine = np.flatnonzero(of_stream == number)
+        rounds = -(-len(mine) // len(stream.clips))
+        draws = [_round(stream.weights, [seed, 3, number, turn]) for turn in range(rounds)]
+        if draws:
+            plan[mine, 1] = stream.clips[np.concatenate(draws)[: len(mine)]]
+    return plan
+
+
+@lru_cache(maxsize=1)
+def _even() -> npt.NDArray[np.float64]:
+    return np.arange(_BLOCK) / _BLOCK
+
+
+def _block(bounds: npt.NDArray[np.float64], seed: Sequence[int]) -> npt.NDArray[np.int64]:
+    rng = np.random.default_rng(seed)
+    drawn = np.searchsorted(bounds, _even() + rng.random() / _BLOCK, side="right")
+    return np.asarray(rng.permutation(drawn), np.int64)

@@ -1,0 +1,499 @@
+"""Fine-tuning: the stages of a config, one after the other, into one folder that `lmms-eval` evaluates.
+
+    runs/labels/                        the finished adapter, see adapter.py; also curve.jsonl
+    runs/labels/run/made_from.json      what the run below was started with: another base, config or data is refused
+    runs/labels/run/1-labels/           checkpoints of a stage, while it is trained
+    runs/labels/run/1-labels/done       its outcome
+    runs/labels/run/logs/               for TensorBoard
+
+Every stage starts from files: the base, and the outcome of the stage before or a checkpoint. So a run that was killed
+goes on as one that was not: what it shows at which step is fixed beforehand, and checkpoints hold the rest.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from filelock import FileLock, Timeout
+from loguru import logger
+from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
+from torch.utils.data import Dataset
+from transformers import TrainingArguments, set_seed
+from transformers.integrations import TensorBoardCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+
+from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.models.loading import limit_pixels, load_model, load_processor, local_or_hub
+from mellm_plugin.models.record import FILE as RECORD
+from mellm_plugin.models.record import read_record, write_record
+from mellm_plugin.training import adapter, stages
+from mellm_plugin.training.collator import Collator
+from mellm_plugin.training.config import Config
+from mellm_plugin.training.data import Example, Examples
+from mellm_plugin.training.parts import add_adapter_for, train_only
+from mellm_plugin.training.trainer import (
+    CURVE,
+    STATE,
+    Bar,
+    Curve,
+    KeepBest,
+    StageTrainer,
+    best_folder,
+    best_step,
+    checkpoints,
+    has_ended,
+    read_curve,
+)
+
+RUN = "run"
+_MADE_FROM = "made_from.json"
+_DONE = "done"
+_OUTCOME = "stage.json"
+_FREE = ("output", "logging", "trainer.workers", "trainer.save_every")
+"""What may be changed in a config while its run goes on."""
+
+
+class _Shown(Dataset[Example]):  # type: ignore[misc]
+    """Examples as the Trainer takes them."""
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self._examples[index]
+
+
+def finetune(config: Config, *, restart: bool = False, progress: bool = True) -> dict[str, Any]:
+    """Run the stages of a config that are not finished, and write the folder.
+
+    Args:
+        config: as `config.load` returns it.
+        restart: throw away what an earlier run left in the output folder.
+        progress: show a bar.
+
+    Returns:
+        the record of the training, as `models/record.py` shows it.
+
+    Raises:
+        InputError: data or subjects that cannot be used; all faults at once.
+        ModelError: the base cannot be loaded.
+        TrainingError: the folder is of another config, base or data; the training cannot go on. What it saved is whole.
+    """
+    output = Path(config.output).expanduser()
+    state = PartialState()
+    lock = FileLock(output / ".lock")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if state.is_main_process:
+            lock.acquire(timeout=0)
+    except Timeout:
+        raise TrainingError(f"{output}: another process trains into this folder; wait for it, or set output=") from None
+    except OSError as error:
+        raise TrainingError(f"{output} cannot be written: {error}; choose another folder with output=") from error
+    try:
+        return _Run(config, output, progress).all(restart)
+    finally:
+        lock.release()
+
+
+class _Run:
+    """One call of `finetune`."""
+
+    def __init__(self, config: Config, output: Path, progress: bool) -> None:
+        self.config, self.output, self.progress = config, output, progress
+        self.folder = output / RUN
+        self.state = PartialState()
+        self.base_folder = local_or_hub(config.base)
+        self.base = adapter.base_fingerprint(config.base, self.base_folder, config.revision)
+        self.data = stages.fingerprint([source for stage in config.stages for source in stage.data])
+        self.sides = stages.split(config)
+
+    def all(self, restart: bool) -> dict[str, Any]:
+        if self.state.is_main_process:
+            if restart:
+                shutil.rmtree(self.folder, ignore_errors=True)
+                (self.output / RECORD).unlink(missing_ok=True)
+            self._check_made_from()
+        self.state.wait_for_everyone()
+        if (self.output / RECORD).is_file():
+            return read_record(self.output)
+        outcomes: list[dict[str, Any]] = []
+        for number in range(len(self.config.stages)):
+            done = self._stage_folder(number) / _DONE
+            if not (done / _OUTCOME).is_file():
+                self._train(number)
+            outcomes.append(json.loads((done / _OUTCOME).read_text(encoding="utf-8")))
+        made = adapter.record(self.config, self.base, self.data, self.sides.seen, self.sides.validation, outcomes)
+        if self.state.is_main_process:
+            self._write_folder(made)
+        self.state.wait_for_everyone()
+        return read_record(self.output)
+
+    def _stage_folder(self, number: int) -> Path:
+        return self.folder / f"{number + 1}-{self.config.stages[number].name}"
+
+    def _check_made_from(self) -> None:
+        """Refuse to go on with what another config, base or data began."""
+        file = self.folder / _MADE_FROM
+        own = {
+            "config": self.config.to_dict(),
+            "base": self.base["sha256"],
+            "prompts": PROMPT_VERSION,
+            "data": {name: of for name, of in self.data.items()},
+        }
+        if file.is_file():
+            before = json.loads(file.read_text(encoding="utf-8"))
+            then, now = _flat(before), _flat(own)
+            names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
+            names = [name for name in names if not name.removeprefix("config.").startswith(_FREE)]
+            if names:
+                told = "".join(f"\n  - {n}: then {then.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
+                raise TrainingError(
+                    f"{self.output} holds a training that was begun with something else:{told}\nGive the same again to "
+                    "go on with it, another output= to keep it, or --restart to throw it away"
+                )
+        elif (self.output / RECORD).is_file():
+            raise TrainingError(
+                f"{self.output} holds a finished training of which nothing tells how it was begun; choose another "
+                "output=, or --restart to throw it away"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.part")
+        part.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
+        part.replace(file)
+
+    # --- one stage ---------------------------------------------------------------------------------------------------
+
+    def _train(self, number: int) -> None:
+        config, stage = self.config, self.config.stages[number]
+        folder = self._stage_folder(number)
+        arguments = self._arguments(number)
+        per_step = config.trainer.batch_size * config.trainer.accumulation * arguments.world_size
+        examples = stages.shown(config, number, self.sides, per_step, max(1, config.trainer.workers))
+        held = stages.validated(config, number, self.sides)
+        whole = checkpoints(folder)
+        checkpoint = whole[-1] if whole else None
+        before = self._stage_folder(number - 1) / _DONE if number else None
+        set_seed(config.seed)
+        model = build_model(config, self.base_folder, checkpoint or before, arguments.device)
+        train_only(model, stage, keep_dtype=config.dtype == "bfloat16")
+        if config.full and config.dtype == "auto" and arguments.device.type != "cpu":
+            for parameter in model.parameters():
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise TrainingError(f"stage {stage.name!r}: nothing of {config.base} is trained by {stage.train}")
+        processor = prepare_processor(config, self.base_folder)
+        history = _history(checkpoint)
+        step = history["global_step"]
+        seconds = self._cut_curve(stage.name, step)
+        keeping = KeepBest(config.trainer.patience)
+        callbacks: list[Any] = [keeping, Curve(self.output / CURVE, stage.name, seconds)]
+        callbacks += self._loggers(stage.name, step)
+        trainer = StageTrainer(
+            rates=stage.learning_rate,
+            model=model,
+            args=arguments,
+            data_collator=Collator(processor, _ends(model)),
+            train_dataset=_Shown(examples),
+            eval_dataset=_Shown(held) if held else None,
+            callbacks=callbacks,
+        )
+        keeping.trainer = trainer
+        trainer.remove_callback(ProgressCallback)
+        trainer.remove_callback(PrinterCallback)
+        if self.progress:
+            trainer.add_callback(Bar(stage.name))
+        ended = checkpoint is not None and (
+            step >= history["max_steps"] or has_ended(history["log_history"], config.trainer.patience)
+        )
+        if not ended:
+            self._run(trainer, checkpoint, examples, number)
+            history = {"log_history": trainer.state.log_history, "global_step": trainer.state.global_step}
+        self._finish(trainer, folder, stage.name, history)
+        del trainer, model
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _arguments(self, number: int) -> TrainingArguments:
+        config, stage, own = self.config, self.config.stages[number], self.config.trainer
+        on_gpu = torch.cuda.is_available()
+        held = stages.validated(config, number, self.sides) is not None
+        return TrainingArguments(
+            output_dir=str(self._stage_folder(number)),
+            per_device_train_batch_size=own.batch_size,
+            per_device_eval_batch_size=own.batch_size,
+            gradient_accumulation_steps=own.accumulation,
+            activation_checkpointing=own.gradient_checkpointing,
+            activation_checkpointing_kwargs={"use_reentrant": False} if own.gradient_checkpointing else None,
+            num_train_epochs=1,  # of examples that are unrolled already
+            train_sampling_strategy="sequential",
+            learning_rate=max(stage.learning_rate.values()),
+            lr_scheduler_type={"constant": "constant_with_warmup"}.get(stage.schedule, stage.schedule),
+            warmup_steps=own.warmup,
+            weight_decay=own.weight_decay,
+            max_grad_norm=own.max_grad_norm,
+            bf16=config.dtype == "bfloat16" or (config.dtype == "auto" and on_gpu),
+            use_cpu=not on_gpu,
+            seed=config.seed,
+            logging_steps=1,
+            logging_nan_inf_filter=False,
+            save_strategy="steps",
+            save_steps=own.save_every,
+            eval_strategy="steps" if held else "no",
+            eval_steps=own.evaluate_every,
+            prediction_loss_only=True,
+            dataloader_num_workers=own.workers,
+            dataloader_persistent_workers=False,
+            dataloader_pin_memory=on_gpu,
+            remove_unused_columns=False,
+            ddp_find_unused_parameters=False,
+            disable_tqdm=not self.progress,
+            report_to=["wandb"] if config.logging == "wandb" else [],
+            run_name=f"{self.output.name}-{stage.name}",
+        )
+
+    def _loggers(self, stage: str, step: int) -> list[Any]:
+        if self.config.logging != "tensorboard":
+            return []
+        if importlib.util.find_spec("tensorboard") is None:
+            if self.state.is_main_process:
+                logger.info(
+                    f"mellm: no TensorBoard here (pip install tensorboard); {self.output / CURVE} has the curve"
+                )
+            return []
+        from torch.utils.tensorboard import SummaryWriter
+
+        if not self.state.is_main_process:
+            return []
+        return [TensorBoardCallback(SummaryWriter(str(self.folder / "logs" / stage), purge_step=step + 1))]
+
+    def _run(self, trainer: StageTrainer, checkpoint: Path | None, examples: Examples, number: int) -> None:
+        """Train, with what can go wrong said in our words."""
+        stage = self.config.stages[number]
+        try:
+            examples[0]  # clips that are drawn first have a bar of their own
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        except (InputError, MellmError) as error:
+            if isinstance(error, TrainingError):
+                raise
+            raise TrainingError(
+                f"stage {stage.name!r}, after step {trainer.state.global_step}: an example cannot be made: "
+                f"{_own_words(error)}. Mend or prepare the data again (mellm datasets verifies it); the same command "
+                "goes on from the last checkpoint if the data is then as it was, else give --restart"
+            ) from error
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise TrainingError(self._advice(trainer, error)) from error
+        except RuntimeError as error:
+            if "allocate memory" not in str(error) and "out of memory" not in str(error):
+                raise
+            raise TrainingError(self._advice(trainer, error)) from error
+
+    def _advice(self, trainer: StageTrainer, error: BaseException) -> str:
+        """What to do when the memory does not do."""
+        own = self.config.trainer
+        used = ""
+        if torch.cuda.is_available():
+            free, total = torch.cuda.mem_get_info()
+            peak = torch.cuda.max_memory_allocated()
+            used = f" ({peak / 2**30:.1f} GiB at most of {total / 2**30:.1f}, {free / 2**30:.1f} free now)"
+        ways = []
+        if own.batch_size > 1:
+            half = own.batch_size // 2
+            ways.append(
+                f"trainer.batch_size={half} with trainer.accumulation={-(-own.batch_size * own.accumulation // half)}"
+            )
+        if not own.gradient_checkpointing:
+            ways.append("trainer.gradient_checkpointing=true")
+        now = self.config.max_pixels
+        ways.append(f"max_pixels={(now or 448 * 448) // 2} (now {now or 'the limit of the base'})")
+        if self.config.full:
+            ways.append("lora in place of full, or FSDP over several GPUs (docs/finetune.md)")
+        said = str(error).split("\n")[0]
+        return (
+            f"step {trainer.state.global_step + 1}: the memory does not do for batches of {own.batch_size}{used}: "
+            f"{said} Try, by --set: {'; or '.join(ways)}. That is another config: give another output=, or --restart"
+        )
+
+    def _finish(self, trainer: StageTrainer, folder: Path, name: str, history: Mapping[str, Any]) -> None:
+        """Make the outcome of a stage out of its best state, or of its last one where nothing was validated."""
+        log = history["log_history"]
+        best = best_step(log)
+        losses = [entry["loss"] for entry in log if "loss" in entry]
+        kept = folder / "outcome"
+        if best is None:
+            trainer.save_state(kept)
+        elif self.state.is_main_process and not kept.is_dir():
+            best_folder(folder, best).rename(kept)
+        if self.state.is_main_process:
+            lines = [line for line in read_curve(self.output / CURVE) if line["stage"] == name]
+            validation = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+            outcome = {
+                "name": name,
+                "steps": history["global_step"],
+                "kept_step": best or history["global_step"],
+                "loss": sum(losses[-10:]) / len(losses[-10:]),
+                "validation_loss": min(validation, default=None),
+                "seconds": lines[-1]["seconds"] if lines else 0.0,
+            }
+            (kept / _OUTCOME).write_text(json.dumps(outcome) + "\n", encoding="utf-8")
+            kept.rename(folder / _DONE)
+            for path in folder.iterdir():
+                if path.name != _DONE:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+        self.state.wait_for_everyone()
+
+    def _cut_curve(self, stage: str, step: int) -> float:
+        """Take out of the curve what is about to be done again; returns the seconds of what stays."""
+        file = self.output / CURVE
+        names = [one.name for one in self.config.stages]
+        kept = [
+            line
+            for line in read_curve(file)
+            if line["stage"] in names[: names.index(stage)] or (line["stage"] == stage and line["step"] <= step)
+        ]
+        if self.state.is_main_process:
+            part = file.with_name(f".{CURVE}.part")
+            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            part.replace(file)
+        return float(next((line["seconds"] for line in reversed(kept) if line["stage"] == stage), 0.0))
+
+    # --- the folder --------------------------------------------------------------------------------------------------
+
+    def _write_folder(self, made: dict[str, Any]) -> None:
+        """Write what is evaluated; the record comes last, and says that it is finished."""
+        config = self.config
+        part = self.output / RUN / "folder"
+        shutil.rmtree(part, ignore_errors=True)
+        done = self._stage_folder(len(config.stages) - 1) / _DONE
+        try:
+            if config.full:
+                on_gpu = torch.cuda.is_available() and config.dtype == "auto"
+                dtype = "bfloat16" if on_gpu else "float32" if config.dtype == "auto" else config.dtype
+                load_model(str(done), dtype=dtype, trust_remote_code=config.trust_remote_code).save_pretrained(part)
+            else:
+                shutil.copytree(done, part, ignore=shutil.ignore_patterns(_OUTCOME, "README.md"))
+            prepare_processor(config, self.base_folder).save_pretrained(part)
+            if config.motion is not None:
+                config.motion.save(part)
+            (part / "README.md").write_text(adapter.card(config, made), encoding="utf-8")
+            for path in sorted(part.iterdir()):
+                target = self.output / path.name
+                shutil.rmtree(target) if target.is_dir() else None
+                os.replace(path, target)
+            write_record(self.output, made)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.output} cannot be written: {error}. Make room and give the same command again: the training is "
+                "done and kept"
+            ) from error
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def build_model(config: Config, base: str, start: Path | None, device: torch.device) -> Any:
+    """The model in the state that a stage starts from.
+
+    Args:
+        config: of the training.
+        base: folder or hub id of its base.
+        start: a checkpoint, or the outcome of the stage before; None: the base, or the adapter that the config names.
+        device: where it goes.
+
+    Raises:
+        ModelError: the base cannot be loaded, or the state is not one of it.
+        TrainingError: the base has no such parts.
+    """
+    if config.full:
+        # In float32, in which a state was saved: its trained weights would lose by a detour over bfloat16.
+        dtype = "float32" if config.dtype == "auto" else config.dtype
+        model = load_model(
+            str(start or base),
+            revision=None if start else config.revision,
+            dtype=dtype,
+            device="cpu",
+            trust_remote_code=config.trust_remote_code,
+        )
+        return model.to(device)
+    model = load_model(
+        base, revision=config.revision, dtype=config.dtype, device=device, trust_remote_code=config.trust_remote_code
+    )
+    wrapped = add_adapter_for(model, config, config.revision)
+    source = start or (Path(config.adapter).expanduser() if config.adapter else None)
+    if source is not None:
+        _load_adapter(wrapped, source)
+    return wrapped
+
+
+def _load_adapter(model: PeftModel, folder: Path) -> None:
+    """The weights of an adapter of the same parts and ranks, every tensor in its place.
+
+    Raises:
+        ModelError: it is not there, or another.
+    """
+    try:
+        report = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        first = " ".join(str(error).split("\n\t")[:2])
+        raise ModelError(f"{folder}: expected an adapter with the parts and ranks of the config: {first}") from error
+    missing = [key for key in report.missing_keys if "lora_" in key or ".modules_to_save." in key]
+    if missing or report.unexpected_keys:
+        raise ModelError(
+            f"{folder}: expected an adapter with the parts and ranks of the config; {len(missing)} of its tensors are "
+            f"not there ({', '.join(missing[:2])}), {len(report.unexpected_keys)} have no place "
+            f"({', '.join(report.unexpected_keys[:2])})"
+        )
+
+
+def prepare_processor(config: Config, base: str) -> Any:
+    """The processor of the base, with the config's limit of pixels.
+
+    Raises:
+        ModelError: it cannot be loaded.
+        SettingsError: it sees all images at one size.
+    """
+    processor = load_processor(base, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    smallest = None
+    if config.max_pixels is not None:
+        smallest = min(config.max_pixels, dict(processor.image_processor.size).get("shortest_edge", config.max_pixels))
+    limit_pixels(processor, smallest, config.max_pixels)
+    return processor
+
+
+def _ends(model: Any) -> list[int]:
+    ends = model.generation_config.eos_token_id
+    return [*ends] if isinstance(ends, list) else [] if ends is None else [ends]
+
+
+def _history(checkpoint: Path | None) -> dict[str, Any]:
+    if checkpoint is None:
+        return {"global_step": 0, "max_steps": 0, "log_history": []}
+    found: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return found
+
+
+def _own_words(error: BaseException) -> str:
+    """What an error says, without the traceback of the worker process that it comes from."""
+    text = str(error)
+    return text.rpartition("mellm_plugin.errors.")[2].partition(": ")[2] if "Traceback" in text else text
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of nested values by their paths."""
+    if isinstance(value, dict) and value:
+        return {k: v for key, one in value.items() for k, v in _flat(one, f"{path}.{key}" if path else key).items()}
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        return {k: v for number, one in enumerate(value) for k, v in _flat(one, f"{path}[{number}]").items()}
+    return {path: value}

@@ -1,0 +1,313 @@
+"""What is asked of one clip, in each form, and what is answered: pictures, a prompt and an answer.
+
+    ask("region", clip, Variation(), source, "en", rng)
+      -> (<map>,), "The image is a motion map .. Which way does the chin move? ..", "up (purple), faintly"
+
+Everything that is said of motion is read from the flow that the picture is painted from, as this picture shows it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mellm_plugin.facs.labels import coarse
+from mellm_plugin.facs.units import unit
+from mellm_plugin.language.descriptions import (
+    describe_seen,
+    label_answer,
+    patch_answer,
+    region_answer,
+    units_answer,
+    yes_or_no,
+)
+from mellm_plugin.language.lexicon import colour_words, direction_words
+from mellm_plugin.language.prompts import (
+    colour_wordings,
+    patch_wordings,
+    region_wordings,
+    unit_wordings,
+    way_wordings,
+    wordings,
+)
+from mellm_plugin.motion import colour
+from mellm_plugin.motion.facial import FacialFlow, Nose
+from mellm_plugin.motion.facial import unit as px_of_frame
+from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
+from mellm_plugin.motion.render import strength
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training.challenge import certain_units, kinds, question, unit_to_ask
+from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
+
+FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
+"""What is asked: the description in three parts; the units alone; the label alone; whether one unit is there; which way
+one region moves; a question of the ME-VQA challenges; which colour is which direction."""
+
+NEEDS: dict[str, str] = {
+    "description": "with known units and one of the labels",
+    "aus": "with known units",
+    "label": "with one of the labels",
+    "unit": "with known units",
+    "region": "of any kind",
+    "challenge": "with a label, a coarse class or units",
+    "legend": "shown as motion maps, which are off",
+}
+"""What a form needs of a clip."""
+
+BY_LABEL: frozenset[str] = frozenset({"description", "label", "challenge"})
+BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"})
+"""Forms whose answers say the label, and those whose answers say units: they are balanced over them."""
+
+_OWN_WORDING = 0.5  # share of the examples in the words of evaluation itself
+_FAINTEST_SHADE = 0.1  # of full colour: what is painted fainter is not told as a colour
+_LEAST_AREA = 0.08  # of a region: what is painted on less of it is not told
+_LEAST_ALIKE = 0.34  # of what is painted there: the share of the colours that are told
+_SIGMAS = 1.25  # of a region's window: what is looked at to see its colours
+_MOVING_ASKED = 0.65  # share of the questions on a region that ask of one that moves
+_PATCHES = 0.6  # share of the questions on the legend that show one coloured patch
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How questions on the clips of one source are put.
+
+    Attributes:
+        motion: how maps are drawn; None: onset and apex frame are shown.
+        label_sets: the sets of labels to choose from, which take turns.
+        units: the units that clips of the source have, with the number of clips: what is asked of a clip that has not
+            got it is one of these.
+        vary_words: whether wordings vary; else they are those of evaluation.
+    """
+
+    motion: MotionSettings | None
+    label_sets: tuple[tuple[str, ...], ...]
+    units: Mapping[int, int]
+    vary_words: bool = True
+
+    @property
+    def images(self) -> Literal["map", "frames"]:
+        """What is shown, as `language.prompts` calls it."""
+        return "frames" if self.motion is None else "map"
+
+    @property
+    def palette(self) -> str:
+        """Of the maps; of frames the standard one, which nobody sees."""
+        return (self.motion or DEFAULT).palette
+
+    def possible(self, form: str, record: Record) -> bool:
+        """Whether a form can be asked of a clip."""
+        labelled = any(label_among(record, labels) is not None for labels in self.label_sets)
+        match form:
+            case "description":
+                return labelled and record.aus is not None
+            case "label":
+                return labelled
+            case "aus":
+                return record.aus is not None
+            case "unit":
+                return bool(certain_units(record)) or (record.complete and record.aus is not None and bool(self.units))
+            case "challenge":
+                return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
+            case "legend":
+                return self.motion is not None
+            case _:
+                return True
+
+
+def label_among(record: Record, labels: Sequence[str]) -> str | None:
+    """The clip's label in a closed set: its own, or its coarse class; None where the set has neither.
+
+    Of the drawn clips, whose labels are ours, `others` stands for what the set does not name.
+    """
+    if record.emotion in labels:
+        return record.emotion
+    group = record.coarse or (coarse(record.emotion) if record.emotion else None)
+    if group in labels:
+        return group
+    return "others" if record.dataset == DRAWN and group and "others" in labels else None
+
+
+# ---- what a picture shows -------------------------------------------------------------------------------------------
+
+
+Part = tuple[str, str | None]
+"""A region and its side, as `motion.regions` has them."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a picture shows of a clip's motion.
+
+    Attributes:
+        regions: the motion of each region; `visible` where this picture shows it, and in its colour.
+        stirred: those that are seen to move, but in no one direction.
+        still: those where nothing is seen. The others are too faint to tell.
+    """
+
+    regions: tuple[RegionMotion, ...]
+    stirred: frozenset[Part]
+    still: frozenset[Part]
+
+
+def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
+    """What is seen of a clip: the measured motion of its regions, checked against the pixels that are painted there.
+
+    Args:
+        moving: varied in its motion, but not yet in its view: the regions are where they were measured.
+        variation: how the view will be varied; a nearer face moves farther.
+        settings: of the map; None where frames are shown, of which as much is seen as the default's map has.
+    """
+    height, width = moving.grey.shape
+    nose = moving.nose
+    if nose is not None and not (0 <= nose[0] <= width - 1 and 0 <= nose[1] <= height - 1):
+        nose = None
+    flow = moving.facial.flow
+    coloured = strength(flow, settings or DEFAULT, moving.facial.confidence) >= _FAINTEST_SHADE
+    found: list[RegionMotion] = []
+    stirred: set[Part] = set()
+    still: set[Part] = set()
+    for motion in region_motions(moving.facial, nose):
+        rows, columns, inside = _pixels(motion, nose, (height, width))
+        shown = coloured[rows, columns] & inside
+        area = float(shown.sum()) / max(1, int(inside.sum()))
+        bins = colour.bin_index(np.ascontiguousarray(flow[rows, columns]))[shown]
+        alike = float(np.isin(bins, colour.direction_shown(motion.dx, motion.dy).bins).mean()) if bins.size else 0.0
+        visible = motion.visible and area >= _LEAST_AREA and alike >= _LEAST_ALIKE
+        if area < _LEAST_AREA:
+            still.add((motion.region, motion.side))
+        elif alike < _LEAST_ALIKE:
+            stirred.add((motion.region, motion.side))
+        zoom = variation.zoom
+        found.append(
+            replace(motion, dx=motion.dx * zoom, dy=motion.dy * zoom, noise=motion.noise * zoom, visible=visible)
+        )
+    return Seen(tuple(found), frozenset(stirred), frozenset(still))
+
+
+def _pixels(
+    motion: RegionMotion, nose: Nose | None, shape: tuple[int, int]
+) -> tuple[slice, slice, npt.NDArray[np.bool_]]:
+    """The pixels of a region: rows, columns, and which of these; the inner part of its window in `motion.regions`."""
+    height, width = shape
+    half = HALF_HEIGHT * min(height, width)
+    window = (MIDLINE if motion.side is None else PAIRED)[motion.region]
+    m = {"left": -1, "right": 1, None: 0}[motion.side]
+    centre = ((width - 1) / 2, (height - 1) / 2) if nose is None else (nose[0], nose[1] - NOSE_TIP * half)
+    x, y = centre[0] + m * half * window.x, centre[1] + half * window.y
+    across, along = _SIGMAS * half * window.sx, _SIGMAS * half * window.sy
+    rows = slice(max(0, math.floor(y - along)), max(0, math.ceil(y + along) + 1))
+    columns = slice(max(0, math.floor(x - across)), max(0, math.ceil(x + across) + 1))
+    yy, xx = np.ogrid[0:height, 0:width]
+    inside = ((xx[:, columns] - x) / across) ** 2 + ((yy[rows] - y) / along) ** 2 <= 1
+    return rows, columns, np.asarray(inside, np.bool_)
+
+
+def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tuple[Image, int]:
+    """The onset frame with one patch that moves one way, as a map paints it, and the bin of its colour.
+
+    Returns:
+        uint8 `(H, W, 3)`, and 0..11.
+    """
+    height, width = clip.grey.shape
+    index = int(rng.integers(len(colour.colours(settings.palette))))
+    angle = np.radians(colour.BIN_DEGREES * index + rng.uniform(-10, 10))
+    pixels = rng.uniform(0.6, 3.0) * px_of_frame(clip.grey.shape)
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    radius = rng.uniform(0.08, 0.2) * min(height, width)
+    at = rng.uniform(0.2, 0.8, 2) * (width, height)
+    inside = (np.hypot(x - at[0], y - at[1]) <= radius)[..., None]
+    flow = np.where(inside, np.array([np.cos(angle), -np.sin(angle)]) * pixels, 0).astype(np.float32)
+    return paint(replace(clip, facial=FacialFlow(flow, None, None, "none", ())), settings), index
+
+
+# ---- the questions --------------------------------------------------------------------------------------------------
+
+
+def ask(
+    form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator
+) -> tuple[tuple[Image, ...], str, str]:
+    """Pictures, prompt and answer of one example.
+
+    Args:
+        form: one of `FORMS` that is `possible` for the clip.
+        clip: as measured, with its frames where these are shown.
+        variation: how it is varied.
+        asked: how questions of its source are put.
+        language: one of `lexicon.LANGUAGES`.
+        rng: chooses what is asked, and the words.
+    """
+    moving = varied(clip, variation.of_motion())
+    shown = varied(moving, variation.of_view())
+    settings = None if asked.motion is None else variation.settings(asked.motion)
+    if settings is None:
+        assert shown.frames is not None
+        pictures: tuple[Image, ...] = shown.frames
+    else:
+        pictures = (paint(shown, settings),)
+    record, images, palette = moving.record, asked.images, asked.palette
+    told_palette = None if settings is None else palette
+    match form:
+        case "description" | "label":
+            labels, label = _label(record, asked, rng)
+            if form == "label":
+                prompts, answer = wordings("emotion", labels, images, palette, language), label_answer(label, language)
+            else:
+                prompts = wordings("all", labels, images, palette, language)
+                found = seen(moving, variation, settings)
+                words = rng if asked.vary_words else None
+                answer = describe_seen(
+                    record.aus or (), label, found.regions, told_palette, language, words, found.stirred
+                )
+        case "aus":
+            prompts = wordings("aus", (), images, palette, language)
+            answer = units_answer(record.aus or (), language)
+        case "unit":
+            number, there = unit_to_ask(record, asked.units, rng)
+            prompts = unit_wordings(number, unit(number).name, images, palette, language)
+            answer = yes_or_no(there, language)
+        case "challenge":
+            fine = asked.label_sets[0]
+            prompt, answer = question(record, fine, asked.units, asked.images, palette, rng)
+            return pictures, prompt, answer
+        case "region":
+            region = _region(seen(moving, variation, settings), rng)
+            prompts = region_wordings(region.region, region.side, images, palette, language)
+            answer = region_answer(region, told_palette, language)
+        case _:
+            assert settings is not None
+            if rng.random() < _PATCHES:
+                picture, index = patch(shown, settings, rng)
+                pictures = (picture,)
+                prompts, answer = patch_wordings(palette, language), patch_answer(index, palette, language)
+            else:
+                way = tuple(colour.DIRECTIONS)[int(rng.integers(len(colour.DIRECTIONS)))]
+                prompts, answer = colour_wordings(way, palette, language), colour_words(way, palette, language)
+                if rng.random() < 0.5:
+                    prompts, answer = way_wordings(way, palette, language), direction_words(way, language)
+    return pictures, _worded(prompts, asked, rng), answer
+
+
+def _worded(prompts: Sequence[str], asked: Asked, rng: np.random.Generator) -> str:
+    if not asked.vary_words or len(prompts) == 1 or rng.random() < _OWN_WORDING:
+        return prompts[0]
+    return prompts[1 + int(rng.integers(len(prompts) - 1))]
+
+
+def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
+    """Labels to choose from, and the clip's among them."""
+    found = [(labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None]
+    return found[int(rng.integers(len(found)))]
+
+
+def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
+    """A region to ask for, more often one that moves; one that is too faint to tell only where there is no other."""
+    moving = [motion for motion in found.regions if motion.visible]
+    still = [motion for motion in found.regions if (motion.region, motion.side) in found.still]
+    if not still or (moving and rng.random() < _MOVING_ASKED):
+        still = moving or list(found.regions)
+    return still[int(rng.integers(len(still)))]

@@ -1,0 +1,172 @@
+"""The parts of a model by name, and how each is trained.
+
+    model.visual.blocks.0.attn.qkv                   vision
+    model.visual.merger.mlp.0                        projector
+    model.language_model.layers.0.mlp.gate_proj      language
+    model.language_model.embed_tokens, lm_head       embeddings
+
+A target such as `gate_proj` is searched for among the linear layers of its own part, so it never hits another's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+
+from mellm_plugin.errors import TrainingError
+from mellm_plugin.models import BUNDLED
+from mellm_plugin.training.config import PARTS, Config, Stage
+
+_PROJECTOR = re.compile(
+    r"(^|\.)(merger|deepstack_merger_list|multi_modal_projector|multimodal_projector|mm_projector|modality_projection"
+    r"|connector|aligner|embed_vision)(\.|$)"
+)
+_EMBEDDINGS = re.compile(r"(^|\.)(embed_tokens|lm_head)(\.|$)")
+_VISION = re.compile(r"(^|\.)(visual|vision_tower|vision_model|vision_encoder|image_encoder|vision)(\.|$)")
+
+
+def part_of(name: str) -> str:
+    """The part, one of `config.PARTS`, that a module or a parameter belongs to."""
+    if _PROJECTOR.search(name):
+        return "projector"
+    if _VISION.search(name):
+        return "vision"
+    return "embeddings" if _EMBEDDINGS.search(name) else "language"
+
+
+def linear_layers(model: nn.Module, part: str, target: str) -> list[str]:
+    """Names of the linear layers of a part in whose names the expression is found."""
+    wanted = re.compile(target)
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and part_of(name) == part and wanted.search(name)
+    ]
+
+
+def projectors(model: nn.Module) -> list[str]:
+    """Names of the modules that are the projector, each as a whole."""
+    return list(_whole_projectors(model, ""))
+
+
+def _whole_projectors(module: nn.Module, name: str) -> Iterator[str]:
+    for child, inner in module.named_children():
+        path = f"{name}.{child}" if name else child
+        if part_of(path) == "projector" and not isinstance(inner, nn.ModuleList):
+            yield path
+        else:
+            yield from _whole_projectors(inner, path)
+
+
+def word_tables(model: Any) -> list[str]:
+    """Names of the modules that hold the words' vectors: one where reading and writing share it."""
+    tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    found: dict[int, str] = {}
+    for name, module in model.named_modules():
+        if any(module is table for table in tables):
+            found.setdefault(id(module.weight), name)
+    return list(found.values())
+
+
+def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftModel:
+    """The model with the one adapter of all stages: low-rank matrices, which change nothing yet, and its own projector.
+
+    Args:
+        model: the base; changed in place.
+        config: whose `full` is false.
+        revision: commit of the base that was loaded, for those who load the adapter.
+
+    Raises:
+        TrainingError: the model has no such part or no such layers; all of them at once.
+    """
+    faults: list[str] = []
+    targets: dict[str, list[str]] = {}
+    for part in PARTS:
+        lora = config.lora(part)
+        if lora is None:
+            continue
+        targets[part] = linear_layers(model, part, lora.target(part))
+        if not targets[part]:
+            all_of_it = linear_layers(model, part, "")
+            shown = ", ".join(all_of_it[:3]) or "none"
+            faults.append(
+                f"lora.targets.{part}: {lora.target(part)!r} is in no name of its linear layers ({shown}, ..)"
+            )
+    full = [part for part, way in config.ways().items() if way == "full"]
+    saved: list[str] = []
+    for part in full:
+        saved += (names := word_tables(model) if part == "embeddings" else projectors(model))
+        if not names:
+            faults.append(f"train.{part}: full, but no module of this model is known as its {part}")
+    if faults:
+        raise TrainingError(f"{config.base}:" + "".join(f"\n  - {fault}" for fault in faults))
+    loras = {part: lora for part in targets if (lora := config.lora(part)) is not None}
+    first = next(iter(loras.values()))
+    own = [(re.escape(name), lora) for part, lora in loras.items() for name in targets[part]]
+    made = LoraConfig(
+        r=first.rank,
+        lora_alpha=first.alpha,
+        lora_dropout=max(lora.dropout for lora in loras.values()),
+        target_modules=[name for names in targets.values() for name in names],
+        rank_pattern={name: lora.rank for name, lora in own if lora.rank != first.rank},
+        alpha_pattern={name: lora.alpha for name, lora in own if lora.alpha != first.alpha},
+        modules_to_save=saved or None,
+        ensure_weight_tying="embeddings" in full,  # one table of words stays one where the base has one
+        revision=revision,
+    )
+    wrapped = get_peft_model(model, made)
+    base = config.base
+    if base != BUNDLED and os.path.isdir(os.path.expanduser(base)):
+        base = os.path.abspath(os.path.expanduser(base))  # a relative one would be looked for beside the adapter
+    wrapped.peft_config["default"].base_model_name_or_path = base
+    return wrapped
+
+
+def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> None:
+    """Let a stage train its parts and nothing else.
+
+    Args:
+        model: as `add_adapter_for` returns it, or a whole model.
+        stage: of the config.
+        keep_dtype: leave trained weights in their dtype; else they are float32, in which small steps are not lost.
+    """
+    adapted = isinstance(model, PeftModel)
+    for name, parameter in model.named_parameters():
+        way = getattr(stage.train, part_of(name))
+        own = ("lora_" in name and way == "lora") or (".modules_to_save." in name and way == "full")
+        parameter.requires_grad = own if adapted else way == "full"
+        if parameter.requires_grad and not keep_dtype:
+            parameter.data = parameter.data.float()
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and ".lora_dropout." in name and stage.lora is not None:
+            module.p = stage.lora.dropout
+
+
+def counts(model: nn.Module) -> dict[str, dict[str, int]]:
+    """How many parameters each part has, and how many of them are trained."""
+    found = {part: {"parameters": 0, "trained": 0} for part in PARTS}
+    for name, parameter in model.named_parameters():
+        of = found[part_of(name)]
+        of["trained"] += parameter.numel() * parameter.requires_grad
+        if "lora_" not in name and ".modules_to_save." not in name:
+            of["parameters"] += parameter.numel()
+    return found
+
+
+def groups(model: nn.Module, rates: Mapping[str, float], weight_decay: float) -> list[dict[str, Any]]:
+    """The trained parameters as an optimiser takes them: by part, each with its rate; matrices alone decay."""
+    found: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            is_matrix = parameter.ndim > 1 or weight_decay == 0
+            found.setdefault((part_of(name), is_matrix), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rates[part], "weight_decay": weight_decay if decays else 0.0}
+        for (part, decays), parameters in found.items()
+    ]

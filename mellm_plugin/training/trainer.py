@@ -1,0 +1,272 @@
+"""Hugging Face's Trainer with what a stage needs beside: logits of the answers alone, a rate for each part, checkpoints
+that are whole or not there, and the state that was best on the validation subjects.
+
+    <folder>/checkpoint-100     appears in one rename; the last two are kept
+    <folder>/best-80            the state of the lowest validation loss so far
+    curve.jsonl                 {"stage": "labels", "step": 7, "loss": 1.23, "learning_rate": 1e-4, ..}, a line a step
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.nn import functional
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from mellm_plugin.errors import TrainingError
+from mellm_plugin.training.collator import IGNORED
+from mellm_plugin.training.parts import groups
+
+CURVE = "curve.jsonl"
+STATE = "trainer_state.json"
+_WRITING = ".writing"
+_KEPT = 2  # checkpoints: the last, and the one before it
+_LOGGED = {"loss": "loss", "eval_loss": "validation_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
+
+
+class StageTrainer(Trainer):  # type: ignore[misc]
+    """Trains one stage, whose model is already in the state to start from; it writes below `args.output_dir` alone.
+
+    Args:
+        rates: peak learning rate of each part.
+        options: as Trainer takes them.
+    """
+
+    def __init__(self, *, rates: Mapping[str, float], **options: Any) -> None:
+        super().__init__(**options)
+        self._rates = rates
+        plain = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
+        # The loss below is the mean over all answer tokens of an optimiser step, on all devices.
+        self.model_accepts_loss_kwargs = True
+        self.loss_is_scaled_for_ga = True
+        self._loss_shifts_labels = True
+        self._into: Path | None = None
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """AdamW with the rates of the parts."""
+        made: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
+        if made is None:
+            parameters = groups(self.model if model is None else model, self._rates, self.args.weight_decay)
+            self.optimizer = made = torch.optim.AdamW(parameters, betas=(0.9, 0.999), eps=1e-8)
+        return made
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """Cross-entropy of the answers' tokens; logits are computed where some answer of the batch has one."""
+        given = {name: value for name, value in inputs.items() if name != "labels"}
+        following = inputs["labels"][:, 1:]
+        columns = (following != IGNORED).any(dim=0).nonzero().flatten()
+        kept = {"logits_to_keep": columns} if self._keeps_logits else {}
+        logits = model(**given, use_cache=False, **kept).logits
+        logits = logits if self._keeps_logits else logits[:, columns]
+        targets = following[:, columns]
+        total = functional.cross_entropy(
+            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
+        )
+        if num_items_in_batch is None:
+            loss = total / (targets != IGNORED).sum()
+        else:  # the tokens of all devices, which then average their losses
+            loss = total / num_items_in_batch * self.accelerator.num_processes
+        return (loss, {}) if return_outputs else loss
+
+    def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
+        """A forward and backward pass.
+
+        Raises:
+            TrainingError: the loss is no number.
+        """
+        loss: torch.Tensor = super().training_step(*given, **named)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"step {self.state.global_step + 1} of {self.state.max_steps}: the loss is {loss.item()}. Lower the "
+                f"learning_rate or max_grad_norm (now {self.args.max_grad_norm:g}), or lengthen the warmup, and begin "
+                "anew with --restart"
+            )
+        return loss
+
+    # --- what is saved -----------------------------------------------------------------------------------------------
+
+    def save_state(self, folder: Path) -> None:
+        """Save the weights to a folder, in one step; every process takes part.
+
+        Raises:
+            TrainingError: the disk does not take it.
+        """
+        self._write(folder, lambda part: self.save_model(str(part), _internal_call=True))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+
+        def write(part: Path) -> None:
+            self._into = part.parent  # where Trainer makes a folder of this name
+            try:
+                Trainer._save_checkpoint(self, model, trial)
+            finally:
+                self._into = None
+
+        folder = Path(self.args.output_dir)
+        self._write(folder / name, write)
+        if self.args.should_save:
+            for old in checkpoints(folder)[:-_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+
+    def _write(self, folder: Path, write: Callable[[Path], None]) -> None:
+        """Have a folder written under another name, then give it its own."""
+        beside = folder.parent / _WRITING
+        try:
+            write(beside / folder.name)
+            self.accelerator.wait_for_everyone()
+            if self.args.should_save:
+                if folder.exists():
+                    shutil.rmtree(folder)
+                (beside / folder.name).rename(folder)
+        except Exception as error:  # torch, safetensors and Python each have their own for a full disk
+            whole = checkpoints(Path(self.args.output_dir))
+            raise TrainingError(
+                f"{folder} cannot be saved: {error}. Make room and give the same command again: it goes on from "
+                f"{whole[-1] if whole else 'the beginning of the stage'}, which is whole"
+            ) from error
+        finally:
+            if self.args.should_save:
+                shutil.rmtree(beside, ignore_errors=True)
+        self.accelerator.wait_for_everyone()
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self._into or self.args.output_dir)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """Weights and their config alone; PEFT would ask the hub about embeddings, which are never trained here."""
+        if self.args.should_save:
+            model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+            own = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
+            model.save_pretrained(output_dir, state_dict=state_dict, is_main_process=True, **own)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """The model was made from the checkpoint already, and every weight of it found its place."""
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The whole checkpoints of a stage, oldest first."""
+    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / STATE).is_file()]
+    return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def best_step(history: list[dict[str, Any]]) -> int | None:
+    """The step whose validation loss was the lowest; None where there was no validation."""
+    losses = [(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry]
+    return int(min(losses)[1]) if losses else None
+
+
+def has_ended(history: list[dict[str, Any]], patience: int | None) -> bool:
+    """Whether so many validations in a row brought no lower loss than the best before them."""
+    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
+    return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+
+
+def best_folder(folder: Path, step: int) -> Path:
+    """Where the state of the lowest validation loss is, that of this step."""
+    return folder / f"best-{step}"
+
+
+class KeepBest(TrainerCallback):  # type: ignore[misc]
+    """Validates at the last step too, keeps the best state, and ends the stage when no better one comes.
+
+    All is read off the history of losses, which checkpoints hold: a resumed run decides as one that was not cut off.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        self._patience = patience
+        self.trainer: StageTrainer | None = None
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Ask for a validation at the last step."""
+        if state.global_step >= state.max_steps:
+            control.should_evaluate = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Keep the state if it is the best so far."""
+        assert self.trainer is not None
+        folder = Path(args.output_dir)
+        if best_step(state.log_history) == state.global_step:
+            self.trainer.save_state(best_folder(folder, state.global_step))
+            if args.should_save:
+                for old in folder.glob("best-*"):
+                    if old != best_folder(folder, state.global_step):
+                        shutil.rmtree(old, ignore_errors=True)
+        if has_ended(state.log_history, self._patience):
+            control.should_training_stop = True
+
+
+class Curve(TrainerCallback):  # type: ignore[misc]
+    """Writes what is logged to `curve.jsonl`, a line a step and a line a validation."""
+
+    def __init__(self, file: Path, stage: str, seconds: float = 0.0) -> None:
+        self._file, self._stage, self._before = file, stage, seconds
+        self._began = monotonic()
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Start the clock."""
+        self._began = monotonic()
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Add a line."""
+        line = {own: logs[name] for name, own in _LOGGED.items() if name in logs}
+        if state.is_world_process_zero and ("loss" in line or "validation_loss" in line):
+            seconds = round(self._before + monotonic() - self._began, 2)
+            line = {"stage": self._stage, "step": state.global_step, **line, "seconds": seconds}
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+
+class Bar(ProgressCallback):  # type: ignore[misc]
+    """A progress bar that shows the losses beside it instead of a line a step."""
+
+    def __init__(self, stage: str) -> None:
+        super().__init__()
+        self._stage = stage
+        self._shown: dict[str, str] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        """Open the bar, at the step that a resumed run begins with."""
+        super().on_train_begin(args, state, control, **named)
+        if self.training_bar is not None:
+            self.training_bar.set_description(self._stage)
+            self.training_bar.update(state.global_step)
+            self.current_step = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Show the losses."""
+        for name in ("loss", "eval_loss"):
+            if name in logs:
+                self._shown[_LOGGED[name]] = f"{logs[name]:.4f}"
+        if self.training_bar is not None:
+            self.training_bar.set_postfix(self._shown)
+
+
+def read_curve(file: Path) -> list[dict[str, Any]]:
+    """The lines of a curve; a last one that was cut off is left out."""
+    if not file.is_file():
+        return []
+    lines: list[dict[str, Any]] = []
+    for text in file.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except ValueError:
+            break
+    return lines
