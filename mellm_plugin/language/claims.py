@@ -359,7 +359,7 @@ def _vocabulary() -> dict[str, list[tuple[tuple[str, ...], str, str]]]:
         add(phrases, "region", region)
     for idiom in _IDIOMS:
         add(idiom, "idiom", idiom)
-    for name in {*(unit.name for unit in UNITS.values()), *OTHER_NAMES} - _EVERYDAY:
+    for name in sorted({*(unit.name for unit in UNITS.values()), *OTHER_NAMES} - _EVERYDAY):
         add(f"{name}, {name}s", "name" if name in _NAMES else "unit", name)
     vocabulary: dict[str, list[tuple[tuple[str, ...], str, str]]] = {}
     for words, (kind, value) in sorted(found.items(), key=lambda item: -len(item[0])):

@@ -13,7 +13,7 @@ What the measured motion shows of the annotation, as it is learnt:
     describe_seen(("1", "2"), "surprise", regions) ->
 
     Inspection: the inner brows move up (purple), clearly; no motion can be made out at the outer brows.
-    Reasoning: AU1 is the inner brow raiser; AU2 (outer brow raiser) is coded, but too faint for the map to show;
+    Reasoning: AU1 is the inner brow raiser; AU2 (outer brow raiser) is too faint for the map to show;
     together they speak for surprise.
     Conclusion: action units AU1+AU2; expression: surprise.
 
@@ -447,8 +447,8 @@ class _Told:
             clauses.append(
                 clause
                 + self.say(
-                    (" (no action unit is coded there)", ", without an action unit"),
-                    ("（该处没有编码动作单元）", "，但没有对应的动作单元"),
+                    (" (no action unit goes with it)", ", without an action unit"),
+                    ("（没有相应的动作单元）", "，但没有对应的动作单元"),
                 )
             )
         if not clauses:
@@ -490,37 +490,37 @@ class _Told:
         }
         if not event.parts:
             return self.say(
-                ("{au} is the {name}", "{au} ({name}) is coded, which the motion of the skin tells nothing of"),
-                ("{au}是{name}", "{au}（{name}）已编码，皮肤运动不能说明它"),
+                ("{au} is the {name}", "{au} ({name}) is active, which the motion of the skin tells little of"),
+                ("{au}是{name}", "{au}（{name}）处于激活状态，皮肤运动难以说明它"),
                 **words,
             )
         if not event.seen and any(part in self.stirred for part in event.parts):
             return self.say(
                 (
-                    "{au} ({name}) is coded, and {where} {move}, but in no one direction",
-                    "{au} ({name}) is coded, though no direction tells it",
+                    "{au} ({name}) is there, and {where} {move}, but in no one direction",
+                    "{au} ({name}) is there, though no direction tells it",
                 ),
-                ("{au}（{name}）已编码，{where}也在动，但没有单一方向", "{au}（{name}）已编码，但方向不能说明它"),
+                ("{au}（{name}）存在，{where}也在动，但没有单一方向", "{au}（{name}）存在，但方向不能说明它"),
                 **words,
             )
         if not event.seen:
             return self.say(
                 (
-                    "{au} ({name}) is coded, but too faint for {shown} to show",
-                    "{au} ({name}) is there by its code alone, for nothing is seen at {where}",
+                    "{au} ({name}) is too faint for {shown} to show",
+                    "{au} ({name}) is so faint that nothing is seen at {where}",
                 ),
-                ("{au}（{name}）已编码，但太微弱，图中看不出", "{au}（{name}）只见于编码，{where}看不出运动"),
+                ("{au}（{name}）太微弱，图中看不出", "{au}（{name}）非常微弱，{where}看不出运动"),
                 **words,
             )
         if not event.agrees:
             return self.say(
                 (
-                    "{au} ({name}) is coded, though {where} {are} seen to move otherwise",
-                    "{au} ({name}) is coded, but what is seen at {where} is another motion",
+                    "{au} ({name}) is there, though {where} {are} seen to move otherwise",
+                    "{au} ({name}) is there, but what is seen at {where} is another motion",
                 ),
                 (
-                    "{au}（{name}）已编码，但{where}的运动看起来不同",
-                    "编码为{au}（{name}），而{where}看到的是另一种运动",
+                    "{au}（{name}）存在，但{where}的运动看起来不同",
+                    "{au}（{name}）存在，而{where}看到的是另一种运动",
                 ),
                 **words,
             )
@@ -530,7 +530,7 @@ class _Told:
                 "the motion of {where} is that of {au}, the {name}",
                 "{where} {point} to {au} ({name})",
             ),
-            ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}，即{name}"),
+            ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}（{name}）"),
             **words,
         )
 

@@ -236,22 +236,22 @@ def test_what_is_seen_is_told_as_it_is_seen() -> None:
 def test_what_is_not_seen_is_said_to_be_so() -> None:
     faint = describe_seen(["4", "12"], "others", _moving("brows", (0.1, 0.9), (-0.1, 0.9)))
     assert "no motion can be made out at the mouth corners" in faint
-    assert "AU12 (lip corner puller) is coded, but too faint for the map to show" in faint
+    assert "AU12 (lip corner puller) is too faint for the map to show" in faint
     assert faint.endswith("action units AU4+AU12; expression: others.")
     other = describe_seen(["12"], "others", _moving("mouth corners", (0, 0.9), (0, 0.9)))
     assert "the mouth corners move down (yellow-green), clearly" in other
-    assert "AU12 (lip corner puller) is coded, though the mouth corners are seen to move otherwise" in other
+    assert "AU12 (lip corner puller) is there, though the mouth corners are seen to move otherwise" in other
     turned = describe_seen(["12"], "others", (), stirred={("mouth corners", "left"), ("mouth corners", "right")})
     assert "the mouth corners move, but in no one direction" in turned
 
 
 def test_motion_without_a_unit_is_told_where_nothing_is_coded_near() -> None:
     blink = _moving("upper lids", (0, 2.0), (0, 2.0))
-    assert "the upper lids move down (yellow-green), strongly (no action unit is coded there)" in describe_seen(
+    assert "the upper lids move down (yellow-green), strongly (no action unit goes with it)" in describe_seen(
         ["12"], "happiness", blink
     )
     assert "no action unit" not in describe_seen(["7"], "others", blink)
-    assert "no action unit is coded there" not in describe_seen(["12"], "others", _moving("lips", (0, 2.0), (0, 2.0)))
+    assert "no action unit goes with it" not in describe_seen(["12"], "others", _moving("lips", (0, 2.0), (0, 2.0)))
 
 
 def test_lips_that_part_or_press() -> None:
