@@ -18,6 +18,8 @@ sums that a score is made of are that row times the counts of the subjects, so n
     the interval leans upward and answers for a mean over somewhat fewer classes. `Bootstrap.incomplete` says in which
     share of the resamples that was so; above some percent, take more subjects and not the interval.
 -   Which alternative of "6 or 12" a miss counts for is decided once, by all clips together, and not by each resample.
+-   A subject that adds nothing to what a score is a share of (it claims nothing, none of its units has a side) is no
+    subject of that score: from one that does there is no interval, however many stand beside it.
 -   Two runs are compared on the same resamples, which takes out what makes clips hard for both. The p-value is that of
     approximate randomization (Noreen 1989): were the runs alike, each subject's answers might as well have been
     exchanged between them; p is how often that gives a difference as large. It is exact for any number of subjects, and
@@ -26,7 +28,7 @@ sums that a score is made of are that row times the counts of the subjects, so n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -52,6 +54,8 @@ class Counts:
         cells: (S, K) float64.
         needed: the columns of which each sum is above 0 where every class or unit occurs.
         scores: (N, K) sums -> the name of each score, and (N,) float64, NaN where there is none.
+        weights: by score, the columns that are 0 for a subject that says nothing about it; of a score that is not
+            named, all subjects say something.
     """
 
     subjects: tuple[str, ...]
@@ -59,13 +63,21 @@ class Counts:
     cells: Floats
     needed: tuple[int, ...]
     scores: Callable[[Floats], dict[str, Floats]] = field(repr=False)
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def speaking(self, score: str) -> NDArray[np.bool_]:
+        """Of each subject, whether it says anything about a score: `(S,)`."""
+        columns = self.weights.get(score)
+        if columns is None:
+            return np.ones(len(self.subjects), np.bool_)
+        return np.asarray(self.cells[:, list(columns)].any(1), np.bool_)
 
 
 @dataclass(frozen=True)
 class Interval:
     """A score, its standard error, and the ends of its interval, in the range of the score: most are in 0..1.
 
-    None where there is no score; all but the value also with fewer than two subjects.
+    None where there is no score; all but the value also with fewer than two subjects that say anything about it.
     """
 
     value: float | None
@@ -93,7 +105,8 @@ class Bootstrap:
 class Comparison:
     """One score of two runs: second minus first, its interval, and the p-value of no difference (two-sided).
 
-    None where a run has no score; interval and p-value are None with fewer than two subjects.
+    None where a run has no score; interval and p-value are None with fewer than two subjects that say anything about it
+    in each run.
     """
 
     difference: float | None
@@ -199,7 +212,7 @@ def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[flo
     if faults := _lengths(clips, answers=values, weights=weights):
         raise InputError(faults, where="intervals of a rate")
     cells = np.column_stack([values, weights]).astype(np.float64).reshape(len(values), 2)
-    return _by_subject(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])})
+    return _by_subject(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])}, {"rate": (1,)})
 
 
 def sum_counts(
@@ -249,7 +262,7 @@ def fact_counts(
         f1 = np.where(correct + recall == 0, 0.0, _ratio(2 * correct * recall, correct + recall))
         return {"precision": precision, "recall": recall, "f1": np.where(np.isnan(recall), np.nan, f1)}
 
-    return _by_subject(clips, cells, (3,), scores)
+    return _by_subject(clips, cells, (3,), scores, {"precision": (1,), "recall": (3,), "f1": (3,)})
 
 
 def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
@@ -261,7 +274,11 @@ def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
 
 
 def _by_subject(
-    clips: Sequence[Clip], cells: Floats, needed: Sequence[int], scores: Callable[[Floats], dict[str, Floats]]
+    clips: Sequence[Clip],
+    cells: Floats,
+    needed: Sequence[int],
+    scores: Callable[[Floats], dict[str, Floats]],
+    weights: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Counts:
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
@@ -269,7 +286,7 @@ def _by_subject(
     # in an order of their own: sums of fractions depend on it in their last bits
     order = sorted(range(len(clips)), key=lambda at: (clips[at], cells[at].tolist()))
     np.add.at(sums, [row[clips[at][1]] for at in order], cells[order])
-    return Counts(subjects, tuple(sorted(id for id, _ in clips)), sums, tuple(needed), scores)
+    return Counts(subjects, tuple(sorted(id for id, _ in clips)), sums, tuple(needed), scores, weights or {})
 
 
 def _ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -307,8 +324,12 @@ def bootstrap(counts: Counts, *, resamples: int = RESAMPLES, level: float = LEVE
     found = counts.scores(sums)
     intervals: dict[str, Interval] = {}
     for name, value in values.items():
-        low, high = _ends(found[name], number, level)
-        intervals[name] = Interval(value, _stderr(found[name], number), low, high)
+        speaking = int(counts.speaking(name).sum())
+        if speaking < 2:
+            intervals[name] = Interval(value, None, None, None)
+            continue
+        low, high = _ends(found[name], speaking, level)
+        intervals[name] = Interval(value, _stderr(found[name], speaking), low, high)
     return Bootstrap(intervals, number, float((sums[:, list(counts.needed)] == 0).any(1).mean()))
 
 
@@ -387,13 +408,14 @@ def compare(
         other = after[name]
         if value is None or other is None:
             found[name] = Comparison(None, None, None, None)
-        elif number < 2:
+        elif (speaking := min(int(one.speaking(name).sum()) for one in (first, second))) < 2:
             found[name] = Comparison(other - value, None, None, None)
         else:
-            low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), number, level)
+            low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), speaking, level)
+            exchanged = swapped[name][~np.isnan(swapped[name])]
             # sums in another order differ in their last bits
-            as_large = np.abs(swapped[name]) >= abs(other - value) - 1e-12 * max(1.0, abs(value), abs(other))
-            found[name] = Comparison(other - value, low, high, float((as_large.sum() + 1) / (resamples + 1)))
+            as_large = np.abs(exchanged) >= abs(other - value) - 1e-12 * max(1.0, abs(value), abs(other))
+            found[name] = Comparison(other - value, low, high, float((as_large.sum() + 1) / (len(exchanged) + 1)))
     return found
 
 

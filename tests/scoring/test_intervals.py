@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 from mellm_plugin.errors import InputError
 from mellm_plugin.scoring import emotion, facts, units
 from mellm_plugin.scoring.intervals import (
+    Comparison,
     Counts,
     Interval,
     bootstrap,
@@ -158,7 +159,9 @@ def test_facts_agree_with_scoring_each_resample_anew() -> None:
         value, *resampled = (getattr(one, name) for one in scores)
         assert got.intervals[name].value == pytest.approx(value)
         known = [one for one in resampled if one is not None]
-        assert got.intervals[name].stderr == pytest.approx(float(np.std(known)) * (5 / 4) ** 0.5)
+        of_what = {"precision": 1, "recall": 3, "f1": 3}[name]
+        speaking = sum(any(row[of_what] for row in rows) for rows in of.values())
+        assert got.intervals[name].stderr == pytest.approx(float(np.std(known)) * (speaking / (speaking - 1)) ** 0.5)
 
 
 @pytest.mark.parametrize(
@@ -411,3 +414,28 @@ def test_holm_keeps_the_order_and_never_makes_smaller(values: list[float], rng: 
         assert q is not None and p <= q <= 1
     pairs = list(zip(values, corrected, strict=True))
     assert [q for _, q in sorted(pairs)] == sorted(q for _, q in pairs if q is not None)
+
+
+def test_subjects_that_say_nothing_about_a_score_make_no_interval() -> None:
+    clips = clips_of([1] * 20)
+    alone = bootstrap(rate_counts(clips, [1] + [0] * 19, [1] + [0] * 19)).intervals["rate"]
+    assert alone == Interval(1.0, None, None, None)
+    facts_alone = bootstrap(fact_counts(clips, [1] + [0] * 19, [1] + [0] * 19, [1] * 20, [1] * 20)).intervals
+    assert facts_alone["precision"] == Interval(1.0, None, None, None)
+    assert facts_alone["recall"].low is not None
+    three = [1, 1, 2] + [0] * 17
+    among = bootstrap(rate_counts(clips, [1, 0, 1] + [0] * 17, three)).intervals["rate"]
+    bare = bootstrap(rate_counts(clips[:3], [1, 0, 1], three[:3])).intervals["rate"]
+    assert among.stderr is not None and bare.stderr is not None and among.stderr > 0.8 * bare.stderr
+
+
+def test_runs_that_speak_of_other_subjects_are_not_told_apart() -> None:
+    clips = clips_of([1] * 12)
+    first = rate_counts(clips, [1] + [0] * 11, [1] + [0] * 11)
+    second = rate_counts(clips, [0] * 12, [0, 1] + [0] * 10)
+    assert compare(first, second)["rate"] == Comparison(-1.0, None, None, None)
+    # exchanges that leave a run without any say are no exchanges: of two subjects each
+    first = rate_counts(clips, [1, 1] + [0] * 10, [1, 1] + [0] * 10)
+    second = rate_counts(clips, [0] * 12, [0, 0, 1, 1] + [0] * 8)
+    found = compare(first, second, resamples=2000)["rate"]
+    assert found.p is not None and found.p > 0.1
