@@ -242,6 +242,19 @@ def carried_motion(source: str, revision: str | None = None) -> MotionSettings |
     return None
 
 
+def carried_record(source: str, revision: str | None = None) -> dict[str, Any] | None:
+    """What a model or adapter says of its training; None where it says nothing, or the hub cannot be asked.
+
+    Raises:
+        ModelError: its record cannot be read.
+    """
+    try:
+        file = _carried(local_or_hub(source), RECORD, revision)
+    except LocalEntryNotFoundError:
+        return None
+    return None if file is None else read_record(file.parent)
+
+
 def _carried(source: str, name: str, revision: str | None) -> Path | None:
     """A file of a folder or of the hub; None where there is none."""
     if os.path.isdir(source):
