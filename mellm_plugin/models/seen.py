@@ -4,8 +4,8 @@
       -> {"clips": 255, "seen": {"clips": 218, "subjects": 22}, "validation": {"clips": 25, "subjects": 3}}
 
 A score on people whom a model has seen says little about others, and in this field test sets are small and passed
-around. So a model says it itself, in the log and in the results file. One person's micro-expressions are alike, which is
-why it is the person that counts and not the clip.
+around. So a model says it itself, in the log and in the results file. One person's micro-expressions are alike, so it
+is the person that counts and not the clip.
 """
 
 from __future__ import annotations
