@@ -1,4 +1,4 @@
-"""`mellm export`: what can be done with a trained adapter beside evaluating it."""
+"""`mellm export` and `mellm loso`: one model out of an adapter, and one adapter for each person left out."""
 
 from __future__ import annotations
 
@@ -16,8 +16,26 @@ def _export(given: argparse.Namespace) -> None:
     print(f"Serve:    vllm serve {out}")
 
 
+def _loso(given: argparse.Namespace) -> None:
+    from mellm_plugin.training.config import load
+    from mellm_plugin.training.loso import loso
+
+    loso(
+        load(Path(given.config).expanduser(), given.set),
+        given.task,
+        Path(given.output),
+        folds=given.folds,
+        jobs=given.jobs,
+        devices=[one for one in given.devices.split(",") if one],
+        allow_incomplete=given.allow_incomplete,
+        include_path=given.include_path,
+        batch_size=given.batch_size,
+        tell=lambda line: print(line, flush=True),
+    )
+
+
 def add_commands(commands: Commands) -> None:
-    """Add `export`."""
+    """Add `export` and `loso`."""
     exporting = commands.add(
         "export",
         _export,
@@ -34,3 +52,34 @@ def add_commands(commands: Commands) -> None:
         help="of the weights: float32, bfloat16, float16, or auto, that of the base's files (default)",
     )
     exporting.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the base")
+
+    leaving = commands.add(
+        "loso",
+        _loso,
+        "leave one subject out: train on all but one person, ask about that one, for each; goes on where it was cut off",
+        "  mellm loso my.yaml --task casme2_emotion -o loso\n"
+        "  mellm loso my.yaml --task casme2_emotion -o loso --devices cuda:0,cuda:1\n"
+        "  mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of people, two at once)",
+    )
+    leaving.add_argument(
+        "config", metavar="CONFIG", help="a YAML file as mellm finetune takes it; its output is not used"
+    )
+    leaving.add_argument("--task", required=True, help="the task of lmms-eval whose people are left out in turn")
+    leaving.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where all of it goes")
+    leaving.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the config"
+    )
+    leaving.add_argument(
+        "--folds", type=int, metavar="N", help="groups of people, in place of one fold for each person"
+    )
+    leaving.add_argument("--jobs", type=int, default=1, metavar="N", help="folds at once on each device (default: 1)")
+    leaving.add_argument(
+        "--devices", default="", metavar="LIST", help="cuda:0,cuda:1 or cpu; each fold sees one of them"
+    )
+    leaving.add_argument("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: 1)")
+    leaving.add_argument("--include-path", metavar="FOLDER", help="a folder of further task files")
+    leaving.add_argument(
+        "--allow-incomplete",
+        action="store_true",
+        help="where folds have failed, score the others, marked as incomplete",
+    )

@@ -6,7 +6,7 @@
     OUT/motion.json, OUT/training.json          how its maps are drawn; what it was made of, and of which adapter
     OUT/README.md                               its card
 
-The weights are those that `adapter=` computes with where it computes in the same precision, so the answers are the same.
+The weights are those that `adapter=` computes with in the same precision, so the answers are the same.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def _check_room(model: Any, out: Path) -> None:
     there = next(folder for folder in out.absolute().parents if folder.is_dir())
     if (free := shutil.disk_usage(there).free) < needed:
         raise DataError(
-            f"{there}: {needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} are free; make room, or choose another place"
+            f"{there}: {needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} are free; make room, or choose another "
+            "place"
         )
 
 

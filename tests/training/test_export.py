@@ -178,7 +178,7 @@ def test_a_full_disk_leaves_nothing(adapter: Path, tmp_path: Path) -> None:
     assert export(str(adapter), tmp_path / "out", dtype="float32").is_dir()
 
 
-def test_an_adapter_of_another_base_is_refused(adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_whose_base_is_gone_is_refused(adapter: Path, tmp_path: Path) -> None:
     renamed = tiny.rewrite_adapter(
         adapter, tmp_path / "adapter", lambda name: name, base_model_name_or_path="/nowhere/x"
     )
