@@ -56,30 +56,19 @@ def add_commands(commands: Commands) -> None:
     leaving = commands.add(
         "loso",
         _loso,
-        "leave one subject out: train on all but one person, ask about that one, for each; goes on where it was cut off",
+        "leave one subject out: train on all but one person, ask about that one; goes on where it was cut off",
         "  mellm loso my.yaml --task casme2_emotion -o loso\n"
         "  mellm loso my.yaml --task casme2_emotion -o loso --devices cuda:0,cuda:1\n"
         "  mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of people, two at once)",
     )
-    leaving.add_argument(
-        "config", metavar="CONFIG", help="a YAML file as mellm finetune takes it; its output is not used"
-    )
-    leaving.add_argument("--task", required=True, help="the task of lmms-eval whose people are left out in turn")
-    leaving.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where all of it goes")
-    leaving.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the config"
-    )
-    leaving.add_argument(
-        "--folds", type=int, metavar="N", help="groups of people, in place of one fold for each person"
-    )
-    leaving.add_argument("--jobs", type=int, default=1, metavar="N", help="folds at once on each device (default: 1)")
-    leaving.add_argument(
-        "--devices", default="", metavar="LIST", help="cuda:0,cuda:1 or cpu; each fold sees one of them"
-    )
-    leaving.add_argument("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: 1)")
-    leaving.add_argument("--include-path", metavar="FOLDER", help="a folder of further task files")
-    leaving.add_argument(
-        "--allow-incomplete",
-        action="store_true",
-        help="where folds have failed, score the others, marked as incomplete",
-    )
+    add = leaving.add_argument
+    add("config", metavar="CONFIG", help="a YAML file as mellm finetune takes it; its output is not used")
+    add("--task", required=True, help="the task of lmms-eval whose people are left out in turn")
+    add("-o", "--output", required=True, metavar="FOLDER", help="where all of it goes")
+    add("--set", action="append", default=[], metavar="KEY=VALUE", help="change one value of the config")
+    add("--folds", type=int, metavar="N", help="groups of people, in place of one fold for each person")
+    add("--jobs", type=int, default=1, metavar="N", help="folds at once on each device (default: %(default)s)")
+    add("--devices", default="", metavar="LIST", help="cuda:0,cuda:1 or cpu; each fold sees one of them")
+    add("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: %(default)s)")
+    add("--include-path", metavar="FOLDER", help="a folder of further task files")
+    add("--allow-incomplete", action="store_true", help="score what there is where folds have failed, and mark it")

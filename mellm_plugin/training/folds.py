@@ -1,7 +1,8 @@
 """Whom each fold of a leave-one-subject-out run holds out, and the config that trains on everybody else.
 
     make_folds([("casme2", "sub01"), ("casme2", "sub01"), ("casme2", "sub02")])
-      -> Fold("1-casme2-sub01", {"casme2": ("sub01",)}, clips=2), Fold("2-casme2-sub02", {"casme2": ("sub02",)}, clips=1)
+      -> Fold("1-casme2-sub01", {"casme2": ("sub01",)}, clips=2)
+         Fold("2-casme2-sub02", {"casme2": ("sub02",)}, clips=1)
 
 Nothing here imports torch.
 """
