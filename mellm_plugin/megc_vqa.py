@@ -22,7 +22,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from loguru import logger
 from PIL import Image
@@ -35,15 +35,14 @@ from mellm_plugin.datasets.megc_vqa import (
     NAME,
     TEST,
     Question,
-    facs_names,
     stored_questions,
     unit_asked,
     unit_name,
 )
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
-from mellm_plugin.language.answers import read
-from mellm_plugin.language.prompts import LEGEND, fill_legend
+from mellm_plugin.language.prompts import fill_legend, vqa_prompt
+from mellm_plugin.language.vqa_answers import answered, vqa_reading
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, summary, text, units
 from mellm_plugin.scoring.intervals import RESAMPLES
@@ -167,37 +166,17 @@ def _tell(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]
 
 # ---- a question becomes a message -----------------------------------------------------------------------------------
 
-_FRAMES = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression."
-_MAP = (
-    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
-    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
-    "not move."
-)
-_FORMS: dict[str, str] = {
-    "coarse": "Answer with one of these alone: {coarse}.",
-    "fine": "Answer with one of these alone: {fine}.",
-    "units": "Answer with the FACS names of the action units alone, separated by commas.",
-    "unit": "Answer with yes or no alone.",
-    "side": "Answer with left or right alone.",
-    "combined": "Name the action units by their FACS names, the fine-grained expression class (one of {fine}) and the "
-    "coarse expression class (one of {coarse}).",
-    "other": "",
-}
-WORDING = "1"
-"""Changes whenever the wording round a question changes."""
-
-
-def _wording(doc: Doc, images: str) -> str:
-    form = _FORMS[doc["kind"]].format(coarse=", ".join(doc["coarse_labels"]), fine=", ".join(doc["fine_labels"]))
-    return f"{images} {doc['question']} {form}".rstrip()
-
 
 def doc_to_text(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> str:
     """The question alone, for models that take images and text apart."""
     shown = lmms_eval_specific_kwargs or {}
     if shown.get("prompt", shown.get("images")) == "map":
-        return fill_legend(_wording(doc, _MAP), resolve(shown.get("motion", "robust")).palette)
-    return _wording(doc, _FRAMES)
+        return fill_legend(_wording(doc, "map"), resolve(shown.get("motion", "robust")).palette)
+    return _wording(doc, "frames")
+
+
+def _wording(doc: Doc, images: Literal["frames", "map"]) -> str:
+    return vqa_prompt(doc["question"], doc["kind"], doc["coarse_labels"], doc["fine_labels"], images)
 
 
 def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
@@ -213,7 +192,7 @@ def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | Non
     if len(images) == 1:
         asked = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
     else:
-        asked = {"type": "text", "text": _wording(doc, _FRAMES), "map_text": _wording(doc, _MAP)}
+        asked = {"type": "text", "text": _wording(doc, "frames"), "map_text": _wording(doc, "map")}
         for image, frame in zip(images, ("onset", "apex"), strict=True):
             image["frame"] = frame
         images[0]["nose"] = doc.get("nose")
@@ -227,101 +206,15 @@ def doc_to_target(doc: Doc) -> str:
 
 # ---- an answer becomes a reading ------------------------------------------------------------------------------------
 
-_CONCLUDES = re.compile(r"\b(?:answer|conclusion)\b\W{0,3}[:\-]\W*")
-_DENIED = re.compile(
-    r"\b(?:not|no|isn't|aren't)\b[^.;,\n]*\b(?:shown|present|visible|active|activated|observed|detected|seen)\b|\babsent\b"
-)
-_NOT_THERE = re.compile(
-    r"\b(?:not|rather than|instead of)\b(?: (?:located|shown|seen))?(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b"
-)
-_NUMBERS = re.compile(r"[\d\s,;+&]*\d[\d\s,;+&.]*")
-
-
-def _answered(answer: str) -> str:
-    """The answer without what was thought before it."""
-    return answer.rpartition("</think>")[2].strip()
-
-
-def _decided(answer: str) -> str:
-    """The words behind the last "answer:" or "conclusion:", or all, in lower case."""
-    plain = _answered(answer).lower().replace("’", "'")
-    return _CONCLUDES.split(plain)[-1].strip() or plain
-
-
-def read_units(answer: str) -> list[int] | None:
-    """The action units that an answer lists, by their numbers, FACS names or the challenge's names; None where it says
-    nothing on units that can be read."""
-    plain = _answered(answer)
-    listed = f"AUs: {plain}" if _NUMBERS.fullmatch(plain) else facs_names(plain)
-    found = read(listed, COARSE).aus
-    return None if found is None else list(found)
-
-
-def read_shown(answer: str, unit: int | None) -> bool | None:
-    """Whether an answer says that a unit is there: by its first word, by the units it names, or by what it denies.
-
-    >>> read_shown("Yes.", 4), read_shown("Conclusion: action units AU4+AU7", 4), read_shown("It is absent.", 4)
-    (True, True, False)
-    """
-    decided = _decided(answer)
-    if first := re.match(r"\W*(yes|no)\b", decided):
-        return first[1] == "yes"
-    named = read_units(answer)
-    if named is not None and unit is not None:
-        return unit in named
-    if _DENIED.search(decided):
-        return False
-    said = set(re.findall(r"\b(?:yes|no)\b", decided))
-    return said == {"yes"} if len(said) == 1 else None
-
-
-def read_side(answer: str) -> str | None:
-    """`left`, `right` or `both`; None where an answer names none of them, or left and right."""
-    decided = _NOT_THERE.sub(" ", _decided(answer))
-    found = set(re.findall(r"\b(?:left|right|both|bilateral)\b", decided))
-    if found & {"both", "bilateral"}:
-        return "both"
-    return found.pop() if len(found) == 1 else None
-
-
-def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
-    """A class in a text that names two: from the clauses that speak of it, else from the whole."""
-    clauses = [clause for clause in re.split(r"[.;,\n]", _answered(answer)) if about in clause.lower()]
-    said = read(". ".join(clauses), labels).label if clauses else None
-    return said if said is not None else read(answer, labels).label
-
 
 def reading(doc: Doc, answer: str) -> dict[str, Any]:
-    """What an answer says, by the kind of its question: None for each thing that cannot be read.
+    """What an answer says, by the kind of its question (`language.vqa_answers.vqa_reading`).
 
     Args:
         doc: a row of `docs`: its kind, unit and labels.
         answer: of the model, or the expected one.
-
-    Returns:
-        of `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side` (`left`, `right`, `both`) what
-        the question asks for; nothing for questions of kind `other`.
     """
-    coarse_labels, fine_labels = list(doc["coarse_labels"]), list(doc["fine_labels"])
-    match doc["kind"]:
-        case "coarse":
-            return {"coarse": read(answer, coarse_labels).label}
-        case "fine":
-            return {"fine": read(answer, fine_labels).label}
-        case "units":
-            return {"units": read_units(answer)}
-        case "unit":
-            return {"shown": read_shown(answer, doc["unit"])}
-        case "side":
-            return {"side": read_side(answer)}
-        case "combined":
-            return {
-                "coarse": _class(answer, "coarse", coarse_labels),
-                "fine": _class(answer, "fine", fine_labels),
-                "units": read_units(answer),
-            }
-        case _:
-            return {}
+    return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
 
 _SCORES: dict[tuple[str, str], tuple[str, ...]] = {
@@ -396,7 +289,7 @@ def submitted(doc: Doc, answer: str) -> str:
         case {"coarse": str(word)} | {"fine": str(word)} | {"side": str(word)} if doc["kind"] != "combined":
             return word
         case _:
-            return _answered(answer)
+            return answered(answer)
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------

@@ -40,6 +40,7 @@ from mellm_plugin.datasets import megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
 from mellm_plugin.facs.labels import LABELS, labels_of
+from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
@@ -130,14 +131,21 @@ def yaml_folder() -> Path:
     Raises:
         InputError: no task file is being loaded.
     """
+    if (file := _yaml_file()) is None:
+        raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
+    return file.parent
+
+
+def _yaml_file() -> Path | None:
+    """The task file that names, by `!function`, what is being computed now; None where none is being loaded."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "import_function":  # lmms-eval's, whose YAML loader is named after the file
             name = getattr(frame.f_locals.get("loader"), "name", None)
             if isinstance(name, str):
-                return Path(name).absolute().parent
+                return Path(name).absolute()
         frame = frame.f_back
-    raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
+    return None
 
 
 def data_version(names: str) -> dict[str, Any]:
@@ -203,6 +211,14 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
     return docs if len(kept) == len(docs) else docs.select(kept)
 
 
+def _protocol_of(file: Path, docs: Any, **given: str) -> Any:
+    """`protocol`, whose faults name the task file that they are in."""
+    try:
+        return protocol(docs, **given)
+    except InputError as error:
+        raise InputError(error.faults, where=str(file)) from None
+
+
 def _asked_clips(docs: Any, asked: Sequence[str], asks: str) -> list[int]:
     """The positions of the clips that are asked about; the log says how many are not, and why."""
     if asks == "aus":
@@ -255,7 +271,16 @@ def _given_units(aus: str | None) -> list[int] | int:
         return 1
     if least := re.fullmatch(r"least([1-9]\d*)", aus):
         return int(least[1])
-    return [_scored_unit(event, aus) for event in numbers(aus.split("+"))]
+    events = numbers(aus.split("+"))
+    faults = (
+        [f"protocol: expected single units joined by '+', found {aus!r}"] if any(len(e) > 1 for e in events) else []
+    )
+    if strange := [str(number) for event in events for number in event if number not in UNITS]:
+        known = ", ".join(map(str, UNITS))
+        faults.append(f"protocol: aus: expected FACS numbers of the table ({known}), found {', '.join(strange)}")
+    if faults:
+        raise InputError(faults)
+    return [event[0] for event in events]
 
 
 def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[int]:
@@ -269,12 +294,6 @@ def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[i
             f"protocol: no unit is in at least {least} of the clips; the most frequent, {unit}, is in {count}"
         )
     return scored
-
-
-def _scored_unit(event: tuple[int, ...], aus: str) -> int:
-    if len(event) > 1:
-        raise InputError(f"protocol: expected single units joined by '+', found {aus!r}")
-    return event[0]
 
 
 def _labels(spec: str | None, docs: Any) -> list[str]:
@@ -645,7 +664,8 @@ def _late(name: str) -> Callable[[], Any] | None:
         return partial(_OF_ONE[function], parts[0])
     keywords = dict(part.split("=", 1) for part in parts if "=" in part)
     if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
-        return lambda: partial(protocol, **{key: value.strip() for key, value in keywords.items()})
+        given = {key: value.strip() for key, value in keywords.items()}
+        return lambda: partial(_protocol_of, file, **given) if (file := _yaml_file()) else partial(protocol, **given)
     raise InputError(
         "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
         f"stderr(SCORE) or protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",

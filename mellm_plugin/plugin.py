@@ -7,7 +7,8 @@ imported here; it is extended at the moment when somebody else has imported it, 
 
 -   ``TaskManager.__init__`` indexes our folder too;
 -   ``TaskManager.load_task_or_group`` ends with our own message where data of ours are not prepared, and with one for
-    all of them: lmms-eval wraps it in others and, on the command line, prints them all and exits with 0;
+    all of them: lmms-eval wraps it in others and, on the command line, prints them all and exits with 0; and
+    ``ConfigurableTask.download`` does not try five times, in 8 s, what is wrong in a task file or its data;
 -   ``utils.load_yaml_config`` finds ``include: mellm_plugin/tasks/meu.yaml`` from any folder, and
     ``utils.import_function`` takes ``mellm_plugin.meu.table(clips.csv)``, which it would cut at the last dot.
 
@@ -171,6 +172,7 @@ def _check(ours: dict[str, Any], index: dict[str, Any]) -> None:
 def _extend_loading(tasks: ModuleType) -> None:
     import functools
 
+    _end_retries(tasks)
     manager: Any = tasks.TaskManager
     plain = manager.load_task_or_group
     if hasattr(plain, "ends_with_mellm"):
@@ -192,6 +194,21 @@ def _extend_loading(tasks: ModuleType) -> None:
 
     load.ends_with_mellm = True  # type: ignore[attr-defined]
     manager.load_task_or_group = load
+
+
+def _end_retries(tasks: ModuleType) -> None:
+    """Have what we say of data or a task file end their loading; where this cannot be, it comes after the retries."""
+    download = getattr(getattr(tasks, "ConfigurableTask", None), "download", None)
+    retrying: Any = getattr(download, "retry", None)  # of tenacity
+    again = getattr(retrying, "retry", None)
+    if callable(again) and not hasattr(again, "ends_with_mellm"):
+
+        def retry(state: Any) -> bool:
+            failed = state.outcome is not None and state.outcome.failed
+            return (not failed or _ours(state.outcome.exception()) is None) and bool(again(state))
+
+        retry.ends_with_mellm = True  # type: ignore[attr-defined]
+        retrying.retry = retry
 
 
 def _ours(error: BaseException | None) -> Exception | None:

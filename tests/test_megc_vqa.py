@@ -55,57 +55,6 @@ def doc(kind: str, answer: str | None = None, unit: int | None = None, **more: A
 
 
 @pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        *(
-            ("Yes", True),
-            ("no.", False),
-            ("**Yes**, it is.", True),
-            ("Answer: no", False),
-            ("Final answer - yes", True),
-        ),
-        *(("The brow lowerer is shown on the face.", True), ("Only the cheek raiser moves.", False)),
-        *(("Conclusion: action units AU4+AU7; expression: disgust.", True), ("action units AU1+AU2", False)),
-        *(("The brow lowerer is not visible.", False), ("It is absent.", False), ("action units none", False)),
-        ("<think>no, wait</think>Yes", True),
-        *(("", None), ("Perhaps.", None), ("I would say yes", True), ("either yes, or no", None)),
-    ],
-)
-def test_yes_and_no(answer: str, shown: bool | None) -> None:
-    assert megc_vqa.read_shown(answer, 4) is shown
-
-
-@pytest.mark.parametrize(
-    ("answer", "side"),
-    [
-        *(
-            ("left", "left"),
-            ("The right side of the face.", "right"),
-            ("Answer: Left.", "left"),
-            ("both sides", "both"),
-        ),
-        *(("On the left, not on the right.", "left"), ("bilateral", "both"), ("left or right", None), ("", None)),
-        ("<think>right?</think>left", "left"),
-    ],
-)
-def test_sides(answer: str, side: str | None) -> None:
-    assert megc_vqa.read_side(answer) == side
-
-
-@pytest.mark.parametrize(
-    ("answer", "units"),
-    [
-        *(("brow lowerer, upper lip raiser", [4, 10]), ("AU4+AU7", [4, 7]), ("4, 7", [4, 7]), ("12", [12])),
-        *(("eye closure, nostril dilater, nostril compress", [38, 39, 43]), ("tilt right, eyes left", [56, 61])),
-        *(("neck tightener, jaw clencher", [21, 31]), ("none of that", None), ("", None)),
-        ("Conclusion: action units none; expression: others.", []),
-    ],
-)
-def test_lists_of_units(answer: str, units: list[int] | None) -> None:
-    assert megc_vqa.read_units(answer) == units
-
-
-@pytest.mark.parametrize(
     ("answer", "expected"),
     [
         (COMBINED_A, {"coarse": "negative", "fine": "disgust", "units": [4, 7]}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from judge_server import JudgeServer, verdict
 from loguru import logger
 from PIL import Image, ImageFile
@@ -30,6 +33,8 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
+from mellm_plugin.scoring.judge import NO_REFERENCE, Grade
+from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict
 
 TASKS = Path(meu.__file__).parent / "tasks"
 
@@ -139,6 +144,10 @@ def test_protocol_says_what_is_wrong(toy: Any) -> None:
         meu.protocol(toy.select([0, 1]), labels="contempt")
     with pytest.raises(InputError, match="expected a canonical code"):
         meu.protocol(toy, aus="4+AU7")
+    with pytest.raises(InputError, match=r"expected FACS numbers of the table \(1, 2, 4, .*, found 3, 99") as error:
+        meu.protocol(toy, aus="3+8+99+6/12")
+    assert len(error.value.faults) == 2 and "expected single units" in str(error.value)
+    assert meu.protocol(toy, aus="8+46")[0]["scored_aus"] == [8, 46]
     with pytest.raises(InputError) as error:
         meu.protocol(toy, labels="angr", aus="AU7", asks="au")
     assert len(error.value.faults) == 3 and "Did you mean 'aus'" in str(error.value)
@@ -468,6 +477,70 @@ def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str
     assert not any(name.endswith(("_majority_stderr", "_present_stderr", "_count_stderr")) for name in found)
 
 
+SMALL = Image.new("L", (8, 8))  # of no use for motion, which is told at once
+CODED = (None, ["4", "7"], ["L12", "R6/12"], ["R14C"], ["L1", "2", "R4"], [])
+SAID = ["", "AU4+AU7; disgust", "AU12 (left); happiness", "AU14 on the right", "AU1 (left), AU2, AU4; surprise", "none"]
+
+
+def random_results(rng: random.Random) -> list[dict[str, Any]]:
+    """The items of some clips of a few faces of two datasets, with or without annotation, judged or not."""
+    labels = list(LABELS["casme2"])
+    found = []
+    for number in range(rng.randrange(1, 40)):
+        label, dataset = rng.choice([None, *labels]), rng.choice(["casme2", "samm"])
+        subject = f"s{rng.randrange(3)}"
+        doc = {
+            **{"id": f"{dataset}/{subject}/{number}", "dataset": dataset, "subject": subject, "asks": "all"},
+            **{"labels": labels, "scored_aus": [1, 2, 4, 7, 12, 14], "aus": rng.choice(CODED)},
+            **{"emotion": label, "coarse": coarse(label) if label else None, "onset": SMALL, "apex": SMALL},
+        }
+        answer = rng.choice([*SAID, meu.doc_to_target(doc), f"expression: {rng.choice(labels)}"])
+        items = meu.process_results(doc, [answer])
+        points = {"movement": rng.randint(1, 5)} | dict.fromkeys(list(CRITERIA)[1:], rng.randint(1, 5))
+        result = rng.choice([Verdict(points, {}), Unscored("timeout"), NO_REFERENCE])
+        grade = {**items["emotion_uf1" if label else "au_f1"], **Grade(result, "local:m", "1").to_dict()}
+        judged = dict.fromkeys(("description_score", "judge_rate"), grade)
+        items |= judged | {f"{name}_stderr": item for name, item in judged.items()}
+        found.append(items | {"ci95_stderr": {**items["ci95_stderr"], "judge_rate": grade}})
+    return found
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.randoms(use_true_random=False))
+def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
+    task = {metric["metric"]: metric["aggregation"] for metric in base_task()["metric_list"]}
+
+    def scores_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        lists = {name: [result[name] for result in results if name in result] for name in task}
+        return {name: of(lists[name]) for name, of in task.items() if lists[name]}
+
+    results = random_results(rng)
+    found = scores_of(results)
+    told = found["ci95_stderr"]
+    constant = ("_majority", "_all_present", "_count")
+    scored = {name for name in found if not name.endswith((*constant, "_stderr"))}
+    assert told.keys() == scored
+    for name in scored:
+        most = 100 if name == "description_score" else 1
+        value, error = found[name], found[f"{name}_stderr"]
+        assert value is None or 0 <= value <= most, name
+        assert (told[name] is None) == (error is None), name
+        assert value is not None or told[name] is None, name
+        assert told[name] is None or 0 <= told[name][0] <= told[name][1] <= most, name
+    for name in set(found) - scored - {"au_side_count"}:
+        assert name.endswith("_stderr") or found[name] is None or 0 <= found[name] <= 1, name
+    # as several processes hand their answers over: each its own, then those of the next
+    rng.shuffle(results)
+    ranks = [result for rank in range(3) for result in results[rank::3]]
+    assert scores_of(ranks) == found
+
+
+def test_every_metric_but_the_constant_ones_has_a_standard_error() -> None:
+    names = {metric["metric"] for metric in base_task()["metric_list"]}
+    scored = {name for name in names if not name.endswith(("_majority", "_all_present", "_count", "_stderr"))}
+    assert {name.removesuffix("_stderr") for name in names if name.endswith("_stderr")} == {*scored, "ci95"}
+
+
 def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
     asked = meu.protocol(toy, aus="1+2+4+7+12")
     found = scores(asked, ["AU4 (left)", "AU12 (left)", "", "", "AU4", "AU1"])
@@ -612,7 +685,7 @@ def test_lmms_eval_is_asked_for_the_frames() -> None:
 # ---- the real lmms-eval ---------------------------------------------------------------------------------------------
 
 SCRIPT = """
-import json, sys
+import json, sys, time
 from lmms_eval import evaluator
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
@@ -649,10 +722,15 @@ simple = get_task_dict(names, TaskManager(include_path=folders, include_defaults
 for name, task in simple.items():
     doc = task.test_docs()[0]
     out.setdefault("simple", {})[name] = [len(task.doc_to_visual(doc)), task.doc_to_text(doc)]
-try:
-    get_task_dict(["absent_meu"], manager, "chat")
-except Exception as error:
-    out["absent"] = [type(error).__name__, str(error)]
+slept = []
+sleep, time.sleep = time.sleep, slept.append
+for name in ("absent", "wrong"):
+    try:
+        get_task_dict([f"{name}_meu"], manager, "chat")
+    except Exception as error:
+        out[name] = [type(error).__name__, str(error)]
+time.sleep = sleep
+out["slept"] = slept
 for model, name in ((Oracle(), "oracle"), ("dummy", "dummy")):
     arguments = {} if name == "oracle" else {"model_args": "response=AU12; expression: happiness"}
     results = evaluator.simple_evaluate(model, tasks=names, task_manager=manager, limit=40, **arguments)
@@ -681,6 +759,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (tasks / "absent.yaml").write_text(
         f"include: {TASKS / 'meu.yaml'}\ntask: absent_meu\ndataset_path: !function mellm_plugin.meu.data(absent)\n"
     )
+    (tasks / "wrong.yaml").write_text(
+        f"include: {tasks / 'toy.yaml'}\ntask: wrong_meu\n"
+        "process_docs: !function mellm_plugin.meu.protocol(labels=negativ+positive, aus=3+4)\n"
+    )
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(TASKS), str(tasks)],
         env={
@@ -703,7 +785,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def test_lmms_eval_finds_the_tasks_and_not_their_base(run: dict[str, Any]) -> None:
     texts = "\n".join(path.read_text(encoding="utf-8") for path in TASKS.rglob("*.yaml"))
     ours = re.findall(r"^(?:task|group): *([\w-]+) *$", texts, re.MULTILINE)
-    assert sorted(run["tasks"]) == sorted([*ours, "toy_meu", "absent_meu"])
+    assert sorted(run["tasks"]) == sorted([*ours, "toy_meu", "absent_meu", "wrong_meu"])
     assert {"synthme_meu", "synthme_meu_map"} < set(ours) and not {"emotion", "au"} & set(ours)
 
 
@@ -721,6 +803,14 @@ def test_lmms_eval_hands_over_the_settings(run: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_lmms_eval_passes_on_why_data_are_absent(run: dict[str, Any]) -> None:
     assert run["absent"][0] == "DataError" and run["absent"][1].endswith(prepare_command("absent"))
+
+
+@pytest.mark.slow
+def test_what_is_wrong_in_a_task_file_ends_its_loading_at_once_and_names_the_file(run: dict[str, Any]) -> None:
+    kind, text = run["wrong"]
+    assert kind == "InputError" and text.splitlines()[0].endswith("tasks/wrong.yaml: 2 faults")
+    assert "'negativ' is neither a label nor a dataset. Did you mean 'negative'" in text and "found 3" in text
+    assert run["slept"] == [], "not tried again"
 
 
 @pytest.mark.slow

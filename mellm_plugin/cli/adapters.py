@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.finetuning import find_config
 
 
 def _export(given: argparse.Namespace) -> None:
@@ -21,7 +22,7 @@ def _loso(given: argparse.Namespace) -> None:
     from mellm_plugin.training.loso import loso
 
     loso(
-        load(Path(given.config).expanduser(), given.set),
+        load(find_config(given.config), given.set),
         given.task,
         Path(given.output),
         folds=given.folds,

@@ -19,7 +19,6 @@ A box per frame would follow the head and hide its motion, which is measured and
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 import threading
@@ -34,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mellm_plugin.datasets import store
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
 
@@ -208,7 +208,7 @@ class Given:
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         self._boxes = read_boxes(path)
-        self._sha256 = _sha256(self._path)
+        self._sha256 = store.sha256(self._path)
 
     @property
     def settings(self) -> dict[str, object]:
@@ -491,7 +491,7 @@ class YuNet:
         if not hasattr(cv2, "FaceDetectorYN"):
             raise InputError(f"OpenCV {cv2.__version__} has no FaceDetectorYN; it came with 4.5.4", where)
         self._path = path
-        self._sha256 = _sha256(path)
+        self._sha256 = store.sha256(path)
         self._lock = threading.Lock()  # the network keeps its buffers between calls
         try:
             self._network = cv2.FaceDetectorYN.create(where, "", (_YUNET_SIDE, _YUNET_SIDE), _YUNET_SCORE)
@@ -583,7 +583,3 @@ def cut(frame: bytes, box: Box, name: str = "frame") -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])).save(file, "PNG")
     return file.getvalue()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

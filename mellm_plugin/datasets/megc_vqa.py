@@ -62,13 +62,7 @@ KINDS: tuple[str, ...] = ("coarse", "fine", "units", "unit", "side", "combined",
 side of one unit; units and both classes in one text; anything else."""
 
 _UNIT_NAMES: dict[str, int] = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES
-_CHALLENGE_NAME = re.compile(rf"\b({'|'.join(OTHER_NAMES)})\b", re.IGNORECASE)
 _ANY_UNIT = re.compile(rf"\b({'|'.join(sorted(_UNIT_NAMES, key=len, reverse=True))})s?\b")
-
-
-def facs_names(text: str) -> str:
-    """The text with the challenge's own names of action units (`eye closure`, `tilt right`...) as `AU43`, `AU56`..."""
-    return _CHALLENGE_NAME.sub(lambda name: f"AU{OTHER_NAMES[name[0].lower()]}", text)
 
 
 def unit_name(number: int) -> str:
@@ -643,7 +637,7 @@ def prepare(
     info: dict[str, Any] = {
         "title": f"MEGC ME-VQA: {', '.join(path.name for path in questions)}",
         "source": {
-            "questions": {path.name: _sha256(path) for path in questions if path.is_file()},
+            "questions": {path.name: store.sha256(path) for path in questions if path.is_file()},
             "datasets": {
                 name: {part: entry["sha256"] for part, entry in store.read_info(name, root)["splits"].items()}
                 for name in sorted(work.clips)
@@ -700,7 +694,3 @@ def summary(info: Mapping[str, Any]) -> list[str]:
         lines.append(f"spotted by frame difference alone: {', '.join(info['spotted_by_difference'])}")
     lines += [f"not prepared: {name}. Run: {command}" for name, command in info["missing"].items()]
     return lines
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

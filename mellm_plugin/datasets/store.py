@@ -67,7 +67,7 @@ def is_whole(name: str, root: Path | None = None) -> bool:
     folder = dataset_dir(name, root)
     try:
         entries = read_info(name, root)["splits"].values()
-        return all(_sha256(folder / entry["file"]) == entry["sha256"] for entry in entries)
+        return all(sha256(folder / entry["file"]) == entry["sha256"] for entry in entries)
     except (DataError, OSError):
         return False
 
@@ -236,7 +236,7 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
         if not path.is_file():
             faults.append(f"{entry['file']} is missing")
             continue
-        if (found := _sha256(path)) != entry["sha256"]:
+        if (found := sha256(path)) != entry["sha256"]:
             faults.append(f"{entry['file']}: expected sha256 {entry['sha256']}, found {found}")
             continue
         tally = _Tally()
@@ -251,7 +251,7 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
     for file, entry in info.get("files", {}).items():
         if not (folder / file).is_file():
             faults.append(f"{file} is missing")
-        elif (found := _sha256(folder / file)) != entry["sha256"]:
+        elif (found := sha256(folder / file)) != entry["sha256"]:
             faults.append(f"{file}: expected sha256 {entry['sha256']}, found {found}")
     if faults:
         raise DataError(f"{folder} is damaged:" + "".join(f"\n  - {f}" for f in faults) + f"\n{_again(name)}")
@@ -373,7 +373,7 @@ def _write_folder(
         _write_parquet(folder / file, _checked(samples, split, seen, tally, faults))
         if not tally.clips and not faults:
             faults.append(f"split {split}: expected at least one clip, found none")
-        entries[split] = {"file": file, "sha256": _sha256(folder / file), **tally.counts()}
+        entries[split] = {"file": file, "sha256": sha256(folder / file), **tally.counts()}
     if not splits:
         faults.append("expected at least one split, found none")
     if faults:
@@ -383,7 +383,7 @@ def _write_folder(
         (folder / file).write_bytes(data)
     head = {"schema": SCHEMA_VERSION, "name": name, "created_with": f"mellm-plugin {__version__}", "splits": entries}
     if files:
-        head["files"] = {file: {"sha256": _sha256(folder / file)} for file in files}
+        head["files"] = {file: {"sha256": sha256(folder / file)} for file in files}
     text = json.dumps({**head, **{k: v for k, v in info.items() if k not in head}}, indent=1, ensure_ascii=False)
     (folder / "info.json").write_text(text + "\n", encoding="utf-8")
 
@@ -457,7 +457,8 @@ def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
     return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The digest of a file's bytes, in hexadecimal; read in blocks."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -45,7 +45,7 @@ _SIDES = {
     "B": "both sides",
     "T": "top lip",
 }
-_KINDS = {"AU": frozenset(UNITS), "AD": frozenset({31, 38, 39}), "M": frozenset(range(51, 65))}
+_KINDS = {"AU": frozenset(UNITS), "AD": frozenset({19, *range(29, 40)}), "M": frozenset(range(51, 65))}
 
 
 def _reading(between: str, kinds: str, more: str) -> str:

@@ -23,7 +23,8 @@ The rules, in the order in which they decide:
     one before the movement.
 6.  A unit is read from its number (after "AU", "action units", in a table's column of units...) or from its name, that
     of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
-    down") is none. Positions of head and eyes have everyday names ("eyes left"), read only where units are listed.
+    down") is none. Positions of head and eyes, and a few units, have everyday names ("eyes left", "wink"), read only
+    where units are listed.
     "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
@@ -82,7 +83,7 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             classes, a fine label counts as its class.
         asks: `aus` where the units alone were asked for: then "none" and bare numbers speak of them.
     """
-    body = _answered(text)
+    body = answered(text)
     if not body.strip():
         return Answer(None, None, None, "empty" if not text.strip() else "nothing but thinking")
     segments = _segments(_tokens(body, tuple(labels)), units_alone=asks == "aus")
@@ -182,6 +183,7 @@ _THINKING = re.compile(r"[<◁\[](/?)(?:think|thinking|thought)[>▷\]]")
 _CHANNEL = re.compile(r"<\|channel\|>([a-z]{1,20})[^<\n]{0,40}<\|message\|>")
 _TURN = re.compile(r"^[ \t]*(?:human|user|assistant)[ \t]*(?::|$)", re.MULTILINE)
 _ECHOED = re.compile(r"\s*(?:human|user)[ \t]*[:\n].*?\bassistant[ \t]*[:\n]", re.DOTALL)
+_EVERYDAY = frozenset({8, 42, 44, 46})  # lips toward each other, slit, squint, wink
 _KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")  # numbers a line
 _BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[([ x])\]", re.MULTILINE)  # a line of a task list
 _UNITS_TITLE = re.compile(r"^([^\w\n]*)units?(?=[^\w\n]*:)", re.MULTILINE)
@@ -194,7 +196,7 @@ _COURTESY = re.compile(
 )
 """What a model says of itself, and not of the face."""
 _ANSWERED = re.compile(r"\?\s*(?=(?:no|yes)\b)")  # "Is AU12 present? No."
-_CORRECTED = re.compile(r"\b(?:actually|wait),? no,")
+_CORRECTED = re.compile(r"\b(?:actually|wait),? no ?[,.:;!-]")
 _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
@@ -228,8 +230,8 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
         *((unit.number, unit.name) for unit in UNITS.values()),
         *((n, s) for s, n in OTHER_NAMES.items()),
     ]:
-        # positions of head and eyes (from 51 on) are named with everyday words ("head up")
-        kind = "unit" if number < 51 else "position"
+        # positions of head and eyes (from 51 on) are named with everyday words ("head up"), and so are a few units
+        kind = "unit" if number < 51 and number not in _EVERYDAY else "position"
         found.update(dict.fromkeys((tuple(name.split()), tuple(f"{name}s".split())), (kind, number)))
     known = dict.fromkeys((*labels, *COARSE, *(label for of in LABELS.values() for label in of)))
     for label in known:
@@ -242,7 +244,7 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     return vocabulary
 
 
-def _answered(text: str) -> str:
+def answered(text: str) -> str:
     """The text in lower case, without what was thought before the answer and without the turns of an invented chat;
     tags of an answer become headings."""
     body = unicodedata.normalize("NFKC", text.replace("，", _CLAUSE)).lower()

@@ -276,7 +276,6 @@ def _in_brackets(text: str, language: str) -> str:
 
 
 _VERBS = (("moves", "move"), ("shifts", "shift"), ("goes", "go"))
-_VERBS_ZH = ("运动", "移动", "位移")
 
 _HEADS = {"en": ("Inspection: ", "Reasoning: ", "Conclusion: "), "zh": ("观察：", "推理：", "结论：")}
 _UNITS_HEAD = {"en": "action units", "zh": "动作单元"}
@@ -362,8 +361,8 @@ class _Told:
         heading = in_language(way, "zh") if way not in DIRECTIONS else f"向{direction_words(way, 'zh')}"
         return self.say(
             (),
-            ("{where}{heading}{verb}{colour}，{strength}", "{where}{strength}地{heading}{verb}{colour}"),
-            where=where, heading=heading, verb=self.pick(_VERBS_ZH), colour=colour, strength=strength,
+            ("{where}{heading}移动{colour}，{strength}", "{where}{strength}地{heading}移动{colour}"),
+            where=where, heading=heading, colour=colour, strength=strength,
         )  # fmt: skip
 
     def one(self, motion: RegionMotion) -> str:
@@ -482,7 +481,7 @@ class _Told:
         several = is_plural(region) and sides == {None}
         words = {
             "au": event.name,
-            "name": in_language(event.unit.name, self.language),
+            "name": event.unit.name,
             "where": where,
             "are": "are" if several else "is",
             "move": "move" if several else "moves",
@@ -499,7 +498,7 @@ class _Told:
             return self.say(
                 (
                     "{au} ({name}) is coded, and {where} {move}, but in no one direction",
-                    "{au}, the {name}, is coded, though no direction tells it",
+                    "{au} ({name}) is coded, though no direction tells it",
                 ),
                 ("{au}（{name}）已编码，{where}也在动，但没有单一方向", "{au}（{name}）已编码，但方向不能说明它"),
                 **words,
@@ -508,7 +507,7 @@ class _Told:
             return self.say(
                 (
                     "{au} ({name}) is coded, but too faint for {shown} to show",
-                    "{au}, the {name}, is there by its code alone, for nothing is seen at {where}",
+                    "{au} ({name}) is there by its code alone, for nothing is seen at {where}",
                 ),
                 ("{au}（{name}）已编码，但太微弱，图中看不出", "{au}（{name}）只见于编码，{where}看不出运动"),
                 **words,
@@ -517,7 +516,7 @@ class _Told:
             return self.say(
                 (
                     "{au} ({name}) is coded, though {where} {are} seen to move otherwise",
-                    "{au} is coded, the {name}, but what is seen at {where} is another motion",
+                    "{au} ({name}) is coded, but what is seen at {where} is another motion",
                 ),
                 (
                     "{au}（{name}）已编码，但{where}的运动看起来不同",

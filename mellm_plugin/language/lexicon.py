@@ -3,7 +3,8 @@
     in_language("mouth corners", "zh") -> "嘴角"        direction_words("up-right", "zh") -> "右上"
     colour_words("up-right", "standard", "zh") -> "粉色到品红色"
 
-Names of regions, units and labels in English are those of `facs`; what has no word in a language keeps its English one.
+Names of regions, units and labels in English are those of `facs`; what has no word in a language keeps its English one,
+as the names of units do: they are terms, and in Chinese they would read as claims of what is seen.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _REGIONS = {
     "upper lids": "上眼睑",
     "lower lids": "下眼睑",
     "cheeks": "脸颊",
-    "sides of the nose": "鼻翼两旁",
+    "sides of the nose": "鼻子两侧",
     "nose wings": "鼻翼",
     "upper lip": "上唇",
     "lower lip": "下唇",
@@ -35,50 +36,7 @@ _REGIONS = {
     "jaw": "下颌",
     "head": "头部",
     "eyes": "眼睛",
-}
-
-_UNITS = {
-    "inner brow raiser": "内眉上扬",
-    "outer brow raiser": "外眉上扬",
-    "brow lowerer": "皱眉降眉",
-    "upper lid raiser": "上眼睑提升",
-    "cheek raiser": "脸颊提升",
-    "lid tightener": "眼睑收紧",
-    "nose wrinkler": "皱鼻",
-    "upper lip raiser": "上唇提升",
-    "lip corner puller": "嘴角上拉",
-    "sharp lip puller": "嘴角锐利上提",
-    "dimpler": "酒窝肌收缩",
-    "lip corner depressor": "嘴角下拉",
-    "lower lip depressor": "下唇下拉",
-    "chin raiser": "下巴提升",
-    "lip pucker": "嘴唇撅起",
-    "lip stretcher": "嘴唇拉伸",
-    "neck tightener": "颈阔肌收紧",
-    "lip funneler": "嘴唇漏斗状外翻",
-    "lip tightener": "嘴唇收紧",
-    "lip pressor": "嘴唇压紧",
-    "lips part": "嘴唇分开",
-    "jaw drop": "下颌下垂",
-    "mouth stretch": "嘴巴张大",
-    "lip suck": "嘴唇内吸",
-    "jaw clencher": "咬紧下颌",
-    "nostril dilator": "鼻孔扩张",
-    "nostril compressor": "鼻孔收缩",
-    "eyes closed": "闭眼",
-    "blink": "眨眼",
-    "head turn left": "头向左转",
-    "head turn right": "头向右转",
-    "head up": "抬头",
-    "head down": "低头",
-    "head tilt left": "头向左倾",
-    "head tilt right": "头向右倾",
-    "head forward": "头前伸",
-    "head back": "头后缩",
-    "eyes turn left": "眼睛左转",
-    "eyes turn right": "眼睛右转",
-    "eyes up": "眼睛上看",
-    "eyes down": "眼睛下看",
+    "tongue": "舌头",
 }
 
 _MOTIONS = {
@@ -90,7 +48,7 @@ _MOTIONS = {
     "up and inwards": "向上并向内",
     "inwards": "向内",
     "outwards": "向外",
-    "towards each other": "互相靠近",
+    "towards each other": "抿紧",
     "apart": "分开",
     "far down": "大幅向下",
     "down, then up": "先向下再向上",
@@ -142,7 +100,7 @@ _LABELS = {
 }
 """The first Chinese spelling of each label, which the reader of answers knows."""
 
-_CHINESE = {**_REGIONS, **_UNITS, **_MOTIONS, **_STRENGTHS, **_COLOURS, **_OTHERS, **_LABELS}
+_CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, **_OTHERS, **_LABELS}
 
 
 def check_language(language: str) -> None:
@@ -158,7 +116,7 @@ def check_language(language: str) -> None:
 
 
 def in_language(term: str, language: str) -> str:
-    """A region, motion, strength, colour, label or name of a unit in a language."""
+    """A region, motion, strength, colour or label in a language."""
     return term if language == "en" else _CHINESE.get(term, term)
 
 
@@ -226,6 +184,6 @@ def place(region: str, side: str | None, language: str) -> str:
         return f"the middle of the {region}" if language == "en" else f"{in_language(region, 'zh')}中部"
     if language == "zh":
         where = {"left": "图像左侧的", "right": "图像右侧的", None: ""}[side]
-        one = "鼻翼旁" if side and region == "sides of the nose" else in_language(region, "zh")
+        one = "鼻侧" if side and region == "sides of the nose" else in_language(region, "zh")
         return f"{where}{one}"
     return f"the {region}" if side is None else f"the {one_of(region)} on the image's {side}"

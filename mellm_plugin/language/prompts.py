@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.language.lexicon import (
     check_language,
     colour_words,
     direction_words,
-    in_language,
     is_plural,
     options,
     place_measured,
@@ -38,16 +38,15 @@ _UNITS_ALONE = (
     "and nothing else."
 )
 
-_FRAMES = (
-    "The first image is the onset frame and the second image is the apex frame of a facial micro-expression, "
-    "a movement of often less than one pixel. Compare the two frames and name"
-)
+_TWO_FRAMES = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression"
+_FRAMES = f"{_TWO_FRAMES}, a movement of often less than one pixel. Compare the two frames and name"
 
-_MAP = (
-    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face "
-    f"moves until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; "
-    "grey does not move. Name"
+_ONE_MAP = (
+    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
+    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
+    "not move."
 )
+_MAP = f"{_ONE_MAP} Name"
 
 _THINGS = {
     "all": "the facial action units (FACS) and the expression.",
@@ -128,20 +127,64 @@ def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple
     return (map_prompt(labels, palette), f"{_MAP_SHORT} {form}", _MAP_SHORT)
 
 
+# ---- the questions of the ME-VQA challenges ------------------------------------------------------------------------
+
+VQA_PROMPT_VERSION = "1"
+"""Changes whenever the wording round a question changes."""
+
+_VQA_FORMS: dict[str, str] = {
+    "coarse": "Answer with one of these alone: {coarse}.",
+    "fine": "Answer with one of these alone: {fine}.",
+    "units": "Answer with the FACS names of the action units alone, separated by commas.",
+    "unit": "Answer with yes or no alone.",
+    "side": "Answer with left or right alone.",
+    "combined": "Name the action units by their FACS names, the fine-grained expression class (one of {fine}) and the "
+    "coarse expression class (one of {coarse}).",
+}
+
+
+def vqa_prompt(
+    question: str,
+    kind: str,
+    coarse_labels: Sequence[str],
+    fine_labels: Sequence[str],
+    images: Literal["frames", "map"] = "frames",
+) -> str:
+    """A question of the challenge as it stands, behind what the images are and in front of the form of its answer.
+
+    Args:
+        question: its text.
+        kind: of the question; one that is not known gets no form.
+        coarse_labels, fine_labels: to choose from.
+        images: what is shown; the wording for a map leaves its legend open, for `fill_legend`.
+    """
+    form = _VQA_FORMS.get(kind, "").format(coarse=", ".join(coarse_labels), fine=", ".join(fine_labels))
+    return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()
+
+
+VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
+    "coarse": ("What is the coarse expression class?",),
+    "fine": ("What is the fine-grained expression class?",),
+    "units": ("What are the action units?", "What is the action unit?"),
+    "unit": ("Is the action unit {name} shown on the face?",),
+    "side": ("Is the action unit {name} located on the left or right face?",),
+    "combined": (
+        "What is the action unit present, and based on it, what is the fine-grained expression and the coarse "
+        "expression class?",
+        "Please analyse the micro-expression shown in this video in detail.",
+    ),
+}
+"""The questions of the challenges by their kind; `{name}` is what they call an action unit."""
+
+
 # ---- what training asks beside ---------------------------------------------------------------------------------------
 
 IMAGES: tuple[str, ...] = ("map", "frames")
 """What is shown: one motion map, or the onset and the apex frame."""
 
-_MAP_TOLD = (
-    "The image is a motion map of a facial micro-expression: the grey onset frame, with colour where the face moves "
-    f"until the apex frame. Colour is direction: {LEGEND}. The stronger the colour, the stronger the motion; grey does "
-    "not move."
-)
-_FRAMES_TOLD = "The first image is the onset frame and the second image is the apex frame of a facial micro-expression"
 _SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
     ("map", "en"): (
-        _MAP_TOLD,
+        _ONE_MAP,
         f"This motion map shows a micro-expression. Its colours are directions: {LEGEND}. Grey is still.",
         f"A motion map of a face, the colour telling which way the skin moves ({LEGEND}) and its strength how far.",
         "This is the motion map of a micro-expression.",
@@ -153,8 +196,8 @@ _SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
         "这是一张微表情的运动图。",
     ),
     ("frames", "en"): (
-        f"{_FRAMES_TOLD}, a movement of often less than one pixel. Compare the two frames.",
-        f"{_FRAMES_TOLD}.",
+        f"{_TWO_FRAMES}, a movement of often less than one pixel. Compare the two frames.",
+        f"{_TWO_FRAMES}.",
         "These are the onset and the apex frame of a micro-expression.",
     ),
     ("frames", "zh"): (
@@ -300,7 +343,7 @@ def unit_wordings(
         InputError, SettingsError: as `wordings`.
     """
     check_language(language)
-    asked = [text.format(number=number, name=in_language(name, language)) for text in _UNIT_ASKED[language]]
+    asked = [text.format(number=number, name=name) for text in _UNIT_ASKED[language]]
     return _introduced(images, palette, language, asked)
 
 

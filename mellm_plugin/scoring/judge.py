@@ -23,6 +23,7 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import json
+import math
 import os
 import random
 import threading
@@ -624,7 +625,7 @@ Rows = Sequence[Mapping[str, Any]]
 def description_score(rows: Rows) -> float | None:
     """Mean points, 0 to 100, of the texts that have a verdict; None where none has."""
     points = [row["points"] for row in rows if row["points"] is not None]
-    return sum(points) / len(points) if points else None
+    return math.fsum(points) / len(points) if points else None
 
 
 def judge_rate(rows: Rows) -> float | None:

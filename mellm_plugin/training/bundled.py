@@ -4,7 +4,7 @@
 
 What a map is painted from (the flow of the face and the grey onset frame) is kept in DIR, so that training can paint
 each clip anew: with other settings of the map, mirrored, shifted, nearer or farther. Cut off, the command goes on where
-it was when it is given again: at the last file of clips, at the last checkpoint. One thread trains and another process
+it was when it is given again: at the last clip drawn, at the last checkpoint. One thread trains and another process
 paints; for a model of this size more threads wait longer than they help.
 """
 
@@ -15,8 +15,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +36,16 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, VERSION, clips
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, VERSION
 from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.codes import parse_canonical
-from mellm_plugin.facs.labels import LABELS, coarse
+from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
-from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
-from mellm_plugin.motion.facial import facial_flow
-from mellm_plugin.motion.images import read_pair
-from mellm_plugin.motion.render import strength
-from mellm_plugin.motion.settings import DEFAULT, MotionSettings
-
-SHARD = 400
-"""Clips of one file of drawn training data."""
+from mellm_plugin.motion.settings import DEFAULT
+from mellm_plugin.training.clips import Clip, DrawnClips, Variation, paint, varied
+from mellm_plugin.training.forms import label_among
 
 VISION_SIDE = 168
 """Side, px, of the picture that the model sees: 36 visual tokens."""
@@ -61,8 +55,6 @@ VOCABULARY = 1536
 _LABEL_SETS = ("casme2", "samm", "smic", "casme3", "dfme", "synthme")
 """Datasets whose labels the model is asked to choose from in training; the weights that ship were made with these."""
 
-_FLOW_SIDE = 112  # the default's flow is solved at half of 224
-_OTHER_ESTIMATOR = 0.1  # share of the clips measured by another estimator than the default's
 _SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
@@ -87,81 +79,8 @@ _IGNORED = -100
 Coded = tuple[tuple[str, float], ...]
 """Canonical codes, each with its displacement in px of a frame of 224 px."""
 
-Drawn = tuple[npt.NDArray[np.float16], npt.NDArray[np.uint8], npt.NDArray[np.uint8], dict[str, Any]]
-"""Of one clip: its flow and confidence at half the resolution, the grey onset frame, what is true of it."""
-
-
-# --- drawing ---------------------------------------------------------------------------------------------------------
-
-
-def draw(work: Path, count: int, seed: int = 0, processes: int = 1) -> list[Path]:
-    """Draw training clips and measure their flow, a file of `SHARD` clips at a time; files that are there are kept.
-
-    Args:
-        work: folder of the files.
-        count: clips in all, rounded up to whole files.
-        seed: of the drawings.
-        processes: how many draw at once.
-
-    Returns:
-        the files.
-    """
-    work.mkdir(parents=True, exist_ok=True)
-    files = [
-        work / f"clips-v{VERSION}-flow{FLOW_VERSION}-seed{seed}-{shard:04d}.npz" for shard in range(-(-count // SHARD))
-    ]
-    absent = [(file, shard, seed) for shard, file in enumerate(files) if not file.exists()]
-    if processes <= 1:
-        for missing in absent:
-            _draw_shard(*missing)
-    else:
-        with ProcessPoolExecutor(processes) as pool:
-            for drawing in [pool.submit(_draw_shard, *missing) for missing in absent]:
-                drawing.result()
-    return files
-
-
-def _draw_shard(done: Path, shard: int, seed: int) -> None:
-    cv2.setNumThreads(1)
-    flows = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
-    confidences = np.empty((SHARD, _FLOW_SIDE, _FLOW_SIDE), np.uint8)
-    greys = np.empty((SHARD, SIZE, SIZE), np.uint8)
-    truths: list[dict[str, object]] = []
-    rng = np.random.default_rng([seed, shard])
-    for i, clip in enumerate(clips("train", SHARD, seed, start=shard * SHARD)):
-        grey, apex = read_pair(clip.onset, clip.apex)
-        settings = DEFAULT
-        if rng.random() < _OTHER_ESTIMATOR:
-            settings = replace(DEFAULT, estimator="farneback", smooth_px=2.0, doubt_px=0)
-        facial = facial_flow(grey, apex, settings)
-        flows[i] = cv2.resize(facial.flow, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
-        confidences[i] = 255
-        if facial.confidence is not None:
-            half = cv2.resize(facial.confidence, (_FLOW_SIDE, _FLOW_SIDE), interpolation=cv2.INTER_AREA)
-            confidences[i] = np.rint(255 * half)
-        greys[i] = grey
-        truths.append({"aus": clip.aus, "px": clip.amplitudes, "emotion": clip.emotion})
-    part = done.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez(file, flow=flows, confidence=confidences, grey=greys, truth=np.array(json.dumps(truths)))
-    part.replace(done)
-
 
 # --- words -----------------------------------------------------------------------------------------------------------
-
-
-def emotion_for(emotion: str, labels: Sequence[str]) -> str | None:
-    """The label of a closed set that fits a SynthME label: itself, its coarse class, or `others`; None if none does."""
-    if emotion in labels:
-        return emotion
-    if (group := coarse(emotion)) in labels:
-        return group
-    return "others" if "others" in labels else None
-
-
-def _mirrored(codes: Coded) -> Coded:
-    swap = {"L": "R", "R": "L"}
-    return tuple((swap.get(code[0], code[0]) + code[1:], px) for code, px in codes)
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
@@ -255,71 +174,16 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VL
 # --- painting --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class Clips:
-    """Drawn clips in memory: what their maps are painted from, and what is true of them."""
-
-    flow: npt.NDArray[np.float16]
-    confidence: npt.NDArray[np.uint8]
-    grey: npt.NDArray[np.uint8]
-    truth: list[dict[str, Any]]
-
-    def __getitem__(self, number: int) -> Drawn:
-        return self.flow[number], self.confidence[number], self.grey[number], self.truth[number]
-
-    @staticmethod
-    def load(files: Sequence[Path]) -> Clips:
-        """The clips of files that `draw` made."""
-        flow = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE, 2), np.float16)
-        confidence = np.empty((len(files) * SHARD, _FLOW_SIDE, _FLOW_SIDE), np.uint8)
-        grey = np.empty((len(files) * SHARD, SIZE, SIZE), np.uint8)
-        truth: list[dict[str, Any]] = []
-        for i, file in enumerate(files):
-            with np.load(file) as data:
-                flow[i * SHARD : (i + 1) * SHARD] = data["flow"]
-                confidence[i * SHARD : (i + 1) * SHARD] = data["confidence"]
-                grey[i * SHARD : (i + 1) * SHARD] = data["grey"]
-                truth += json.loads(str(data["truth"]))
-        return Clips(flow, confidence, grey, truth)
-
-
-def paint_variant(drawn: Drawn, rng: np.random.Generator) -> tuple[npt.NDArray[np.uint8], Coded, str]:
-    """One of the many maps of a clip, with what is true of it.
-
-    A mirrored picture swaps sides and hues; a nearer face moves farther. The settings vary about the default.
-
-    Returns:
-        uint8 `(224, 224, 3)`, its codes with their displacement, and its label.
-    """
-    flow, doubtless, grey, truth = drawn
-    codes: Coded = tuple(zip(truth["aus"], truth["px"], strict=True))
-    field = cv2.resize(flow.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_LINEAR)
-    confidence = cv2.resize(doubtless, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR).astype(np.float32) / 255
-    if rng.random() < 0.5:
-        field, grey, codes = field[:, ::-1] * np.array([-1, 1], np.float32), grey[:, ::-1], _mirrored(codes)
-        confidence = np.ascontiguousarray(confidence[:, ::-1])
-    if rng.random() < 0.7:
-        zoom = float(np.exp(rng.uniform(np.log(0.85), np.log(1.2))))
-        shift = rng.uniform(-0.06, 0.06, 2) * SIZE + (1 - zoom) * SIZE / 2
-        matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]], np.float32)
-        field = cv2.warpAffine(field * np.float32(zoom), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
-        grey = cv2.warpAffine(np.ascontiguousarray(grey), matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
-        confidence = cv2.warpAffine(confidence, matrix, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
-        codes = tuple((code, px * zoom) for code, px in codes)
-    settings = DEFAULT
-    if rng.random() < 0.4:
-        settings = MotionSettings(floor_px=float(rng.uniform(0.03, 0.12)), knee_px=float(rng.uniform(0.35, 0.8)))
-    light = grey.astype(np.float32) * rng.uniform(0.8, 1.15) + rng.uniform(-10, 10)
-    canvas = np.rint(light).clip(0, 255).astype(np.uint8)
-    field = np.ascontiguousarray(field, dtype=np.float32)
-    return colour.paint(field, strength(field, settings, confidence), canvas), codes, truth["emotion"]
+def told(clip: Clip) -> Coded:
+    """The codes of a drawn clip with their displacement."""
+    return tuple(zip(clip.record.aus or (), clip.record.px or (), strict=True))
 
 
 class Batches(IterableDataset):  # type: ignore[misc]
     """Training batches without end: maps painted anew, one wording of the prompt a batch, loss on the answer only."""
 
     def __init__(
-        self, drawn: Clips, processor: Qwen2_5_VLProcessor, size: int, seed: int, start: int, steps: int
+        self, drawn: DrawnClips, processor: Qwen2_5_VLProcessor, size: int, seed: int, start: int, steps: int
     ) -> None:
         self.drawn, self.processor, self.size, self.seed = drawn, processor, size, seed
         self.start, self.steps = start, steps
@@ -334,7 +198,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        step, count = self.start, len(self.drawn.truth)
+        step, count = self.start, len(self.drawn.records)
         while True:
             rng = np.random.default_rng([self.seed, step])
             odds = np.array([prompt[3 if 3 * step >= 2 * self.steps else 2] for prompt in self.prompts])
@@ -342,7 +206,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
             # Every clip once per round, in an order of that round.
             first = step * self.size
             order = [self._clip(i, count) for i in range(first, first + self.size)]
-            yield self.batch([self.drawn[i] for i in order], prompt, labels, rng)
+            yield self.batch([self.drawn.clip(i) for i in order], prompt, labels, rng)
             step += 1
 
     def _clip(self, number: int, count: int) -> int:
@@ -353,7 +217,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
 
     def batch(
         self,
-        chosen: Sequence[Drawn],
+        chosen: Sequence[Clip],
         prompt: str,
         labels: Sequence[str],
         rng: np.random.Generator,
@@ -365,12 +229,13 @@ class Batches(IterableDataset):  # type: ignore[misc]
         tokenizer = self.processor.tokenizer
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         for drawn in chosen:
-            image, codes, emotion = paint_variant(drawn, rng)
-            label = emotion_for(emotion, labels)
+            variation = Variation.draw(rng)
+            clip = varied(drawn, variation)
+            label = label_among(clip.record, labels)
             if label is not None:
-                images.append(image)
-                answers.append([*tokenizer(describe(codes, label)).input_ids, end])
-                moving.append(unit_sides(codes))
+                images.append(paint(clip, variation.settings(DEFAULT)))
+                answers.append([*tokenizer(describe(told(clip), label)).input_ids, end])
+                moving.append(unit_sides(told(clip)))
         pixels = self.processor.image_processor(images=images, return_tensors="pt")
         head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
         longest = max(map(len, answers))
@@ -478,7 +343,8 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
     """
     torch.set_num_threads(1)
     steps, looking, batch, rate, seed = recipe.steps, recipe.looking, recipe.batch, recipe.rate, recipe.seed
-    drawn = Clips.load(draw(work, recipe.clips, seed, processes))
+    drawn = DrawnClips(recipe.clips, seed, folder=work, processes=processes)
+    drawn.draw()
     processor = build_processor()
     model = build_model(processor.tokenizer, seed)
     _fast_patches(model)

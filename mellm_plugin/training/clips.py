@@ -18,7 +18,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -361,6 +361,7 @@ class DrawnClips:
         processes: int = 1,
     ) -> None:
         self.count, self.seed, self.settings, self.frames, self.processes = count, seed, settings, frames, processes
+        self._opened: dict[tuple[str, int], Any] = {}
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if folder is None and (cache := cache_folder()) is not None:
             folder = cache / "drawn"
@@ -377,9 +378,8 @@ class DrawnClips:
         return tuple(_record(synthme.plan("train", number, self.seed)) for number in range(self.count))
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {**vars(self), "_temporary": None}  # the first object's alone to remove
-        kept.pop("_files", None)  # each process maps the files for itself
-        return kept
+        # the temporary folder is the first object's alone to remove; each process maps the files for itself
+        return {**vars(self), "_temporary": None, "_opened": {}}
 
     def draw(self) -> None:
         """Draw what is not there yet; several processes may do so at once.
@@ -387,48 +387,49 @@ class DrawnClips:
         Raises:
             DataError: the folder cannot be written to.
         """
-        jobs = []
-        for first in range(0, self.count, PER_FILE):
-            wanted = min(PER_FILE, self.count - first)
-            for kind, needed in (("clips", True), ("frames", self.frames)):
-                file = self.folder / f"{first // PER_FILE:04d}.{kind}"
-                if needed and _whole_records(file, _dtype(kind, self.settings)) < wanted:
-                    jobs.append((file, kind, first, wanted, self.seed, self.settings))
-        if not jobs:
-            return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with tqdm(total=len(jobs), desc=f"drawing {self.count} clips", unit="file") as progress:
-                if self.processes <= 1 or len(jobs) == 1:
-                    for job in jobs:
-                        _draw_file(*job)
-                        progress.update()
-                else:
-                    # forked from many threads a process may hang
-                    with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
-                        for drawing in [pool.submit(_draw_file, *job) for job in jobs]:
-                            drawing.result()
-                            progress.update()
+            if jobs := self._absent():
+                self._draw_files(jobs)
         except OSError as error:
             raise DataError(
                 f"drawn clips cannot be kept in {self.folder}: {error}. Free this place (112 kB a clip, 412 kB with "
                 "frames), or choose another: the environment variable MELLM_CACHE names the folder."
             ) from error
 
-    @cached_property
-    def _files(self) -> Callable[[str, int], Any]:
-        self.draw()
-        opened: dict[tuple[str, int], Any] = {}
+    def _absent(self) -> list[tuple[Path, str, int, int, int, MotionSettings]]:
+        """The files that are not there, or not whole, with what is to be drawn into them."""
+        jobs = []
+        for first in range(0, self.count, PER_FILE):
+            wanted = min(PER_FILE, self.count - first)
+            for kind in ("clips", "frames") if self.frames else ("clips",):
+                file = self.folder / f"{first // PER_FILE:04d}.{kind}"
+                if _whole_records(file, _dtype(kind, self.settings)) < wanted:
+                    jobs.append((file, kind, first, wanted, self.seed, self.settings))
+        return jobs
 
-        def mapped(kind: str, number: int) -> Any:
-            file = number // PER_FILE
-            if (kind, file) not in opened:
-                dtype = _dtype(kind, self.settings)
-                path = self.folder / f"{file:04d}.{kind}"
-                opened[kind, file] = np.memmap(path, dtype, "r", shape=(_whole_records(path, dtype),))
-            return opened[kind, file][number % PER_FILE]
+    def _draw_files(self, jobs: Sequence[tuple[Path, str, int, int, int, MotionSettings]]) -> None:
+        with tqdm(total=len(jobs), desc=f"drawing {self.count} clips", unit="file") as progress:
+            if self.processes <= 1 or len(jobs) == 1:
+                for job in jobs:
+                    _draw_file(*job)
+                    progress.update()
+                return
+            # forked from many threads a process may hang
+            with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
+                for drawing in [pool.submit(_draw_file, *job) for job in jobs]:
+                    drawing.result()
+                    progress.update()
 
-        return mapped
+    def _kept(self, kind: str, number: int) -> Any:
+        """What is kept of one clip: its record of a file."""
+        file = number // PER_FILE
+        if (kind, file) not in self._opened:
+            self.draw()
+            dtype = _dtype(kind, self.settings)
+            path = self.folder / f"{file:04d}.{kind}"
+            self._opened[kind, file] = np.memmap(path, dtype, "r", shape=(_whole_records(path, dtype),))
+        return self._opened[kind, file][number % PER_FILE]
 
     def clip(self, number: int, frames: bool = False) -> Clip:
         """A clip as it was drawn and measured; the first one asked for draws all.
@@ -440,7 +441,7 @@ class DrawnClips:
         Raises:
             DataError: the folder cannot be written to.
         """
-        kept = self._files("clips", number)
+        kept = self._kept("clips", number)
         size = (synthme.SIZE, synthme.SIZE)
         flow = cv2.resize(np.asarray(kept["flow"], np.float32), size, interpolation=cv2.INTER_LINEAR)
         confidence = None
@@ -450,7 +451,7 @@ class DrawnClips:
         record = replace(self.records[number], px=tuple(float(px) for px in kept["px"] if not np.isnan(px)))
         shown = None
         if frames:
-            first, second = np.asarray(self._files("frames", number))
+            first, second = np.asarray(self._kept("frames", number))
             shown = np.array(first), np.array(second)
         facial = FacialFlow(flow, confidence, None, "similarity" if self.settings.head != "none" else "none", ())
         return Clip(record, np.array(kept["grey"]), facial, (float(kept["nose"][0]), float(kept["nose"][1])), shown)

@@ -33,8 +33,9 @@ from mellm_plugin.motion.settings import MotionSettings, resolve
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
 
-PARTS: tuple[str, ...] = ("language", "vision", "projector")
-"""The parts of a model: what reads and writes words, what sees, and what is between them."""
+PARTS: tuple[str, ...] = ("language", "vision", "projector", "embeddings")
+"""A model has: what thinks in words, what sees, what is between them, and the table of words with the head that
+chooses one."""
 
 WAYS: tuple[str, ...] = ("none", "lora", "full")
 """How a part is trained: not at all, by low-rank matrices beside its weights, or its weights themselves."""
@@ -195,16 +196,19 @@ class Lora:
 
     def target(self, part: str) -> str:
         """The expression for the linear layers of a part."""
-        return self.targets.get(part, {"language": LINEAR, "vision": SEEING, "projector": r"."}[part])
+        return self.targets.get(part, {"language": LINEAR, "vision": SEEING}.get(part, r"."))
 
 
 @dataclass(frozen=True)
 class Train:
     """What a stage trains, and how: `WAYS`."""
 
-    language: str = field(default="none", metadata=_as(_one_of(WAYS), "the language model with its embeddings"))
+    language: str = field(default="none", metadata=_as(_one_of(WAYS), "the layers of the language model"))
     vision: str = field(default="none", metadata=_as(_one_of(WAYS), "the vision tower"))
     projector: str = field(default="none", metadata=_as(_one_of(WAYS), "what brings visual tokens to words' width"))
+    embeddings: str = field(
+        default="none", metadata=_as(_one_of(("none", "full")), "words' vectors, for words that the base never writes")
+    )
 
     def parts(self, way: str | None = None) -> tuple[str, ...]:
         """The parts that are trained, or those trained in one way."""
@@ -552,8 +556,8 @@ def _faults_between(stages: Sequence[Stage]) -> list[str]:
     by_lora = [part for part, (_, way, _) in first.items() if way == "lora"]
     if whole and by_lora:
         faults.append(
-            f"stages: {whole[0]} is full and {by_lora[0]} is lora; expected either an adapter (lora, with projector as "
-            "lora or full) or a whole model (full)"
+            f"stages: {whole[0]} is full and {by_lora[0]} is lora; expected either an adapter (lora; projector and "
+            "embeddings may be full) or a whole model (full)"
         )
     return faults
 

@@ -27,8 +27,9 @@ from mellm_plugin.errors import DataError, InputError, MellmError, near
 from mellm_plugin.facs.labels import LABELS, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training.challenge import certain_units
 from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record, Variation
-from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, certain_units, label_among
+from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, label_among
 
 __all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
 
@@ -37,7 +38,8 @@ FORM_SHARES: dict[str, float] = {
     "aus": 0.15,
     "label": 0.15,
     "unit": 0.1,
-    "region": 0.15,
+    "region": 0.1,
+    "challenge": 0.05,
     "legend": 0.05,
 }
 """The shares of a source that names no forms, of those that its clips can have."""

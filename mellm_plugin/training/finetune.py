@@ -321,8 +321,8 @@ class _Run:
             ways.append("lora in place of full, or FSDP over several GPUs (docs/finetune.md)")
         said = str(error).split("\n")[0]
         return (
-            f"step {trainer.state.global_step + 1}: the memory does not do for batches of {own.batch_size}{used}: {said} "
-            f"Try, by --set: {'; or '.join(ways)}. That is another config: give another output=, or --restart"
+            f"step {trainer.state.global_step + 1}: the memory does not do for batches of {own.batch_size}{used}: "
+            f"{said} Try, by --set: {'; or '.join(ways)}. That is another config: give another output=, or --restart"
         )
 
     def _finish(self, trainer: StageTrainer, folder: Path, name: str, history: Mapping[str, Any]) -> None:

@@ -8,13 +8,14 @@ Everything that is said of motion is read from the flow that the picture is pain
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.facs.codes import numbers
 from mellm_plugin.facs.labels import coarse
 from mellm_plugin.facs.units import unit
 from mellm_plugin.language.descriptions import (
@@ -35,11 +36,12 @@ from mellm_plugin.language.prompts import (
     wordings,
 )
 from mellm_plugin.motion import colour
-from mellm_plugin.motion.facial import FacialFlow
+from mellm_plugin.motion.facial import FacialFlow, Nose
 from mellm_plugin.motion.facial import unit as px_of_frame
-from mellm_plugin.motion.regions import RegionMotion, region_motions
+from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.training.challenge import certain_units, kinds, question, unit_to_ask
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
@@ -52,6 +54,7 @@ NEEDS: dict[str, str] = {
     "label": "with one of the labels",
     "unit": "with known units",
     "region": "of any kind",
+    "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
 }
 """What a form needs of a clip."""
@@ -62,6 +65,9 @@ BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"}
 
 _OWN_WORDING = 0.5  # share of the examples in the words of evaluation itself
 _FAINTEST_SHADE = 0.1  # of full colour: what is painted fainter is not told as a colour
+_LEAST_AREA = 0.08  # of a region: what is painted on less of it is not told
+_LEAST_ALIKE = 0.34  # of what is painted there: the share of the colours that are told
+_SIGMAS = 1.25  # of a region's window: what is looked at to see its colours
 _MOVING_ASKED = 0.65  # share of the questions on a region that ask of one that moves
 _PATCHES = 0.6  # share of the questions on the legend that show one coloured patch
 
@@ -84,7 +90,7 @@ class Asked:
     vary_words: bool = True
 
     @property
-    def images(self) -> str:
+    def images(self) -> Literal["map", "frames"]:
         """What is shown, as `language.prompts` calls it."""
         return "frames" if self.motion is None else "map"
 
@@ -105,15 +111,12 @@ class Asked:
                 return record.aus is not None
             case "unit":
                 return bool(certain_units(record)) or (record.complete and record.aus is not None and bool(self.units))
+            case "challenge":
+                return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
             case "legend":
                 return self.motion is not None
             case _:
                 return True
-
-
-def certain_units(record: Record) -> tuple[int, ...]:
-    """The units that a clip has for certain; of alternatives it is open which one."""
-    return tuple(dict.fromkeys(event[0] for event in numbers(record.aus or ()) if len(event) == 1))
 
 
 def label_among(record: Record, labels: Sequence[str]) -> str | None:
@@ -132,50 +135,76 @@ def label_among(record: Record, labels: Sequence[str]) -> str | None:
 # ---- what a picture shows -------------------------------------------------------------------------------------------
 
 
+Part = tuple[str, str | None]
+"""A region and its side, as `motion.regions` has them."""
+
+
 @dataclass(frozen=True)
 class Seen:
     """What a picture shows of a clip's motion.
 
     Attributes:
-        regions: the motion of each region; `visible` where this picture shows it.
-        stirred: regions and sides that are seen to move, but in no one direction.
+        regions: the motion of each region; `visible` where this picture shows it, and in its colour.
+        stirred: those that are seen to move, but in no one direction.
+        still: those where nothing is seen. The others are too faint to tell.
     """
 
     regions: tuple[RegionMotion, ...]
-    stirred: frozenset[tuple[str, str | None]]
+    stirred: frozenset[Part]
+    still: frozenset[Part]
 
 
 def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
-    """What is seen of a clip.
+    """What is seen of a clip: the measured motion of its regions, checked against the pixels that are painted there.
 
     Args:
         moving: varied in its motion, but not yet in its view: the regions are where they were measured.
         variation: how the view will be varied; a nearer face moves farther.
-        settings: of the map; None where frames are shown.
+        settings: of the map; None where frames are shown, of which as much is seen as the default's map has.
     """
-    nose = moving.nose
     height, width = moving.grey.shape
-    if nose is not None and not (0 <= nose[0] < width and 0 <= nose[1] < height):
+    nose = moving.nose
+    if nose is not None and not (0 <= nose[0] <= width - 1 and 0 <= nose[1] <= height - 1):
         nose = None
-    facial = moving.facial
-    length = np.linalg.norm(facial.flow, axis=-1)
-    # the same flow, with all motion in one direction: what is visible in it alone moves in several
-    stirring = replace(facial, flow=np.dstack([length, np.zeros_like(length)]))
-    shade = None if settings is None else strength(facial.flow, settings, facial.confidence)
-    px = px_of_frame(facial.flow.shape)
+    flow = moving.facial.flow
+    coloured = strength(flow, settings or DEFAULT, moving.facial.confidence) >= _FAINTEST_SHADE
+    found: list[RegionMotion] = []
+    stirred: set[Part] = set()
+    still: set[Part] = set()
+    for motion in region_motions(moving.facial, nose):
+        rows, columns, inside = _pixels(motion, nose, (height, width))
+        shown = coloured[rows, columns] & inside
+        area = float(shown.sum()) / max(1, int(inside.sum()))
+        bins = colour.bin_index(np.ascontiguousarray(flow[rows, columns]))[shown]
+        alike = float(np.isin(bins, colour.direction_shown(motion.dx, motion.dy).bins).mean()) if bins.size else 0.0
+        visible = motion.visible and area >= _LEAST_AREA and alike >= _LEAST_ALIKE
+        if area < _LEAST_AREA:
+            still.add((motion.region, motion.side))
+        elif alike < _LEAST_ALIKE:
+            stirred.add((motion.region, motion.side))
+        zoom = variation.zoom
+        found.append(
+            replace(motion, dx=motion.dx * zoom, dy=motion.dy * zoom, noise=motion.noise * zoom, visible=visible)
+        )
+    return Seen(tuple(found), frozenset(stirred), frozenset(still))
 
-    def painted(motion: RegionMotion) -> RegionMotion:
-        found = replace(motion, dx=motion.dx * variation.zoom, dy=motion.dy * variation.zoom)
-        if shade is not None and motion.visible:
-            # how this map paints motion of this length, whatever its scale
-            like = np.abs(length - motion.magnitude * px) <= 0.2 * motion.magnitude * px
-            found = replace(found, visible=bool(like.any() and shade[like].mean() >= _FAINTEST_SHADE))
-        return replace(found, noise=motion.noise * variation.zoom)
 
-    regions = tuple(map(painted, region_motions(facial, nose)))
-    moved = tuple(map(painted, region_motions(stirring, nose)))
-    both = zip(regions, moved, strict=True)
-    return Seen(regions, frozenset((m.region, m.side) for m, any_way in both if any_way.visible and not m.visible))
+def _pixels(
+    motion: RegionMotion, nose: Nose | None, shape: tuple[int, int]
+) -> tuple[slice, slice, npt.NDArray[np.bool_]]:
+    """The pixels of a region: rows, columns, and which of these; the inner part of its window in `motion.regions`."""
+    height, width = shape
+    half = HALF_HEIGHT * min(height, width)
+    window = (MIDLINE if motion.side is None else PAIRED)[motion.region]
+    m = {"left": -1, "right": 1, None: 0}[motion.side]
+    centre = ((width - 1) / 2, (height - 1) / 2) if nose is None else (nose[0], nose[1] - NOSE_TIP * half)
+    x, y = centre[0] + m * half * window.x, centre[1] + half * window.y
+    across, along = _SIGMAS * half * window.sx, _SIGMAS * half * window.sy
+    rows = slice(max(0, math.floor(y - along)), max(0, math.ceil(y + along) + 1))
+    columns = slice(max(0, math.floor(x - across)), max(0, math.ceil(x + across) + 1))
+    yy, xx = np.ogrid[0:height, 0:width]
+    inside = ((xx[:, columns] - x) / across) ** 2 + ((yy[rows] - y) / along) ** 2 <= 1
+    return rows, columns, np.asarray(inside, np.bool_)
 
 
 def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tuple[Image, int]:
@@ -238,9 +267,13 @@ def ask(
             prompts = wordings("aus", (), images, palette, language)
             answer = units_answer(record.aus or (), language)
         case "unit":
-            number, there = _unit(record, asked.units, rng)
+            number, there = unit_to_ask(record, asked.units, rng)
             prompts = unit_wordings(number, unit(number).name, images, palette, language)
             answer = yes_or_no(there, language)
+        case "challenge":
+            fine = asked.label_sets[0]
+            prompt, answer = question(record, fine, asked.units, asked.images, palette, rng)
+            return pictures, prompt, answer
         case "region":
             region = _region(seen(moving, variation, settings), rng)
             prompts = region_wordings(region.region, region.side, images, palette, language)
@@ -271,22 +304,10 @@ def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tupl
     return found[int(rng.integers(len(found)))]
 
 
-def _unit(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
-    """A unit to ask for, and whether it is there: as often as not, and of each unit about as often as not."""
-    there = certain_units(record)
-    open_or_there = {number for event in numbers(record.aus or ()) for number in event}
-    # what is not coded is known not to be there only where all of the code could be read
-    absent = [number for number in units if number not in open_or_there] if record.complete else []
-    if there and (not absent or rng.random() < 0.5):
-        return there[int(rng.integers(len(there)))], True
-    odds: npt.NDArray[np.float64] = np.array([units[number] for number in absent], np.float64)
-    return absent[int(rng.choice(len(absent), p=odds / odds.sum()))], False
-
-
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
-    """A region to ask for, more often one that moves; none that moves in no one direction."""
+    """A region to ask for, more often one that moves; one that is too faint to tell only where there is no other."""
     moving = [motion for motion in found.regions if motion.visible]
-    still = [m for m in found.regions if not m.visible and (m.region, m.side) not in found.stirred]
-    if moving and (not still or rng.random() < _MOVING_ASKED):
-        return moving[int(rng.integers(len(moving)))]
-    return (still or list(found.regions))[int(rng.integers(len(still) or len(found.regions)))]
+    still = [motion for motion in found.regions if (motion.region, motion.side) in found.still]
+    if not still or (moving and rng.random() < _MOVING_ASKED):
+        still = moving or list(found.regions)
+    return still[int(rng.integers(len(still)))]

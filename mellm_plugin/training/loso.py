@@ -47,7 +47,6 @@ from mellm_plugin.training.data import subjects
 from mellm_plugin.training.folds import Fold, fold_config, make_folds
 
 _PLAN, _DONE, _SAMPLES = "plan.json", "done.json", "samples.jsonl"
-_FINETUNE = ("-c", "import sys; from mellm_plugin.cli import main; sys.exit(main())", "finetune")
 _TOLD = 3  # last lines of a log
 
 
@@ -277,7 +276,7 @@ class _Run:
         config = fold_config(self.config, fold, self.every, trained)
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
         _write(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
-        self._command([*_FINETUNE, str(folder / "config.yaml")], folder / "train.log", environment)
+        self._command(["-m", "mellm_plugin.cli", "finetune", str(folder / "config.yaml")], folder / "train.log", environment)
         try:
             record = read_record(trained)
         except ModelError as error:

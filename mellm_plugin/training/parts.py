@@ -2,7 +2,8 @@
 
     model.visual.blocks.0.attn.qkv                   vision
     model.visual.merger.mlp.0                        projector
-    model.language_model.layers.0.mlp.gate_proj      language, and lm_head with it
+    model.language_model.layers.0.mlp.gate_proj      language
+    model.language_model.embed_tokens, lm_head       embeddings
 
 A target such as `gate_proj` is searched for among the linear layers of its own part, so it never hits another's.
 """
@@ -26,6 +27,7 @@ _PROJECTOR = re.compile(
     r"(^|\.)(merger|deepstack_merger_list|multi_modal_projector|multimodal_projector|mm_projector|modality_projection"
     r"|connector|aligner|embed_vision)(\.|$)"
 )
+_EMBEDDINGS = re.compile(r"(^|\.)(embed_tokens|lm_head)(\.|$)")
 _VISION = re.compile(r"(^|\.)(visual|vision_tower|vision_model|vision_encoder|image_encoder|vision)(\.|$)")
 
 
@@ -33,7 +35,9 @@ def part_of(name: str) -> str:
     """The part, one of `config.PARTS`, that a module or a parameter belongs to."""
     if _PROJECTOR.search(name):
         return "projector"
-    return "vision" if _VISION.search(name) else "language"
+    if _VISION.search(name):
+        return "vision"
+    return "embeddings" if _EMBEDDINGS.search(name) else "language"
 
 
 def linear_layers(model: nn.Module, part: str, target: str) -> list[str]:
@@ -60,6 +64,16 @@ def _whole_projectors(module: nn.Module, name: str) -> Iterator[str]:
             yield from _whole_projectors(inner, path)
 
 
+def word_tables(model: Any) -> list[str]:
+    """Names of the modules that hold the words' vectors: one where reading and writing share it."""
+    tables = [model.get_input_embeddings(), model.get_output_embeddings()]
+    found: dict[int, str] = {}
+    for name, module in model.named_modules():
+        if any(module is table for table in tables):
+            found.setdefault(id(module.weight), name)
+    return list(found.values())
+
+
 def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftModel:
     """The model with the one adapter of all stages: low-rank matrices, which change nothing yet, and its own projector.
 
@@ -84,9 +98,12 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
             faults.append(
                 f"lora.targets.{part}: {lora.target(part)!r} is in no name of its linear layers ({shown}, ..)"
             )
-    saved = projectors(model) if config.ways()["projector"] == "full" else []
-    if config.ways()["projector"] == "full" and not saved:
-        faults.append("train.projector: full, but no module of this model is known as its projector")
+    saved: list[str] = []
+    for part, found in (("projector", projectors), ("embeddings", word_tables)):
+        if config.ways()[part] == "full":
+            saved += (names := found(model))
+            if not names:
+                faults.append(f"train.{part}: full, but no module of this model is known as its {part}")
     if faults:
         raise TrainingError(f"{config.base}:" + "".join(f"\n  - {fault}" for fault in faults))
     loras = {part: config.lora(part) for part in targets}
@@ -102,6 +119,7 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
         rank_pattern={name: rank for name, rank in ranks.items() if first and rank != first.rank},
         alpha_pattern={name: alpha for name, alpha in alphas.items() if first and alpha != first.alpha},
         modules_to_save=saved or None,
+        ensure_weight_tying=bool(saved),  # one table stays one where the base has one for reading and writing
         revision=revision,
     )
     wrapped = get_peft_model(model, made)

@@ -55,7 +55,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """AdamW with the rates of the parts."""
-        made: torch.optim.Optimizer | None = self.optimizer
+        made: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
         if made is None:
             parameters = groups(self.model if model is None else model, self._rates, self.args.weight_decay)
             self.optimizer = made = torch.optim.AdamW(parameters, betas=(0.9, 0.999), eps=1e-8)

@@ -24,7 +24,6 @@ from mellm_plugin.datasets.megc_vqa import (
     TEST,
     Question,
     dataset_name,
-    facs_names,
     prepare,
     question_kind,
     stored_questions,
@@ -84,11 +83,6 @@ def test_the_kind_and_the_unit_of_a_question(question: str, kind: str, unit: int
 def test_any_text_has_a_kind(text: str) -> None:
     assert question_kind(text) in KINDS
     assert (unit := unit_asked(text)) is None or str(unit) in text or any(c.isalpha() for c in text)
-
-
-def test_names_of_the_challenge_become_numbers() -> None:
-    assert facs_names("Eye closure, nostril dilater, tilt right") == "AU43, AU38, AU56"
-    assert facs_names("nostril dilator, cheek raiser") == "nostril dilator, cheek raiser", "FACS's own names stay"
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import _PHRASES, Answer, _answered, read
+from mellm_plugin.language.answers import _PHRASES, Answer, answered, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
 
@@ -101,7 +101,13 @@ PIECES = st.sampled_from(
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
 ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LISTS.map("".join))
-COMMENT = PIECES.filter(lambda piece: ":" not in piece and piece not in ("final", "|", "→", "<think>", "</think>"))
+# What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another
+# conclusion (two that differ are no answer); and rule 1: what stands in front of the end of thinking is no answer.
+DECIDES = re.compile(
+    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in _PHRASES[kind].split(', '))}"
+    r"|(?:actually|wait),? no|boxed|summary|think|thought|channel"
+)
+COMMENTS = ANSWERS.filter(lambda text: not DECIDES.search(unicodedata.normalize("NFKC", text).lower()))
 
 
 @given(ANSWERS, LABEL_LISTS, st.sampled_from(["all", "aus"]))
@@ -139,14 +145,35 @@ def test_reads_our_own_form_whatever_is_thought_before(units: list[int], label: 
 
 
 @given(
-    st.lists(st.sampled_from([n for n in UNITS if n < 51]), unique=True, max_size=6),
+    st.lists(
+        st.tuples(st.sampled_from(["", "L", "R"]), st.sampled_from([n for n in UNITS if n < 51])),
+        unique_by=lambda coded: coded[1],
+        max_size=6,
+    ).map(lambda coded: [f"{side}{unit}" for side, unit in coded]),
     st.sampled_from(LABELS["synthme"]),
-    st.lists(COMMENT, max_size=40),
+    COMMENTS,
+    st.sampled_from(["\n", "\n\n"]),
 )
 @settings(deadline=None)
-def test_comment_after_a_conclusion_does_not_change_it(units: list[int], label: str, comment: list[str]) -> None:
-    text = describe([(str(unit), None) for unit in units], label)
-    assert read(f"{text}\n{' '.join(comment)}", LABELS["synthme"]) == read(text, LABELS["synthme"])
+def test_whatever_is_said_after_a_conclusion_does_not_change_it(
+    units: list[str], label: str, comment: str, between: str
+) -> None:
+    text = describe([(unit, None) for unit in units], label)
+    assert read(f"{text}{between}{comment}", LABELS["synthme"]) == read(text, LABELS["synthme"])
+
+
+@pytest.mark.parametrize(
+    ("behind", "aus", "label"),
+    [
+        ("Actually, no: AU12; expression: happiness.", (12,), "happiness"),
+        ("Final answer: AU12, happiness.", (12,), "happiness"),
+        ("Conclusion: action units AU4; expression: happiness.", (4,), None),
+        ("</think>AU12, happiness", (12,), "happiness"),
+    ],
+)
+def test_what_decides_over_a_conclusion_behind_it(behind: str, aus: tuple[int, ...], label: str | None) -> None:
+    answer = read(f"{describe([('4', None)], 'anger')}\n{behind}", LABELS["synthme"])
+    assert (answer.aus, answer.label) == (aus, label)
 
 
 def test_no_phrase_is_of_two_kinds() -> None:
@@ -199,7 +226,7 @@ def test_work_is_linear_in_the_length(piece: str) -> None:
 def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
     # steps inside regular expressions cannot be counted: at this length a quadratic one would not end in minutes
     text = around.format(piece * (100_000 // len(piece)))
-    assert len(_answered(text)) <= 4 * len(text)
+    assert len(answered(text)) <= 4 * len(text)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from mellm_plugin.errors import InputError
@@ -15,6 +17,7 @@ from mellm_plugin.language.prompts import (
     map_prompt,
     map_prompt_variants,
     open_map_prompt,
+    vqa_prompt,
 )
 from mellm_plugin.motion.colour import PALETTES, legend_text
 
@@ -107,3 +110,14 @@ def test_the_form_asked_for_can_be_read() -> None:
 def test_a_wrong_word_for_what_is_asked_names_the_near_one() -> None:
     with pytest.raises(InputError, match="asks: expected one of all, emotion, aus, found 'emotions'. Did you mean"):
         frames_prompt(("fear",), "emotions")
+
+
+@pytest.mark.parametrize("images", ["frames", "map"])
+def test_a_question_stands_between_its_images_and_the_form_of_its_answer(images: Literal["frames", "map"]) -> None:
+    asked = vqa_prompt("Which side?", "side", ("negative",), ("fear", "anger"), images)
+    assert asked.endswith(" Which side? Answer with left or right alone.")
+    assert (LEGEND in asked) == (images == "map")
+    assert vqa_prompt("Which one?", "fine", (), ("fear", "anger")).endswith(
+        "Answer with one of these alone: fear, anger."
+    )
+    assert vqa_prompt("What is new?", "other", (), ()).endswith(" What is new?")

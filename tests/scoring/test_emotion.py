@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_score,
+    recall_score,
+)
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.labels import COARSE, LABELS
@@ -86,6 +93,7 @@ def test_faults_at_once() -> None:
 ANSWERS = st.lists(st.tuples(st.sampled_from(LABELS["casme2"]), st.sampled_from((*LABELS["casme2"], None))), min_size=1)
 
 
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
 @given(ANSWERS)
 def test_agrees_with_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     gold = [g for g, _ in pairs]
@@ -95,6 +103,7 @@ def test_agrees_with_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     words = ["unparsed" if r is None else r for r in read]
     assert scores.uf1 == pytest.approx(f1_score(gold, words, labels=present, average="macro", zero_division=0))
     assert scores.uar == pytest.approx(recall_score(gold, words, labels=present, average="macro", zero_division=0))
+    assert scores.uar == pytest.approx(balanced_accuracy_score(gold, words))
     assert scores.accuracy == pytest.approx(accuracy_score(gold, words))
     by_label = f1_score(gold, words, labels=present, average=None, zero_division=0)
     assert [scores.f1[label] for label in present] == pytest.approx(list(by_label))

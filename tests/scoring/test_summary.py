@@ -78,13 +78,6 @@ def test_subjects_of_two_datasets_are_not_one_person() -> None:
     assert (apart.low, apart.high) != (together.low, together.high)
 
 
-def test_whatever_the_order() -> None:
-    items = labelled(3, 0.5)
-    expected = interval("uf1", items)
-    random.Random(0).shuffle(items)
-    assert interval("uf1", items) == expected
-
-
 def test_two_runs() -> None:
     worse, better = labelled(1, 0.3), labelled(2, 0.8)
     found = comparison("uf1", worse, list(reversed(better)))

@@ -18,12 +18,11 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import map_prompt
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.motion.facial import facial_flow
-from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training import bundled
-from mellm_plugin.training.bundled import Batches, Clips, answer_loss, build_model, emotion_for, paint_variant
+from mellm_plugin.training.bundled import Batches, answer_loss, build_model
+from mellm_plugin.training.clips import DrawnClips
 
 
 @pytest.fixture(scope="module")
@@ -52,72 +51,8 @@ def test_prompt_ids_are_those_of_the_processor(processor: Any) -> None:
     assert given.input_ids[0].tolist() == bundled.prompt_ids(processor, prompt, visual)
 
 
-def test_labels_of_other_closed_sets() -> None:
-    assert emotion_for("anger", LABELS["smic"]) == "negative"
-    assert emotion_for("contempt", LABELS["casme2"]) == "others"
-    assert emotion_for("neutral", LABELS["dfme"]) is None
-    assert emotion_for("fear", LABELS["samm"]) == "fear"
-
-
-def _drawn(codes: tuple[str, ...], seed: int = 1) -> tuple[Any, dict[str, Any]]:
-    clip = draw_clip(Face(seed), np.random.default_rng(seed), codes, 2.0, head=0.0)
-    return clip, {"aus": clip.aus, "px": clip.amplitudes, "emotion": "contempt"}
-
-
-def _kept(clip: Any, truth: dict[str, Any]) -> bundled.Drawn:
-    """What `draw` keeps of a clip."""
-    grey, apex = read_pair(clip.onset, clip.apex)
-    facial = facial_flow(grey, apex, DEFAULT)
-    assert facial.confidence is not None
-    flow = facial.flow.reshape(112, 2, 112, 2, 2).mean(axis=(1, 3)).astype(np.float16)
-    confidence = facial.confidence.reshape(112, 2, 112, 2).mean(axis=(1, 3))
-    return flow, np.rint(255 * confidence).astype(np.uint8), grey, truth
-
-
-def test_a_painted_clip_is_the_map_that_evaluation_draws() -> None:
-    class Unvaried(np.random.Generator):
-        """Draws the value that changes nothing."""
-
-        def random(self, *_: Any, **__: Any) -> float:  # type: ignore[override]
-            return 1.0
-
-        def uniform(self, low: float = 0, high: float = 1, *_: Any, **__: Any) -> float:  # type: ignore[override]
-            return 1.0 if low == 0.8 else 0.0
-
-    clip, truth = _drawn(("1", "12"))
-    image, codes, _ = paint_variant(_kept(clip, truth), Unvaried(np.random.PCG64(0)))
-    assert codes == tuple(zip(clip.aus, clip.amplitudes, strict=True))
-    expected = motion_map(clip.onset, clip.apex).image.astype(int)
-    assert np.mean(np.abs(image.astype(int) - expected).max(axis=2) > 12) < 0.06
-
-
-def test_doubt_fades_the_painted_clip() -> None:
-    clip, truth = _drawn(("1", "12"))
-    flow, confidence, grey, _ = _kept(clip, truth)
-    shown = [
-        np.ptp(paint_variant((flow, doubtless, grey, truth), np.random.default_rng(3))[0].astype(int), axis=2).mean()
-        for doubtless in (confidence, confidence // 2, np.zeros_like(confidence))
-    ]
-    assert shown[0] > 1.5 * shown[1] > 0 and shown[2] == 0
-
-
-def test_a_mirrored_clip_swaps_sides_and_hues() -> None:
-    clip, truth = _drawn(("L14",))
-    drawn = _kept(clip, truth)
-    seen = set()
-    for seed in range(12):
-        image, codes, _ = paint_variant(drawn, np.random.default_rng(seed))
-        coloured = np.ptp(image.astype(int), axis=2)[120:190, 50:174] > 60
-        where = "L" if coloured[:, 62:].sum() > coloured[:, :62].sum() else "R"
-        assert codes[0][0][0] == where
-        seen.add(where)
-    assert seen == {"L", "R"}
-
-
-def test_the_fast_patch_embedding_is_the_same_sum(processor: Any) -> None:
-    clip, truth = _drawn(("1", "12"))
-    flow, confidence, grey, _ = _kept(clip, truth)
-    drawn = Clips(flow[None], confidence[None], grey[None], [truth])
+def test_the_fast_patch_embedding_is_the_same_sum(processor: Any, tmp_path: Path) -> None:
+    drawn = DrawnClips(1, folder=tmp_path)
     batch = next(iter(Batches(drawn, processor, 2, seed=0, start=0, steps=9)))
     model = build_model(processor.tokenizer)
     with torch.inference_mode():
@@ -128,12 +63,11 @@ def test_the_fast_patch_embedding_is_the_same_sum(processor: Any) -> None:
 
 @pytest.mark.slow
 def test_training_goes_on_where_it_was_and_its_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundled, "SHARD", 8)
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     recipe = bundled.Recipe(clips=16, steps=4, looking=1, batch=4)
     work = tmp_path / "work"
     bundled.train(work, whole, recipe, checkpoint_every=2)
-    assert len(list(work.glob("clips-*.npz"))) == 2
+    assert len(list(work.glob("*/*.clips"))) == 1
     (work / "checkpoint.pt").unlink()
 
     # A run that is cut off in its fourth step, after the checkpoint of the second...

@@ -1,0 +1,122 @@
+"""The questions of the ME-VQA challenges on any clip, with the answers that its annotation gives.
+
+    question(record, ("disgust", "happiness"), units, "map", "standard", rng)
+      -> "The image is a motion map .. Is the action unit brow lowerer shown on the face? Answer with yes or no alone.",
+         "yes"
+
+They are English, as the challenges are, and their prompts are those of evaluation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from mellm_plugin.datasets.megc_vqa import unit_name
+from mellm_plugin.facs.codes import numbers, parse_canonical
+from mellm_plugin.facs.labels import COARSE
+from mellm_plugin.language.lexicon import joined
+from mellm_plugin.language.prompts import VQA_QUESTIONS, fill_legend, vqa_prompt
+from mellm_plugin.training.clips import Record
+
+_SIDES = {"L": "left", "R": "right"}
+_UNIT_KINDS = frozenset({"units", "unit", "combined"})
+
+
+def certain_units(record: Record) -> tuple[int, ...]:
+    """The units that a clip has for certain; of alternatives it is open which one."""
+    return tuple(dict.fromkeys(event[0] for event in numbers(record.aus or ()) if len(event) == 1))
+
+
+def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
+    """A unit to ask for, and whether it is there: as often as not, and of each unit about as often as not.
+
+    Args:
+        record: of a clip that has units for certain, or whose code could be read as a whole.
+        units: what clips of its source have, with the number of clips.
+        rng: chooses.
+    """
+    there = certain_units(record)
+    open_or_there = {number for event in numbers(record.aus or ()) for number in event}
+    # what is not coded is known not to be there only where all of the code could be read
+    absent = [number for number in units if number not in open_or_there] if record.complete else []
+    if there and (not absent or rng.random() < 0.5):
+        return there[int(rng.integers(len(there)))], True
+    odds = np.array([units[number] for number in absent], np.float64)
+    return absent[int(rng.choice(len(absent), p=odds / odds.sum()))], False
+
+
+def kinds(record: Record, labels: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of questions that a clip's annotation answers.
+
+    Args:
+        record: of the clip.
+        labels: the fine labels to choose from.
+    """
+    fine, coarse = record.emotion in labels and not {*labels} <= {*COARSE}, record.coarse is not None
+    # an alternative leaves the list open, and so does what could not be read
+    listed = bool(record.aus) and record.complete and all(len(event) == 1 for event in numbers(record.aus or ()))
+    has = {
+        "coarse": coarse,
+        "fine": fine,
+        "units": listed,
+        "unit": bool(certain_units(record)),
+        "side": bool(_sided(record)),
+        "combined": coarse and fine and listed,
+    }
+    return tuple(kind for kind, could in has.items() if could)
+
+
+def _sided(record: Record) -> list[tuple[int, str]]:
+    units = [parse_canonical(code) for code in record.aus or ()]
+    found = [(unit.alternatives[0], _SIDES.get(unit.side or "", "")) for unit in units if len(unit.alternatives) == 1]
+    times = [number for number, _ in found]
+    return [(number, side) for number, side in found if side and times.count(number) == 1]
+
+
+def question(
+    record: Record,
+    labels: Sequence[str],
+    units: Mapping[int, int],
+    images: Literal["map", "frames"],
+    palette: str,
+    rng: np.random.Generator,
+) -> tuple[str, str]:
+    """Prompt and answer of one question.
+
+    Args:
+        record: of a clip that has `kinds`.
+        labels: the fine labels to choose from.
+        units: what clips of the source have, with the number of clips.
+        images, palette: what is shown, as for `language.prompts.wordings`.
+        rng: chooses the question.
+    """
+    could = kinds(record, labels)
+    kind = could[int(rng.integers(len(could)))]
+    there = certain_units(record)
+    names = [unit_name(number) for number in there]
+    asked = list(VQA_QUESTIONS[kind])
+    text = asked[int(rng.integers(len(asked)))]
+    match kind:
+        case "coarse":
+            answer = str(record.coarse)
+        case "fine":
+            answer = str(record.emotion)
+        case "units":
+            text, answer = asked[len(names) == 1], ", ".join(names)
+        case "unit":
+            number, yes = unit_to_ask(record, units, rng)
+            text, answer = text.format(name=unit_name(number)), "yes" if yes else "no"
+        case "side":
+            sided = _sided(record)
+            number, answer = sided[int(rng.integers(len(sided)))]
+            text = text.format(name=unit_name(number))
+        case _:
+            are = "units are" if len(names) > 1 else "unit is"
+            answer = (
+                f"The action {are} {joined(names)}; the fine-grained expression class is {record.emotion}; "
+                f"the coarse expression class is {record.coarse}."
+            )
+    return fill_legend(vqa_prompt(text, kind, COARSE, labels, images), palette), answer

@@ -1,0 +1,177 @@
+"""What a training would do, without a weight loaded: its data, three of its examples, its parameters, its size.
+
+    <output>/dry-run/1-label.png, 1-label.txt      what the model sees, what it is asked, what it is to answer
+
+The memory is an estimate: weights, gradients and the optimiser's two moments exactly; activations by the usual count of
+tensors of a layer. What a framework keeps beside that (kernels, fragments) is not in it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState, init_empty_weights
+from PIL import Image
+from transformers import AutoConfig, AutoModelForImageTextToText
+
+from mellm_plugin.errors import InputError, ModelError, TrainingError
+from mellm_plugin.models.loading import local_or_hub
+from mellm_plugin.training import adapter, stages
+from mellm_plugin.training.clips import DRAWN
+from mellm_plugin.training.collator import IGNORED, Collator
+from mellm_plugin.training.config import Config
+from mellm_plugin.training.data import Example, Examples
+from mellm_plugin.training.finetune import prepare_processor
+from mellm_plugin.training.parts import add_adapter_for, counts, train_only
+
+FOLDER = "dry-run"
+_SHOWN = 3
+_TRIED = 64  # examples among which different forms are looked for
+_GIB = 2**30
+
+
+def dry_run(config: Config) -> dict[str, Any]:
+    """What a config would do; writes three examples and nothing else.
+
+    Returns:
+        `stages` (of each its counts, steps, tokens, parameters by part, memory in GiB), `subjects`, `examples` (files).
+
+    Raises:
+        InputError: data or subjects that cannot be used; all faults at once.
+        ModelError: the base cannot be read.
+        TrainingError: the base has no such parts, or the output cannot be written.
+    """
+    base = local_or_hub(config.base)
+    fingerprint = adapter.base_fingerprint(config.base, base, config.revision)
+    sides = stages.split(config)
+    processor = prepare_processor(config, base)
+    collator = Collator(processor)
+    own = config.trainer
+    devices = PartialState().num_processes
+    told: list[dict[str, Any]] = []
+    written: list[str] = []
+    skeleton = _skeleton(config, base)
+    for number, stage in enumerate(config.stages):
+        examples = stages.shown(config, number, sides, own.batch_size * own.accumulation * devices)
+        held = stages.validated(config, number, sides)
+        train_only(skeleton, stage, keep_dtype=True)
+        some = _some(config, number, sides)
+        written += _write(
+            config, number, some, collator, _SHOWN - len(written) if number + 1 == len(config.stages) else 1
+        )
+        batch = collator(some)
+        tokens = {
+            "longest": int(batch["attention_mask"].sum(dim=1).max()),
+            "answers": int((batch["labels"] != IGNORED).sum(dim=1).max()),
+        }
+        told.append(
+            {
+                "name": stage.name,
+                "steps": math.ceil(math.ceil(len(examples) / (own.batch_size * devices)) / own.accumulation),
+                "train": examples.counts(),
+                "validation": held.counts() if held else None,
+                "tokens": tokens,
+                "parameters": counts(skeleton),
+                "memory_gib": _memory(config, skeleton, tokens),
+            }
+        )
+    return {
+        "base": fingerprint,
+        "devices": devices,
+        "subjects": {"seen": sides.seen, "validation": sides.validation, "left_out": sides.left_out},
+        "stages": told,
+        "examples": written,
+    }
+
+
+def _skeleton(config: Config, base: str) -> Any:
+    """The model without its weights, with its adapter."""
+    try:
+        settings = AutoConfig.from_pretrained(
+            base, revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+        with init_empty_weights():
+            model = AutoModelForImageTextToText.from_config(settings, trust_remote_code=config.trust_remote_code)
+            model.tie_weights()
+            return model if config.full else add_adapter_for(model, config, None)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{config.base}: expected an image-text-to-text model: {error}") from error
+
+
+def _some(config: Config, number: int, sides: stages.Split) -> list[Example]:
+    """A few examples of a stage, of as many forms as there are; few clips are drawn for them."""
+    stage = config.stages[number]
+    sources = tuple(
+        replace(source, clips=min(source.clips or 24, 24)) if source.dataset == DRAWN else source
+        for source in stage.data
+    )
+    drawn = {name: people for name, people in sides.without().items() if name != DRAWN}
+    try:
+        examples = Examples(sources, config.motion, seed=1000 * config.seed + number, without=drawn, count=_TRIED)
+    except InputError as error:
+        raise InputError(error.faults, where=f"stages[{number}].data") from None
+    found: dict[str, Example] = {}
+    rest: list[Example] = []
+    for example in examples:
+        if found.setdefault(example.form, example) is not example and len(rest) < _SHOWN:
+            rest.append(example)
+    return [*found.values(), *rest][: max(_SHOWN, len(found))]
+
+
+def _write(config: Config, number: int, some: list[Example], collator: Collator, count: int) -> list[str]:
+    """Write examples of a stage as pictures and text; returns the names of the texts."""
+    folder = Path(config.output).expanduser() / FOLDER
+    names: list[str] = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for place, example in enumerate(some[: max(1, count)], start=1):
+            name = f"{number + 1}-{config.stages[number].name}-{place}-{example.form}"
+            for which, picture in enumerate(example.images, start=1):
+                more = f"-{which}" if len(example.images) > 1 else ""
+                Image.fromarray(picture).save(folder / f"{name}{more}.png")
+            learnt = len(collator.answer_ids(example))
+            text = (
+                f"clip: {example.clip}\nform: {example.form}\ntokens learnt: {learnt}\n\n"
+                f"--- asked ---\n{example.prompt}\n\n--- answered ---\n{example.answer}\n"
+            )
+            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+            names.append(str(folder / f"{name}.txt"))
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be written: {error}; choose another folder with output=") from error
+    return names
+
+
+def _memory(config: Config, model: Any, tokens: Mapping[str, int]) -> dict[str, float]:
+    """GiB on one device, by what the weights are: bfloat16 (on a GPU) and float32."""
+    found = {}
+    wanted = {"auto": ("bfloat16", "float32")}.get(config.dtype, (config.dtype,))
+    for dtype in wanted:
+        size = 2 if dtype == "bfloat16" else 4
+        trained_size = size if config.dtype == "bfloat16" else 4
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+        kept = frozen * size + trained * 4 * trained_size  # a weight, its gradient, its two moments
+        found[dtype] = round((kept + _activations(config, model, tokens, size)) / _GIB, 2)
+    return found
+
+
+def _activations(config: Config, model: Any, tokens: Mapping[str, int], size: int) -> float:
+    own = config.trainer
+    text, seen = model.config.get_text_config(), getattr(model.config, "vision_config", None)
+    length = own.batch_size * tokens["longest"]
+    total = 0.0
+    words: int = text.vocab_size
+    sides = [(text, length)]
+    if seen is not None:
+        sides.append((seen, 4 * length))  # four patches become a token, and most tokens are of the picture
+    for settings, rows in sides:
+        width = settings.hidden_size
+        inner = getattr(settings, "intermediate_size", 4 * width)
+        layers = int(getattr(settings, "num_hidden_layers", 0) or getattr(settings, "depth", 1))
+        of_layer = rows * (10 * width + 4 * inner) * size
+        total += layers * rows * width * size + of_layer if own.gradient_checkpointing else layers * of_layer
+    return total + own.batch_size * tokens["answers"] * words * 12  # logits, their float32, their gradient

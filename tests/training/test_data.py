@@ -1,0 +1,244 @@
+"""Examples: a plan that depends on its arguments alone, keeps shares and subjects, and favours what is rare."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.answers import read
+from mellm_plugin.language.prompts import map_prompt
+from mellm_plugin.motion.settings import DEFAULT, PRESETS
+from mellm_plugin.training.data import CAP, Example, Examples, Source, balanced, subjects, training_split
+from mellm_plugin.training.forms import FORMS
+
+EVERY_FORM = dict.fromkeys(FORMS, 1.0)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two prepared datasets: `toy`, 30 clips of 6 subjects, some of them lacking labels or units; `plain`, no units."""
+    folder = tmp_path_factory.mktemp("data")
+    made = list(synthme.clips("elsewhere", 3))
+    labels = ["disgust"] * 20 + ["happiness"] * 6 + ["surprise"] * 2 + [None] * 2
+    codes: list[tuple[str, ...] | None] = [("4", "7")] * 18 + [("L10",)] * 2 + [("12",)] * 6 + [("1", "2"), None]
+    codes += [("6/12",), ("14",)]
+    samples = [
+        replace(
+            synthme.sample(made[n % 3]),
+            id=f"toy/s{n % 6}/{n}",
+            dataset="toy",
+            subject=f"s{n % 6}",
+            clip=str(n),
+            emotion=labels[n],
+            coarse=None,
+            aus=codes[n],
+            au_code=None if codes[n] is None else "14+?" if n == 29 else "+".join(codes[n] or ()),
+        )
+        for n in range(30)
+    ]
+    store.write("toy", {"train": samples[:28], "test": samples[28:]}, {"source": "drawn"}, root=folder)
+    bare = [
+        replace(s, id=f"plain/{s.id}", aus=None, au_code=None, emotion="positive", coarse="positive") for s in samples
+    ]
+    store.write("plain", {"test": bare[:4]}, {"source": "drawn"}, root=folder)
+    return folder
+
+
+def _same(a: Example, b: Example) -> bool:
+    plain = [(e.clip, e.form, e.prompt, e.answer, e.subject, e.dataset) for e in (a, b)]
+    return plain[0] == plain[1] and all(np.array_equal(x, y) for x, y in zip(a.images, b.images, strict=True))
+
+
+def test_an_example_depends_on_the_arguments_and_its_place_alone(root: Path) -> None:
+    sources = [Source("toy", forms=EVERY_FORM, languages={"en": 1, "zh": 1}), Source("synthme", clips=12, weight=2)]
+    first = Examples(sources, DEFAULT, count=40, seed=3, root=root)
+    backwards = {i: first[i] for i in reversed(range(40))}
+    other = pickle.loads(pickle.dumps(Examples(sources, DEFAULT, count=40, seed=3, root=root)))
+    more = first.extended(300)
+    assert len(more) == 300 and len(first) == 40
+    for i in range(40):
+        assert _same(other[i], backwards[i]) and _same(more[i], backwards[i])
+    assert _same(first[-1], backwards[39]) and [e.clip for e in first[3:5]] == [backwards[i].clip for i in (3, 4)]
+    another = Examples(sources, DEFAULT, count=40, seed=4, root=root)
+    assert any(another[i].prompt != backwards[i].prompt for i in range(40))
+    with pytest.raises(IndexError):
+        first[40]
+
+
+def test_shares_of_sources_forms_and_languages_are_kept(root: Path) -> None:
+    sources = [
+        Source("toy", forms={"label": 3, "aus": 1}, languages={"zh": 1}),
+        Source("synthme", clips=10, weight=3, forms={"legend": 1}),
+    ]
+    examples = Examples(sources, DEFAULT, count=512, root=root)
+    counts = examples.counts()
+    assert counts["examples"] == 512
+    assert counts["datasets"]["toy"]["examples"] == pytest.approx(128, abs=4)
+    assert counts["forms"]["label"] == pytest.approx(96, abs=4) and counts["forms"]["legend"] == pytest.approx(
+        384, abs=4
+    )
+    assert counts["datasets"]["synthme"]["clips"] == 10 and counts["datasets"]["toy"]["subjects"] == 6
+    chinese = [examples[i].prompt for i in range(12) if examples[i].form != "legend"]
+    assert chinese and all("。" in prompt or "？" in prompt for prompt in chinese)
+
+
+def test_every_clip_comes_once_a_round_where_nothing_is_balanced(root: Path) -> None:
+    examples = Examples([Source("toy", forms={"label": 1})], DEFAULT, balance=False, root=root)
+    assert len(examples) == examples.clips == 28
+    twice = examples.extended(56)
+    clips = Counter(int(twice._plan[i, 1]) for i in range(56))
+    assert set(clips.values()) == {2}
+    assert len({int(n) for n in twice._plan[:28, 1]}) == 28
+
+
+def test_rare_labels_and_units_come_more_often(root: Path) -> None:
+    source = [Source("toy", forms={"label": 1})]
+    of = Examples(source, DEFAULT, count=2800, root=root).counts()["datasets"]["toy"]["labels"]
+    plain = Examples(source, DEFAULT, count=2800, balance=False, root=root).counts()["datasets"]["toy"]["labels"]
+    assert {name: entry["examples"] for name, entry in plain.items()} == {
+        "disgust": 2000,
+        "happiness": 600,
+        "surprise": 200,
+    }
+    # 20, 6 and 2 clips: each label a third, but no clip more than four times the mean
+    assert of["surprise"]["examples"] == pytest.approx(2 * CAP * 100, rel=0.02)
+    assert of["happiness"]["examples"] == pytest.approx(1000, rel=0.06)
+    assert of["disgust"]["examples"] == pytest.approx(1000, rel=0.06)
+    units = Examples([Source("toy", forms={"aus": 1})], DEFAULT, count=2700, root=root).counts()
+    share = {n: entry["examples"] / entry["clips"] for n, entry in units["datasets"]["toy"]["units"].items()}
+    assert share[1] > share[12] > share[4]
+
+
+def test_weights_keep_their_mean_and_cap() -> None:
+    weights = balanced(["a"] * 97 + ["b", "c", None], [()] * 100)
+    assert weights.mean() == pytest.approx(1, abs=0.02) and weights.max() <= CAP
+    assert weights[97] == pytest.approx(CAP) and weights[99] > weights[0]
+    assert np.array_equal(balanced(["a", "a"], [(), ()]), np.ones(2))
+    assert balanced([None, None, None], [(1,), (1,), (2, 1)])[2] > 1
+
+
+def test_subjects_are_kept_apart(root: Path) -> None:
+    sources = [Source("toy"), Source("synthme", clips=25)]
+    assert subjects(sources, root) == {"toy": tuple(f"s{n}" for n in range(6)), "synthme": ("s00", "s01", "s02")}
+    kept = {"toy": ["s1", "s4"], "synthme": ["s02"]}
+    train = Examples(sources, DEFAULT, count=200, without=kept, root=root)
+    held_out = Examples(sources, DEFAULT, count=200, only=kept, root=root, augment=False)
+    left = {train._clips[0].records[n].subject for s, n in train._plan if train._streams_kept[s].source == 0}  # type: ignore[union-attr]
+    assert left == {f"toy/s{n}" for n in (0, 2, 3, 5)}
+    assert held_out.counts()["datasets"]["toy"]["subjects"] == 2
+    assert held_out.counts()["datasets"]["synthme"]["subjects"] == 1
+    assert {held_out[i].subject for i in range(10)} <= {"toy/s1", "toy/s4", "synthme/s02"}
+
+
+def test_unvaried_examples_are_asked_as_evaluation_asks(root: Path) -> None:
+    labels = ("disgust", "happiness", "surprise")
+    source = Source("toy", forms={"description": 1}, labels="+".join(labels))
+    examples = Examples([source], DEFAULT, count=6, augment=False, root=root)
+    for example in examples:
+        assert example.prompt == map_prompt(labels)
+        answer = read(example.answer, labels)
+        assert answer.label in labels and answer.aus is not None
+    assert any(e.prompt != map_prompt(labels) for e in Examples([source], DEFAULT, count=12, root=root))
+
+
+def test_several_sets_of_labels_take_turns(root: Path) -> None:
+    source = Source("synthme", clips=10, forms={"label": 1}, labels="smic, casme2,disgust+happiness+others")
+    examples = Examples([source], DEFAULT, count=40, root=root)
+    sets = (LABELS["smic"], LABELS["casme2"], ("disgust", "happiness", "others"))
+    seen = Counter(next(s for s in sets if f"{s[-2]} or {s[-1]}" in e.prompt) for e in examples)
+    assert len(seen) == 3
+    assert all(e.answer in {label for s in sets for label in s} for e in examples)
+
+
+def test_frames_in_place_of_maps(root: Path) -> None:
+    examples = Examples([Source("toy"), Source("synthme", clips=10)], None, count=20, root=root)
+    for example in examples:
+        assert len(example.images) == 2 and example.form != "legend"
+        assert all(image.shape == (224, 224, 3) and image.dtype == np.uint8 for image in example.images)
+        assert "purple" not in example.answer and "purple" not in example.prompt
+
+
+def test_another_palette_and_another_preset(root: Path) -> None:
+    for settings in (replace(DEFAULT, palette="colour-blind"), PRESETS["published"]):
+        examples = Examples([Source("toy", forms={"region": 1, "legend": 1})], settings, count=3, root=root)
+        assert all(e.images[0].shape == (224, 224, 3) for e in examples)
+    legend = Examples(
+        [Source("toy", forms={"legend": 1})], replace(DEFAULT, palette="colour-blind"), count=30, root=root
+    )
+    assert not any("purple" in e.prompt + e.answer for e in legend) and any("crimson" in e.prompt for e in legend)
+
+
+def test_faults_come_all_at_once(root: Path) -> None:
+    sources = [
+        Source("toyy"),
+        Source("toy", forms={"labels": 1, "aus": -1}, languages={"de": 1}, weight=0),
+        Source("synthme-v1"),
+        Source("synthme", clips=0, split="test"),
+        Source("toy", clips=3),
+        Source("toy", labels="disgst+happiness"),
+        Source("plain", forms={"description": 1, "label": 1}),
+        Source("megc_vqa"),
+        Source("toy", split="dev"),
+    ]
+    with pytest.raises(InputError) as caught:
+        Examples(sources, None, count=0, root=root)
+    text = str(caught.value)
+    for words in (
+        "count: expected at least 1",
+        "sources[0] (toyy): the dataset 'toyy' is not prepared",
+        "Did you mean 'toy'?",
+        "sources[1] (toy): weight: expected a positive number",
+        "forms: expected one of",
+        "Did you mean 'label'?",
+        "forms.aus: expected a share",
+        "languages: expected one of en, zh, found 'de'",
+        "sources[2] (synthme-v1): dataset: 'synthme-v1' is the test set",
+        "sources[3] (synthme): split",
+        "sources[3] (synthme): clips: expected a whole number",
+        "sources[4] (toy): clips: is for synthme",
+        "labels: 'disgst' is neither a label nor a dataset. Did you mean 'disgust'",
+        "sources[6] (plain): forms.description: expected clips with known units",
+        "megc_vqa holds questions",
+        "has no split 'dev'",
+    ):
+        assert words in text, words
+    with pytest.raises(InputError, match="legend"):
+        Examples([Source("toy", forms={"legend": 1})], None, root=root)
+    with pytest.raises(InputError, match="expected at least one"):
+        Examples([], DEFAULT)
+    with pytest.raises(InputError, match="subjects to keep"):
+        Examples([Source("toy")], DEFAULT, only={"toy": ["nobody"]}, root=root)
+
+
+def test_a_dataset_without_units_has_the_forms_that_it_can(root: Path) -> None:
+    forms = Examples([Source("plain")], DEFAULT, count=100, root=root).counts()["forms"]
+    assert {"label", "region", "legend"} <= set(forms) and not {"aus", "unit", "description"} & set(forms)
+
+
+def test_the_split_that_is_trained_on(root: Path) -> None:
+    assert training_split(Source("toy"), root) == "train" and training_split(Source("plain"), root) == "test"
+    assert training_split(Source("toy", split="test"), root) == "test"
+
+
+def test_an_image_that_cannot_be_read_is_told_when_it_is_met(root: Path, tmp_path: Path) -> None:
+    whole = synthme.sample(next(synthme.clips("elsewhere", 1)))
+    broken = Sample(**{**vars(whole), "id": "torn/s0/1", "dataset": "torn", "apex": whole.apex[:3000]})
+    good = replace(whole, id="torn/s0/0", dataset="torn")
+    store.write("torn", {"train": [good, broken]}, {"source": "drawn"}, root=tmp_path)
+    examples = Examples([Source("torn", forms={"aus": 1}, labels="synthme")], DEFAULT, balance=False, root=tmp_path)
+    found = []
+    for i in range(2):
+        try:
+            found.append(examples[i].clip)
+        except ImageError as error:
+            found.append(str(error))
+    assert "torn/s0/0" in found and any("torn/s0/1" in text and "apex" in text for text in found)

@@ -1,0 +1,131 @@
+"""Questions and answers on one clip: nothing is asked that is not known, and nothing told that the picture lacks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.motion import colour
+from mellm_plugin.motion.settings import DEFAULT, PRESETS
+from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied
+from mellm_plugin.training.forms import Asked, ask, label_among, patch, seen
+
+
+def _record(aus: tuple[str, ...] | None, complete: bool = True, **known: str | None) -> Record:
+    values = {"emotion": None, "coarse": None, "dataset": "toy", **known}
+    return Record("toy/s/1", subject="toy/s", aus=aus, complete=complete, **values)  # type: ignore[arg-type]
+
+
+ASKED = Asked(DEFAULT, (("disgust", "happiness"),), {4: 20, 12: 5, 6: 1})
+
+
+@pytest.fixture(scope="module")
+def drawn() -> DrawnClips:
+    return DrawnClips(12, seed=5, frames=True)
+
+
+def test_labels_of_closed_sets() -> None:
+    def label(emotion: str | None, labels: str, **known: str | None) -> str | None:
+        return label_among(_record((), emotion=emotion, **known), LABELS[labels])
+
+    assert label("anger", "smic", dataset="synthme") == "negative"
+    assert label("contempt", "casme2", dataset="synthme") == "others"
+    assert label("contempt", "casme2", dataset="samm") is None  # its own annotators did not say others
+    assert label("neutral", "dfme", dataset="synthme") is None
+    assert label("fear", "samm") == "fear"
+    assert label(None, "smic", coarse="positive") == "positive"
+
+
+def test_a_unit_is_asked_for_as_often_as_it_is_there_and_never_where_it_is_open(drawn: DrawnClips) -> None:
+    clip = drawn.clip(0)
+    answers: Counter[tuple[str, bool]] = Counter()
+    for seed in range(100):
+        other = replace(clip, record=_record(("12/6", "4")))
+        _, prompt, answer = ask("unit", other, Variation(), ASKED, "en", np.random.default_rng(seed))
+        answers[answer, "brow lowerer" in prompt] += 1
+        assert "lip corner puller" not in prompt and "cheek raiser" not in prompt
+    # 12 and 6 are open, so that only 4 can be asked for
+    assert set(answers) == {("yes", True)}
+
+
+def test_what_is_absent_is_known_only_of_whole_codes(drawn: DrawnClips) -> None:
+
+    clip = drawn.clip(0)
+    said = {}
+    for complete in (True, False):
+        other = replace(clip, record=_record(("12",), complete))
+        said[complete] = Counter(
+            ask("unit", other, Variation(), ASKED, "en", np.random.default_rng(seed))[2] for seed in range(300)
+        )
+    assert set(said[False]) == {"yes"} and 120 < said[True]["no"] < 180
+    assert not ASKED.possible("unit", _record((), complete=False)) and ASKED.possible("unit", _record(()))
+    assert not ASKED.possible("unit", _record(None))
+
+
+def test_what_is_asked_needs_what_is_known() -> None:
+    whole, bare = _record(("4",), emotion="disgust"), _record(None, emotion="fear")
+    forms = ("description", "aus", "label", "unit", "region", "legend")
+    assert all(ASKED.possible(form, whole) for form in forms)
+    assert [form for form in forms if ASKED.possible(form, bare)] == ["region", "legend"]
+    assert not Asked(None, ASKED.label_sets, {}).possible("legend", whole)
+
+
+@pytest.mark.parametrize("preset", ["robust", "published"])
+def test_what_is_told_of_a_region_is_painted_there(drawn: DrawnClips, preset: str) -> None:
+    asked = Asked(PRESETS[preset], (), {})
+    clips = drawn if preset == "robust" else DrawnClips(4, seed=5, settings=PRESETS[preset])
+    moved = still = 0
+    for number in range(len(clips.records)):
+        clip = clips.clip(number)
+        found = seen(clip, Variation(), asked.motion)
+        assert len(found.regions) > 20 and not found.still & found.stirred
+        moved += sum(motion.visible for motion in found.regions)
+        still += len(found.still)
+        assert not {(m.region, m.side) for m in found.regions if m.visible} & (found.still | found.stirred)
+    assert moved and still
+
+
+def test_a_patch_has_the_colour_that_is_answered(drawn: DrawnClips) -> None:
+    clip = drawn.clip(3)
+    bins = set()
+    for seed in range(40):
+        image, index = patch(clip, DEFAULT, np.random.default_rng(seed))
+        read = colour.read_bins(image)
+        values, counts = np.unique(read[read >= 0], return_counts=True)
+        assert values[counts.argmax()] == index and counts.max() / counts.sum() > 0.9
+        bins.add(index)
+    assert len(bins) > 8
+
+
+def test_mirrored_words_and_pictures_go_together(drawn: DrawnClips) -> None:
+    mirror = Variation(mirror=True)
+    for number in range(12):
+        clip = drawn.clip(number)
+        asked = Asked(DEFAULT, (LABELS["synthme"],), {1: 1}, vary_words=False)
+        rng = np.random.default_rng(0)
+        (plain,), _, told = ask("description", clip, Variation(), asked, "en", rng)
+        (flipped,), _, told_mirrored = ask("description", clip, mirror, asked, "en", np.random.default_rng(0))
+        (again,), _, _ = ask("description", varied(clip, mirror), mirror, asked, "en", np.random.default_rng(0))
+        assert np.array_equal(again, plain)
+        assert np.array_equal(flipped, paint(varied(clip, mirror)))
+        swapped = told.replace("image's left", "image's @").replace("image's right", "image's left")
+        swapped = swapped.replace("image's @", "image's right")
+        for code in ("(left)", "(right)"):
+            assert told.count(code) == told_mirrored.count({"(left)": "(right)", "(right)": "(left)"}[code])
+        regions = [word for word in ("brows", "lids", "corner", "cheek", "chin", "lip") if word in told_mirrored]
+        assert regions == [word for word in ("brows", "lids", "corner", "cheek", "chin", "lip") if word in swapped]
+
+
+def test_frames_are_not_painted(drawn: DrawnClips) -> None:
+    clip = drawn.clip(1, frames=True)
+    assert clip.frames is not None
+    asked = Asked(None, (LABELS["synthme"],), {1: 1})
+    images, prompt, answer = ask("region", clip, Variation(), asked, "en", np.random.default_rng(1))
+    assert len(images) == 2 and np.array_equal(images[0], clip.frames[0])
+    assert "onset" in prompt and "(" not in answer
+    mirrored, *_ = ask("region", clip, Variation(mirror=True), asked, "en", np.random.default_rng(1))
+    assert np.array_equal(mirrored[1], clip.frames[1][:, ::-1])
