@@ -3,7 +3,8 @@
     DIR/plan.json                         what the folds are of: another config, task or data is refused
     DIR/folds/03-casme2-sub03/            one fold: its config, its task, train.log, evaluate.log
                               adapter/    as `mellm finetune` makes it
-                              samples.jsonl, done.json   its answers; done.json comes last, such a fold is not run again
+                              samples.jsonl, results.json    its answers, and lmms-eval's scores of them alone
+                              done.json                      comes last: such a fold is not run again
     DIR/predictions.jsonl                 the answers about all people, in the order of the task's data
     DIR/results.json, table.txt           their scores, computed once over all of them
 
@@ -46,7 +47,8 @@ from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import subjects
 from mellm_plugin.training.folds import Fold, fold_config, make_folds
 
-_PLAN, _DONE, _SAMPLES = "plan.json", "done.json", "samples.jsonl"
+DONE, SAMPLES, RESULTS, TABLE = "done.json", "samples.jsonl", "results.json", "table.txt"
+_PLAN, _PREDICTIONS = "plan.json", "predictions.jsonl"
 _TOLD = 3  # last lines of a log
 
 
@@ -88,15 +90,16 @@ def loso(
     _check_options(out, jobs, devices, batch_size)
     known = held_out.open_task(task, include_path)
     every = subjects([source for stage in config.stages for source in stage.data])
-    _check_people(config, known, every)
+    check_people(config, known, every)
     planned = make_folds([(one.dataset, one.subject) for one in known.asked], folds, config.seed)
     _check_folds(config, planned, every)
     with _locked(out):
-        _keep_plan(out, config, known, planned)
+        keep_plan(out, config, known, planned)
         tell(f"{task}: {len(known.asked)} clips, {len(planned)} folds")
-        run = _Run(config, known, out, every, include_path, batch_size)
-        failed = run.all(planned, jobs, devices, tell)
-        return _pool(run, planned, failed, allow_incomplete, tell)
+        failed = Folds(config, known, out, every, batch_size).run(planned, jobs, devices, tell)
+        found = pool(config, known, out, planned, failed, allow_incomplete=allow_incomplete)
+        tell(f"\n{(out / TABLE).read_text(encoding='utf-8')}\n{out / RESULTS}")
+        return found
 
 
 # ---- what is refused ------------------------------------------------------------------------------------------------
@@ -120,8 +123,17 @@ def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int
         raise InputError(faults, where="loso")
 
 
-def _check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a task whose people are not those of the config, and a base that knows them already."""
+def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
+    """Refuse a task whose people are not those of the config, and a base that knows them already.
+
+    Args:
+        config: of all folds.
+        task: that is to be asked.
+        every: the subjects of the config's datasets.
+
+    Raises:
+        InputError: see above; all faults at once.
+    """
     faults: list[str] = []
     trained = people_of({name: of for name, of in every.items() if name != DRAWN})
     for dataset in dict.fromkeys(one.dataset for one in task.asked):
@@ -172,8 +184,18 @@ def _locked(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
-    """Refuse to go on with the folds of something else."""
+def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
+    """Write down what the folds are of, or refuse to go on with those of something else.
+
+    Args:
+        out: folder of everything.
+        config: of all folds.
+        task: that is asked.
+        folds: all of them.
+
+    Raises:
+        TrainingError: the folder holds folds of something else.
+    """
     plain = config.to_dict()
     own: dict[str, Any] = {
         "task": task.name,
@@ -200,8 +222,27 @@ def _keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[F
 # ---- the folds ------------------------------------------------------------------------------------------------------
 
 
-class _Run:
-    """What all folds share, and the processes that are at work for them."""
+def fold_folder(out: Path, fold: Fold) -> Path:
+    """Where a fold is."""
+    return out / "folds" / fold.name
+
+
+def done_fold(out: Path, fold: Fold) -> dict[str, Any] | None:
+    """What a finished fold says of itself; None of one that is not finished."""
+    file = fold_folder(out, fold) / DONE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
+
+class Folds:
+    """What all folds share, and the processes that are at work for them.
+
+    Args:
+        config: of all of them.
+        task: that is asked.
+        out: folder of everything.
+        every: the subjects of the config's datasets.
+        batch_size: of the evaluations.
+    """
 
     def __init__(
         self,
@@ -209,28 +250,28 @@ class _Run:
         task: held_out.Task,
         out: Path,
         every: Mapping[str, Sequence[str]],
-        include_path: str | None,
-        batch_size: int,
+        batch_size: int = 1,
     ) -> None:
-        self.config, self.task, self.out, self.every = config, task, out, every
-        self._include_path, self._batch_size = include_path, batch_size
+        self.config, self.task, self.out, self.every, self._batch_size = config, task, out, every, batch_size
         self._at_work: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
 
-    def folder(self, fold: Fold) -> Path:
-        return self.out / "folds" / fold.name
-
-    def done(self, fold: Fold) -> dict[str, Any] | None:
-        """What a finished fold says of itself."""
-        file = self.folder(fold) / _DONE
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-
-    def all(
+    def run(
         self, folds: Sequence[Fold], jobs: int, devices: Sequence[str], tell: Callable[[str], None]
     ) -> dict[str, str]:
-        """Run the folds that are not done; returns the reasons of those that failed, by name."""
-        waiting = [fold for fold in folds if self.done(fold) is None]
+        """Run the folds that are not done.
+
+        Args:
+            folds: all of them.
+            jobs: how many at once, on each device.
+            devices: as for `loso`.
+            tell: gets a line for each.
+
+        Returns:
+            the reasons of those that failed, by name.
+        """
+        waiting = [fold for fold in folds if done_fold(self.out, fold) is None]
         if len(waiting) < len(folds):
             tell(f"{len(folds) - len(waiting)} folds are done already")
         slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -238,8 +279,8 @@ class _Run:
         for place in places:
             slots.put(place)
         failed: dict[str, str] = {}
-        with ThreadPoolExecutor(len(places)) as pool:
-            futures = {pool.submit(self._one, fold, slots, len(places)): fold for fold in waiting}
+        with ThreadPoolExecutor(len(places)) as threads:
+            futures = {threads.submit(self._one, fold, slots, len(places)): fold for fold in waiting}
             try:
                 for future in as_completed(futures):
                     fold = futures[future]
@@ -251,7 +292,7 @@ class _Run:
                         tell(f"fold {fold.name} FAILED: {failed[fold.name]}")
             except BaseException:  # interrupted: nothing is left running
                 self._stop()
-                pool.shutdown(cancel_futures=True)
+                threads.shutdown(cancel_futures=True)
                 raise
         return failed
 
@@ -270,20 +311,21 @@ class _Run:
 
     def _run(self, fold: Fold, environment: dict[str, str]) -> dict[str, Any]:
         began = monotonic()
-        folder = self.folder(fold)
+        folder = fold_folder(self.out, fold)
         (folder / "task").mkdir(parents=True, exist_ok=True)
         trained = folder / "adapter"
         config = fold_config(self.config, fold, self.every, trained)
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
         _write(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
-        self._command(["-m", "mellm_plugin.cli", "finetune", str(folder / "config.yaml")], folder / "train.log", environment)
+        command = ["-m", "mellm_plugin.cli", "finetune", str(folder / "config.yaml")]
+        self._command(command, folder / "train.log", environment)
         try:
             record = read_record(trained)
         except ModelError as error:
             raise TrainingError(
                 f"the training ended and made no adapter: {error}; see {folder / 'train.log'}"
             ) from None
-        self._check_unseen(fold, record)
+        check_unseen(fold, record)
 
         name = held_out.write_task(folder / "task", self.task, fold.people)
         results = folder / "results"
@@ -294,8 +336,13 @@ class _Run:
         command += ["--include_path", str(folder / "task"), "--batch_size", str(self._batch_size)]
         command += ["--output_path", str(results), "--log_samples"]
         self._command(command, folder / "evaluate.log", environment)
-        samples = self._samples(fold, results, name)
-        _write(folder / _SAMPLES, "".join(json.dumps(sample, ensure_ascii=False) + "\n" for sample in samples))
+        files = [*results.rglob(f"*_samples_{name}.jsonl")], [*results.rglob("*_results.json")]
+        if [len(of) for of in files] != [1, 1]:  # it ends with 0 whatever has happened
+            log = folder / "evaluate.log"
+            raise TrainingError(f"lmms-eval wrote no samples or no results: {_last_words(log)} ({log})")
+        samples = fold_samples(fold, self.task, files[0][0])
+        _write(folder / SAMPLES, _lines(samples))
+        files[1][0].replace(folder / RESULTS)
         shutil.rmtree(results, ignore_errors=True)
         done = {
             "samples": len(samples),
@@ -303,17 +350,8 @@ class _Run:
             "stages": record["stages"],
             "seconds": round(monotonic() - began, 1),
         }
-        _write(folder / _DONE, json.dumps(done, indent=1) + "\n")
+        _write(folder / DONE, json.dumps(done, indent=1) + "\n")
         return done
-
-    def _check_unseen(self, fold: Fold, record: Mapping[str, Any]) -> None:
-        """Whatever came before: who is asked about must not have been shown."""
-        known = Seen.of([record])
-        if met := people_of(fold.people) & (known.trained | known.validated):
-            raise TrainingError(
-                f"the adapter of fold {fold.name} says that it has seen {', '.join(sorted(met))}, who should have been "
-                f"left out; its answers about them are not taken. Remove {self.folder(fold)} and run it again"
-            )
 
     def _command(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         """Run one of Python's modules to its end, with all that it prints in a file."""
@@ -338,26 +376,47 @@ class _Run:
             ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
             raise TrainingError(f"{log.stem} {ended}: {_last_words(log)} ({log})")
 
-    def _samples(self, fold: Fold, results: Path, name: str) -> list[dict[str, Any]]:
-        """The samples of a fold, each with its place among all that the task asks.
 
-        They are checked here, for lmms-eval ends with 0 whatever has happened.
-        """
-        log = results.parent / "evaluate.log"
-        files = list(results.rglob(f"*_samples_{name}.jsonl"))
-        if len(files) != 1:
-            raise TrainingError(f"lmms-eval wrote no samples: {_last_words(log)} ({log})")
-        found = [json.loads(line) for line in files[0].read_text(encoding="utf-8").splitlines()]
-        places = self.task.of(fold.people)
-        if sorted(sample["doc_id"] for sample in found) != list(range(len(places))):
-            raise TrainingError(
-                f"expected an answer to each of {len(places)} questions, found {len(found)} ({files[0]}); "
-                f"remove {self.folder(fold)} and run it again"
-            )
-        for sample in found:
-            place = places[sample["doc_id"]]
-            sample |= {"doc_id": place, "id": self.task.asked[place].id, "fold": fold.name}
-        return sorted(found, key=lambda sample: int(sample["doc_id"]))
+def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
+    """Refuse an adapter that was shown those whom it is to be asked about, whatever came before.
+
+    Args:
+        fold: whose people were to be left out.
+        record: of its adapter, as `models/record.py` shows it.
+
+    Raises:
+        TrainingError: it says that it has seen some of them.
+    """
+    known = Seen.of([record])
+    if met := people_of(fold.people) & (known.trained | known.validated):
+        raise TrainingError(
+            f"the adapter of fold {fold.name} says that it has seen {', '.join(sorted(met))}, who should have been "
+            "left out; its answers about them are not taken. Remove the folder of the fold and give the command again"
+        )
+
+
+def fold_samples(fold: Fold, task: held_out.Task, file: Path) -> list[dict[str, Any]]:
+    """The samples of a fold, each with its `doc_id` among all that the task asks, its clip's `id` and its `fold`.
+
+    Args:
+        fold: whose they are.
+        task: the whole one.
+        file: lmms-eval's samples of the task that `held_out.write_task` wrote for these people.
+
+    Raises:
+        TrainingError: they are not one answer to each question.
+    """
+    found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    places = task.of(fold.people)
+    if sorted(sample["doc_id"] for sample in found) != list(range(len(places))):
+        raise TrainingError(
+            f"expected an answer to each of the {len(places)} questions on fold {fold.name}, found {len(found)} "
+            f"({file}); give the command again"
+        )
+    for sample in found:
+        place = places[sample["doc_id"]]
+        sample |= {"doc_id": place, "id": task.asked[place].id, "fold": fold.name}
+    return sorted(found, key=lambda sample: int(sample["doc_id"]))
 
 
 def _environment(device: str | None, at_once: int) -> dict[str, str]:
@@ -401,21 +460,41 @@ def _write(file: Path, text: str) -> None:
 # ---- the scores -----------------------------------------------------------------------------------------------------
 
 
-def _pool(
-    run: _Run, folds: Sequence[Fold], failed: Mapping[str, str], allow_incomplete: bool, tell: Callable[[str], None]
+def pool(
+    config: Config,
+    task: held_out.Task,
+    out: Path,
+    folds: Sequence[Fold],
+    failed: Mapping[str, str],
+    *,
+    allow_incomplete: bool = False,
 ) -> dict[str, Any]:
-    """Score the answers of all folds together, and write them down."""
-    done = {fold.name: known for fold in folds if (known := run.done(fold)) is not None}
+    """Score the answers of all folds together, and write them, their scores and the table.
+
+    Args:
+        config: of all folds.
+        task: that was asked.
+        out: folder of everything.
+        folds: all of them.
+        failed: the reasons of those that failed, by name.
+        allow_incomplete: score the others, marked as incomplete.
+
+    Returns:
+        what `results.json` holds: lmms-eval's layout, and of the folds under `loso`.
+
+    Raises:
+        TrainingError: folds have failed, and scores without them are not allowed, or there are none.
+    """
+    done = {fold.name: known for fold in folds if (known := done_fold(out, fold)) is not None}
     samples = [
         json.loads(line)
         for fold in folds
         if fold.name in done
-        for line in (run.folder(fold) / _SAMPLES).read_text(encoding="utf-8").splitlines()
+        for line in (fold_folder(out, fold) / SAMPLES).read_text(encoding="utf-8").splitlines()
     ]
     samples.sort(key=lambda sample: int(sample["doc_id"]))
-    for old in ("results.json", "table.txt"):
-        (run.out / old).unlink(missing_ok=True)
-    _write(run.out / "predictions.jsonl", "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in samples))
+    for old in (_PREDICTIONS, RESULTS, TABLE):
+        (out / old).unlink(missing_ok=True)
     if failed and not (allow_incomplete and samples):
         told = "".join(f"\n  - {name}: {reason}" for name, reason in failed.items())
         raise TrainingError(
@@ -423,11 +502,11 @@ def _pool(
             "give the same command again: the others are kept. Or give --allow-incomplete, for scores without these "
             "people"
         )
-    scores = run.task.scores(samples)
+    scores = task.scores(samples)
     found = {
-        "results": {run.task.name: {"alias": run.task.name, **scores}},
-        "n-samples": {run.task.name: {"original": len(run.task.asked), "effective": len(samples)}},
-        "config": {"model": "mellm", "model_args": "", "config": run.config.to_dict()},
+        "results": {task.name: {"alias": task.name, **scores}},
+        "n-samples": {task.name: {"original": len(task.asked), "effective": len(samples)}},
+        "config": {"model": "mellm", "model_args": "", "finetune": config.to_dict()},
         "loso": {
             "complete": not failed,
             "failed": dict(failed),
@@ -440,11 +519,14 @@ def _pool(
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    table = table_of(run.task.name, samples, scores, len(folds), failed)
-    _write(run.out / "table.txt", table + "\n")
-    _write(run.out / "results.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    tell(f"\n{table}\n\n{run.out / 'results.json'}")
+    _write(out / _PREDICTIONS, _lines(samples))
+    _write(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
+    _write(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
+
+
+def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def table_of(
