@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import adapters, answers, datasets, finetuning, judging, maps, tables
+from mellm_plugin.cli import adapters, answers, datasets, finetuning, instructing, judging, maps, tables
 from mellm_plugin.cli.commands import Commands, Parser
 from mellm_plugin.errors import InputError, MellmError
 
@@ -122,6 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     answers.add_commands(commands)
     maps.add_commands(commands)
     judging.add_commands(commands)
+    instructing.add_commands(commands)
     finetuning.add_commands(commands)
     adapters.add_commands(commands)
     return parser

@@ -279,6 +279,7 @@ def wordings(
         InputError: `asks`, `images` or the language is none of these.
         SettingsError: no palette has this name.
     """
+    check_language(language)
     known = [map_prompt(labels, palette, asks) if images == "map" else frames_prompt(labels, asks)]
     if asks == "all" and images == "map":
         known += map_prompt_variants(labels, palette)[1:]

@@ -7,7 +7,7 @@
     "AU12", "AU12 on the left or right"                   None, unsaid
 
 A side is the subject's own, as in FACS, unless the words say that it is one of the image or of who looks at it: then it
-is the other one. The rules, in the order in which they decide:
+is the other one. The rules:
 
 1.  A mark at the number (`L12`, `12R`); of the lips `B` is the bottom one and no side.
 2.  Words in front of a unit ("left AU12", "the left mouth corner rises (AU12)"); in front of a colon they are of all
@@ -15,8 +15,8 @@ is the other one. The rules, in the order in which they decide:
 3.  Words behind a unit, of the last one alone: in "AU6+AU12 (left)" nothing is said of AU6. Behind a comma only what is
     nothing but a side counts, and behind "and", "while" or "no" nothing.
 
-Left and right, "left or right" and two sides that contradict each other are no side. A direction ("moves to the left",
-"up-left") is none either, and positions of head and eyes, the units from 51 on, have none.
+"Left or right" and two sides that contradict each other are no side. A direction ("moves to the left", "up-left") is
+none either, and positions of head and eyes, the units from 51 on, have none.
 """
 
 from __future__ import annotations

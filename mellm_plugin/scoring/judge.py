@@ -30,18 +30,20 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import platformdirs
 from loguru import logger
 
 from mellm_plugin.errors import JudgeError, SettingsError, near
 from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, read_verdict, rubric
+
+_T = TypeVar("_T")
 
 PROVIDERS: tuple[str, ...] = ("openai", "azure", "local")
 """lmms-eval's providers whose number of requests can be bounded: its asynchronous ones fail in threads, and that of
@@ -250,7 +252,7 @@ class Judge:
         with turn:  # the same text from another thread waits, and finds the verdict kept
             if (known := self._remembered.get((who, key))) is not None:
                 return known
-            grade = self._kept(key) or self._ask(asked, key)
+            grade = self._kept(key) or self._ask(asked)
             if isinstance(grade.result, Verdict) and not grade.cached:
                 self._keep(key, grade.result)
             with self._lock:
@@ -259,11 +261,27 @@ class Judge:
 
     # ---- one text ---------------------------------------------------------------------------------------------------
 
-    def _ask(self, asked: Sequence[Mapping[str, str]], key: str) -> Grade:
+    def reply(self, asked: Sequence[Mapping[str, str]], accept: Callable[[str], _T | Unscored]) -> _T | Unscored:
+        """What the judge's model answers to other messages, within the same bounds. Never raises for what it does.
+
+        Args:
+            asked: messages with `role` and `content`; the answer is one JSON object.
+            accept: what an answer is, or why it is none, in which case it is asked for again.
+        """
+        return self._until(asked, accept)[0]
+
+    def _ask(self, asked: Sequence[Mapping[str, str]]) -> Grade:
+        result, sent, tokens, failed = self._until(asked, read_verdict)
+        return Grade(result, self.name, rubric()[0], False, sent, tokens, failed)
+
+    def _until(
+        self, asked: Sequence[Mapping[str, str]], accept: Callable[[str], _T | Unscored]
+    ) -> tuple[_T | Unscored, int, tuple[int, int] | None, tuple[str, ...]]:
+        """What was answered, after how many requests, with which tokens, and the kinds of failures on the way."""
         sent = 0
         tokens: tuple[int, int] | None = None
         failed: list[str] = []
-        result: Verdict | Unscored = Unscored("not asked")
+        result: _T | Unscored = Unscored("not asked")
         wait: float | None = None
         while sent < self.settings.requests:
             if sent:
@@ -282,19 +300,20 @@ class Judge:
             if isinstance(answer, _Failure):
                 failure = answer
             else:
-                result = read_verdict(answer.text)
-                if isinstance(result, Verdict):
+                accepted = accept(answer.text)
+                if not isinstance(accepted, Unscored):
+                    result = accepted
                     self._note(None)
                     break
-                failure = _Failure(result, again=True, wait=0)
+                failure = _Failure(accepted, again=True, wait=0)
             result, wait = failure.reason, failure.wait
-            failed.append(result.kind)
-            self._note(result.kind)
+            failed.append(failure.reason.kind)
+            self._note(failure.reason.kind)
             if wait is not None and wait > _LONGEST_WAIT:
                 self._stop(f"the server asks to wait for {wait:.0f} s")
             if not failure.again or self._stopped is not None:
                 break
-        return Grade(result, self.name, rubric()[0], False, sent, tokens, tuple(failed))
+        return result, sent, tokens, tuple(failed)
 
     def _pause(self, attempt: int, wait: float | None) -> float:
         if wait is not None:

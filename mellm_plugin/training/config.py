@@ -308,8 +308,8 @@ class Config:
 
     @property
     def full(self) -> bool:
-        """Whether a whole model comes out, not an adapter."""
-        return any(getattr(stage.train, part) == "full" for stage in self.stages for part in ("language", "vision"))
+        """Whether a whole model comes out: where nothing is trained by lora. Else it is an adapter."""
+        return not any(stage.train.parts("lora") for stage in self.stages)
 
     def ways(self) -> dict[str, str]:
         """How each part is trained in any of the stages."""
@@ -462,7 +462,7 @@ def _read(kind: type[Any], given: Any, path: str, faults: list[str]) -> Any:
     for name, spec in specs.items():
         required = spec.default is MISSING and spec.default_factory is MISSING
         value = given.get(name)
-        if name not in given or (value is None and not required):
+        if name not in given or (value in (None, {}) and not required):
             if required:
                 told = spec.metadata.get("help", "")
                 faults.append(f"{inside}{name}: expected{f' ({told})' if told else ' a value'}, found nothing")

@@ -258,6 +258,7 @@ class Examples(Sequence[Example]):
         processes: int = 1,
     ) -> None:
         self.sources, self.motion, self.seed, self.augment = tuple(sources), motion, seed, augment
+        self.root = root
         faults: list[str] = []
         if not self.sources:
             faults.append("sources: expected at least one, found none")
@@ -268,7 +269,7 @@ class Examples(Sequence[Example]):
         streams: list[_Stream] = []
         chosen: set[tuple[str, str]] = set()
         for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
-            if clips is None:
+            if clips is None or any(source.faults()):
                 continue
             where = f"sources[{place}] ({source.dataset})"
             kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
@@ -320,6 +321,11 @@ class Examples(Sequence[Example]):
             faults.append("expected clips with a label or with units, found none")
         total = sum(stream.share for stream in streams)
         return [replace(stream, share=source.weight * stream.share / total) for stream in streams], faults
+
+    @property
+    def plan(self) -> npt.NDArray[np.int64]:
+        """Form of a source and clip of each example, as numbers, `(len, 2)`: what tells one plan from another."""
+        return self._plan
 
     def extended(self, count: int) -> Examples:
         """The same examples, `count` of them: fewer, or more of the same sources."""
@@ -415,10 +421,9 @@ def _opened(
     found: list[PreparedClips | DrawnClips | None] = []
     for place, source in enumerate(sources):
         where = f"sources[{place}] ({source.dataset})"
-        wrong = [f"{where}: {fault}" for fault in source.faults()]
-        faults += wrong
+        faults += [f"{where}: {fault}" for fault in source.faults()]
         clips: PreparedClips | DrawnClips | None = None
-        if not wrong:
+        if not any(fault.startswith(("dataset", "split", "clips")) for fault in source.faults()):
             try:
                 if source.dataset == DRAWN:
                     number = source.clips or DRAWN_CLIPS

@@ -28,7 +28,7 @@ from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from torch.utils.data import Dataset
 from transformers import TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
-from transformers.trainer_callback import ProgressCallback
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
@@ -212,8 +212,9 @@ class _Run:
             callbacks=callbacks,
         )
         keeping.trainer = trainer
+        trainer.remove_callback(ProgressCallback)
+        trainer.remove_callback(PrinterCallback)
         if self.progress:
-            trainer.remove_callback(ProgressCallback)
             trainer.add_callback(Bar(stage.name))
         ended = checkpoint is not None and (
             step >= history["max_steps"] or has_ended(history["log_history"], config.trainer.patience)
@@ -283,6 +284,7 @@ class _Run:
         """Train, with what can go wrong said in our words."""
         stage = self.config.stages[number]
         try:
+            examples[0]  # clips that are drawn first have a bar of their own
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except (InputError, MellmError) as error:
             if isinstance(error, TrainingError):

@@ -98,28 +98,26 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
             faults.append(
                 f"lora.targets.{part}: {lora.target(part)!r} is in no name of its linear layers ({shown}, ..)"
             )
+    full = [part for part, way in config.ways().items() if way == "full"]
     saved: list[str] = []
-    for part, found in (("projector", projectors), ("embeddings", word_tables)):
-        if config.ways()[part] == "full":
-            saved += (names := found(model))
-            if not names:
-                faults.append(f"train.{part}: full, but no module of this model is known as its {part}")
+    for part in full:
+        saved += (names := word_tables(model) if part == "embeddings" else projectors(model))
+        if not names:
+            faults.append(f"train.{part}: full, but no module of this model is known as its {part}")
     if faults:
         raise TrainingError(f"{config.base}:" + "".join(f"\n  - {fault}" for fault in faults))
-    loras = {part: config.lora(part) for part in targets}
-    first = next((lora for lora in loras.values() if lora is not None), None)
-    ranks = {re.escape(n): lora.rank for part, lora in loras.items() if lora is not None for n in targets[part]}
-    alphas = {re.escape(n): lora.alpha for part, lora in loras.items() if lora is not None for n in targets[part]}
+    loras = {part: lora for part in targets if (lora := config.lora(part)) is not None}
+    first = next(iter(loras.values()))
+    own = [(re.escape(name), lora) for part, lora in loras.items() for name in targets[part]]
     made = LoraConfig(
-        r=first.rank if first else 8,
-        lora_alpha=first.alpha if first else 8,
-        lora_dropout=max((lora.dropout for lora in loras.values() if lora is not None), default=0.0),
-        # With no layer named, PEFT would choose some by itself.
-        target_modules=[name for names in targets.values() for name in names] or r"(?!)",
-        rank_pattern={name: rank for name, rank in ranks.items() if first and rank != first.rank},
-        alpha_pattern={name: alpha for name, alpha in alphas.items() if first and alpha != first.alpha},
+        r=first.rank,
+        lora_alpha=first.alpha,
+        lora_dropout=max(lora.dropout for lora in loras.values()),
+        target_modules=[name for names in targets.values() for name in names],
+        rank_pattern={name: lora.rank for name, lora in own if lora.rank != first.rank},
+        alpha_pattern={name: lora.alpha for name, lora in own if lora.alpha != first.alpha},
         modules_to_save=saved or None,
-        ensure_weight_tying=bool(saved),  # one table stays one where the base has one for reading and writing
+        ensure_weight_tying="embeddings" in full,  # one table of words stays one where the base has one
         revision=revision,
     )
     wrapped = get_peft_model(model, made)

@@ -22,6 +22,7 @@ from mellm_plugin.datasets.synthme import (
     displacement,
     draw_clip,
     inverse_map,
+    plan,
     warp,
 )
 from mellm_plugin.facs.codes import numbers
@@ -150,3 +151,14 @@ def test_the_test_set_is_prepared_once_and_loads_by_itself(tmp_path: Path) -> No
     assert len(rows) == synthme.TEST_CLIPS and len(set(rows["subject"])) == 30
     assert rows[0]["onset"].size == (224, 224)
     assert set(rows["emotion"]) == set(LABELS["synthme"])
+
+
+def test_a_plan_is_what_is_drawn() -> None:
+    for number, clip in enumerate(clips("train", 12, seed=3)):
+        planned = plan("train", number, seed=3)
+        assert (planned.subject, planned.clip, planned.aus, planned.emotion) == (
+            clip.subject,
+            clip.clip,
+            clip.aus,
+            clip.emotion,
+        )

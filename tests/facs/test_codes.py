@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mellm_plugin.errors import CodeError
-from mellm_plugin.facs.codes import LIPS, ActionUnit, Coded, Codes, numbers, parse_canonical, read_codes
+from mellm_plugin.facs.codes import LIPS, ActionUnit, Coded, Codes, mirrored, numbers, parse_canonical, read_codes
 from mellm_plugin.facs.units import UNITS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "au_codes.jsonl"
@@ -172,3 +172,18 @@ def test_a_number_with_an_exponent_and_a_lip_that_is_none_are_unread(cell: str) 
     codes = read_codes(cell)
     assert len(codes.unread) == 1 and codes.unread[0].reason
     assert codes.canonical() == (["L4"] if cell.startswith("L4") else None)
+
+
+@given(
+    st.lists(st.sampled_from(["L12", "R14C", "6/12", "L10/R10B", "61", "55", "AD38", "A4B", "T23", "L-R6"]), max_size=4)
+)
+def test_a_mirrored_code_is_that_of_the_mirrored_picture(codes: list[str]) -> None:
+    assert [mirrored(mirrored(code)) for code in codes] == codes
+
+
+def test_sides_change_places_in_the_mirror() -> None:
+    assert [mirrored(code) for code in ("L12", "R14C/12", "61", "M56", "4B", "L-R6")] == [
+        "R12", "L14C/12", "62", "M55", "4B", "R-L6",
+    ]  # fmt: skip
+    with pytest.raises(CodeError):
+        mirrored("smile")

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import pytest
 
-from mellm_plugin.errors import InputError
+from mellm_plugin.errors import InputError, SettingsError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.language.prompts import (
     ASKS,
+    IMAGES,
     LEGEND,
+    colour_wordings,
     fill_legend,
     frames_prompt,
     map_prompt,
     map_prompt_variants,
     open_map_prompt,
+    patch_wordings,
+    region_wordings,
+    unit_wordings,
     vqa_prompt,
+    way_wordings,
+    wordings,
 )
-from mellm_plugin.motion.colour import PALETTES, legend_text
+from mellm_plugin.motion.colour import DIRECTIONS, PALETTES, legend_text
+from mellm_plugin.motion.regions import MIDLINE, PAIRED
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -121,3 +131,50 @@ def test_a_question_stands_between_its_images_and_the_form_of_its_answer(images:
         "Answer with one of these alone: fear, anger."
     )
     assert vqa_prompt("What is new?", "other", (), ()).endswith(" What is new?")
+
+
+@pytest.mark.parametrize("images", IMAGES)
+@pytest.mark.parametrize("asks", ASKS)
+def test_the_first_wording_is_that_of_evaluation(asks: str, images: str) -> None:
+    labels = LABELS["casme2"]
+    found = wordings(asks, labels, images, "colour-blind")
+    assert found[0] == (map_prompt(labels, "colour-blind", asks) if images == "map" else frames_prompt(labels, asks))
+    assert len(set(found)) == len(found) > 3
+
+
+def _every_wording(palette: str, language: str) -> list[str]:
+    labels = LABELS["fourdme"]
+    found = [w for asks in ASKS for images in IMAGES for w in wordings(asks, labels, images, palette, language)]
+    found += [w for images in IMAGES for w in unit_wordings(12, "lip corner puller", images, palette, language)]
+    places = [(region, side) for region in PAIRED for side in ("left", "right")] + [(r, None) for r in MIDLINE]
+    found += [w for place in places for images in IMAGES for w in region_wordings(*place, images, palette, language)]
+    found += [w for way in DIRECTIONS for w in colour_wordings(way, palette, language)]
+    found += [w for way in DIRECTIONS for w in way_wordings(way, palette, language)]
+    return [*found, *patch_wordings(palette, language)]
+
+
+@pytest.mark.parametrize("palette", PALETTES)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_wordings_are_filled_and_keep_to_their_palette_and_language(palette: str, language: str) -> None:
+    other = "colour-blind" if palette == "standard" else "standard"
+    own = {colour.name for colour in PALETTES[palette]}
+    foreign = [colour.name for colour in PALETTES[other] if not any(colour.name in name for name in own)]
+    for text in _every_wording(palette, language):
+        assert "{" not in text and "}" not in text and "  " not in text
+        assert not any(f" {name}" in text for name in foreign)
+        if language == "en":
+            assert text.isascii()
+        else:
+            words = {w for w in re.findall("[A-Za-z]{2,}", text)} - {"AU", "FACS", "lip", "corner", "puller"}
+            assert not words, text
+
+
+def test_wordings_of_what_is_not_known_are_refused() -> None:
+    with pytest.raises(InputError, match="en, zh"):
+        wordings("all", ("anger",), language="fr")
+    with pytest.raises(InputError, match="map, frames"):
+        unit_wordings(12, "lip corner puller", "video")
+    with pytest.raises(InputError, match="asks"):
+        wordings("everything", ("anger",))
+    with pytest.raises(SettingsError):
+        patch_wordings("grey")

@@ -18,7 +18,7 @@ import pytest
 
 from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import cache as module
-from mellm_plugin.motion.cache import GIGABYTES, MotionCache, default_cache
+from mellm_plugin.motion.cache import GIGABYTES, MotionCache, cache_folder, default_cache, measured_by
 from mellm_plugin.motion.facial import FacialFlow, Pair, facial_flow, measure, working_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -376,3 +376,17 @@ def test_nonsense_as_a_size_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
 def test_tests_leave_the_users_cache_alone(tmp_path_factory: pytest.TempPathFactory) -> None:
     cache = default_cache()
     assert cache is not None and tmp_path_factory.getbasetemp() in cache.folder.parents
+
+
+def test_the_folder_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.setenv("MELLM_CACHE", "off")
+    assert cache_folder() is None
+    monkeypatch.delenv("MELLM_CACHE")
+    assert cache_folder() is not None
+
+
+def test_what_only_the_painting_heeds_is_no_part_of_the_measurement() -> None:
+    assert measured_by(DEFAULT) == measured_by(replace(DEFAULT, floor_px=0.1, knee_px=0.9, palette="colour-blind"))
+    assert measured_by(DEFAULT) != measured_by(replace(DEFAULT, smooth_px=2.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import math
 import re
 from pathlib import Path
 
@@ -237,3 +238,12 @@ def test_the_colour_blind_palette_is_a_smooth_ring() -> None:
     assert steps.max() < 30
     opposite = skimage.deltaE_ciede2000(lab, np.roll(lab, 6, axis=0))
     assert opposite.min() > steps.max()
+
+
+def test_the_direction_shown_is_that_of_the_colour() -> None:
+    for degrees in range(0, 360, 4):
+        dx, dy = math.cos(math.radians(degrees)), -math.sin(math.radians(degrees))
+        pixel = colour.paint(
+            np.array([[[dx, dy]]], np.float32), np.ones((1, 1), np.float32), np.full((1, 1), 90, np.uint8)
+        )
+        assert colour.read_direction(pixel[0, 0]) == colour.direction_shown(dx, dy)

@@ -16,7 +16,8 @@ from mellm_plugin.datasets import store, synthme
 from mellm_plugin.errors import DataError, ImageError
 from mellm_plugin.language.descriptions import strength_word
 from mellm_plugin.motion import colour, regions
-from mellm_plugin.motion.facial import unit
+from mellm_plugin.motion.facial import facial_flow, unit
+from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 from mellm_plugin.training import clips
@@ -223,9 +224,6 @@ def _window(clip: Clip, motion: regions.RegionMotion, zoom: float) -> npt.NDArra
 
 
 def _clip_of(made: synthme.SynthClip) -> Clip:
-    from mellm_plugin.motion.facial import facial_flow
-    from mellm_plugin.motion.images import read_pair
-
     grey, apex = read_pair(made.onset, made.apex)
     record = clips.Record("synthme-train/x/0", "synthme", "synthme/x", made.aus, True, "contempt", "negative")
     return Clip(record, grey, facial_flow(grey, apex), made.nose, (made.onset, made.apex))

@@ -169,7 +169,7 @@ def test_frames_in_place_of_maps(root: Path) -> None:
 
 def test_another_palette_and_another_preset(root: Path) -> None:
     for settings in (replace(DEFAULT, palette="colour-blind"), PRESETS["published"]):
-        examples = Examples([Source("toy", forms={"region": 1, "legend": 1})], settings, count=3, root=root)
+        examples = Examples([Source("toy", forms={"region": 1, "legend": 1})], settings, count=1, root=root)
         assert all(e.images[0].shape == (224, 224, 3) for e in examples)
     legend = Examples(
         [Source("toy", forms={"legend": 1})], replace(DEFAULT, palette="colour-blind"), count=30, root=root

@@ -1,0 +1,79 @@
+"""Batches: the prompt is that of evaluation, token by token, and the answer with its end is all that is learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+
+from mellm_plugin.models import bundled_folder
+from mellm_plugin.models.loading import load_model, load_processor
+from mellm_plugin.training.collator import IGNORED, Collator, chat
+from mellm_plugin.training.data import Example
+
+PICTURES = [np.random.default_rng(n).integers(0, 256, (112, 112, 3), np.uint8) for n in range(3)]
+EXAMPLES = [
+    Example("a/s/1", "a", "a/s", "label", (PICTURES[0],), "Which expression?", "happiness"),
+    Example("a/s/2", "a", "a/s", "aus", (PICTURES[1], PICTURES[2]), "Which action units?", " action units AU1+AU2\n"),
+    Example("a/s/3", "a", "a/s", "label", (PICTURES[2],), "A longer question: which of these is it?", "fear"),
+]
+
+
+@pytest.fixture(scope="module", params=["bundled", "tiny"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bundled_folder() if request.param == "bundled" else tiny.save_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def processor(folder: Path) -> Any:
+    return load_processor(str(folder))
+
+
+def test_the_answer_and_its_end_alone_are_learnt(processor: Any) -> None:
+    tokenizer = processor.tokenizer
+    batch = Collator(processor)(EXAMPLES)
+    for row, example in enumerate(EXAMPLES):
+        text = processor.apply_chat_template(chat(example), tokenize=False, add_generation_prompt=True)
+        alone = processor(text=[text], images=[list(example.images)], return_tensors="pt")
+        prompt = alone["input_ids"][0].tolist()
+        answer = [*tokenizer(example.answer.strip()).input_ids, tokenizer.convert_tokens_to_ids("<|im_end|>")]
+        length = len(prompt) + len(answer)
+        padding = batch["input_ids"].shape[1] - length
+        assert batch["input_ids"][row].tolist() == [*prompt, *answer, *[tokenizer.pad_token_id] * padding]
+        assert batch["labels"][row].tolist() == [*[IGNORED] * len(prompt), *answer, *[IGNORED] * padding]
+        assert batch["attention_mask"][row].tolist() == [1] * length + [0] * padding
+        kinds = alone["mm_token_type_ids"][0].tolist()
+        assert batch["mm_token_type_ids"][row].tolist() == [*kinds, *[0] * (len(answer) + padding)]
+    assert batch["image_grid_thw"].shape == (4, 3)
+
+
+def test_the_chat_template_ends_the_answer_as_the_collator_does(processor: Any) -> None:
+    example = EXAMPLES[0]
+    messages = [*chat(example), {"role": "assistant", "content": [{"type": "text", "text": example.answer}]}]
+    whole = processor.apply_chat_template(messages, tokenize=False)
+    tokens = Collator(processor).answer_ids(example)
+    assert whole.rstrip("\n").endswith(processor.tokenizer.decode(tokens))
+
+
+def test_padding_changes_no_loss(folder: Path, processor: Any) -> None:
+    model, collator = load_model(str(folder)), Collator(processor)
+    with torch.inference_mode():
+        together = collator(EXAMPLES)
+        logits = model(**{k: v for k, v in together.items() if k != "labels"}).logits
+        for row, example in enumerate(EXAMPLES):
+            alone = collator([example])
+            expected = model(**{k: v for k, v in alone.items() if k != "labels"}).logits[0]
+            assert torch.allclose(logits[row, : len(expected)], expected, atol=2e-4)
+
+
+def test_an_end_without_a_special_token_is_the_tokenizers(processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    of_content = "{% for c in m['content'] %}{{ c.get('text', '<|image_pad|>') }}{% endfor %}"
+    template = f"{{% for m in messages %}}{of_content}\n{{% endfor %}}"
+    monkeypatch.setattr(processor, "chat_template", template)
+    tokens = Collator(processor).answer_ids(EXAMPLES[0])
+    assert tokens[-1] == processor.tokenizer.eos_token_id
+    assert processor.tokenizer.decode(tokens[:-1]) == "happiness"

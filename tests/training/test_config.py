@@ -1,0 +1,178 @@
+"""Configs: what is wrong with one is told all at once, with its path; what is right is read in its proper type."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mellm_plugin.cli.finetuning import find_config, shipped
+from mellm_plugin.errors import InputError
+from mellm_plugin.motion.settings import DEFAULT, PRESETS
+from mellm_plugin.training.config import Config, load, read
+
+Make = Callable[..., dict[str, Any]]
+
+
+def _faults(given: dict[str, Any]) -> tuple[str, ...]:
+    with pytest.raises(InputError) as error:
+        read(given)
+    return error.value.faults
+
+
+def test_what_is_given_is_read_and_what_is_not_has_its_default(given: Make) -> None:
+    config = read(given(learning_rate="1e-4"))  # YAML takes a number without a dot for a text
+    (stage,) = config.stages
+    assert stage.learning_rate["language"] == 1e-4 and stage.lora is not None and stage.lora.rank == 4
+    assert config.motion == DEFAULT and config.validation.share == 0.1 and config.trainer.accumulation == 1
+    assert not config.full and config.ways() == {
+        "language": "lora",
+        "vision": "none",
+        "projector": "none",
+        "embeddings": "none",
+    }
+    assert read({**given(), "motion": "published"}).motion == PRESETS["published"]
+    assert read({**given(), "motion": False}).motion is None
+
+
+def test_plain_values_are_read_back(given: Make) -> None:
+    config = read({**given(), "motion": "off", "leave_out": {"toy": ["s1"]}})
+    assert read(config.to_dict()) == config
+    assert read(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+
+
+def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:
+    found = "\n".join(
+        _faults(
+            {
+                "base": "bundled",
+                "outptu": "x",
+                "output": 3,
+                "motion": "robst",
+                "trainer": {"batch_size": "two", "worker": 1},
+                "stages": [
+                    {
+                        "name": "a",
+                        "data": [{"dataset": "toi"}, {"dataset": "toy", "forms": {"labl": 1}, "split": "tset"}],
+                        "train": {"language": "lora", "vison": "full"},
+                        "lora": {"alpha": 3, "targets": {"language": "("}},
+                        "learning_rate": {"language": 2},
+                        "steps": 1.5,
+                    },
+                    {"name": "b", "data": [], "train": {}, "learning_rate": 1e-3, "steps": 1},
+                ],
+            }
+        )
+    )
+    for expected in (
+        "outptu: no such key",
+        "Did you mean 'output'?",
+        "output: expected a text, found 3",
+        "motion: expected a motion preset",
+        "trainer.batch_size: expected a whole number of at least 1, found 'two'",
+        "trainer.worker: no such key",
+        "Did you mean 'workers'?",
+        "stages[0].data[0].dataset: the dataset 'toi' is not prepared",
+        "stages[0].data[1].forms: expected one of",
+        "Did you mean 'label'?",
+        "stages[0].data[1].split: toy has test, found 'tset'. Did you mean 'test'?",
+        "stages[0].train.vison: no such key",
+        "stages[0].lora.rank: expected (rank of the matrices), found nothing",
+        "stages[0].lora.targets.language: expected a regular expression",
+        "stages[0].learning_rate.language: expected a number above 0 and at most 1, found 2",
+        "stages[0].steps: expected a whole number of at least 1, found 1.5",
+        "stages[1].data: expected a list of at least one, found []",
+    ):
+        assert expected in found, expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"train": {}}, ".train: expected at least one of"),
+        ({"lora": None}, ".lora: expected rank and alpha, for train.language is lora"),
+        ({"train": {"projector": "full"}}, ".lora: found, but this stage trains no part by lora"),
+        ({"epochs": 2}, ": expected one of epochs, steps, examples, found epochs and steps"),
+        ({"steps": None}, ": expected one of epochs, steps, examples, found none"),
+        ({"learning_rate": {"vision": 1e-3}}, ".learning_rate.language: expected a rate"),
+        ({"learning_rate": {"language": 1e-3, "vision": 1e-3}}, ".learning_rate.vision: found a rate, but"),
+        ({"train": {"language": "lora", "vision": "full"}}, "vision is full and language is lora"),
+        ({"train": {"language": "lora", "embeddings": "lora"}}, ".train.embeddings: expected one of none, full"),
+        ({"lora": {"rank": 4, "alpha": 8, "targets": {"vision": "qkv"}}}, ".lora.targets.vision: found, but"),
+    ],
+)
+def test_what_contradicts_within_a_stage(given: Make, changes: dict[str, Any], fault: str) -> None:
+    assert any(fault in found for found in _faults(given(**changes)))
+
+
+def test_one_adapter_comes_out_of_all_stages(given: Make) -> None:
+    plain = given()
+    other = {**plain["stages"][0], "name": "more", "lora": {"rank": 8, "alpha": 8}}
+    (fault,) = _faults({**plain, "stages": [*plain["stages"], other]})
+    assert "rank, alpha, targets" in fault and "'labels'" in fault and "'more'" in fault
+    twice = _faults({**plain, "stages": plain["stages"] * 2})
+    assert twice == ("stages: the name 'labels' stands twice",)
+    full = {**plain["stages"][0], "name": "all", "train": {"language": "full"}, "lora": None}
+    assert any(
+        "is lora in 'labels' and full in 'all'" in f for f in _faults({**plain, "stages": [*plain["stages"], full]})
+    )
+
+
+def test_values_are_changed_by_path(given: Make, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(given()))
+    config = load(file, ["stages[0].lora.rank=8", "trainer.batch_size=3", "motion=off", "validation.share=0.25"])
+    assert config.stages[0].lora is not None and config.stages[0].lora.rank == 8
+    assert (config.trainer.batch_size, config.motion, config.validation.share) == (3, None, 0.25)
+    with pytest.raises(InputError) as error:
+        load(file, ["stages[4].steps=1", "steps", "trainer.batch_sice=1"])
+    assert error.value.where == str(file)
+    assert len(error.value.faults) == 3 and "Did you mean 'batch_size'?" in error.value.faults[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("base: a\nbase: b\n", "the key 'base' stands twice"),
+        ("- a\n", "expected a mapping, found list"),
+        ("base: [\n", "expected YAML"),
+        ("1: a\n", "expected a text as key, found 1"),
+    ],
+)
+def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=fault):
+        load(file)
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "none.yaml")
+
+
+def test_shipped_configs_lack_nothing_but_data(toy: Path) -> None:
+    assert {"bundled_lora", "qwen2_5_vl_7b_lora"} <= shipped().keys()
+    for name, path in shipped().items():
+        assert path.read_text().startswith(f"# mellm finetune {name}")
+        try:
+            assert isinstance(load(path), Config)
+        except InputError as error:
+            assert all("is not prepared" in fault for fault in error.faults)
+    assert isinstance(load(shipped()["bundled_lora"]), Config)
+    assert find_config("configs/bundled_lora.yaml") == find_config("bundled_lora") == shipped()["bundled_lora"]
+    with pytest.raises(InputError, match="Did you mean 'bundled_lora'"):
+        find_config("bundled_lorra.yaml")
+
+
+def test_a_config_is_read_without_torch(given: Make, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(given()))
+    code = (
+        "import sys, pathlib\nfrom mellm_plugin.training.config import load\nload(pathlib.Path(sys.argv[1]))\n"
+        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

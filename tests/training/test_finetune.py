@@ -1,0 +1,292 @@
+"""Fine-tuning a tiny model: it is evaluated as it was trained; what is cut off goes on as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.models.loading import add_adapter, carried_motion, load_model, load_processor
+from mellm_plugin.models.mellm import Mellm
+from mellm_plugin.models.record import read_record
+from mellm_plugin.motion.settings import DEFAULT
+from mellm_plugin.training import finetune as module
+from mellm_plugin.training.config import read
+from mellm_plugin.training.data import Examples
+from mellm_plugin.training.dry_run import dry_run
+from mellm_plugin.training.trainer import StageTrainer, checkpoints, read_curve
+
+Make = Callable[..., dict[str, Any]]
+
+
+def run(given: dict[str, Any], **options: Any) -> dict[str, Any]:
+    return module.finetune(read(given), progress=False, **options)
+
+
+def losses(output: Path) -> list[tuple[Any, ...]]:
+    lines = read_curve(output / "curve.jsonl")
+    return [(line["stage"], line["step"], line.get("loss"), line.get("validation_loss")) for line in lines]
+
+
+def same(first: list[tuple[Any, ...]], second: list[tuple[Any, ...]]) -> None:
+    assert [line[:2] for line in first] == [line[:2] for line in second]
+    for a, b in zip(first, second, strict=True):
+        assert a[2:] == pytest.approx(b[2:], abs=1e-6), a
+
+
+TWO_STAGES = [
+    {
+        "name": "eyes",
+        "data": [{"dataset": "toy", "forms": {"region": 1, "legend": 1}}],
+        "steps": 3,
+        "train": {"vision": "lora", "projector": "full"},
+        "lora": {"rank": 2, "alpha": 4},
+        "learning_rate": {"vision": 0.02, "projector": 0.005},
+    },
+    {
+        "name": "words",
+        "data": [{"dataset": "toy", "forms": {"label": 1, "aus": 1}}],
+        "steps": 5,
+        "train": {"language": "lora", "embeddings": "full"},
+        "lora": {"rank": 4, "alpha": 8, "dropout": 0.2},
+        "learning_rate": {"language": 0.01, "embeddings": 0.002},
+    },
+]
+
+
+def test_an_adapter_is_evaluated_as_it_was_trained(given: Make, base: Path, tmp_path: Path) -> None:
+    plain = {**given(), "stages": TWO_STAGES}
+    made = run(plain)
+    output = tmp_path / "out"
+    assert [(s["name"], s["steps"]) for s in made["stages"]] == [("eyes", 3), ("words", 5)]
+    assert made["seen"]["toy"]["subjects"] and set(made["validation"]["toy"]).isdisjoint(
+        made["seen"]["toy"]["subjects"]
+    )
+    assert carried_motion(str(output)) == DEFAULT
+    assert load_processor(str(output)).image_processor.size["longest_edge"] == 56 * 56
+    assert "# A PEFT adapter" in (output / "README.md").read_text()
+    # The parts of both stages changed, and merged they are what they were apart.
+    weights = load_file(output / "adapter_model.safetensors")
+    for part in ("visual.blocks.0.attn.qkv.lora_B", "language_model.layers.0.mlp.up_proj.lora_B"):
+        assert any(part in name and tensor.abs().max() > 0 for name, tensor in weights.items()), part
+    plain_model = load_model(str(base))
+    merger = plain_model.model.visual.merger.ln_q.weight
+    assert not torch.equal(next(t for n, t in weights.items() if "merger.ln_q" in n), merger)
+    last = module.build_model(read(plain), str(base), output, torch.device("cpu")).eval()
+    ids = torch.arange(20, 60).view(1, -1)
+    with torch.inference_mode():
+        trained = last(input_ids=ids).logits
+        untrained = load_model(str(base))(input_ids=ids).logits
+        for merge in (True, False):
+            evaluated = add_adapter(load_model(str(base)), output, merge=merge)(input_ids=ids).logits
+            assert torch.allclose(evaluated, trained, atol=1e-4)
+    assert not torch.allclose(untrained, trained, atol=1e-2)
+    # With no further word: base, processor and maps are the adapter's.
+    model = Mellm(adapter=str(output))
+    assert model.motion == DEFAULT
+    # A finished training is not begun again.
+    written = (output / "training.json").stat().st_mtime_ns
+    assert run(plain) == made and (output / "training.json").stat().st_mtime_ns == written
+
+
+def test_a_whole_model_trained_on_frames_is_evaluated_on_frames(given: Make, base: Path, tmp_path: Path) -> None:
+    every = dict.fromkeys(("language", "vision", "projector", "embeddings"), "full")
+    plain = {**given(train=every, lora=None, steps=2), "motion": "off"}
+    made = run(plain)
+    output = tmp_path / "out"
+    assert (
+        made["motion"] == "off" and not (output / "motion.json").exists() and (output / "model.safetensors").is_file()
+    )
+    assert carried_motion(str(output)) == "off" and Mellm(pretrained=str(output)).motion is None
+    before, after = load_file(base / "model.safetensors"), load_file(output / "model.safetensors")
+    assert before.keys() == after.keys()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("visual" in name for name in changed) and any("layers" in name for name in changed)
+
+
+class Cut(BaseException):
+    """What a test throws where a process would be killed."""
+
+
+@contextmanager
+def dying(monkeypatch: pytest.MonkeyPatch, after: int) -> Iterator[None]:
+    """The training is cut off in the middle of a step."""
+    real, done = StageTrainer.training_step, 0
+
+    def step(self: StageTrainer, *given: Any, **named: Any) -> torch.Tensor:
+        nonlocal done
+        if done == after:
+            raise Cut
+        done += 1
+        return real(self, *given, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageTrainer, "training_step", step)
+        with pytest.raises(Cut):
+            yield
+
+
+def test_what_is_cut_off_goes_on_as_if_it_had_not_been(
+    given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {**given(), "stages": TWO_STAGES, "trainer": {"batch_size": 2, "accumulation": 2, "save_every": 2}}
+    run({**plain, "output": str(tmp_path / "whole")})
+    cut = {**plain, "output": str(tmp_path / "cut")}
+    for after in (4, 7, 3):  # in the first stage, in the second behind a checkpoint, and behind it once more
+        with dying(monkeypatch, after):
+            run(cut)
+    run(cut)
+    same(losses(tmp_path / "cut"), losses(tmp_path / "whole"))
+    first, second = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "cut"))
+    for name, tensor in first.items():
+        assert torch.allclose(tensor, second[name], atol=1e-6), name
+    assert not list((tmp_path / "cut" / "run").rglob("checkpoint-*")), "the stages' outcomes are enough"
+
+
+def test_what_is_begun_with_another_config_or_base_is_refused(
+    given: Make, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with dying(monkeypatch, 3):
+        run(given())
+    other = given(learning_rate=0.02)
+    with pytest.raises(TrainingError, match=r"config.stages\[0\].learning_rate.language: then 0.01, now 0.02") as error:
+        run(other)
+    assert "--restart" in str(error.value)
+    copied = shutil.copytree(base, tmp_path / "base")
+    weights = load_file(copied / "model.safetensors")
+    weights["lm_head.weight"] += 1
+    save_file(weights, copied / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"base.model.safetensors: then .*, now "):
+        run({**given(), "base": str(copied)})
+    assert checkpoints(tmp_path / "out" / "run" / "1-labels"), "nothing was thrown away"
+    run({**other, "logging": "none"}, restart=True)
+    assert read_record(tmp_path / "out")["config"]["stages"][0]["learning_rate"]["language"] == 0.02
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(
+    given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run({**given(), "output": str(tmp_path / "whole")})
+    with dying(monkeypatch, 3):
+        run(given())
+    folder = tmp_path / "out" / "run" / "1-labels"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file may grow larger
+    try:
+        with pytest.raises(TrainingError, match=r"cannot be saved: .*goes on from .*checkpoint-2, which is whole"):
+            run(given())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in checkpoints(folder)] == ["checkpoint-2"] and not (folder / ".writing").exists()
+    run(given())
+    same(losses(tmp_path / "out"), losses(tmp_path / "whole"))
+
+
+def test_a_loss_that_is_no_number_ends_with_advice(given: Make, base: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(base, tmp_path / "broken")
+    weights = load_file(broken / "model.safetensors")
+    weights["lm_head.weight"][5, 5] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingError, match=r"step 1 of 6: the loss is nan. Lower the learning_rate"):
+        run({**given(), "base": str(broken)})
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_image_that_cannot_be_read_is_named_by_its_clip(
+    given: Make, toy: Path, prepare_toy: Callable[..., None], workers: int
+) -> None:
+    prepare_toy(toy, "bad", damaged=5)
+    plain = given(data=[{"dataset": "bad", "forms": {"label": 1}}], steps=8)
+    plain["trainer"]["workers"] = workers
+    with pytest.raises(TrainingError) as error:
+        run({**plain, "validation": {"subjects": {"bad": ["s0"]}}})
+    text = str(error.value)
+    assert "bad/s1/5" in text and "mellm datasets" in text and "Traceback" not in text
+
+
+def test_the_best_state_on_validation_is_kept_and_patience_ends_a_stage(given: Make, tmp_path: Path) -> None:
+    plain = given(steps=40, learning_rate=0.3)
+    plain["trainer"] = {"batch_size": 4, "evaluate_every": 2, "patience": 2}
+    made = run({**plain, "validation": {"share": 0.25}})
+    (stage,) = made["stages"]
+    validated = [(line[3], line[1]) for line in losses(tmp_path / "out") if line[3] is not None]
+    best, step = min(validated)
+    assert stage["validation_loss"] == best and stage["kept_step"] == step
+    assert stage["steps"] == step + 4 < 40, "two validations without a better one"
+
+
+def test_a_config_may_start_from_an_adapter(given: Make, tmp_path: Path) -> None:
+    run(given())
+    first = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    plain = {**given(steps=1, learning_rate=1e-12), "output": str(tmp_path / "more"), "adapter": str(tmp_path / "out")}
+    run(plain)
+    more = load_file(tmp_path / "more" / "adapter_model.safetensors")
+    assert all(torch.allclose(more[name], tensor, atol=1e-6) for name, tensor in first.items())
+    other = {**plain, "output": str(tmp_path / "other")}
+    other["stages"][0]["lora"] = {"rank": 8, "alpha": 8}
+    with pytest.raises(ModelError, match="expected an adapter with the parts and ranks of the config"):
+        run(other)
+
+
+def test_two_processes_do_not_train_into_one_folder(given: Make, tmp_path: Path) -> None:
+    from filelock import FileLock
+
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(TrainingError, match="another process"):
+        run(given())
+
+
+def test_a_dry_run_shows_what_would_be_and_trains_nothing(given: Make, base: Path, tmp_path: Path) -> None:
+    plain = {**given(), "stages": TWO_STAGES}
+    plan = dry_run(read(plain))
+    eyes, words = plan["stages"]
+    assert (eyes["steps"], words["steps"]) == (3, 5)
+    assert eyes["parameters"]["vision"]["trained"] > 0 == eyes["parameters"]["language"]["trained"]
+    assert words["parameters"]["language"]["trained"] > 0 == words["parameters"]["vision"]["trained"]
+    whole = sum(p.numel() for p in load_model(str(base)).parameters())
+    assert sum(of["parameters"] for of in eyes["parameters"].values()) == whole
+    assert words["train"]["examples"] == 10 and words["validation"]["examples"] == 3
+    assert words["memory_gib"]["float32"] > words["memory_gib"]["bfloat16"] >= 0
+    folder = tmp_path / "out" / "dry-run"
+    assert len(plan["examples"]) == len(list(folder.glob("*.png"))) == 3
+    for name in plan["examples"]:
+        assert "--- asked ---" in Path(name).read_text() and Path(name).with_suffix(".png").is_file()
+    assert not (tmp_path / "out" / "run").exists()
+    json.dumps(plan)
+
+
+def test_faults_of_data_come_before_anything_is_trained(given: Make, tmp_path: Path) -> None:
+    plain = given(data=[{"dataset": "toy", "labels": "angr"}])
+    for call in (run, lambda config: dry_run(read(config))):
+        with pytest.raises(InputError, match=r"stages\[0\].data.*'angr' is neither a label"):
+            call(plain)
+    assert not list((tmp_path / "out").glob("run/*/checkpoint-*"))
+
+
+def test_a_base_that_is_not_there(given: Make) -> None:
+    for call in (run, lambda config: dry_run(read(config))):
+        with pytest.raises(MellmError, match="no such folder"):
+            call({**given(), "base": "./nowhere"})
+
+
+def test_examples_are_shown_in_their_own_order(given: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    real = Examples.__getitem__
+
+    def noted(self: Examples, index: int) -> Any:
+        if self.augment:
+            asked.append(index)
+        return real(self, index)
+
+    monkeypatch.setattr(Examples, "__getitem__", noted)
+    run(given(steps=3))
+    assert [index for place, index in enumerate(asked) if place == 0 or asked[place - 1] != index] == list(range(6))

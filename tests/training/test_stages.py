@@ -1,0 +1,87 @@
+"""Who is trained on and who is not: subjects are on one side, in all stages, under all names of their dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.training import stages
+from mellm_plugin.training.config import Validation, read
+
+Make = Callable[..., dict[str, Any]]
+
+
+def _clips(examples: Any) -> set[str]:
+    return {examples[i].clip for i in range(len(examples))}
+
+
+def test_nobody_is_on_two_sides(given: Make) -> None:
+    config = read({**given(epochs=2, steps=None), "validation": {"share": 0.25}, "leave_out": {"toy": ["s2"]}})
+    sides = stages.split(config)
+    assert sides.left_out == {"toy": ("s2",)} and len(sides.validation["toy"]) == 1 and len(sides.seen["toy"]) == 2
+    train, held = stages.shown(config, 0, sides, 2), stages.validated(config, 0, sides)
+    assert held is not None
+    of = lambda clips: {clip.split("/")[1] for clip in clips}  # noqa: E731
+    assert of(_clips(train)) == set(sides.seen["toy"]) and of(_clips(held)) == set(sides.validation["toy"])
+    assert len(train) == 2 * 6, "two rounds over the six clips that are left"
+    assert stages.split(config) == sides
+    others = {stages.split(replace(config, seed=seed)).validation["toy"] for seed in range(8)}
+    assert len(others) > 1
+
+
+def test_lengths(given: Make) -> None:
+    for stage, expected in (
+        ({"steps": 3}, 24),
+        ({"steps": None, "examples": 7}, 7),
+        ({"steps": None, "epochs": 1.5}, 14),
+    ):
+        config = read({**given(**stage), "validation": {"share": 0.2}})
+        assert len(stages.shown(config, 0, stages.split(config), 8)) == expected
+
+
+def test_validation_is_the_same_clips_as_they_are(given: Make) -> None:
+    config = read({**given(), "validation": {"subjects": {"toy": ["s0", "s1"]}, "examples": 4}})
+    held = stages.validated(config, 0, stages.split(config))
+    assert held is not None and len(held) == 4 and not held.augment
+    none = replace(config, validation=Validation(share=0))
+    assert stages.validated(none, 0, stages.split(none)) is None
+
+
+def test_all_faults_of_subjects_come_at_once(given: Make) -> None:
+    plain = given()
+    plain["validation"] = {"subjects": {"toy": ["s0", "s11"], "tyo": ["s0"]}}
+    plain["leave_out"] = {"toy": ["s0"]}
+    with pytest.raises(InputError) as error:
+        stages.split(read(plain))
+    text = "\n".join(error.value.faults)
+    assert "validation.subjects.toy: 's11' is no subject of it. Did you mean 's1'" in text
+    assert "validation.subjects.tyo: no stage has data of it; known: toy. Did you mean 'toy'?" in text
+    assert "toy/s0: found on two sides" in text
+    plain["validation"] = {"subjects": {"toy": ["s0", "s1", "s2", "s3"]}}
+    plain["leave_out"] = {}
+    with pytest.raises(InputError, match="of its 4 subjects 4 are for validation"):
+        stages.split(read(plain))
+
+
+def test_the_cameras_of_smic_saw_the_same_people(given: Make, toy: Path, prepare_toy: Callable[..., None]) -> None:
+    for name in ("smic", "smic_vis"):
+        prepare_toy(toy, name)
+    data = [{"dataset": name, "forms": {"aus": 1}} for name in ("smic", "smic_vis")]
+    plain = {**given(data=data), "validation": {"share": 0.5}}
+    sides = stages.split(read(plain))
+    assert sides.validation["smic"] == sides.validation["smic_vis"]
+    with pytest.raises(InputError, match="smic/s0: found on two sides"):
+        stages.split(read({**plain, "validation": {"subjects": {"smic": ["s0"]}}}))
+
+
+def test_the_data_is_known_by_its_sums(given: Make, toy: Path, prepare_toy: Callable[..., None]) -> None:
+    sources = read(given()).stages[0].data
+    before = stages.fingerprint(sources)
+    assert len(before["toy"]["test"]) == 64
+    prepare_toy(toy, "other", subjects=3)
+    assert stages.fingerprint([replace(sources[0], dataset="other")])["other"] != before["toy"]
