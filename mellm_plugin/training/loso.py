@@ -305,7 +305,7 @@ class Folds:
     def _one(self, fold: Fold, slots: queue.SimpleQueue[str | None], at_once: int) -> dict[str, Any]:
         device = slots.get()
         try:
-            return self._run(fold, _environment(device, at_once))
+            return self._run(fold, environment_of(device, at_once))
         finally:
             slots.put(device)
 
@@ -419,8 +419,13 @@ def fold_samples(fold: Fold, task: held_out.Task, file: Path) -> list[dict[str, 
     return sorted(found, key=lambda sample: int(sample["doc_id"]))
 
 
-def _environment(device: str | None, at_once: int) -> dict[str, str]:
-    """That of the commands of one fold, which see one device."""
+def environment_of(device: str | None, at_once: int) -> dict[str, str]:
+    """The environment of a fold's commands, which see one device.
+
+    Args:
+        device: `cpu`, `cuda:1` (of those that this process sees); None: what the commands choose.
+        at_once: how many folds share the processors.
+    """
     given = dict(os.environ)
     if at_once > 1:
         given.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))

@@ -32,6 +32,7 @@ from mellm_plugin.training.loso import (
     Folds,
     check_people,
     check_unseen,
+    environment_of,
     fold_folder,
     fold_samples,
     keep_plan,
@@ -242,6 +243,20 @@ def test_options_that_cannot_be(tmp_path: Path) -> None:
     assert "'cuda:97'" in text and "'gpu'" in text and "a,b" in text
 
 
+def test_a_fold_sees_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    assert environment_of("cuda:1", 1)["CUDA_VISIBLE_DEVICES"] == "1"
+    assert environment_of("cpu", 1) | {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"} == environment_of(
+        "cpu", 1
+    )
+    assert "CUDA_VISIBLE_DEVICES" not in environment_of(None, 2)
+    assert environment_of(None, 3)["OMP_NUM_THREADS"] == "2" and "OMP_NUM_THREADS" not in environment_of(None, 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert environment_of("cuda:1", 1)["CUDA_VISIBLE_DEVICES"] == "7"
+
+
 class Killer(threading.Thread):
     """Kills each training that this process has started, as soon as it has a checkpoint."""
 
@@ -254,7 +269,10 @@ class Killer(threading.Thread):
         deadline = time.monotonic() + 300
         while len(self.killed) < 2 and time.monotonic() < deadline:
             for process in psutil.Process().children():
-                command = process.cmdline() if process.is_running() else []
+                try:
+                    command = process.cmdline()
+                except psutil.Error:  # it has ended meanwhile
+                    continue
                 here = [Path(word).parent for word in command if word.startswith(str(self._out))]
                 if "finetune" in command and here and list(here[0].glob("adapter/run/*/checkpoint-*")):
                     process.send_signal(signal.SIGKILL)
