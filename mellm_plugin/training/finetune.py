@@ -92,7 +92,7 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
         TrainingError: the folder is of another config, base or data; the training cannot go on. What it saved is whole.
     """
     output = Path(config.output).expanduser()
-    state = PartialState()
+    state = processes()
     lock = FileLock(output / ".lock")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -108,13 +108,18 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
         lock.release()
 
 
+def processes() -> PartialState:
+    """This process among those of accelerate or torchrun, on GPUs where there are some."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 class _Run:
     """One call of `finetune`."""
 
     def __init__(self, config: Config, output: Path, progress: bool) -> None:
         self.config, self.output, self.progress = config, output, progress
         self.folder = output / RUN
-        self.state = PartialState()
+        self.state = processes()
         self.base_folder = local_or_hub(config.base)
         self.base = adapter.base_fingerprint(config.base, self.base_folder, config.revision)
         self.data = stages.fingerprint([source for stage in config.stages for source in stage.data])
@@ -151,7 +156,8 @@ class _Run:
             "config": self.config.to_dict(),
             "base": self.base["sha256"],
             "prompts": PROMPT_VERSION,
-            "data": {name: of for name, of in self.data.items()},
+            "data": self.data,
+            "processes": self.state.num_processes,  # they share out the examples of a step
         }
         if file.is_file():
             before = json.loads(file.read_text(encoding="utf-8"))
