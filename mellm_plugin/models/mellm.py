@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -33,7 +34,6 @@ from mellm_plugin.models.arguments import ModelArguments
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
-    ADAPTER_WEIGHTS,
     adapter_base,
     add_adapter,
     carried_motion,
@@ -43,6 +43,8 @@ from mellm_plugin.models.loading import (
     limit_pixels,
     load_model,
     load_processor,
+    local_or_hub,
+    weights_sum,
 )
 from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
@@ -217,16 +219,21 @@ class Mellm(lmms):  # type: ignore[misc]
         # Whatever the adapter does not bring is its base's.
         carried = None
         records = [carried_record(source, revision)]
-        self._adapter_sum: str | None = None
         processor = (source, revision)
         if folder is not None:
             self._model = add_adapter(self._model, folder, merge=given.merge_adapter)
             carried = carried_motion(str(folder))
             records.append(carried_record(str(folder)))
-            self._adapter_sum = hashlib.sha256((folder / ADAPTER_WEIGHTS).read_bytes()).hexdigest()
             processor = (str(folder), None) if carries_processor(folder) else processor
         told = [record for record in records if record is not None]
         self._seen = Seen.of(told) if told else None
+        self._sums: dict[str, str] = {}
+        if folder is not None:
+            self._sums["adapter_sha256"] = weights_sum(folder)
+        elif told and "merged" in told[0]:
+            self._sums["adapter_sha256"] = told[0]["merged"]["adapter_sha256"]
+        elif told and os.path.isdir(local_or_hub(source)):
+            self._sums["weights_sha256"] = weights_sum(Path(local_or_hub(source)))
         self._splits: dict[str, str] = {}
         self._has_warned = False
         self.motion = self._motion(carried or carried_motion(source, revision))
@@ -265,8 +272,7 @@ class Mellm(lmms):  # type: ignore[misc]
         carried, or that it has seen the people it was asked about. So the name says it.
         """
         known: dict[str, Any] = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
-        if self._adapter_sum is not None:
-            known["adapter_sha256"] = self._adapter_sum
+        known |= self._sums
         if self._seen is not None:
             known["training"] = {**self._seen.counts, "tasks": self._overlaps()}
         own = next(base for base in type(self).__mro__ if " " not in base.__name__)
@@ -290,8 +296,8 @@ class Mellm(lmms):  # type: ignore[misc]
             for side, what in (("seen", "trained on"), ("validation", "chosen by")):
                 if (hit := overlap[side])["clips"]:
                     faults.append(
-                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of {hit['subjects']} people that it "
-                        f"was {what} ({_some(self._seen.met(docs, side))})"
+                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
+                        f"{hit['subjects']} ({_some(self._seen.met(docs, side))})"
                     )
         if faults and not self._has_warned:
             self._has_warned = True

@@ -11,7 +11,6 @@ The weights are those that `adapter=` computes with in the same precision, so th
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -22,7 +21,6 @@ from transformers import AutoConfig
 from mellm_plugin.errors import DataError, InputError, ModelError
 from mellm_plugin.models.arguments import DTYPES
 from mellm_plugin.models.loading import (
-    ADAPTER_WEIGHTS,
     adapter_base,
     add_adapter,
     carried_motion,
@@ -32,6 +30,7 @@ from mellm_plugin.models.loading import (
     load_model,
     load_processor,
     local_or_hub,
+    weights_sum,
 )
 from mellm_plugin.models.record import write_record
 from mellm_plugin.motion.settings import MotionSettings
@@ -87,8 +86,7 @@ def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: b
         if isinstance(motion, MotionSettings):
             motion.save(part)
         if record is not None:
-            digest = hashlib.sha256((folder / ADAPTER_WEIGHTS).read_bytes()).hexdigest()
-            write_record(part, {**record, "merged": {"adapter_sha256": digest, "dtype": dtype}})
+            write_record(part, {**record, "merged": {"adapter_sha256": weights_sum(folder), "dtype": dtype}})
         (part / "README.md").write_text(_card(folder, base), encoding="utf-8")
         part.rename(out)
     except Exception as error:  # torch, safetensors and Python each have their own for a full disk

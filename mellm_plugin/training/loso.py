@@ -35,8 +35,8 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
-from mellm_plugin.models.loading import ADAPTER_WEIGHTS, carried_record
-from mellm_plugin.models.record import ends_sum, read_record
+from mellm_plugin.models.loading import carried_record, weights_sum
+from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.scoring import held_out, summary
@@ -346,7 +346,7 @@ class Folds:
         shutil.rmtree(results, ignore_errors=True)
         done = {
             "samples": len(samples),
-            "adapter": _weights_sum(trained),
+            "adapter": weights_sum(trained),
             "stages": record["stages"],
             "seconds": round(monotonic() - began, 1),
         }
@@ -436,15 +436,6 @@ def environment_of(device: str | None, at_once: int) -> dict[str, str]:
         visible = [one for one in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if one]
         given["CUDA_VISIBLE_DEVICES"] = visible[int(number)] if visible else number
     return given
-
-
-def _weights_sum(folder: Path) -> str:
-    """What tells an adapter from another: the sha256 of its weights; of a whole model, of the ends of its files."""
-    file = folder / ADAPTER_WEIGHTS
-    if file.is_file():
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    sums = [ends_sum(path) for path in sorted(folder.glob("*.safetensors"))]
-    return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def _last_words(log: Path) -> str:

@@ -147,8 +147,8 @@ def test_the_model_warns_once_and_marks_the_result(trained: Path, log: list[str]
         "dfme_meu": {"clips": 10, "seen": {"clips": 3, "subjects": 1}, "validation": {"clips": 2, "subjects": 1}},
     }
     (warning,) = [line for line in log if "KNOWS PEOPLE" in line]
-    assert "dfme_meu: 3 of 10 clips are of 1 people that it was trained on (casme2/sub01)" in warning
-    assert "dfme_meu: 2 of 10 clips are of 1 people that it was chosen by (casme2/sub04)" in warning
+    assert "dfme_meu: 3 of 10 clips are of people that it was trained on: 1 (casme2/sub01)" in warning
+    assert "dfme_meu: 2 of 10 clips are of people that it was chosen by: 1 (casme2/sub04)" in warning
     assert type(model).__mro__[1] is Mellm
 
 
@@ -179,6 +179,16 @@ def test_without_a_record_nothing_is_known(adapter: Path) -> None:
     model = Mellm(adapter=adapter, device="cpu")
     ask(model, "casme2_meu", clips(("casme2", "sub01", 3)))
     assert "training" not in told(model) and "adapter_sha256" in told(model)
+
+
+def test_a_whole_model_is_told_from_others(base: Path, tmp_path: Path) -> None:
+    tuned, merged = tmp_path / "tuned", tmp_path / "merged"
+    for folder, more in ((tuned, {}), (merged, {"merged": {"adapter_sha256": "5d1", "dtype": "float32"}})):
+        shutil.copytree(base, folder)
+        write_record(folder, {**RECORD, **more})
+    assert len(told(Mellm(pretrained=tuned, device="cpu"))["weights_sha256"]) == 64
+    assert told(Mellm(pretrained=merged, device="cpu"))["adapter_sha256"] == "5d1"
+    assert not {"weights_sha256", "adapter_sha256"} & told(Mellm(pretrained=base, device="cpu")).keys()
 
 
 def test_an_adapter_is_told_from_another(base: Path, adapter: Path, tmp_path: Path) -> None:
