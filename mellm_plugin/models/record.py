@@ -59,6 +59,27 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     part.replace(folder / FILE)
 
 
+def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The record of what was trained, with those whom the model that it started from had seen before it.
+
+    Args:
+        earlier: of the base, or of the adapter that was gone on with; None where there is none.
+        own: of what was trained on it.
+
+    Returns:
+        `own`, where both are there with the people of both; else the one that is there.
+    """
+    if earlier is None or own is None:
+        return own or earlier
+    seen, validation = dict(own["seen"]), dict(own["validation"])
+    for name, of in earlier["seen"].items():
+        later = seen.get(name, {"subjects": []})
+        seen[name] = {**of, **later, "subjects": sorted({*of["subjects"], *later["subjects"]})}
+    for name, people in earlier["validation"].items():
+        validation[name] = sorted({*people, *validation.get(name, ())})
+    return {**own, "seen": seen, "validation": validation}
+
+
 def ends_sum(path: Path) -> str:
     """A sum over a file's size and its first and last megabyte.
 

@@ -32,7 +32,7 @@ from mellm_plugin.models.loading import (
     local_or_hub,
     weights_sum,
 )
-from mellm_plugin.models.record import write_record
+from mellm_plugin.models.record import together, write_record
 from mellm_plugin.motion.settings import MotionSettings
 
 
@@ -75,7 +75,7 @@ def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: b
     source = (str(folder), None) if carries_processor(folder) else (base, revision)
     processor = load_processor(source[0], revision=source[1], trust_remote_code=trust_remote_code)
     motion = carried_motion(str(folder)) or carried_motion(base, revision)
-    record = _together(carried_record(base, revision), carried_record(str(folder)))
+    record = together(carried_record(base, revision), carried_record(str(folder)))
     _check_room(model, out)
 
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -117,19 +117,6 @@ def _check_room(model: Any, out: Path) -> None:
             f"{there}: {needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} are free; make room, or choose another "
             "place"
         )
-
-
-def _together(base: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The record of an adapter, with those whom its base has seen before it."""
-    if base is None or own is None:
-        return own or base
-    seen, validation = dict(own["seen"]), dict(own["validation"])
-    for name, of in base["seen"].items():
-        later = seen.get(name, {"subjects": []})
-        seen[name] = {**of, **later, "subjects": sorted({*of["subjects"], *later["subjects"]})}
-    for name, people in base["validation"].items():
-        validation[name] = sorted({*people, *validation.get(name, ())})
-    return {**own, "seen": seen, "validation": validation}
 
 
 def _card(folder: Path, base: str) -> str:

@@ -32,9 +32,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
-from mellm_plugin.models.loading import limit_pixels, load_model, load_processor, local_or_hub
+from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
-from mellm_plugin.models.record import read_record, write_record
+from mellm_plugin.models.record import read_record, together, write_record
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
@@ -141,6 +141,9 @@ class _Run:
                 self._train(number)
             outcomes.append(json.loads((done / _OUTCOME).read_text(encoding="utf-8")))
         made = adapter.record(self.config, self.base, self.data, self.sides.seen, self.sides.validation, outcomes)
+        starts = [(self.base_folder, self.config.revision), (self.config.adapter, None)]
+        for source, revision in starts:  # whom these have seen, the outcome has seen
+            made = together(carried_record(source, revision) if source else None, made) or made
         if self.state.is_main_process:
             self._write_folder(made)
         self.state.wait_for_everyone()

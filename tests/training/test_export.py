@@ -39,11 +39,6 @@ RECORD: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.save_model(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="module")
 def adapter(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """LoRA on language and vision and a projector of its own, with all that a training leaves beside it."""
     folder = tmp_path_factory.mktemp("trained")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from mellm_plugin import cli, meu
 from mellm_plugin.errors import InputError, TrainingError
 from mellm_plugin.models.record import read_record, write_record
 from mellm_plugin.scoring.held_out import Asked, Task
-from mellm_plugin.training.config import Config, Stage, Train
+from mellm_plugin.training.config import Config, Stage, Train, read
 from mellm_plugin.training.data import Source
+from mellm_plugin.training.finetune import finetune
 from mellm_plugin.training.folds import Fold, make_folds
 from mellm_plugin.training.loso import (
     DONE,
@@ -233,6 +235,20 @@ def test_folds_of_something_else_are_not_gone_on_with(
     more = Task("other", task.file, (*task.asked, Asked("casme2/sub01/99", "casme2", "sub01")), {})
     with pytest.raises(TrainingError, match="these differ: task, clips, config .seed., folds"):
         keep_plan(tmp_path, replace(CONFIG, seed=1), more, folds[:2])
+
+
+def test_whom_the_start_has_seen_the_outcome_has_seen(
+    given: Callable[..., dict[str, Any]], base: Path, tmp_path: Path
+) -> None:
+    trained = tmp_path / "trained"
+    shutil.copytree(base, trained)
+    record: dict[str, Any] = {key: {} for key in ("versions", "base", "prompts", "motion", "config", "stages")}
+    seen = {"casme2": {"sha256": {}, "subjects": ["sub02"]}, "toy": {"sha256": {}, "subjects": ["s9"]}}
+    write_record(trained, {**record, "motion": "off", "seen": seen, "validation": {"samm": ["006"]}})
+    made = finetune(read({**given(steps=1), "base": str(trained)}), progress=False)
+    assert made["seen"]["casme2"]["subjects"] == ["sub02"] and "s9" in made["seen"]["toy"]["subjects"]
+    assert len(made["seen"]["toy"]["subjects"]) == 4 and made["seen"]["toy"]["sha256"]
+    assert made["validation"]["samm"] == ["006"] and len(made["validation"]["toy"]) == 1
 
 
 def test_options_that_cannot_be(tmp_path: Path) -> None:
