@@ -197,6 +197,8 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
         TrainingError: the folder holds folds of something else.
     """
     plain = config.to_dict()
+    for free in ("workers", "save_every"):  # as a fold's own training has it
+        plain["trainer"].pop(free, None)
     own: dict[str, Any] = {
         "task": task.name,
         "clips": hashlib.sha256(json.dumps([one.id for one in task.asked]).encode()).hexdigest(),
