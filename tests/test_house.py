@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugin": set(),
 }
 HEAVY_ONLY_IN = {
-    "lmms_eval": {"plugin", "models", "scoring/judge.py"},
+    "lmms_eval": {"plugin", "models", "scoring/judge.py", "scoring/held_out.py"},
     "torch": {"models", "training", "motion/tvl1.py"},
 }
 

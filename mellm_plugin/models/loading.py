@@ -5,6 +5,7 @@ Nothing is loaded half, and no weights but safetensors are read. Training loads 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from mellm_plugin.errors import ModelError, SettingsError
 from mellm_plugin.models import BUNDLED, bundled_folder
 from mellm_plugin.models.arguments import OFF
 from mellm_plugin.models.record import FILE as RECORD
-from mellm_plugin.models.record import read_record
+from mellm_plugin.models.record import ends_sum, read_record
 from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -240,6 +241,29 @@ def carried_motion(source: str, revision: str | None = None) -> MotionSettings |
     except LocalEntryNotFoundError:
         logger.warning(f"mellm: the hub cannot be asked whether {source} has a {FILE_NAME}; give motion= to be sure")
     return None
+
+
+def weights_sum(folder: Path) -> str:
+    """What tells trained weights from others: of an adapter, the sha256 of `adapter_model.safetensors` as `sha256sum`
+    prints it; of a whole model, one over the ends of its files (`record.ends_sum`)."""
+    file = folder / ADAPTER_WEIGHTS
+    if file.is_file():
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    sums = [ends_sum(path) for path in sorted(folder.glob("*.safetensors"))]
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
+
+
+def carried_record(source: str, revision: str | None = None) -> dict[str, Any] | None:
+    """What a model or adapter says of its training; None where it says nothing, or the hub cannot be asked.
+
+    Raises:
+        ModelError: its record cannot be read.
+    """
+    try:
+        file = _carried(local_or_hub(source), RECORD, revision)
+    except LocalEntryNotFoundError:
+        return None
+    return None if file is None else read_record(file.parent)
 
 
 def _carried(source: str, name: str, revision: str | None) -> Path | None:

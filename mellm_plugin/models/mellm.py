@@ -8,10 +8,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -35,12 +37,16 @@ from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
     carried_motion,
+    carried_record,
     carries_processor,
     fetch_adapter,
     limit_pixels,
     load_model,
     load_processor,
+    local_or_hub,
+    weights_sum,
 )
+from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -212,11 +218,24 @@ class Mellm(lmms):  # type: ignore[misc]
             self._device = self._model.device
         # Whatever the adapter does not bring is its base's.
         carried = None
+        records = [carried_record(source, revision)]
         processor = (source, revision)
         if folder is not None:
             self._model = add_adapter(self._model, folder, merge=given.merge_adapter)
             carried = carried_motion(str(folder))
+            records.append(carried_record(str(folder)))
             processor = (str(folder), None) if carries_processor(folder) else processor
+        told = [record for record in records if record is not None]
+        self._seen = Seen.of(told) if told else None
+        self._sums: dict[str, str] = {}
+        if folder is not None:
+            self._sums["adapter_sha256"] = weights_sum(folder)
+        elif told and "merged" in told[0]:
+            self._sums["adapter_sha256"] = told[0]["merged"]["adapter_sha256"]
+        elif told and os.path.isdir(local_or_hub(source)):
+            self._sums["weights_sha256"] = weights_sum(Path(local_or_hub(source)))
+        self._splits: dict[str, str] = {}
+        self._has_warned = False
         self.motion = self._motion(carried or carried_motion(source, revision))
         self.processor = load_processor(processor[0], revision=processor[1], trust_remote_code=given.trust_remote_code)
         limit_pixels(self.processor, given.min_pixels, given.max_pixels)
@@ -246,15 +265,54 @@ class Mellm(lmms):  # type: ignore[misc]
         return wanted if isinstance(wanted, MotionSettings) else None
 
     def _tell_lmms_eval(self) -> None:
-        """Have the results file say which weights and which maps these were.
+        """Have the results file say which weights and which maps these were, and whom they were trained on.
 
-        Of a model, lmms-eval writes down its arguments and the name of its class (`config.model_backend`): neither says
-        that the bundled model was the default, or which settings a model folder carried. So the name says it.
+        Of a model, lmms-eval writes down its arguments and the name of its class (`config.model_backend`), as it is
+        when all is answered: neither says that the bundled model was the default, which settings a model folder
+        carried, or that it has seen the people it was asked about. So the name says it.
         """
-        known = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
-        own = type(self)
+        known: dict[str, Any] = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
+        known |= self._sums
+        if self._seen is not None:
+            known["training"] = {**self._seen.counts, "tasks": self._overlaps()}
+        own = next(base for base in type(self).__mro__ if " " not in base.__name__)
         name = f"{own.__name__} {json.dumps(known)}"
         self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
+
+    def _overlaps(self) -> dict[str, Any]:
+        """By task, how many of its clips are of people that were seen in training; warns of them once.
+
+        All clips of a task are counted, whatever its `--limit`, and whether or not their answers come from lmms-eval's
+        cache or from another process. Tasks whose clips have no dataset and subject are not among them.
+        """
+        assert self._seen is not None
+        found: dict[str, Any] = {}
+        faults: list[str] = []
+        for task, splits in self.task_dict.items():
+            docs = _tested(splits, self._splits.get(task))
+            if (overlap := self._seen.overlap(docs)) is None:
+                continue
+            found[task] = overlap
+            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
+                if (hit := overlap[side])["clips"]:
+                    faults.append(
+                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
+                        f"{hit['subjects']} ({_some(self._seen.met(docs, side))})"
+                    )
+        if faults and not self._has_warned:
+            self._has_warned = True
+            self._say(
+                "WARNING",
+                "this model KNOWS PEOPLE IT IS ASKED ABOUT; such a score says little about others, and the results "
+                "file is marked (leave subjects out by leave_out in the config, or run mellm loso):"
+                + "".join(f"\n  - {fault}" for fault in faults),
+            )
+        return found
+
+    def clean(self) -> None:
+        """Free the model, as lmms-eval asks for when all is answered, be it from its cache alone."""
+        self._tell_lmms_eval()
+        super().clean()
 
     def _say(self, level: str, text: str) -> None:
         """Once, not in every process."""
@@ -316,6 +374,8 @@ class Mellm(lmms):  # type: ignore[misc]
         Returns:
             an iterator; a list for a single request, where lmms-eval's agentic loop takes the first.
         """
+        self._splits |= {request.args[4]: request.args[5] for request in requests}
+        self._tell_lmms_eval()  # of the tasks, which are known by now
         answers = self._answers(requests)
         return list(answers) if len(requests) == 1 else answers
 
@@ -495,6 +555,19 @@ class Mellm(lmms):  # type: ignore[misc]
                 "bundled_model": int(self._is_bundled),
             },
         )
+
+
+def _tested(splits: Any, asked: str | None) -> Any:
+    """The clips that a task tests; where it asked for nothing, all being in the cache, those of the split `test`, or of
+    the only one."""
+    if not isinstance(splits, Mapping):
+        return None
+    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
 
 
 def _map(settings: MotionSettings, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:

@@ -9,11 +9,13 @@
      "config": {..}, "stages": [{"name": "labels", "steps": 200, "loss": .12, "validation_loss": .15, "seconds": 130}]}
 
 `seen` are the subjects that it was trained on, `validation` those by which its state was chosen: a score on either of
-them is no score on new people.
+them is no score on new people (`models/seen.py`). Faces drawn for training are `synthme-train`: they are others
+than those of the test set `synthme`, though they are numbered alike.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ FILE = "training.json"
 FORMAT = 1
 """Of the record; a later one is refused."""
 
+_BLOCK = 1 << 20
 _KEYS = {"versions", "base", "prompts", "motion", "seen", "validation", "config", "stages"}
 
 
@@ -54,3 +57,38 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
     part.write_text(text + "\n", encoding="utf-8")
     part.replace(folder / FILE)
+
+
+def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The record of what was trained, with those whom the model that it started from had seen before it.
+
+    Args:
+        earlier: of the base, or of the adapter that was gone on with; None where there is none.
+        own: of what was trained on it.
+
+    Returns:
+        `own`, where both are there with the people of both; else the one that is there.
+    """
+    if earlier is None or own is None:
+        return own or earlier
+    seen, validation = dict(own["seen"]), dict(own["validation"])
+    for name, of in earlier["seen"].items():
+        later = seen.get(name, {"subjects": []})
+        seen[name] = {**of, **later, "subjects": sorted({*of["subjects"], *later["subjects"]})}
+    for name, people in earlier["validation"].items():
+        validation[name] = sorted({*people, *validation.get(name, ())})
+    return {**own, "seen": seen, "validation": validation}
+
+
+def ends_sum(path: Path) -> str:
+    """A sum over a file's size and its first and last megabyte.
+
+    Files of weights differ in them when a model was trained on; reading all of a large model would take minutes.
+    """
+    size = path.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        digest.update(file.read(_BLOCK))
+        file.seek(max(_BLOCK, size - _BLOCK))
+        digest.update(file.read())
+    return digest.hexdigest()

@@ -23,10 +23,11 @@ from huggingface_hub.errors import EntryNotFoundError
 from mellm_plugin import __version__
 from mellm_plugin.errors import ModelError
 from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.models.record import ends_sum
+from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.config import OFF, Config
 
 _PACKAGES = ("torch", "transformers", "peft")
-_BLOCK = 1 << 20
 
 
 def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, Any]:
@@ -63,18 +64,8 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
         raise ModelError(f"{name}: expected a model, found no config.json in {folder}")
     sums[config.name] = hashlib.sha256(config.read_bytes()).hexdigest()
     for path in sorted(Path(folder).glob("*.safetensors")):
-        sums[path.name] = _ends(path)
+        sums[path.name] = ends_sum(path)
     return {"name": name, "revision": revision, "sha256": sums}
-
-
-def _ends(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(str(size).encode())
-    with path.open("rb") as file:
-        digest.update(file.read(_BLOCK))
-        file.seek(max(_BLOCK, size - _BLOCK))
-        digest.update(file.read())
-    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:
@@ -96,11 +87,16 @@ def record(
         "base": dict(base),
         "prompts": PROMPT_VERSION,
         "motion": config.motion.to_dict() if config.motion else OFF,
-        "seen": {name: {"sha256": data[name], "subjects": list(people)} for name, people in seen.items()},
-        "validation": {name: list(people) for name, people in validation.items()},
+        "seen": {_recorded(name): {"sha256": data[name], "subjects": list(people)} for name, people in seen.items()},
+        "validation": {_recorded(name): list(people) for name, people in validation.items()},
         "config": config.to_dict(),
         "stages": stages,
     }
+
+
+def _recorded(dataset: str) -> str:
+    """A dataset as the record names it: drawn faces of training are others than those of the test set."""
+    return f"{DRAWN}-train" if dataset == DRAWN else dataset
 
 
 def card(config: Config, made: Mapping[str, Any]) -> str:

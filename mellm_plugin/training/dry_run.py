@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from accelerate import PartialState, init_empty_weights
+from accelerate import init_empty_weights
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText
 
@@ -25,7 +25,7 @@ from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.collator import IGNORED, Collator
 from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import Example, Examples
-from mellm_plugin.training.finetune import prepare_processor
+from mellm_plugin.training.finetune import prepare_processor, processes
 from mellm_plugin.training.parts import add_adapter_for, counts, train_only
 
 FOLDER = "dry-run"
@@ -51,7 +51,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     processor = prepare_processor(config, base)
     collator = Collator(processor)
     own = config.trainer
-    devices = PartialState().num_processes
+    devices = processes().num_processes
     told: list[dict[str, Any]] = []
     written: list[str] = []
     skeleton = _skeleton(config, base)

@@ -32,9 +32,9 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
-from mellm_plugin.models.loading import limit_pixels, load_model, load_processor, local_or_hub
+from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
-from mellm_plugin.models.record import read_record, write_record
+from mellm_plugin.models.record import read_record, together, write_record
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
@@ -92,7 +92,7 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
         TrainingError: the folder is of another config, base or data; the training cannot go on. What it saved is whole.
     """
     output = Path(config.output).expanduser()
-    state = PartialState()
+    state = processes()
     lock = FileLock(output / ".lock")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -108,13 +108,18 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
         lock.release()
 
 
+def processes() -> PartialState:
+    """This process among those of accelerate or torchrun, on GPUs where there are some."""
+    return PartialState(cpu=not torch.cuda.is_available())
+
+
 class _Run:
     """One call of `finetune`."""
 
     def __init__(self, config: Config, output: Path, progress: bool) -> None:
         self.config, self.output, self.progress = config, output, progress
         self.folder = output / RUN
-        self.state = PartialState()
+        self.state = processes()
         self.base_folder = local_or_hub(config.base)
         self.base = adapter.base_fingerprint(config.base, self.base_folder, config.revision)
         self.data = stages.fingerprint([source for stage in config.stages for source in stage.data])
@@ -136,6 +141,9 @@ class _Run:
                 self._train(number)
             outcomes.append(json.loads((done / _OUTCOME).read_text(encoding="utf-8")))
         made = adapter.record(self.config, self.base, self.data, self.sides.seen, self.sides.validation, outcomes)
+        starts = [(self.base_folder, self.config.revision), (self.config.adapter, None)]
+        for source, revision in starts:  # whom these have seen, the outcome has seen
+            made = together(carried_record(source, revision) if source else None, made) or made
         if self.state.is_main_process:
             self._write_folder(made)
         self.state.wait_for_everyone()
@@ -151,7 +159,8 @@ class _Run:
             "config": self.config.to_dict(),
             "base": self.base["sha256"],
             "prompts": PROMPT_VERSION,
-            "data": {name: of for name, of in self.data.items()},
+            "data": self.data,
+            "processes": self.state.num_processes,  # they share out the examples of a step
         }
         if file.is_file():
             before = json.loads(file.read_text(encoding="utf-8"))

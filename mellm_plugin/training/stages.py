@@ -6,7 +6,7 @@ A subject is on one side alone, in all stages, under all names that a dataset is
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ import numpy as np
 
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.errors import InputError, near
+from mellm_plugin.models.seen import family
+from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.config import Config, Stage
@@ -21,8 +23,6 @@ from mellm_plugin.training.data import Examples, Source, subjects, training_spli
 
 Subjects = dict[str, tuple[str, ...]]
 """Subjects by dataset, without its name."""
-
-_SAME_PEOPLE = {"smic_vis": "smic", "smic_nir": "smic"}  # filmed at once, with other cameras
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def split(config: Config) -> Split:
         for name, people in kept.items()
         if not people
     ]
-    on_both = _people(kept) & (_people(chosen) | _people(left_out)) | (_people(chosen) & _people(left_out))
+    on_both = people_of(kept) & (people_of(chosen) | people_of(left_out)) | (people_of(chosen) & people_of(left_out))
     faults += [
         f"{person}: found on two sides of training, validation and leave_out; expected one, whatever the camera"
         for person in sorted(on_both)
@@ -89,19 +89,15 @@ def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
     """A share of the subjects of each dataset, the same people under all its names; at least one of two."""
     families: dict[str, set[str]] = {}
     for name, people in every.items():
-        families.setdefault(_SAME_PEOPLE.get(name, name), set()).update({*people} - {*left_out.get(name, ())})
+        families.setdefault(family(name), set()).update({*people} - {*left_out.get(name, ())})
     chosen: dict[str, set[str]] = {}
     for name, names in families.items():
         known = sorted(names)
         count = math.ceil(config.validation.share * len(known)) if len(known) > 1 else 0
         order = np.random.default_rng([config.seed, *name.encode()]).permutation(len(known))
         chosen[name] = {known[i] for i in order[:count]}
-    found = {n: tuple(p for p in people if p in chosen[_SAME_PEOPLE.get(n, n)]) for n, people in every.items()}
+    found = {n: tuple(p for p in people if p in chosen[family(n)]) for n, people in every.items()}
     return {name: people for name, people in found.items() if people}
-
-
-def _people(of: Mapping[str, Sequence[str]]) -> set[str]:
-    return {f"{_SAME_PEOPLE.get(name, name)}/{person}" for name, people in of.items() for person in people}
 
 
 def shown(config: Config, number: int, sides: Split, per_step: int, processes: int = 1) -> Examples:

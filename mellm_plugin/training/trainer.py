@@ -195,8 +195,9 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         self.trainer: StageTrainer | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a validation at the last step."""
-        if state.global_step >= state.max_steps:
+        """Ask for a validation at the last step, where there is one."""
+        assert self.trainer is not None
+        if state.global_step >= state.max_steps and self.trainer.eval_dataset is not None:
             control.should_evaluate = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,0 +1,96 @@
+"""Whom a model was trained on, held against the clips that it is asked about.
+
+    Seen.of([record]).overlap(docs)
+      -> {"clips": 255, "seen": {"clips": 218, "subjects": 22}, "validation": {"clips": 25, "subjects": 3}}
+
+A score on people whom a model has seen says little about others, and in this field test sets are small and passed
+around. So a model says it itself, in the log and in the results file. One person's micro-expressions are alike, so it
+is the person that counts and not the clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SAME_PEOPLE = {"smic_vis": "smic", "smic_nir": "smic"}  # filmed at once, with other cameras
+
+
+def family(dataset: str) -> str:
+    """The name under which a dataset's people are known: the same for datasets of the same people."""
+    return _SAME_PEOPLE.get(dataset, dataset)
+
+
+def person(dataset: str, subject: str) -> str:
+    """A name that no two people share, and that one person has in all datasets: `smic/s03`."""
+    return f"{family(dataset)}/{subject}"
+
+
+def people(of: Mapping[str, Iterable[str]]) -> set[str]:
+    """Those of subjects by dataset."""
+    return {person(dataset, subject) for dataset, subjects in of.items() for subject in subjects}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """People by what they were to a model, each named as `person` names them.
+
+    Attributes:
+        trained: it was trained on them.
+        validated: its state was chosen by them, or a stage was ended by them; none of `trained`.
+        counts: for both, the number of subjects by dataset, as the records say.
+    """
+
+    trained: frozenset[str]
+    validated: frozenset[str]
+    counts: Mapping[str, Mapping[str, int]]
+
+    @classmethod
+    def of(cls, records: Iterable[Mapping[str, Any]]) -> Seen:
+        """What the records of an adapter and of its base say together (`models/record.py`)."""
+        seen: dict[str, set[str]] = {}
+        validation: dict[str, set[str]] = {}
+        for record in records:
+            for dataset, of in record["seen"].items():
+                seen.setdefault(dataset, set()).update(of["subjects"])
+            for dataset, subjects in record["validation"].items():
+                validation.setdefault(dataset, set()).update(subjects)
+        trained = frozenset(people(seen))
+        sides = {"seen": seen, "validation": validation}
+        counts = {side: {name: len(of) for name, of in sorted(sets.items())} for side, sets in sides.items()}
+        return cls(trained, frozenset(people(validation)) - trained, counts)
+
+    def overlap(self, docs: Any) -> dict[str, Any] | None:
+        """How many of a task's clips are of people that the model knows.
+
+        Args:
+            docs: of one split, a `datasets.Dataset`; images are not read.
+
+        Returns:
+            as in the example above; None for clips that do not say of which dataset and subject they are.
+        """
+        clips = _clips(docs)
+        if not clips:
+            return None
+        found: dict[str, Any] = {"clips": len(clips)}
+        for side, known in (("seen", self.trained), ("validation", self.validated)):
+            hit = [someone for someone in clips.values() if someone in known]
+            found[side] = {"clips": len(hit), "subjects": len(set(hit))}
+        return found
+
+    def met(self, docs: Any, side: str) -> set[str]:
+        """The people of a task's clips that are on one side, `seen` or `validation`."""
+        return {*_clips(docs).values()} & (self.trained if side == "seen" else self.validated)
+
+
+def _clips(docs: Any) -> dict[Any, str]:
+    """The person of each clip, by the clip's id, or by its place where it has none."""
+    names = getattr(docs, "column_names", None)
+    if not isinstance(names, list) or not {"dataset", "subject"} <= {*names}:
+        return {}
+    datasets, subjects = list(docs["dataset"]), list(docs["subject"])
+    if not all(isinstance(text, str) for text in (*datasets, *subjects)):
+        return {}
+    ids = list(docs["id"]) if "id" in names else range(len(datasets))
+    return {id: person(d, s) for id, d, s in zip(ids, datasets, subjects, strict=True)}

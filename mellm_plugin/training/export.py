@@ -1,0 +1,137 @@
+"""An adapter and its base as one model, which lmms-eval, vLLM and plain transformers load with no word of adapters.
+
+    OUT/config.json, generation_config.json     the base's
+    OUT/model.safetensors, ..                   its weights with the adapter's added, under the base's names
+    OUT/processor_config.json, tokenizer.json, chat_template.jinja, ..
+    OUT/motion.json, OUT/training.json          how its maps are drawn; what it was made of, and of which adapter
+    OUT/README.md                               its card
+
+The weights are those that `adapter=` computes with in the same precision, so the answers are the same.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoConfig
+
+from mellm_plugin.errors import DataError, InputError, ModelError
+from mellm_plugin.models.arguments import DTYPES
+from mellm_plugin.models.loading import (
+    adapter_base,
+    add_adapter,
+    carried_motion,
+    carried_record,
+    carries_processor,
+    fetch_adapter,
+    load_model,
+    load_processor,
+    local_or_hub,
+    weights_sum,
+)
+from mellm_plugin.models.record import together, write_record
+from mellm_plugin.motion.settings import MotionSettings
+
+
+def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: bool = False) -> Path:
+    """Merge an adapter into its base and write the whole model.
+
+    Args:
+        adapter: folder or hub id.
+        out: folder to make; there must be none yet.
+        dtype: of the weights: float32, bfloat16, float16, or auto: that of the base's files.
+        trust_remote_code: run Python code that comes with the base.
+
+    Returns:
+        the folder.
+
+    Raises:
+        InputError: what is given cannot be used; all faults at once.
+        ModelError: adapter or base cannot be loaded.
+        DataError: the disk does not take it; then nothing is left of it.
+    """
+    out = out.expanduser()
+    faults: list[str] = []
+    if dtype not in DTYPES:
+        faults.append(f"--dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
+    if out.exists() or out.is_symlink():
+        faults.append(f"{out}: expected a folder that is not there yet, found one; choose another or remove it")
+    folder = base = revision = None
+    try:
+        folder = fetch_adapter(adapter)
+        base, revision = adapter_base(folder)
+        base = local_or_hub(base)
+    except ModelError as error:
+        faults.append(str(error))
+    if faults or folder is None or base is None:
+        raise InputError(faults, where="export")
+    if dtype == "auto":
+        dtype = _stored(base, revision, trust_remote_code)
+    model = load_model(base, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
+    model = add_adapter(model, folder, merge=True)
+    source = (str(folder), None) if carries_processor(folder) else (base, revision)
+    processor = load_processor(source[0], revision=source[1], trust_remote_code=trust_remote_code)
+    motion = carried_motion(str(folder)) or carried_motion(base, revision)
+    record = together(carried_record(base, revision), carried_record(str(folder)))
+    _check_room(model, out)
+
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        model.save_pretrained(part)
+        processor.save_pretrained(part)
+        if isinstance(motion, MotionSettings):
+            motion.save(part)
+        if record is not None:
+            write_record(part, {**record, "merged": {"adapter_sha256": weights_sum(folder), "dtype": dtype}})
+        (part / "README.md").write_text(_card(folder, base), encoding="utf-8")
+        part.rename(out)
+    except Exception as error:  # torch, safetensors and Python each have their own for a full disk
+        raise DataError(
+            f"{out} cannot be written: {error}. Make room, or choose another folder; nothing of it is left"
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return out
+
+
+def _stored(base: str, revision: str | None, trust_remote_code: bool) -> str:
+    """The precision of a base's files."""
+    try:
+        config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
+    except Exception as error:  # of whatever kind: it cannot be loaded
+        raise ModelError(f"{base}: its config cannot be loaded: {error}") from error
+    found = str(getattr(config, "dtype", None)).removeprefix("torch.")
+    return found if found in DTYPES else "float32"
+
+
+def _check_room(model: Any, out: Path) -> None:
+    """Refuse what the disk will not take, before it is written."""
+    needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    there = next(folder for folder in out.absolute().parents if folder.is_dir())
+    if (free := shutil.disk_usage(there).free) < needed:
+        raise DataError(
+            f"{there}: {needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} are free; make room, or choose another "
+            "place"
+        )
+
+
+def _card(folder: Path, base: str) -> str:
+    """The adapter's own card in the words of a whole model; a short one where it has none."""
+    file = folder / "README.md"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    if "micro-expressions" not in text:
+        return (
+            f"# {base} with an adapter merged into it\n\n    lmms-eval --model mellm --model_args pretrained=FOLDER\n"
+        )
+    changes: dict[str, Any] = {
+        "A PEFT adapter for": "A fine-tuned model (adapter and base merged) for",
+        "adapter=FOLDER": "pretrained=FOLDER",
+        "library_name: peft": "library_name: transformers",
+    }
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    return text

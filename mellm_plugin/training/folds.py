@@ -1,0 +1,112 @@
+"""Whom each fold of a leave-one-subject-out run holds out, and the config that trains on everybody else.
+
+    make_folds([("casme2", "sub01"), ("casme2", "sub01"), ("casme2", "sub02")])
+      -> Fold("1-casme2-sub01", {"casme2": ("sub01",)}, clips=2)
+         Fold("2-casme2-sub02", {"casme2": ("sub02",)}, clips=1)
+
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.models.seen import people as people_of
+from mellm_plugin.models.seen import person
+from mellm_plugin.training.clips import DRAWN
+from mellm_plugin.training.config import Config, Validation
+
+Subjects = dict[str, tuple[str, ...]]
+"""Subjects by dataset, without its name."""
+
+
+@dataclass(frozen=True)
+class Fold:
+    """People who are held out together.
+
+    Attributes:
+        name: of its folder.
+        people: who they are, in the datasets that the task tests.
+        clips: how many clips the task has of them.
+    """
+
+    name: str
+    people: Mapping[str, tuple[str, ...]]
+    clips: int
+
+
+def make_folds(asked: Sequence[tuple[str, str]], count: int | None = None, seed: int = 0) -> tuple[Fold, ...]:
+    """One fold for each person, or so many groups of people with about as many clips each.
+
+    The same person in several datasets is in one fold. Groups are filled from whom there are most clips of, each into
+    the group that has the fewest by then.
+
+    Args:
+        asked: dataset and subject of each clip.
+        count: of groups; None: a fold for each person.
+        seed: of the order among people with equally many clips.
+
+    Raises:
+        InputError: there are too few people.
+    """
+    clips = Counter(person(*one) for one in asked)
+    names: dict[str, set[tuple[str, str]]] = {}
+    for dataset, subject in asked:
+        names.setdefault(person(dataset, subject), set()).add((dataset, subject))
+    people = sorted(clips)
+    if len(people) < 2 or (count is not None and not 2 <= count <= len(people)):
+        found = f"found {len(people)}" if count is None else f"found {len(people)} and --folds {count}"
+        raise InputError(f"expected at least 2 people, and from 2 folds to as many as there are people, {found}")
+    if count is None:
+        groups = [[one] for one in people]
+    else:
+        turn = np.random.default_rng(seed).permutation(len(people))
+        order = sorted(range(len(people)), key=lambda n: (-clips[people[n]], turn[n]))
+        groups = [[] for _ in range(count)]
+        for n in order:
+            min(groups, key=lambda group: sum(clips[one] for one in group)).append(people[n])
+    width = len(str(len(groups)))
+    folds = []
+    for number, group in enumerate(groups, start=1):
+        known = sorted(name for one in group for name in names[one])
+        held = {dataset: tuple(s for d, s in known if d == dataset) for dataset, _ in known}
+        told = "-" + "".join(c if c.isalnum() else "-" for c in group[0]) if len(group) == 1 else ""
+        folds.append(Fold(f"{number:0{width}}{told}", held, sum(clips[one] for one in group)))
+    return tuple(folds)
+
+
+def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], output: Path) -> Config:
+    """The config that trains on everybody but the people of a fold.
+
+    Validation is on some of the others: on those that the config names, or on its share of them where it names none or
+    where all that it names are held out.
+
+    Args:
+        config: that of all folds.
+        fold: whom to leave out.
+        every: the subjects of the config's datasets.
+        output: folder of the adapter.
+    """
+    held = people_of(fold.people)
+
+    def others(of: Mapping[str, Sequence[str]]) -> Subjects:
+        kept = {name: tuple(s for s in of[name] if person(name, s) not in held) for name in of}
+        return {name: people for name, people in kept.items() if people}
+
+    out = {name: {s for s in of if name != DRAWN and person(name, s) in held} for name, of in every.items()}
+    for name, of in config.leave_out.items():
+        out.setdefault(name, set()).update(of)
+    checked = config.validation
+    return dataclasses.replace(
+        config,
+        output=str(output),
+        leave_out={name: tuple(sorted(of)) for name, of in out.items() if of},
+        validation=Validation(checked.share, others(checked.subjects), checked.examples),
+    )
