@@ -396,7 +396,17 @@ def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
         elif body:
             inherited -= {"emotion_head"}  # a list of units goes on over many lines
     _leave_counts_out(segments)
+    _note_none(segments)
     return segments
+
+
+def _note_none(segments: list[_Segment]) -> None:
+    """Note that there are no units where "none" alone stands for them, in front of the expression ("Conclusion: none;
+    expression: others")."""
+    for segment, following in pairwise(segments):
+        alone = [token.kind for token in segment.tokens if token.kind != "comma"] == ["none"]
+        if alone and not segment.title - {"conclusion", "final"} and "emotion_head" in following.title:
+            segment.no_units = True
 
 
 def _note_sides(segment: _Segment, above: _Segment | None) -> None:
@@ -549,6 +559,17 @@ _SOMEWHERE = frozenset(
 
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
+_CLASSING = frozenset(
+    re.findall(
+        r"\w+",
+        "classified labelled labeled categorized categorised annotated coded described listed grouped map maps mapped "
+        "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
+        "assigned it",
+    )
+)
+"""Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
+_NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "to", "with", "these", "those"})
+"""Words in front of "others" that make it other units or brows, also where the expression is told."""
 _NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""
 
@@ -581,6 +602,7 @@ class _Scan:
         if "aus_head" in self.segment.title:
             while self.kind(position) in ("dash", "open", "colon"):
                 position += 1
+            self.zero(position)
             position = self.units_from(position)
         while position < len(self.tokens):
             self.bare = self.bare and (
@@ -609,6 +631,7 @@ class _Scan:
         if token.kind == "no":
             self.negate(position)
         elif token.kind == "not_there":
+            self.spare_list(position)
             self.deny()
         elif token.kind == "be":
             if not _DENIALS & {self.kind(position + i) for i in (1, 2, 3)}:
@@ -682,6 +705,15 @@ class _Scan:
         else:
             self.negated = True
 
+    def spare_list(self, position: int) -> None:
+        """Leave of a list under a title of units only the last one to be denied: "Action units: AU12, AU24 absent"."""
+        adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
+        all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
+        if adjacent and all_units and len(self.pending) > 1:
+            between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
+            if "comma" in between and "and" not in between:
+                self.pending = self.pending[-1:]
+
     def negate(self, position: int) -> None:
         if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
             self.none(position)
@@ -698,6 +730,7 @@ class _Scan:
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
         behind = bool(self.pending) and (denies or last or is_value)
         if behind:
+            self.spare_list(position)
             self.deny()
         if not behind or not (denies or last):
             self.negated = True
@@ -755,6 +788,7 @@ class _Scan:
             return position + 1  # "the number of action units is 3"
         if self.number_at(start):
             return self.units_from(start, head=position)
+        self.zero(start)
         before = self.tokens[max(0, position - 2) : position]
         # "no action units", but not "I cannot identify action units"
         just_negated = self.negated and any(
@@ -763,6 +797,13 @@ class _Scan:
         if just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
+
+    def zero(self, position: int) -> None:
+        """Note that there are no units where their number is zero ("AU0")."""
+        is_zero = self.kind(position) == "number" and not self.tokens[position].text.strip("0")
+        last = self.kind(position + 1) in ("", "comma", "close")
+        if is_zero and last and not self.negated and not self.hedged:
+            self.segment.no_units = True
 
     def number_at(self, position: int) -> tuple[int, int] | None:
         """The unit number that starts at `position` (`12`, `L12`, `12C`) and the position behind it."""
@@ -839,8 +880,11 @@ class _Scan:
         return self.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
 
     def gloss(self, position: int, mention: _Mention) -> int:
-        """Skip what stands in brackets behind a unit, unless it says that the unit is absent."""
+        """Skip what stands in brackets behind a unit, unless it says that the unit is absent, or is the class `others`,
+        which no unit is explained with."""
         if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
+            return position
+        if self.tokens[position + 1 : position + 2] and self.tokens[position + 1].text == "others":
             return position
         if self.kind(position + 2) == "close" and _is_low(self.tokens[position + 1].text):
             mention.status = _NEGATED  # "AU12 (0.12)"
@@ -894,12 +938,18 @@ class _Scan:
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
 
     def stands_alone(self, position: int) -> bool:
+        texts = ["", "", *(token.text for token in self.tokens[max(0, position - 2) : position])][-2:]
+        if self.tokens[position].text == "others":
+            if "emotion_head" in self.segment.title and texts[1] not in _NOT_THE_CLASS:
+                return True  # "expression: probably others"
+            if texts[1] in ("probably", "most") or (texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into")):
+                return True  # "best classified as others"; the first word of "most likely" stands for it
         before = self.kind(position - 1) if position else "colon"
-        before = "be" if position and self.tokens[position - 1].text in ("choose", "select", "pick") else before
+        before = "be" if texts[1] in ("choose", "select", "pick") else before
         after = self.kind(position + 1)
-        return before in ("colon", "be", "comma", "and", "open", "close", "emotion_head", "join") and after in (
-            "", "comma", "close", "and", "open", "join", "emotion_head",
-        )  # fmt: skip
+        return before in (
+            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash",
+        ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
 
 
 def _is_low(value: str) -> bool:
