@@ -25,7 +25,8 @@ The rules, in the order in which they decide:
     of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
     down") is none. Positions of head and eyes, and a few units, have everyday names ("eyes left", "wink"), read only
     where units are listed.
-    "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
+    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so is "none" alone
+    in front of a field of the expression ("Conclusion: none; expression: others"). A count is no unit
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
@@ -61,8 +62,9 @@ class Answer:
             nothing about units that can be read.
         label: the expression, one of the labels that were asked for; None where it cannot be read.
         coarse: the coarse class: that of `label` where it has one, else the class the text names, else None.
-        unparsed: why the answer cannot be read: when nothing at all was read, or when it names expressions and
-            they are no answer (two of them, only the options, only negated, none of the labels). Else None.
+        unparsed: why the answer cannot be read: when nothing at all was read, when an expression was asked for and it
+            names none beside its units, or when it names expressions and they are no answer (two of them, only the
+            options, only negated, none of the labels). Else None.
         sides: by unit the side that is said of it, ascending: `L` or `R`, the subject's own left or right; `B`, both
             sides; `A`, both, one stronger. A unit of which no side is said is not among them.
     """
@@ -100,6 +102,8 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             reason = "affirms no expression"
         elif aus is None:
             reason = "names no action units" if asks == "aus" else "names neither an expression nor action units"
+        elif labels and asks != "aus":
+            reason = "names no expression"
     said = tuple((unit, side) for unit, side in sorted((units or {}).items()) if side is not None)
     return Answer(aus, label, coarse_class, reason, said)
 
@@ -199,6 +203,10 @@ _ANSWERED = re.compile(r"\?\s*(?=(?:no|yes)\b)")  # "Is AU12 present? No."
 _CORRECTED = re.compile(r"\b(?:actually|wait),? no ?[,.:;!-]")
 _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
+_UNEQUAL_SIDES = re.compile(
+    r"\b(?:left|l)\s{0,3}[<>]{1,2}\s{0,3}(?:right|r)\b|\b(?:right|r)\s{0,3}[<>]{1,2}\s{0,3}(?:left|l)\b"
+)
+"""Which of the two is the stronger one makes no difference to the mark."""
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 _LETTERS = re.compile(r"[a-z]+|[^\W\d_]")  # what the words of a label are told by
@@ -258,7 +266,8 @@ def answered(text: str) -> str:
     body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]}, ", body)
     body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
-    body = body.replace("->", "→").replace("=>", "→").translate(_CLEAN)
+    body = body.replace("->", "→").replace("=>", "→")
+    body = _UNEQUAL_SIDES.sub("left stronger than right", body).translate(_CLEAN)
     return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
 
 
@@ -276,6 +285,7 @@ def _own_turn(body: str) -> str:
 
 _CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
 _COLUMN_OF_UNITS = re.compile(r"(?:facial )?(?:aus?|action units?|facs(?: codes?)?)(?: (?:number|no\.?|code|id))?s?")
+_COLUMN_OF_SIDES = re.compile(r"(?:sides?|laterality)(?: of (?:the )?face)?")
 _COLUMN_OF_FLAGS = re.compile(r"(?:present|active|activated|activation|detected|visible|observed)\b.*")
 
 
@@ -284,21 +294,25 @@ def _with_columns(body: str) -> str:
     lines = body.split("\n")
     units: set[int] = set()
     flags: set[int] = set()
+    of_sides: set[int] = set()
     for at, line in enumerate(lines):
         if "|" not in line:
-            units, flags = set(), set()
+            units, flags, of_sides = set(), set(), set()
             continue
         cells = [cell.strip(" *_`") for cell in line.split("|")]
         below = lines[at + 1] if at + 1 < len(lines) else ""
         if "|" in below and "-" in below and not below.strip("|:- \t\r"):
             units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
             flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
+            of_sides = {i for i, cell in enumerate(cells) if _COLUMN_OF_SIDES.fullmatch(cell)}
         elif units:
             for i, cell in enumerate(cells):
                 if i in units and _CELL_OF_UNITS.fullmatch(cell):
                     cells[i] = f"au {cell}"
                 elif i in flags and cell in ("0", "1"):
                     cells[i] = ("no", "yes")[int(cell)]
+                elif i in of_sides and cell in ("both", "none", "-"):
+                    cells[i] = "both sides" if cell == "both" else ""  # without a side the unit is there all the same
             lines[at] = " | ".join(cells)
     return "\n".join(lines)
 
@@ -568,7 +582,7 @@ _CLASSING = frozenset(
     )
 )
 """Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
-_NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "to", "with", "these", "those"})
+_NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
 """Words in front of "others" that make it other units or brows, also where the expression is told."""
 _NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""
@@ -801,7 +815,7 @@ class _Scan:
     def zero(self, position: int) -> None:
         """Note that there are no units where their number is zero ("AU0")."""
         is_zero = self.kind(position) == "number" and not self.tokens[position].text.strip("0")
-        last = self.kind(position + 1) in ("", "comma", "close")
+        last = self.kind(position + 1) in ("", "comma", "close") and self.number_at(position + 2) is None
         if is_zero and last and not self.negated and not self.hedged:
             self.segment.no_units = True
 
@@ -940,9 +954,12 @@ class _Scan:
     def stands_alone(self, position: int) -> bool:
         texts = ["", "", *(token.text for token in self.tokens[max(0, position - 2) : position])][-2:]
         if self.tokens[position].text == "others":
-            if "emotion_head" in self.segment.title and texts[1] not in _NOT_THE_CLASS:
+            in_field = "emotion_head" in self.segment.title and not self.segment.labels
+            if in_field and texts[1] not in _NOT_THE_CLASS:
                 return True  # "expression: probably others"
-            if texts[1] in ("probably", "most") or (texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into")):
+            if texts[1] in ("probably", "most") or (
+                texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into")
+            ):
                 return True  # "best classified as others"; the first word of "most likely" stands for it
         before = self.kind(position - 1) if position else "colon"
         before = "be" if texts[1] in ("choose", "select", "pick") else before
