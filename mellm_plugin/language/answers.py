@@ -952,18 +952,21 @@ class _Scan:
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
 
     def stands_alone(self, position: int) -> bool:
+        """Whether "others" (or "other") is the class, and not other units, brows or people."""
         texts = ["", "", *(token.text for token in self.tokens[max(0, position - 2) : position])][-2:]
         if self.tokens[position].text == "others":
             in_field = "emotion_head" in self.segment.title and not self.segment.labels
             if in_field and texts[1] not in _NOT_THE_CLASS:
                 return True  # "expression: probably others"
-            if texts[1] in ("probably", "most") or (
-                texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into")
-            ):
-                return True  # "best classified as others"; the first word of "most likely" stands for it
+            if texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into"):
+                return True  # "best classified as others"
+            if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
+                return True  # "most likely others"
         before = self.kind(position - 1) if position else "colon"
         before = "be" if texts[1] in ("choose", "select", "pick") else before
         after = self.kind(position + 1)
+        if after == "turn" and before in ("comma", "and", "join"):
+            return False  # "AU4 and others which are weaker"
         return before in (
             "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash",
         ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
