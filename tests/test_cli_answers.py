@@ -97,6 +97,7 @@ def test_a_samples_file_is_told_and_scored(tmp_path: Path, capsys: pytest.Captur
         "  action units exactly right: 3 of 5 (60.0%)",
         "  sides of named action units right: 1 of 2 (50.0%)",
         "  not read, names neither an expression nor action units: 1",
+        "  not read, names no expression: 1",
     ]
 
 

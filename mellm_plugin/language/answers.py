@@ -25,7 +25,8 @@ The rules, in the order in which they decide:
     of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
     down") is none. Positions of head and eyes, and a few units, have everyday names ("eyes left", "wink"), read only
     where units are listed.
-    "Action units: none", "no action units" and "no movement" are read as no units, `()`. A count is no unit
+    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so is "none" alone
+    in front of a field of the expression ("Conclusion: none; expression: others"). A count is no unit
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
@@ -61,8 +62,9 @@ class Answer:
             nothing about units that can be read.
         label: the expression, one of the labels that were asked for; None where it cannot be read.
         coarse: the coarse class: that of `label` where it has one, else the class the text names, else None.
-        unparsed: why the answer cannot be read: when nothing at all was read, or when it names expressions and
-            they are no answer (two of them, only the options, only negated, none of the labels). Else None.
+        unparsed: why the answer cannot be read: when nothing at all was read, when an expression was asked for and it
+            names none beside its units, or when it names expressions and they are no answer (two of them, only the
+            options, only negated, none of the labels). Else None.
         sides: by unit the side that is said of it, ascending: `L` or `R`, the subject's own left or right; `B`, both
             sides; `A`, both, one stronger. A unit of which no side is said is not among them.
     """
@@ -100,6 +102,8 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             reason = "affirms no expression"
         elif aus is None:
             reason = "names no action units" if asks == "aus" else "names neither an expression nor action units"
+        elif labels and asks != "aus":
+            reason = "names no expression"
     said = tuple((unit, side) for unit, side in sorted((units or {}).items()) if side is not None)
     return Answer(aus, label, coarse_class, reason, said)
 
@@ -199,6 +203,10 @@ _ANSWERED = re.compile(r"\?\s*(?=(?:no|yes)\b)")  # "Is AU12 present? No."
 _CORRECTED = re.compile(r"\b(?:actually|wait),? no ?[,.:;!-]")
 _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 _NOT_APPLICABLE = re.compile(r"\bn/a\b")
+_UNEQUAL_SIDES = re.compile(
+    r"\b(?:left|l)\s{0,3}[<>]{1,2}\s{0,3}(?:right|r)\b|\b(?:right|r)\s{0,3}[<>]{1,2}\s{0,3}(?:left|l)\b"
+)
+"""Which of the two is the stronger one makes no difference to the mark."""
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 _LETTERS = re.compile(r"[a-z]+|[^\W\d_]")  # what the words of a label are told by
@@ -258,7 +266,8 @@ def answered(text: str) -> str:
     body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]}, ", body)
     body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
-    body = body.replace("->", "→").replace("=>", "→").translate(_CLEAN)
+    body = body.replace("->", "→").replace("=>", "→")
+    body = _UNEQUAL_SIDES.sub("left stronger than right", body).translate(_CLEAN)
     return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
 
 
@@ -276,6 +285,7 @@ def _own_turn(body: str) -> str:
 
 _CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
 _COLUMN_OF_UNITS = re.compile(r"(?:facial )?(?:aus?|action units?|facs(?: codes?)?)(?: (?:number|no\.?|code|id))?s?")
+_COLUMN_OF_SIDES = re.compile(r"(?:sides?|laterality)(?: of (?:the )?face)?")
 _COLUMN_OF_FLAGS = re.compile(r"(?:present|active|activated|activation|detected|visible|observed)\b.*")
 
 
@@ -284,21 +294,25 @@ def _with_columns(body: str) -> str:
     lines = body.split("\n")
     units: set[int] = set()
     flags: set[int] = set()
+    of_sides: set[int] = set()
     for at, line in enumerate(lines):
         if "|" not in line:
-            units, flags = set(), set()
+            units, flags, of_sides = set(), set(), set()
             continue
         cells = [cell.strip(" *_`") for cell in line.split("|")]
         below = lines[at + 1] if at + 1 < len(lines) else ""
         if "|" in below and "-" in below and not below.strip("|:- \t\r"):
             units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
             flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
+            of_sides = {i for i, cell in enumerate(cells) if _COLUMN_OF_SIDES.fullmatch(cell)}
         elif units:
             for i, cell in enumerate(cells):
                 if i in units and _CELL_OF_UNITS.fullmatch(cell):
                     cells[i] = f"au {cell}"
                 elif i in flags and cell in ("0", "1"):
                     cells[i] = ("no", "yes")[int(cell)]
+                elif i in of_sides and cell in ("both", "none", "-"):
+                    cells[i] = "both sides" if cell == "both" else ""  # without a side the unit is there all the same
             lines[at] = " | ".join(cells)
     return "\n".join(lines)
 
@@ -396,7 +410,17 @@ def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
         elif body:
             inherited -= {"emotion_head"}  # a list of units goes on over many lines
     _leave_counts_out(segments)
+    _note_none(segments)
     return segments
+
+
+def _note_none(segments: list[_Segment]) -> None:
+    """Note that there are no units where "none" alone stands for them, in front of the expression ("Conclusion: none;
+    expression: others")."""
+    for segment, following in pairwise(segments):
+        alone = [token.kind for token in segment.tokens if token.kind != "comma"] == ["none"]
+        if alone and not segment.title - {"conclusion", "final"} and "emotion_head" in following.title:
+            segment.no_units = True
 
 
 def _note_sides(segment: _Segment, above: _Segment | None) -> None:
@@ -549,6 +573,17 @@ _SOMEWHERE = frozenset(
 
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
+_CLASSING = frozenset(
+    re.findall(
+        r"\w+",
+        "classified labelled labeled categorized categorised annotated coded described listed grouped map maps mapped "
+        "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
+        "assigned it",
+    )
+)
+"""Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
+_NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
+"""Words in front of "others" that make it other units or brows, also where the expression is told."""
 _NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""
 
@@ -581,6 +616,7 @@ class _Scan:
         if "aus_head" in self.segment.title:
             while self.kind(position) in ("dash", "open", "colon"):
                 position += 1
+            self.zero(position)
             position = self.units_from(position)
         while position < len(self.tokens):
             self.bare = self.bare and (
@@ -609,6 +645,7 @@ class _Scan:
         if token.kind == "no":
             self.negate(position)
         elif token.kind == "not_there":
+            self.spare_list(position)
             self.deny()
         elif token.kind == "be":
             if not _DENIALS & {self.kind(position + i) for i in (1, 2, 3)}:
@@ -682,6 +719,15 @@ class _Scan:
         else:
             self.negated = True
 
+    def spare_list(self, position: int) -> None:
+        """Leave of a list under a title of units only the last one to be denied: "Action units: AU12, AU24 absent"."""
+        adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
+        all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
+        if adjacent and all_units and len(self.pending) > 1:
+            between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
+            if "comma" in between and "and" not in between:
+                self.pending = self.pending[-1:]
+
     def negate(self, position: int) -> None:
         if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
             self.none(position)
@@ -698,6 +744,7 @@ class _Scan:
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
         behind = bool(self.pending) and (denies or last or is_value)
         if behind:
+            self.spare_list(position)
             self.deny()
         if not behind or not (denies or last):
             self.negated = True
@@ -755,6 +802,7 @@ class _Scan:
             return position + 1  # "the number of action units is 3"
         if self.number_at(start):
             return self.units_from(start, head=position)
+        self.zero(start)
         before = self.tokens[max(0, position - 2) : position]
         # "no action units", but not "I cannot identify action units"
         just_negated = self.negated and any(
@@ -763,6 +811,13 @@ class _Scan:
         if just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
+
+    def zero(self, position: int) -> None:
+        """Note that there are no units where their number is zero ("AU0")."""
+        is_zero = self.kind(position) == "number" and not self.tokens[position].text.strip("0")
+        last = self.kind(position + 1) in ("", "comma", "close") and self.number_at(position + 2) is None
+        if is_zero and last and not self.negated and not self.hedged:
+            self.segment.no_units = True
 
     def number_at(self, position: int) -> tuple[int, int] | None:
         """The unit number that starts at `position` (`12`, `L12`, `12C`) and the position behind it."""
@@ -839,8 +894,11 @@ class _Scan:
         return self.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
 
     def gloss(self, position: int, mention: _Mention) -> int:
-        """Skip what stands in brackets behind a unit, unless it says that the unit is absent."""
+        """Skip what stands in brackets behind a unit, unless it says that the unit is absent, or is the class `others`,
+        which no unit is explained with."""
         if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
+            return position
+        if self.tokens[position + 1 : position + 2] and self.tokens[position + 1].text == "others":
             return position
         if self.kind(position + 2) == "close" and _is_low(self.tokens[position + 1].text):
             mention.status = _NEGATED  # "AU12 (0.12)"
@@ -894,12 +952,24 @@ class _Scan:
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
 
     def stands_alone(self, position: int) -> bool:
+        """Whether "others" (or "other") is the class, and not other units, brows or people."""
+        texts = ["", "", *(token.text for token in self.tokens[max(0, position - 2) : position])][-2:]
+        if self.tokens[position].text == "others":
+            in_field = "emotion_head" in self.segment.title and not self.segment.labels
+            if in_field and texts[1] not in _NOT_THE_CLASS:
+                return True  # "expression: probably others"
+            if texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into"):
+                return True  # "best classified as others"
+            if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
+                return True  # "most likely others"
         before = self.kind(position - 1) if position else "colon"
-        before = "be" if position and self.tokens[position - 1].text in ("choose", "select", "pick") else before
+        before = "be" if texts[1] in ("choose", "select", "pick") else before
         after = self.kind(position + 1)
-        return before in ("colon", "be", "comma", "and", "open", "close", "emotion_head", "join") and after in (
-            "", "comma", "close", "and", "open", "join", "emotion_head",
-        )  # fmt: skip
+        if after == "turn" and before in ("comma", "and", "join"):
+            return False  # "AU4 and others which are weaker"
+        return before in (
+            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash",
+        ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
 
 
 def _is_low(value: str) -> bool:

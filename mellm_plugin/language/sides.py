@@ -3,7 +3,7 @@
     "AU12 (left)", "L12", "AU12 on the image's right"     L
     "right-sided AU14", "unilateral AU14 on the right"    R
     "bilateral AU4", "左侧和右侧AU4"                       B, both sides
-    "AU4, stronger on the left", "A4"                     A, both sides, one stronger
+    "AU4, stronger on the left", "AU4 (L > R)", "A4"      A, both sides, one stronger
     "AU12", "AU12 on the left or right"                   None, unsaid
 
 A side is the subject's own, as in FACS, unless the words say that it is one of the image or of who looks at it: then it
@@ -15,8 +15,12 @@ is the other one. The rules:
 3.  Words behind a unit, of the last one alone: in "AU6+AU12 (left)" nothing is said of AU6. Behind a comma only what is
     nothing but a side counts, and behind "and", "while" or "no" nothing.
 
+4.  Brackets behind a side that say whose side it is ("the right corner (viewer's right)": L) are part of it, and "left
+    stronger than right" is one statement too: A.
+
 "Left or right" and two sides that contradict each other are no side. A direction ("moves to the left", "up-left") is
-none either, and positions of head and eyes, the units from 51 on, have none.
+none either, nor is the side that does not move ("the left brow stays still"), nor that of one picture beside another
+("the image on the right"). Positions of head and eyes, the units from 51 on, have none.
 """
 
 from __future__ import annotations
@@ -92,6 +96,22 @@ _MOVES = re.compile(
     r"(?:\b(?:turn|turns|turned|turning|tilt|tilts|tilted|look|looks|looking|gaze|gazes|head|eyes|up|down|upwards?"
     r"|downwards?|move|moves|moved|moving|pull|pulls|pulled|shift|shifts|shifted|drawn|towards?)|\bto the) $"
 )
+_PICTURE_PLACED = re.compile(rf"\b(?:{'|'.join(sorted(_PICTURES))})s? (?:on|at|to) the $")
+_TRUE = re.compile(r"\b(?:that's|that is|this is|you're|you are|is that|quite|exactly|all) $")
+_NO_SIDES = _words("one choice option decision way match fit reading interpretation call track")
+"""Words behind a side that make it one of two pictures, or "right" the correct one."""
+_STILL = re.compile(
+    r"(?:(?:does|do|did|is|are|was|were|stays?|remains?|staying|remaining|being|kept|keeps|holds|holding|completely|"
+    r"entirely|quite|perfectly) )*"
+    r"(?:(?:not|doesn't|don't|didn't|isn't|aren't|wasn't|weren't) (?!(?:on |at |the )*(?:left|right) )"
+    r"|(?:unchanged|motionless|immobile|stationary|unmoved|still(?! [a-z]+ed )) )"
+    r"|shows? no |has no |: (?:none|no|absent|unchanged|still|0) (?:[,:)-] |$)"
+)
+_COMPARISON = re.compile(
+    r"(?:(?:much|slightly|clearly|is|being) )*(?:stronger|weaker|greater|larger|smaller|clearer"
+    r"|(?:more|less)(?: \S+)?) than (?:the |on the )?"
+)
+_OWNED = re.compile(r"\b(?:subject's|person's|his|her|their|own) $")
 _COMPARED = re.compile(r"\bthan (?:\S+ ){0,3}$")
 _STRONGER = re.compile(
     r"\b(?:stronger|more|greater|larger|clearer|mainly|mostly|predominantly|primarily|especially|particularly) "
@@ -202,6 +222,8 @@ def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | N
         return _Said(None if denied else "B" if word.text in _BOTH else "A", at, at + 1, True)
     if word.text in ("both", "双", "两"):
         pair = range(at + 1, at + 4) if word.text == "both" else range(at + 1, at + 2)
+        if _text(words, at - 2) in _FIELDS and _kind(words, at - 1) == "colon" and _kind(words, at + 1) in _ENDS:
+            return _Said("B", at, at + 1, True)  # "side": "both"
         last = next((place for place in pair if _text(words, place) in _PAIRED | {"侧", "边"}), None)
         return None if last is None else _Said("B", at, last + 1, True)
     side = _SIDES.get(word.text)
@@ -212,18 +234,71 @@ def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | N
         return None  # "the left image", "the right answer"
     part = _text(words, at + 1) in _PARTS
     text = "".join(f"{name} " for name, _ in before)
+    if not letter and _is_of_pictures(words, at, text, part):
+        return None
     if any(kind == "no" for _, kind in before) or _COMPARED.search(text) or (_MOVES.search(text) and not part):
         return None
     end = _end_of(words, at)
-    paired = _pair(words, at, end, ends)
+    paired = _pair(words, at, end, ends) or _compared(words, at, end)
     if paired is not None:
         return _Said(paired[0], at, paired[1], True)
+    if _is_still(words, end, text):
+        return None
     behind = " ".join([*(_text(words, place) for place in range(at + 1, min(at + 10, len(words)))), "."])
-    if _OF_IMAGE_BEFORE.search(text) or _OF_IMAGE_BEHIND.match(behind):
+    of_image = bool(_OF_IMAGE_BEFORE.search(text))
+    if (told := _in_brackets(words, end)) is not None:
+        # "right (viewer's right)" is one side, and the brackets say whose right it is
+        fixed = of_image or bool(_OWNED.search(text))
+        if fixed and told[0] != (_OTHER[side] if of_image else side):
+            return _Said(None, at, told[1], True)
+        return _Said("A" if _STRONGER.search(text) else told[0], at, told[1], True)
+    if of_image or _OF_IMAGE_BEHIND.match(behind):
         side = _OTHER[side]
     if _STRONGER.search(text):
         side = "A"
     return _Said(side, at, end, bool(part or _PLACED.search(text)))
+
+
+def _is_of_pictures(words: Sequence[Word], at: int, before: str, part: bool) -> bool:
+    """Whether a side tells two pictures apart, or "right" means correct: "the image on the right", "that's right"."""
+    if _text(words, at + 1) in _NO_SIDES or (_text(words, at + 1) == "hand" and _text(words, at + 2) in _PICTURES):
+        return True
+    if _PICTURE_PLACED.search(before):
+        return not part  # but "the image on the right side of the face"
+    return words[at].text == "right" and not part and bool(_TRUE.search(before))
+
+
+def _is_still(words: Sequence[Word], end: int, before: str) -> bool:
+    """Whether the part of a side, which ends in front of `end`, is the one that does not move: `the left brow stays
+    still`, `left: none`. One that is only a place ("on the left") is none of them."""
+    if re.search(r"\b(?:on|at|in|to|of) (?:(?:the|its|his|her|their) )?$", before):
+        return False
+    return bool(_STILL.match("".join(f"{_text(words, at)} " for at in range(end, min(end + 6, len(words))))))
+
+
+def _compared(words: Sequence[Word], at: int, end: int) -> tuple[str, int] | None:
+    """Of "left stronger than right" that both sides move, one stronger, and where it ends."""
+    behind = range(end, min(end + _REACH, len(words)))
+    found = _COMPARISON.match("".join(f"{words[place].text} " for place in behind))
+    second = end + found[0].count(" ") if found else end
+    if found is None or _SIDES.get(_text(words, second)) != _OTHER[_SIDES[words[at].text]]:
+        return None
+    return "A", _end_of(words, second)
+
+
+def _in_brackets(words: Sequence[Word], end: int) -> tuple[str, int] | None:
+    """The subject's side of which brackets behind a side say whose it is (`(viewer's left)`: R), and where they end."""
+    if _kind(words, end) != "open":
+        return None
+    texts = [_text(words, at) for at in range(end + 1, min(end + 1 + _REACH, len(words)))]
+    found = re.match(
+        rf"(?:the )?((?:{_VIEWER}|subject|person)(?:'s)?) (left|right) (?:side )?\) ", "".join(f"{t} " for t in texts)
+    )
+    if found is None:
+        return None
+    side = _SIDES[found[2]]
+    of_subject = found[1].removesuffix("'s") in ("subject", "person")
+    return side if of_subject else _OTHER[side], end + 1 + found[0].count(" ")
 
 
 def _before(words: Sequence[Word], at: int) -> list[tuple[str, str]]:
