@@ -14,7 +14,11 @@ The rules:
 -   What is negated ("do not part", "no raising of the brows", "is absent"), hedged ("may", "typically"), asked, or only
     stays as it is, is no claim. Nor is a legend of colours: it names no region.
 -   The name of a unit ("AU12, lip corner puller", "AU25 (lips part)") says which unit it is, not what was seen.
--   "Left" and "right" are the image's; those of the person ("his left", "the subject's left") are swapped.
+-   "Left" and "right" are the image's; those of the person ("his left", "the subject's left") are swapped. Where a text
+    does not say whose they are, the claim is not `certain`. A side that is compared ("more than the left") is none.
+-   What emotions look like in general ("fear involves ..", "in anger, ..") is not said of this face, nor what a unit
+    does that is denied ("no AU12, which raises ..", "AU15, lowering .., is absent"). What is said of the onset frame
+    ("in the first image", "in both frames") is no movement towards the apex.
 -   Words of the trade and of every day are read alike: eyes that close are upper lids that move down, a wrinkled nose
     is sides of the nose that move up, knitted brows are brows that move inwards.
 -   Up and down of one region in one sentence ("down, then up") are no single direction, and no claim.
@@ -26,7 +30,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -44,12 +48,15 @@ class Claim:
         motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, or one of the first two and one
             of the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
         text: the words it was read from, in lower case and without markup.
+        certain: False where the text does not say whose side it is ("the left brow"): taken as the image's, it may
+            be the person's. True without a side.
     """
 
     region: str
     side: str | None
     motion: str
     text: str
+    certain: bool = True
 
 
 def claims(text: str) -> tuple[Claim, ...]:
@@ -61,9 +68,12 @@ def claims(text: str) -> tuple[Claim, ...]:
     body = answered(text)
     found: dict[tuple[str, str | None, str], Claim] = {}
     for mention in _mentions(_tokens(body)):
+        half, certain = mention.side or (None, True)
         for region, motion in _resolved(mention):
             words = " ".join(body[mention.start : mention.end].split())
-            found.setdefault((region, mention.side, motion), Claim(region, mention.side, motion, words))
+            first = found.setdefault((region, half, motion), Claim(region, half, motion, words, certain))
+            if certain and not first.certain:
+                found[region, half, motion] = replace(first, certain=True)
     return tuple(found.values())
 
 
@@ -233,8 +243,9 @@ _IDIOMS: dict[str, tuple[str, str]] = {
 
 _PHRASES: dict[str, str] = {
     "no": "no, not, without, neither, nor, never, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, "
-    "didn't, hardly, scarcely, rather than, instead of, lack of, lacks, absence of, remain, remains, remained, "
-    "remaining, stay, stays, stayed, keeps, keep, fail to, fails to, none of, nothing, lacking, free of, unlike, "
+    "didn't, hardly, scarcely, barely any, rather than, instead of, lack of, lacks, absence of, remain, remains, "
+    "remained, remaining, stay, stays, stayed, keeps, keep, fail to, fails to, none of, nothing, lacking, "
+    "free of, unlike, "
     "没有, 没, 未, 未见, 无, 不, 并未, 并没有, 并非, 沒有, 無, 保持, 不是",
     "not_a_negation": "i would, we would, one would, not only, not just, not merely, no doubt, 不仅, 不但, 不对称",
     "absent": "absent, missing, lacking, undetected, ruled out, excluded, unchanged, 缺失, 不明显",
@@ -276,6 +287,15 @@ _PHRASES: dict[str, str] = {
     "middle": "midline, middle, centre, center, midpoint, 中间, 中线, 中央",
     "ears": "ears, ear, temples, temple, outside, 耳朵",
     "hairline": "forehead, hairline, 额头",
+    "at_first": "in the onset frame, in the onset image, in the onset, at the onset, at onset, in the first frame, "
+    "in the first image, initially, at first, in the neutral frame, in both frames, in both images, "
+    "the onset frame shows, the onset shows, the first frame shows, the first image shows, 起始帧中, 在起始帧",
+    "at_apex": "in the apex frame, in the apex image, in the apex, at the apex, at apex, in the second frame, "
+    "in the second image, the apex frame shows, the apex shows, the second frame shows, the second image shows, "
+    "顶点帧中, 在顶点帧",
+    "in_which": "in which, where",
+    "emotion": "happiness, joy, sadness, fear, anger, disgust, surprise, contempt, smiles, genuine smile, true smile, "
+    "real smile, duchenne smile, typical smile",
     "au": "au, aus, action unit, action units, 动作单元",
 }
 """What other words do, by kind."""
@@ -416,12 +436,19 @@ def _behind_a_number(tokens: Sequence[_Token]) -> bool:
 # ---- sentences: regions, and the movements that are said of them ----------------------------------------------------
 
 
+class _Side(NamedTuple):
+    """A side of the image, and whether the text says that it is the image's or the person's."""
+
+    half: str
+    certain: bool
+
+
 @dataclass
 class _Mention:
     """A region that is named, and what is affirmed of it."""
 
     region: str
-    side: str | None
+    side: _Side | None
     start: int
     end: int
     ways: list[str] = field(default_factory=list)
@@ -432,8 +459,11 @@ class _Mention:
 def _resolved(mention: _Mention) -> Iterator[tuple[str, str]]:
     """The regions and motions of a mention, in the terms of the table."""
     ways: dict[str, list[str]] = {}
+    diagonal = {"up", "down"} & {*mention.ways} and {"left", "right"} & {*mention.ways}
+    # one side of the mouth that moves up and to the left is its corner
+    name = "mouth corners" if mention.region == "mouth" and mention.side and diagonal else mention.region
     for way in mention.ways:
-        if meaning := _MEANINGS.get((mention.region, way)):
+        if meaning := _MEANINGS.get((name, way)):
             ways.setdefault(meaning[0], []).append(meaning[1])
     for region, said in ways.items():
         for pair in (("apart", "together"), ("together", "apart")):
@@ -457,10 +487,12 @@ def _mentions(tokens: Sequence[_Token]) -> Iterator[_Mention]:
         if not sentence:
             continue
         named = any(one.kind in ("region", "idiom", "other") for one in sentence)
-        first = next((one.kind for one in sentence if one.kind not in ("word", "move", "turn", "and", "comma")), "")
+        first = next((one for one in sentence if one.kind not in _BEFORE_SUBJECT), sentence[0])
         field_of = [one.kind for one in sentence[:2]] == ["move", "colon"] and not any(one.ways for one in before)
-        pronoun = first == "pronoun" or field_of  # "Region: chin. Movement: up."
-        carried = [] if named and not pronoun else before if pronoun else heading
+        pronoun = (first.kind == "pronoun" and first.text not in ("this", "these")) or field_of  # "Movement: up."
+        # "this raises the likelihood", "these two together": the observation, not the region
+        other = named or first.text in ("this", "these")
+        carried = before if pronoun else [] if other else heading
         walk = _Sentence(sentence, [_Mention(m.region, m.side, m.start, m.end) for m in carried])
         walk.run()
         if token.kind != "question":
@@ -472,7 +504,17 @@ def _mentions(tokens: Sequence[_Token]) -> Iterator[_Mention]:
         sentence = []
 
 
-_HEADING = _SKIPPED | {"region", "colon", "dash", "and", "join", "comma", "move", "word"} - {"inside"}
+_BEFORE_SUBJECT = frozenset({"word", "move", "turn", "and", "comma", "at_apex", "emotion"})
+_HEADING = _SKIPPED | {"region", "colon", "dash", "and", "join", "comma", "move", "word", "emotion"} - {"inside"}
+_ACTIVE = frozenset({"active", "activated", "engaged", "involved", "used"})
+_GENERAL = frozenset(
+    re.findall("[a-z]+", "characterized characterised involves involve associated defined entails comprises consists")
+)
+_SPEAKS = frozenset(
+    re.findall("[a-z]+", "indicate indicates suggest suggests point points with speak speaks are is they ")
+)
+_PARTICLE_VERBS = frozenset({"open", "opened", "tighten", "close", "press"})
+"""Movements that "up" only strengthens: "opens up"."""
 _JOINING = frozenset({"comma", "clause", "and", "or", "join"})
 _PARTICLES = frozenset({"up", "down", "apart", "together", "part"})
 
@@ -488,19 +530,42 @@ class _Sentence:
         self.named_at = -1  # the last token of the last region
         self.leading: dict[int, list[tuple[str, int]]] = {}  # by the region's token: movements that lead to it
         self.grades: list[str] = []
-        self.sides: list[str] = []
+        self.sides: list[_Side] = []
         self.since: int | None = None  # where they begin
-        self.where: str | None = None  # "on the left, .."
+        self.where: _Side | None = None  # "on the left, .."
         self.negated = self.hedged = self.spoken = False
         self.clause: list[tuple[_Mention, str]] = []  # what is affirmed in this clause
         self.outer: list[tuple[list[_Mention], bool, bool]] = []  # in brackets: what holds outside
+        self.general = self.is_general()
+        self.hedged = self.general
+        self.onset = (
+            ""  # what is said of the onset frame: "leading" until the apex is named, or "trailing" to the comma
+        )
+        self.relative = False  # in what is said of a unit: "AU12, which pulls the lip corners up, .."
         self.last_or = max((at for at, token in enumerate(tokens) if token.kind == "or"), default=-1)
 
     def kind(self, at: int) -> str:
         return self.tokens[at].kind if 0 <= at < len(self.tokens) else ""
 
+    @property
+    def denied(self) -> bool:
+        return self.negated or self.hedged or bool(self.onset)
+
     def word(self, at: int) -> str:
         return self.tokens[at].value if 0 <= at < len(self.tokens) else ""
+
+    def is_general(self) -> bool:
+        """Whether the sentence says what an emotion looks like: "Fear involves ..", "In fear, .."."""
+        at = 0
+        while self.kind(at) in ("determiner", "turn", "comma", "dash"):
+            at += 1
+        if self.kind(at) == "inside" and self.kind(at + 1) == "emotion":
+            return self.kind(at + 2) == "comma"
+        if self.kind(at) != "emotion":
+            return False
+        if self.kind(at + 1) == "motion":  # "a genuine smile raises the cheeks"
+            return True
+        return any(token.text in _GENERAL for token in self.tokens[at + 1 : at + _REACH])
 
     def run(self) -> None:
         for at, token in enumerate(self.tokens):
@@ -508,7 +573,7 @@ class _Sentence:
                 self.region(at)
             elif token.kind == "idiom":
                 name, way = _IDIOMS[token.value]
-                if not (self.negated or self.hedged):
+                if not self.denied:
                     self.mentions.append(_Mention(name, None, token.start, token.end, [way]))
             elif token.kind == "motion" or (token.kind == "lower" and self.is_verb(at)):
                 self.motion(at)
@@ -519,6 +584,8 @@ class _Sentence:
             elif token.kind in ("ears", "hairline", "middle"):
                 self.place(at)
             elif token.kind in ("other", "unit", "name"):
+                if token.kind == "unit":
+                    self.end_relative()
                 if not self.is_place(at):
                     self.group = []
                     self.forget()
@@ -533,6 +600,8 @@ class _Sentence:
             answer = self.kind(at - 1) == "colon" and self.kind(at + 1) in ("", "comma", "close_")  # "raised? no"
             if (denied or answer) and self.clause:
                 self.revoke()
+            elif self.relative and (self.kind(at + 1) == "there" or self.word(at + 1) in _ACTIVE):
+                self.revoke()  # "AU12, which pulls the lip corners up, is not active"
             else:
                 self.negated, self.spoken = True, False
         elif kind == "absent":
@@ -540,10 +609,32 @@ class _Sentence:
         elif kind == "hedge":
             self.hedged = True
         elif kind == "turn":
-            self.negated = self.hedged = False
+            self.negated = False
+            self.hedged = self.general and self.tokens[at].text not in ("but", "however", "yet", "instead")
+            self.onset = ""
             self.clause = []
+        elif kind == "at_first":
+            if self.kind(at - 1) != "toward" and self.word(at - 1) not in ("compared", "relative"):
+                self.onset = "trailing" if self.group else "leading"
+                self.revoke()
+        elif kind == "at_apex":
+            self.onset = ""
+        elif kind == "in_which":
+            if any(self.word(i) in ("onset", "first", "neutral") for i in range(at - 4, at)):
+                self.onset = "trailing"
+        elif kind == "toward":
+            if self.onset == "trailing" and self.word(at) == "toward" and self.tokens[at].text == "to":
+                self.onset = ""  # "from closed at onset to parted"
+        elif kind == "au":
+            self.end_relative()
         elif kind in ("comma", "clause"):
-            self.clause = []
+            if self.onset == "trailing":
+                self.onset = ""
+            if self.qualifies_unit(at):
+                self.relative, self.clause = True, []
+                return  # what the unit does is denied with it
+            if not self.relative:
+                self.clause = []
             if kind == "clause" or at > self.last_or:
                 self.negated = False
             self.grades = []
@@ -558,6 +649,25 @@ class _Sentence:
             self.group, self.negated, self.hedged = self.outer.pop()
         elif kind == "move":
             self.spoken = True
+
+    def qualifies_unit(self, at: int) -> bool:
+        """Whether a comma stands between a unit and what it does: "AU12, which ..", "AU15, lowering .."."""
+        if self.word(at + 1) not in ("which", "that") and not (
+            self.kind(at + 1) in ("motion", "move") and self.tokens[at + 1].text.endswith("ing")
+        ):
+            return False
+        back = at - 1
+        if self.kind(back) == "close_":
+            while back > max(0, at - _REACH) and self.kind(back) != "open_":
+                back -= 1
+            back -= 1
+        return self.kind(back) == "unit" or (
+            self.word(back).isdecimal() and "au" in map(self.kind, range(back - 5, back))
+        )
+
+    def end_relative(self) -> None:
+        if self.relative:
+            self.relative, self.clause = False, []
 
     def revoke(self) -> None:
         for mention, way in self.clause:
@@ -671,21 +781,38 @@ class _Sentence:
             diagonal = [t.value for t in back if t.kind == "motion"][-1:] in (["up"], ["down"])
             near = kinds[-1:] in (["motion"], ["and"], ["move"]) and (diagonal or kinds[-1:] == ["move"])
             to = "toward" in kinds and set(kinds[kinds.index("toward") + 1 :]) <= {"determiner", "image", "own"}
+            if to and back[kinds.index("toward")].text not in ("to", "toward", "towards", "into"):
+                return  # "more strongly than the right"
             if near or to:
                 self.affirm(value, at)
                 return
+            if any(mention.ways for mention in self.group) and self.is_compared(at):
+                return  # "both rise, the left one more than the right"
+        ahead = [self.kind(i) for i in range(at + 1, at + 6)]
+        ahead = ahead[: next((i for i, kind in enumerate(ahead) if kind in ("comma", "motion", "region")), 6)]
+        image = kinds[-1:] == ["image"] or (kinds[-2:-1] == ["image"] and back[-1].text == "的") or "image" in ahead
+        certain = image or "own" in kinds[-2:]
         if "own" in kinds[-2:] and "image" not in kinds[-2:]:
             value = "right" if value == "left" else "left"
         if target is not None and self.kind(at + 1) != "comma":
-            self.sides.append(value)
+            self.sides.append(_Side(value, certain))
             self.since = self.tokens[at].start if self.since is None else self.since
         elif self.outer and not self.only_side(at):
             return  # "(left blue, right pink)"
         elif self.group and not self.carried:
             for mention in self.group:
-                mention.side = mention.side or value
+                mention.side = mention.side or _Side(value, certain)
         elif not self.group:
-            self.where = value
+            self.where = _Side(value, certain)
+
+    def is_compared(self, at: int) -> bool:
+        """Whether a side is only compared with the other, in the words up to the next comma."""
+        for i in range(at + 1, min(at + _REACH, len(self.tokens))):
+            if self.kind(i) == "toward" and self.tokens[i].text == "than":
+                return True
+            if self.kind(i) in ("comma", "clause"):
+                return False
+        return False
 
     def only_side(self, at: int) -> bool:
         first, last = at, at
@@ -700,12 +827,34 @@ class _Sentence:
     def motion(self, at: int) -> None:
         way = "down" if self.kind(at) == "lower" else self.word(at)
         self.spoken = True
+        if self.is_figure(at):
+            return
+        if self.tokens[at].text == "closer" and self.kind(at + 1) == "toward":
+            eyes = any(self.word(i) in ("eyes", "lids", "upper lids") for i in range(at + 2, at + 5))
+            if eyes and self.group and all(mention.region in _BROWS for mention in self.group):
+                self.affirm("down", at)
+            return  # "closer to disgust"; of "closer to the midline" the place says the way
         target = None if way == "part" else self.ahead(at)
         if target is not None and self.leads(at, target):
-            affirmed = "" if self.negated or self.hedged else way
+            affirmed = "" if self.denied else way
             self.leading.setdefault(target, []).append((affirmed, self.tokens[at].start))
             return
         self.affirm(way, at)
+
+    def is_figure(self, at: int) -> bool:
+        """Whether a word of movement is none here: "opens up", "by up to 2 px", "AU6 and AU12 together indicate"."""
+        text, behind = self.tokens[at].text, self.kind(at - 1)
+        following = next((token.text for token in self.tokens[at + 1 : at + 2]), "")
+        if text == "up":
+            limit = following == "to" and self.word(at + 2)[:1].isdecimal()
+            return limit or (behind == "motion" and self.word(at - 1) in _PARTICLE_VERBS)
+        if text == "together" and self.word(at) == "together":
+            set_off = behind == "comma" and self.kind(at + 1) == "comma"
+            unit = behind in ("close_", "unit", "au") or self.word(at - 1).isdecimal()
+            moved = behind in ("motion", "move") and self.word(at - 1) not in ("up", "down")
+            moved = moved or self.word(at - 1) in ("come", "comes", "came", "coming", "brought")
+            return set_off or unit or (following in _SPEAKS and not moved)
+        return False
 
     def leads(self, at: int, target: int) -> bool:
         """Whether a movement is that of the region behind it."""
@@ -722,7 +871,7 @@ class _Sentence:
         return not (text.endswith(("ed", "n")) and waiting)  # "raises the brows"
 
     def affirm(self, way: str, at: int) -> None:
-        if self.negated or self.hedged:
+        if self.denied:
             return
         targets = [mention for mention in self.group if not mention.led_to or mention.shared]
         for mention in targets or self.group:

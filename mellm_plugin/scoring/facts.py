@@ -12,6 +12,10 @@ Against the annotation:
 -   A claim is right if it agrees with a unit: the same region or a part of it ("brows" are inner and outer brows), a
     side that the unit has (a claim without side agrees with any), and a direction within 45 degrees, so that "up"
     agrees with "up and outwards". A fact is found if a claim agrees with it.
+-   A movement that is said in many ways counts once, as its most exact claim; a fact may be found by any of them. Where
+    a clip has an event that implies nothing, what is claimed of its region is neither right nor wrong, and not counted.
+-   A bare "left" or "right" may be the image's or the person's: it agrees with a unit of either side, and is decided
+    against the flow where both sides agree.
 -   Precision is the share of the claims that are right, recall the share of the facts that are found, both over all
     clips together; F1 is their harmonic mean. Clips whose units are not known are left out.
 
@@ -30,7 +34,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mellm_plugin.errors import CodeError
@@ -88,9 +92,12 @@ class Fact:
 
 @dataclass(frozen=True)
 class Checked:
-    """The claims of one answer against the annotation: which claims are right, and which facts are found."""
+    """The claims of one answer against the annotation: which claims are right, and which facts are found.
 
-    right: tuple[bool, ...]
+    A claim of what a unit without a direction does (the lids of a blink) is neither right nor wrong: None.
+    """
+
+    right: tuple[bool | None, ...]
     found: tuple[bool, ...]
 
 
@@ -103,7 +110,23 @@ def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
     Raises:
         CodeError: codes that cannot be read, all of them at once.
     """
-    implied: list[Fact] = []
+    return tuple(Fact(ways) for ways in _events(codes) if all(way.motion for way in ways))
+
+
+def undecided(codes: Iterable[str]) -> tuple[Way, ...]:
+    """What the events may show that imply nothing: any movement (`""`) of a region, or that of an alternative.
+
+    A blink (45) moves the upper lids, but which way two frames show it is open; of 45/12 it may be the mouth corners.
+
+    Raises:
+        CodeError: as `facts`.
+    """
+    return tuple(way for ways in _events(codes) if not all(one.motion for one in ways) for way in ways)
+
+
+def _events(codes: Iterable[str]) -> list[tuple[Way, ...]]:
+    """The ways of each event that is in the table of units, one of each reading; `""` is no single direction."""
+    events: list[tuple[Way, ...]] = []
     faults: list[str] = []
     for code in codes:
         try:
@@ -115,25 +138,63 @@ def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
         for reading in readings:
             unit = UNITS.get(reading.number)
             motion = unit.motion.removeprefix("far ") if unit else ""
-            motion = _OF_LIPS.get(motion, motion)
-            if unit and motion and "then" not in motion:
-                ways.append(Way(unit.region, _SIDES.get(reading.side or ""), motion))
-        if ways and len(ways) == len(readings):  # of "45/12" the first would do, and it implies nothing
-            implied.append(Fact(tuple(dict.fromkeys(ways))))
+            motion = "" if "then" in motion else _OF_LIPS.get(motion, motion)
+            ways.append(Way(unit.region if unit else "", _SIDES.get(reading.side or ""), motion))
+        events.append(tuple(dict.fromkeys(ways)))
     if faults:
         raise CodeError(faults)
-    return tuple(implied)
+    return events
 
 
-def check(claimed: Sequence[Claim], implied: Sequence[Fact]) -> Checked:
-    """Compare the claims of an answer with what the clip's units imply."""
+def movements(claimed: Sequence[Claim]) -> tuple[Claim, ...]:
+    """The claims without those that another claim says as well: of a movement said in many ways, the most exact one.
+
+    A claim says another one as well where it is of the same region, has its directions and maybe one more, and its
+    side or, where that has none, any: "the left mouth corner moves up and outwards" says "the mouth corners move up".
+    """
+    kept: list[Claim] = []
+    for claim in claimed:
+        if not any(_says(other, claim) for other in kept):
+            kept = [*(other for other in kept if not _says(claim, other)), claim]
+    return tuple(kept)
+
+
+def _says(exact: Claim, other: Claim) -> bool:
+    if exact.region != other.region or (other.side and other.side != exact.side):
+        return False
+    return _words(other.motion, exact.side) <= _words(exact.motion, exact.side)
+
+
+def _words(motion: str, side: str | None) -> set[str]:
+    """The directions of a motion; those across as seen in the image where the side is known."""
+    halves = {"left": {"outwards": "left", "inwards": "right"}, "right": {"outwards": "right", "inwards": "left"}}
+    return {halves.get(side or "", {}).get(word, word) for word in motion.split(" and ")}
+
+
+def check(claimed: Sequence[Claim], implied: Sequence[Fact], open_: Sequence[Way] = ()) -> Checked:
+    """Compare the claims of an answer with what the clip's units imply.
+
+    Args:
+        claimed: the claims.
+        implied: of the clip's codes (`facts`).
+        open_: what its other events may show (`undecided`): a claim of it that agrees with no fact is not decided.
+    """
     table = [[any(agree(claim, way) for way in fact.ways) for fact in implied] for claim in claimed]
     found = tuple(any(row[at] for row in table) for at in range(len(implied)))
-    return Checked(tuple(any(row) for row in table), found)
+    right = (
+        any(row) or (None if any(agree(claim, way) for way in open_) else False)
+        for claim, row in zip(claimed, table, strict=True)
+    )
+    return Checked(tuple(right), found)
 
 
 def agree(claim: Claim, way: Way) -> bool:
-    """Whether a claim is of a movement: its region or a part, a side it has, and a direction within 45 degrees."""
+    """Whether a claim is of a movement: its region or a part, a side it has, and a direction within 45 degrees.
+
+    A side of which the text does not say whose it is agrees with either. A way `""` is any direction.
+    """
+    if claim.side and way.side and claim.side != way.side and not claim.certain:
+        claim = _mirrored(claim)
     if claim.side and way.side and claim.side != way.side:
         return False
     if way.region == "lips" and (claim.region, claim.motion) in _LIPS_MOVE.get(way.motion, ()):
@@ -145,11 +206,20 @@ def agree(claim: Claim, way: Way) -> bool:
     )
     if not related:
         return False
+    if not way.motion:
+        return True
     if "apart" in (claim.motion, way.motion) or "together" in (claim.motion, way.motion):
         return claim.motion == way.motion
     sides = [claim.side or way.side] if claim.side or way.side else ["left", "right"]
     angles = [_angle(_vector(claim.motion, side), _vector(way.motion, side)) for side in sides]
     return all(angle is not None and angle <= AGREES + 1e-6 for angle in angles)
+
+
+def _mirrored(claim: Claim) -> Claim:
+    """The claim as the person would mean it: the other side, and what moves left moves right."""
+    other = {"left": "right", "right": "left"}
+    motion = " and ".join(other.get(word, word) for word in claim.motion.split(" and "))
+    return replace(claim, side=other.get(claim.side or "", claim.side), motion=motion, certain=True)
 
 
 def _vector(motion: str, side: str | None) -> tuple[float, float] | None:
@@ -179,10 +249,15 @@ def _angle(one: tuple[float, float] | None, other: tuple[float, float] | None) -
 def contradicts(claim: Claim, motions: Sequence[RegionMotion]) -> bool | None:
     """Whether a claim contradicts the measured flow; None where the flow does not decide it.
 
+    A claim of which the text does not say whose left or right it is, is decided where both sides agree.
+
     Args:
         claim: of an answer to this clip.
         motions: of every region (`motion.regions.region_motions`); none where the flow cannot be trusted.
     """
+    if claim.side and not claim.certain:
+        both = {contradicts(one, motions) for one in (replace(claim, certain=True), _mirrored(claim))}
+        return both.pop() if len(both) == 1 else None
     places = {(one.region, one.side): one for one in motions if one.visible}
     if claim.motion in _LIPS_MOVE:
         return _lips_contradict(claim.motion, motions)
@@ -217,29 +292,32 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
         motions: as for `contradicts`.
 
     Returns:
-        JSON values: the counts `claims`, `right`, `facts`, `found`, `contradicting` and `decided`; `gold`, the codes;
+        JSON values, of each movement once (`movements`): the counts `claims` (those that the units do not leave
+        undecided), `right`, `facts`, `found`, `contradicting` and `decided`; `gold`, the codes;
         `said`, each claim with `right` and `contradicts`; `implied`, the ways of each fact, and whether it is `found`.
         What is not known is None.
 
     Raises:
         CodeError: codes that cannot be read.
     """
-    against = [contradicts(claim, motions) for claim in said]
+    once = movements(said)
+    against = [contradicts(claim, motions) for claim in once]
     implied = None if codes is None else facts(codes)
-    checked = None if implied is None else check(said, implied)
-    right: Sequence[bool | None] = checked.right if checked else [None] * len(said)
-    found = checked.found if checked else ()
+    open_ = () if codes is None else undecided(codes)
+    checked = None if implied is None else check(once, implied, open_)
+    right: Sequence[bool | None] = checked.right if checked else [None] * len(once)
+    found = () if implied is None else check(said, implied).found  # also by what is said less exactly
     return {
-        "claims": len(said),
-        "right": sum(checked.right) if checked else None,
-        "facts": len(checked.found) if checked else None,
-        "found": sum(checked.found) if checked else None,
+        "claims": len(once) - (right.count(None) if checked else 0),
+        "right": right.count(True) if checked else None,
+        "facts": len(found) if checked else None,
+        "found": sum(found) if checked else None,
         "contradicting": against.count(True),
         "decided": len(against) - against.count(None),
         "gold": None if codes is None else list(codes),
         "said": [
             {**asdict(claim), "right": is_right, "contradicts": does}
-            for claim, is_right, does in zip(said, right, against, strict=True)
+            for claim, is_right, does in zip(once, right, against, strict=True)
         ],
         "implied": None
         if implied is None
@@ -302,7 +380,7 @@ def constant(gold: Sequence[Sequence[str]]) -> FactScores:
     said = claims(describe([(code, None) for code in most_frequent(gold)], ""))
     sums = [0, 0, 0, 0]
     for codes in gold:
-        checked = check(said, facts(codes))
-        for at, number in enumerate((sum(checked.right), len(said), sum(checked.found), len(checked.found))):
-            sums[at] += number
+        item = compared(said, codes, ())
+        for at, name in enumerate(("right", "claims", "found", "facts")):
+            sums[at] += item[name]
     return score(*sums)

@@ -79,6 +79,33 @@ def test_golden_corpus() -> None:
     assert len(wrong) <= 0.05 * len(GOLDEN)
 
 
+@pytest.mark.parametrize(
+    ("text", "certain"),
+    [
+        ("The left lip corner is raised (AU12).", False),
+        ("The lip corner is raised, on the left.", False),
+        ("His left lip corner is raised.", True),
+        ("The subject's left lip corner is raised.", True),
+        ("The lip corner on the image's left is raised.", True),
+        ("On the left side of the image, the lip corner is raised.", True),
+        ("The image shows that the left lip corner is raised.", False),
+        ("图像左侧的嘴角上扬。", True),
+        ("左侧嘴角上扬。", False),
+        ("The lip corners are raised.", True),
+        ("The left lip corner is raised. The lip corner on the image's left is raised.", True),
+    ],
+)
+def test_whose_side_it_is(text: str, certain: bool) -> None:
+    (claim,) = claims(text)
+    assert claim.certain is certain
+
+
+@given(CODES, st.sampled_from(sorted(PALETTES)))
+@settings(deadline=None)
+def test_our_own_descriptions_say_whose_sides_they_give(codes: list[tuple[str, float | None]], palette: str) -> None:
+    assert all(claim.certain for claim in claims(describe(codes, "fear", palette)))
+
+
 def test_thinking_is_not_the_answer() -> None:
     assert said("<think>the brows are raised</think>The lips part.") == {("lips", None, "apart")}
 

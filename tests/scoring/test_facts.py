@@ -17,11 +17,22 @@ from mellm_plugin.language.claims import Claim, claims
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.motion.facial import facial_flow
 from mellm_plugin.motion.regions import RegionMotion, region_motions
-from mellm_plugin.scoring.facts import Way, check, compared, constant, contradicts, facts, most_frequent, score
+from mellm_plugin.scoring.facts import (
+    Way,
+    check,
+    compared,
+    constant,
+    contradicts,
+    facts,
+    most_frequent,
+    movements,
+    score,
+    undecided,
+)
 
 
-def right(text: str, *codes: str) -> list[bool]:
-    return list(check(claims(text), facts(codes)).right)
+def right(text: str, *codes: str) -> list[bool | None]:
+    return list(check(claims(text), facts(codes), undecided(codes)).right)
 
 
 def test_what_units_imply() -> None:
@@ -59,7 +70,13 @@ def test_codes_that_cannot_be_read_are_told_all_at_once() -> None:
         ("the mouth corners move up", ("20",), [False]),
         ("the mouth corners move down", ("12",), [False]),
         ("the left mouth corner rises", ("R12",), [True]),
-        ("the left mouth corner rises", ("L12",), [False]),
+        ("the left mouth corner rises", ("L12",), [True]),  # whose left it is, it does not say
+        ("the mouth corner on the image's left rises", ("R12",), [True]),
+        ("the mouth corner on the image's left rises", ("L12",), [False]),
+        ("his left mouth corner rises", ("L12",), [True]),
+        ("his left mouth corner rises", ("R12",), [False]),
+        ("the left mouth corner moves left", ("L20",), [True]),
+        ("the left mouth corner moves right", ("L20",), [False]),
         ("the left mouth corner rises", ("12",), [True]),
         ("the mouth corners rise", ("L12",), [True]),
         ("the left mouth corner moves up-left", ("12",), [True]),
@@ -74,11 +91,19 @@ def test_codes_that_cannot_be_read_are_told_all_at_once() -> None:
         ("the chin drops", ("27",), [True]),
         ("the cheeks are raised", ("6/12",), [True]),
         ("the mouth corners rise", ("6/12",), [True]),
-        ("the upper lids close", ("45",), [False]),
+        ("the upper lids close", ("45",), [None]),
+        ("the upper lids close", ("45", "5"), [None]),
+        ("the upper lids rise", ("45", "5"), [True]),
+        ("the upper lids close", ("5",), [False]),
+        ("the lip corners rise up and outward", ("45/12",), [None]),
+        ("the lip corners drop", ("45/12",), [False]),
+        ("the brows rise", ("45/12",), [False]),
+        ("the upper lid on the image's left closes", ("L45",), [False]),
+        ("the upper lid on the image's left closes", ("R45",), [None]),
         ("the cheeks rise", (), [False]),
     ],
 )
-def test_claims_against_units(text: str, codes: tuple[str, ...], expected: list[bool]) -> None:
+def test_claims_against_units(text: str, codes: tuple[str, ...], expected: list[bool | None]) -> None:
     assert right(text, *codes) == expected
 
 
@@ -89,6 +114,49 @@ SHOWN = [f"{side}{number}" for number, unit in UNITS.items() if unit.motion for 
 def test_the_description_of_the_units_has_all_facts_and_no_other(codes: list[str]) -> None:
     checked = check(claims(describe([(code, None) for code in codes], "fear")), facts(codes))
     assert all(checked.right) and all(checked.found)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("The lip corners rise. The mouth corners move outwards. The lip corners are pulled up and outwards.", 1),
+        ("The lip corners move up and outwards; the mouth corners rise.", 1),
+        ("The lip corners rise. The left lip corner rises. The left lip corner moves up and to the left.", 1),
+        ("The mouth corner on the image's left moves up-left; the lip corners move up and outwards.", 1),
+        ("The mouth corner on the image's left moves up-right; the lip corners move up and outwards.", 2),
+        ("The left lip corner rises, the right lip corner rises.", 2),
+        ("The lip corners rise. The lip corners are pulled down.", 2),
+        ("The inner brows rise. The outer brows rise.", 2),
+        ("The lips part.", 1),
+    ],
+)
+def test_movements_are_counted_not_mentions(text: str, kept: int) -> None:
+    said = claims(text)
+    assert len(movements(said)) == kept
+    assert len(movements(said[::-1])) == kept
+    assert compared(said, ["12"], ())["claims"] == kept
+
+
+def test_precision_is_not_raised_by_repetition() -> None:
+    once = compared(claims("The cheeks drop. The lip corners move up and outwards."), ["12"], ())
+    often = compared(
+        claims("The cheeks drop. The lip corners rise. The mouth corners move outwards. They go up and outwards."),
+        ["12"],
+        (),
+    )
+    assert (once["right"], once["claims"]) == (often["right"], often["claims"]) == (1, 2)
+
+
+def test_a_fact_may_be_found_by_what_is_said_less_exactly() -> None:
+    item = compared(claims("The lip corners move up and inwards. The lip corners rise."), ["12"], ())
+    assert (item["claims"], item["right"], item["found"]) == (1, 0, 1)
+
+
+def test_what_is_neither_right_nor_wrong_is_not_counted() -> None:
+    item = compared(claims("The upper eyelids close (blink). The lip corners rise."), ["45", "12"], ())
+    assert (item["claims"], item["right"], item["facts"], item["found"]) == (1, 1, 1, 1)
+    assert [one["right"] for one in item["said"]] == [None, True]
+    assert compared(claims("The upper eyelids close (blink)."), ["45"], ())["claims"] == 0
 
 
 def seen(*moves: tuple[str, str | None, float, float], visible: bool = True) -> list[RegionMotion]:
@@ -124,6 +192,19 @@ CORNERS_UP = seen(("mouth corners", "left", -0.7, -0.7), ("mouth corners", "righ
 )
 def test_claims_against_the_flow(claim: tuple[str, str | None, str], motions: Any, expected: bool | None) -> None:
     assert contradicts(Claim(*claim, text=""), motions) is expected
+
+
+def test_a_bare_side_is_decided_by_the_flow_where_both_sides_agree() -> None:
+    one_up = seen(("mouth corners", "left", -0.7, -0.7), ("mouth corners", "right", 0.7, 0.7))
+    for text, expected in {
+        "The left mouth corner rises.": None,
+        "The mouth corner on the image's left rises.": False,
+        "His left mouth corner rises.": True,
+    }.items():
+        assert contradicts(claims(text)[0], one_up) is expected, text
+    assert contradicts(claims("The left mouth corner rises.")[0], CORNERS_UP) is False
+    assert contradicts(claims("The left mouth corner drops.")[0], CORNERS_UP) is True
+    assert contradicts(claims("The left mouth corner moves left.")[0], CORNERS_UP) is False
 
 
 def test_measured_clips_contradict_what_is_turned_round() -> None:
