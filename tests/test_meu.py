@@ -620,7 +620,7 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
 def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:
     drawn = synthme.draw_clip(synthme.Face(4), np.random.default_rng(2), ("L12",), 1.5, emotion="happiness")
     asked = meu.protocol(docs([synthme.sample(drawn)], tmp_path), aus="12")
-    text = "The right lip corner is pulled down, the lips part. Conclusion: AU12; happiness."
+    text = "The lip corner on the image's right is pulled down, the lips part. Conclusion: AU12; happiness."
     items = meu.process_results(asked[0], [text])
     item = items["description_facts_f1"]
     assert (item["id"], item["subject"], item["gold"]) == (drawn.id, "s00", ["L12"])
