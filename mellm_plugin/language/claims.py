@@ -538,9 +538,9 @@ class _Sentence:
         self.outer: list[tuple[list[_Mention], bool, bool]] = []  # in brackets: what holds outside
         self.general = self.is_general()
         self.hedged = self.general
-        self.onset = (
-            ""  # what is said of the onset frame: "leading" until the apex is named, or "trailing" to the comma
-        )
+        # What is said of the onset frame: "leading" until the apex is named, an "attribute" to the comma, "trailing"
+        # to the comma or "and".
+        self.onset = ""
         self.relative = False  # in what is said of a unit: "AU12, which pulls the lip corners up, .."
         self.last_or = max((at for at, token in enumerate(tokens) if token.kind == "or"), default=-1)
 
@@ -565,7 +565,8 @@ class _Sentence:
             return False
         if self.kind(at + 1) == "motion":  # "a genuine smile raises the cheeks"
             return True
-        return any(token.text in _GENERAL for token in self.tokens[at + 1 : at + _REACH])
+        here = any(token.text == "here" for token in self.tokens)
+        return not here and any(token.text in _GENERAL for token in self.tokens[at + 1 : at + _REACH])
 
     def run(self) -> None:
         for at, token in enumerate(self.tokens):
@@ -615,20 +616,23 @@ class _Sentence:
             self.clause = []
         elif kind == "at_first":
             if self.kind(at - 1) != "toward" and self.word(at - 1) not in ("compared", "relative"):
-                self.onset = "trailing" if self.group else "leading"
+                adverb = (
+                    self.tokens[at].text in ("initially", "at") and self.kind(at + 1) != "comma"
+                )  # "initially level, .."
+                self.onset = "trailing" if self.group else "attribute" if adverb else "leading"
                 self.revoke()
         elif kind == "at_apex":
             self.onset = ""
         elif kind == "in_which":
             if any(self.word(i) in ("onset", "first", "neutral") for i in range(at - 4, at)):
-                self.onset = "trailing"
+                self.onset = "attribute"
         elif kind == "toward":
             if self.onset == "trailing" and self.word(at) == "toward" and self.tokens[at].text == "to":
                 self.onset = ""  # "from closed at onset to parted"
         elif kind == "au":
             self.end_relative()
         elif kind in ("comma", "clause"):
-            if self.onset == "trailing":
+            if self.onset != "leading":
                 self.onset = ""
             if self.qualifies_unit(at):
                 self.relative, self.clause = True, []
@@ -640,6 +644,8 @@ class _Sentence:
             self.grades = []
             self.since = self.since if self.sides else None
         elif kind == "and":
+            if self.onset == "trailing":
+                self.onset = ""  # "closed at onset and parted at apex"
             following = next((k for k in map(self.kind, range(at + 1, at + _REACH)) if k not in _SKIPPED), "")
             if self.spoken and at > self.last_or and following == "region":
                 self.negated = False
