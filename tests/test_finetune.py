@@ -69,7 +69,7 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(environment: dict[str, 
 
     cut = [*command, "--set", "output=cut"]
     process = subprocess.Popen(cut, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 400
     while len(_losses(tmp_path / "cut")) < 12 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
