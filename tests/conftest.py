@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from PIL import ImageFile
 
 settings.register_profile("mellm", deadline=None)  # a machine may pause; nothing here is timed
 settings.load_profile("mellm")
@@ -20,6 +21,12 @@ def cache_of_flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("MELLM_CACHE_GB", "MELLM_JUDGE"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def damaged_images_stay_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """lmms-eval, once a test has imported it, has Pillow fill in what is missing of an image."""
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

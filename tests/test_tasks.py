@@ -224,8 +224,8 @@ def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
     for task, scores in run["results"].items():
         assert values(scores) or task == "meu_all"
         for name, value in values(scores).items():
-            if name.startswith("motion_") or name.endswith(("_majority", "_all_present", "_count")):
-                continue
+            if name.startswith(("motion_", "description_")) or name.endswith(("_majority", "_all_present", "_count")):
+                continue  # the right answers are conclusions, which describe nothing
             no_sides = name == "au_side_acc" and not values(scores)["au_side_count"]
             no_units = (task.startswith("smic") and name.startswith("au_")) or no_sides
             assert value == (None if no_units else 1.0), (task, name)
@@ -236,11 +236,12 @@ def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
     emotion = {"emotion_uf1", "emotion_uar", "emotion_acc", "emotion_uf1_majority", "emotion_acc_majority"}
     coarse_class = {name.replace("emotion", "coarse") for name in emotion}
     units = {"au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate", "au_side_acc", "au_side_count"}
+    facts = {"facts_f1", "facts_precision", "facts_recall", "facts_f1_majority", "contradiction_rate", "rate"}
+    described = {f"description_{name}" for name in facts}
     always = {"parse_rate", "motion_plausible_rate"}
     for prefix in (*LICENSED, "dfme_b"):
-        assert (
-            scored(run, f"{prefix}_meu") == scored(run, f"{prefix}_meu_map") == emotion | coarse_class | units | always
-        )
+        full = emotion | coarse_class | units | described | always
+        assert scored(run, f"{prefix}_meu") == scored(run, f"{prefix}_meu_map") == full
         assert scored(run, f"{prefix}_emotion") == emotion | coarse_class | always
         if prefix != "smic":
             assert scored(run, f"{prefix}_au") == units | always

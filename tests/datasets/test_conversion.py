@@ -233,7 +233,12 @@ def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_
         older = smic(tmp_path / "older", 3, **QUICK)
         run(older, root)
     before = state(root / "smic")
-    process = subprocess.Popen(command(made, root, "--workers", "1"), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(made, root, "--workers", "1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a run in the background ignores it
+    )
     clips = root / ".smic.clips"
     until = time.monotonic() + 60
     while len(list(clips.glob("*.parquet"))) < 3:
