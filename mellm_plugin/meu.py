@@ -39,7 +39,7 @@ from PIL import Image
 from mellm_plugin.datasets import megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
-from mellm_plugin.facs.labels import LABELS, labels_of
+from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.claims import claims
@@ -302,18 +302,10 @@ def _labels(spec: str | None, docs: Any) -> list[str]:
     if spec is None:
         dataset = docs["dataset"][0]
         return list(labels_of(dataset) or sorted({e for e in docs["emotion"] if e is not None}))
-    if spec in LABELS:
-        return list(labels_of(spec))
-    known = {label for name in LABELS for label in labels_of(name)} | {e for e in docs["emotion"] if e is not None}
-    asked = spec.split("+")
-    faults = [
-        f"protocol: {label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
-        for label in asked
-        if label not in known
-    ]
-    if faults:
-        raise InputError(faults)
-    return asked
+    try:
+        return list(labels_named(spec, {e for e in docs["emotion"] if e is not None}))
+    except InputError as error:
+        raise InputError([f"protocol: {fault}" for fault in error.faults]) from None
 
 
 def _gold_label(label: str | None, coarse: str | None, asked: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from loguru import logger
 from PIL import ImageFile
 
 settings.register_profile("mellm", deadline=None)  # a machine may pause; nothing here is timed
@@ -21,6 +22,15 @@ def cache_of_flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         for name in ("MELLM_CACHE_GB", "MELLM_JUDGE"):
             patch.delenv(name, raising=False)
         yield
+
+
+@pytest.fixture
+def log() -> Iterator[list[str]]:
+    """What is logged at WARNING and above."""
+    lines: list[str] = []
+    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
+    yield lines
+    logger.remove(handler)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loguru import logger
 
 from mellm_plugin import megc_vqa, meu
 from mellm_plugin.datasets import store, synthme
@@ -284,14 +283,6 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def prepared(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MELLM_DATA", str(root))
     return root
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
 
 
 def questions(root: Path, split: str, cache: Path) -> Any:

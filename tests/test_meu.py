@@ -9,7 +9,7 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -88,15 +88,6 @@ def docs(clips: Sequence[Sample], folder: Path) -> Any:
 @pytest.fixture(scope="module")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return docs(CLIPS, tmp_path_factory.mktemp("toy"))
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged at WARNING and above."""
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
 
 
 # ---- protocol -------------------------------------------------------------------------------------------------------

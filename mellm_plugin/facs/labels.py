@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from mellm_plugin.errors import InputError, near
+
 COARSE: tuple[str, ...] = ("negative", "positive", "surprise")
 """The three classes of the MEGC 2019 composite."""
 
@@ -73,6 +77,30 @@ _CANONICAL: dict[str, str] = {
 def labels_of(dataset: str) -> tuple[str, ...]:
     """Every label of a dataset in canonical spelling, the compound ones last; none for a dataset that is not known."""
     return LABELS.get(dataset, ()) + COMPOUND_LABELS.get(dataset, ())
+
+
+def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
+    """The labels that a text names: those of a dataset, or labels joined by `+`.
+
+    Args:
+        spec: `casme2`, `disgust+fear`.
+        found: labels of a user's own data, which are known, too.
+
+    Raises:
+        InputError: names that are neither; all of them at once, with the near ones.
+    """
+    if spec in LABELS:
+        return labels_of(spec)
+    known = {label for name in LABELS for label in labels_of(name)} | {*found}
+    asked = tuple(spec.split("+"))
+    faults = [
+        f"{label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
+        for label in asked
+        if label not in known
+    ]
+    if faults:
+        raise InputError(faults)
+    return asked
 
 
 def canonical_label(text: str) -> str | None:

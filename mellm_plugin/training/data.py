@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, MellmError, near
-from mellm_plugin.facs.labels import LABELS, labels_of
+from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training.challenge import certain_units
@@ -146,17 +146,13 @@ def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[
     """
     if spec is None:
         return ((labels_of(dataset) or tuple(sorted(found))),)
-    known = {label for name in LABELS for label in labels_of(name)} | {*found}
     sets: list[tuple[str, ...]] = []
     faults: list[str] = []
     for part in (part.strip() for part in spec.split(",")):
-        asked = labels_of(part) if part in LABELS else tuple(part.split("+"))
-        faults += [
-            f"labels: {label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
-            for label in asked
-            if label not in known
-        ]
-        sets.append(asked)
+        try:
+            sets.append(labels_named(part, found))
+        except InputError as error:
+            faults += [f"labels: {fault}" for fault in error.faults]
     if faults:
         raise InputError(faults)
     return tuple(sets)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import unicodedata
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -201,22 +201,9 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
         *("left ", "left: AU4 ", "AU4 left, ", "left or ", "right of the ", "AU4 on the ", "side: left\n", "左"),
     ],
 )
-def test_work_is_linear_in_the_length(piece: str) -> None:
+def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Callable[[], object]], int]) -> None:
     def steps(length: int) -> int:
-        count = 0
-
-        def step(frame: object, event: str, argument: object) -> object:
-            nonlocal count
-            count += 1
-            return step
-
-        text = piece * (length // len(piece))
-        sys.settrace(step)  # counts executed lines: unlike the clock, the same on every machine
-        try:
-            read(text, LABELS["casme2"])
-        finally:
-            sys.settrace(None)
-        return count
+        return executed_lines(lambda: read(piece * (length // len(piece)), LABELS["casme2"]))
 
     assert steps(8_000) <= 2.2 * steps(4_000)
 

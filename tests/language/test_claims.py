@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -156,22 +156,9 @@ def test_any_text_is_read_without_error_and_without_invention(text: str) -> None
         *("raised brows and ", "AU25 ", "brows\n", "they rise. ", "brows? ", "() ", "brows not visible, "),
     ],
 )
-def test_work_is_linear_in_the_length(piece: str) -> None:
+def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Callable[[], object]], int]) -> None:
     def steps(length: int) -> int:
-        count = 0
-
-        def step(frame: object, event: str, argument: object) -> object:
-            nonlocal count
-            count += 1
-            return step
-
-        text = piece * (length // len(piece))
-        sys.settrace(step)  # counts executed lines: unlike the clock, the same on every machine
-        try:
-            claims(text)
-        finally:
-            sys.settrace(None)
-        return count
+        return executed_lines(lambda: claims(piece * (length // len(piece))))
 
     claims("brows")  # the vocabulary is made once
     assert steps(8_000) <= 2.2 * steps(4_000)

@@ -6,7 +6,7 @@ import copy
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ import tiny
 import torch
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.models.model_utils import gen_metrics
-from loguru import logger
 from PIL import Image, ImageFile
 
 from mellm_plugin.datasets import synthme
@@ -95,15 +94,6 @@ def texts(model: Mellm, docs: list[Doc], **how: Any) -> list[str]:
 @pytest.fixture(scope="module")
 def model(base: Path) -> Mellm:
     return Mellm(pretrained=base, device="cpu", batch_size="2")
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    """What is logged at WARNING and above."""
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
 
 
 DOCS = [doc(i, question="What moves?" * (i % 3 + 1)) for i in range(5)]

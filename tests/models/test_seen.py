@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import datasets
 import pytest
 import tiny
 from lmms_eval.api.instance import Instance
-from loguru import logger
 
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.models.record import write_record
@@ -50,14 +48,6 @@ def trained(adapter: Path, tmp_path: Path) -> Path:
     shutil.copytree(adapter, folder)
     write_record(folder, RECORD)
     return folder
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{message}")
-    yield lines
-    logger.remove(handler)
 
 
 def told(model: Mellm) -> dict[str, Any]:
