@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from accelerate import PartialState
 from filelock import FileLock, Timeout
@@ -39,7 +40,7 @@ from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import Example, Examples
-from mellm_plugin.training.parts import add_adapter_for, train_only
+from mellm_plugin.training.parts import add_adapter_for, patches_as_product, train_only
 from mellm_plugin.training.trainer import (
     CURVE,
     STATE,
@@ -93,6 +94,8 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
     """
     output = Path(config.output).expanduser()
     state = processes()
+    # OpenCV's threads do not live on in the forked workers that draw the maps, where waiting for them would never end.
+    cv2.setNumThreads(1)
     lock = FileLock(output / ".lock")
     try:
         output.mkdir(parents=True, exist_ok=True)
@@ -197,6 +200,8 @@ class _Run:
         before = self._stage_folder(number - 1) / _DONE if number else None
         set_seed(config.seed)
         model = build_model(config, self.base_folder, checkpoint or before, arguments.device)
+        if arguments.device.type == "cpu":
+            patches_as_product(model)
         train_only(model, stage, keep_dtype=config.dtype == "bfloat16")
         if config.full and config.dtype == "auto" and arguments.device.type != "cpu":
             for parameter in model.parameters():

@@ -13,11 +13,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
+from torch.nn import functional
 
 from mellm_plugin.errors import TrainingError
 from mellm_plugin.models import BUNDLED
@@ -146,6 +148,23 @@ def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> N
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and ".lora_dropout." in name and stage.lora is not None:
             module.p = stage.lora.dropout
+
+
+def patches_as_product(model: nn.Module) -> None:
+    """Let patch embeddings that are convolutions without overlap run as matrix products: the same, faster on a CPU.
+
+    Args:
+        model: whose patch embeddings take rows of patches, as Qwen's do; others are left as they are.
+    """
+    for module in model.modules():
+        convolution = getattr(module, "proj", None)
+        if isinstance(convolution, nn.Conv3d) and convolution.kernel_size == convolution.stride:
+            module.forward = partial(_patches, convolution)
+
+
+def _patches(convolution: nn.Conv3d, patches: torch.Tensor) -> torch.Tensor:
+    weight = convolution.weight.flatten(1)
+    return functional.linear(patches.view(-1, weight.shape[1]).to(weight.dtype), weight, convolution.bias)
 
 
 def counts(model: nn.Module) -> dict[str, dict[str, int]]:

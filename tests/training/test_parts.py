@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
@@ -14,7 +15,15 @@ from mellm_plugin.errors import TrainingError
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.loading import load_model
 from mellm_plugin.training.config import read
-from mellm_plugin.training.parts import add_adapter_for, counts, groups, linear_layers, part_of, train_only
+from mellm_plugin.training.parts import (
+    add_adapter_for,
+    counts,
+    groups,
+    linear_layers,
+    part_of,
+    patches_as_product,
+    train_only,
+)
 
 Make = Callable[..., dict[str, Any]]
 
@@ -101,7 +110,21 @@ def test_one_table_of_words_stays_one(given: Make) -> None:
     config = read(given(train={"language": "lora", "embeddings": "full"}, learning_rate=1e-3) | {"base": "bundled"})
     model = add_adapter_for(load_model(str(bundled_folder())), config, None)
     train_only(model, config.stages[0])
-    assert counts(model)["embeddings"]["trained"] == 1029 * 192
+    assert counts(model)["embeddings"]["trained"] == model.get_input_embeddings().weight.numel()
+
+
+def test_patches_as_a_product_are_the_same_sums() -> None:
+    tower = load_model(str(bundled_folder()), dtype="float32").model.visual
+    embed, patches = tower.patch_embed, torch.rand(48, 1176, generator=torch.Generator().manual_seed(0))
+    plain = embed(patches)
+    plain.square().sum().backward()
+    gradient = embed.proj.weight.grad.clone()
+    embed.proj.weight.grad = None
+    patches_as_product(tower)
+    product = embed(patches)
+    product.square().sum().backward()
+    torch.testing.assert_close(product, plain)
+    torch.testing.assert_close(embed.proj.weight.grad, gradient)
 
 
 def test_targets_that_hit_nothing_are_told(base: Path, given: Make) -> None:
