@@ -124,7 +124,7 @@ def test_patches_as_a_product_are_the_same_sums() -> None:
     product = embed(patches)
     product.square().sum().backward()
     torch.testing.assert_close(product, plain)
-    torch.testing.assert_close(embed.proj.weight.grad, gradient)
+    torch.testing.assert_close(embed.proj.weight.grad, gradient, rtol=1e-3, atol=1e-3)
 
 
 def test_targets_that_hit_nothing_are_told(base: Path, given: Make) -> None:
