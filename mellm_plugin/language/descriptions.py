@@ -242,14 +242,19 @@ def yes_or_no(yes: bool, language: str = "en") -> str:
 # ---- what is learnt: what is seen ----
 
 
-def region_answer(motion: RegionMotion, palette: str | None = STANDARD, language: str = "en") -> str:
-    """Which way one region moves: `up-left (blue to sky blue), clearly`; `no visible motion`.
+def region_answer(
+    motion: RegionMotion, palette: str | None = STANDARD, language: str = "en", stirred: bool = False
+) -> str:
+    """Which way one region moves: `up-left (blue to sky blue), clearly`; `no visible motion`; `not clearly one way`.
 
     Args:
         motion: as measured.
         palette: of the map; None where frames are shown, which have no colours.
         language: one of `lexicon.LANGUAGES`.
+        stirred: it is not visible as a motion in one direction, and yet seen to move.
     """
+    if stirred:
+        return {"en": "not clearly one way", "zh": "方向不明确"}[language]
     if not motion.visible:
         return {"en": "no visible motion", "zh": "看不到运动"}[language]
     way = direction_shown(motion.dx, motion.dy).name
@@ -424,8 +429,8 @@ class _Told:
                 where, several = self.places(stirred)
                 clauses.append(
                     self.say(
-                        ("{where} {stir}, but in no one direction", "{where} {stir} without a single direction"),
-                        ("{where}在动，但没有单一方向", "{where}的运动没有单一方向"),
+                        ("{where} {stir}, but not clearly one way", "{where} {stir}, though no one way stands out"),
+                        ("{where}在动，但方向不明确", "{where}有运动，但看不清方向"),
                         where=where,
                         stir="move" if several else "moves",
                     )
@@ -497,10 +502,10 @@ class _Told:
         if not event.seen and any(part in self.stirred for part in event.parts):
             return self.say(
                 (
-                    "{au} ({name}) is there, and {where} {move}, but in no one direction",
+                    "{au} ({name}) is there, and {where} {move}, but not clearly one way",
                     "{au} ({name}) is there, though no direction tells it",
                 ),
-                ("{au}（{name}）存在，{where}也在动，但没有单一方向", "{au}（{name}）存在，但方向不能说明它"),
+                ("{au}（{name}）存在，{where}也在动，但方向不明确", "{au}（{name}）存在，但方向不能说明它"),
                 **words,
             )
         if not event.seen:
@@ -615,7 +620,8 @@ def describe_seen(
         palette: of the map; None where frames are shown, which have no colours.
         language: one of `lexicon.LANGUAGES`.
         rng: varies the words; None: always the same ones.
-        stirred: regions with their side that are seen to move, but in no one direction.
+        stirred: regions with their side that are seen to move, but not clearly one way; where neither is so, nothing is
+            seen.
 
     Returns:
         three lines.

@@ -69,6 +69,7 @@ _LEAST_AREA = 0.08  # of a region: what is painted on less of it is not told
 _LEAST_ALIKE = 0.34  # of what is painted there: the share of the colours that are told
 _SIGMAS = 1.25  # of a region's window: what is looked at to see its colours
 _MOVING_ASKED = 0.65  # share of the questions on a region that ask of one that moves
+_STIRRED_ASKED = 0.05  # and of one of which cannot be told which way
 _PATCHES = 0.6  # share of the questions on the legend that show one coloured patch
 
 
@@ -145,8 +146,8 @@ class Seen:
 
     Attributes:
         regions: the motion of each region; `visible` where this picture shows it, and in its colour.
-        stirred: those that are seen to move, but in no one direction.
-        still: those where nothing is seen. The others are too faint to tell.
+        stirred: those that are seen to move, but not clearly one way.
+        still: all others, where nothing is seen.
     """
 
     regions: tuple[RegionMotion, ...]
@@ -180,7 +181,7 @@ def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) ->
         visible = motion.visible and area >= _LEAST_AREA and alike >= _LEAST_ALIKE
         if area < _LEAST_AREA:
             still.add((motion.region, motion.side))
-        elif alike < _LEAST_ALIKE:
+        elif not visible:
             stirred.add((motion.region, motion.side))
         zoom = variation.zoom
         found.append(
@@ -241,6 +242,8 @@ def ask(
         language: one of `lexicon.LANGUAGES`.
         rng: chooses what is asked, and the words.
     """
+    if asked.motion is None:  # frames stay as they are, so nothing else may be said of their motion
+        variation = replace(variation, magnitude=1.0, noise_px=0.0)
     moving = varied(clip, variation.of_motion())
     shown = varied(moving, variation.of_view())
     settings = None if asked.motion is None else variation.settings(asked.motion)
@@ -275,9 +278,11 @@ def ask(
             prompt, answer = question(record, fine, asked.units, asked.images, palette, rng)
             return pictures, prompt, answer
         case "region":
-            region = _region(seen(moving, variation, settings), rng)
+            found = seen(moving, variation, settings)
+            region = _region(found, rng)
             prompts = region_wordings(region.region, region.side, images, palette, language)
-            answer = region_answer(region, told_palette, language)
+            is_stirred = (region.region, region.side) in found.stirred
+            answer = region_answer(region, told_palette, language, is_stirred)
         case _:
             assert settings is not None
             if rng.random() < _PATCHES:
@@ -305,9 +310,13 @@ def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tupl
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
-    """A region to ask for, more often one that moves; one that is too faint to tell only where there is no other."""
-    moving = [motion for motion in found.regions if motion.visible]
-    still = [motion for motion in found.regions if (motion.region, motion.side) in found.still]
-    if not still or (moving and rng.random() < _MOVING_ASKED):
-        still = moving or list(found.regions)
-    return still[int(rng.integers(len(still)))]
+    """A region to ask for: most often one that moves, else one that is still, now and then one that does neither."""
+    kinds: dict[float, list[RegionMotion]] = {
+        _MOVING_ASKED: [motion for motion in found.regions if motion.visible],
+        _STIRRED_ASKED: [motion for motion in found.regions if (motion.region, motion.side) in found.stirred],
+        1 - _MOVING_ASKED - _STIRRED_ASKED: [m for m in found.regions if (m.region, m.side) in found.still],
+    }
+    shares = {share: motions for share, motions in kinds.items() if motions}
+    odds = np.array(list(shares))
+    asked = list(shares.values())[rng.choice(len(odds), p=odds / odds.sum())]
+    return asked[int(rng.integers(len(asked)))]

@@ -242,7 +242,7 @@ def test_what_is_not_seen_is_said_to_be_so() -> None:
     assert "the mouth corners move down (yellow-green), clearly" in other
     assert "AU12 (lip corner puller) is there, though the mouth corners are seen to move otherwise" in other
     turned = describe_seen(["12"], "others", (), stirred={("mouth corners", "left"), ("mouth corners", "right")})
-    assert "the mouth corners move, but in no one direction" in turned
+    assert "the mouth corners move, but not clearly one way" in turned
 
 
 def test_motion_without_a_unit_is_told_where_nothing_is_coded_near() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.descriptions import region_answer
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
 from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied
-from mellm_plugin.training.forms import Asked, ask, label_among, patch, seen
+from mellm_plugin.training.forms import Asked, Seen, _region, ask, label_among, patch, seen
 
 
 def _record(aus: tuple[str, ...] | None, complete: bool = True, **known: str | None) -> Record:
@@ -82,11 +83,43 @@ def test_what_is_told_of_a_region_is_painted_there(drawn: DrawnClips, preset: st
     for number in range(len(clips.records)):
         clip = clips.clip(number)
         found = seen(clip, Variation(), asked.motion)
-        assert len(found.regions) > 20 and not found.still & found.stirred
+        visible = {(m.region, m.side) for m in found.regions if m.visible}
+        assert len(found.regions) > 20 and len(visible) + len(found.still) + len(found.stirred) == len(found.regions)
+        assert not found.still & found.stirred and not visible & (found.still | found.stirred)
         moved += sum(motion.visible for motion in found.regions)
         still += len(found.still)
-        assert not {(m.region, m.side) for m in found.regions if m.visible} & (found.still | found.stirred)
     assert moved and still
+
+
+def test_still_is_said_of_nothing_that_is_painted(drawn: DrawnClips) -> None:
+    rng = np.random.default_rng(0)
+    answers = Counter()
+    for number in range(len(drawn.records)):
+        clip = drawn.clip(number)
+        found = seen(clip, Variation(), DEFAULT)
+        # of each kind alone, as where a face moves everywhere or nowhere
+        for kind in (found.still, found.stirred):
+            alone = Seen(tuple(m for m in found.regions if (m.region, m.side) in kind), found.stirred, found.still)
+            if alone.regions:
+                motion = _region(alone, rng)
+                stirred = (motion.region, motion.side) in found.stirred
+                answers[region_answer(motion, stirred=stirred), kind is found.still] += 1
+    assert {answer for answer, still in answers if still} == {"no visible motion"}
+    assert {answer for answer, still in answers if not still} == {"not clearly one way"}
+
+
+def test_frames_are_described_as_they_are() -> None:
+    """The flow of a clip can be made stronger; its frames cannot, so of them nothing else is told."""
+    asked = Asked(None, (LABELS["synthme"],), {}, vary_words=False)
+    clips = DrawnClips(3, seed=5, frames=True)
+    for number in range(3):
+        for seed in range(6):
+            clip = clips.clip(number, frames=True)
+            told = [
+                ask("region", clip, variation, asked, "en", np.random.default_rng(seed))
+                for variation in (Variation(), Variation(magnitude=1.35, noise_px=0.04))
+            ]
+            assert told[0][1:] == told[1][1:]
 
 
 def test_a_patch_has_the_colour_that_is_answered(drawn: DrawnClips) -> None:
