@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from huggingface_hub.errors import EntryNotFoundError
 from mellm_plugin import __version__
 from mellm_plugin.errors import ModelError
 from mellm_plugin.language.prompts import PROMPT_VERSION
-from mellm_plugin.models.record import ends_sum
+from mellm_plugin.models.record import FILE as RECORD
+from mellm_plugin.models.record import ends_sum, read_record
 from mellm_plugin.training.clips import DRAWN
-from mellm_plugin.training.config import OFF, Config
+from mellm_plugin.training.config import OFF, PARTS, Config
 
 _PACKAGES = ("torch", "transformers", "peft")
 
@@ -66,6 +68,42 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
     for path in sorted(Path(folder).glob("*.safetensors")):
         sums[path.name] = ends_sum(path)
     return {"name": name, "revision": revision, "sha256": sums}
+
+
+def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
+    """Refuse an adapter that would mean something else here than it did where it was trained.
+
+    Args:
+        folder: of the adapter that a training starts from.
+        config: of that training.
+        base: its fingerprint, as `base_fingerprint` returns it.
+
+    Raises:
+        ModelError: the adapter was trained on another base, or scales its matrices otherwise; all of it at once.
+    """
+    faults: list[str] = []
+    try:
+        own = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        trained_on = read_record(folder)["base"]["sha256"] if (folder / RECORD).is_file() else None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder}: cannot be read: {error}") from error
+    if trained_on is not None and trained_on != base["sha256"]:
+        faults.append(f"expected an adapter of {config.base}, found one that was trained on other weights")
+    told = {(lora.rank, lora.alpha) for part in PARTS if (lora := config.lora(part)) is not None}
+    ranks, alphas = own.get("rank_pattern") or {}, own.get("alpha_pattern") or {}
+    first = (own.get("r"), own.get("lora_alpha"))
+    found = {first} | {(ranks.get(name, first[0]), alphas.get(name, first[1])) for name in {*ranks, *alphas}}
+    if not found <= told:
+        faults.append(
+            "expected rank and alpha as in the config, "
+            f"{_pairs(told)}, found {_pairs(found)}: other scales would make another model of it"
+        )
+    if faults:
+        raise ModelError(f"adapter {folder}:" + "".join(f"\n  - {fault}" for fault in faults))
+
+
+def _pairs(pairs: set[tuple[Any, Any]]) -> str:
+    return ", ".join(f"{rank} and {alpha:g}" for rank, alpha in sorted(pairs))
 
 
 def versions() -> dict[str, str]:

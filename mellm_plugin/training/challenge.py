@@ -30,18 +30,29 @@ def certain_units(record: Record) -> tuple[int, ...]:
     return tuple(dict.fromkeys(event[0] for event in numbers(record.aus or ()) if len(event) == 1))
 
 
+def can_ask_unit(record: Record, units: Mapping[int, int]) -> bool:
+    """Whether some unit is known to be there, or one of `units` not to be."""
+    return bool(certain_units(record) or _absent(record, units))
+
+
+def _absent(record: Record, units: Mapping[int, int]) -> list[int]:
+    """Units that are known not to be there: what is not coded, where all of the code could be read."""
+    if record.aus is None or not record.complete:
+        return []
+    open_or_there = {number for event in numbers(record.aus) for number in event}
+    return [number for number in units if number not in open_or_there]
+
+
 def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
     """A unit to ask for, and whether it is there: as often as not, and of each unit about as often as not.
 
     Args:
-        record: of a clip that has units for certain, or whose code could be read as a whole.
+        record: of a clip of which `can_ask_unit`.
         units: what clips of its source have, with the number of clips.
         rng: chooses.
     """
     there = certain_units(record)
-    open_or_there = {number for event in numbers(record.aus or ()) for number in event}
-    # what is not coded is known not to be there only where all of the code could be read
-    absent = [number for number in units if number not in open_or_there] if record.complete else []
+    absent = _absent(record, units)
     if there and (not absent or rng.random() < 0.5):
         return there[int(rng.integers(len(there)))], True
     odds = np.array([units[number] for number in absent], np.float64)

@@ -44,6 +44,7 @@ SCHEDULES: tuple[str, ...] = ("cosine", "linear", "constant")
 LOGGERS: tuple[str, ...] = ("tensorboard", "wandb", "none")
 DTYPES: tuple[str, ...] = ("auto", "bfloat16", "float32")
 OFF = "off"
+_ADAPTER = "adapter_config.json"  # PEFT's name
 
 LINEAR = r"(q|k|v|o|gate|up|down)_proj"
 """Default of `lora.targets.language`: the matrices of attention and of the feed-forward layers."""
@@ -82,9 +83,6 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Ca
     told += f" and at most {high:g}" if high < math.inf else ""
 
     def read(value: Any) -> float:
-        # YAML 1.1 takes 1e-4, without a dot, for a text.
-        if isinstance(value, str) and re.fullmatch(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", value):
-            value = float(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise ValueError(told)
         if not low <= value <= high or (open_low and value == low):
@@ -94,10 +92,12 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Ca
     return read
 
 
-def _count(least: int) -> Callable[[Any], int]:
+def _count(least: int, most: float = math.inf) -> Callable[[Any], int]:
+    told = f"a whole number of at least {least}" + (f" and at most {most:.0f}" if most < math.inf else "")
+
     def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"a whole number of at least {least}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise ValueError(told)
         return value
 
     return read
@@ -168,7 +168,7 @@ def _rates(value: Any) -> dict[str, float]:
 
 def _subjects(value: Any) -> dict[str, tuple[str, ...]]:
     def read(names: Any) -> tuple[str, ...]:
-        if not isinstance(names, list) or not names or not all(isinstance(n, str | int) for n in names):
+        if not isinstance(names, list) or not names or not all(type(n) in (str, int) for n in names):
             raise ValueError("a list of subjects")
         return tuple(str(name) for name in names)
 
@@ -282,7 +282,7 @@ class Config:
     adapter: str | None = field(
         default=None, metadata=_as(_text, "adapter folder to start from; it must have the same parts and ranks")
     )
-    seed: int = field(default=0, metadata=_as(_count(0), "of everything drawn: data, new weights, dropout"))
+    seed: int = field(default=0, metadata=_as(_count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"))
     dtype: str = field(
         default="auto",
         metadata=_as(
@@ -389,9 +389,27 @@ def read(given: Mapping[str, Any]) -> Config:
                 faults += [f"stages[{number}]{fault}" for fault in _stage_faults(stage)]
         faults += _faults_between([stage for stage in read_stages if stage is not None])
         faults += _data_faults(stages)
+    faults += _start_faults(given)
+    if isinstance(found, Config):
+        if found.adapter is not None and found.full:
+            faults.append("adapter: found, but no stage trains by lora; export it with its base, and give that as base")
+        if found.validation.subjects and "share" in (given.get("validation") or {}):
+            faults.append("validation: expected share or subjects, found both")
     if faults or not isinstance(found, Config):
         raise InputError(faults)
     return found
+
+
+def _start_faults(given: Mapping[str, Any]) -> list[str]:
+    """Folders to start from that are not what they are given as."""
+    faults: list[str] = []
+    base, adapter = given.get("base"), given.get("adapter")
+    folder = Path(base).expanduser() if isinstance(base, str) else Path()
+    if isinstance(base, str) and (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
+        faults.append(f"base: expected a model, found the adapter {base}; give its base, and it as adapter: {base}")
+    if isinstance(adapter, str) and not (Path(adapter).expanduser() / _ADAPTER).is_file():
+        faults.append(f"adapter: expected a folder with {_ADAPTER}, found none in {adapter}")
+    return faults
 
 
 class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
@@ -411,6 +429,12 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
                 )
             seen.add(key)
         return dict(super().construct_mapping(node, deep))
+
+
+# YAML 1.1 takes 1e-4, without a dot, for a text.
+_OnceOnly.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$"), [*"+-0123456789"]
+)
 
 
 def _change(given: dict[str, Any], change: str) -> None:
@@ -579,7 +603,7 @@ def _data_faults(stages: Sequence[Any]) -> list[str]:
             except (DataError, InputError) as error:
                 faults.append(f"{path}.dataset: {error}")
                 continue
-            if (split := source.get("split")) is not None and split not in splits:
+            if isinstance(split := source.get("split"), str) and split not in splits:
                 faults.append(
                     f"{path}.split: {name} has {', '.join(splits)}, found {split!r}.{near(str(split), splits)}"
                 )

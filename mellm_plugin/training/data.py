@@ -103,7 +103,7 @@ class Source:
         """What is wrong with it, a sentence each that begins with the attribute; reads no data."""
         if not isinstance(self.dataset, str) or not self.dataset:
             yield f"dataset: expected the name of a prepared dataset or {DRAWN}, found {self.dataset!r}"
-        elif self.dataset == DRAWN and self.split not in (None, "train"):
+        elif self.dataset == DRAWN and isinstance(self.split, str | None) and self.split not in (None, "train"):
             yield f"split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
         elif self.dataset.startswith(f"{DRAWN}-v"):
             yield f"dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
@@ -111,8 +111,11 @@ class Source:
             yield "dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
         if self.clips is not None and self.dataset != DRAWN:
             yield f"clips: is for {DRAWN}, whose clips are drawn; {self.dataset!r} has those that are prepared"
-        elif self.clips is not None and (not isinstance(self.clips, int) or self.clips < 1):
+        elif self.clips is not None and (type(self.clips) is not int or self.clips < 1):
             yield f"clips: expected a whole number of at least 1, found {self.clips!r}"
+        for name in ("split", "labels"):
+            if (given := getattr(self, name)) is not None and not (isinstance(given, str) and given.strip()):
+                yield f"{name}: expected a text, found {given!r}"
         if not _is_share(self.weight) or not self.weight:
             yield f"weight: expected a positive number, found {self.weight!r}"
         for name, known in (("forms", FORMS), ("languages", LANGUAGES)):

@@ -16,7 +16,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,14 @@ RUN = "run"
 _MADE_FROM = "made_from.json"
 _DONE = "done"
 _OUTCOME = "stage.json"
+_WRITTEN = (
+    "adapter_model*.safetensors", "model*.safetensors", "model.safetensors.index.json",
+    "adapter_config.json", "config.json", "generation_config.json", "motion.json",
+    "*processor_config.json", "chat_template*", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "README.md",
+)  # fmt: skip
+"""What may stand in a finished folder beside its record and curve; weights, which alone are evaluated, first."""
+
 _FREE = ("output", "logging", "trainer.workers", "trainer.save_every")
 """What may be changed in a config while its run goes on."""
 
@@ -127,10 +135,14 @@ class _Run:
         self.base = adapter.base_fingerprint(config.base, self.base_folder, config.revision)
         self.data = stages.fingerprint([source for stage in config.stages for source in stage.data])
         self.sides = stages.split(config)
+        stages.check(config, self.sides)
+        if config.adapter is not None:
+            adapter.check_start(Path(config.adapter).expanduser(), config, self.base)
 
     def all(self, restart: bool) -> dict[str, Any]:
         if self.state.is_main_process:
-            if restart:
+            if restart and ((self.folder / _MADE_FROM).is_file() or (self.output / RECORD).is_file()):
+                self._remove_written()  # the record last: weights without it would say of nobody that they saw him
                 shutil.rmtree(self.folder, ignore_errors=True)
                 (self.output / RECORD).unlink(missing_ok=True)
             self._check_made_from()
@@ -142,6 +154,8 @@ class _Run:
             done = self._stage_folder(number) / _DONE
             if not (done / _OUTCOME).is_file():
                 self._train(number)
+            elif self.state.is_main_process:
+                _remove_beside(done)
             outcomes.append(json.loads((done / _OUTCOME).read_text(encoding="utf-8")))
         made = adapter.record(self.config, self.base, self.data, self.sides.seen, self.sides.validation, outcomes)
         starts = [(self.base_folder, self.config.revision), (self.config.adapter, None)]
@@ -165,7 +179,8 @@ class _Run:
             "data": self.data,
             "processes": self.state.num_processes,  # they share out the examples of a step
         }
-        if file.is_file():
+        begun = any((path / _DONE).is_dir() or checkpoints(path) for path in self.folder.glob("[0-9]*-*"))
+        if file.is_file() and (begun or (self.output / RECORD).is_file()):
             before = json.loads(file.read_text(encoding="utf-8"))
             then, now = _flat(before), _flat(own)
             names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
@@ -176,7 +191,7 @@ class _Run:
                     f"{self.output} holds a training that was begun with something else:{told}\nGive the same again to "
                     "go on with it, another output= to keep it, or --restart to throw it away"
                 )
-        elif (self.output / RECORD).is_file():
+        elif not file.is_file() and (self.output / RECORD).is_file():
             raise TrainingError(
                 f"{self.output} holds a finished training of which nothing tells how it was begun; choose another "
                 "output=, or --restart to throw it away"
@@ -364,9 +379,7 @@ class _Run:
             }
             (kept / _OUTCOME).write_text(json.dumps(outcome) + "\n", encoding="utf-8")
             kept.rename(folder / _DONE)
-            for path in folder.iterdir():
-                if path.name != _DONE:
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+            _remove_beside(folder / _DONE)
         self.state.wait_for_everyone()
 
     def _cut_curve(self, stage: str, step: int) -> float:
@@ -386,6 +399,13 @@ class _Run:
 
     # --- the folder --------------------------------------------------------------------------------------------------
 
+    def _remove_written(self, kept: Collection[str] = ()) -> None:
+        """Remove what an earlier training wrote into the output folder."""
+        for pattern in _WRITTEN:
+            for path in self.output.glob(pattern):
+                if path.name not in kept:
+                    path.unlink()
+
     def _write_folder(self, made: dict[str, Any]) -> None:
         """Write what is evaluated; the record comes last, and says that it is finished."""
         config = self.config
@@ -403,6 +423,7 @@ class _Run:
             if config.motion is not None:
                 config.motion.save(part)
             (part / "README.md").write_text(adapter.card(config, made), encoding="utf-8")
+            self._remove_written({path.name for path in part.iterdir()})
             for path in sorted(part.iterdir()):
                 target = self.output / path.name
                 shutil.rmtree(target) if target.is_dir() else None
@@ -415,6 +436,13 @@ class _Run:
             ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _remove_beside(kept: Path) -> None:
+    """Remove what else is in a folder."""
+    for path in kept.parent.iterdir():
+        if path != kept:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
 def build_model(config: Config, base: str, start: Path | None, device: torch.device) -> Any:

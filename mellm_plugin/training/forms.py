@@ -41,7 +41,7 @@ from mellm_plugin.motion.facial import unit as px_of_frame
 from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
-from mellm_plugin.training.challenge import certain_units, kinds, question, unit_to_ask
+from mellm_plugin.training.challenge import can_ask_unit, kinds, question, unit_to_ask
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
@@ -111,7 +111,7 @@ class Asked:
             case "aus":
                 return record.aus is not None
             case "unit":
-                return bool(certain_units(record)) or (record.complete and record.aus is not None and bool(self.units))
+                return can_ask_unit(record, self.units)
             case "challenge":
                 return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
             case "legend":

@@ -33,6 +33,7 @@ from typing import Any
 import torch
 import yaml
 from filelock import FileLock, Timeout
+from loguru import logger
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.models.loading import carried_record, weights_sum
@@ -319,6 +320,7 @@ class Folds:
         config = fold_config(self.config, fold, self.every, trained)
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
         _write(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
+        _wait_for(trained)
         command = ["-m", "mellm_plugin.cli", "finetune", str(folder / "config.yaml")]
         self._command(command, folder / "train.log", environment)
         try:
@@ -377,6 +379,18 @@ class Folds:
         if code:
             ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
             raise TrainingError(f"{log.stem} {ended}: {_last_words(log)} ({log})")
+
+
+def _wait_for(trained: Path) -> None:
+    """Wait for a training that outlived the call that began it, which was killed: it makes what is wanted here."""
+    trained.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(trained / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info(f"mellm: a training of an earlier call still writes to {trained}; waiting for it")
+        lock.acquire()
+    lock.release()
 
 
 def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:

@@ -100,7 +100,24 @@ def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
     return {name: people for name, people in found.items() if people}
 
 
-def shown(config: Config, number: int, sides: Split, per_step: int, processes: int = 1) -> Examples:
+def check(config: Config, sides: Split) -> None:
+    """Open the data of all stages, so that the last one's faults are not met when the first is trained.
+
+    Raises:
+        InputError: data that cannot be used; the faults of all stages at once.
+    """
+    faults: list[str] = []
+    for number in range(len(config.stages)):
+        for opened in (shown, validated):
+            try:
+                opened(config, number, sides)
+            except InputError as error:
+                faults += [f"{error.where}: {fault}" for fault in error.faults]
+    if faults:
+        raise InputError(dict.fromkeys(faults))
+
+
+def shown(config: Config, number: int, sides: Split, per_step: int = 1, processes: int = 1) -> Examples:
     """The examples of a stage, in the order of training.
 
     Args:

@@ -26,9 +26,9 @@ def _faults(given: dict[str, Any]) -> tuple[str, ...]:
 
 
 def test_what_is_given_is_read_and_what_is_not_has_its_default(given: Make) -> None:
-    config = read(given(learning_rate="1e-4"))  # YAML takes a number without a dot for a text
+    config = read(given())
     (stage,) = config.stages
-    assert stage.learning_rate["language"] == 1e-4 and stage.lora is not None and stage.lora.rank == 4
+    assert stage.learning_rate["language"] == 0.01 and stage.lora is not None and stage.lora.rank == 4
     assert config.motion == DEFAULT and config.validation.share == 0.1 and config.trainer.accumulation == 1
     assert not config.full and config.ways() == {
         "language": "lora",
@@ -151,6 +151,33 @@ def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None
         load(file)
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "none.yaml")
+
+
+def test_numbers_without_a_dot_are_numbers(given: Make, tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text(yaml.safe_dump(given()))
+    config = load(file, ["stages[0].learning_rate=1e-4", "stages[0].data[0].weight=5e-1"])
+    assert config.stages[0].learning_rate["language"] == 1e-4 and config.stages[0].data[0].weight == 0.5
+
+
+def test_what_a_training_cannot_start_from(given: Make, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    whole = given(train={"language": "full"}, lora=None)
+    for plain, fault in (
+        ({**given(), "base": str(adapter)}, "base: expected a model, found the adapter"),
+        ({**given(), "adapter": str(tmp_path / "nope")}, "adapter: expected a folder with adapter_config.json, found"),
+        ({**whole, "adapter": str(adapter)}, "adapter: found, but no stage trains by lora"),
+        ({**given(), "seed": 2**32}, "seed: expected a whole number of at least 0 and at most 4294967295"),
+        ({**given(), "validation": {"share": 0.1, "subjects": {"toy": ["s1"]}}}, "expected share or subjects"),
+        ({**given(), "leave_out": {"toy": [True]}}, "leave_out.toy: expected a list of subjects"),
+    ):
+        assert any(fault in found for found in _faults(plain)), (fault, _faults(plain))
+    for key, value in (("split", ["a"]), ("labels", 5), ("labels", ["casme2"]), ("labels", " ")):
+        data = [{"dataset": "toy", key: value}]
+        assert any(f"stages[0].data[0].{key}: expected a text" in found for found in _faults(given(data=data)))
+    assert any("clips: expected a whole" in f for f in _faults(given(data=[{"dataset": "synthme", "clips": True}])))
 
 
 def test_shipped_configs_lack_nothing_but_data(toy: Path) -> None:

@@ -224,17 +224,59 @@ def test_the_best_state_on_validation_is_kept_and_patience_ends_a_stage(given: M
     assert stage["steps"] == step + 4 < 40, "two validations without a better one"
 
 
-def test_a_config_may_start_from_an_adapter(given: Make, tmp_path: Path) -> None:
+def test_a_config_may_start_from_an_adapter(given: Make, base: Path, tmp_path: Path) -> None:
     run(given())
     first = load_file(tmp_path / "out" / "adapter_model.safetensors")
     plain = {**given(steps=1, learning_rate=1e-12), "output": str(tmp_path / "more"), "adapter": str(tmp_path / "out")}
     run(plain)
     more = load_file(tmp_path / "more" / "adapter_model.safetensors")
     assert all(torch.allclose(more[name], tensor, atol=1e-6) for name, tensor in first.items())
-    other = {**plain, "output": str(tmp_path / "other")}
-    other["stages"][0]["lora"] = {"rank": 8, "alpha": 8}
+    for lora, told in (
+        ({"rank": 8, "alpha": 8}, "8 and 8, found 4 and 8"),
+        ({"rank": 4, "alpha": 2}, "4 and 2, found"),
+    ):
+        other = {**plain, "output": str(tmp_path / "other")}
+        other["stages"] = [{**plain["stages"][0], "lora": lora}]
+        with pytest.raises(ModelError, match=f"expected rank and alpha as in the config, {told}"):
+            run(other)
+    parts = {"train": {"vision": "lora"}, "learning_rate": 1e-3}
     with pytest.raises(ModelError, match="expected an adapter with the parts and ranks of the config"):
-        run(other)
+        run({**plain, "output": str(tmp_path / "parts"), "stages": [{**plain["stages"][0], **parts}]})
+    weights = load_file(base / "model.safetensors")
+    weights["lm_head.weight"] += 1
+    save_file(weights, shutil.copytree(base, tmp_path / "base") / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="one that was trained on other weights"):
+        run({**plain, "output": str(tmp_path / "b"), "base": str(tmp_path / "base")})
+
+
+def test_nothing_of_a_run_outlives_its_restart(given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run(given())
+    out = tmp_path / "out"
+    kept = out / "own.txt"
+    kept.write_text("mine")
+    with dying(monkeypatch, 1):
+        run({**given(), "motion": "off"}, restart=True)
+    # Weights that nothing tells whom they have seen would be evaluated without a warning.
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "curve.jsonl", "own.txt", "run"]
+    run({**given(), "motion": "off"})
+    assert carried_motion(str(out)) == "off" and not (out / "motion.json").exists() and kept.read_text() == "mine"
+    whole = {**given(train={"language": "full"}, lora=None), "motion": "off"}
+    run(whole, restart=True)
+    assert (out / "model.safetensors").is_file() and not list(out.glob("adapter_*"))
+
+
+def test_a_config_that_trained_nothing_may_be_mended(given: Make, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="'qkv_proj' is in no name"):
+        run(given(lora={"rank": 4, "alpha": 8, "targets": {"language": "qkv_proj"}}))
+    run(given())
+    assert read_record(tmp_path / "out")["stages"]
+
+
+def test_data_of_later_stages_is_looked_at_first(given: Make, tmp_path: Path) -> None:
+    second = {**TWO_STAGES[1], "data": [{"dataset": "toy", "forms": {"label": 1}, "labels": "hapiness"}]}
+    with pytest.raises(InputError, match=r"stages\[1\].data: .*'hapiness'"):
+        run({**given(), "stages": [TWO_STAGES[0], second]})
+    assert not (tmp_path / "out" / "curve.jsonl").exists()
 
 
 def test_two_processes_do_not_train_into_one_folder(given: Make, tmp_path: Path) -> None:
