@@ -55,6 +55,8 @@ def read_shown(answer: str, unit: int | None) -> bool | None:
     decided = _decided(answer)
     if first := re.match(r"\W*(yes|no)\b", decided):
         return first[1] == "yes"
+    if decided.strip(" 。.") in ("是", "否"):
+        return decided.strip(" 。.") == "是"
     named = read_units(answer, alone=False)
     if named is not None and unit is not None:
         return unit in named

@@ -1,4 +1,4 @@
-"""What a training would do, without a weight loaded: its data, three of its examples, its parameters, its size.
+"""What a training would do, without a weight loaded: its data, some of its examples, its parameters, its size.
 
     <output>/dry-run/1-label.png, 1-label.txt      what the model sees, what it is asked, what it is to answer
 
@@ -35,7 +35,7 @@ _GIB = 2**30
 
 
 def dry_run(config: Config) -> dict[str, Any]:
-    """What a config would do; writes three examples and nothing else.
+    """What a config would do; writes a few examples and nothing else.
 
     Returns:
         `stages` (of each its counts, steps, tokens, parameters by part, memory in GiB), `subjects`, `examples` (files).
