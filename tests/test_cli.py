@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mellm_plugin.cli import list_tasks, main
+from mellm_plugin.cli import main
+from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.synthme import Face, clips, displacement, draw_clip, sample, warp
 from mellm_plugin.motion import colour

@@ -33,7 +33,7 @@ def _prepare_table(given: argparse.Namespace) -> None:
 
 
 def _new_task(given: argparse.Namespace) -> None:
-    from mellm_plugin.cli import list_tasks
+    from mellm_plugin.cli.tasks import list_tasks
     from mellm_plugin.datasets import new_task
     from mellm_plugin.plugin import task_folder
 

@@ -20,13 +20,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from mellm_plugin import __version__
 from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.root import NAME as _NAME
+from mellm_plugin.datasets.root import data_root as data_root
+from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.facs.codes import numbers
@@ -34,16 +36,9 @@ from mellm_plugin.facs.codes import numbers
 SCHEMA_VERSION = 1
 """Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 _ROWS, _BYTES = 64, 16 << 20  # a row group ends at either: what is held in memory at once
 _FAULTS_SHOWN = 50
-
-
-def data_root() -> Path:
-    """The folder of all prepared datasets: `$MELLM_DATA`, else the user's data folder. It need not exist."""
-    chosen = os.environ.get("MELLM_DATA", "").strip()
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("mellm", False))
 
 
 def dataset_dir(name: str, root: Path | None = None) -> Path:
@@ -70,12 +65,6 @@ def is_whole(name: str, root: Path | None = None) -> bool:
         return all(sha256(folder / entry["file"]) == entry["sha256"] for entry in entries)
     except (DataError, OSError):
         return False
-
-
-def list_prepared(root: Path | None = None) -> list[str]:
-    """Names of all prepared datasets, sorted."""
-    found = (root or data_root()).glob("*/info.json")
-    return sorted(path.parent.name for path in found if _NAME.fullmatch(path.parent.name))
 
 
 def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
