@@ -37,9 +37,7 @@ class Tour(argparse.RawDescriptionHelpFormatter):
         for heading, names in action.groups.items():
             lines.append(f"  {heading}:\n")
             self._indent()
-            self._indent()
             lines += [self._format_action(choices[name]) for name in names]
-            self._dedent()
             self._dedent()
         return "".join(lines)
 
@@ -60,9 +58,10 @@ class Commands:
     """The commands of a parser, or the sub-commands of one of them."""
 
     def __init__(self, parser: argparse.ArgumentParser, title: str, metavar: str) -> None:
-        self._added = parser.add_subparsers(
+        added: Any = parser.add_subparsers(
             title=title, required=True, metavar=metavar, parser_class=Parser, action=Headings
         )
+        self._added: Headings = added
         self._heading = ""
 
     def group(self, heading: str) -> None:
@@ -78,7 +77,7 @@ class Commands:
             text: one line of help.
             examples: lines, each indented by two spaces.
         """
-        made = self._added.add_parser(
+        made: argparse.ArgumentParser = self._added.add_parser(
             name,
             help=text,
             description=text,

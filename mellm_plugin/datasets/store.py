@@ -17,6 +17,7 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -179,6 +180,7 @@ def write(
     folder = dataset_dir(name, root)
     if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
         raise InputError([f"a split is named with lower-case letters, digits and '_', found {s!r}" for s in bad], name)
+    sweep(name, root)
     if exists == "keep" and _is_same(name, info, root):
         return folder  # before anything is written: the data root may be read-only by now
     try:
@@ -189,9 +191,8 @@ def write(
                 return folder
             if exists == "refuse" and is_prepared(name, root):
                 raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
-            _bring_back(folder)
-            partial = folder.parent / f".{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
+            _sweep(folder)
+            partial = _partial(folder)
             try:
                 _write_folder(partial, name, splits, info, files or {})
                 _swap(partial, folder)
@@ -410,6 +411,29 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
                 rows, size = [], 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def sweep(name: str, root: Path | None = None) -> None:
+    """Remove what a killed process has left of a dataset beside its folder.
+
+    Nothing happens where another process is at work on it, or where the data root is read-only by now.
+    """
+    folder = dataset_dir(name, root)
+    if not (_partial(folder).exists() or _former(folder).exists()):
+        return
+    with suppress(OSError), FileLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
+        _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """With the lock held: undo half an exchange, and remove what is half written."""
+    _bring_back(folder)
+    for path in (_partial(folder), _former(folder)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.partial"
 
 
 def _former(folder: Path) -> Path:
