@@ -172,9 +172,8 @@ def test_a_dataset_is_drawn(
     assert "5 maps, 0 of them doubtful; beside them contact_sheet.jpg, maps.csv" in capsys.readouterr().out
     assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert (row["maps"], row["doubtful"], row["table"]) == (5, {}, "maps.csv") and row["folder"] == str(
-        tmp_path / "maps"
-    )
+    assert (row["maps"], row["doubtful"], row["table"]) == (5, {}, "maps.csv")
+    assert row["folder"] == str(tmp_path / "maps")
     assert len(list((tmp_path / "maps" / "synthme" / "s00").glob("*.png"))) == 5
     assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--fps", "9"]) == 1
     assert "--fps is not for a dataset" in capsys.readouterr().err

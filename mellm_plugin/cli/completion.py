@@ -28,7 +28,7 @@ def complete(parser: argparse.ArgumentParser) -> None:
     for one in parsers(parser):
         for action in one._actions:
             name = action.option_strings[-1] if action.option_strings else action.dest
-            if (names := _NAMES.get((one.prog.split(maxsplit=1)[-1], name))) is not None:
+            if (names := NAMES.get((one.prog.split(maxsplit=1)[-1], name))) is not None:
                 action.completer = _offered(names)  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser)
 
@@ -64,7 +64,7 @@ def _configs() -> list[str]:
     return [*shipped(), *glob("*.yaml"), *glob("*/*.yaml")]
 
 
-_NAMES: Mapping[tuple[str, str], Callable[[], list[str]]] = {
+NAMES: Mapping[tuple[str, str], Callable[[], list[str]]] = {
     ("map", "--dataset"): _datasets,
     ("instruct", "--dataset"): _datasets,
     ("new-task", "name"): _datasets,

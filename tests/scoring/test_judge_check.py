@@ -169,10 +169,8 @@ def test_what_was_found_as_json(
     with JudgeServer(answering(by_length)) as server:
         assert check(server, monkeypatch, tmp_path, "--clips", "2", "--repeats", "2", "--json") == 1
     row = json.loads(capsys.readouterr().out)
-    assert (
-        row["judge"] == "local:m" and row["trusted"] is False
+    assert row["judge"] == "local:m" and row["trusted"] is False
     assert row["verdicts"]["right"] == {"scored": 4, "asked": 4}
-    )
     assert {one["name"]: one["met"] for one in row["findings"]}["empty below right"] is True
     assert set(row["points"]) == set(CASES)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def _doctor(given: argparse.Namespace) -> None:
     found = []
-    for finding in findings(ask_judge=given.judge):
+    for finding in examine(ask_judge=given.judge):
         found.append(finding)
         if not given.json:
             do = "" if finding.do is None else f"  -> {finding.do}"
@@ -37,7 +37,7 @@ def _doctor(given: argparse.Namespace) -> None:
         print("no fault was found", file=sys.stderr)
 
 
-def findings(ask_judge: bool = False) -> Iterator[Finding]:
+def examine(ask_judge: bool = False) -> Iterator[Finding]:
     """Every finding, in the order of the checks.
 
     Args:
