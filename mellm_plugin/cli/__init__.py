@@ -56,7 +56,7 @@ _TOUR = """\
 Micro-expression understanding inside lmms-eval: motion maps, tasks, scores, fine-tuning.
 
 start here:
-  mellm doctor                                       is everything there?
+  mellm doctor                                     (is everything there?)
   lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples
 """
 
