@@ -101,6 +101,19 @@ def test_a_fault_is_told_with_a_command_and_the_rest_goes_on(
     assert said.err.startswith("mellm: 2 faults found")
 
 
+def test_a_package_that_is_broken_ends_no_other_check(tmp_path: Path) -> None:
+    (tmp_path / "pyarrow.py").write_text("raise ImportError('libarrow.so: undefined symbol', name='pyarrow')\n")
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    command = [sys.executable, "-m", "mellm_plugin.cli", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 1, done.stderr
+    said = [Finding(**finding) for finding in json.loads(done.stdout)["findings"]]
+    assert str(one(said, "fault", "could not be checked: ImportError: libarrow").do).endswith(
+        "--force-reinstall pyarrow"
+    )
+    assert {finding.check for finding in said} >= {"packages", "tasks", "environment", "gpu"}
+
+
 def test_it_imports_neither_torch_nor_lmms_eval() -> None:
     code = (
         "import sys\nfrom mellm_plugin.cli import main\nmain(['doctor', '--json'])\n"

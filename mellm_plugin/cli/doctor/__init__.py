@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from mellm_plugin.cli.commands import Commands
@@ -44,25 +44,34 @@ def examine(ask_judge: bool = False) -> Iterator[Finding]:
         ask_judge: whether to send the judge a request.
     """
     from mellm_plugin.cli.doctor import environment, installation, machine, places
+    from mellm_plugin.cli.doctor.findings import fault, pip
     from mellm_plugin.models import bundled_folder
     from mellm_plugin.plugin import task_folder
 
     gpu = machine.Probe()
     there = installation.installed()
-    yield from installation.versions(there)
-    yield from installation.opencv(there)
-    yield from installation.entry_points(there)
-    yield from installation.commands()
-    yield from installation.tasks(task_folder())
-    yield from installation.bundled(bundled_folder())
-    yield from places.data()
-    yield from places.flows()
-    yield from places.hub()
-    yield from environment.judge(ask_judge)
-    yield from environment.variables()
-    yield from installation.optional(there)
-    yield from environment.completion()
-    yield from gpu.findings()
+    checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
+        ("packages", lambda: installation.versions(there)),
+        ("opencv", lambda: installation.opencv(there)),
+        ("entry point", lambda: installation.entry_points(there)),
+        ("commands", installation.commands),
+        ("tasks", lambda: installation.tasks(task_folder())),
+        ("bundled model", lambda: installation.bundled(bundled_folder())),
+        ("data", places.data),
+        ("cache", places.flows),
+        ("hub", places.hub),
+        ("judge", lambda: environment.judge(ask_judge)),
+        ("environment", environment.variables),
+        ("optional", lambda: installation.optional(there)),
+        ("shell", environment.completion),
+        ("gpu", gpu.findings),
+    )
+    for name, check in checks:
+        try:
+            yield from check()
+        except Exception as error:  # of whatever kind: a package that is broken ends no other check
+            again = pip("install", "--force-reinstall", getattr(error, "name", None) or "mellm-plugin")
+            yield fault(name, f"could not be checked: {type(error).__name__}: {error}", again)
 
 
 def add_commands(commands: Commands) -> None:
