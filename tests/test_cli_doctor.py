@@ -333,7 +333,8 @@ def test_prepared_datasets(place: Path) -> None:
     assert (
         one(found, "note", "casme2 ").do == "mellm prepare casme2 --frames FOLDER --sheet CASME2-coding-20140508.xlsx"
     )
-    for name in ("casme2", "samm", "smic", "mmew"):
+    assert one(found, "note", "synthme ").do == "mellm prepare synthme"
+    for name in ("casme2", "samm", "smic", "mmew", "synthme-v1"):
         store.write(name, {"test": (sample(clip) for clip in clips("test", 2))}, {"source": "a test"})
     file = {name: place / "data" / name / "data" / "test-00000-of-00001.parquet" for name in ("casme2", "samm", "smic")}
     file["samm"].unlink()
@@ -345,6 +346,7 @@ def test_prepared_datasets(place: Path) -> None:
     (place / "data" / ".dfme.clips").mkdir()
     found = list(places.data())
     one(found, "ok", "casme2: test 2 clips")
+    assert not [finding for finding in found if "not drawn" in finding.text]
     assert str(one(found, "fault", "samm: data/test-00000-of-00001.parquet is missing").do).endswith(" --replace")
     one(found, "fault", "smic: data/test-00000-of-00001.parquet cannot be read")
     one(found, "fault", "expected 3 clips, found 2")

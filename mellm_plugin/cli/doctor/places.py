@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import shlex
 import shutil
 import tempfile
@@ -36,13 +37,12 @@ def data() -> Iterator[Finding]:
     prepared = store.list_prepared()
     for name in prepared:
         yield _dataset(name)
+    there = {re.sub(r"-v\d+$", "", name) for name in prepared}  # a folder may carry its version: synthme-v1
     for name, known in KNOWN.items():
-        if name != "synthme" and name not in prepared:
-            yield note("data", f"{name} ({known.title}) is not prepared", prepare_command(name))
-    if not any(name.startswith("synthme") for name in prepared):
-        yield note(
-            "data", "synthme (SynthME) is not drawn yet: the first task that needs it does", "mellm prepare synthme"
-        )
+        if name not in there:
+            # what needs no arguments is drawn, by whoever asks for it first
+            told = "is not prepared" if known.arguments else "is not drawn yet: the first task that needs it does"
+            yield note("data", f"{name} ({known.title}) {told}", prepare_command(name))
     for left in sorted(path for end in _LEFT for path in root.glob(f".*{end}")):
         yield note(
             "data",
