@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mellm_plugin.cli import list_tasks, main
+from mellm_plugin.cli import main, parser
+from mellm_plugin.cli.commands import Headings, parsers
+from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.synthme import Face, clips, displacement, draw_clip, sample, warp
 from mellm_plugin.motion import colour
@@ -168,6 +170,10 @@ def test_a_dataset_is_drawn(
     store.write("drawn", {"test": (sample(clip) for clip in clips("test", 5))}, {"source": "a test"})
     assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--workers", "2"]) == 0
     assert "5 maps, 0 of them doubtful; beside them contact_sheet.jpg, maps.csv" in capsys.readouterr().out
+    assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["maps"], row["doubtful"], row["table"]) == (5, {}, "maps.csv")
+    assert row["folder"] == str(tmp_path / "maps")
     assert len(list((tmp_path / "maps" / "synthme" / "s00").glob("*.png"))) == 5
     assert main(["map", "--dataset", "drawn", "-o", str(tmp_path / "maps"), "--fps", "9"]) == 1
     assert "--fps is not for a dataset" in capsys.readouterr().err
@@ -279,9 +285,54 @@ def test_au_shows_how_to_call_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 2 and "CODE" in capsys.readouterr().err
 
 
-def test_a_closed_pipe_is_no_fault() -> None:
+@pytest.mark.parametrize("arguments", [["tasks"], ["--help"], ["map", "--help"], ["au", "4A/B", "12"]])
+@pytest.mark.parametrize("both", [False, True])
+def test_a_closed_pipe_is_no_fault(arguments: list[str], both: bool) -> None:
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run([str(MELLM), "tasks"], stdout=write, stderr=subprocess.PIPE, text=True)
+    stderr = write if both else subprocess.PIPE
+    done = subprocess.run([str(MELLM), *arguments], stdout=write, stderr=stderr, text=True)
     os.close(write)
-    assert done.returncode == 0 and done.stderr == ""
+    assert done.returncode == 0 and not done.stderr
+
+
+def test_what_failed_has_failed_although_nobody_reads_it() -> None:
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run([str(MELLM), "map", "none.png", "-o", "map.png"], stdout=write, stderr=write)
+    os.close(write)
+    assert done.returncode == 1
+
+
+def test_every_command_has_a_heading_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert "exit codes: 0 done; 1 " in shown and "130 interrupted" in shown and "docs/" in shown
+    (commands,) = [action for action in parser()._actions if isinstance(action, Headings)]
+    assert commands.choices.keys() == {name for names in commands.groups.values() for name in names}
+    assert all(commands.groups) and all(f"  {heading}:" in shown for heading in commands.groups)
+    for one in parsers(parser()):
+        if one.prog != "mellm":
+            assert (one.epilog or "").startswith("examples:\n  ") and f" {one.prog}" in str(one.epilog), one.prog
+
+
+def test_every_command_can_be_read_by_a_script() -> None:
+    for one in parsers(parser()):
+        options = {option for action in one._actions for option in action.option_strings}
+        has_commands = any(isinstance(action, Headings) for action in one._actions)
+        assert ("--json" in options) != has_commands, one.prog
+
+
+def test_map_as_json(frames: tuple[str, str], video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "map.png"
+    assert main(["map", *frames, "-o", str(out), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["file"] == str(out) and row["size"] == [224, 224] and 0 < row["coloured"] < 1 and row["doubts"] == []
+    assert abs(row["head"]["tx"]) < 5 and row["settings"]["estimator"] == "local"
+    assert main(["map", frames[0], frames[0], "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["doubts"]
+    assert main(["map", str(video), "-o", str(out), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["frames"] == 40 and row["onset"] < row["apex"] and Path(row["animation"]).is_file()

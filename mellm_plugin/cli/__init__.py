@@ -12,47 +12,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import adapters, answers, datasets, finetuning, instructing, judging, maps, tables
-from mellm_plugin.cli.commands import Commands, Parser
+from mellm_plugin.cli import adapters, answers, datasets, doctor, finetuning, instructing, judging, maps, tables, tasks
+from mellm_plugin.cli.commands import Commands, Parser, Tour
 from mellm_plugin.errors import InputError, MellmError
-
-
-def _tasks(given: argparse.Namespace) -> None:
-    from mellm_plugin.plugin import task_folder
-
-    if given.path:
-        print(task_folder())
-        return
-    found = list_tasks(task_folder())
-    if given.json:
-        for name, text in found.items():
-            print(json.dumps({"task": name, "description": text}))
-        return
-    width = max(map(len, found))
-    for name, text in found.items():
-        print(f"{name:<{width}}  {text}")
-
-
-def list_tasks(folder: Path) -> dict[str, str]:
-    """Every task and group of a folder of lmms-eval YAMLs, with the first comment line of its file."""
-    import yaml
-
-    class Plain(yaml.SafeLoader):  # type: ignore[misc]
-        """Reads `!function` as text: nothing is imported to list names."""
-
-    Plain.add_multi_constructor("!", lambda loader, suffix, node: loader.construct_scalar(node))
-    found: dict[str, str] = {}
-    for file in sorted(folder.rglob("*.yaml")):
-        text = file.read_text(encoding="utf-8")
-        config = yaml.load(text, Plain) or {}
-        name = config.get("group") or config.get("task")
-        if isinstance(name, str):
-            first = text.split("\n", 1)[0]
-            found[name] = first.lstrip("# ") if first.startswith("#") else ""
-    return found
 
 
 def _au(given: argparse.Namespace) -> None:
@@ -87,27 +52,59 @@ def _lines(texts: Sequence[str]) -> Iterator[str]:
             yield text
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="mellm",
-        description="Micro-expression understanding inside lmms-eval.",
-        epilog="Evaluate: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples",
-    )
-    parser.add_argument("--version", action="version", version=f"mellm-plugin {__version__}")
-    commands = Commands(parser, "commands", "COMMAND")
+_TOUR = """\
+Micro-expression understanding inside lmms-eval: motion maps, tasks, scores, fine-tuning.
 
-    tasks = commands.add(
-        "tasks",
-        _tasks,
-        "list the tasks of this package, or print their folder",
-        "  mellm tasks\n  lmms-eval tasks list --include-path $(mellm tasks --path)",
-    )
-    tasks.add_argument("--path", action="store_true", help="print the folder of the task files, for --include_path")
-    tasks.add_argument("--json", action="store_true", help="one JSON object a line")
+start here:
+  mellm doctor                                     (is everything there?)
+  lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples
+"""
 
+_MORE = """\
+exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the message says why and what to do);
+2 the command line cannot be read; 130 interrupted.
+
+Examples are in the help of each command: mellm map --help. A guide to each part is in the repository, README.md and
+docs/: motion, data, add-a-dataset, finetune, metrics, judge. Completion of commands, datasets and tasks in a shell:
+eval "$(mellm --print-completion bash)", or zsh, fish, tcsh.
+"""
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints what a shell has to be told once, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        from mellm_plugin.cli.completion import script
+
+        print(script(str(rest[1])))
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    made = Parser(prog="mellm", description=_TOUR, epilog=_MORE, formatter_class=Tour)
+    made.add_argument("--version", action="version", version=f"mellm-plugin {__version__}")
+    made.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "fish", "tcsh"),
+        help="print what makes a shell complete this command",
+    )
+    commands = Commands(made, "commands", "COMMAND")
+
+    commands.group("evaluate, with lmms-eval")
+    tasks.add_commands(commands)
+    judging.add_commands(commands)
+
+    commands.group("see what came out")
+    answers.add_commands(commands)
+
+    commands.group("prepare data")
     datasets.add_commands(commands)
     tables.add_commands(commands)
 
+    commands.group("look at motion and at codes")
+    maps.add_commands(commands)
     units = commands.add(
         "au",
         _au,
@@ -119,34 +116,54 @@ def _parser() -> argparse.ArgumentParser:
     units.add_argument("codes", nargs="+", metavar="CODE", help="a code as it stands in a sheet; - reads lines of them")
     units.add_argument("--json", action="store_true", help="one JSON object a line")
 
-    answers.add_commands(commands)
-    maps.add_commands(commands)
-    judging.add_commands(commands)
+    commands.group("train")
     instructing.add_commands(commands)
     finetuning.add_commands(commands)
     adapters.add_commands(commands)
-    return parser
+
+    commands.group("check the installation")
+    doctor.add_commands(commands)
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry point of the command; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    made = parser()
+    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+        from mellm_plugin.cli.completion import complete
+
+        complete(made)
+    code = 0
+    try:
+        try:
+            code = _run(made.parse_args(arguments))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:  # the reader of our output has seen enough; what is left goes nowhere
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    return code
+
+
+def _run(given: argparse.Namespace) -> int:
     try:
         given.run(given)
-        if sys.stdout is not None:
-            sys.stdout.flush()
     except MellmError as error:
-        print(f"mellm: {error}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:  # the reader of our output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _failed(str(error), 1)
     except KeyboardInterrupt:
-        print("mellm: interrupted; what is written is whole", file=sys.stderr)
-        return 130
+        return _failed("interrupted; what is written is whole", 130)
+    except BrokenPipeError:
+        raise
     except OSError as error:  # a full disk, a name too long
-        print(f"mellm: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error), 1)
     return 0
+
+
+def _failed(why: str, code: int) -> int:
+    with suppress(BrokenPipeError):  # nobody reads it: the exit code tells
+        print(f"mellm: {why}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

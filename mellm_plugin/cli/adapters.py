@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from pathlib import Path
 
 from mellm_plugin.cli.commands import Commands
@@ -13,6 +15,9 @@ def _export(given: argparse.Namespace) -> None:
     from mellm_plugin.training.export import export
 
     out = export(given.adapter, Path(given.output), dtype=given.dtype, trust_remote_code=given.trust_remote_code)
+    if given.json:
+        print(json.dumps({"folder": str(out)}))
+        return
     print(f"Evaluate: lmms-eval --model mellm --model_args pretrained={out} --tasks synthme_meu --output_path results")
     print(f"Serve:    vllm serve {out}")
 
@@ -21,7 +26,7 @@ def _loso(given: argparse.Namespace) -> None:
     from mellm_plugin.training.config import load
     from mellm_plugin.training.loso import loso
 
-    loso(
+    found = loso(
         load(find_config(given.config), given.set),
         given.task,
         Path(given.output),
@@ -31,8 +36,10 @@ def _loso(given: argparse.Namespace) -> None:
         allow_incomplete=given.allow_incomplete,
         include_path=given.include_path,
         batch_size=given.batch_size,
-        tell=lambda line: print(line, flush=True),
+        tell=lambda line: print(line, file=sys.stderr if given.json else sys.stdout, flush=True),
     )
+    if given.json:
+        print(json.dumps({"folder": str(Path(given.output).expanduser().absolute()), **found}))
 
 
 def add_commands(commands: Commands) -> None:
@@ -53,6 +60,7 @@ def add_commands(commands: Commands) -> None:
         help="of the weights: float32, bfloat16, float16, or auto, that of the base's files (default)",
     )
     exporting.add_argument("--trust-remote-code", action="store_true", help="run Python code that comes with the base")
+    exporting.add_argument("--json", action="store_true", help="print the folder as one JSON object")
 
     leaving = commands.add(
         "loso",
@@ -73,3 +81,4 @@ def add_commands(commands: Commands) -> None:
     add("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: %(default)s)")
     add("--include-path", metavar="FOLDER", help="a folder of further task files")
     add("--allow-incomplete", action="store_true", help="score what there is where folds have failed, and mark it")
+    add("--json", action="store_true", help="print at the end what results.json holds, as one JSON object")

@@ -127,24 +127,34 @@ def _prepare_megc_vqa(given: argparse.Namespace) -> None:
     crop = cropper(given.crop, boxes=given.boxes, weights=given.weights)
     exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
     root = given.out
-    print(megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists))
-    for line in megc_vqa.summary(store.read_info(megc_vqa.NAME, root)):
+    folder = megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists)
+    info = store.read_info(megc_vqa.NAME, root)
+    if given.json:
+        print(json.dumps({"folder": str(folder), **info}, ensure_ascii=False))
+        return
+    print(folder)
+    for line in megc_vqa.summary(info):
         print(f"  {line}")
 
 
 def _prepare_synthme(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets import synthme
+    from mellm_plugin.datasets import store, synthme
 
-    print(synthme.prepare(root=given.out, replace=given.replace))
+    folder = synthme.prepare(root=given.out, replace=given.replace)
+    info = {"folder": str(folder), **store.read_info(folder.name, given.out)}
+    print(json.dumps(info, ensure_ascii=False) if given.json else folder)
 
 
 def _datasets(given: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
     from mellm_plugin.datasets import store
     from mellm_plugin.datasets.conversion import differences
 
     faults: list[str] = []
     names = store.list_prepared()
-    for name in names:
+    # none where nobody looks at it
+    for name in tqdm(names, desc="verifying", unit="dataset", disable=None if given.verify else True):
         try:
             info = store.verify(name) if given.verify else store.read_info(name)
         except MellmError as error:
@@ -182,6 +192,7 @@ def _folder(text: str) -> Path:
 def _of_output(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=_folder, metavar="DIR", help="data root to write to (default: $MELLM_DATA)")
     parser.add_argument("--replace", action="store_true", help="make it again even if it is there")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
 def _of_crop(parser: argparse.ArgumentParser) -> None:
@@ -202,7 +213,6 @@ def _of_conversion(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=min(4, os.cpu_count() or 1), help="threads (default: %(default)s)"
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     _of_output(parser)
 
 
@@ -247,7 +257,9 @@ def add_commands(commands: Commands) -> None:
     _of_crop(asked)
     asked.add_argument("--strict", action="store_true", help="prepare nothing if anything has to be left out")
     _of_output(asked)
-    drawn = made.add("synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "")
+    drawn = made.add(
+        "synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "  mellm prepare synthme\n"
+    )
     drawn.set_defaults(dataset="synthme")
     _of_output(drawn)
 

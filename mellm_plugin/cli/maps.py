@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mellm_plugin.cli.commands import Commands
 from mellm_plugin.errors import InputError
@@ -72,7 +73,9 @@ def _map_pair(given: argparse.Namespace) -> None:
     _refuse(given, (*_OF_CLIPS, *_OF_DATASETS), "two frames")
     out, settings = _map_file(given), _settings(given)
     onset, apex = given.frames
-    _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
+    row = _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
+    if given.json:
+        print(json.dumps(row, ensure_ascii=False))
 
 
 def _map_clip(given: argparse.Namespace) -> None:
@@ -112,20 +115,26 @@ def _map_clip(given: argparse.Namespace) -> None:
             where=clip.source,
         )
     rate = f" at {clip.fps:g} frames a second" if clip.fps else ""
-    print(f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}")
+    if not given.json:
+        print(f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}")
     reach = given.average
     if reach is None:
         reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS)
     reach = min(reach, (apex - onset - 1) // 2)  # no frame is of both
     cuts = find_cuts(clip.frames)
     first, last = (averaged(clip.frames, index, reach, cuts) for index in (onset, apex))
-    _write_map(given, out, motion_map(first, last, settings, nose=given.nose))
+    row = _write_map(given, out, motion_map(first, last, settings, nose=given.nose))
     end = scene(len(clip), apex, cuts)[1]
     shown = animate(clip.frames[:end], onset, apex, settings, animation, fps=clip.fps, nose=given.nose)
+    if given.json:
+        about = {"clip": str(clip.source), "frames": len(clip), "fps": clip.fps, "onset": onset, "apex": apex}
+        print(json.dumps({**about, **row, "animation": str(shown.path)}, ensure_ascii=False))
+        return
     print(f"{shown.path}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
 
 
-def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> None:
+def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[str, Any]:
+    """Write the map, tell of it, and return what is known of it, as JSON."""
     from PIL import Image
 
     from mellm_plugin.motion import colour
@@ -140,7 +149,21 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> None:
         canvas.paste(Image.fromarray(colour.legend(side, palette)), (picture.width + 8, 0))
         picture = canvas
     write_atomically(out, [picture], "map")
-    size = f"{drawn.image.shape[1]}x{drawn.image.shape[0]}"
+    height, width = drawn.image.shape[:2]
+    head = drawn.head
+    row = {
+        "file": str(out),
+        "size": [width, height],
+        "coloured": drawn.coloured,
+        "head": head and {"tx": head.tx, "ty": head.ty, "rotation": head.rotation, "scale": head.scale},
+        "head_from": drawn.facial.head_from,
+        "doubts": list(drawn.doubts),
+        "settings": drawn.settings.to_dict(),
+        "legend": colour.legend_text(palette),
+    }
+    if given.json:
+        return row
+    size = f"{width}x{height}"
     print(f"{out}: {size}, {100 * drawn.coloured:.0f} % coloured; {_head_words(drawn)}")
     if given.legend:
         print(f"colours: {colour.legend_text(palette)}")
@@ -150,6 +173,7 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> None:
         print(f"doubtful: {doubt}", file=sys.stderr)
     if drawn.coloured == 0 and not drawn.doubts:
         print("nothing moves by more than the floor of the settings", file=sys.stderr)
+    return row
 
 
 def _head_words(drawn: MotionMap) -> str:
@@ -172,6 +196,13 @@ def _map_dataset(given: argparse.Namespace) -> None:
     split = "test" if given.split is None else given.split
     many = {"workers": 1 if given.workers is None else given.workers, "device": given.device}
     drawn = draw_dataset(name, split, given.output, _settings(given), cache=default_cache(), **many)
+    if given.json:
+        row = {"folder": str(drawn.folder), "maps": drawn.maps, "without_nose": drawn.without_nose}
+        row |= {"sheets": [sheet.name for sheet in drawn.sheets], "table": TABLE}
+        print(json.dumps({**row, "doubtful": drawn.doubtful, "faults": drawn.faults}, ensure_ascii=False))
+        if drawn.faults:
+            raise InputError(drawn.faults, where=f"{name}, {split}")
+        return
     beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
     print(f"{drawn.folder}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}")
     if drawn.without_nose:
@@ -217,6 +248,7 @@ def add_commands(commands: Commands) -> None:
     drawing.add_argument(
         "--nose", type=_point, metavar="X,Y", help="nose tip in px of the onset, for --preset published"
     )
+    drawing.add_argument("--json", action="store_true", help="print what was found and written as one JSON object")
     clip = drawing.add_argument_group("of a clip")
     clip.add_argument("--onset", type=int, metavar="N", help="number of the onset frame from 0; found where not given")
     clip.add_argument("--apex", type=int, metavar="N", help="number of the apex frame; found where not given")

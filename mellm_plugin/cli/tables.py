@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,10 +34,11 @@ def _prepare_table(given: argparse.Namespace) -> None:
 
 
 def _new_task(given: argparse.Namespace) -> None:
-    from mellm_plugin.cli import list_tasks
+    from mellm_plugin.cli.tasks import list_tasks
     from mellm_plugin.datasets import new_task
     from mellm_plugin.plugin import task_folder
 
+    notes: list[str] = []
     made = new_task.write(
         given.name,
         given.csv,
@@ -44,8 +46,12 @@ def _new_task(given: argparse.Namespace) -> None:
         least=given.least,
         replace=given.replace,
         taken=list_tasks(task_folder()),
-        note=_note,
+        note=notes.append if given.json else _note,
     )
+    if given.json:
+        told = {"path": str(made.path), "task": made.task, "command": made.command, "notes": notes}
+        print(json.dumps(told, ensure_ascii=False))
+        return
     print(made.path)
     print(f"run it: {made.command}")
 
@@ -63,7 +69,7 @@ def add_table(
 
     Args:
         made: the datasets that `prepare` knows.
-        arguments: adds those that all conversions have: crop, boxes, weights, strict, workers, json, out, replace.
+        arguments: adds those that all conversions have: crop, boxes, weights, strict, workers, out, replace, json.
         tell: prints the summary of a preparation.
     """
     parser = made.add(
@@ -102,3 +108,4 @@ def add_commands(commands: Commands) -> None:
         "--least", type=int, default=1, metavar="N", help="score the units that occur in N clips (default: all)"
     )
     parser.add_argument("--replace", action="store_true", help="write over a task file that is there")
+    parser.add_argument("--json", action="store_true", help="print path, task, command and notes as one JSON object")

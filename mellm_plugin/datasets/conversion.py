@@ -248,7 +248,8 @@ class _Conversion:
             raise self._refusal()
         self._note_mixture(located)
         folder = store.dataset_dir(self.dataset.name, self.options.root)
-        clips = folder.parent / f".{folder.name}.clips"
+        clips = _unfinished(folder)
+        store.sweep(self.dataset.name, self.options.root)
         if not clips.exists() and (report := self._unchanged(located, self._earlier())) is not None:
             return report  # before anything is written: the data root may be read-only by now
         with _alone(folder):
@@ -668,6 +669,22 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def discard(name: str, root: Path | None = None) -> None:
+    """Remove the clips that a preparation had finished when it was refused or cut off; without them it starts anew.
+
+    Raises:
+        DataError: the folder cannot be written to.
+    """
+    folder = store.dataset_dir(name, root)
+    if _unfinished(folder).exists():
+        with _alone(folder):
+            shutil.rmtree(_unfinished(folder), ignore_errors=True)
+
+
+def _unfinished(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.clips"
 
 
 class _Earlier:

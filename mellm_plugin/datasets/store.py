@@ -17,16 +17,19 @@ import shutil
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 from filelock import FileLock
 
 from mellm_plugin import __version__
 from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.root import NAME as _NAME
+from mellm_plugin.datasets.root import data_root as data_root
+from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.facs.codes import numbers
@@ -34,16 +37,9 @@ from mellm_plugin.facs.codes import numbers
 SCHEMA_VERSION = 1
 """Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
 _ROWS, _BYTES = 64, 16 << 20  # a row group ends at either: what is held in memory at once
 _FAULTS_SHOWN = 50
-
-
-def data_root() -> Path:
-    """The folder of all prepared datasets: `$MELLM_DATA`, else the user's data folder. It need not exist."""
-    chosen = os.environ.get("MELLM_DATA", "").strip()
-    return Path(chosen).expanduser().absolute() if chosen else Path(platformdirs.user_data_dir("mellm", False))
 
 
 def dataset_dir(name: str, root: Path | None = None) -> Path:
@@ -70,12 +66,6 @@ def is_whole(name: str, root: Path | None = None) -> bool:
         return all(sha256(folder / entry["file"]) == entry["sha256"] for entry in entries)
     except (DataError, OSError):
         return False
-
-
-def list_prepared(root: Path | None = None) -> list[str]:
-    """Names of all prepared datasets, sorted."""
-    found = (root or data_root()).glob("*/info.json")
-    return sorted(path.parent.name for path in found if _NAME.fullmatch(path.parent.name))
 
 
 def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
@@ -190,6 +180,7 @@ def write(
     folder = dataset_dir(name, root)
     if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
         raise InputError([f"a split is named with lower-case letters, digits and '_', found {s!r}" for s in bad], name)
+    sweep(name, root)
     if exists == "keep" and _is_same(name, info, root):
         return folder  # before anything is written: the data root may be read-only by now
     try:
@@ -200,9 +191,8 @@ def write(
                 return folder
             if exists == "refuse" and is_prepared(name, root):
                 raise DataError(f"the dataset {name!r} is prepared already, in {folder}. {_again(name)}")
-            _bring_back(folder)
-            partial = folder.parent / f".{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)  # left behind by a killed process
+            _sweep(folder)
+            partial = _partial(folder)
             try:
                 _write_folder(partial, name, splits, info, files or {})
                 _swap(partial, folder)
@@ -421,6 +411,29 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
                 rows, size = [], 0
         if rows:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def sweep(name: str, root: Path | None = None) -> None:
+    """Remove what a killed process has left of a dataset beside its folder.
+
+    Nothing happens where another process is at work on it, or where the data root is read-only by now.
+    """
+    folder = dataset_dir(name, root)
+    if not (_partial(folder).exists() or _former(folder).exists()):
+        return
+    with suppress(OSError), FileLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
+        _sweep(folder)
+
+
+def _sweep(folder: Path) -> None:
+    """With the lock held: undo half an exchange, and remove what is half written."""
+    _bring_back(folder)
+    for path in (_partial(folder), _former(folder)):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _partial(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.partial"
 
 
 def _former(folder: Path) -> Path:

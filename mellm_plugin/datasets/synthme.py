@@ -23,6 +23,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
+from tqdm import tqdm
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample
@@ -598,5 +599,9 @@ def prepare(root: Path | None = None, replace: bool = False) -> Path:
         DataError: the folder cannot be written.
     """
     info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
-    samples = (sample(clip) for clip in clips("test", TEST_CLIPS))
-    return store.write(NAME, {"test": samples}, info, root=root, exists="replace" if replace else "keep")
+
+    def samples() -> Iterator[Sample]:
+        for clip in tqdm(clips("test", TEST_CLIPS), "drawing SynthME", TEST_CLIPS, unit="clip", disable=None):
+            yield sample(clip)
+
+    return store.write(NAME, {"test": samples()}, info, root=root, exists="replace" if replace else "keep")

@@ -169,7 +169,13 @@ def prepared(csv: str | Path, *, strict: bool = False) -> str:
     name = f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
     workers = min(4, os.cpu_count() or 1)
     options = Options(frames=file.parent, sheets={"test": file}, corrections=False, strict=strict, workers=workers)
-    _warn(file, conversion.prepare(dataset(name, file, ids=stem), options).info)
+    try:
+        report = conversion.prepare(dataset(name, file, ids=stem), options)
+    except InputError:
+        if strict:  # nothing is stored, so nothing is kept beside it
+            conversion.discard(name)
+        raise
+    _warn(file, report.info)
     return name
 
 

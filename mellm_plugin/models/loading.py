@@ -19,7 +19,7 @@ from safetensors import safe_open
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mellm_plugin.errors import ModelError, SettingsError
-from mellm_plugin.models import BUNDLED, bundled_folder
+from mellm_plugin.models import BUNDLED, bundled_folder, near_folder, taken_for_hub_id
 from mellm_plugin.models.arguments import OFF
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
@@ -289,7 +289,7 @@ def local_or_hub(name: str) -> str:
     if os.path.isdir(path):
         return path
     if path.startswith((".", os.sep)) or path.count("/") > 1 or "\\" in path:
-        raise ModelError(f"{name}: no such folder")
+        raise ModelError(f"{name}: no such folder.{near_folder(name)}".rstrip("."))
     return name
 
 
@@ -302,6 +302,7 @@ def _adapter_config(folder: Path) -> Any:
 
 def _advice(name: str, error: Exception) -> str:
     text = f"{name}: cannot be loaded: {error}"
+    text += taken_for_hub_id(name)
     if "trust_remote_code" in str(error):
         return f"{text}\nIf you trust its authors, give trust_remote_code=True."
     if "scaled_dot_product_attention" in str(error) or "attn_implementation" in str(error):

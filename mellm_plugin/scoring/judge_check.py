@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
+from tqdm import tqdm
+
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import coarse
@@ -223,7 +225,7 @@ def check(judge: Judge, pairs: Sequence[tuple[Annotated, Annotated]], repeats: i
         return judge.grade(f"{clip.id} {name}", reference(clip.aus, clip.emotion), text, fresh)
 
     with ThreadPoolExecutor(judge.settings.concurrency) as pool:
-        grades = list(pool.map(grade, asked))
+        grades = list(tqdm(pool.map(grade, asked), total=len(asked), desc="judging", unit="text", disable=None))
     points: dict[tuple[int, str], list[float]] = {}
     counts = {name: (0, 0) for name in CASES}
     for (place, name, _, _), given in zip(asked, grades, strict=True):

@@ -24,6 +24,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from mellm_plugin import __version__
 from mellm_plugin.errors import ModelError
 from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
 from mellm_plugin.training.clips import DRAWN
@@ -54,10 +55,10 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
                 path = Path(hf_hub_download(folder, file, revision=revision))
             except EntryNotFoundError as error:
                 if file == "config.json":
-                    raise ModelError(f"{name}: cannot read its config.json: {error}") from error
+                    raise ModelError(f"{name}: cannot read its config.json: {error}{taken_for_hub_id(name)}") from error
                 continue
             except Exception as error:  # of whatever kind: the hub cannot be asked
-                raise ModelError(f"{name}: cannot be fetched from the hub: {error}") from error
+                raise ModelError(f"{name}: cannot be fetched from the hub: {error}{taken_for_hub_id(name)}") from error
             sums[file] = hashlib.sha256(path.read_bytes()).hexdigest()
             commit = path.parent.name  # of the snapshot in the cache
         return {"name": name, "revision": commit, "sha256": sums}

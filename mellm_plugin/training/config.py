@@ -29,6 +29,7 @@ import yaml
 
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, SettingsError, near
+from mellm_plugin.models import BUNDLED, near_folder
 from mellm_plugin.motion.settings import MotionSettings, resolve
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
@@ -64,6 +65,14 @@ def _text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text")
     return value
+
+
+def _base(value: Any) -> str:
+    text = _text(value)
+    # A hub id of an image-text-to-text model has an owner; asking the hub for a misspelt folder takes half a minute.
+    if "/" not in text and text != BUNDLED and not Path(text).is_dir() and (hint := near_folder(text)):
+        raise ValueError("a folder, a hub id, or bundled", hint)
+    return text
 
 
 def _name(value: Any) -> str:
@@ -272,7 +281,7 @@ class Running:
 class Config:
     """A whole config; `metadata["help"]` of a field says what it is for."""
 
-    base: str = field(metadata=_as(_text, "model to be tuned: a folder, a hub id, or bundled"))
+    base: str = field(metadata=_as(_base, "model to be tuned: a folder, a hub id, or bundled"))
     output: str = field(metadata=_as(_text, "folder of the adapter, its checkpoints and curves"))
     stages: tuple[Stage, ...] = field(metadata={"list": Stage, "help": "in the order they are run"})
     revision: str | None = field(

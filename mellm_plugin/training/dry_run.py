@@ -19,6 +19,7 @@ from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText
 
 from mellm_plugin.errors import InputError, ModelError, TrainingError
+from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.loading import local_or_hub
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.clips import DRAWN
@@ -99,7 +100,8 @@ def _skeleton(config: Config, base: str) -> Any:
             model.tie_weights()
             return model if config.full else add_adapter_for(model, config, None)
     except (OSError, ValueError) as error:
-        raise ModelError(f"{config.base}: expected an image-text-to-text model: {error}") from error
+        told = f"{error}{taken_for_hub_id(config.base)}"
+        raise ModelError(f"{config.base}: expected an image-text-to-text model: {told}") from error
 
 
 def _some(config: Config, number: int, sides: stages.Split) -> list[Example]:

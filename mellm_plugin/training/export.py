@@ -19,6 +19,7 @@ from typing import Any
 from transformers import AutoConfig
 
 from mellm_plugin.errors import DataError, InputError, ModelError
+from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.arguments import DTYPES
 from mellm_plugin.models.loading import (
     adapter_base,
@@ -103,7 +104,7 @@ def _stored(base: str, revision: str | None, trust_remote_code: bool) -> str:
     try:
         config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # of whatever kind: it cannot be loaded
-        raise ModelError(f"{base}: its config cannot be loaded: {error}") from error
+        raise ModelError(f"{base}: its config cannot be loaded: {error}{taken_for_hub_id(base)}") from error
     found = str(getattr(config, "dtype", None)).removeprefix("torch.")
     return found if found in DTYPES else "float32"
 

@@ -14,6 +14,7 @@ from typing import Any
 import fictitious
 import pytest
 from fictitious import Fictitious, casme2, samm, smic
+from filelock import FileLock
 
 from mellm_plugin.datasets import store, table
 from mellm_plugin.datasets.catalogue import converter
@@ -270,6 +271,21 @@ def test_what_a_killed_replacement_left_is_cleared(made: Fictitious, tmp_path: P
     left.mkdir()
     (left / "0123.parquet").write_bytes(b"half")
     assert run(made, tmp_path / "out").unchanged and hidden(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("left", [".casme2.partial", ".casme2.old"])
+def test_a_half_written_dataset_is_cleared_although_nothing_is_to_be_done(
+    left: str, made: Fictitious, tmp_path: Path
+) -> None:
+    root = tmp_path / "out"
+    run(made, root)
+    before = state(root / "casme2")
+    (root / left / "data").mkdir(parents=True)
+    (root / left / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1 half")
+    with FileLock(root / ".casme2.lock"):  # somebody is at work on it
+        assert run(made, root).unchanged and hidden(root) == [left]
+    assert run(made, root).unchanged and hidden(root) == []
+    assert state(root / "casme2") == before
 
 
 def test_a_damaged_clip_of_a_killed_run_is_made_again(made: Fictitious, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mellm_plugin.cli import main
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.crop import cropper
 from mellm_plugin.datasets.megc_vqa import (
@@ -206,6 +207,17 @@ def test_clips_are_taken_from_the_prepared_datasets(tmp_path: Path, root: Path) 
     assert info["skipped"] == [] and info["missing"] == {}
     assert info["questions"] == {"labelled": {"coarse": 2, "fine": 2, "units": 1}, "test": {}}
     assert summary(info) == ["labelled: 5 questions on 4 clips (2 coarse, 2 fine, 1 units)"]
+
+
+def test_the_command_tells_what_it_made_as_json(tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_lines(tmp_path / "train.jsonl", [labelled("samm", "6", "006_1_2"), labelled("samm", "6", "absent")])
+    command = ["prepare", "megc_vqa", "--questions", str(file), "--out", str(root)]
+    assert main([*command, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["folder"] == str(root / NAME) and sum(row["questions"][LABELLED].values()) == 1
+    assert [entry["where"] for entry in row["skipped"]] == ["train.jsonl, line 2"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.startswith(f"{root / NAME}\n  labelled: 1 questions on 1 clips")
 
 
 def test_every_fault_is_told_with_file_and_line_and_the_good_rows_are_kept(tmp_path: Path, root: Path) -> None:

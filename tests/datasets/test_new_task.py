@@ -158,6 +158,16 @@ def test_a_prepared_table_needs_no_csv(place: Path, capsys: pytest.CaptureFixtur
     assert task["metadata"]["data"] == "mellm_plugin.meu.data_version(mydata)"
 
 
+def test_what_was_written_as_json(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips(place, PLAIN)
+    assert main(["new-task", "mydata", "--csv", "clips.csv", "--json"]) == 0
+    said = capsys.readouterr()
+    row = json.loads(said.out)
+    assert (row["path"], row["task"]) == ("mydata_meu.yaml", "mydata_meu") and Path(row["path"]).is_file()
+    assert row["command"].startswith("lmms-eval ")
+    assert any("units in one clip" in told for told in row["notes"]) and "note:" not in said.err
+
+
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -169,6 +179,7 @@ def test_every_faulty_row_is_told_and_nothing_written(place: Path, capsys: pytes
     told = refused(["mydata", "--csv", "clips.csv"], capsys)
     assert "71 faults" in told and "row 3" in told and all(f"row {n}" in told for n in range(6, 76))
     assert store.list_prepared() == []
+    assert not [path for path in store.data_root().iterdir() if path.is_dir()], "nothing is left beside it either"
 
 
 def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(

@@ -169,3 +169,20 @@ def test_settings_of_maps_travel_with_a_model(tmp_path: Path) -> None:
     (tmp_path / "motion.json").write_text(json.dumps({"floor": 1}))
     with pytest.raises(SettingsError, match="floor"):
         carried_motion(str(tmp_path))
+
+
+def test_a_name_that_is_nearly_that_of_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "runs" / "labels").mkdir(parents=True)
+    for load in (load_processor, fetch_adapter, load_model):
+        with pytest.raises(ModelError) as error:
+            load("runs/labls")
+        assert "There is no folder 'runs/labls', so it was taken for a hub id. Did you mean 'runs/labels'?" in str(
+            error.value
+        )
+    with pytest.raises(ModelError, match="no such folder. Did you mean 'runs/labels'"):
+        load_model("./runs/labls")
+    with pytest.raises(ModelError) as error:
+        load_model("bundeld")
+    assert "Did you mean 'bundled'?" in str(error.value)

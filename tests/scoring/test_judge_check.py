@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,18 @@ def test_a_judge_that_gives_no_verdict_is_not(
         assert check(server, monkeypatch, tmp_path, "--clips", "4") == 1
     said = capsys.readouterr().out
     assert "FAIL verdicts: 0%" in said and "?    wrong side below right" in said and "none" in said
+
+
+def test_what_was_found_as_json(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with JudgeServer(answering(by_length)) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "2", "--repeats", "2", "--json") == 1
+    row = json.loads(capsys.readouterr().out)
+    assert row["judge"] == "local:m" and row["trusted"] is False
+    assert row["verdicts"]["right"] == {"scored": 4, "asked": 4}
+    assert {one["name"]: one["met"] for one in row["findings"]}["empty below right"] is True
+    assert set(row["points"]) == set(CASES)
 
 
 def test_without_a_judge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

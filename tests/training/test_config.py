@@ -135,6 +135,16 @@ def test_values_are_changed_by_path(given: Make, tmp_path: Path) -> None:
     assert len(error.value.faults) == 3 and "Did you mean 'batch_size'?" in error.value.faults[2]
 
 
+def test_a_misspelt_base_is_no_hub_id(given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "merged").mkdir()
+    for written, meant in (("bundeld", "bundled"), ("mergd", "merged")):
+        (fault,) = _faults({**given(), "base": written})
+        assert fault == f"base: expected a folder, a hub id, or bundled, found {written!r}. Did you mean {meant!r}?"
+    for name in ("bundled", "merged", "Qwen/Qwen2.5-VL-7B-Instruct", "nothing-like-it"):
+        assert read({**given(), "base": name}).base == name
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
