@@ -58,11 +58,11 @@ def rung(clip: str) -> tuple[int, float]:
     return int(found[1]), float(found[2])
 
 
-def clips(count: int = CLIPS, seed: int = 0, start: int = 0) -> Iterator[Sample]:
+def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
     """Draw clips number `start` to `start + count - 1`, deterministic by seed.
 
     Args:
-        count: how many; beyond `CLIPS` there are further faces.
+        count: how many; beyond `CLIPS` they are of further faces.
         seed: of the whole ladder.
         start: number of the first; any clip can be drawn without those before it.
     """
@@ -110,4 +110,4 @@ def _shown() -> Iterator[Sample]:
     """All clips, with a progress bar once the first is asked for."""
     from tqdm import tqdm
 
-    yield from tqdm(clips(), "drawing the amplitude ladder", CLIPS, disable=None)
+    yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)
