@@ -64,6 +64,7 @@ _LEAST_LEVELS = 3  # a curve has a place, a width and a ceiling
 _BELOW = 3.0  # the mean is fitted down to the first level divided by this
 _WIDTHS = (0.1, 1.5)  # of F, in ln px: from a step to a slope over the whole ladder
 _NEAR = 0.01  # of ln px: so near to an end of its range the mean is at the end
+_LEAST = 1e-9  # of a probability, for its logarithm
 _STEPS = 60
 
 
@@ -110,17 +111,15 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
     for mean in np.linspace(lowest + 0.05 * spread, highest - 0.02 * spread, 12):
         for width in (0.15, 0.35, 0.8):
             rise = _normal((x - mean) / width)
-            more = ((hits - clips * at_least).sum(1) / np.maximum((clips * rise).sum(1), 1e-9)).clip(0.01, 0.99)
-            of_rest = (more / np.maximum(1 - chance, 1e-9)).clip(0.01, 0.99)
-            guess = np.column_stack(
-                [
-                    np.full(len(hits), _logit((mean - lowest) / spread)),
-                    np.full(len(hits), _logit((width - _WIDTHS[0]) / (_WIDTHS[1] - _WIDTHS[0]))),
-                    _logit(of_rest),
-                ]
-            )
-            found = _likelihood(_curve(guess, x, at_least, lowest, spread)[0], hits, clips)
-            start[found > best], best = guess[found > best], np.maximum(found, best)
+            above = (hits - clips * at_least).sum(1) / np.maximum((clips * rise).sum(1), 1e-9)
+            high = (above / np.maximum(1 - chance, 1e-9)).clip(0.01, 0.99)
+            p = at_least + ((1 - chance) * high)[:, None] * rise
+            found = _likelihood(p.clip(_LEAST, 1 - _LEAST), hits, clips)
+            better = found > best
+            best[better] = found[better]
+            start[better, 0] = _logit((mean - lowest) / spread)
+            start[better, 1] = _logit((width - _WIDTHS[0]) / (_WIDTHS[1] - _WIDTHS[0]))
+            start[better, 2] = _logit(high[better])
 
     # Fisher's scoring with Levenberg's damping, each set on its own until it gains nothing more.
     at, damping = start, np.full(len(hits), 1e-2)
@@ -172,7 +171,7 @@ def _curve(at: Floats, x: Floats, chance: Floats, lowest: float, spread: float) 
         ],
         axis=2,
     )
-    p: Floats = (chance + above * rise).clip(1e-9, 1 - 1e-9)
+    p: Floats = (chance + above * rise).clip(_LEAST, 1 - _LEAST)
     return p, slopes
 
 
@@ -301,7 +300,7 @@ def counts(of: Seen) -> Counts:
         able = ~np.isnan(chance) & (every > 0)
         if not blind and able.any():
             found = _fitted(levels, sums[able])
-            px[able], ceiling[able] = np.maximum(found.px, levels[0]), found.ceiling
+            px[able], ceiling[able] = found.px.clip(levels[0], levels[-1]), found.ceiling
         return dict(zip(SCORES, (px, ceiling, chance), strict=True))
 
     still, moved = (2 * number + 1,), tuple(range(number, 2 * number))
