@@ -138,9 +138,11 @@ def _prepare_megc_vqa(given: argparse.Namespace) -> None:
 
 
 def _prepare_synthme(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets import store, synthme
+    from mellm_plugin.datasets import ladder, store, synthme
 
-    folder = synthme.prepare(root=given.out, replace=given.replace)
+    folder = {"synthme": synthme, "synthme_ladder": ladder}[given.dataset].prepare(
+        root=given.out, replace=given.replace
+    )
     info = {"folder": str(folder), **store.read_info(folder.name, given.out)}
     print(json.dumps(info, ensure_ascii=False) if given.json else folder)
 
@@ -257,11 +259,10 @@ def add_commands(commands: Commands) -> None:
     _of_crop(asked)
     asked.add_argument("--strict", action="store_true", help="prepare nothing if anything has to be left out")
     _of_output(asked)
-    drawn = made.add(
-        "synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "  mellm prepare synthme\n"
-    )
-    drawn.set_defaults(dataset="synthme")
-    _of_output(drawn)
+    for name, what in (("synthme", "300 drawn test clips"), ("synthme_ladder", "704 drawn clips of known strengths")):
+        drawn = made.add(name, _prepare_synthme, f"{what} (tasks make them themselves)", f"  mellm prepare {name}\n")
+        drawn.set_defaults(dataset=name)
+        _of_output(drawn)
 
     prepared = commands.add(
         "datasets",

@@ -1,0 +1,128 @@
+"""The task `synthme_sensitivity`: from answers to items and scores, and with three models in the real lmms-eval."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mellm_plugin import meu
+from mellm_plugin.datasets.ladder import LEVELS
+from mellm_plugin.datasets.synthme import AUS
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.plugin import task_folder
+from mellm_plugin.scoring.sensitivity import curve
+
+
+def docs(faces: int = 22) -> list[dict[str, Any]]:
+    """Clips of the ladder as `protocol` hands them on, without their images, which are not looked at here."""
+    found = []
+    for n in range(16 * faces):
+        subject, unit, level = f"l{n // 16:02d}", AUS[n % 16], LEVELS[n % 11]
+        clip = f"au{unit}_{level:g}px"
+        said = {"labels": list(LABELS["synthme"]), "scored_aus": list(AUS), "asks": "all"}
+        known = {"aus": [str(unit)] if level else [], "emotion": None, "coarse": None}
+        where = {
+            "id": f"synthme_ladder/{subject}/{clip}",
+            "dataset": "synthme_ladder",
+            "subject": subject,
+            "clip": clip,
+        }
+        found.append({**where, **known, **said})
+    return found
+
+
+def metrics() -> dict[str, Callable[[Any], Any]]:
+    """The aggregations of the task file."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]
+        pass
+
+    Loader.add_constructor("!function", lambda _, node: node.value.rpartition(".")[2])
+    task = yaml.load((task_folder() / "synthme" / "synthme_sensitivity.yaml").read_text(encoding="utf-8"), Loader)
+    return {one["metric"]: getattr(meu, one["aggregation"]) for one in task["metric_list"]}
+
+
+def scores(answer: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
+    items = [meu.process_sensitivity(doc, [answer(doc)]) for doc in docs()]
+    assert all(set(one) == set(metrics()) for one in items), "lmms-eval lists what is not in metric_list without values"
+    json.dumps(items)
+    return {name: aggregate([one[name] for one in items]) for name, aggregate in metrics().items()}
+
+
+def test_an_item_says_what_moved_and_what_was_named() -> None:
+    doc = next(doc for doc in docs() if doc["clip"] == "au12_0.45px")
+    items = meu.process_sensitivity(doc, ["Conclusion: action units AU12+AU6+AU45; expression: happiness"])
+    rung = {"unit": 12, "level_px": 0.45, "named": True, "others": 1, "other_units": 15}
+    assert items["threshold_px"] == {"id": doc["id"], "subject": doc["subject"], **rung}
+    assert items["parse_rate"]["read"]["aus"] == [6, 12, 45] and items["parse_rate"]["read"]["label"] == "happiness"
+    assert items["parse_rate"]["gold"]["aus"] == ["12"]
+    still = next(doc for doc in docs() if doc["clip"] == "au1_0px")
+    item = meu.process_sensitivity(still, ["Conclusion: action units none; expression: neutral"])["threshold_px"]
+    assert (item["unit"], item["level_px"], item["named"], item["others"]) == (1, 0, False, 0)
+    item = meu.process_sensitivity(still, ["I cannot tell."])["threshold_px"]
+    assert item["named"] is item["others"] is None
+
+
+def test_who_sees_from_some_length_on_has_it_as_threshold() -> None:
+    def answer(doc: dict[str, Any]) -> str:
+        level = float(doc["clip"].split("_")[1].removesuffix("px"))
+        named = f"AU{doc['aus'][0]}" if level >= 0.45 else "none"
+        return f"Conclusion: action units {named}; expression: neutral"
+
+    found = scores(answer)
+    assert 0.3 < found["threshold_px"] < 0.45
+    assert found["sensitivity_ceiling"] == pytest.approx(1, abs=0.01) and found["false_alarm_rate"] == 0
+    assert found["au_parse_rate"] == 1 and found["parse_rate"] is None, "no clip has a label"
+    told = found["ci95_stderr"]
+    assert set(told) == {"threshold_px", "sensitivity_ceiling", "false_alarm_rate", "au_parse_rate", "parse_rate"}
+    assert told["threshold_px"][0] <= found["threshold_px"] <= told["threshold_px"][1]
+
+
+def test_an_answer_without_units_names_none_and_is_told_beside() -> None:
+    found = scores(lambda doc: "I cannot tell.")
+    assert found["threshold_px"] is None and found["threshold_px_stderr"] is None
+    assert found["au_parse_rate"] == found["sensitivity_ceiling"] == found["false_alarm_rate"] == 0
+
+
+@pytest.mark.slow
+def test_the_bundled_model_sees_and_the_baselines_do_not(tmp_path: Path) -> None:
+    """The real command, with three models in one process: half of its time is its start."""
+    shared = {"tasks": "synthme_sensitivity", "limit": 132, "log_samples": True, "batch_size": 16}
+    models = ("mellm", "mellm_constant", "mellm_random")
+    runs = [{**shared, "model": model, "model_args": "", "output_path": str(tmp_path / model)} for model in models]
+    (tmp_path / "runs.yaml").write_text(yaml.safe_dump(runs))
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_DATA", "CUDA_"))}
+    places = {"MELLM_DATA": str(tmp_path / "data"), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "lmms-eval"), "--config", str(tmp_path / "runs.yaml")],
+        env={**kept, **places, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found: dict[str, dict[str, Any]] = {}
+    for model in models:
+        files = list((tmp_path / model).rglob("*_results.json"))
+        assert files, done.stdout[-3000:] + done.stderr[-6000:]
+        found[model] = json.loads(files[0].read_text())["results"]["synthme_sensitivity"]
+        assert found[model]["au_parse_rate,none"] == 1.0 and found[model]["parse_rate,none"] in (None, "N/A")
+    bundled = found["mellm"]
+    assert 0.1 < bundled["threshold_px,none"] < 0.4 and bundled["sensitivity_ceiling,none"] > 0.75
+    assert bundled["false_alarm_rate,none"] < 0.05
+    (file,) = (tmp_path / "mellm").rglob("*_samples_synthme_sensitivity.jsonl")
+    block = curve([json.loads(line)["threshold_px"] for line in file.read_text().splitlines()])
+    assert block["threshold_px"] == pytest.approx(bundled["threshold_px,none"])
+    assert [block["low"], block["high"]] == pytest.approx(bundled["ci95_stderr,none"]["threshold_px"])
+    assert sum(block["clips"]) + block["still_clips"] == 132
+    for model in models[1:]:
+        assert found[model]["threshold_px,none"] in (None, "N/A"), "blind"
+        assert found[model]["false_alarm_rate,none"] > 0.04
