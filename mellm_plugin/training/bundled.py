@@ -1,32 +1,32 @@
-"""How the bundled model is made, from nothing: eyes first, then the stages of `bundled.yaml` by `finetune`.
+"""How the bundled model is made, from nothing: clips are drawn, their flow measured, a small Qwen2.5-VL trained on it.
 
     python -m mellm_plugin.training.bundled --work DIR --out mellm_plugin/models/bundled
 
-    DIR/base/        a small Qwen2.5-VL whose vision tower has learnt to see and whose language model has learnt nothing
-    DIR/trained/     the run of `mellm finetune` on it
-    --out            that model in bfloat16, with its processor, the settings of its maps and the record of its training
-
-What finetune does with a language model that knows words, it does here with one that knows none. Cut off, the command
-goes on where it was when it is given again: at the last clip drawn, at the last checkpoint. More than one thread waits
-longer than it helps a model of this size, so one trains and another process paints.
+What a map is painted from (the flow of the face and the grey onset frame) is kept in DIR, so that training can paint
+each clip anew: with other settings of the map, mirrored, shifted, nearer or farther. Cut off, the command goes on where
+it was when it is given again: at the last clip drawn, at the last checkpoint. One thread trains and another process
+paints; for a model of this size more threads wait longer than they help.
 """
 
 from __future__ import annotations
 
 import argparse
-import shutil
+import json
+import math
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
-from tqdm import trange
 from transformers import (
     PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
@@ -36,32 +36,25 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from mellm_plugin.datasets.synthme import AUS
+from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, VERSION
+from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import LABELS
-from mellm_plugin.language.prompts import frames_prompt, map_prompt
-from mellm_plugin.models.loading import load_model, load_processor
-from mellm_plugin.models.record import write_record
+from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
+from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.settings import DEFAULT
-from mellm_plugin.training import config as configs
-from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied
-from mellm_plugin.training.config import Config
-from mellm_plugin.training.data import DRAWN_CLIPS, Examples
-from mellm_plugin.training.finetune import finetune
+from mellm_plugin.training.clips import Clip, DrawnClips, Variation, paint, varied
+from mellm_plugin.training.forms import label_among
 from mellm_plugin.training.parts import patches_as_product
-
-STAGES = Path(__file__).with_name("bundled.yaml")
 
 VISION_SIDE = 168
 """Side, px, of the picture that the model sees: 36 visual tokens."""
 
-VOCABULARY = 2048
+VOCABULARY = 1536
 
-LOOKING = 800
-"""Steps in which the vision tower learns to see, before a word is learnt."""
-
-READ = 1500
-"""Examples of each stage that the tokenizer is made of."""
+_LABEL_SETS = ("casme2", "samm", "smic", "casme3", "dfme", "synthme")
+"""Datasets whose labels the model is asked to choose from in training; the weights that ship were made with these."""
 
 _SPECIAL = (
     "<|endoftext|>",
@@ -82,13 +75,29 @@ _TEMPLATE = (
     "{% elif 'text' in part %}{{ part['text'] }}{% endif %}{% endfor %}{% endif %}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+_IGNORED = -100
+
+Coded = tuple[tuple[str, float], ...]
+"""Canonical codes, each with its displacement in px of a frame of 224 px."""
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
 
 
-def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer of prompts and answers; any other text falls back to bytes."""
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer trained on our own prompts and answers; any other text falls back to bytes."""
+    rng = np.random.default_rng(0)
+    texts: list[str] = []
+    for labels in (LABELS[name] for name in _LABEL_SETS):
+        texts += [*map_prompt_variants(labels), frames_prompt(labels)] * 40
+    for emotion, combinations in COMBINATIONS.items():
+        for combination in combinations:
+            codes = [code for code in combination.split("+") if code]
+            for _ in range(12):
+                texts.append(describe([(code, float(rng.uniform(0.3, 3))) for code in codes], emotion))
+    for number in AUS:
+        for side in "LR":
+            texts += [describe([(f"{side}{number}", 1.0)], label) for label in ("negative", "positive", "others")]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(_PIECES), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -112,24 +121,12 @@ def build_tokenizer(texts: Sequence[str]) -> PreTrainedTokenizerFast:
     )
 
 
-def words(config: Config, count: int = READ) -> list[str]:
-    """Texts in which everything stands that the model is to read and write: prompts and answers of its stages."""
-    texts: list[str] = []
-    for stage in config.stages:
-        examples = Examples(stage.data, config.motion, count=count, seed=config.seed, processes=config.trainer.workers)
-        texts += [text for example in examples for text in (example.prompt, example.answer)]
-    for labels in LABELS.values():
-        for asks in ("all", "emotion", "aus"):
-            texts += [map_prompt(labels, asks=asks), frames_prompt(labels, asks)] * 40
-    return texts
-
-
-def build_processor(texts: Sequence[str]) -> Qwen2_5_VLProcessor:
+def build_processor() -> Qwen2_5_VLProcessor:
     """Processor of the bundled model: every picture is brought to about `VISION_SIDE` squared pixels."""
     area = {"shortest_edge": VISION_SIDE**2, "longest_edge": VISION_SIDE**2}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=area),
-        tokenizer=build_tokenizer(texts),
+        tokenizer=build_tokenizer(),
         video_processor=Qwen2VLVideoProcessor(size=area),
         chat_template=_TEMPLATE,
     )
@@ -175,124 +172,248 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VL
     return model
 
 
-# --- eyes ------------------------------------------------------------------------------------------------------------
+# --- painting --------------------------------------------------------------------------------------------------------
 
 
-def unit_sides(record: Record) -> list[float]:
-    """1 for each unit and side that moves, else 0: the units of `AUS` on the subject's left, then on the right."""
-    moved = {(parsed.alternatives[0], parsed.side) for parsed in map(parse_canonical, record.aus or ())}
-    return [float((n, side) in moved or (n, None) in moved) for side in "LR" for n in AUS]
+def told(clip: Clip) -> Coded:
+    """The codes of a drawn clip with their displacement."""
+    return tuple(zip(clip.record.aus or (), clip.record.px or (), strict=True))
 
 
-class Pictures(IterableDataset):  # type: ignore[misc]
-    """Batches of maps without end, painted anew, with the units that move in each; every clip once a round."""
+class Batches(IterableDataset):  # type: ignore[misc]
+    """Training batches without end: maps painted anew, one wording of the prompt a batch, loss on the answer only."""
 
-    def __init__(self, drawn: DrawnClips, processor: Qwen2_5_VLProcessor, size: int, seed: int) -> None:
+    def __init__(
+        self, drawn: DrawnClips, processor: Qwen2_5_VLProcessor, size: int, seed: int, start: int, steps: int
+    ) -> None:
         self.drawn, self.processor, self.size, self.seed = drawn, processor, size, seed
+        self.start, self.steps = start, steps
+        main = LABELS["synthme"]
+        full, medium, brief = map_prompt_variants(main)
+        others = [LABELS[name] for name in _LABEL_SETS if name != "synthme"]
+        # Wording, its labels, and its share of the batches before and after two thirds of training: to see is learnt
+        # under the briefest prompt, which is cheapest.
+        self.prompts = [(full, main, 0.1, 0.45), (medium, main, 0.05, 0.1), (brief, main, 0.75, 0.15)]
+        self.prompts += [(map_prompt(labels), labels, 0.1 / len(others), 0.3 / len(others)) for labels in others]
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         torch.set_num_threads(1)
-        rng = np.random.default_rng(self.seed)
+        cv2.setNumThreads(1)
+        step, count = self.start, len(self.drawn.records)
         while True:
-            order = rng.permutation(len(self.drawn.records))
-            for first in range(0, len(order) - self.size + 1, self.size):
-                images, moving = [], []
-                for number in order[first : first + self.size]:
-                    variation = Variation.draw(rng)
-                    clip = varied(self.drawn.clip(int(number)), variation)
-                    images.append(paint(clip, variation.settings(DEFAULT)))
-                    moving.append(unit_sides(clip.record))
-                yield {**self.processor.image_processor(images, return_tensors="pt"), "moving": torch.tensor(moving)}
+            rng = np.random.default_rng([self.seed, step])
+            odds = np.array([prompt[3 if 3 * step >= 2 * self.steps else 2] for prompt in self.prompts])
+            prompt, labels, *_ = self.prompts[rng.choice(len(odds), p=odds / odds.sum())]
+            # Every clip once per round, in an order of that round.
+            first = step * self.size
+            order = [self._clip(i, count) for i in range(first, first + self.size)]
+            yield self.batch([self.drawn.clip(i) for i in order], prompt, labels, rng)
+            step += 1
+
+    def _clip(self, number: int, count: int) -> int:
+        round_, place = divmod(number, count)
+        if getattr(self, "_round", None) != round_:
+            self._round, self._order = round_, np.random.default_rng([self.seed, 1, round_]).permutation(count)
+        return int(self._order[place])
+
+    def batch(
+        self,
+        chosen: Sequence[Clip],
+        prompt: str,
+        labels: Sequence[str],
+        rng: np.random.Generator,
+    ) -> dict[str, torch.Tensor]:
+        """Tensors of one batch; a clip whose label the closed set cannot express is left out."""
+        images: list[npt.NDArray[np.uint8]] = []
+        answers: list[list[int]] = []
+        moving: list[list[float]] = []
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+        for drawn in chosen:
+            variation = Variation.draw(rng)
+            clip = varied(drawn, variation)
+            label = label_among(clip.record, labels)
+            if label is not None:
+                images.append(paint(clip, variation.settings(DEFAULT)))
+                answers.append([*tokenizer(describe(told(clip), label)).input_ids, end])
+                moving.append(unit_sides(told(clip)))
+        pixels = self.processor.image_processor(images=images, return_tensors="pt")
+        head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
+        longest = max(map(len, answers))
+        pad = tokenizer.pad_token_id
+        ids = torch.tensor([[*head, *answer, *[pad] * (longest - len(answer))] for answer in answers])
+        targets = [[_IGNORED] * len(head) + answer + [_IGNORED] * (longest - len(answer)) for answer in answers]
+        mask = torch.tensor([[1] * (len(head) + len(answer)) + [0] * (longest - len(answer)) for answer in answers])
+        image_token = self.processor.image_token_id
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "labels": torch.tensor(targets),
+            "moving": torch.tensor(moving),
+            "mm_token_type_ids": (ids == image_token).int(),
+            "pixel_values": pixels.pixel_values,
+            "image_grid_thw": pixels.image_grid_thw,
+        }
 
 
-def look(
-    model: Qwen2_5_VLForConditionalGeneration, batches: Iterator[dict[str, torch.Tensor]], steps: int, rate: float
-) -> float:
-    """Train the vision tower to show which units move on which side, to a linear probe that is thrown away after it.
+def unit_sides(codes: Coded) -> list[float]:
+    """1 for each unit and side that moves, else 0: the units of `AUS` on the subject's left, then on the right."""
+    moved = {(parsed.alternatives[0], parsed.side) for parsed in (parse_canonical(code) for code, _ in codes)}
+    return [float((n, side) in moved or (n, None) in moved) for side in "LR" for n in AUS]
 
-    The loss of words alone leaves a model of this size blind: it learns which words are likely, and no more.
+
+def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list[int]:
+    """Token ids of a chat with one picture of `visual` tokens and a prompt, up to where the answer begins."""
+    message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+    text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+    text = text.replace(processor.image_token, processor.image_token * visual)
+    return list(processor.tokenizer(text).input_ids)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+class Probe(nn.Module):  # type: ignore[misc]
+    """Reads off the visual tokens which units move; it guides training and is thrown away after it.
+
+    The loss of the words alone leaves a model of this size blind for long: it first learns which words are likely.
+    """
+
+    def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
+        super().__init__()
+        tokens = (VISION_SIDE // 28) ** 2
+        self.head = nn.Linear(tokens * model.config.vision_config.out_hidden_size, 2 * len(AUS))
+        self._seen = torch.empty(0)
+        model.model.visual.merger.register_forward_hook(self._keep)
+
+    def _keep(self, module: nn.Module, given: Any, tokens: torch.Tensor) -> None:
+        self._seen = tokens
+
+    def loss(self, moving: torch.Tensor) -> torch.Tensor:
+        """Binary cross-entropy for the pictures that the model saw last."""
+        return functional.binary_cross_entropy_with_logits(self.head(self._seen.view(len(moving), -1)), moving)
+
+
+def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Cross-entropy of the answers' tokens; logits are computed for no others."""
+    given = {name: value for name, value in batch.items() if name not in ("labels", "moving")}
+    targets = batch["labels"]
+    longest = int((targets != _IGNORED).any(dim=0).sum())
+    logits = model(**given, use_cache=False, logits_to_keep=longest + 1).logits[:, :-1]
+    return functional.cross_entropy(logits.flatten(0, 1), targets[:, -longest:].flatten(), ignore_index=_IGNORED)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides which model comes out; a checkpoint of another recipe is refused."""
+
+    clips: int = 24000
+    steps: int = 1800
+    looking: int = 300
+    batch: int = 32
+    rate: float = 1.5e-3
+    seed: int = 0
+
+
+def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, processes: int = 2) -> None:
+    """Draw the clips, train the model on them, save it as bfloat16 safetensors with its processor and map settings.
 
     Args:
-        model: its vision tower is changed in place.
-        batches: as `Pictures` has them.
-        steps: of AdamW.
-        rate: its peak learning rate, which falls to zero by a cosine.
+        work: folder of the drawn clips, the checkpoint and the training curve.
+        out: folder of the model.
+        recipe: clips in all; optimiser steps, over which the learning rate falls to zero by a cosine; steps at the
+            beginning that train the vision tower alone (`looking`); clips of a step; peak learning rate of AdamW; seed
+            of drawings, weights, order and painting.
+        checkpoint_every: steps between checkpoints, from which a second run goes on.
+        processes: how many draw at once.
 
-    Returns:
-        the probe's loss, a mean over the last steps: binary cross-entropy of a unit on a side.
+    Raises:
+        ModelError: the checkpoint in `work` is of another recipe, or of other prompts.
     """
-    tower = model.model.visual
+    torch.set_num_threads(1)
+    steps, looking, batch, rate, seed = recipe.steps, recipe.looking, recipe.batch, recipe.rate, recipe.seed
+    drawn = DrawnClips(recipe.clips, seed, folder=work, processes=processes)
+    drawn.draw()
+    processor = build_processor()
+    model = build_model(processor.tokenizer, seed)
     patches_as_product(model)
-    probe = nn.Linear((VISION_SIDE // 28) ** 2 * model.config.vision_config.out_hidden_size, 2 * len(AUS))
-    optimizer = torch.optim.AdamW([*tower.parameters(), *probe.parameters()], lr=rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
-    losses: list[float] = []
-    for _ in (bar := trange(steps, desc="eyes", unit="step")):
+    probe = Probe(model)
+    trained = [*model.parameters(), *probe.parameters()]
+    decayed = [p for p in trained if p.ndim > 1]
+    plain = [p for p in trained if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
+    )
+    warm = min(100, steps // 10 + 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: min(1.0, (s + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
+    )
+    made_from = {
+        **asdict(recipe),
+        "drawings": VERSION,
+        "flow": FLOW_VERSION,
+        "prompts": PROMPT_VERSION,
+        "tokens": len(processor.tokenizer),
+    }
+    checkpoint = work / "checkpoint.pt"
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state["made_from"] != made_from:
+            raise ModelError(
+                f"{checkpoint}: expected a checkpoint of {made_from}, found one of {state['made_from']}; "
+                "remove it, or choose another --work"
+            )
+        model.load_state_dict(state["model"])
+        probe.load_state_dict(state["probe"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        start = state["step"]
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {start}", flush=True)
+    painted = Batches(drawn, processor, batch, seed, start, steps)
+    batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=2))
+    model.train()
+    began, totals = time.monotonic(), [0.0, 0.0]
+    for step in range(start, steps):
         given = next(batches)
-        tokens = tower(given["pixel_values"], grid_thw=given["image_grid_thw"]).pooler_output
-        seen = probe(torch.cat([*tokens]).view(len(given["moving"]), -1))
-        loss = functional.binary_cross_entropy_with_logits(seen, given["moving"])
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*tower.parameters(), *probe.parameters()], 1.0)
+        words = torch.zeros(())
+        if step < looking:
+            model.model.visual(given["pixel_values"], grid_thw=given["image_grid_thw"])
+        else:
+            words = answer_loss(model, given)
+        sight = probe.loss(given["moving"])
+        (words + sight).backward()
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        losses.append(float(loss.detach()))
-        bar.set_postfix(loss=f"{np.mean(losses[-20:]):.4f}")
-    return float(np.mean(losses[-20:]))
+        totals = [totals[0] + float(words.detach()), totals[1] + float(sight.detach())]
+        if (step + 1) % 50 == 0:
+            line = {
+                "step": step + 1,
+                "words": round(totals[0] / 50, 4),
+                "sight": round(totals[1] / 50, 4),
+                "seconds": round(time.monotonic() - began, 1),
+            }
+            totals = [0.0, 0.0]
+            print(json.dumps(line), flush=True)
+            with (work / "curve.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
+            part = checkpoint.with_suffix(".part")
+            parts = {"model": model, "probe": probe, "optimizer": optimizer, "schedule": schedule}
+            torch.save(
+                {**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1, "made_from": made_from},
+                part,
+            )
+            part.replace(checkpoint)
+    save(model, processor, out)
 
 
-# --- all of it -------------------------------------------------------------------------------------------------------
-
-
-def make_base(config: Config, folder: Path, looking: int = LOOKING, read: int = READ, rate: float = 1.5e-3) -> None:
-    """Write the model that the stages start from, unless it is there."""
-    if folder.is_dir():
-        return
-    (clips,) = {source.clips or DRAWN_CLIPS for stage in config.stages for source in stage.data}
-    drawn = DrawnClips(clips, settings=DEFAULT, processes=max(1, config.trainer.workers))
-    drawn.draw()
-    processor = build_processor(words(config, read))
-    model = build_model(processor.tokenizer, config.seed)
-    pictures = Pictures(drawn, processor, config.trainer.batch_size, config.seed)
-    loss = look(model, iter(DataLoader(pictures, batch_size=None, num_workers=1)), looking, rate)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters; what the eyes do not see: {loss:.4f}")
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    save(model, processor, part)
-    part.rename(folder)
-
-
-def train(work: Path, out: Path, changes: Sequence[str] = (), looking: int = LOOKING, read: int = READ) -> None:
-    """Make the model, in two folders of `work`, and save it in `out`.
-
-    Args:
-        work: what is there already is not made again.
-        out: folder of the model.
-        changes: of `bundled.yaml`, as `config.load` takes them.
-        looking: steps for the eyes.
-        read: examples of each stage that the tokenizer is made of.
-
-    Raises:
-        InputError: changes that the config does not allow.
-        TrainingError: `work` holds a run of another config.
-    """
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)  # its threads would not live on in the forked process that paints
-    base, trained = work / "base", work / "trained"
-    config = configs.load(STAGES, [*changes, f"base={base}", f"output={trained}"])
-    make_base(config, base, looking, read)
-    made = finetune(config)
-    save(load_model(str(trained), dtype="float32"), load_processor(str(trained)), out, torch.bfloat16)
-    made["base"]["name"] = "a Qwen2.5-VL that has learnt to see and no words (mellm_plugin.training.bundled)"
-    made["config"] |= {"base": base.name, "output": trained.name}  # wherever `work` was
-    write_record(out, made)
-
-
-def save(model: Any, processor: Any, out: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write the model (safetensors), its processor and the settings of its maps."""
+def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, out: Path) -> None:
+    """Write the model (bfloat16 safetensors), its processor and the settings of its maps."""
     out.mkdir(parents=True, exist_ok=True)
-    model.to(dtype).save_pretrained(out)
+    model.to(torch.bfloat16).save_pretrained(out)
     processor.save_pretrained(out)
     DEFAULT.save(out)
 
@@ -300,12 +421,15 @@ def save(model: Any, processor: Any, out: Path, dtype: torch.dtype = torch.float
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line of this module."""
     parser = argparse.ArgumentParser(prog="python -m mellm_plugin.training.bundled", description=__doc__.split("\n")[0])
-    parser.add_argument("--work", type=Path, required=True, help="folder of what is made on the way")
+    parser.add_argument("--work", type=Path, required=True, help="folder of the drawn clips and the checkpoint")
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change the stages' config")
-    parser.add_argument("--looking", type=int, default=LOOKING, help="steps for the eyes (default: %(default)s)")
+    parser.add_argument("--processes", type=int, default=2, help="how many draw at once (default: %(default)s)")
+    for field in fields(Recipe):
+        kind = float if field.name == "rate" else int
+        parser.add_argument(f"--{field.name}", type=kind, default=field.default, help="default: %(default)s")
     given = parser.parse_args(arguments)
-    train(given.work, given.out, given.set, given.looking)
+    recipe = Recipe(**{field.name: getattr(given, field.name) for field in fields(Recipe)})
+    train(given.work, given.out, recipe, processes=given.processes)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""How the bundled model is made: its words, its eyes, and the command as a whole."""
+"""How the bundled model is made: its words, its pictures, and that training goes on where it was cut off."""
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +11,23 @@ import pytest
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from mellm_plugin.datasets.synthme import AUS, Face, draw_clip
-from mellm_plugin.errors import TrainingError
+from mellm_plugin.datasets.synthme import Face, draw_clip
+from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import map_prompt
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.record import read_record
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training import bundled
-from mellm_plugin.training.clips import DrawnClips, Record
+from mellm_plugin.training.bundled import Batches, answer_loss, build_model
+from mellm_plugin.training.clips import DrawnClips
 
 
 @pytest.fixture(scope="module")
 def processor() -> Any:
-    return bundled.build_processor(
-        [map_prompt(LABELS["synthme"]), "Conclusion: action units AU12; expression: fear."] * 9
-    )
+    return bundled.build_processor()
 
 
 def test_the_tokenizer_keeps_any_text(processor: Any) -> None:
@@ -42,48 +40,59 @@ def test_the_tokenizer_keeps_any_text(processor: Any) -> None:
         assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) == text
 
 
-def test_the_units_that_the_eyes_learn_are_those_of_their_sides() -> None:
-    seen = bundled.unit_sides(Record("id", "synthme", "synthme/s", ("L12", "4", "R14"), True, None, None))
-    found = {
-        (side, unit) for value, (side, unit) in zip(seen, [(s, n) for s in "LR" for n in AUS], strict=True) if value
-    }
-    assert found == {("L", 12), ("L", 4), ("R", 4), ("R", 14)} and len(seen) == 2 * len(AUS)
+def test_prompt_ids_are_those_of_the_processor(processor: Any) -> None:
+    image = np.zeros((224, 224, 3), np.uint8)
+    prompt = map_prompt(LABELS["synthme"])
+    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
+    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    given = processor(text=[text], images=[[image]], return_tensors="pt")
+    visual = int(given.image_grid_thw[0].prod()) // 4
+    assert visual == 36
+    assert given.input_ids[0].tolist() == bundled.prompt_ids(processor, prompt, visual)
 
 
-def test_the_eyes_learn_to_tell_two_units_apart(processor: Any, tmp_path: Path) -> None:
-    model = bundled.build_model(processor.tokenizer)
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    drawn = DrawnClips(32, folder=tmp_path)
-    pictures = iter(bundled.Pictures(drawn, processor, 8, seed=0))
-    kept = [next(pictures) for _ in range(2)]
-    first = bundled.look(model, iter(kept), 2, 1.5e-3)
-    last = bundled.look(model, iter(kept * 15), 30, 1.5e-3)
-    assert last < 0.7 * first
-    changed = {name.split(".")[1] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
-    assert changed == {"visual"}
+def test_the_loss_of_the_answers_is_that_of_the_model(processor: Any, tmp_path: Path) -> None:
+    drawn = DrawnClips(1, folder=tmp_path)
+    batch = next(iter(Batches(drawn, processor, 2, seed=0, start=0, steps=9)))
+    model = build_model(processor.tokenizer)
+    with torch.inference_mode():
+        plain = float(model(**batch, use_cache=False).loss)
+        assert float(answer_loss(model, batch)) == pytest.approx(plain, rel=1e-4)
 
 
 @pytest.mark.slow
-def test_the_command_makes_a_model_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MELLM_CACHE", str(tmp_path / "cache"))
-    work, out = tmp_path / "work", tmp_path / "out"
-    small = [f"stages[{n}].{change}" for n in (0, 1) for change in ("steps=2", "data[0].clips=24")]
-    bundled.train(work, out, [*small, "trainer.batch_size=4"], looking=2, read=20)
-    losses = (work / "trained" / "curve.jsonl").read_text()
-    assert [json.loads(line)["stage"] for line in losses.splitlines()] == ["perception"] * 2 + ["understanding"] * 2
-    made = read_record(out)
-    assert made["config"]["base"] == "base" and str(tmp_path) not in json.dumps(made)
-    assert set(made["seen"]) == {"synthme-train"} and MotionSettings.load(out) == DEFAULT
-    assert AutoProcessor.from_pretrained(out).tokenizer("AU12").input_ids
-    weights = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).state_dict()
+def test_training_goes_on_where_it_was_and_its_model_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    recipe = bundled.Recipe(clips=16, steps=4, looking=1, batch=4)
+    work = tmp_path / "work"
+    bundled.train(work, whole, recipe, checkpoint_every=2)
+    assert len(list(work.glob("*/*.clips"))) == 1
+    (work / "checkpoint.pt").unlink()
 
-    # Given again it makes nothing anew; with other stages it says so.
-    bundled.train(work, out, [*small, "trainer.batch_size=4"], looking=2, read=20)
-    assert (work / "trained" / "curve.jsonl").read_text() == losses
-    again = AutoModelForImageTextToText.from_pretrained(out, dtype=torch.float32).state_dict()
-    assert all(torch.equal(value, again[name]) for name, value in weights.items())
-    with pytest.raises(TrainingError, match="--restart"):
-        bundled.train(work, out, [*small, "trainer.batch_size=8"], looking=2, read=20)
+    # A run that is cut off in its fourth step, after the checkpoint of the second...
+    real, calls = bundled.answer_loss, 0
+
+    def dying(*given: Any) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(bundled, "answer_loss", dying)
+    with pytest.raises(KeyboardInterrupt):
+        bundled.train(work, cut, recipe, checkpoint_every=2)
+    assert not cut.exists()
+    monkeypatch.setattr(bundled, "answer_loss", real)
+    with pytest.raises(ModelError, match="another --work"):
+        bundled.train(work, cut, replace(recipe, rate=1e-4))
+    # ...ends as the run that was not.
+    bundled.train(work, cut, recipe, checkpoint_every=2)
+    models = [AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32) for folder in (whole, cut)]
+    for (name, a), b in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(a, b), name
+    assert AutoProcessor.from_pretrained(whole).tokenizer("AU12").input_ids
+    assert MotionSettings.load(whole) == DEFAULT
 
 
 def test_the_bundled_model_is_the_one_described() -> None:
