@@ -37,6 +37,7 @@ RESULTS, SAMPLES = "_results.json", "_samples_"
 _LOSO, _PREDICTIONS = "results.json", "predictions.jsonl"
 _STAMPED = re.compile(r"\d{8}_\d{6}_results\.json")
 _BACKEND = re.compile(r"([\w.]+) (\{.*\})(?: \(\w+\))?", re.DOTALL)
+_ERROR = re.compile(r"_stderr(_\w+)?$")
 _SIGNS = ("parse_rate", "vqa_parse_rate", "threshold_px")
 """Metrics of which every task of this package has one."""
 
@@ -96,7 +97,7 @@ class Clip:
     doubts: tuple[str, ...] | None = None
     motion_px: float | None = None
     verdict: Mapping[str, Any] | None = None
-    tokens: tuple[int, int] | None = None
+    tokens: tuple[int | None, int | None] | None = None
     kind: str | None = None
     expected: Mapping[str, Any] | None = None
     said: Mapping[str, Any] | None = None
@@ -125,6 +126,7 @@ class Run:
         metrics: that the task has, in its order, without standard errors.
         values, ends: of the results file, by metric.
         higher_is_better: by metric, where the results file says so.
+        drawn: motion settings of maps that the task draws; None where it draws none.
         loso: the section of a leave-one-subject-out run.
         tokens: given and answered; seconds: of generation; None where not known.
         damaged: lines of the samples that could not be used, or that do not fit.
@@ -152,8 +154,9 @@ class Run:
     values: Mapping[str, float | None] = field(repr=False)
     ends: Mapping[str, tuple[float, float] | None] = field(repr=False)
     higher_is_better: Mapping[str, bool] = field(repr=False)
+    drawn: Any
     loso: Mapping[str, Any] | None = field(repr=False)
-    tokens: tuple[int, int] | None
+    tokens: tuple[int | None, int | None] | None
     seconds: float | None
     damaged: int = 0
 
@@ -342,11 +345,12 @@ def _run(
     if loso is not None and file is not None:
         known, backend_text = _of_folds(file.parent, task, reading)
     metadata = _mapping(known.get("metadata"))
+    shown = _mapping(known.get("lmms_eval_specific_kwargs"))
     counts = _mapping(_mapping(document.get("n-samples")).get(task))
     original, effective = _count(counts.get("original")), _count(counts.get("effective"))
     clips = lines.clips if lines is not None else ()
     found = {metric.removesuffix(",none"): value for metric, value in scores.items() if metric.endswith(",none")}
-    metrics = [m for m in found if not m.endswith("_stderr") and m != "alias"]
+    metrics = [m for m in found if not _ERROR.search(m) and m != "alias"]
     metrics = metrics or (list(lines.metrics) if lines is not None else [])
     values: dict[str, float | None] = {}
     for metric in metrics if scores else ():
@@ -359,8 +363,7 @@ def _run(
             Fault(str(samples), f"expected {effective} clips, as {where} says, found {len(clips) + damaged}")
         )
     cost = _mapping(_mapping(_mapping(document.get("efficiency")).get("by_task")).get(task))
-    given, answered = _count(cost.get("total_input_tokens")), _count(cost.get("total_output_tokens"))
-    tokens = (given, answered) if given is not None and answered is not None else _summed(clips)
+    tokens = _counted(cost.get("total_input_tokens"), cost.get("total_output_tokens")) or _summed(clips)
     alone = len(_tasks(document)) == 1 if document else False
     seconds = _number(_mapping(document.get("throughput")).get("total_elapsed_time")) if alone else None
     higher = _mapping(_mapping(document.get("higher_is_better")).get(task))
@@ -397,6 +400,7 @@ def _run(
         values=values,
         ends=_ends(found.get("ci95_stderr")),
         higher_is_better={str(metric): one for metric, one in higher.items() if isinstance(one, bool)},
+        drawn=shown.get("motion", "robust") if shown.get("images") == "map" else None,
         loso=loso,
         tokens=tokens,
         seconds=seconds,
@@ -477,10 +481,13 @@ def _ends(given: object) -> dict[str, tuple[float, float] | None]:
     return found
 
 
-def _summed(clips: Sequence[Clip]) -> tuple[int, int] | None:
-    every = [clip.tokens for clip in clips]
-    known = [tokens for tokens in every if tokens is not None]
-    return (sum(t[0] for t in known), sum(t[1] for t in known)) if known and len(known) == len(every) else None
+def _summed(clips: Sequence[Clip]) -> tuple[int | None, int | None] | None:
+    """The tokens of all clips; None where some are not known."""
+    if not clips or any(clip.tokens is None for clip in clips):
+        return None
+    sides = zip(*(clip.tokens for clip in clips if clip.tokens is not None), strict=True)
+    given, answered = (None if None in side else sum(n for n in side if n is not None) for side in sides)
+    return given, answered
 
 
 # ---- samples files --------------------------------------------------------------------------------------------------
@@ -603,7 +610,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: _Lines, pool: _Pool) -> Cl
         clip["doubts"] = pool(_texts(plausible, "doubts"))
         clip["motion_px"] = _number(plausible.get("motion_px"))
     lines.metrics |= dict.fromkeys(
-        metric for metric, of in row.items() if isinstance(of, dict) and not metric.endswith("_stderr")
+        metric for metric, of in row.items() if isinstance(of, dict) and not _ERROR.search(metric)
     )
     return Clip(**clip)
 
@@ -731,12 +738,17 @@ def _answer(row: Mapping[str, Any]) -> str:
     raise _Bad("expected the answer in filtered_resps, found none")
 
 
-def _tokens(given: object) -> tuple[int, int] | None:
+def _tokens(given: object) -> tuple[int | None, int | None] | None:
     counts = given[0] if isinstance(given, list) and given else None
     if not isinstance(counts, dict):
         return None
-    asked, answered = _count(counts.get("input_tokens")), _count(counts.get("output_tokens"))
-    return None if asked is None or answered is None else (asked, answered)
+    return _counted(counts.get("input_tokens"), counts.get("output_tokens"))
+
+
+def _counted(given: object, answered: object) -> tuple[int | None, int | None] | None:
+    """Tokens given and answered; None where neither is known. No answer comes from no tokens: 0 is not known, too."""
+    counts = _count(given) or None, _count(answered) or None
+    return None if counts == (None, None) else counts
 
 
 # ---- values ---------------------------------------------------------------------------------------------------------
