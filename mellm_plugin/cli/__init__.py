@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import adapters, answers, datasets, finetuning, instructing, judging, maps, tables
+from mellm_plugin.cli import adapters, answers, datasets, finetuning, instructing, judging, maps, reporting, tables
 from mellm_plugin.cli.commands import Commands, Parser
 from mellm_plugin.errors import InputError, MellmError
 
@@ -125,6 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     instructing.add_commands(commands)
     finetuning.add_commands(commands)
     adapters.add_commands(commands)
+    reporting.add_commands(commands)
     return parser
 
 
