@@ -36,12 +36,12 @@ from typing import Any
 from loguru import logger
 from PIL import Image
 
-from mellm_plugin.datasets import megc2019, store, synthme
+from mellm_plugin.datasets import ladder, megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
 from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.answers import read
+from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
@@ -50,7 +50,7 @@ from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.regions import region_motions
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, resolve
-from mellm_plugin.scoring import emotion, facts, judge, summary, units
+from mellm_plugin.scoring import emotion, facts, judge, sensitivity, summary, units
 from mellm_plugin.scoring.rubric import reference
 
 Doc = Mapping[str, Any]
@@ -60,7 +60,7 @@ Items = Sequence[Mapping[str, Any]]
 
 
 def data(name: str) -> str:
-    """The absolute folder of a prepared dataset, read through once; `synthme` is made at its first use.
+    """The absolute folder of a prepared dataset, read through once; drawn ones are made at their first use.
 
     Raises:
         DataError: the dataset is not prepared, or damaged (lmms-eval has Pillow fill in what is missing of a damaged
@@ -72,8 +72,9 @@ def data(name: str) -> str:
 
 
 def prepared_name(name: str) -> str:
-    """The name that a dataset is stored under; `synthme` is made at its first use."""
-    return synthme.prepare().name if name == "synthme" else name
+    """The name that a dataset is stored under; drawn ones are made at their first use."""
+    drawn = {"synthme": synthme, "synthme_ladder": ladder}
+    return drawn[name].prepare().name if name in drawn else name
 
 
 def files(names: str) -> list[str]:
@@ -417,18 +418,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     answer = read(results[0], doc["labels"], asks)
     gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
     clip = {"id": doc["id"], "subject": doc["subject"]}
-    reading = {
-        "aus": None if answer.aus is None else list(answer.aus),
-        "label": answer.label,
-        "coarse": answer.coarse,
-        "unparsed": answer.unparsed,
-        "sides": {str(unit): side for unit, side in answer.sides},
-    }
-    annotated = {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]}
-    labels = {"labels": list(doc["labels"]), "scored_aus": list(doc["scored_aus"])}
-    items: dict[str, dict[str, Any]] = {
-        "parse_rate": {**clip, "dataset": doc["dataset"], "asks": asks, **labels, "gold": annotated, "read": reading}
-    }
+    items: dict[str, dict[str, Any]] = {"parse_rate": _everything(doc, answer, gold)}
     if gold is not None:
         item = {**clip, "gold": gold, "read": answer.label}
         items |= dict.fromkeys(("emotion_uf1", "emotion_uar", "emotion_acc"), item)
@@ -438,8 +428,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items |= dict.fromkeys(("coarse_uf1", "coarse_uar", "coarse_acc"), item)
         items |= dict.fromkeys(("coarse_uf1_majority", "coarse_acc_majority"), item)
     if asks != "emotion":
-        said = {"read": reading["aus"], "sides": reading["sides"]}
-        item = {**clip, "gold": doc["aus"], **said, "scored_aus": labels["scored_aus"]}
+        item = _of_units(doc, answer)
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
         items |= dict.fromkeys(("au_side_acc", "au_side_count"), item)
     facial, doubts = _measured(doc)
@@ -459,6 +448,62 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         items["description_score"] = {**clip, **grade}
         items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
     return _with_intervals(items)
+
+
+def _everything(doc: Doc, answer: Answer, gold: str | None) -> dict[str, Any]:
+    """Everything about a clip and its answer."""
+    return {
+        "id": doc["id"],
+        "subject": doc["subject"],
+        "dataset": doc["dataset"],
+        "asks": doc["asks"],
+        "labels": list(doc["labels"]),
+        "scored_aus": list(doc["scored_aus"]),
+        "gold": {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]},
+        "read": {
+            "aus": None if answer.aus is None else list(answer.aus),
+            "label": answer.label,
+            "coarse": answer.coarse,
+            "unparsed": answer.unparsed,
+            "sides": {str(unit): side for unit, side in answer.sides},
+        },
+    }
+
+
+def _of_units(doc: Doc, answer: Answer) -> dict[str, Any]:
+    """What the metrics of units are computed from."""
+    return {
+        "id": doc["id"],
+        "subject": doc["subject"],
+        "gold": doc["aus"],
+        "read": None if answer.aus is None else list(answer.aus),
+        "sides": {str(unit): side for unit, side in answer.sides},
+        "scored_aus": list(doc["scored_aus"]),
+    }
+
+
+def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """`process_results` for clips of the amplitude ladder: whether the unit that moves is named, and how many others.
+
+    `parse_rate` holds everything about the clip and its answer, as ever; its value is that no label was asked for of a
+    clip that has none (None). See `scoring.sensitivity` for the other items.
+    """
+    answer = read(results[0], doc["labels"], doc["asks"])
+    unit, level = ladder.rung(doc["clip"])
+    named = None if answer.aus is None else set(doc["scored_aus"]).intersection(answer.aus)
+    item = {
+        "id": doc["id"],
+        "subject": doc["subject"],
+        "unit": unit,
+        "level_px": level,
+        "named": None if named is None else unit in named,
+        "others": None if named is None else len(named - {unit}),
+        "other_units": len(set(doc["scored_aus"]) - {unit}),
+    }
+    items = {"parse_rate": _everything(doc, answer, None), "au_parse_rate": _of_units(doc, answer)}
+    items = _with_intervals({**items, **dict.fromkeys(sensitivity.SCORES, item)})
+    items["ci95_stderr"]["au_parse_rate"] = items["au_parse_rate"]
+    return items
 
 
 def process_results_by_part(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -483,7 +528,7 @@ def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_TOLD = ("au_f1", "description_facts_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
+_TOLD = ("threshold_px", "au_f1", "description_facts_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
@@ -676,6 +721,21 @@ def description_score(items: Items) -> float | None:
 def judge_rate(items: Items) -> float | None:
     """Share of the answers with a verdict, of the clips whose units and label are known."""
     return judge.judge_rate(items)
+
+
+def threshold_px(items: Items) -> float | None:
+    """The movement, px, at which units are named half-way from chance to ceiling; None if a model does not see."""
+    return summary.interval("threshold_px", items).value
+
+
+def sensitivity_ceiling(items: Items) -> float | None:
+    """The share of moving units that are named however far they move; of all, where it does not depend on that."""
+    return summary.interval("sensitivity_ceiling", items).value
+
+
+def false_alarm_rate(items: Items) -> float | None:
+    """The share of the task's units that are named where nothing moves."""
+    return summary.interval("false_alarm_rate", items).value
 
 
 def stderr(score: str) -> Callable[[Items], float | None]:

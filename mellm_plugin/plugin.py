@@ -1,4 +1,4 @@
-"""What lmms-eval loads of this package: the manifest of our model, and the folder with our tasks.
+"""What lmms-eval loads of this package: the manifests of our models, and the folder with our tasks.
 
 lmms-eval has an entry point for models and none for task folders, so the one for models arranges both: each
 ``TaskManager`` that indexes lmms-eval's own tasks gets our folder as a further ``include_path``, behind the
@@ -54,10 +54,19 @@ def manifests() -> list[ModelManifest]:
     try:
         from lmms_eval.models.registry_v2 import ModelManifest
 
-        return [ModelManifest(model_id="mellm", chat_class_path="mellm_plugin.models.mellm.Mellm")]
+        return [ModelManifest(model_id=name, chat_class_path=path) for name, path in _MODELS.items()]
     except Exception as error:
-        _tell("model", f"the model 'mellm' is left out, this lmms-eval cannot take it: {_named(error)}.")
+        _tell(
+            "model", f"the models {', '.join(_MODELS)} are left out, this lmms-eval cannot take them: {_named(error)}."
+        )
         return []
+
+
+_MODELS = {
+    "mellm": "mellm_plugin.models.mellm.Mellm",
+    "mellm_constant": "mellm_plugin.models.baselines.Constant",
+    "mellm_random": "mellm_plugin.models.baselines.Random",
+}
 
 
 class _TasksFinder:

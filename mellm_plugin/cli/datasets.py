@@ -133,9 +133,10 @@ def _prepare_megc_vqa(given: argparse.Namespace) -> None:
 
 
 def _prepare_synthme(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets import synthme
+    from mellm_plugin.datasets import ladder, synthme
 
-    print(synthme.prepare(root=given.out, replace=given.replace))
+    made = {"synthme": synthme, "synthme_ladder": ladder}[given.dataset]
+    print(made.prepare(root=given.out, replace=given.replace))
 
 
 def _datasets(given: argparse.Namespace) -> None:
@@ -247,9 +248,10 @@ def add_commands(commands: Commands) -> None:
     _of_crop(asked)
     asked.add_argument("--strict", action="store_true", help="prepare nothing if anything has to be left out")
     _of_output(asked)
-    drawn = made.add("synthme", _prepare_synthme, "300 drawn test clips (tasks make them themselves)", "")
-    drawn.set_defaults(dataset="synthme")
-    _of_output(drawn)
+    for name, what in (("synthme", "300 drawn test clips"), ("synthme_ladder", "704 drawn clips of known strengths")):
+        drawn = made.add(name, _prepare_synthme, f"{what} (tasks make them themselves)", "")
+        drawn.set_defaults(dataset=name)
+        _of_output(drawn)
 
     prepared = commands.add(
         "datasets",

@@ -43,6 +43,7 @@ KNOWN: dict[str, Known] = {
     "fourdme": Known("4DME", "--frames FOLDER --sheet 4DME.xlsx"),
     "megc_vqa": Known("MEGC ME-VQA", "--questions QUESTIONS.jsonl --videos FOLDER"),
     "synthme": Known("SynthME"),
+    "synthme_ladder": Known("SynthME's amplitude ladder"),
 }
 """By the name that tasks, folders and commands use."""
 
@@ -55,7 +56,7 @@ def prepare_command(name: str) -> str:
     return f"mellm prepare {plain} {KNOWN[plain].arguments}".rstrip()
 
 
-CONVERTED: tuple[str, ...] = tuple(name for name in KNOWN if name not in ("megc_vqa", "synthme"))
+CONVERTED: tuple[str, ...] = tuple(name for name in KNOWN if name not in ("megc_vqa", "synthme", "synthme_ladder"))
 """Those that are converted from a sheet and frames, see `conversion.py`."""
 
 

@@ -534,12 +534,27 @@ def plan(split: str, number: int, seed: int = 0) -> Plan:
 
 def _planned(split: str, number: int, seed: int) -> tuple[Plan, np.random.Generator, int]:
     """The plan of a clip, what the rest of it is drawn from, and the seed of its face."""
-    entropy = int.from_bytes(hashlib.sha256(f"synthme {split} {seed}".encode()).digest()[:8], "little")
     who, clip = divmod(number, SUBJECT_CLIPS)
-    rng = np.random.default_rng([entropy, who, clip + 1])
+    rng, face = drawn_from(split, seed, who, clip)
     emotion, codes = _plan(rng)
-    face = int(np.random.SeedSequence([entropy, who]).generate_state(1, np.uint64)[0])
     return Plan(number, f"s{who:02d}", clip, codes, emotion), rng, face
+
+
+def drawn_from(split: str, seed: int, who: int, clip: int) -> tuple[np.random.Generator, int]:
+    """What one clip is drawn from, whatever is drawn before it, and the seed of its face.
+
+    Args:
+        split, seed: as for `clips`; another name has other faces.
+        who, clip: numbers of the face in its split, and of the clip of this face.
+    """
+    entropy = int.from_bytes(hashlib.sha256(f"synthme {split} {seed}".encode()).digest()[:8], "little")
+    face = int(np.random.SeedSequence([entropy, who]).generate_state(1, np.uint64)[0])
+    return np.random.default_rng([entropy, who, clip + 1]), face
+
+
+def distractions(rng: np.random.Generator) -> tuple[float, bool]:
+    """How much the head of a clip moves and whether it blinks, as `draw_clip` takes them."""
+    return float(rng.uniform(0, 1) ** 0.5) if rng.random() < 0.8 else 0.0, bool(rng.random() < 0.1)
 
 
 def clips(split: str, count: int, seed: int = 0, start: int = 0) -> Iterator[SynthClip]:
@@ -556,6 +571,7 @@ def clips(split: str, count: int, seed: int = 0, start: int = 0) -> Iterator[Syn
     for number in range(start, start + count):
         planned, rng, face = _planned(split, number, seed)
         amplitude = float(np.exp(rng.uniform(*np.log(AMPLITUDE))))
+        head, blink = distractions(rng)
         yield draw_clip(
             Face(face),
             rng,
@@ -564,8 +580,8 @@ def clips(split: str, count: int, seed: int = 0, start: int = 0) -> Iterator[Syn
             subject=planned.subject,
             clip=planned.clip,
             emotion=planned.emotion,
-            head=float(rng.uniform(0, 1) ** 0.5) if rng.random() < 0.8 else 0.0,
-            blink=bool(rng.random() < 0.1),
+            head=head,
+            blink=blink,
         )
 
 

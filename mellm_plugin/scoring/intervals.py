@@ -156,7 +156,7 @@ def label_counts(
         }
 
     needed = [number + place[label] for label in labels if label in set(gold)]
-    return _by_subject(clips, cells, needed, scores)
+    return subject_counts(clips, cells, needed, scores)
 
 
 def unit_counts(
@@ -194,7 +194,7 @@ def unit_counts(
         }
 
     needed = range(3 * number, 4 * number)
-    return _by_subject([clips[at] for at in counted.clips], cells, needed, scores)
+    return subject_counts([clips[at] for at in counted.clips], cells, needed, scores)
 
 
 def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[float] | None = None) -> Counts:
@@ -212,7 +212,7 @@ def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[flo
     if faults := _lengths(clips, answers=values, weights=weights):
         raise InputError(faults, where="intervals of a rate")
     cells = np.column_stack([values, weights]).astype(np.float64).reshape(len(values), 2)
-    return _by_subject(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])}, {"rate": (1,)})
+    return subject_counts(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])}, {"rate": (1,)})
 
 
 def sum_counts(
@@ -236,7 +236,7 @@ def sum_counts(
     def scores(sums: Floats) -> dict[str, Floats]:
         return {name: np.array([score(row) for row in sums])}
 
-    return _by_subject(clips, rows, (), scores)
+    return subject_counts(clips, rows, (), scores)
 
 
 def fact_counts(
@@ -262,7 +262,7 @@ def fact_counts(
         f1 = np.where(correct + recall == 0, 0.0, _ratio(2 * correct * recall, correct + recall))
         return {"precision": precision, "recall": recall, "f1": np.where(np.isnan(recall), np.nan, f1)}
 
-    return _by_subject(clips, cells, (3,), scores, {"precision": (1,), "recall": (3,), "f1": (3,)})
+    return subject_counts(clips, cells, (3,), scores, {"precision": (1,), "recall": (3,), "f1": (3,)})
 
 
 def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
@@ -273,13 +273,20 @@ def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
     ]
 
 
-def _by_subject(
+def subject_counts(
     clips: Sequence[Clip],
     cells: Floats,
     needed: Sequence[int],
     scores: Callable[[Floats], dict[str, Floats]],
     weights: Mapping[str, tuple[int, ...]] | None = None,
 ) -> Counts:
+    """Counts for scores that are computed from sums over clips, all resamples at once.
+
+    Args:
+        clips: of each row of cells.
+        cells: (N, K) float64, what each clip adds to the K sums.
+        needed, scores, weights: as of `Counts`.
+    """
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
     sums = np.zeros((len(subjects), cells.shape[1]))

@@ -19,7 +19,7 @@ from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.scoring import emotion, facts, judge, text, units
+from mellm_plugin.scoring import emotion, facts, judge, sensitivity, text, units
 from mellm_plugin.scoring.intervals import (
     RESAMPLES,
     Bootstrap,
@@ -160,6 +160,10 @@ def _described(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(item["claims"] > 0 for item in items)
 
 
+def _rungs(items: Items) -> tuple[Any, ...]:
+    return (sensitivity.seen(items),)
+
+
 _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
@@ -173,6 +177,7 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "motion_plausible_rate": (_plausible, rate_counts, "rate"),
     "description_score": (_points, rate_counts, "rate"),
     "judge_rate": (_graded, rate_counts, "rate"),
+    **{name: (_rungs, sensitivity.counts, name) for name in sensitivity.SCORES},
     "match": (_matches, rate_counts, "rate"),
     "list_f1": (_lists, unit_counts, "f1"),
     "list_f1_micro": (_lists, unit_counts, "f1_micro"),
@@ -267,6 +272,8 @@ def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str
             found += [(name, name, items) for name in _OF_DESCRIPTIONS]
         elif metric == "judge_rate":
             found += [(name, name, items) for name in ("description_score", "judge_rate")]
+        elif metric == "threshold_px":
+            found += [(name, name, items) for name in sensitivity.SCORES]
         elif metric in _FOUND:
             found.append((metric, metric, items))
         else:
@@ -279,7 +286,8 @@ def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, lis
 
     Args:
         clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            those of units, `description_facts_f1` for the five of descriptions, `judge_rate` for both of the judge.
+            those of units, `description_facts_f1` for the five of descriptions, `judge_rate` for both of the judge,
+            `threshold_px` for the three of sensitivity.
     """
     found: dict[str, list[float] | None] = {}
     for metric, score, items in _metrics(clips):
@@ -332,6 +340,8 @@ def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
             scores = units.score(_events(items), [item["read"] for item in items], scored)
             if scores.counts:
                 parts += ["", units.in_words(scores, units.constant(_events(items), scored, present=True))]
+        elif metric == "threshold_px":
+            parts += ["", sensitivity.in_words(items)]
         elif metric not in _FOUND:
             gold, read = [item["gold"] for item in items], [item["read"] for item in items]
             labels = sorted({*gold, *read} - {None})

@@ -1,0 +1,393 @@
+"""How small a movement a model sees: the psychometric curve of naming an action unit, and where it passes half-way.
+
+    items of the clips of the amplitude ladder  ->  curve(items)
+      {"levels_px": [.1, .15, ..], "hits": [3, 5, ..], "clips": [64, 64, ..], "false_alarms": .02, "ceiling": .95,
+       "threshold_px": .31, "low": .28, "high": .34, "curve": [[.1, .04], ..], "note": None, ..}
+
+An item is what one answer says of the one unit that its clip moves by a known length, `level_px`; at level 0 nothing
+moves:
+
+    {"id": "synthme_ladder/l07/au12_0.45px", "subject": "l07", "unit": 12, "level_px": .45,
+     "named": True, "others": 1, "other_units": 15}
+
+`named`: whether the answer names the unit; None where no statement on units could be read, which counts as not named.
+`others`: how many other units of the task it names, out of `other_units`.
+
+    p(px) = chance + (ceiling - chance) F(ln px)
+
+-   Chance is the false alarm rate: the share of all units of the task that are named in clips of level 0. It is
+    measured and not fitted: sixteen units in every such clip tell it well.
+-   F is the cumulative normal, its mean and width in ln px. As in Wichmann and Hill 2001 ("The psychometric function:
+    I. Fitting, sampling, and goodness of fit", Perception & Psychophysics 63), whose examples take Weibull's
+    function, a sigmoid is fitted between chance and a ceiling that need not be 1 (for their lapses) by maximum
+    likelihood. With the normal the threshold is a parameter itself: the mean, whatever the width.
+-   `threshold_px` is where F is one half: half-way between chance and ceiling. Lower is better.
+-   Where the curve is half-way up before the first level, the threshold is that level, "at most". Above the last
+    level the mean is not fitted, for it could not be told from a lower ceiling: there the threshold is the last
+    level, "at least".
+-   A model that does not see has no threshold (None). It sees if units are named the more often the further they
+    move: Mantel's test of a trend over the levels ("Chi-square tests with one degree of freedom", 1963), within each
+    unit, one-sided, at .01. Levels were dealt to clips without regard to any answer, so the test is fair however
+    alike the clips of one face are, and an answer that is always the same has no trend at all. One in a hundred blind
+    models passes it.
+-   Intervals are those of all other scores: 10,000 resamples of the faces, each fitted anew. Their ends lie on the
+    ladder, so that one at an end of it says "or beyond".
+
+A model that names many units as soon as it sees anything move has a low threshold and a high ceiling, too; `others`,
+the share of units that do not move which it names at each level, tells it apart.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mellm_plugin.scoring.emotion import share
+from mellm_plugin.scoring.intervals import Bootstrap, Clip, Counts, bootstrap, subject_counts
+
+Items = Sequence[Mapping[str, Any]]
+Floats = NDArray[np.float64]
+
+SCORES: tuple[str, ...] = ("threshold_px", "sensitivity_ceiling", "false_alarm_rate")
+"""What is computed of the items, with an interval each."""
+
+SIGNIFICANCE = 0.01
+"""Share of the models that do not see and are yet taken to."""
+
+_LEAST_LEVELS = 3  # a curve has a place, a width and a ceiling
+_BELOW = 3.0  # the mean is fitted down to the first level divided by this
+_WIDTHS = (0.1, 1.5)  # of F, in ln px: from a step to a slope over the whole ladder
+_NEAR = 0.01  # of ln px: so near to an end of its range the mean is at the end
+_STEPS = 60
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Curves of N sets of clips.
+
+    Attributes:
+        chance, ceiling: (N,) float64, in 0..1; the ceiling is at least chance.
+        px: (N,) float64, where the curve is half-way, px.
+        width: (N,) float64, standard deviation of F, in ln px.
+    """
+
+    chance: Floats
+    ceiling: Floats
+    px: Floats
+    width: Floats
+
+    def share(self, px: Floats) -> Floats:
+        """The share of units that are named, `(N, M)`, at M lengths of movement, px, above 0."""
+        from scipy.special import ndtr
+
+        rise = ndtr((np.log(px) - np.log(self.px)[:, None]) / self.width[:, None])
+        named: Floats = self.chance[:, None] + (self.ceiling - self.chance)[:, None] * rise
+        return named
+
+
+def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) -> Fit:
+    """Curves of maximum likelihood with a given chance, of many sets of clips at once.
+
+    Args:
+        levels: M lengths of movement, px, ascending, above 0; at least three.
+        hits, clips: (N, M) float64: of how many clips at each level the unit is named, of how many in all.
+        chance: (N,) float64, in 0..1.
+    """
+    x = np.log(np.asarray(levels, np.float64))
+    lowest, highest = x[0] - np.log(_BELOW), x[-1]
+    spread = highest - lowest
+    at_least = chance[:, None]
+
+    # A grid of means and widths, each with the ceiling that gives the observed sum of hits, is where it starts.
+    best = np.full(len(hits), -np.inf)
+    start = np.zeros((len(hits), 3))
+    for mean in np.linspace(lowest + 0.05 * spread, highest - 0.02 * spread, 12):
+        for width in (0.15, 0.35, 0.8):
+            rise = _normal((x - mean) / width)
+            more = ((hits - clips * at_least).sum(1) / np.maximum((clips * rise).sum(1), 1e-9)).clip(0.01, 0.99)
+            of_rest = (more / np.maximum(1 - chance, 1e-9)).clip(0.01, 0.99)
+            guess = np.column_stack(
+                [
+                    np.full(len(hits), _logit((mean - lowest) / spread)),
+                    np.full(len(hits), _logit((width - _WIDTHS[0]) / (_WIDTHS[1] - _WIDTHS[0]))),
+                    _logit(of_rest),
+                ]
+            )
+            found = _likelihood(_curve(guess, x, at_least, lowest, spread)[0], hits, clips)
+            start[found > best], best = guess[found > best], np.maximum(found, best)
+
+    # Fisher's scoring with Levenberg's damping, each set on its own until it gains nothing more.
+    at, damping = start, np.full(len(hits), 1e-2)
+    active = np.arange(len(hits))
+    for _ in range(_STEPS):
+        if not active.size:
+            break
+        h, n, g, now = hits[active], clips[active], at_least[active], at[active]
+        p, slopes = _curve(now, x, g, lowest, spread)
+        weight = n / (p * (1 - p))
+        gradient = (slopes * ((h / np.maximum(n, 1) - p) * weight)[:, :, None]).sum(1)
+        information = np.einsum("nmi,nm,nmj->nij", slopes, weight, slopes)
+        diagonal = information[:, range(3), range(3)]
+        information[:, range(3), range(3)] += damping[active, None] * diagonal + 1e-6
+        step = np.linalg.solve(information, gradient[:, :, None])[:, :, 0].clip(-4, 4)
+        tried = (now + step).clip(-12, 12)
+        gain = _likelihood(_curve(tried, x, g, lowest, spread)[0], h, n) - best[active]
+        better = gain > 0
+        at[active[better]] = tried[better]
+        best[active[better]] += gain[better]
+        damping[active] *= np.where(better, 0.2, 10.0)
+        done = (better & (gain < 1e-7)) | (damping[active] > 1e6)
+        active = active[~done]
+
+    mean = lowest + spread * _sigmoid(at[:, 0])
+    mean = np.where(highest - mean < _NEAR, highest, mean)
+    return Fit(
+        chance=chance,
+        ceiling=chance + (1 - chance) * _sigmoid(at[:, 2]),
+        px=np.exp(mean),
+        width=_WIDTHS[0] + (_WIDTHS[1] - _WIDTHS[0]) * _sigmoid(at[:, 1]),
+    )
+
+
+def _curve(at: Floats, x: Floats, chance: Floats, lowest: float, spread: float) -> tuple[Floats, Floats]:
+    """Shares `(N, M)`, and their derivatives `(N, M, 3)` by the logits `(N, 3)` of mean, width and ceiling, each as its
+    place in its range."""
+    place, wide, high = (_sigmoid(at[:, i])[:, None] for i in range(3))
+    range_of_width = _WIDTHS[1] - _WIDTHS[0]
+    width = _WIDTHS[0] + range_of_width * wide
+    z = (x - (lowest + spread * place)) / width
+    rise, density = _normal(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    above = (1 - chance) * high
+    slopes = np.stack(
+        [
+            -above * density / width * spread * place * (1 - place),
+            -above * density * z / width * range_of_width * wide * (1 - wide),
+            (1 - chance) * rise * high * (1 - high),
+        ],
+        axis=2,
+    )
+    p: Floats = (chance + above * rise).clip(1e-9, 1 - 1e-9)
+    return p, slopes
+
+
+def _likelihood(p: Floats, hits: Floats, clips: Floats) -> Floats:
+    found: Floats = (hits * np.log(p) + (clips - hits) * np.log1p(-p)).sum(1)
+    return found
+
+
+def _normal(z: Floats) -> Floats:
+    from scipy.special import ndtr
+
+    found: Floats = ndtr(z)
+    return found
+
+
+def _sigmoid(t: Floats) -> Floats:
+    found: Floats = 1 / (1 + np.exp(-t))
+    return found
+
+
+def _logit(p: Any) -> Any:
+    return np.log(p / (1 - p))
+
+
+# ---- does it see? ---------------------------------------------------------------------------------------------------
+
+
+def trend(units: Sequence[int], levels: Sequence[float], named: Sequence[bool]) -> float:
+    """The one-sided p-value of Mantel's test: whether a unit is named the more often the further it moves.
+
+    Levels count by their rank; each unit is compared with itself alone. 1 where nothing could show a trend.
+
+    Args:
+        units, levels, named: of each clip, with those of level 0.
+    """
+    from scipy.special import ndtr
+
+    ranks = {level: rank for rank, level in enumerate(sorted(set(levels)))}
+    strata: dict[int, list[tuple[int, bool]]] = defaultdict(list)
+    for unit, level, hit in zip(units, levels, named, strict=True):
+        strata[unit].append((ranks[level], hit))
+    above = variance = 0.0
+    for clips in strata.values():
+        if len(clips) > 1:
+            columns = np.array(clips, np.float64)
+            score, named_or_not = (columns - columns.mean(0)).T
+            above += float(score @ named_or_not)
+            variance += float((score @ score) * (named_or_not @ named_or_not)) / (len(clips) - 1)
+    return float(ndtr(-above / np.sqrt(variance))) if variance > 0 else 1.0
+
+
+# ---- scores ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Clips of the ladder and what was read of each, as columns that can be a key.
+
+    Attributes:
+        clips: id and subject of each.
+        units, levels: what moves, and how far, px.
+        named: whether it is named; None where nothing could be read.
+        others, other_units: how many other units are named, out of how many.
+    """
+
+    clips: tuple[Clip, ...]
+    units: tuple[int, ...]
+    levels: tuple[float, ...]
+    named: tuple[bool | None, ...]
+    others: tuple[int | None, ...]
+    other_units: tuple[int, ...]
+
+    @property
+    def moved(self) -> tuple[float, ...]:
+        """The levels above 0 that occur, ascending."""
+        return tuple(sorted({level for level in self.levels if level > 0}))
+
+    @property
+    def blind(self) -> str | None:
+        """Why there is no threshold; None where there is one."""
+        if 0 not in self.levels:
+            return "no clip of level 0: how often a unit is named that does not move is not known"
+        if len(self.moved) < _LEAST_LEVELS:
+            return f"clips of {len(self.moved)} levels; a curve takes at least {_LEAST_LEVELS}"
+        p = trend(self.units, self.levels, [bool(named) for named in self.named])
+        return None if p < SIGNIFICANCE else f"units are not named more often the further they move (p = {p:.2g})"
+
+
+def seen(items: Items) -> Seen:
+    """The columns of items, in the order of their ids."""
+    ordered = sorted(items, key=lambda item: (item["id"], item["subject"]))
+    return Seen(
+        # datasets number their subjects alike, and an id begins with its dataset
+        clips=tuple((item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}") for item in ordered),
+        units=tuple(item["unit"] for item in ordered),
+        levels=tuple(float(item["level_px"]) for item in ordered),
+        named=tuple(item["named"] for item in ordered),
+        others=tuple(item["others"] for item in ordered),
+        other_units=tuple(item["other_units"] for item in ordered),
+    )
+
+
+@lru_cache(maxsize=32)
+def counts(of: Seen) -> Counts:
+    """Counts for `SCORES`, for `intervals.bootstrap` and `intervals.compare`."""
+    levels = of.moved
+    place = {level: at for at, level in enumerate(levels)}
+    number = len(levels)
+    cells = np.zeros((len(of.clips), 2 * number + 2))
+    for row, (level, named, others, more) in enumerate(
+        zip(of.levels, of.named, of.others, of.other_units, strict=True)
+    ):
+        if level > 0:
+            cells[row, place[level]] = bool(named)
+            cells[row, number + place[level]] = 1
+        else:
+            cells[row, -2:] = bool(named) + (others or 0), 1 + more
+    blind = of.blind is not None
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        hits, clips, alarms, still = sums[:, :number], sums[:, number : 2 * number], sums[:, -2], sums[:, -1]
+        chance = np.divide(alarms, still, out=np.full(len(sums), np.nan), where=still > 0)
+        every = clips.sum(1)
+        ceiling = np.divide(hits.sum(1), every, out=np.full(len(sums), np.nan), where=every > 0)
+        px = np.full(len(sums), np.nan)
+        able = ~np.isnan(chance) & (every > 0)
+        if not blind and able.any():
+            found = _fitted(levels, sums[able])
+            px[able], ceiling[able] = np.maximum(found.px, levels[0]), found.ceiling
+        return dict(zip(SCORES, (px, ceiling, chance), strict=True))
+
+    still, moved = (2 * number + 1,), tuple(range(number, 2 * number))
+    weights = {"threshold_px": moved, "sensitivity_ceiling": moved, "false_alarm_rate": still}
+    return subject_counts(of.clips, cells, (*moved, *still) if number else still, scores, weights)
+
+
+def _fitted(levels: Sequence[float], sums: Floats) -> Fit:
+    """The curves of sums of cells."""
+    number = len(levels)
+    # half an alarm more than there were: else a curve without any could not take one lucky hit at its foot
+    chance = (sums[:, -2] + 0.5) / (sums[:, -1] + 1)
+    return fit(levels, sums[:, :number], sums[:, number : 2 * number], chance)
+
+
+@lru_cache(maxsize=32)
+def _bootstrap(of: Seen) -> Bootstrap:
+    return bootstrap(counts(of))
+
+
+def curve(items: Items) -> dict[str, Any]:
+    """Everything a report shows of a model's sensitivity.
+
+    Args:
+        items: at least one, as in the example above.
+
+    Returns:
+        `levels_px` (above 0), and for each `hits`, `clips` and `others` (share of the units that do not move which
+        are named); `false_alarms` with `still_clips`; `unread`, the number of answers; `ceiling`, `threshold_px` with
+        `low` and `high`; `curve`, pairs of px and share, None where there is no threshold; `note`, why there is none,
+        or that it lies beyond the ladder. None is what is not known.
+    """
+    of = seen(items)
+    threshold = _bootstrap(of).intervals["threshold_px"]
+    return {**_without_interval(of), "low": threshold.low, "high": threshold.high}
+
+
+def _without_interval(of: Seen) -> dict[str, Any]:
+    levels = of.moved
+    at: dict[float, list[int]] = defaultdict(list)
+    for row, level in enumerate(of.levels):
+        at[level].append(row)
+    sums = counts(of).cells.sum(0, keepdims=True)
+    values = {name: _known(found[0]) for name, found in counts(of).scores(sums).items()}
+    threshold, drawn, note = values["threshold_px"], None, of.blind
+    if threshold is not None:
+        fitted = _fitted(levels, sums)
+        px = np.geomspace(levels[0], levels[-1], 41)
+        drawn = [[float(x), float(y)] for x, y in zip(px, fitted.share(px)[0], strict=True)]
+        if threshold <= levels[0]:
+            note = f"at most {levels[0]:g} px: half-way is below the first level"
+        elif threshold >= levels[-1]:
+            note = f"at least {levels[-1]:g} px: half-way is not below the last level"
+    return {
+        "levels_px": list(levels),
+        "hits": [sum(bool(of.named[row]) for row in at[level]) for level in levels],
+        "clips": [len(at[level]) for level in levels],
+        "others": [_others(of, at[level]) for level in levels],
+        "false_alarms": values["false_alarm_rate"],
+        "still_clips": len(at.get(0.0, ())),
+        "unread": sum(named is None for named in of.named),
+        "ceiling": values["sensitivity_ceiling"],
+        "threshold_px": threshold,
+        "curve": drawn,
+        "note": note,
+    }
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _others(of: Seen, rows: Sequence[int]) -> float | None:
+    every = sum(of.other_units[row] for row in rows)
+    return sum(of.others[row] or 0 for row in rows) / every if every else None
+
+
+def in_words(items: Items) -> str:
+    """A table of several lines: of each level the share of units named, that move and that do not; then the note."""
+    found = _without_interval(seen(items))
+    lines = ["   px  clips  named  other units"]
+    lines.append(f"    0  {found['still_clips']:5}  {share(found['false_alarms'], 3):>5}  (chance)")
+    rows = zip(found["levels_px"], found["clips"], found["hits"], found["others"], strict=True)
+    lines += [
+        f"{px:5g}  {clips:5}  {share(hits / clips, 3):>5}  {share(others, 3):>5}" for px, clips, hits, others in rows
+    ]
+    if found["note"]:
+        lines.append(f"threshold_px: {found['note']}")
+    return "\n".join(lines)
