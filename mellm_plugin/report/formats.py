@@ -140,8 +140,8 @@ def _about(board: Board) -> str:
 
 
 _EXPLAINED = (
-    "Value [95 % interval over subjects] (rank). Models that cannot be told apart by a paired comparison over subjects, "
-    "corrected for all pairs (Holm, .05), share a rank; (1–3) spans the places that a model may have. A dash: not known."
+    "Value [95 % interval over subjects] (rank). Models that a paired comparison over subjects, corrected for all "
+    "pairs (Holm, .05), cannot tell apart share a rank; (1–3) spans the places that a model may have. A dash: not known."
 )
 
 
@@ -222,8 +222,8 @@ def markdown(data: Mapping[str, Any]) -> str:
     entries, reading = _by_key(data), data["reading"]
     lines = ["# Leaderboard", "", _EXPLAINED, ""]
     lines += [
-        f"Made {_md_names(data['made'])} by mellm-plugin {_md_names(data['mellm_plugin'])} from {reading['files']} files: "
-        f"{reading['runs']} runs. All scores are in report.csv.",
+        f"Made {_md_names(data['made'])} by mellm-plugin {_md_names(data['mellm_plugin'])} from {reading['files']} "
+        f"files: {reading['runs']} runs. All scores are in report.csv.",
         "",
     ]
     if len(data["boards"]) > 1:
@@ -281,9 +281,34 @@ def _md_reading(reading: Mapping[str, Any]) -> list[str]:
 # ---- CSV ------------------------------------------------------------------------------------------------------------
 
 _FIELDS = (
-    "task board kind name model model_args motion adapter_sha256 judge lmms_eval mellm_plugin task_version prompts data "
-    "date clips runs metric higher_is_better value low high rank rank_low ranked marks source"
-).split()
+    "task",
+    "board",
+    "kind",
+    "name",
+    "model",
+    "model_args",
+    "motion",
+    "adapter_sha256",
+    "judge",
+    "lmms_eval",
+    "mellm_plugin",
+    "task_version",
+    "prompts",
+    "data",
+    "date",
+    "clips",
+    "runs",
+    "metric",
+    "higher_is_better",
+    "value",
+    "low",
+    "high",
+    "rank",
+    "rank_low",
+    "ranked",
+    "marks",
+    "source",
+)
 
 
 def _guarded(value: object) -> object:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mellm_plugin import megc_vqa
 from mellm_plugin.report.results import Clip, Run
-from mellm_plugin.scoring import facts
+from mellm_plugin.scoring import facts, sensitivity
 
 Items = list[dict[str, Any]]
 
@@ -66,7 +66,7 @@ def score_of(metric: str) -> str:
 
 
 def scored(metric: str, run: Run) -> tuple[str, Items] | None:
-    """The score of `scoring.summary` that a metric is, and its items; None where the clips do not hold what it needs."""
+    """The score of `scoring.summary` that a metric is, and its items; None where the clips do not hold them."""
     if match := _LABELS.fullmatch(metric):
         of, score, dataset = match.groups()
         clips = [clip for clip in run.clips if dataset is None or clip.dataset == dataset]
@@ -154,11 +154,17 @@ def judged(run: Run) -> Items:
     ]
 
 
+def laddered(run: Run) -> Items:
+    """Of the clips of the amplitude ladder."""
+    return [dict(clip.ladder) for clip in run.clips if clip.ladder is not None]
+
+
 _WHOLE: Mapping[str, Callable[[Run], Items]] = {
     "parse_rate": _parsed,
     "motion_plausible_rate": _plausible,
     "description_score": judged,
     "judge_rate": judged,
+    **dict.fromkeys(sensitivity.SCORES, laddered),
 }
 
 _ASKED = {metric: of for of, metrics in megc_vqa.SCORES.items() for metric in metrics}
@@ -167,9 +173,7 @@ _ASKED = {metric: of for of, metrics in megc_vqa.SCORES.items() for metric in me
 def questions(metric: str, clips: Sequence[Clip]) -> Items:
     """Of the questions that a metric of the ME-VQA challenge is of."""
     if metric in megc_vqa.TEXT:
-        return [
-            {**_of(clip), "gold": clip.texts[0], "read": clip.texts[1]} for clip in clips if clip.texts is not None
-        ]
+        return [{**_of(clip), "gold": clip.texts[0], "read": clip.texts[1]} for clip in clips if clip.texts is not None]
     if metric == "vqa_parse_rate":
         return [{**_of(clip), "kind": clip.kind, "read": clip.said} for clip in clips if clip.said is not None]
     if metric not in _ASKED:
@@ -197,7 +201,11 @@ def constants(run: Run) -> dict[str, dict[str, Items]]:
         if items:
             same = [{**item, "read": most_frequent(item["gold"] for item in items)} for item in items]
             found.setdefault("most frequent label", {}).update({f"{of}_{s}": same for s in ("uf1", "uar", "acc")})
-    events = units(run.clips, run)
+    rungs = laddered(run)
+    if rungs:
+        always = [{**rung, "named": True, "others": rung["other_units"]} for rung in rungs]
+        found["all units named"] = dict.fromkeys(sensitivity.SCORES, always)
+    events = [] if rungs else units(run.clips, run)
     if any(item["gold"] is not None for item in events):
         every = [{**item, "read": run.units, "sides": {}} for item in events]
         none = [{**item, "read": (), "sides": {}} for item in events]
@@ -241,5 +249,3 @@ def same_clips(first: Items, second: Items) -> tuple[Items, Items]:
 def comparable(score: str, items: Items) -> Items:
     """Those of a judge's items that have points; of other scores all."""
     return [item for item in items if item["points"] is not None] if score == "description_score" else items
-
-

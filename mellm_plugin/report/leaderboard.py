@@ -1,9 +1,10 @@
 """Runs -> the report: a board for each task, with intervals, ranks and marks, and one over all of them.
 
     report = make(results.read([Path("results")]))
-    report.to_dict()  ->  {"version": 1, "entries": [{"key": "e0", "name": "mellm bundled", ..}], "boards": [{"task": ..,
-                           "rows": [{"entry": "e0", "ranked": True, "scores": {"au_f1": {"value": .97, "low": .95,
-                           "high": .99, "rank": 1, "rank_low": 2}}, ..}]}], "overall": {..}, ..}
+    report.to_dict()
+      -> {"version": 1, "entries": [{"key": "e0", "name": "mellm bundled", ..}], "boards": [{"task": "synthme_meu",
+          "rows": [{"entry": "e0", "ranked": True, "scores": {"au_f1": {"value": .97, "low": .95, "high": .99,
+          "rank": 1, "rank_low": 2}, ..}, ..}], ..}], "overall": {..}, ..}
 
 The rules:
 
@@ -24,9 +25,8 @@ The rules:
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -37,14 +37,13 @@ import numpy as np
 import yaml
 
 from mellm_plugin import __version__
-from mellm_plugin.errors import InputError, SettingsError
-from mellm_plugin.facs.codes import numbers
-from mellm_plugin.motion.settings import PRESETS, MotionSettings
+from mellm_plugin.errors import InputError
+from mellm_plugin.report import details
 from mellm_plugin.report import items as scoring_items
+from mellm_plugin.report.entries import Entries, latest, plain, prompts
 from mellm_plugin.report.items import LOWER, MAIN, Items
 from mellm_plugin.report.results import Clip, Fault, Reading, Run
-from mellm_plugin.report.spans import read_spans
-from mellm_plugin.scoring import emotion, summary, units
+from mellm_plugin.scoring import emotion, sensitivity, summary
 from mellm_plugin.scoring.intervals import Interval, holm
 
 VERSION = 1
@@ -52,9 +51,6 @@ VERSION = 1
 
 ALPHA = 0.05
 _SAME = 1e-6
-_BINS, _LEAST = 5, 10  # of motion strength, and clips in each
-_FREE = ("batch_size", "device", "device_map", "max_batch_size")
-"""Arguments of models that change speed alone."""
 
 
 @dataclass
@@ -101,7 +97,7 @@ def make(reading: Reading, made: datetime | None = None) -> Report:
         made: by default now.
     """
     faults, notes = list(reading.faults), list(reading.notes)
-    entries = _Entries()
+    entries = Entries()
     drafts = [_Draft(runs, entries, faults, notes) for runs in _boards(reading.runs)]
     names = entries.finish()
     _name(drafts)
@@ -125,16 +121,8 @@ def make(reading: Reading, made: datetime | None = None) -> Report:
 # ---- which runs belong together -------------------------------------------------------------------------------------
 
 
-def _plain(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def _prompts(run: Run) -> Any:
-    return run.metadata.get("prompt_version", run.metadata.get("wording"))
-
-
 def _asked(run: Run) -> str:
-    return _plain([run.asks, run.labels, run.units])
+    return plain([run.asks, run.labels, run.units])
 
 
 def _boards(runs: Sequence[Run]) -> list[list[Run]]:
@@ -143,7 +131,7 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
     without_samples: dict[str, list[Run]] = defaultdict(list)
     without_results: list[Run] = []
     for run in runs:
-        version = _plain([run.task, run.metadata.get("version"), _prompts(run), run.metadata.get("data")])
+        version = plain([run.task, run.metadata.get("version"), prompts(run), run.metadata.get("data")])
         if run.results is None:
             without_results.append(run)
         elif not run.clips:
@@ -169,30 +157,36 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
             fit[0].append(run)
         else:
             boards.append([run])
-    return sorted(boards, key=lambda board: (board[0].task, -len(board), _latest(board)))
-
-
-def _latest(runs: Iterable[Run]) -> str:
-    return max((run.date.isoformat() for run in runs if run.date is not None), default="")
+    return sorted(boards, key=lambda board: (board[0].task, -len(board), latest(board)))
 
 
 def _name(drafts: Sequence[_Draft]) -> None:
     """Titles: the task alone, or with what tells its boards apart."""
-    times = Counter(draft.run.task for draft in drafts)
+    by_task: dict[str, list[_Draft]] = {}
     for draft in drafts:
-        task, metadata = draft.run.task, draft.run.metadata
-        draft.title = task
-        if times[task] > 1:
-            told = [f"version {draft.version or 'not known'}"]
-            told += [f"prompts {_prompts(draft.run)}"] if _prompts(draft.run) is not None else []
-            told += [f"data {sums}"] if (sums := _sums(metadata.get("data"))) else []
-            told += [f"asks {draft.run.asks}, {len(draft.run.labels or ())} labels, {len(draft.run.units or ())} units"]
-            draft.title = f"{task} ({', '.join(told)})"
-    seen: Counter[str] = Counter()
-    for draft in drafts:
-        seen[draft.title] += 1
-        if seen[draft.title] > 1:
-            draft.title += f" [{seen[draft.title]}]"
+        by_task.setdefault(draft.run.task, []).append(draft)
+    for task, of in by_task.items():
+        told = [_told_apart(draft.run) for draft in of]
+        differ = [name for name in told[0] if len({one[name] for one in told}) > 1]
+        seen: Counter[str] = Counter()
+        for draft, one in zip(of, told, strict=True):
+            draft.title = f"{task} ({', '.join(f'{name} {one[name]}' for name in differ)})" if differ else task
+            seen[draft.title] += 1
+            if seen[draft.title] > 1:
+                draft.title += f" [{seen[draft.title]}]"
+
+
+def _told_apart(run: Run) -> dict[str, str]:
+    """What two boards of a task may differ by, in words."""
+    version, wording = run.metadata.get("version"), prompts(run)
+    return {
+        "version": "not known" if version is None else str(version),
+        "prompts": "not known" if wording is None else str(wording),
+        "data": _sums(run.metadata.get("data")) or "not known",
+        "asks": str(run.asks),
+        "labels": "+".join(run.labels or ()) or "none",
+        "units": "+".join(map(str, run.units or ())) or "none",
+    }
 
 
 def _sums(data: Any) -> str:
@@ -202,140 +196,6 @@ def _sums(data: Any) -> str:
     if isinstance(data.get("sha256"), str):
         return str(data["sha256"])[:8]
     return "+".join(part for name in sorted(data) if (part := _sums(data[name])))
-
-
-# ---- entries --------------------------------------------------------------------------------------------------------
-
-
-def _arguments(text: str) -> dict[str, str]:
-    """`pretrained=..,dtype=..` by name; what has no name under itself."""
-    parts: list[str] = []
-    for part in text.split(","):
-        if "=" in part or not parts:
-            parts.append(part)
-        else:
-            parts[-1] += f",{part}"  # a value with commas in it
-    return dict(part.split("=", 1) if "=" in part else (part, "") for part in parts if part)
-
-
-def _identity(run: Run) -> str:
-    """What makes a run one of an entry."""
-    known = {key: value for key, value in run.backend.items() if key != "training"}
-    given = {key: value for key, value in _arguments(run.model_args).items() if key not in _FREE}
-    if known.get("bundled") is True:
-        given.pop("pretrained", None)
-    if "motion" in known:
-        given.pop("motion", None)
-    if known.get("adapter_sha256"):
-        given.pop("adapter", None)
-    if known.get("weights_sha256"):
-        given.pop("pretrained", None)
-    drawn = None if run.drawn in (None, "robust") else run.drawn
-    folds = None if run.loso is None else _plain([run.loso.get("folds"), run.loso.get("failed")])
-    unknown = str(run.samples) if run.results is None else None
-    return _plain(
-        [run.model, given, known, run.generation, run.instruction, run.judge, drawn, folds, unknown],
-    )
-
-
-def _motion(run: Run) -> tuple[Any, str | None]:
-    """Motion settings, and the name that they have; None where they are not known."""
-    found = run.backend.get("motion", run.drawn)
-    if found is None:
-        return None, None
-    if found == "off" or (isinstance(found, str) and found in PRESETS):
-        return found, found
-    if isinstance(found, dict):
-        try:
-            settings = MotionSettings.from_dict(found)
-        except SettingsError:
-            return found, "of another version"
-        names = [name for name, preset in PRESETS.items() if preset == settings]
-        return found, names[0] if names and found.keys() >= settings.to_dict().keys() else "own settings"
-    return str(found), "own settings"
-
-
-def _label(run: Run) -> str:
-    """A short name of a model: what it is, and what is not as usual."""
-    given = _arguments(run.model_args)
-    if run.results is None:
-        return f"model not known ({run.samples.name if run.samples else run.task})"
-    parts = [run.model or "model not named"]
-    if run.loso is not None:
-        parts.append(f"leave one subject out, {run.model_args}")
-    elif run.backend.get("bundled") is True and "adapter" not in given:
-        parts.append("bundled")
-    else:
-        source = next((given[key] for key in ("adapter", "pretrained", "model", "model_version") if given.get(key)), "")
-        parts += [Path(source).name or source] if source else []
-    name = _motion(run)[1]
-    parts += [f"motion={name}"] if name not in (None, "robust") else []
-    return " ".join(parts)
-
-
-class _Entries:
-    """The entries, numbered as they come."""
-
-    def __init__(self) -> None:
-        self._runs: dict[str, list[Run]] = {}
-
-    def key(self, run: Run) -> str:
-        """The key of a run's entry."""
-        identity = _identity(run)
-        self._runs.setdefault(identity, []).append(run)
-        return f"e{list(self._runs).index(identity)}"
-
-    def finish(self) -> list[dict[str, Any]]:
-        """All of them, each with a name of its own."""
-        newest = [max(runs, key=lambda run: _latest([run])) for runs in self._runs.values()]
-        names = [_label(run) for run in newest]
-        for more in (_judge_of, _generation_of, _weights_of, _arguments_of):
-            times = Counter(names)
-            names = [
-                f"{name} ({told})" if times[name] > 1 and (told := more(run)) else name
-                for name, run in zip(names, newest, strict=True)
-            ]
-        seen: Counter[str] = Counter()
-        found: list[dict[str, Any]] = []
-        for number, (runs, run, name) in enumerate(zip(self._runs.values(), newest, names, strict=True)):
-            seen[name] += 1
-            motion, motion_name = _motion(run)
-            found.append(
-                {
-                    "key": f"e{number}",
-                    "name": name if seen[name] == 1 else f"{name} #{seen[name]}",
-                    "model": run.model,
-                    "model_args": run.model_args,
-                    "adapter_sha256": run.backend.get("adapter_sha256"),
-                    "motion": motion,
-                    "motion_name": motion_name,
-                    "judge": None if run.judge is None else run.judge[0],
-                    "rubric": None if run.judge is None else run.judge[1],
-                    "versions": {**run.versions, "prompts": _prompts(run)},
-                    "date": None if run.date is None else run.date.strftime("%Y-%m-%d"),
-                    "system_instruction_sha": run.instruction,
-                    "generation": run.generation or None,
-                    "files": list(dict.fromkeys(str(file) for one in runs for file in one.files)),
-                }
-            )
-        return found
-
-
-def _judge_of(run: Run) -> str:
-    return f"judge {run.judge[0]}" if run.judge is not None else ""
-
-
-def _generation_of(run: Run) -> str:
-    told = [run.generation] if run.generation else []
-    return ", ".join([*told, f"system instruction {run.instruction[:8]}"] if run.instruction else told)
-
-
-def _weights_of(run: Run) -> str:
-    return str(run.backend.get("adapter_sha256") or run.backend.get("weights_sha256") or "")[:8]
-
-
-def _arguments_of(run: Run) -> str:
-    return run.model_args
 
 
 # ---- one board ------------------------------------------------------------------------------------------------------
@@ -360,21 +220,23 @@ class _Row:
 class _Draft:
     """A board while it is made."""
 
-    def __init__(self, runs: Sequence[Run], entries: _Entries, faults: list[Fault], notes: list[str]) -> None:
+    def __init__(self, runs: Sequence[Run], entries: Entries, faults: list[Fault], notes: list[str]) -> None:
         self._faults, self._notes = faults, notes
         self.title = ""
         by_entry: dict[str, list[Run]] = {}
-        for run in sorted(runs, key=lambda run: (_latest([run]), str(run.files))):
+        for run in sorted(runs, key=lambda run: (latest([run]), str(run.files))):
             by_entry.setdefault(entries.key(run), []).append(run)
         whole = [run for run in runs if run.results is not None and run.clips] or list(runs)
-        self.run = max(whole, key=lambda run: (len(run.clips), _latest([run])))
+        self.run = max(whole, key=lambda run: (len(run.clips), latest([run])))
         self.rows = [self._shown(entry, of) for entry, of in by_entry.items()]
         self.clips = self._all_clips()
         self.metrics = self._metrics()
         self.comparisons: list[dict[str, Any]] = []
         packages = sorted({str(row.run.versions.get("mellm_plugin")) for row in self.rows if row.run.results})
         if len(packages) > 1:
-            notes.append(f"{self.run.task}: answers were read by several versions of mellm-plugin: {', '.join(packages)}")
+            notes.append(
+                f"{self.run.task}: answers were read by several versions of mellm-plugin: {', '.join(packages)}"
+            )
 
     @property
     def version(self) -> str | None:
@@ -385,7 +247,7 @@ class _Draft:
     def _shown(self, entry: str, runs: Sequence[Run]) -> _Row:
         """The row of one entry, with its runs from the oldest to the newest."""
         whole = [run for run in runs if _is_whole(run)]
-        run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, _latest([run])))])[-1]
+        run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, latest([run])))])[-1]
         different: list[Run] = []
         for other in runs:
             if other is run:
@@ -420,10 +282,11 @@ class _Draft:
             of = "" if run.effective is None else f" of {run.effective}"
             row.mark("cut_off", f"{len(run.clips)}{of} clips are in the samples file")
         known = run.backend.get("training")
-        overlap = known.get("tasks", {}).get(run.task) if isinstance(known, dict) else None
+        tasks = known.get("tasks") if isinstance(known, dict) else None
+        overlap = tasks.get(run.task) if isinstance(tasks, dict) else None
         for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
             hit = overlap.get(side) if isinstance(overlap, dict) else None
-            if isinstance(hit, dict) and hit.get("clips"):
+            if isinstance(overlap, dict) and isinstance(hit, dict) and hit.get("clips"):
                 row.mark(kind, f"{hit['clips']} of {overlap.get('clips')} clips are of people that it was {what}")
 
     def _spread(self, run: Run, others: Sequence[Run]) -> str:
@@ -433,7 +296,9 @@ class _Draft:
             known = [value for value in values if value is not None]
             if len(known) > 1:
                 told.append(f"{metric} {emotion.share(min(known), 3)} to {emotion.share(max(known), 3)}")
-        return f"{len(others) + 1} runs with different answers, the newest shown" + (f"; {', '.join(told)}" if told else "")
+        return f"{len(others) + 1} runs with different answers, the newest shown" + (
+            f"; {', '.join(told)}" if told else ""
+        )
 
     def _all_clips(self) -> list[Clip]:
         """Every clip that any run has, in the order of the task."""
@@ -466,7 +331,7 @@ class _Draft:
             if metric in MAIN:
                 self._rank(metric, higher[metric], {e: of[metric] for e, of in scored.items()})
         run, datasets = self.run, sorted({clip.dataset for clip in self.clips})
-        edges = _edges([clip.motion_px for clip in self.clips])
+        edges = details.strength_edges([clip.motion_px for clip in self.clips if clip.ladder is None])
         answers = {row.entry: self._answers(row.run) for row in self.rows if row.run.clips}
         main = next((metric for metric in self.metrics if metric in MAIN), None)
         rows = sorted(self.rows, key=lambda row: _order(row, main, higher))
@@ -475,7 +340,7 @@ class _Draft:
             "task": run.task,
             "title": self.title,
             "version": self.version,
-            "prompts": _prompts(run),
+            "prompts": prompts(run),
             "data": _sums(run.metadata.get("data")) or None,
             "asks": run.asks,
             "datasets": datasets,
@@ -496,7 +361,7 @@ class _Draft:
             "rows": [*(self._row(row, edges) for row in rows), *self._constants()],
             "comparisons": self.comparisons,
             "published": _published().get(run.task, []),
-            "clip_list": [_clip(clip) for clip in self.clips],
+            "clip_list": [details.clip_row(clip) for clip in self.clips],
             "answers": answers,
         }
 
@@ -590,10 +455,10 @@ class _Draft:
             "ranked": row.ranked,
             "marks": row.marks,
             "scores": scores,
-            "confusion": _confusions(run),
-            "units": _units(run),
-            "by_strength": _by_strength(run, self.clips, edges),
-            "sensitivity": None,
+            "confusion": details.confusions(run),
+            "units": details.by_unit(run),
+            "by_strength": details.by_strength(run, self.clips, edges),
+            "sensitivity": sensitivity.curve(rungs) if (rungs := scoring_items.laddered(run)) else None,
             "rates": {
                 "parse_rate": _value(scores, "parse_rate", "vqa_parse_rate"),
                 "au_parse_rate": _value(scores, "au_parse_rate"),
@@ -641,11 +506,11 @@ class _Draft:
 
     def _answers(self, run: Run) -> list[dict[str, Any] | None]:
         known = {(clip.place, clip.id): clip for clip in run.clips}
-        exact = _exact(run)
+        exact = details.exact_answers(run)
         found: list[dict[str, Any] | None] = []
         for clip in self.clips:
             own = known.get((clip.place, clip.id))
-            found.append(None if own is None else _answer(own, exact.get(own.place), run.asks == "aus"))
+            found.append(None if own is None else details.answer_row(own, exact.get(own.place), run.asks == "aus"))
         return found
 
 
@@ -698,174 +563,6 @@ def _compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) -
     return found
 
 
-# ---- what a row is made of ------------------------------------------------------------------------------------------
-
-
-def _confusions(run: Run) -> dict[str, Any] | None:
-    found: dict[str, Any] = {}
-    for name, of in (
-        ("emotion", scoring_items.labels(run.clips, run)),
-        ("coarse", scoring_items.coarse(run.clips, run)),
-        ("coarse", scoring_items.questions("vqa_coarse_uf1", run.clips)),
-        ("emotion", scoring_items.questions("vqa_fine_uf1", run.clips)),
-    ):
-        if of:
-            found[name] = _confusion(of, run.labels or ())
-    return found or None
-
-
-def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
-    """What clips of each label were read as; the last column is that of answers that could not be read."""
-    present = {item["gold"] for item in of} | {item["read"] for item in of} - {None}
-    names = [*(label for label in known if label in present), *sorted(present - {*known})]
-    counts = Counter((item["gold"], item["read"]) for item in of)
-    gold = [name for name in names if any(item == name for item, _ in counts)]
-    table = [[counts[label, name] for name in (*names, None)] for label in gold]
-    return {"labels": gold, "read": [*names, "unread"], "counts": table}
-
-
-def _units(run: Run) -> dict[str, Any] | None:
-    of = scoring_items.units(run.clips, run)
-    if not of or run.units is None:
-        return None
-    scores = units.score([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
-    return {
-        str(unit): {
-            "f1": scores.f1[unit],
-            "precision": hits / (hits + alarms) if hits + alarms else None,
-            "recall": hits / (hits + misses) if hits + misses else None,
-            "present": hits + misses,
-            "named": hits + alarms,
-        }
-        for unit, (hits, alarms, misses) in scores.counts.items()
-    } or None
-
-
-@lru_cache(maxsize=4096)
-def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None:
-    return None if codes is None else tuple(numbers(codes))
-
-
-def _exact(run: Run) -> dict[int, bool]:
-    """By place whether an answer names exactly the clip's units, of those of the task."""
-    of = scoring_items.units(run.clips, run)
-    if not of or run.units is None:
-        return {}
-    counted = units.tally([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
-    return {run.clips[at].place: bool(right) for at, right in zip(counted.clips, counted.exact, strict=True)}
-
-
-def _edges(strengths: Sequence[float | None]) -> list[float]:
-    """The ends of bins of motion strength with about as many clips each; none where too few are known."""
-    known = [strength for strength in strengths if strength is not None]
-    bins = min(_BINS, len(known) // _LEAST)
-    if bins < 2:
-        return []
-    ends = np.quantile(known, np.linspace(0, 1, bins + 1))
-    return [float(end) for end in np.unique(ends)]
-
-
-def _by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list[dict[str, Any]] | None:
-    """Recall of units and share of right labels, by the strength of the clips' motion."""
-    strengths = {(clip.place, clip.id): clip.motion_px for clip in clips}
-    found: list[dict[str, Any]] = []
-    for low, high in zip(edges, edges[1:], strict=False):
-        last = high == edges[-1]
-        within = [
-            clip
-            for clip in run.clips
-            if (px := strengths.get((clip.place, clip.id))) is not None and low <= px and (px <= high if last else px < high)
-        ]
-        if not within:
-            continue
-        of = scoring_items.units(within, run)
-        recall = None
-        if of and run.units is not None:
-            counts = units.score([_events(i["gold"]) for i in of], [i["read"] for i in of], run.units).counts.values()
-            hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
-            recall = hits / (hits + misses) if hits + misses else None
-        labelled = scoring_items.labels(within, run)
-        right = [item["gold"] == item["read"] for item in labelled]
-        found.append(
-            {
-                "low_px": low,
-                "high_px": high,
-                "clips": len(within),
-                "unit_recall": recall,
-                "label_acc": sum(right) / len(right) if right else None,
-            }
-        )
-    return found or None
-
-
-def _clip(clip: Clip) -> dict[str, Any]:
-    expected = clip.expected or {}
-    asked = "" if clip.kind is None else f" · question {clip.place + 1}, {clip.kind}"
-    units_known = list(clip.codes) if clip.codes is not None else None
-    if clip.kind is not None and expected.get("units") is not None:
-        units_known = [str(unit) for unit in expected["units"]]
-    return {
-        "id": f"{clip.id}{asked}",
-        "clip": clip.id,
-        "subject": clip.subject,
-        "dataset": clip.dataset,
-        "aus": units_known,
-        "label": _said(expected) if clip.kind is not None else clip.label,
-        "coarse": expected.get("coarse") if clip.kind is not None else clip.coarse,
-        "motion_px": clip.motion_px,
-        "doubts": list(clip.doubts) if clip.doubts is not None else [],
-    }
-
-
-def _said(reading: Mapping[str, Any]) -> str | None:
-    """What a question's answer says beside units, as one text."""
-    for thing in ("fine", "coarse", "side"):
-        if isinstance(reading.get(thing), str):
-            return str(reading[thing])
-    shown = reading.get("shown")
-    return None if shown is None else "yes" if shown else "no"
-
-
-def _answer(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, Any]:
-    verdict = clip.verdict
-    judge = None
-    if verdict is not None:
-        judge = {
-            "score": verdict["points"],
-            "judge": verdict["judge"],
-            "scores": verdict["scores"],
-            "reasons": verdict["reasons"],
-            "unscored": verdict["unscored"],
-        }
-    if clip.kind is not None:
-        said, expected = clip.said or {}, clip.expected or {}
-        read_units, label, coarse = said.get("units"), _said(said), said.get("coarse")
-        unparsed = "not all that was asked can be read" if None in said.values() else None
-        gold_label, gold_units = _said(expected), expected.get("units")
-        label_right = None if gold_label is None else label == gold_label
-        exact = None if gold_units is None else read_units is not None and {*read_units} == {*gold_units}
-    else:
-        read_units, label, coarse, unparsed = clip.read_units, clip.read_label, clip.read_coarse, clip.unparsed
-        label_right = None if clip.label is None else label == clip.label
-    marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
-    return {
-        "text": clip.text,
-        "aus": list(read_units) if read_units is not None else None,
-        "label": label,
-        "coarse": coarse,
-        "label_right": label_right,
-        "aus_right": exact,
-        "unparsed": unparsed,
-        "judge": judge,
-        "read": [list(span) for span in _spans(clip.text, tuple(read_units or ()), marked, units_alone)],
-    }
-
-
-@lru_cache(maxsize=100_000)
-def _spans(text: str, read_units: tuple[int, ...], label: str | None, alone: bool) -> tuple[tuple[int, int, str], ...]:
-    return tuple(read_spans(text, read_units, label, alone))
-
-
 # ---- over all boards, and published numbers -------------------------------------------------------------------------
 
 
@@ -902,7 +599,9 @@ def overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict
                         means[metric].append(one["value"])
         if scores:
             mean = {
-                metric: {"value": float(np.mean(values)), "tasks": len(values)} for metric, values in means.items() if values
+                metric: {"value": float(np.mean(values)), "tasks": len(values)}
+                for metric, values in means.items()
+                if values
             }
             rows.append({"entry": entry, "scores": scores, "mean": mean})
     return {"tasks": [board["title"] for board in boards], "metrics": metrics, "averaged": counted, "rows": rows}
@@ -921,5 +620,3 @@ def _published() -> dict[str, list[dict[str, Any]]]:
         for task in one["tasks"]:
             found.setdefault(task, []).append({key: one[key] for key in ("name", "source", "protocol", "scores")})
     return found
-
-

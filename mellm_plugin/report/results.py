@@ -77,7 +77,7 @@ class Clip:
         verdict: of the judge: `points`, `unscored`, `judge`, `rubric`, `scores`, `reasons`.
         tokens: given to the model and answered by it.
         kind, expected, said, texts: of a question: its kind; the expected answer and the answer, as read; and as texts.
-        ladder: unit, level in px and whether it was named, of a clip of the amplitude ladder.
+        ladder: of a clip of the amplitude ladder, the item that `scoring.sensitivity` takes.
     """
 
     place: int
@@ -298,7 +298,9 @@ def _document(file: Path, reading: Reading) -> dict[str, Any] | None:
         reading.faults.append(Fault(str(file), f"cannot be read: {error}"))
         return None
     except (ValueError, RecursionError) as error:
-        reading.faults.append(Fault(str(file), f"expected JSON in UTF-8, found something else or a part of it: {error}"))
+        reading.faults.append(
+            Fault(str(file), f"expected JSON in UTF-8, found something else or a part of it: {error}")
+        )
         return None
     if isinstance(found, dict) and isinstance(found.get("results"), dict):
         return found
@@ -340,7 +342,7 @@ def _run(
     config = _mapping(document.get("config"))
     loso = _mapping(document.get("loso")) or None
     scores = _mapping(_mapping(document.get("results")).get(task))
-    known = _mapping(_mapping(document.get("configs")).get(task))
+    known: Mapping[str, Any] = _mapping(_mapping(document.get("configs")).get(task))
     backend_text = str(config.get("model_backend") or "")
     if loso is not None and file is not None:
         known, backend_text = _of_folds(file.parent, task, reading)
@@ -716,15 +718,16 @@ def _question(row: Mapping[str, Any], item: Mapping[str, Any], pool: _Pool) -> d
 
 
 def _ladder(item: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
-    level, named = _number(item.get("level_px")), item.get("named")
-    if level is None or level < 0 or _count(item.get("unit")) is None or not isinstance(named, bool | None):
-        raise _Bad(f"threshold_px: expected unit, level_px and named, found {_short(dict(item))}")
-    return {
-        "id": pool(_string(item, "id")),
-        "subject": pool(_string(item, "subject")),
-        "unit": item["unit"],
-        "level_px": level,
-        "named": named,
+    """An item of `scoring.sensitivity`."""
+    found: dict[str, Any] = {name: pool(_string(item, name)) for name in ("id", "subject")}
+    level, named, others = _number(item.get("level_px")), item.get("named"), item.get("others")
+    counts = [item.get("unit"), item.get("other_units"), *([] if others is None else [others])]
+    if level is None or level < 0 or not isinstance(named, bool | None) or any(_count(one) is None for one in counts):
+        raise _Bad(f"threshold_px: expected unit, level_px, named, others and other_units, found {_short(dict(item))}")
+    if (named is None) != (others is None):
+        raise _Bad("threshold_px: expected named and others both, or neither")
+    return {**found, "unit": item["unit"], "level_px": level, "named": named, "others": others} | {
+        "other_units": item["other_units"]
     }
 
 
@@ -827,5 +830,3 @@ def _short(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
     text = " ".join(text[:200].split())
     return text if len(text) <= 60 else f"{text[:59]}…"
-
-

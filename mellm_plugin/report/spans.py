@@ -30,7 +30,8 @@ _ALONE = re.compile(r"(?<![\w.])[lr]?(\d{1,2})[a-e]?(?![\w.%])", re.IGNORECASE)
 _BRACKETS = re.compile(r"\([^()]*\)")
 _NUMBER = re.compile(r"\d{1,2}")
 _DENIED = re.compile(
-    r"(?:\b(?:no|not|without|neither|nor|never|isn't|than)\b|不是|没有|無|无)(?:(?!\bbut\b)[^.,;:\n]){0,24}$", re.IGNORECASE
+    r"(?:\b(?:no|not|without|neither|nor|never|isn't|than)\b|不是|没有|無|无)(?:(?!\bbut\b)[^.,;:\n]){0,24}$",
+    re.IGNORECASE,
 )
 
 
@@ -43,14 +44,10 @@ def read_spans(text: str, units: Collection[int] | None, label: str | None, unit
         units_alone: bare numbers are units.
     """
     starts = [match.start() for match in _CONCLUSION.finditer(text)]
-    found: list[Span] = []
-    for what, wanted in ((_units, units), (_labels, label)):
-        if wanted:
-            for start in (*reversed(starts[-2:]), 0):
-                if spans := what(text, start, wanted, units_alone):  # type: ignore[operator]
-                    found += spans
-                    break
-    return _apart(found)
+    places = (*reversed(starts[-2:]), 0)
+    of_units = (_units(text, start, units, units_alone) for start in places) if units else ()
+    of_label = (_labels(text, start, label) for start in places) if label else ()
+    return _apart([*next(filter(None, of_units), []), *next(filter(None, of_label), [])])
 
 
 def _units(text: str, start: int, units: Collection[int], alone: bool) -> list[Span]:
@@ -78,7 +75,7 @@ def _with_head(text: str, number: int) -> int:
     return number - len(head[0]) if head else number
 
 
-def _labels(text: str, start: int, label: str, alone: bool) -> list[Span]:
+def _labels(text: str, start: int, label: str) -> list[Span]:
     spans = [match.span() for match in _spellings(label).finditer(text, start)]
     kept = [span for span in spans if not _denied(text, start, span[0])]
     return [(*span, "label") for span in (kept[:1] if start else kept[-1:])]
