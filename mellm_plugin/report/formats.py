@@ -141,7 +141,7 @@ def _about(board: Board) -> str:
 
 _EXPLAINED = (
     "Value [95 % interval over subjects] (rank). Models that a paired comparison over subjects, corrected for all "
-    "pairs (Holm, .05), cannot tell apart share a rank; (1–3) spans the places that a model may have. A dash: not known."
+    "pairs (Holm, .05), cannot tell apart share a rank; (1–3) spans the places a model may have. A dash: not known."
 )
 
 
