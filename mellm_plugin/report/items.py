@@ -1,7 +1,8 @@
 """The clips of a run -> the items that each metric is scored from, as `process_results` of the tasks makes them.
 
-    score, items = scored("emotion_uf1", run)  ->  "uf1", [{"id": .., "subject": .., "gold": "fear", "read": None}, ..]
-    summary.interval(score, items)
+    scored(["emotion_uf1"], run)
+      ->  {"emotion_uf1": ("uf1", [{"id": .., "subject": .., "gold": "fear", "read": None}, ..])}
+    summary.interval("uf1", items)
 
 Samples files hold these items once for every metric; here they are made again of what was kept of each clip.
 """
@@ -10,7 +11,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from mellm_plugin import megc_vqa
@@ -65,25 +67,41 @@ def score_of(metric: str) -> str:
     return megc_vqa.INTERVALS.get(metric, metric)
 
 
-def scored(metric: str, run: Run) -> tuple[str, Items] | None:
-    """The score of `scoring.summary` that a metric is, and its items; None where the clips do not hold them."""
-    if match := _LABELS.fullmatch(metric):
-        of, score, dataset = match.groups()
-        clips = [clip for clip in run.clips if dataset is None or clip.dataset == dataset]
-        items = labels(clips, run) if of == "emotion" else coarse(clips, run)
-    elif metric in _OF_UNITS:
-        score, items = metric, units(run.clips, run)
-        if metric == "au_side_acc" and any(item["sides"] is None and item["read"] is not None for item in items):
-            return None  # of a version that read no sides
-    elif metric in _OF_FACTS:
-        score, items = metric, described(run.clips)
-    elif metric in megc_vqa.INTERVALS:
-        score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
-    elif metric in _WHOLE:
-        score, items = metric, _WHOLE[metric](run)
-    else:
-        return None
-    return (score, items) if items else None
+def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None]:
+    """By metric the score of `scoring.summary` that it is, and its items; None where the clips do not hold them.
+
+    Metrics with the same items share them.
+    """
+    made: dict[Any, Items] = {}
+
+    def once(key: Any, make: Callable[[], Items]) -> Items:
+        if key not in made:
+            made[key] = make()
+        return made[key]
+
+    found: dict[str, tuple[str, Items] | None] = {}
+    for metric in metrics:
+        score, items = metric, None
+        if match := _LABELS.fullmatch(metric):
+            of, score, dataset = match.groups()
+            items = once((of, dataset), partial(_of_labels, run, of, dataset))
+        elif metric in _OF_UNITS:
+            items = once("units", partial(units, run.clips, run))
+            if metric == "au_side_acc" and any(item["sides"] is None and item["read"] is not None for item in items):
+                items = None  # of a version that read no sides
+        elif metric in _OF_FACTS:
+            items = once("facts", partial(described, run.clips))
+        elif metric in megc_vqa.INTERVALS:
+            score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
+        elif metric in _WHOLE:
+            items = once(_WHOLE[metric], partial(_WHOLE[metric], run))
+        found[metric] = (score, items) if items else None
+    return found
+
+
+def _of_labels(run: Run, of: str, dataset: str | None) -> Items:
+    clips = [clip for clip in run.clips if dataset is None or clip.dataset == dataset]
+    return labels(clips, run) if of == "emotion" else coarse(clips, run)
 
 
 def _of(clip: Clip) -> dict[str, Any]:

@@ -323,7 +323,7 @@ class _Draft:
         for row in self.rows:
             higher = {**row.run.higher_is_better, **higher}
         higher = {metric: higher.get(metric, metric not in LOWER) for metric in self.metrics}
-        scored = {row.entry: {m: scoring_items.scored(m, row.run) for m in self.metrics} for row in self.rows}
+        scored = {row.entry: scoring_items.scored(self.metrics, row.run) for row in self.rows}
         for row in self.rows:
             self._score(row, scored[row.entry])
         self._judges()

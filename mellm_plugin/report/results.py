@@ -22,7 +22,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -504,6 +504,8 @@ class _Lines:
     asks: str | None = None
     labels: tuple[str, ...] | None = None
     units: tuple[int, ...] | None = None
+    keys: Set[str] = frozenset()
+    protocol: tuple[Any, Any, Any] = (None, None, None)
     damaged: int = 0
     foreign: int = 0
 
@@ -611,9 +613,11 @@ def _clip(row: Mapping[str, Any], number: int, lines: _Lines, pool: _Pool) -> Cl
     if isinstance(plausible := row.get("motion_plausible_rate"), dict):
         clip["doubts"] = pool(_texts(plausible, "doubts"))
         clip["motion_px"] = _number(plausible.get("motion_px"))
-    lines.metrics |= dict.fromkeys(
-        metric for metric, of in row.items() if isinstance(of, dict) and not _ERROR.search(metric)
-    )
+    if row.keys() != lines.keys:
+        lines.keys = row.keys()
+        lines.metrics |= dict.fromkeys(
+            metric for metric, of in row.items() if isinstance(of, dict) and not _ERROR.search(metric)
+        )
     return Clip(**clip)
 
 
@@ -623,13 +627,14 @@ def _meu(item: Mapping[str, Any], lines: _Lines, pool: _Pool) -> dict[str, Any]:
     if not isinstance(gold, dict) or not isinstance(read, dict):
         raise _Bad("parse_rate: expected gold and read, found none")
     asks = item.get("asks", "all")
-    labels, units = pool(_texts(item, "labels")), pool(_integers(item, "scored_aus") or ())
-    if asks not in ("all", "emotion", "aus"):
-        raise _Bad(f"asks: expected all, emotion or aus, found {_short(asks)}")
-    if lines.labels is None:
-        lines.asks, lines.labels, lines.units = asks, labels, units
-    elif (asks, labels, units) != (lines.asks, lines.labels, lines.units):
-        raise _Bad("asks for other labels or units than the lines before it")
+    protocol = asks, item.get("labels"), item.get("scored_aus")
+    if protocol != lines.protocol:
+        labels, units = pool(_texts(item, "labels")), pool(_integers(item, "scored_aus") or ())
+        if asks not in ("all", "emotion", "aus"):
+            raise _Bad(f"asks: expected all, emotion or aus, found {_short(asks)}")
+        if lines.labels is not None:
+            raise _Bad("asks for other labels or units than the lines before it")
+        lines.asks, lines.labels, lines.units, lines.protocol = asks, labels, units, protocol
     codes = None if gold.get("aus") is None else _texts(gold, "aus")
     if strange := [code for code in codes or () if not _is_code(code)]:
         raise _Bad(f"gold: expected canonical codes of units, found {_short(strange[0])}")
