@@ -19,6 +19,7 @@ import numpy as np
 from mellm_plugin import meu
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.language.answers import read
+from mellm_plugin.report import leaderboard, results
 from mellm_plugin.scoring import facts
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26)
@@ -192,7 +193,7 @@ def write_run(
     backend = "lmms_eval.models.chat.other.Other (chat)"
     if model.backend is not None:
         backend = f"mellm_plugin.models.mellm.Mellm {json.dumps(model.backend)} (chat)"
-    results = {
+    document = {
         "results": {asked.task: scores},
         "group_subtasks": {asked.task: []},
         "configs": {asked.task: {"task": asked.task, "metadata": metadata}},
@@ -211,7 +212,7 @@ def write_run(
         "efficiency": {"by_task": {asked.task: {"total_input_tokens": 1200.0, "total_output_tokens": 300.0}}},
     }
     results_file = folder / f"{date}_results.json"
-    results_file.write_text(json.dumps(results, indent=2, ensure_ascii=False), encoding="utf-8")
+    results_file.write_text(json.dumps(document, indent=2, ensure_ascii=False), encoding="utf-8")
     samples_file = folder / f"{date}_samples_{asked.task}.jsonl"
     with samples_file.open("w", encoding="utf-8") as file:
         for line in lines:
@@ -222,3 +223,39 @@ def write_run(
 def line_of(line: Mapping[str, Any]) -> dict[str, Any]:
     """What a judge's summary counts, of a line."""
     return {**line["description_score"], "cached": False, "requests": 1, "tokens": None, "failed": []}
+
+
+def changed(file: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change a results file."""
+    document = json.loads(file.read_text(encoding="utf-8"))
+    change(document)
+    file.write_text(json.dumps(document), encoding="utf-8")
+
+
+def changed_line(file: Path, number: int, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change one line of a samples file; the first is 1."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    row = json.loads(lines[number - 1])
+    change(row)
+    lines[number - 1] = json.dumps(row)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def made(*folders: Path) -> dict[str, Any]:
+    """The report of folders, as plain data."""
+    return leaderboard.make(results.read(folders)).to_dict()
+
+
+def board_of(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The only board."""
+    (board,) = data["boards"]
+    found: dict[str, Any] = board
+    return found
+
+
+def row_of(data: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The row of an entry of the only board."""
+    keys = {entry["key"] for entry in data["entries"] if entry["name"] == name}
+    (row,) = (row for row in board_of(data)["rows"] if row["entry"] in keys)
+    found: dict[str, Any] = row
+    return found
