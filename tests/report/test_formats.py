@@ -33,12 +33,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_run(folder, ASKED, PLAIN, "20261122_000000")
     write_run(folder, ASKED, replace(PLAIN, name="part"), "20261122_000009", limit=12)
     for number, name in enumerate(HOSTILE, 1):
-        write_run(
-            folder,
-            ASKED,
-            Model(name, 0.3, args=f"pretrained={name}", backend=None, seed=number),
-            f"2026112{number}_000000",
-        )
+        model = Model(name, 0.3, args=f"pretrained={name}", backend=None, seed=number)
+        write_run(folder, ASKED, model, f"2026101{number}_000000")
     write_run(folder, replace(ASKED, prompts=HOSTILE[2]), PLAIN, "20261122_000010")
     return made(folder)
 
