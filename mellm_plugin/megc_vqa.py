@@ -217,7 +217,7 @@ def reading(doc: Doc, answer: str) -> dict[str, Any]:
     return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
 
-_SCORES: dict[tuple[str, str], tuple[str, ...]] = {
+SCORES: dict[tuple[str, str], tuple[str, ...]] = {
     ("coarse", "coarse"): ("vqa_coarse_uf1", "vqa_coarse_uar", "vqa_coarse_uf1_majority"),
     ("fine", "fine"): ("vqa_fine_uf1", "vqa_fine_uar", "vqa_fine_uf1_majority"),
     ("combined", "coarse"): ("vqa_combined_coarse_uf1", "vqa_combined_coarse_uar"),
@@ -229,7 +229,7 @@ _SCORES: dict[tuple[str, str], tuple[str, ...]] = {
 }
 """The metrics of each thing that is read in the answers to each kind of question; the first stands for all of them."""
 
-_TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
+TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
 _PARSED = ("vqa_parse_rate",)
 
 INTERVALS: dict[str, str] = {
@@ -238,7 +238,7 @@ INTERVALS: dict[str, str] = {
     **dict.fromkeys(("vqa_au_list_exact", "vqa_au_shown_acc", "vqa_au_side_acc"), "match"),
     **dict.fromkeys(("vqa_au_list_f1_micro", "vqa_combined_au_f1_micro"), "list_f1_micro"),
     "vqa_au_list_f1": "list_f1",
-    **{metric: metric.removeprefix("vqa_") for metric in _TEXT},
+    **{metric: metric.removeprefix("vqa_") for metric in TEXT},
     "vqa_parse_rate": "read_in_full",
 }
 """Every metric but the constant ones, and the score of `scoring.summary` that its interval is of."""
@@ -259,19 +259,19 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         return {"vqa_parse_rate": {**asked, "gold": None, "read": said}, "vqa_submission_complete": line}
     expected = reading(doc, doc["answer"])
     items: dict[str, dict[str, Any]] = {"vqa_parse_rate": {**asked, "gold": expected, "read": said}}
-    for (kind, thing), metrics in _SCORES.items():
+    for (kind, thing), metrics in SCORES.items():
         if kind == doc["kind"] and expected[thing] is not None:
             item = {**asked, "gold": expected[thing], "read": said[thing]}
             items |= dict.fromkeys(metrics, item)
     if doc["kind"] not in ("coarse", "fine"):
         item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
-        items |= dict.fromkeys(_TEXT, item)
+        items |= dict.fromkeys(TEXT, item)
     errors = {f"{metric}_stderr": item for metric, item in items.items() if metric in INTERVALS}
     shown = {group[0]: items[group[0]] for group in _GROUPS if group[0] in items}
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_GROUPS = (*_SCORES.values(), _TEXT, _PARSED)
+_GROUPS = (*SCORES.values(), TEXT, _PARSED)
 """Metrics with the same items."""
 
 

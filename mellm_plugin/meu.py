@@ -45,7 +45,7 @@ from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
-from mellm_plugin.motion.facial import FacialFlow, measure, working_pair
+from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.regions import region_motions
 from mellm_plugin.motion.render import motion_map
@@ -408,10 +408,11 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
 
     `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
     without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
-    against the two frames, whatever the model was shown. `description_facts_f1` holds every claim of the answer,
-    whether it is right, and whether the measured flow contradicts it (None: not known, not decided). `<metric>_stderr`
-    has the item of its metric, and `ci95_stderr` those of all of them. Where a judge is set, `description_score` holds
-    what it said of the answer.
+    against the two frames, whatever the model was shown, and `motion_px`, how strongly the face moves
+    (`motion.facial.strength`; None where something speaks against them). `description_facts_f1` holds every claim of
+    the answer, whether it is right, and whether the measured flow contradicts it (None: not known, not decided).
+    `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them. Where a judge is set,
+    `description_score` holds what it said of the answer.
     """
     asks = doc["asks"]
     answer = read(results[0], doc["labels"], asks)
@@ -438,7 +439,8 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         names = ("facts_precision", "facts_recall", "contradiction_rate", "rate")
         items |= {f"description_{name}": {**clip, **counts} for name in names}
         items["description_facts_f1_majority"] = {**clip, "gold": doc["aus"]}
-    items["motion_plausible_rate"] = {**clip, "doubts": doubts}
+    moved = None if facial is None or doubts else round(strength(facial), 3)
+    items["motion_plausible_rate"] = {**clip, "doubts": doubts, "motion_px": moved}
     # last, so that no fault of another step repeats its requests
     if asks == "all" and (by := judge.configured()) is not None:
         known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)

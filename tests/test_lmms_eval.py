@@ -19,6 +19,8 @@ from typing import Any
 import fictitious
 import pytest
 
+from mellm_plugin.report import leaderboard, results
+
 pytestmark = pytest.mark.slow
 
 BIN = Path(sys.executable).parent
@@ -103,6 +105,23 @@ def test_samples_hold_what_was_read(plain: tuple[Path, dict[str, Any], str]) -> 
         assert item["gold"]["aus"] is not None and item["read"]["aus"] is not None
         assert item["read"]["unparsed"] is None
         assert sample["motion_plausible_rate"]["doubts"] == []
+
+
+def test_a_report_of_it_has_its_scores(plain: tuple[Path, dict[str, Any], str]) -> None:
+    folder, found, _ = plain
+    reading = results.read([folder])
+    data = leaderboard.make(reading).to_dict()
+    assert data["reading"]["faults"] == [] and [entry["name"] for entry in data["entries"]] == ["mellm bundled"]
+    assert [board["task"] for board in data["boards"]] == ["synthme_meu", "synthme_meu_map"]
+    for board in data["boards"]:
+        row = board["rows"][0]
+        assert row["marks"] == [{"kind": "limit", "text": f"{LIMIT} of 300 clips"}]
+        for metric, score in row["scores"].items():
+            assert score["value"] == pytest.approx(found["results"][board["task"]][f"{metric},none"]), metric
+        assert all(clip["motion_px"] > 0 for clip in board["clip_list"])
+        for answer in board["answers"]["e0"]:
+            said = [answer["text"][start:end] for start, end, kind in answer["read"] if kind == "unit"]
+            assert {int(word.removeprefix("AU")) for word in said} == {*answer["aus"]}
 
 
 def test_descriptions_are_scored_without_a_judge(plain: tuple[Path, dict[str, Any], str]) -> None:

@@ -402,7 +402,7 @@ def test_lmms_eval_scores_the_questions_and_writes_a_submission(root: Path, tmp_
     (file,) = (tmp_path / "results").rglob("*_results.json")
     results = json.loads(file.read_text())["results"]
     scores, test = results["megc_vqa"], results["megc_vqa_test"]
-    names = [name for _, names in megc_vqa._SCORES.items() for name in names]
+    names = [name for _, names in megc_vqa.SCORES.items() for name in names]
     for name in (*names, "vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall"):
         assert 0 <= scores[f"{name},none"] <= 1, said[-3000:]
     assert test["vqa_submission_complete,none"] == 1

@@ -686,8 +686,11 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_doubts_about_the_motion_are_in_the_samples(moving: Any) -> None:
     items = [meu.process_results(doc, ["fear"])["motion_plausible_rate"] for doc in moving]
     assert [item["id"] for item in items] == list(moving["id"])
-    assert all(item.keys() == {"id", "subject", "doubts"} for item in items)
-    assert items[0]["doubts"] == []
+    assert all(item.keys() == {"id", "subject", "doubts", "motion_px"} for item in items)
+    assert items[0]["doubts"] == [] and items[0]["motion_px"] > 0
+    assert all(
+        item["motion_px"] is None for item in items[1:]
+    )  # of an implausible pair it would be no strength of a face
     assert items[1]["doubts"] == ["onset and apex are the same picture, pixel for pixel"]
     assert len(items[2]["doubts"]) >= 1 and all(isinstance(doubt, str) for doubt in items[2]["doubts"])
     assert meu.motion_doubts(moving[2]) == items[2]["doubts"]

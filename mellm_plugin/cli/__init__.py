@@ -15,7 +15,19 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import adapters, answers, datasets, doctor, finetuning, instructing, judging, maps, tables, tasks
+from mellm_plugin.cli import (
+    adapters,
+    answers,
+    datasets,
+    doctor,
+    finetuning,
+    instructing,
+    judging,
+    maps,
+    reporting,
+    tables,
+    tasks,
+)
 from mellm_plugin.cli.commands import Commands, Parser, Tour
 from mellm_plugin.errors import InputError, MellmError
 
@@ -120,6 +132,9 @@ def parser() -> argparse.ArgumentParser:
     instructing.add_commands(commands)
     finetuning.add_commands(commands)
     adapters.add_commands(commands)
+
+    commands.group("see what came out")
+    reporting.add_commands(commands)
 
     commands.group("check the installation")
     doctor.add_commands(commands)

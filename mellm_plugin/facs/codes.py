@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date, time, timedelta
+from functools import lru_cache
 from numbers import Integral
 from typing import Any, Literal
 
@@ -351,6 +352,7 @@ def _readings(pattern: re.Pattern[str], text: str) -> tuple[Coded, ...] | None:
     return None
 
 
+@lru_cache(maxsize=4096)  # a dataset has a few dozen, and scores ask for them clip by clip
 def parse_canonical(code: str) -> ActionUnit:
     """Read one canonical code, of any number.
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.flow import both_flows, disagreement, flow
-from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
+from mellm_plugin.motion.head import HeadMotion, check_nose, face_ellipse, fit_head, nose_motion
 from mellm_plugin.motion.local import REFERENCE_SIDE
 from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -148,6 +148,18 @@ def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
     if head is not None:
         head = replace(head, tx=head.tx * grown[0], ty=head.ty * grown[1])
     return replace(measured, flow=np.asarray(enlarged, np.float32), confidence=confidence, head=head)
+
+
+def strength(measured: FacialFlow) -> float:
+    """How strongly a face moves: the 99th percentile of the length of its flow within the face, px of a frame whose
+    shorter side is 224 px.
+
+    A percentile, for the largest single vector is one of noise; so high a one, for a micro-expression moves a few per
+    cent of the face.
+    """
+    height, width = measured.flow.shape[:2]
+    lengths = np.linalg.norm(measured.flow, axis=-1)[face_ellipse(height, width)]
+    return float(np.percentile(lengths, 99) / unit((height, width)))
 
 
 def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> FacialFlow:

@@ -371,13 +371,18 @@ def _described(codes: Sequence[str]) -> tuple[str, ...]:
     return tuple(str(reading) for reading in first if reading.number in UNITS)
 
 
+def constant_claims(gold: Iterable[Sequence[str]]) -> tuple[Claim, ...]:
+    """What the description of the most frequent combination of units of these clips claims; `()` where none is."""
+    return tuple(claims(describe([(code, None) for code in most_frequent(gold)], "")))
+
+
 def constant(gold: Sequence[Sequence[str]]) -> FactScores:
     """The scores if every answer were the description of the most frequent combination of units of these clips.
 
     Args:
         gold: the canonical codes of each clip.
     """
-    said = claims(describe([(code, None) for code in most_frequent(gold)], ""))
+    said = constant_claims(gold)
     sums = [0, 0, 0, 0]
     for codes in gold:
         item = compared(said, codes, ())

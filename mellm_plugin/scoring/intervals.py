@@ -419,25 +419,90 @@ def compare(
             found[name] = Comparison(other - value, None, None, None)
         else:
             low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), speaking, level)
-            exchanged = swapped[name][~np.isnan(swapped[name])]
-            # sums in another order differ in their last bits
-            as_large = np.abs(exchanged) >= abs(other - value) - 1e-12 * max(1.0, abs(value), abs(other))
-            found[name] = Comparison(other - value, low, high, float((as_large.sum() + 1) / (len(exchanged) + 1)))
+            found[name] = Comparison(other - value, low, high, _p_value(swapped[name], other - value, value, other))
+    return found
+
+
+def compare_all(
+    runs: Sequence[Counts], score: str, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> dict[tuple[int, int], Comparison]:
+    """One score of every two of many runs on the same clips: what `compare` gives, at a cost per run and not per pair.
+
+    Memory grows with the runs times `resamples`.
+
+    Args:
+        runs: made by the same function, over the same labels or units.
+        score: its name.
+        resamples, level, seed: as for `compare`.
+
+    Returns:
+        by the places of two runs, the lower first: second minus first.
+
+    Raises:
+        InputError: as `compare`, of the first two runs that cannot be compared.
+    """
+    _check(resamples, level)
+    for other in runs[1:]:
+        _check_pair(runs[0], other)
+    if not runs:
+        return {}
+    number = len(runs[0].subjects)
+    values = [_values(run)[score] for run in runs]
+    speaking = [int(run.speaking(score).sum()) for run in runs]
+    of: list[Floats] = []
+    exchanged: list[Floats] = []
+    if number:
+        drawn = list(_drawn(number, resamples, seed))
+        moved = list(_moved(number, resamples, seed))
+        for run in runs:
+            of.append(np.concatenate([run.scores(block @ run.cells)[score] for block in drawn]))
+            exchanged.append(np.concatenate([block @ run.cells for block in moved]))
+    totals = [run.cells.sum(0) for run in runs]
+    found: dict[tuple[int, int], Comparison] = {}
+    for first in range(len(runs)):
+        for second in range(first + 1, len(runs)):
+            value, other_value = values[first], values[second]
+            if value is None or other_value is None:
+                found[first, second] = Comparison(None, None, None, None)
+                continue
+            difference = other_value - value
+            least = min(speaking[first], speaking[second])
+            if least < 2:
+                found[first, second] = Comparison(difference, None, None, None)
+                continue
+            low, high = _ends(of[second] - of[first], least, level)
+            change = exchanged[second] - exchanged[first]
+            swapped = (
+                runs[second].scores(totals[second] - change)[score] - runs[first].scores(totals[first] + change)[score]
+            )
+            found[first, second] = Comparison(difference, low, high, _p_value(swapped, difference, value, other_value))
     return found
 
 
 def _exchanges(first: Counts, second: Counts, change: Floats, resamples: int, seed: int) -> dict[str, Floats]:
     """By score the differences with the answers of about half of the subjects exchanged between the runs."""
-    rng = np.random.default_rng([seed, 1])
-    subjects = len(first.subjects)
-    rows = max(1, _BLOCK // max(1, subjects))
     found: dict[str, list[Floats]] = {}
-    for start in range(0, resamples, rows):
-        moved = rng.integers(0, 2, (min(rows, resamples - start), subjects)).astype(np.float64) @ change
+    for block in _moved(len(first.subjects), resamples, seed):
+        moved = block @ change
         ours, theirs = first.scores(first.cells.sum(0) + moved), second.scores(second.cells.sum(0) - moved)
         for name in ours:
             found.setdefault(name, []).append(theirs[name] - ours[name])
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _moved(subjects: int, resamples: int, seed: int) -> Iterator[Floats]:
+    """Which subjects' answers are exchanged, each time: blocks of (n, S) float64, 0 or 1."""
+    rng = np.random.default_rng([seed, 1])
+    rows = max(1, _BLOCK // max(1, subjects))
+    for start in range(0, resamples, rows):
+        yield rng.integers(0, 2, (min(rows, resamples - start), subjects)).astype(np.float64)
+
+
+def _p_value(swapped: Floats, difference: float, value: float, other: float) -> float:
+    exchanged = swapped[~np.isnan(swapped)]
+    # sums in another order differ in their last bits
+    as_large = np.abs(exchanged) >= abs(difference) - 1e-12 * max(1.0, abs(value), abs(other))
+    return float((as_large.sum() + 1) / (len(exchanged) + 1))
 
 
 def _check_pair(first: Counts, second: Counts) -> None:

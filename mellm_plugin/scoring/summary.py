@@ -29,6 +29,7 @@ from mellm_plugin.scoring.intervals import (
     Interval,
     bootstrap,
     compare,
+    compare_all,
     fact_counts,
     label_counts,
     rate_counts,
@@ -236,6 +237,24 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
         labels = tuple(sorted({*ours[-1], *theirs[-1]}))
         ours, theirs = (*ours[:-1], labels), (*theirs[:-1], labels)
     return compare(count(*ours), count(*theirs))[name]
+
+
+def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comparison]:
+    """One of `SCORES` of every two of many runs on the same clips (`intervals.compare_all`): by their places, the lower
+    first, second minus first.
+
+    Args:
+        runs: of each its items, at least one, as the metric gets them, in any order.
+
+    Raises:
+        InputError: some are not on the same clips, units or version of the data.
+    """
+    rows, count, name = _FOUND[score]
+    every = [rows(items) for items in runs]
+    if rows is _labels:  # as in `comparison`
+        labels = tuple(sorted({label for one in every for label in one[-1]}))
+        every = [(*one[:-1], labels) for one in every]
+    return compare_all([count(*one) for one in every], name)
 
 
 _OF_UNITS = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate")

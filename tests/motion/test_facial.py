@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, working_pair
+from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, strength, working_pair
 from mellm_plugin.motion.flow import both_flows, flow
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
@@ -194,3 +194,17 @@ def test_flows_that_are_known_are_not_estimated_again(photograph: Any) -> None:
     settings = replace(DEFAULT, smooth_px=0, doubt_px=0)
     true = measure(pair, settings, (clip.flow, None))
     assert np.linalg.norm(true.flow - clip.facial, axis=-1)[photograph.INNER].mean() < 0.01 and true.confidence is None
+
+
+# How strongly a face moves
+
+
+def test_the_strength_is_that_of_the_face_in_px_of_the_reference_frame() -> None:
+    for side in (224, 448):
+        moved = np.zeros((side, side, 2), np.float32)
+        spot = slice(side // 2, side // 2 + side // 8)
+        moved[spot, spot, 1] = -1.5 * side / 224  # a few per cent of the face
+        moved[:5, :5] = 40  # outside of it
+        assert strength(FacialFlow(moved, None, None, "none", ())) == pytest.approx(1.5, abs=1e-5)
+    still = FacialFlow(np.zeros((100, 80, 2), np.float32), None, None, "none", ())
+    assert strength(still) == 0

@@ -22,6 +22,7 @@ from mellm_plugin.scoring.intervals import (
     Interval,
     bootstrap,
     compare,
+    compare_all,
     fact_counts,
     holm,
     label_counts,
@@ -331,6 +332,27 @@ def test_runs_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
         assert p is not None
         below += p <= 0.05
     assert below / rounds <= 0.09  # 0.05 and three standard errors
+
+
+def test_many_runs_are_compared_as_two_are() -> None:
+    clips, gold, _ = answers(1, [3, 5, 2, 8, 4, 6])
+    runs = [label_counts(clips, gold, answers(seed, [3, 5, 2, 8, 4, 6])[2], LABELS) for seed in range(1, 5)]
+    found = compare_all(runs, "uf1", resamples=500)
+    assert [*found] == [(i, j) for i in range(4) for j in range(i + 1, 4)]
+    for (first, second), one in found.items():
+        assert one == compare(runs[first], runs[second], resamples=500)["uf1"]
+    assert compare_all(runs[:1], "uf1") == compare_all([], "uf1") == {}
+    with pytest.raises(InputError, match="alone"):
+        compare_all([runs[0], label_counts(clips[1:], gold[1:], gold[1:], LABELS)], "uf1")
+
+
+def test_many_runs_of_points_and_of_one_subject() -> None:
+    clips, rng = clips_of([4, 4, 4, 4]), np.random.default_rng(2)
+    runs = [rate_counts(clips, rng.integers(0, 101, 16).tolist()) for _ in range(3)]
+    for (first, second), one in compare_all(runs, "rate", resamples=300).items():
+        assert one == compare(runs[first], runs[second], resamples=300)["rate"]
+    alone = [rate_counts(clips[:4], [1, 0, 1, 1]), rate_counts(clips[:4], [0, 0, 1, 1])]
+    assert compare_all(alone, "rate")[0, 1] == Comparison(-0.25, None, None, None)
 
 
 def test_runs_that_cannot_be_compared() -> None:

@@ -1,0 +1,1 @@
+"""From the files that lmms-eval writes to tables and a page."""

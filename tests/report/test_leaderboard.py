@@ -1,0 +1,269 @@
+"""Boards: what stands beside what, what is ranked, and that the numbers are those of the scoring code."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results_files import Asked, Model, board_of, changed, changed_line, made, row_of, sample, write_run
+
+from mellm_plugin import meu
+from mellm_plugin.scoring import sensitivity
+
+ASKED = Asked(clips=80, subjects=12)
+GOOD = Model("good", 0.95, backend=None, seed=1)
+POOR = Model("poor", 0.2, backend=None, seed=2)
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("three")
+    write_run(folder, ASKED, GOOD, "20261122_000001")
+    write_run(folder, ASKED, replace(GOOD, name="twin", seed=5), "20261122_000002")
+    write_run(folder, ASKED, POOR, "20261122_000003")
+    return made(folder)
+
+
+def test_scores_are_those_of_the_task_and_have_their_interval(three: dict[str, Any]) -> None:
+    board = board_of(three)
+    docs = ASKED.docs()
+    lines = [sample(d, ASKED, GOOD, n, t) for n, (d, t) in enumerate(zip(docs, GOOD.answers(docs), strict=True))]
+    scores = row_of(three, "good")["scores"]
+    for metric in ("emotion_uf1", "coarse_uar", "au_f1", "au_exact", "parse_rate", "au_side_acc"):
+        aggregate = {"emotion_uf1": meu.emotion_uf1, "coarse_uar": meu.emotion_uar}.get(metric) or getattr(meu, metric)
+        assert scores[metric]["value"] == pytest.approx(aggregate([li[metric] for li in lines if metric in li])), metric
+        assert scores[metric]["low"] <= scores[metric]["value"] <= scores[metric]["high"]
+    assert (board["clips"], board["subjects"], board["licensed"]) == (80, 12, False)
+    assert board["metrics"][0]["name"] == "emotion_uf1" and three["reading"]["faults"] == []
+
+
+def test_models_that_cannot_be_told_apart_share_a_rank(three: dict[str, Any]) -> None:
+    ranks = {name: row_of(three, name)["scores"]["emotion_uf1"] for name in ("good", "twin", "poor")}
+    assert ranks["good"]["rank"] == ranks["twin"]["rank"] == 1
+    assert ranks["poor"]["rank"] == ranks["poor"]["rank_low"] == 3
+    assert ranks["good"]["rank_low"] == 2
+    pairs = [one for one in board_of(three)["comparisons"] if one["metric"] == "emotion_uf1"]
+    assert len(pairs) == 3
+    for one in pairs:
+        assert 0 < one["p"] <= one["p_holm"] <= 1 and one["low"] <= one["difference"] <= one["high"]
+
+
+def test_constant_answers_come_from_the_annotation(three: dict[str, Any]) -> None:
+    constant = {row["name"]: row for row in board_of(three)["rows"] if row["kind"] == "constant"}
+    docs = ASKED.docs()
+    items = [{"id": d["id"], "subject": d["subject"], "gold": d["label"], "read": None} for d in docs]
+    assert constant["most frequent label"]["scores"]["emotion_uf1"]["value"] == pytest.approx(meu.majority_uf1(items))
+    of_units = [{"gold": d["aus"], "read": None, "scored_aus": list(range(1, 30))} for d in docs]
+    everything = constant["all units named"]["scores"]["au_f1"]["value"]
+    assert everything == pytest.approx(meu.au_f1_all_present(of_units), abs=0.2) and everything > 0
+    assert not any(row["ranked"] for row in constant.values())
+
+
+def test_details_of_a_row(three: dict[str, Any]) -> None:
+    row, board = row_of(three, "good"), board_of(three)
+    table = row["confusion"]["emotion"]
+    assert sum(map(sum, table["counts"])) == 80 and table["read"][-1] == "unread"
+    right = sum(of[table["read"].index(label)] for label, of in zip(table["labels"], table["counts"], strict=True))
+    assert right / 80 == pytest.approx(row["scores"]["emotion_acc"]["value"])
+    known = [of["f1"] for of in row["units"].values()]
+    assert sum(known) / len(known) == pytest.approx(row["scores"]["au_f1"]["value"])
+    assert sum(part["clips"] for part in row["by_strength"]) == 80
+    assert row["cost"] == {"input_tokens": 1200, "output_tokens": 300, "seconds": 38.5}
+    answers = board["answers"][row["entry"]]
+    assert len(answers) == len(board["clip_list"]) == 80
+    share = sum(answer["label_right"] for answer in answers) / 80
+    assert share == pytest.approx(row["scores"]["emotion_acc"]["value"])
+    exact = sum(answer["aus_right"] for answer in answers) / 80
+    assert exact == pytest.approx(row["scores"]["au_exact"]["value"])
+    for answer in answers:
+        for start, end, kind in answer["read"]:
+            assert kind in ("unit", "label") and answer["text"][start:end]
+            assert kind != "label" or answer["text"][start:end] == answer["label"]
+
+
+def test_strict_json(three: dict[str, Any]) -> None:
+    assert json.loads(json.dumps(three, allow_nan=False)) == three
+
+
+# ---- what is not ranked ---------------------------------------------------------------------------------------------
+
+
+def marks(data: dict[str, Any], name: str) -> dict[str, str]:
+    return {mark["kind"]: mark["text"] for mark in row_of(data, name)["marks"]}
+
+
+def test_a_part_of_the_clips_is_marked_and_not_ranked(tmp_path: Path) -> None:
+    write_run(tmp_path, ASKED, POOR, "20261122_000001")
+    write_run(tmp_path, ASKED, GOOD, "20261122_000002", limit=20)
+    data = made(tmp_path)
+    assert marks(data, "good") == {"limit": "20 of 80 clips"}
+    assert row_of(data, "good")["scores"]["emotion_uf1"]["rank"] is None
+    assert row_of(data, "poor")["scores"]["emotion_uf1"]["rank"] == 1
+    assert board_of(data)["answers"][row_of(data, "good")["entry"]][20:] == [None] * 60
+    assert all(row["mean"] == {} for row in data["overall"]["rows"] if row["entry"] == row_of(data, "good")["entry"])
+
+
+def test_people_whom_a_model_knows(tmp_path: Path) -> None:
+    def training(seen: int, validation: int) -> dict[str, Any]:
+        sides = {"seen": {"clips": seen, "subjects": 1}, "validation": {"clips": validation, "subjects": 1}}
+        return {"motion": "off", "training": {"tasks": {"synthme_meu": {"clips": 80, **sides}}}}
+
+    write_run(tmp_path, ASKED, replace(GOOD, name="leaky", backend=training(30, 0)), "20261122_000001")
+    write_run(tmp_path, ASKED, replace(GOOD, name="tuned", backend=training(0, 9)), "20261122_000002")
+    write_run(tmp_path, ASKED, replace(POOR, name="clean", backend=training(0, 0)), "20261122_000003")
+    data = made(tmp_path)
+    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips are of people that it was trained on"}
+    assert marks(data, "tuned motion=off").keys() == {"validation"}
+    assert marks(data, "clean motion=off") == {}
+    ranks = [row["scores"]["au_f1"]["rank"] for row in board_of(data)["rows"] if row["kind"] == "model"]
+    assert ranks == [1, None, None], "ranked rows come first"
+
+
+def test_values_that_the_samples_do_not_give_are_a_fault(tmp_path: Path) -> None:
+    file, _ = write_run(tmp_path, ASKED, GOOD)
+    changed(file, lambda document: document["results"]["synthme_meu"].update({"au_f1,none": 0.999}))
+    data = made(tmp_path)
+    (fault,) = data["reading"]["faults"]
+    assert "au_f1" in fault["fault"] and "0.999" in fault["fault"] and fault["file"] == str(file)
+    assert marks(data, "good").keys() == {"differs"} and not row_of(data, "good")["ranked"]
+    assert row_of(data, "good")["scores"]["au_f1"]["value"] != 0.999
+
+
+def test_cut_off_runs_are_shown(tmp_path: Path) -> None:
+    write_run(tmp_path / "whole", ASKED, POOR)
+    file, _ = write_run(tmp_path / "a", ASKED, GOOD)
+    file.unlink()
+    _, samples = write_run(tmp_path / "b", ASKED, replace(GOOD, name="unlogged"))
+    samples.unlink()
+    _, samples = write_run(tmp_path / "c", ASKED, replace(GOOD, name="damaged"))
+    changed_line(samples, 3, lambda row: row["parse_rate"].pop("id"))
+    data = made(tmp_path)
+    assert len(data["boards"]) == 1, "the clips say which task it was"
+    rows = [row for row in board_of(data)["rows"] if row["kind"] == "model"]
+    assert [row["ranked"] for row in rows] == [True, False, False, False]
+    assert all("cut_off" in [mark["kind"] for mark in row["marks"]] for row in rows[1:])
+    assert row_of(data, "unlogged")["scores"]["emotion_uf1"]["value"] is not None
+    assert row_of(data, "unlogged")["entry"] not in board_of(data)["answers"]
+    assert marks(data, "damaged")["cut_off"] == "79 of 80 clips are in the samples file"
+
+
+def test_another_judge_is_not_ranked_beside_it(tmp_path: Path) -> None:
+    for number, (name, judge) in enumerate([("a", "openai:m"), ("b", "openai:m"), ("c", "local:k")]):
+        write_run(tmp_path, ASKED, replace(GOOD, name=name, judge=judge), f"20261122_00000{number}")
+    data = made(tmp_path)
+    found = {name: row_of(data, name)["scores"] for name in ("a", "b", "c")}
+    assert [found[name]["description_score"]["rank"] for name in ("a", "b", "c")] == [1, 1, None]
+    assert found["c"]["emotion_uf1"]["rank"] == 1, "the judge has no part in it"
+    assert "local:k" in marks(data, "c")["judge"]
+    assert board_of(data)["answers"][row_of(data, "a")["entry"]][1]["judge"]["score"] == 25.0
+
+
+# ---- several runs and boards ----------------------------------------------------------------------------------------
+
+
+def test_duplicates_are_named_and_other_answers_counted(tmp_path: Path) -> None:
+    write_run(tmp_path / "1", ASKED, replace(GOOD, args="batch_size=4"), "20261122_000001")
+    write_run(tmp_path / "2", ASKED, replace(GOOD, args="batch_size=8,device=cuda:1"), "20261122_000002")
+    write_run(tmp_path / "3", ASKED, replace(GOOD, seed=9), "20261122_000003", limit=10)
+    data = made(tmp_path)
+    assert len(data["entries"]) == 1 and row_of(data, "good")["runs"] == 1 and marks(data, "good") == {}
+    assert sum(": a duplicate of " in note for note in data["reading"]["notes"]) == 1
+    assert row_of(data, "good")["clips"] == 80, "the newest whole one is shown"
+    write_run(tmp_path / "4", ASKED, replace(GOOD, seed=9), "20261122_000004")
+    data = made(tmp_path)
+    row = row_of(data, "good")
+    assert row["ranked"] and row["runs"] == 3
+    assert marks(data, "good")["runs"].startswith("3 runs with different answers")
+    assert row["date"] == "2026-11-21"
+
+
+def test_versions_are_never_on_one_board(tmp_path: Path) -> None:
+    for number, asked in enumerate(
+        [ASKED, replace(ASKED, prompts="2"), replace(ASKED, version=2.0), replace(ASKED, data="ffffffffff")]
+    ):
+        write_run(tmp_path, asked, GOOD, f"20261122_00000{number}")
+    data = made(tmp_path)
+    titles = [board["title"] for board in data["boards"]]
+    assert len(titles) == len({*titles}) == 4
+    assert any("prompts 2" in title for title in titles) and any("data ffffffff" in title for title in titles)
+    assert [entry["name"] for entry in data["entries"]] == ["good"]
+
+
+def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path) -> None:
+    robust = {"bundled": True, "motion": meu.DEFAULT.to_dict()}
+    some = [
+        Model("mellm", backend=robust),
+        Model("mellm", args="pretrained=bundled,batch_size=2", backend=robust, seed=4),
+        Model("mellm", args="motion=off", backend={"bundled": True, "motion": "off"}),
+        Model("mellm", args="adapter=x/a", backend={"bundled": False, "motion": "off", "adapter_sha256": "1" * 64}),
+        Model("mellm", args="adapter=y/a", backend={"bundled": False, "motion": "off", "adapter_sha256": "2" * 64}),
+        Model("mellm", args="adapter=z/a", backend={"bundled": False, "motion": "off", "adapter_sha256": "2" * 64}),
+    ]
+    for number, model in enumerate(some):
+        write_run(tmp_path, replace(ASKED, clips=12), model, f"20261122_00000{number}")
+    names = sorted(entry["name"] for entry in made(tmp_path)["entries"])
+    assert names == [
+        "mellm a motion=off (11111111)",
+        "mellm a motion=off (22222222)",
+        "mellm bundled",
+        "mellm bundled motion=off",
+    ]
+
+
+def test_means_over_datasets(tmp_path: Path) -> None:
+    write_run(tmp_path, ASKED, GOOD, "20261122_000001")
+    write_run(tmp_path, replace(ASKED, task="casme2_meu", dataset="casme2", seed=3), GOOD, "20261122_000002")
+    write_run(tmp_path, ASKED, POOR, "20261122_000003")
+    data = made(tmp_path)
+    good, poor = (next(row for row in data["overall"]["rows"] if row["entry"] == key) for key in ("e0", "e1"))
+    values = [of["au_f1"]["value"] for of in good["scores"].values()]
+    assert good["mean"]["au_f1"] == {"value": pytest.approx(sum(values) / 2), "tasks": 2}
+    assert poor["mean"]["au_f1"]["tasks"] == 1
+    assert [board["licensed"] for board in data["boards"]] == [True, False]
+
+
+def test_published_numbers_name_their_source(tmp_path: Path) -> None:
+    write_run(tmp_path, replace(ASKED, task="megc2019_meu", dataset="casme2"), GOOD)
+    published = board_of(made(tmp_path))["published"]
+    assert {"STSTNet", "LBP-TOP", "everything negative"} <= {one["name"] for one in published}
+    for one in published:
+        assert one["source"] and one["protocol"] and all(0 < value < 1 for value in one["scores"].values())
+
+
+def test_the_amplitude_ladder(tmp_path: Path) -> None:
+    """Samples as `meu.process_sensitivity` fills them: their curve and threshold are those of `scoring.sensitivity`."""
+    asked = replace(ASKED, clips=96, task="synthme_sensitivity")
+    file, samples = write_run(tmp_path, asked, GOOD)
+    rungs = []
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    for number, line in enumerate(lines):
+        level = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0)[(number // 12) % 6]
+        named = level >= 0.3
+        clip = {"id": line["parse_rate"]["id"], "subject": line["parse_rate"]["subject"]}
+        rung = {**clip, "unit": 12, "level_px": level, "named": named, "others": 0, "other_units": 15}
+        rungs.append(rung)
+        kept = {key: line[key] for key in ("doc_id", "filtered_resps", "parse_rate", "au_parse_rate")}
+        lines[number] = {**kept, **dict.fromkeys(sensitivity.SCORES, rung)}
+    samples.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    scores = {f"{name},none": getattr(meu, name)(rungs) for name in sensitivity.SCORES}
+
+    def as_ladder(document: dict[str, Any]) -> None:
+        kept = {key: document["results"][asked.task][key] for key in ("parse_rate,none", "au_parse_rate,none")}
+        document["results"][asked.task] = {**kept, **scores}
+        document["higher_is_better"] = {}
+
+    changed(file, as_ladder)
+    data = made(tmp_path)
+    assert data["reading"]["faults"] == []
+    row = row_of(data, "good")
+    assert row["sensitivity"] == json.loads(json.dumps(sensitivity.curve(rungs)))
+    assert 0.1 < row["scores"]["threshold_px"]["value"] <= 0.3
+    better = {metric["name"]: metric["higher_is_better"] for metric in board_of(data)["metrics"]}
+    assert not better["threshold_px"] and not better["false_alarm_rate"] and better["sensitivity_ceiling"]
+    always = next(one for one in board_of(data)["rows"] if one["name"] == "all units named")
+    assert always["scores"]["threshold_px"]["value"] is None
+    assert always["scores"]["false_alarm_rate"]["value"] == 1
+    assert {clip["motion_px"] for clip in board_of(data)["clip_list"]} == {0.0, 0.1, 0.3, 1.0, 2.0, 3.0}

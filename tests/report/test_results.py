@@ -1,0 +1,243 @@
+"""Reading what lmms-eval wrote: real layout, damaged files, files of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from results_files import Asked, Model, changed, changed_line, write_run
+
+from mellm_plugin.report import formats, leaderboard, results
+
+ASKED = Asked(clips=12, subjects=4)
+
+
+def test_a_run_is_read_with_all_that_a_report_needs(tmp_path: Path) -> None:
+    first, samples = write_run(tmp_path / "a" / "b", ASKED, Model(args="batch_size=4", backend={"motion": "off"}))
+    reading = results.read([tmp_path])
+    assert (reading.files, reading.faults, reading.notes) == (2, [], [])
+    (run,) = reading.runs
+    assert (run.task, run.model, run.model_args, run.backend) == (
+        "synthme_meu",
+        "mellm",
+        "batch_size=4",
+        {"motion": "off"},
+    )
+    assert (run.original, run.effective, run.limited, run.damaged) == (12, 12, False, 0)
+    assert (run.results, run.samples) == (first, samples)
+    assert run.date is not None and run.date.isoformat() == "2026-11-22T14:53:16+00:00"  # the name has Singapore's time
+    assert run.tokens == (1200, 300) and run.seconds == 38.5
+    assert run.versions == {"lmms_eval": "0.7.3", "mellm_plugin": "0.1.0"}
+    assert [clip.place for clip in run.clips] == list(range(12))
+    docs = ASKED.docs()
+    assert [clip.id for clip in run.clips] == [doc["id"] for doc in docs]
+    assert [clip.label for clip in run.clips] == [doc["label"] for doc in docs]
+    assert [list(clip.codes or ()) for clip in run.clips] == [doc["aus"] for doc in docs]
+    assert [clip.motion_px for clip in run.clips] == [doc["motion_px"] for doc in docs]
+    assert all("conclusion" in clip.text.lower() for clip in run.clips)
+    assert "emotion_uf1" in run.metrics and not any("stderr" in metric for metric in run.metrics)
+
+
+def test_a_file_brings_the_one_beside_it_and_nothing_is_read_twice(tmp_path: Path) -> None:
+    first, samples = write_run(tmp_path, ASKED, Model())
+    write_run(tmp_path, ASKED, Model(seed=3), date="20261122_235959")
+    for asked in ([first], [samples], [first, samples, first]):
+        reading = results.read(asked)
+        assert len(reading.runs) == 1 and len(reading.runs[0].clips) == 12
+    assert len(results.read([tmp_path, first, tmp_path / "."]).runs) == 2
+
+
+def test_ranks_may_have_written_in_any_order(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    before = results.read([tmp_path]).runs[0]
+    lines = samples.read_text(encoding="utf-8").splitlines(keepends=True)
+    samples.write_text("".join([*lines[1::2], *lines[::2]]), encoding="utf-8")
+    assert results.read([tmp_path]).runs[0] == before
+
+
+def test_damaged_lines_are_told_with_their_place_and_the_rest_is_kept(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    changed_line(samples, 2, lambda row: row["parse_rate"]["gold"].update(aus=["4", "twelve"]))
+    changed_line(samples, 3, lambda row: row["parse_rate"].update(subject=7))
+    changed_line(samples, 4, lambda row: row.pop("filtered_resps"))
+    changed_line(samples, 5, lambda row: row.update(parse_rate=[1]))
+    text = samples.read_text(encoding="utf-8")
+    samples.write_text(text[:-40], encoding="utf-8")
+    reading = results.read([tmp_path])
+    (run,) = reading.runs
+    assert len(run.clips) == 7 and run.damaged == 5
+    told = [str(fault) for fault in reading.faults]
+    assert len(told) == 5 and all(str(samples) in fault for fault in told)
+    for place, what in (
+        (2, "'twelve'|twelve"),
+        (3, "subject: expected a text, found 7"),
+        (4, "filtered_resps"),
+        (5, "object"),
+    ):
+        assert any(f"line {place}: " in fault and any(w in fault for w in what.split("|")) for fault in told)
+    assert any("line 12" in fault and "ends in the middle" in fault for fault in told)
+
+
+def test_many_damaged_lines_of_one_file_are_counted(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    samples.write_text("nonsense\n" * 9 + samples.read_text(encoding="utf-8"), encoding="utf-8")
+    reading = results.read([tmp_path])
+    assert len(reading.runs[0].clips) == 12
+    assert any("4 more lines like these" in fault.text for fault in reading.faults)
+
+
+def test_two_answers_to_one_clip_are_a_fault(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    first = samples.read_text(encoding="utf-8").splitlines()[0]
+    with samples.open("a", encoding="utf-8") as file:
+        file.write(first + "\n")
+    reading = results.read([tmp_path])
+    assert len(reading.runs[0].clips) == 12 and reading.runs[0].damaged == 1
+    assert any("has an answer already; this is the same" in fault.text for fault in reading.faults)
+
+
+def test_broken_results_files_are_named_and_the_others_kept(tmp_path: Path) -> None:
+    write_run(tmp_path, ASKED, Model())
+    (tmp_path / "20261122_000000_results.json").write_text('{"results": {"synthme_meu"', encoding="utf-8")
+    (tmp_path / "20261122_000001_results.json").write_text("[1, 2]", encoding="utf-8")
+    (tmp_path / "20261122_000002_results.json").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "20261122_000003_results.json").write_text("[" * 100_000, encoding="utf-8")
+    (tmp_path / "my_results.json").write_text('{"mine": 1}', encoding="utf-8")
+    reading = results.read([tmp_path])
+    assert len(reading.runs) == 1
+    assert sorted(Path(fault.file).name[14] for fault in reading.faults) == ["0", "1", "2", "3"]
+    assert len(reading.notes) == 1 and "my_results.json" in reading.notes[0]
+
+
+def test_other_tasks_are_counted_and_groups_are_not(tmp_path: Path) -> None:
+    file, samples = write_run(tmp_path, ASKED, Model())
+
+    def more(document: dict[str, Any]) -> None:
+        document["results"] |= {
+            "mme": {"alias": "mme", "score,none": 1.0},
+            "meu": {"alias": "meu", "parse_rate,none": 1},
+        }
+        document["group_subtasks"]["meu"] = ["synthme_meu"]
+
+    changed(file, more)
+    (tmp_path / f"{samples.name.split('_samples_')[0]}_samples_mme.jsonl").write_text(
+        '{"doc_id": 0}\n', encoding="utf-8"
+    )
+    (tmp_path / "20260101_000000_samples_pope.jsonl").write_text('{"doc_id": 0, "score": 1}\n', encoding="utf-8")
+    reading = results.read([tmp_path])
+    assert dict(reading.other_tasks) == {"mme": 1, "pope": 1}
+    assert [run.task for run in reading.runs] == ["synthme_meu"] and reading.faults == []
+
+
+def test_runs_that_were_cut_off(tmp_path: Path) -> None:
+    first, _ = write_run(tmp_path / "a", ASKED, Model())
+    first.unlink()
+    _, samples = write_run(tmp_path / "b", ASKED, Model())
+    samples.unlink()
+    without_results, without_samples = sorted(results.read([tmp_path]).runs, key=lambda run: run.results is not None)
+    assert without_results.results is None and len(without_results.clips) == 12
+    assert without_results.values == {} and "emotion_uf1" in without_results.metrics
+    assert without_samples.samples is None and without_samples.clips == ()
+    assert without_samples.values["emotion_uf1"] is not None
+
+
+def test_fewer_samples_than_the_results_say(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    lines = samples.read_text(encoding="utf-8").splitlines(keepends=True)
+    samples.write_text("".join(lines[:-3]), encoding="utf-8")
+    (fault,) = results.read([tmp_path]).faults
+    assert "expected 12 clips" in fault.text and "found 9" in fault.text
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    file, _ = write_run(tmp_path, ASKED, Model())
+    text = file.read_text(encoding="utf-8")
+    value = json.loads(text)["results"]["synthme_meu"]["au_f1,none"]
+    file.write_text(text.replace(f'"au_f1,none": {value}', '"au_f1,none": NaN'), encoding="utf-8")
+    reading = results.read([tmp_path])
+    assert reading.runs[0].values["au_f1"] is None and reading.faults == []
+    changed(file, lambda document: document["results"]["synthme_meu"].update({"au_f1,none": "a lot"}))
+    reading = results.read([tmp_path])
+    assert reading.runs[0].values["au_f1"] is None
+    assert "au_f1: expected a number, found a lot" in reading.faults[0].text
+
+
+def test_limit_and_offset(tmp_path: Path) -> None:
+    write_run(tmp_path / "part", ASKED, Model(), limit=5)
+    file, _ = write_run(tmp_path / "more", ASKED, Model())
+    changed(file, lambda document: document["config"].update(limit=500))
+    assert [run.limited for run in results.read([tmp_path / "part"]).runs] == [True]
+    assert [run.limited for run in results.read([tmp_path / "more"]).runs] == [False], "all clips were asked for"
+
+
+def test_leave_one_subject_out(tmp_path: Path) -> None:
+    """The layout of `mellm loso`: its folds say of which version of the task the answers are."""
+    file, samples = write_run(tmp_path, ASKED, Model(backend={"motion": "off", "adapter_sha256": "ab"}))
+    document = json.loads(file.read_text(encoding="utf-8"))
+    fold = tmp_path / "folds" / "1"
+    fold.mkdir(parents=True)
+    held = {
+        key: {"synthme_meu_held_out": of["synthme_meu"]}
+        for key, of in document.items()
+        if key in ("results", "configs")
+    }
+    (fold / "results.json").write_text(json.dumps({**document, **held}), encoding="utf-8")
+    for key in ("configs", "higher_is_better", "efficiency", "throughput"):
+        del document[key]
+    document["config"] = {"model": "mellm", "model_args": "", "finetune": {"base": "bundled"}}
+    document["loso"] = {"complete": False, "failed": {"2": "no memory"}, "folds": [{"name": "1", "people": {}}]}
+    document["date"] = "2026-11-22T10:00:00+00:00"
+    (tmp_path / "results.json").write_text(json.dumps(document), encoding="utf-8")
+    file.unlink()
+    samples.rename(tmp_path / "predictions.jsonl")
+    reading = results.read([tmp_path])
+    assert reading.faults == [] and len(reading.runs) == 1
+    (run,) = reading.runs
+    assert run.loso is not None and run.loso["failed"] == {"2": "no memory"}
+    assert run.model_args == "base=bundled, 1 folds" and run.backend == {"motion": "off"}
+    assert run.metadata["prompt_version"] == "1" and len(run.clips) == 12
+
+
+def test_text_that_no_file_can_hold(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model())
+    changed_line(samples, 1, lambda row: row.update(filtered_resps="a \ud800 b"))
+    (run,) = results.read([tmp_path]).runs
+    run.clips[0].text.encode("utf-8")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    reading = results.read([tmp_path / "nowhere", tmp_path])
+    assert reading.runs == [] and len(reading.faults) == 1 and "nowhere" in str(reading.faults[0])
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("strange")
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_no_value_of_any_type_breaks_the_reading(folder: Path, data: st.DataObject) -> None:
+    file, samples = write_run(folder, Asked(clips=2, subjects=2), Model())
+    document = json.loads(file.read_text(encoding="utf-8"))
+    key = data.draw(st.sampled_from(sorted(document)))
+    document[key] = data.draw(_JSON)
+    file.write_text(json.dumps(document), encoding="utf-8")
+    line = json.loads(samples.read_text(encoding="utf-8").splitlines()[0])
+    of = data.draw(st.sampled_from(["parse_rate", "motion_plausible_rate", "description_facts_f1", None]))
+    place = line if of is None else line[of]
+    place[data.draw(st.sampled_from(sorted(place)))] = data.draw(_JSON)
+    samples.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    data_of = leaderboard.make(results.read([folder])).to_dict()
+    formats.markdown(data_of), formats.comma_separated(data_of), formats.latex(data_of), formats.plain_json(data_of)
