@@ -1,0 +1,1 @@
+"""What lmms-eval wrote, as tables and as a page."""
