@@ -22,7 +22,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": {"errors", "facs", "motion", "language", "datasets", "models", "scoring"},
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
-    "cli": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "plugin"},
+    "report": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "megc_vqa"},
+    "cli": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "report", "plugin"},
     "plugin": set(),
 }
 HEAVY_ONLY_IN = {

@@ -16,6 +16,27 @@ const SEQUENTIAL = {
   dark: [[0, "#1b2026"], [0.25, "#1f3f57"], [0.5, "#2a6a93"], [0.75, "#55a3d0"], [1, "#c4e4f7"]],
 };
 
+/** A colour of a scale, as [red, green, blue], at a share 0..1. */
+function scaled(scale, share) {
+  const after = Math.max(1, scale.findIndex(([at]) => at >= share));
+  const [[low, from], [high, to]] = [scale[after - 1], scale[after]];
+  const part = (share - low) / (high - low);
+  return [1, 3, 5].map((at) => parseInt(from.slice(at, at + 2), 16) * (1 - part) + parseInt(to.slice(at, at + 2), 16) * part);
+}
+
+/** WCAG's relative luminance of [red, green, blue]. */
+const luminance = (colour) => colour.map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)).reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
+
+/** The texts of a heatmap's cells, each dark or light by what is read better on its shade. */
+function cellTexts(shares, texts, size = 12) {
+  const cells = texts.flatMap((row, y) => row.map((label, x) => ({x, y, label, share: shares[y][x]}))).filter((cell) => cell.label && known(cell.share));
+  const on = (cell) => luminance(scaled(SEQUENTIAL[themeNow()], cell.share));
+  return {
+    type: "scatter", mode: "text", x: cells.map((cell) => cell.x), y: cells.map((cell) => cell.y), text: cells.map((cell) => cell.label), hoverinfo: "skip", cliponaxis: false,
+    textfont: {size, color: cells.map((cell) => (1.05 / (on(cell) + 0.05) > (on(cell) + 0.05) / 0.055 ? "#ffffff" : "#0d1217"))},
+  };
+}
+
 let plotly = null;
 let drawnFigures = [];
 let printing = false;
@@ -67,7 +88,7 @@ function figure({title, note, tools, make, wide}) {
     const library = window.Plotly || (await loadPlotly());
     if (!self.drawn || place.querySelector(".note")) place.replaceChildren();
     const layout = layoutOf({height: made.height, ...made.layout});
-    if (printing) layout.width = wide ? 680 : 330;
+    if (printing) layout.width = 660;
     await library.react(place, made.data, layout, {
       displaylogo: false, responsive: true, modeBarButtons: [["toImage"]], toImageButtonOptions: {filename: title.toLowerCase().replace(/[^a-z0-9]+/g, "-"), scale: 2},
     });
@@ -154,17 +175,18 @@ function confusionChart(board) {
       const matrix = row.confusion[level];
       if (!matrix || !matrix.labels.length) return `${level === "coarse" ? "Coarse labels" : "Labels"} of this model\u2019s answers are not known.`;
       const sums = matrix.counts.map((counts) => counts.reduce((a, b) => a + b, 0));
+      const shares = matrix.counts.map((counts, place) => counts.map((count) => (sums[place] ? count / sums[place] : null)));
       return {
         height: 120 + 34 * matrix.labels.length,
         data: [{
-          type: "heatmap", z: matrix.counts.map((counts, place) => counts.map((count) => (sums[place] ? count / sums[place] : null))), colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2,
-          text: matrix.counts.map((counts) => counts.map((count) => (count ? grouped(count) : ""))), texttemplate: "%{text}", hoverongaps: false,
+          type: "heatmap", z: shares, colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2,
+          hoverongaps: false,
           customdata: matrix.counts.map((counts, gold) => counts.map((count, read) => `${plain(matrix.labels[gold])} read as ${plain(matrix.read[read])}: ${grouped(count)} of ${grouped(sums[gold])}`)),
           hovertemplate: "%{customdata}<extra></extra>",
-        }],
+        }, cellTexts(shares, matrix.counts.map((counts) => counts.map((count) => (count ? grouped(count) : ""))))],
         layout: {
-          xaxis: {tickvals: matrix.read.map((_, place) => place), ticktext: matrix.read.map((label) => plain(label, 14)), side: "top", showgrid: false, tickangle: matrix.read.length > 5 ? -40 : 0},
-          yaxis: {tickvals: matrix.labels.map((_, place) => place), ticktext: matrix.labels.map((label, place) => `${plain(label, 14)}  ${grouped(sums[place])}`), autorange: "reversed", showgrid: false},
+          xaxis: {tickvals: matrix.read.map((_, place) => place), ticktext: matrix.read.map((label) => plain(label, 14)), range: [-0.5, matrix.read.length - 0.5], side: "top", showgrid: false, tickangle: matrix.read.length > 5 ? -40 : 0},
+          yaxis: {tickvals: matrix.labels.map((_, place) => place), ticktext: matrix.labels.map((label, place) => `${plain(label, 14)}  ${grouped(sums[place])}`), range: [matrix.labels.length - 0.5, -0.5], showgrid: false},
         },
       };
     },
@@ -179,19 +201,19 @@ function unitsChart(board) {
     make: () => {
       if (!rows.length) return "No model\u2019s answers on action units are known here.";
       const units = [...new Set(rows.flatMap((row) => Object.keys(row.units)))].sort((a, b) => Number(a) - Number(b));
-      const of = (row, unit) => (row.units[unit] || {}).f1;
+      const shares = rows.map((row) => units.map((unit) => (known((row.units[unit] || {}).f1) ? row.units[unit].f1 : null)));
+      const room = innerWidth > 560 || units.length < 9;
       return {
         height: 110 + Math.max(24, Math.min(34, 300 / rows.length)) * rows.length,
         data: [{
-          type: "heatmap", z: rows.map((row) => units.map((unit) => (known(of(row, unit)) ? of(row, unit) : null))), colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2, hoverongaps: false,
-          text: rows.map((row) => units.map((unit) => (known(of(row, unit)) ? shown(of(row, unit)).replace(/(\.\d\d)\d$/, "$1") : ""))), texttemplate: "%{text}", textfont: {size: 11},
+          type: "heatmap", z: shares, colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2, hoverongaps: false,
           customdata: rows.map((row) => units.map((unit) => {
             const found = row.units[unit] || {};
             return `${plain(rowName(row), 50)}<br>AU${plain(unit)} ${report.unit_names[unit] || ""}<br>F1 ${shown(found.f1)}, precision ${shown(found.precision)}, recall ${shown(found.recall)}<br>in ${known(found.present) ? grouped(found.present) : DASH} clips, named in ${known(found.named) ? grouped(found.named) : DASH}`;
           })),
           hovertemplate: "%{customdata}<extra></extra>",
-        }],
-        layout: {xaxis: {tickvals: units.map((_, place) => place), ticktext: units.map((unit) => plain(unit)), side: "top", showgrid: false, title: {text: "action unit", font: {size: 12}}}, yaxis: {...nameAxis(rows.map(rowName), leftAxis()), range: [rows.length - 0.5, -0.5]}},
+        }, ...(room ? [cellTexts(shares, shares.map((row) => row.map((share) => (known(share) ? share.toFixed(2).replace(/^0/, "") : ""))), 11)] : [])],
+        layout: {xaxis: {tickvals: units.map((_, place) => place), ticktext: units.map((unit) => plain(unit)), tickangle: 0, tickfont: {size: room ? 12 : 10}, range: [-0.5, units.length - 0.5], side: "top", showgrid: false, title: {text: "action unit", font: {size: 12}}}, yaxis: {...nameAxis(rows.map(rowName), leftAxis()), range: [rows.length - 0.5, -0.5]}},
       };
     },
   });
@@ -253,7 +275,7 @@ function ratesChart(board) {
         data: kinds.map(([key, name, symbol], place) => {
           const have = rows.map((row, at) => [row, at]).filter(([row]) => known(row.rates[key]));
           return {
-            type: "scatter", mode: "markers", name, x: have.map(([row]) => row.rates[key]), y: have.map(([, at]) => at), marker: {symbol, size: 11, color: colours[place], line: {width: 2, color: colours[place]}},
+            type: "scatter", mode: "markers", name, x: have.map(([row]) => row.rates[key]), y: have.map(([, at]) => at + 0.2 * (place - 1)), marker: {symbol, size: 9, color: colours[place], line: {width: 2, color: colours[place]}},
             text: have.map(([row]) => `${plain(rowName(row), 50)}<br>${name}: ${percent(row.rates[key])}`), hovertemplate: "%{text}<extra></extra>",
           };
         }).filter((trace) => trace.x.length),
@@ -344,6 +366,8 @@ function chartsOf(board) {
   lines.push(...[sensitivity, strength].filter(Boolean));
   const all = [scoresChart(board), sensitivity, asks.labels ? confusionChart(board) : null, asks.units ? unitsChart(board) : null, strength, ratesChart(board), costChart(board)].filter(Boolean);
   const missing = [asks.labels ? null : "expressions", asks.units ? null : "action units by clip"].filter(Boolean);
+  const narrow = all.filter((one) => !one.element.classList.contains("wide"));
+  if (narrow.length % 2) narrow[narrow.length - 1].element.classList.add("wide");
   all.forEach((one) => watcher.observe(one.element));
   return [
     lines.length ? picked.element : null,

@@ -13,6 +13,7 @@ function outcomeOf(columns, place) {
 const OUTCOMES = {right: "right", wrong: "wrong", unread: "could not be read", absent: "no answer", open: "neither right nor wrong"};
 
 const TESTS = {
+  __proto__: null,
   "label right": (columns, place) => columns.label_right[place] === true,
   "label wrong": (columns, place) => columns.label_right[place] === false,
   "units exactly right": (columns, place) => columns.aus_right[place] === true,
@@ -44,7 +45,8 @@ function clipsOf(board) {
   }
   const models = Object.keys(board.answers || {}).filter((key) => board.rows.some((row) => row.entry === key)).sort((a, b) => entryPlace(board, a) - entryPlace(board, b));
   const columnsOf = models.map((key) => board.answers[key]);
-  const subject = (clip) => clip.subject;
+  const sole = new Set(clips.map((clip) => clip.dataset)).size === 1 ? `${clips[0].dataset}/` : null;
+  const short = (id) => (sole && String(id).startsWith(sole) ? String(id).slice(sole.length) : id);
   let lowered = null;
   let found = [];
   let active = 0;
@@ -68,7 +70,7 @@ function clipsOf(board) {
     const places = [];
     clips.forEach((clip, place) => {
       if (state.dataset && clip.dataset !== state.dataset) return;
-      if (state.subject && subject(clip) !== state.subject) return;
+      if (state.subject && clip.subject !== state.subject) return;
       if (state.label && clip.label !== state.label) return;
       if (unit !== null && !(clip.aus || []).some((code) => unitNumbers(code).includes(unit))) return;
       if (test && !of.some((columns) => test(columns, place))) return;
@@ -100,7 +102,7 @@ function clipsOf(board) {
       class: position === active ? "row active" : "row", role: "option", id: `row-${position}`, "aria-selected": String(position === active), "aria-setsize": found.length, "aria-posinset": position + 1,
       onclick: () => { active = position; openClip(place); },
     },
-    h("span", {class: "id"}, foreign(clip.id)), h("span", {class: "gold"}, known(clip.label) ? foreign(clip.label) : h("span", {class: "none"}, text("no label"))),
+    h("span", {class: "id", title: clip.id}, foreign(short(clip.id))), h("span", {class: "gold"}, known(clip.label) ? foreign(clip.label) : h("span", {class: "none"}, text("no label"))),
     h("span", {class: "units"}, foreign(known(clip.aus) ? (clip.aus.length ? clip.aus.join(" + ") : "no unit") : DASH)),
     h("span", {class: "px"}, text(known(clip.motion_px) ? `${shown(clip.motion_px, "px")} px` : DASH)),
     marks, h("span", {class: "right"}, text(`${right}/${models.length}`), h("span", {class: "sr"}, text(" models right"))));
@@ -171,7 +173,7 @@ function clipsOf(board) {
     fields.replaceChildren(...[
       h("label", {class: "choice find"}, h("span", {}, text("Find")), find),
       filter("dataset", "Dataset", asked(clips.map((clip) => clip.dataset)), "all"),
-      filter("subject", "Subject", asked(clips.map(subject)), "all"),
+      filter("subject", "Subject", asked(clips.map((clip) => clip.subject)), "all"),
       filter("label", "Label", asked(clips.map((clip) => clip.label)), "all"),
       filter("unit", "Unit", asked(clips.flatMap((clip) => (clip.aus || []).flatMap(unitNumbers))).map((unit) => [String(unit), `${unit} ${report.unit_names[unit] || ""}`]), "all"),
       filter("outcome", "Answer", tests, "any"),
@@ -288,7 +290,7 @@ function openClip(place, step = true) {
   const images = ["onset", "apex", "map"].map((kind) => [kind, pictureOf(clip.id, kind)]).filter(([, image]) => image);
   const pictures = images.length
     ? h("div", {class: "pictures"}, images.map(([kind, image]) => h("figure", {}, image, h("figcaption", {}, text(kind === "map" ? "motion map" : kind)))))
-    : h("p", {class: "hint"}, text(Object.keys(report.pictures).length ? "No pictures of this clip are in the page." : board.licensed ? "This page has no pictures: the frames are licensed. For yourself, mellm report --pictures draws them in." : "This page was made without pictures; mellm report --pictures draws them in where the dataset is prepared."));
+    : h("p", {class: "hint"}, text(Object.keys(report.pictures).length ? "No pictures of this clip are in this page. To draw them in: " : board.licensed ? "This page has no pictures, for the frames are licensed. For yourself: " : "This page was made without pictures. Where the dataset is prepared: "), h("code", {}, text("mellm report --pictures")));
   const gold = [
     ["Label", known(clip.label) ? foreign(clip.label) : null], ["Coarse", known(clip.coarse) ? foreign(clip.coarse) : null],
     ["Units", known(clip.aus) ? (clip.aus.length ? h("span", {}, clip.aus.map((code) => h("span", {class: "au wide"}, foreign(code), text(" "), text(unitNumbers(code).map((number) => report.unit_names[number]).filter(Boolean).join(" or "))))) : text("none moves")) : null],
@@ -300,7 +302,7 @@ function openClip(place, step = true) {
   dialog.replaceChildren(
     h("header", {class: "dialog-head"}, h("h2", {id: "clip-title"}, foreign(clip.id)), h("span", {class: "hint"}, text(position ? `${grouped(position)} of ${grouped(all)}` : "")),
       button(-1, "Previous clip", "\u2190"), button(1, "Next clip", "\u2192"), h("button", {type: "button", class: "quiet", "aria-label": "Close", onclick: () => dialog.close()}, text("Close"))),
-    h("div", {class: "dialog-body"}, h("div", {class: "about"}, pictures, h("dl", {class: "facts"}, gold.map(([name, value]) => [h("dt", {}, text(name)), h("dd", {}, value)]))),
+    h("div", {class: "dialog-body"}, h("div", {class: images.length ? "about" : "about bare"}, pictures, h("dl", {class: "facts"}, gold.map(([name, value]) => [h("dt", {}, text(name)), h("dd", {}, value)]))),
       h("h3", {}, text(models.length === 1 ? "The answer" : `${models.length} answers`)), h("div", {class: "answers"}, models.map((key, model) => answerCard(board, key, columnsOf[model], place, clip)))));
   if (!dialog.open) dialog.showModal();
   const back = held && dialog.querySelector(`button[aria-label="${CSS.escape(held)}"]:not(:disabled)`);

@@ -148,7 +148,7 @@ function boardTable(board) {
         };
       }),
       {key: "clips", title: "Clips", number: true, first: -1, value: (row) => row.clips, cell: (row) => text(known(row.clips) ? grouped(row.clips) : DASH)},
-      {key: "runs", title: "Runs", number: true, first: -1, value: (row) => row.runs, cell: (row) => text(known(row.runs) && row.kind === "model" ? grouped(row.runs) : DASH)},
+      ...(board.rows.some((row) => row.runs > 1) ? [{key: "runs", title: "Runs", number: true, first: -1, value: (row) => row.runs, cell: (row) => text(known(row.runs) && row.kind === "model" ? grouped(row.runs) : DASH)}] : []),
     ];
     const models = board.rows.filter((row) => row.kind !== "constant");
     const unranked = models.filter((row) => !row.ranked);
@@ -257,7 +257,7 @@ function overallTable() {
         {key: "name", title: "Model", value: (row) => entryName(row.entry), cell: (row) => nameCell({entry: row.entry, name: row.name}), cls: "sticky"},
         {
           key: "mean", title: "Mean", number: true, first, hint: "Unweighted mean over the boards that the model has scores on", value: (row) => mean(row).value,
-          cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${over.tasks.length} boards` : ""))),
+          cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${counted(over.tasks.length, "board")}` : ""))),
         },
         ...over.tasks.map((task) => ({
           key: `task ${task}`, title: task, number: true, first, value: (row) => (scoreOf(row, task) || {}).value, cell: (row) => scoreCell(scoreOf(row, task), metric, span),

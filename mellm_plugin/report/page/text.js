@@ -61,6 +61,7 @@ function unpacked(id) {
 }
 
 const METRICS = {
+  __proto__: null,
   emotion_uf1: "Expression: F1 of every label, unweighted mean",
   emotion_uar: "Expression: recall of every label, unweighted mean",
   emotion_acc: "Expression: share of the clips read right",
@@ -87,6 +88,7 @@ const METRICS = {
 };
 
 const MARKS = {
+  __proto__: null,
   limit: ["limited", "Run over a part of the clips (--limit). Shown, not ranked beside whole runs."],
   leak: ["seen in training", "The model was trained on clips of this board. Not ranked beside models that were not."],
   validation: ["chosen on these clips", "These clips chose the model\u2019s checkpoint. Not ranked beside models that never met them."],

@@ -1,0 +1,495 @@
+"""The page in a real browser, from disk: what it shows, what it does, and that what models write stays text."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.report import page
+from made_up import bare, empty, report
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PAYLOADS = (
+    '<img src="x" onerror="window.ran=1">',
+    "</script><script>window.ran=1;alert(1)</script>",
+    '"><svg onload=alert(1)><!--',
+    '<a href="javascript:window.ran=1">b</a><b>bold</b>',
+    "%{x} ${window.ran=1} {{7*7}} &lt;i&gt; $x^2$",
+    "\u202egnirts a \ud83d\ude00 \ud800",
+    "__proto__",
+    "constructor",
+)
+
+
+def _browser() -> str | None:
+    given = os.environ.get("MELLM_CHROMIUM")
+    return given or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests here."""
+    binary = _browser()
+    if binary is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed, and MELLM_CHROMIUM names none")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that was opened, and what it did: console messages, errors, requests, dialogs."""
+
+    def __init__(self, browser: Any, file: Path, address: str = "", **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 850}} | options)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+        def dialog(found: Any) -> None:
+            self.said.append(f"dialog: {found.message}")
+            found.dismiss()
+
+        self.page.on("dialog", dialog)
+        self.page.goto(file.as_uri() + address)
+        self.page.wait_for_selector("html[data-ready]")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def draw_all(self) -> None:
+        """Have every chart drawn, as by scrolling past it."""
+        for figure in self.page.query_selector_all("figure.chart"):
+            figure.scroll_into_view_if_needed()
+        self.page.wait_for_function(
+            "[...document.querySelectorAll('.chart .plot')].every((plot) => plot.querySelector('.main-svg, .note'))"
+        )
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of every element."""
+        return [text.strip() for text in self.page.locator(selector).all_text_contents()]
+
+    def close(self) -> None:
+        """Close it; it must have been silent, and have asked for nothing outside itself."""
+        self.context.close()
+        assert self.said == []
+        assert [url for url in self.asked if not url.startswith(("file:", "blob:", "data:"))] == []
+        assert sum(url.startswith("file:") for url in self.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    return report(models=6, clips=150, boards=3)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, made: dict[str, Any]) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    page.write(made, path, {made["boards"][0]["clip_list"][0]["id"]: {kind: _webp() for kind in page.KINDS}})
+    return path
+
+
+def _webp() -> bytes:
+    held = io.BytesIO()
+    Image.new("RGB", (48, 48), (90, 120, 60)).save(held, "WEBP")
+    return held.getvalue()
+
+
+# ---- the file ---------------------------------------------------------------------------------------------------------
+
+
+def test_assets_never_make_markup_of_text() -> None:
+    for name in page.SCRIPTS:
+        source = resources.files("mellm_plugin.report").joinpath("page", name).read_text(encoding="utf-8")
+        found = re.findall(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|srcdoc", source)
+        assert not found, name
+        assert "</script" not in source and "<!--" not in source, name
+
+
+def test_nothing_of_the_data_stands_in_the_file_as_it_is(tmp_path: Path) -> None:
+    data = _hostile()
+    html = page.render(data)
+    assert not any(payload in html for payload in PAYLOADS[:4])
+    assert html.count("<script") == html.count("</script>") == 4
+    assert "unsafe-inline" not in re.search(r"script-src[^;]*", html)[0]  # type: ignore[index]
+    assert "default-src 'none'" in html
+
+
+def test_equal_answers_cost_little(made: dict[str, Any]) -> None:
+    same = copy.deepcopy(made)
+    for answers in same["boards"][0]["answers"].values():
+        for answer in answers:
+            if answer:
+                answer["text"] = "Expression: fear " * 20
+    assert len(page.render(same)) < len(page.render(made)) - 40_000
+
+
+def test_data_that_are_no_json_are_refused_and_leave_the_page(tmp_path: Path, made: dict[str, Any]) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the former one")
+    with pytest.raises(InputError, match="strict JSON"):
+        page.write({**made, "made": float("nan")}, path)
+    assert path.read_text() == "the former one" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "none" / "report.html"))):
+        page.write(empty(), tmp_path / "none" / "report.html")
+
+
+def test_twenty_models_and_two_thousand_clips_stay_under_ten_megabytes(tmp_path: Path, chromium: Any) -> None:
+    data = report(models=20, clips=2000, subjects=40, boards=1)
+    path = tmp_path / "report.html"
+    page.write(data, path)
+    assert path.stat().st_size < 10_000_000
+    opened = Opened(chromium, path, "#task=synthme_meu")
+    assert opened.texts(".count") == ["2\u202f000 clips"]
+    assert opened.locator(".list .row").count() < 40  # the rows in sight alone
+    opened.evaluate("document.querySelector('.list').scrollTop = 1e9")
+    opened.wait_for_selector(".list .row[aria-posinset='2000']")
+    opened.fill("input[type=search]", "s39/1999")
+    opened.wait_for_function("document.querySelector('.count').textContent === '1 of 2\u202f000 clips'")
+    opened.close()
+
+
+# ---- what it shows and does -------------------------------------------------------------------------------------------
+
+
+def test_overview_says_what_was_read(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    opened = Opened(chromium, file)
+    text = opened.inner_text("main")
+    for part in ("line 3: not JSON", "2 duplicates of mellm bundled", "mme (2 files)", "several runs", "limited"):
+        assert part in text
+    assert opened.texts("#boards .link") == [board["task"] for board in made["boards"]]
+    opened.click("#boards .link >> nth=1")
+    assert opened.inner_text("h1") == "casme2_meu"
+    opened.go_back()
+    assert opened.inner_text("h1") == "Micro-expression understanding"
+    opened.click("#models .link >> nth=0")
+    assert "pretrained=org/gpt-4o" in opened.inner_text("dialog#entry")
+    opened.keyboard.press("Escape")
+    opened.close()
+
+
+def test_table_sorts_within_its_groups(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    opened = Opened(chromium, file, "#task=synthme_meu")
+    board = made["boards"][0]
+
+    def order(metric: str, ranked: bool) -> list[str]:
+        rows = [row for row in board["rows"] if row["kind"] == "model" and row["ranked"] is ranked]
+        rows = [row for row in rows if row["scores"][metric]]
+        rows.sort(key=lambda row: -row["scores"][metric]["value"])
+        names = {entry["key"]: entry["name"] for entry in made["entries"]}
+        return [names[row["entry"]] for row in rows]
+
+    def shown(body: int) -> list[str]:
+        return opened.texts(f"#scores table.scores >> tbody >> nth={body} >> tr:not(.group) .name > :first-child")
+
+    head = opened.locator("#scores table.scores th", has_text="emotion_uf1")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert shown(0) == order("emotion_uf1", True)
+    assert shown(1) == order("emotion_uf1", False) == ["qwen2_5_vl 7B"]
+    assert shown(2) == ["majority label"]
+    au_f1 = opened.locator("#scores table.scores th", has_text="au_f1")
+    au_f1.locator("button").focus()
+    opened.keyboard.press("Enter")
+    assert au_f1.get_attribute("aria-sort") == "descending" and head.get_attribute("aria-sort") == "none"
+    assert shown(0) == order("au_f1", True)
+    opened.keyboard.press("Enter")
+    assert au_f1.get_attribute("aria-sort") == "ascending"
+    assert shown(0) == order("au_f1", True)[::-1]
+    assert "metric=au_f1" in opened.evaluate("location.hash")
+    assert opened.texts(".published tbody th") == ["STSTNet", "LBP-TOP"]
+    opened.close()
+
+
+def test_values_intervals_and_ranks_are_those_of_the_data(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    opened = Opened(chromium, file, "#task=synthme_meu")
+    score = made["boards"][0]["rows"][0]["scores"]["emotion_uf1"]
+    row = opened.locator("#scores table.scores tbody tr:not(.group)", has_text="mellm bundled").first
+    assert row.locator(".score .value").first.inner_text() == f"{score['value']:.3f}".removeprefix("0")
+    ends = row.locator(".score .ends").first.inner_text()
+    assert ends == f"{score['low']:.3f} – {score['high']:.3f}".replace("0.", ".")
+    assert row.locator("td").first.inner_text().rstrip("=") == str(score["rank"])
+    limited = opened.locator("tbody.unranked tr:not(.group)")
+    assert limited.locator("td").first.inner_text() == "–" and "75 of 150 clips" in limited.inner_text()
+    opened.close()
+
+
+def test_filters_narrow_the_clips_and_stand_in_the_address(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    board = made["boards"][0]
+    opened = Opened(chromium, file, "#task=synthme_meu")
+
+    def count() -> int:
+        return int(opened.inner_text(".count").split()[0])
+
+    def pick(label: str, value: str) -> None:
+        opened.locator(".filters label", has_text=re.compile(f"^{label}")).locator("select").select_option(value)
+
+    pick("Label", "fear")
+    assert count() == sum(clip["label"] == "fear" for clip in board["clip_list"]) > 0
+    pick("Unit", "20" if opened.locator("option[value='20']").count() else "4")
+    pick("Answer", "label wrong")
+    pick("of", "e5")
+    wrong = [answer and answer["label_right"] is False for answer in board["answers"]["e5"]]
+    expected = sum(bool(bad) and clip["label"] == "fear" for bad, clip in zip(wrong, board["clip_list"], strict=True))
+    assert count() == expected > 0
+    address = opened.evaluate("location.hash")
+    again = Opened(chromium, file, address)
+    assert int(again.inner_text(".count").split()[0]) == expected
+    again.close()
+    opened.click("text=Clear")
+    assert count() == len(board["clip_list"])
+    pick("Answer", "could not be read")
+    unread = {at for found in board["answers"].values() for at, a in enumerate(found) if a and a["unparsed"]}
+    assert count() == len(unread)
+    opened.click("text=Clear")
+    opened.check("text=models disagree")
+    said = [{a["label"] for a in answers if a and a["label"]} for answers in zip(*board["answers"].values(), strict=True)]
+    assert count() == sum(len(labels) > 1 for labels in said)
+    opened.click("text=Clear")
+    opened.fill("input[type=search]", "no such words anywhere")
+    opened.wait_for_selector("text=No clip fits these filters.")
+    opened.close()
+
+
+def test_a_clip_opens_by_keyboard(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    opened = Opened(chromium, file, "#task=synthme_meu")
+    board = made["boards"][0]
+    opened.focus(".list")
+    opened.keyboard.press("ArrowDown")
+    opened.keyboard.press("ArrowUp")
+    opened.keyboard.press("Enter")
+    dialog = opened.locator("dialog#clip")
+    assert dialog.locator("h2").inner_text() == board["clip_list"][0]["id"]
+    assert dialog.locator("img").count() == 3
+    opened.wait_for_function("[...document.querySelectorAll('dialog img')].every((image) => image.naturalWidth === 48)")
+    opened.keyboard.press("ArrowRight")
+    assert dialog.locator("h2").inner_text() == board["clip_list"][1]["id"]
+    assert "No pictures of this clip" in dialog.inner_text()
+    answer = board["answers"]["e0"][1]
+    card = dialog.locator(".answer").first
+    assert card.locator(".said").text_content() == answer["text"]
+    assert card.locator("mark").all_text_contents() == [answer["text"][start:end] for start, end, _ in answer["read"]]
+    assert f"{answer['judge']['score']} points" in card.inner_text()
+    assert "clip=" in opened.evaluate("location.hash")
+    opened.keyboard.press("ArrowLeft")
+    opened.keyboard.press("Escape")
+    assert not dialog.is_visible() and "clip=" not in opened.evaluate("location.hash")
+    assert opened.evaluate("document.activeElement.className") == "list"
+    opened.close()
+
+
+def test_spans_count_letters_as_python_does(chromium: Any, tmp_path: Path) -> None:
+    data = report(models=1, clips=3, boards=1)
+    text = "\U0001f600\U0001f600 AU4, fear"
+    answer = data["boards"][0]["answers"]["e0"][0] = dict.fromkeys(page.ANSWER) | {"text": text}
+    answer["read"] = [[3, 6, "unit"], [8, 12, "label"], [9, 99, "label"], [400, 500, "unit"]]
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html", "#task=synthme_meu&clip=synthme/s00/000")
+    opened.wait_for_selector("dialog[open]")
+    assert opened.texts("dialog mark") == ["AU4", "fear"]
+    assert opened.locator("dialog .said").text_content() == text
+    opened.close()
+
+
+def test_charts_are_drawn_from_the_page_itself(chromium: Any, file: Path) -> None:
+    for task, titles in (
+        (
+            "synthme_meu",
+            ["Scores", "Confusion", "F1 of each action unit", "By strength of motion", "Answers read and judged", "Cost"],
+        ),
+        ("synthme_sensitivity", ["Scores", "Sensitivity", "Answers read and judged", "Cost"]),
+    ):
+        opened = Opened(chromium, file, f"#task={task}")
+        opened.draw_all()
+        assert opened.texts(".chart h3") == titles
+        assert opened.locator(".plot .main-svg").count() >= 3
+        opened.close()
+
+
+def test_dark_follows_the_system_and_the_switch(chromium: Any, file: Path) -> None:
+    opened = Opened(chromium, file, "#task=synthme_meu", color_scheme="dark")
+
+    def brightness(selector: str, value: str) -> float:
+        found = opened.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{value}")
+        return sum(map(float, re.findall(r"[\d.]+", found)[:3])) / 3
+
+    assert brightness("body", "backgroundColor") < 60 < 180 < brightness("body", "color")
+    opened.draw_all()
+    assert brightness(".chart .xtick text", "fill") > 180
+    opened.click("#theme")
+    opened.wait_for_function("document.documentElement.dataset.theme === 'light'")
+    assert brightness("body", "backgroundColor") > 200 > 60 > brightness("body", "color")
+    opened.wait_for_function(
+        "getComputedStyle(document.querySelector('.chart .xtick text')).fill.match(/\\d+/)[0] < 60"
+    )
+    opened.close()
+
+
+@pytest.mark.parametrize("address", ["", "#task=synthme_meu", "#task=synthme_meu&clip=synthme/s00/003"])
+def test_a_phone_scrolls_no_body_sideways(chromium: Any, file: Path, address: str) -> None:
+    opened = Opened(chromium, file, address, viewport={"width": 390, "height": 844})
+    opened.draw_all() if "clip" not in address else opened.wait_for_selector("dialog[open]")
+    assert opened.evaluate("document.documentElement.scrollWidth") == 390
+    assert opened.evaluate("[...document.querySelectorAll('dialog')].every((d) => d.scrollWidth <= d.clientWidth)")
+    opened.close()
+
+
+def test_text_has_contrast(chromium: Any, file: Path) -> None:
+    for scheme in ("light", "dark"):
+        opened = Opened(chromium, file, "#task=synthme_meu", color_scheme=scheme)
+        low = opened.evaluate(_CONTRAST)
+        opened.close()
+        assert low == []
+
+
+_CONTRAST = """() => {
+  const rgb = (text) => { const n = text.match(/[\\d.]+/g).map(Number); return n.length > 3 && n[3] === 0 ? null : n.slice(0, 3); };
+  const light = (c) => c.map((v) => v / 255).map((v) => (v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)).reduce((s, v, i) => s + v * [.2126, .7152, .0722][i], 0);
+  const ground = (e) => { for (let at = e; at; at = at.parentElement) { const found = rgb(getComputedStyle(at).backgroundColor); if (found) return found; } return [255, 255, 255]; };
+  const low = new Set();
+  for (const element of document.querySelectorAll("body *:not(script):not(option)")) {
+    if (element.closest(".plot") || element.disabled || ![...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim())) continue;
+    const style = getComputedStyle(element);
+    const [a, b] = [light(rgb(style.color)), light(ground(element))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) low.add(`${element.tagName}.${element.className}: ${((a + .05) / (b + .05)).toFixed(2)}`);
+  }
+  return [...low];
+}"""
+
+
+def test_print_leaves_the_controls_out(chromium: Any, file: Path) -> None:
+    opened = Opened(chromium, file, "#task=synthme_meu", color_scheme="dark")
+    opened.draw_all()
+    opened.emulate_media(media="print")
+    for selector in (".bar", ".tools select", "#clips"):
+        assert not opened.locator(selector).first.is_visible()
+    assert opened.locator("table.scores").first.is_visible()
+    assert opened.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.pdf().startswith(b"%PDF")
+    opened.close()
+
+
+@pytest.mark.parametrize("make", [empty, bare, lambda: report(models=1, clips=4, boards=1)])
+def test_what_is_not_there_is_said(chromium: Any, tmp_path: Path, make: Any) -> None:
+    data = make()
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html")
+    if not data["boards"]:
+        assert "There are no boards" in opened.inner_text("main")
+    for board in data["boards"]:
+        opened.select_option("#board", board["task"])
+        opened.draw_all()
+        if not board["clip_list"]:
+            text = opened.inner_text("main")
+            for part in ("--log_samples", "No model has a value of this metric", "tokens nor seconds", "rates are known"):
+                assert part in text
+    assert not re.search(r"\b(undefined|NaN|null|object Object)\b", opened.inner_text("main"))
+    opened.close()
+
+
+# ---- text of others stays text ----------------------------------------------------------------------------------------
+
+
+def _hostile() -> dict[str, Any]:
+    """A report in which every text from outside carries markup."""
+    data = report(models=len(PAYLOADS), clips=24, boards=2)
+    taken = {"entry": 0}
+
+    def next_one() -> str:
+        taken["entry"] += 1
+        return PAYLOADS[taken["entry"] % len(PAYLOADS)]
+
+    for number, entry in enumerate(data["entries"]):
+        entry.update(name=PAYLOADS[number], model=next_one(), model_args=next_one(), judge=next_one(), files=[next_one()])
+        entry["versions"] = {"lmms_eval": next_one(), "mellm_plugin": next_one(), "prompts": next_one()}
+    data["reading"]["faults"] = [{"file": payload, "fault": payload} for payload in PAYLOADS]
+    data["reading"]["notes"] = list(PAYLOADS)
+    data["reading"]["other_tasks"] = {payload: 1 for payload in PAYLOADS}
+    board = data["boards"][0]
+    board["datasets"] = list(PAYLOADS)
+    labels = dict(zip(board["labels"], PAYLOADS, strict=False))
+    board["labels"] = list(labels.values())
+    for clip in board["clip_list"]:
+        clip.update(id=clip["id"] + next_one(), subject=next_one(), dataset=next_one(), label=labels[clip["label"]])
+        clip.update(coarse=next_one(), doubts=[next_one()])
+    for row in board["rows"]:
+        row["marks"] = [{"kind": next_one(), "text": next_one()}]
+        row["name"] = next_one()
+        if row["confusion"]:
+            for found in row["confusion"].values():
+                found["labels"] = [next_one() for _ in found["labels"]]
+                found["read"] = [next_one() for _ in found["read"]]
+    for published in board["published"]:
+        published.update(name=next_one(), source=next_one(), protocol=next_one())
+    for answers in board["answers"].values():
+        for answer in answers:
+            if answer:
+                answer.update(text=next_one() + answer["text"], label=next_one(), coarse=next_one(), read=[[0, 9, "unit"]])
+                answer.update(unparsed=next_one(), judge={"score": 5, next_one(): next_one()})
+    return data
+
+
+def test_markup_of_others_stays_text(chromium: Any, tmp_path: Path) -> None:
+    data = _hostile()
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html", "#task=%3Cimg src=x onerror=alert(1)%3E&clip=<script>")
+    board = data["boards"][0]
+    names = [entry["name"] for entry in data["entries"]]
+    as_read = [json.loads(json.dumps(name)).replace("\ud800", "\ufffd") for name in names]
+
+    def unharmed() -> None:
+        assert opened.evaluate("window.ran") is None
+        assert opened.locator("img[src=x], main script, main svg:not(.main-svg) script, .plot a, main b b").count() == 0
+        assert opened.evaluate("[...document.querySelectorAll('main [onerror], main [onload]')].length") == 0
+
+    unharmed()
+    assert set(as_read) <= {text.replace("\ud800", "\ufffd") for text in opened.texts("#models .name .link")}
+    opened.select_option("#board", board["task"])
+    opened.draw_all()
+    unharmed()
+    ticks = opened.texts(".chart:first-child .ytick text")
+    assert any(tick.startswith("<img src=") for tick in ticks) and "__proto__" in ticks
+    opened.hover(".chart:first-child .points path >> nth=0", force=True)
+    opened.focus(".list")
+    opened.keyboard.press("Enter")
+    assert "</script><script>" in opened.inner_text("dialog#clip .dialog-body")
+    for _ in range(4):
+        opened.keyboard.press("ArrowRight")
+    unharmed()
+    opened.close()
+
+
+def test_the_policy_runs_no_script_but_its_own(chromium: Any, tmp_path: Path) -> None:
+    """Should markup ever get in, it does nothing: here it is put in by hand."""
+    page.write(empty(), tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html")
+    opened.evaluate(
+        "() => { document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran=1\">');"
+        " const script = document.createElement('script'); script.textContent = 'window.ran=1';"
+        " document.body.append(script); fetch('https://example.org/').catch(() => {}); }"
+    )
+    opened.wait_for_timeout(200)
+    assert opened.evaluate("window.ran") is None
+    refused = [line for line in opened.said if "Content Security Policy" in line]
+    assert len(refused) >= 3 and len(refused) == len([line for line in opened.said if "Failed to load" not in line])
+    opened.context.close()
