@@ -23,7 +23,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "report": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "megc_vqa"},
-    "cli": {"errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "report", "plugin"},
+    "cli": {
+        *(
+            "errors",
+            "facs",
+            "motion",
+            "language",
+            "datasets",
+            "models",
+            "scoring",
+            "training",
+            "meu",
+            "report",
+            "plugin",
+        ),
+    },
     "plugin": set(),
 }
 HEAVY_ONLY_IN = {

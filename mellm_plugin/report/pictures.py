@@ -3,7 +3,8 @@
     clip_pictures(["synthme"], ["synthme/s00/00"])
     {"synthme/s00/00": {"onset": b"RIFF..WEBP..", "apex": b"RIFF..WEBP..", "map": b"RIFF..WEBP.."}}
 
-Where all of them do not fit into what a page may hold they are made smaller first, then fewer, spread evenly over the clips.
+Where not all of them fit into what a page may hold they are made smaller first, then fewer, spread evenly over the
+clips.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mellm_plugin.motion.render import motion_maps
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 BUDGET = 6_000_000
-"""Bytes that pictures may take in a page, in base64: beside the charts' library and the answers it stays under 10 MB."""
+"""Bytes that pictures may take in a page, in base64: beside the charts and the answers it stays under 10 MB."""
 
 SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
 """Longer sides of the pictures that are tried, px, until all fit."""

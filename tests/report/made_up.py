@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from functools import partial
 from typing import Any
 
 LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -26,20 +27,36 @@ UNITS_OF = {
     "surprise": [1, 2, 5],
 }
 NAMES = ["mellm bundled", "mellm bundled, motion=off", "qwen2_5_vl 7B", "internvl3 8B", "llava-onevision 7B", "gpt-4o"]
-WORDS = (
-    "the inner brows rise slightly while the lids tighten and a faint pull at the mouth corners is seen on the left side"
-    " cheeks lift chin wrinkles nose upper lip subtle brief between onset and apex frame intensity low region moves"
-).split()
-LADDER = [0.0, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0]
+WORDS = [
+    *(
+        "the",
+        "inner",
+        "brows",
+        "rise",
+        "slightly",
+        "while",
+        "the",
+        "lids",
+        "tighten",
+        "and",
+        "a",
+        "faint",
+        "pull",
+        "at",
+    ),
+    *("the", "mouth", "corners", "is", "seen", "on", "the", "left", "side", "cheeks", "lift", "chin", "wrinkles"),
+    *("nose", "upper", "lip", "subtle", "brief", "between", "onset", "apex", "frame", "intensity", "low", "region"),
+]
+LADDER = [0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0]
 
 METRICS = [
-    {"name": "emotion_uf1", "higher_is_better": True, "kind": "share"},
-    {"name": "coarse_uf1", "higher_is_better": True, "kind": "share"},
-    {"name": "au_f1", "higher_is_better": True, "kind": "share"},
-    {"name": "description_score", "higher_is_better": True, "kind": "number"},
-    {"name": "emotion_acc", "higher_is_better": True, "kind": "share"},
-    {"name": "au_exact", "higher_is_better": True, "kind": "share"},
-    {"name": "parse_rate", "higher_is_better": True, "kind": "share"},
+    {"name": "emotion_uf1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "coarse_uf1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "au_f1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "description_score", "higher_is_better": True, "kind": "number", "main": True},
+    {"name": "emotion_acc", "higher_is_better": True, "kind": "share", "main": False},
+    {"name": "au_exact", "higher_is_better": True, "kind": "share", "main": False},
+    {"name": "parse_rate", "higher_is_better": True, "kind": "share", "main": False},
 ]
 
 
@@ -67,6 +84,7 @@ def report(models: int = 6, clips: int = 120, subjects: int = 12, boards: int = 
         "overall": {
             "tasks": tasks,
             "metrics": ["emotion_uf1", "au_f1"],
+            "averaged": {name: tasks for name in ("emotion_uf1", "au_f1")},
             "rows": [_over(entry["key"], ranked) for entry in entries],
         },
     }
@@ -132,6 +150,7 @@ def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int
         listed.append(
             {
                 "id": f"{dataset}/{subject}/{clip:03d}",
+                "clip": f"{dataset}/{subject}/{clip:03d}",
                 "subject": subject,
                 "dataset": dataset,
                 "aus": [str(unit) for unit in UNITS_OF[label]],
@@ -161,7 +180,11 @@ def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int
         _rank(rows, metric["name"])
     return {
         "task": f"{dataset}_meu",
+        "title": f"{dataset}_meu",
         "version": "1.0",
+        "prompts": "5",
+        "data": "6f0c8feb",
+        "asks": "all",
         "datasets": [dataset],
         "clips": clips,
         "subjects": subjects,
@@ -306,8 +329,16 @@ def _row(place: int, entry: dict[str, Any], listed: list[dict[str, Any]], answer
         "units": units,
         "by_strength": bins,
         "sensitivity": None,
-        "rates": {"parse_rate": parsed, "au_parse_rate": min(1.0, parsed + 0.01), "judge_rate": 0.98 if points else None},
-        "cost": {"input_tokens": 700 * count, "output_tokens": (80 + 9 * place) * count, "seconds": (0.1 + 0.2 * place) * count},
+        "rates": {
+            "parse_rate": parsed,
+            "au_parse_rate": min(1.0, parsed + 0.01),
+            "judge_rate": 0.98 if points else None,
+        },
+        "cost": {
+            "input_tokens": 700 * count,
+            "output_tokens": (80 + 9 * place) * count,
+            "seconds": (0.1 + 0.2 * place) * count,
+        },
     }
 
 
@@ -334,24 +365,31 @@ def _comparisons(rows: list[dict[str, Any]], clips: int) -> list[dict[str, Any]]
     return made
 
 
+def _seen(threshold: float, ceiling: float, chance: float, px: float) -> float:
+    """A Weibull function, half-way between chance and ceiling at the threshold."""
+    return chance + (ceiling - chance) * (1 - 0.5 ** ((px / threshold) ** 2.4))
+
+
 def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
     rows = []
     for place, entry in enumerate(entries):
         threshold, ceiling, chance = 0.25 * 1.35**place, 0.97 - 0.03 * place, 0.02
         sees = place < 8
-        half = 0.5 * (ceiling + chance)
 
-        def seen(px: float, threshold: float = threshold, ceiling: float = ceiling, sees: bool = sees) -> float:
-            if not sees or px <= 0:
-                return chance
-            return chance + (ceiling - chance) * (1 - 0.5 ** ((px / threshold) ** 2.4))
-
+        seen = partial(_seen, threshold, ceiling if sees else chance, chance)
         clips = [80] * len(LADDER)
         hits = [sum(rng.random() < seen(px) for _ in range(80)) for px in LADDER]
-        curve = [[round(0.08 * 1.08**step, 4), seen(0.08 * 1.08**step)] for step in range(48)] if sees else []
-        score = {"value": threshold, "low": threshold * 0.85, "high": threshold * 1.2, "rank": 1 + place, "rank_low": 1 + place}
+        curve = [[round(0.08 * 1.08**step, 4), seen(0.08 * 1.08**step)] for step in range(48)] if sees else None
+        score = {
+            "value": threshold,
+            "low": threshold * 0.85,
+            "high": threshold * 1.2,
+            "rank": 1 + place,
+            "rank_low": 1 + place,
+        }
         block = {"levels_px": LADDER, "hits": hits, "clips": clips, "false_alarms": chance, "curve": curve}
-        block |= {"threshold_px": threshold if sees else None, "half": half}
+        note = None if sees else "units are not named more often the further they move (p = 1)"
+        block |= {"threshold_px": threshold if sees else None, "still_clips": 80, "ceiling": ceiling, "note": note}
         block |= {"low": threshold * 0.85 if sees else None, "high": threshold * 1.2 if sees else None}
         nulls = dict.fromkeys(("confusion", "units", "by_strength", "cost"))
         rows.append(
@@ -362,14 +400,18 @@ def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]
         )
     return {
         "task": "synthme_sensitivity",
+        "title": "synthme_sensitivity",
         "version": "1.0",
+        "prompts": "5",
+        "data": "d77cd0f5",
+        "asks": "all",
         "datasets": ["synthme_ladder"],
         "clips": 880,
         "subjects": 10,
         "licensed": False,
         "labels": None,
         "units": None,
-        "metrics": [{"name": "threshold_px", "higher_is_better": False, "kind": "px"}],
+        "metrics": [{"name": "threshold_px", "higher_is_better": False, "kind": "px", "main": True}],
         "rows": rows,
         "comparisons": [],
         "published": [],

@@ -293,14 +293,14 @@ function costChart(board) {
     tools: measures.length > 1 ? choice("Measure", measures, measure, (chosen) => { measure = chosen; self.draw(); }) : null,
     make: () => {
       if (!measures.length) return "Neither tokens nor seconds of these runs are known.";
-      const rows = modelRows(board).filter((row) => row.cost && known(row.cost[measure]) && row.clips);
-      const each = rows.map((row) => row.cost[measure] / row.clips);
-      const written = (value) => (value >= 100 ? grouped(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+      const rows = modelRows(board);
+      const each = rows.map((row) => (row.cost && known(row.cost[measure]) && row.clips ? row.cost[measure] / row.clips : null));
+      const written = (value) => (!known(value) ? "not known" : value >= 100 ? grouped(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
       return {
         height: rowHeight(rows.length, 170),
         data: [{
-          type: "bar", orientation: "h", x: each, y: rows.map((_, place) => place), marker: {color: shade("--accent")}, width: 0.55, text: each.map(written), textposition: "outside", cliponaxis: false, textfont: {size: 12},
-          customdata: rows.map((row, place) => `${plain(rowName(row), 50)}<br>${written(each[place])} ${measures.find(([key]) => key === measure)[1]}<br>${grouped(row.cost[measure])} in all`), hovertemplate: "%{customdata}<extra></extra>",
+          type: "bar", orientation: "h", x: each.map((value) => value || 0), y: rows.map((_, place) => place), marker: {color: shade("--accent")}, width: 0.55, text: each.map(written), textposition: "outside", cliponaxis: false, textfont: {size: 12},
+          customdata: rows.map((row, place) => `${plain(rowName(row), 50)}<br>${written(each[place])} ${measures.find(([key]) => key === measure)[1]}${known(each[place]) ? `<br>${grouped(row.cost[measure])} in all` : ""}`), hovertemplate: "%{customdata}<extra></extra>",
         }],
         layout: {xaxis: {rangemode: "tozero", range: [0, 1.12 * Math.max(...each, 1e-9)], side: "top"}, yaxis: nameAxis(rows.map(rowName), leftAxis())},
       };
@@ -324,12 +324,14 @@ function sensitivityChart(board, picked) {
         const line = picked.line(row);
         const found = row.sensitivity;
         const levels = (found.levels_px || []).map((px, place) => ({px, hits: found.hits[place], clips: found.clips[place]})).filter((level) => level.clips);
-        const threshold = known(found.threshold_px) ? `threshold ${shown(found.threshold_px, "px")} px${known(found.low) && known(found.high) ? ` (${shown(found.low, "px")} to ${shown(found.high, "px")})` : ""}` : "no threshold";
+        if (known(found.false_alarms) && !levels.some((level) => level.px === 0)) levels.unshift({px: 0, share: found.false_alarms});
+        const share = (level) => (known(level.share) ? level.share : level.hits / level.clips);
+        const threshold = known(found.threshold_px) ? `threshold ${shown(found.threshold_px, "px")} px${known(found.low) && known(found.high) ? ` (${shown(found.low, "px")} to ${shown(found.high, "px")})` : ""}` : `no threshold${found.note ? `, ${found.note}` : ""}`;
         const group = row.entry;
         const curve = found.curve || [];
         const traces = [{
-          type: "scatter", mode: "markers", legendgroup: group, name: `${plain(rowName(row), 30)}: ${threshold}`, x: levels.map((level) => (level.px > 0 ? level.px : still)), y: levels.map((level) => level.hits / level.clips), marker: {symbol: line.symbol, size: 8, color: line.colour},
-          text: levels.map((level) => `${plain(rowName(row), 50)}<br>${shown(level.px, "px")} px: ${level.hits} of ${level.clips}<br>${threshold}`), hovertemplate: "%{text}<extra></extra>",
+          type: "scatter", mode: "markers", legendgroup: group, name: `${plain(rowName(row), 30)}: ${plain(threshold, innerWidth < 700 ? 20 : 90)}`, x: levels.map((level) => (level.px > 0 ? level.px : still)), y: levels.map(share), marker: {symbol: line.symbol, size: 8, color: line.colour},
+          text: levels.map((level) => `${plain(rowName(row), 50)}<br>${known(level.share) ? `named though it does not move: ${shown(level.share)}` : `${shown(level.px, "px")} px: ${level.hits} of ${level.clips}`}<br>${plain(threshold, 120)}`), hovertemplate: "%{text}<extra></extra>",
         }];
         if (curve.length) traces.push({type: "scatter", mode: "lines", legendgroup: group, showlegend: false, x: curve.map((point) => point[0]), y: curve.map((point) => point[1]), line: {color: line.colour, width: 2, dash: line.dash}, hoverinfo: "skip"});
         if (curve.length && known(found.threshold_px)) {
@@ -360,12 +362,16 @@ function chartsOf(board) {
   const ordered = [...rows].sort((a, b) => Number(b.ranked) - Number(a.ranked));
   const lines = [];
   const picked = chooser(ordered, () => lines.forEach((one) => one.drawn && one.draw()));
-  const asks = {labels: Boolean(board.labels) || rows.some((row) => row.confusion), units: Boolean(board.units) || rows.some((row) => row.units)};
+  const clips = board.clip_list || [];
+  const asks = {
+    labels: rows.some((row) => row.confusion) || (clips.length ? clips.some((clip) => known(clip.label)) : Boolean(board.labels)),
+    units: rows.some((row) => row.units) || (clips.length ? clips.some((clip) => known(clip.aus)) : Boolean(board.units)),
+  };
   const sensitivity = sensitivityChart(board, picked);
-  const strength = asks.labels || asks.units ? strengthChart(board, picked) : null;
+  const strength = (asks.labels || asks.units) && (!sensitivity || rows.some((row) => (row.by_strength || []).length)) ? strengthChart(board, picked) : null;
   lines.push(...[sensitivity, strength].filter(Boolean));
   const all = [scoresChart(board), sensitivity, asks.labels ? confusionChart(board) : null, asks.units ? unitsChart(board) : null, strength, ratesChart(board), costChart(board)].filter(Boolean);
-  const missing = [asks.labels ? null : "expressions", asks.units ? null : "action units by clip"].filter(Boolean);
+  const missing = [asks.labels ? null : "coded labels", asks.units ? null : "coded action units"].filter(Boolean);
   const narrow = all.filter((one) => !one.element.classList.contains("wide"));
   if (narrow.length % 2) narrow[narrow.length - 1].element.classList.add("wide");
   all.forEach((one) => watcher.observe(one.element));

@@ -227,6 +227,9 @@ function marked(value, spans) {
   return pieces;
 }
 
+/** Several questions may be asked of one clip, which is then not what the list's ids name. */
+const shownClip = (clip) => String(known(clip.clip) ? clip.clip : clip.id);
+
 let pictureBytes = null;
 let pictureAddresses = [];
 
@@ -287,7 +290,7 @@ function openClip(place, step = true) {
     made.disabled = !known(gallery.near(place, by));
     return made;
   };
-  const images = ["onset", "apex", "map"].map((kind) => [kind, pictureOf(clip.id, kind)]).filter(([, image]) => image);
+  const images = ["onset", "apex", "map"].map((kind) => [kind, pictureOf(shownClip(clip), kind)]).filter(([, image]) => image);
   const pictures = images.length
     ? h("div", {class: "pictures"}, images.map(([kind, image]) => h("figure", {}, image, h("figcaption", {}, text(kind === "map" ? "motion map" : kind)))))
     : h("p", {class: "hint"}, text(Object.keys(report.pictures).length ? "No pictures of this clip are in this page. To draw them in: " : board.licensed ? "This page has no pictures, for the frames are licensed. For yourself: " : "This page was made without pictures. Where the dataset is prepared: "), h("code", {}, text("mellm report --pictures")));

@@ -77,7 +77,7 @@ function scoreCell(score, metric, span, tied) {
   const dot = h("b", {});
   dot.style.left = at(score.value);
   line.append(dot);
-  const rank = known(score.rank) ? `rank ${score.rank}${tied ? ", shared" : ""}` : null;
+  const rank = known(score.rank) ? `rank ${score.rank}${tied ? ", shared" : ""}${known(score.rank_low) && score.rank_low > score.rank ? `; its true place may be any to ${score.rank_low}` : ""}` : null;
   return h("span", {class: score.rank === 1 ? "score best" : "score", title: rank},
     h("span", {class: "value"}, text(shown(score.value, metric.kind))),
     h("span", {class: "ends"}, text(interval ? `${shown(score.low, metric.kind)} ${DASH} ${shown(score.high, metric.kind)}` : "no interval")),
@@ -112,7 +112,14 @@ function ranksOf(board, metric) {
   return found;
 }
 
-const SHOWN_METRICS = 6;
+const RATES = ["parse_rate", "au_parse_rate", "judge_rate"];
+
+/** The metrics of the first view: those that are ranked with the rates of what could be read, or the first few. */
+function mainMetrics(board) {
+  const given = (metric) => board.rows.some((row) => known(((row.scores || {})[metric.name] || {}).value));
+  const main = board.metrics.filter((metric) => metric.main || (RATES.includes(metric.name) && given(metric)));
+  return board.metrics.some((metric) => metric.main) ? main : board.metrics.slice(0, 6);
+}
 
 function boardTable(board) {
   const holder = h("div", {});
@@ -120,7 +127,7 @@ function boardTable(board) {
   let by = board.metrics.some((metric) => metric.name === state.metric) ? state.metric : (board.metrics[0] || {}).name;
 
   function draw() {
-    const metrics = all ? board.metrics : board.metrics.filter((metric, place) => place < SHOWN_METRICS || metric.name === by);
+    const metrics = all ? board.metrics : board.metrics.filter((metric) => mainMetrics(board).includes(metric) || metric.name === by);
     const ranks = new Map(board.metrics.map((metric) => [metric.name, ranksOf(board, metric.name)]));
     const rankOf = (row) => (row.ranked && ((row.scores || {})[by] || {}).rank) || null;
     const columns = [
@@ -166,7 +173,7 @@ function boardTable(board) {
         writeAddress();
       },
     });
-    const more = board.metrics.length > SHOWN_METRICS
+    const more = board.metrics.length > mainMetrics(board).length
       ? h("button", {type: "button", class: "quiet", "aria-pressed": String(all), onclick: () => { all = !all; draw(); holder.querySelector(".tools button").focus(); }},
         text(all ? "Main metrics" : `All ${board.metrics.length} metrics`))
       : null;
@@ -250,20 +257,23 @@ function overallTable() {
     const first = metric.higher_is_better ? -1 : 1;
     const scoreOf = (row, task) => ((row.scores || {})[task] || {})[name];
     const mean = (row) => (row.mean || {})[name] || {};
-    const span = spanOf(metric, over.rows.flatMap((row) => over.tasks.map((task) => scoreOf(row, task))));
+    const tasks = over.tasks.filter((task) => over.rows.some((row) => known((scoreOf(row, task) || {}).value)));
+    const averaged = (over.averaged || {})[name] || tasks;
+    const rows = over.rows.filter((row) => tasks.some((task) => known((scoreOf(row, task) || {}).value)));
+    const span = spanOf(metric, rows.flatMap((row) => tasks.map((task) => scoreOf(row, task))));
     holder.replaceChildren(sortable({
       caption: `${name} over boards`, sort: "mean", cls: "scores",
       columns: [
         {key: "name", title: "Model", value: (row) => entryName(row.entry), cell: (row) => nameCell({entry: row.entry, name: row.name}), cls: "sticky"},
         {
-          key: "mean", title: "Mean", number: true, first, hint: "Unweighted mean over the boards that the model has scores on", value: (row) => mean(row).value,
-          cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${counted(over.tasks.length, "board")}` : ""))),
+          key: "mean", title: "Mean", number: true, first, hint: `Unweighted mean over ${averaged.length === 1 ? "the board" : "those of the boards"} ${averaged.join(", ")} that the model has ranked scores on`, value: (row) => mean(row).value,
+          cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${counted(averaged.length, "board")}` : ""))),
         },
-        ...over.tasks.map((task) => ({
+        ...tasks.map((task) => ({
           key: `task ${task}`, title: task, number: true, first, value: (row) => (scoreOf(row, task) || {}).value, cell: (row) => scoreCell(scoreOf(row, task), metric, span),
         })),
       ],
-      groups: [{rows: over.rows}],
+      groups: [{rows}],
     }));
   };
   draw(over.metrics[0]);
@@ -280,7 +290,7 @@ function entryFacts(entry) {
   const facts = [
     ["Model", entry.model], ["Arguments", entry.model_args], ["Adapter, SHA-256", entry.adapter_sha256], ["Motion maps", motionName(entry)],
     ["Motion settings", entry.motion && entry.motion !== "off" ? JSON.stringify(entry.motion) : null], ["Judge", entry.judge], ["Versions", versions || null],
-    ["Date", entry.date], ["System instruction, SHA-256", entry.system_instruction_sha],
+    ["Generation", known(entry.generation) ? JSON.stringify(entry.generation) : null], ["Rubric", entry.rubric], ["Date", entry.date], ["System instruction, SHA-256", entry.system_instruction_sha],
   ].filter(([, value]) => known(value) && value !== "");
   return h("dl", {class: "facts"}, facts.map(([name, value]) => [h("dt", {}, text(name)), h("dd", {}, foreign(value))]),
     (entry.files || []).length ? [h("dt", {}, text("Files")), entry.files.map((file) => h("dd", {}, foreign(file)))] : null);

@@ -31,7 +31,7 @@ function shown(value, kind = "share") {
   if (kind === "share") written = size.toFixed(3).replace(/^0\./, ".");
   else if (kind === "px") written = size.toFixed(2);
   else written = Number.isInteger(value) ? grouped(size) : size < 10 ? size.toFixed(2) : size.toFixed(1);
-  return (value < 0 ? MINUS : "") + written;
+  return (value < 0 && /[1-9]/.test(written) ? MINUS : "") + written;
 }
 
 const grouped = (count) => String(Math.round(count)).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
@@ -95,5 +95,6 @@ const MARKS = {
   incomplete: ["incomplete", "Answers of some clips are missing."],
   judge: ["other judge", "The descriptions were judged by another judge. Their points are not comparable."],
   cut_off: ["cut off", "The run ended before its results were written, or its samples are missing."],
+  differs: ["scores differ", "The scores in the results file are others than those of its answers. Shown are those of the answers."],
   runs: ["several runs", "Several runs of the same settings gave different answers. The newest whole one is shown."],
 };

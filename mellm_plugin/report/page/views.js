@@ -4,12 +4,14 @@ let report = null;
 let entries = new Map();
 let viewed = null;
 
-/** Boards by what the address calls them: the task, with its version where several boards have the same. */
+const titleOf = (board) => String(known(board.title) ? board.title : board.task);
+
+/** Boards by what the address calls them: the task, or the title where several boards are of one task. */
 function boardKeys() {
   const keys = new Map();
   for (const board of report.boards) {
     const again = report.boards.filter((other) => other.task === board.task).length > 1;
-    const stem = again ? `${board.task}@${known(board.version) ? board.version : "unknown"}` : String(board.task);
+    const stem = again ? titleOf(board) : String(board.task);
     let key = stem;
     for (let number = 2; keys.has(key); number += 1) key = `${stem}~${number}`;
     keys.set(key.slice(0, 400), board);
@@ -66,12 +68,12 @@ function overview(keys) {
 
 function boardView(key, board) {
   const meta = [
-    counted(board.clips, "clip"), counted(board.subjects, "subject"), known(board.version) ? `version ${board.version}` : null, (board.labels || []).length ? counted(board.labels.length, "label") : "no labels",
+    counted(board.clips, "clip"), counted(board.subjects, "subject"), known(board.version) ? `version ${board.version}` : null, known(board.prompts) ? `prompts ${board.prompts}` : null, known(board.data) ? `data ${board.data}` : null, (board.labels || []).length ? counted(board.labels.length, "label") : "no labels",
     (board.units || []).length ? `${board.units.length} action units` : null, board.licensed ? "licensed data" : null,
   ].filter(Boolean);
-  const pictured = (board.clip_list || []).filter((clip) => Object.hasOwn(report.pictures, clip.id)).length;
+  const pictured = (board.clip_list || []).filter((clip) => Object.hasOwn(report.pictures, shownClip(clip))).length;
   return [
-    h("header", {class: "title"}, h("h1", {}, foreign(board.task)), h("p", {class: "lede"}, (board.datasets || []).map((name, place) => [place ? text(" + ") : null, foreign(name)]), board.datasets && board.datasets.length ? text(" \u00b7 ") : null, text(meta.join(" \u00b7 ")))),
+    h("header", {class: "title"}, h("h1", {}, foreign(titleOf(board))), h("p", {class: "lede"}, (board.datasets || []).map((name, place) => [place ? text(" + ") : null, foreign(name)]), board.datasets && board.datasets.length ? text(" \u00b7 ") : null, text(meta.join(" \u00b7 ")))),
     titled("scores", "Scores", boardTable(board), publishedTable(board), comparisonTable(board)),
     titled("charts", "Charts", chartsOf(board)),
     titled("clips", "Clips", pictured && pictured < board.clip_list.length ? h("p", {class: "hint"}, text(`Pictures of ${grouped(pictured)} of ${counted(board.clip_list.length, "clip")} are in this page: more would make the file too large.`)) : null, clipsOf(board)),
