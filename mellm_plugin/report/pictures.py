@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +38,7 @@ QUALITY = 62
 _TRIED = 12  # clips whose pictures tell how large those of all will be
 _MARGIN = 1.08  # and how far those may be off
 
+Drawn = dict[str, npt.NDArray[np.uint8]]
 Encoded = dict[str, bytes]
 
 
@@ -76,33 +76,34 @@ def clip_pictures(
     if not wanted:
         return {}
 
-    def drawn(chosen: set[str], side: int, most: int | None = None) -> Iterator[tuple[str, Encoded]]:
+    def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
         samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, told))
-        yield from _drawn(islice(samples, most), side, settings, workers, cache, told)
+        return _drawn(samples, settings, workers, cache, told)
 
     room = budget * 3 // 4  # base64 makes four bytes of three
-    tried = set(_spread(wanted, _TRIED))
-    each = 0.0
+    tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
+    if not tried:
+        return {}
     for side in SIDES:
-        sizes = [_size(found) for _, found in drawn(tried, side)]
-        if not sizes:
-            return {}
-        each = _MARGIN * sum(sizes) / len(sizes)
+        each = _MARGIN * sum(_size(_encoded(pictures, side)) for pictures in tried) / len(tried)
         if each * len(wanted) <= room:
             break
     chosen = _spread(wanted, min(len(wanted), int(room / each)))
 
-    pictures: dict[str, Encoded] = {}
-    taken = 0
-    for clip, found in drawn(set(chosen), side):
+    taken: dict[str, Encoded] = {}
+    left_out = len(wanted) - len(chosen)
+    for clip, pictures in drawn(set(chosen)):
         if progress:
             progress()
-        if taken + _size(found) <= room:
-            pictures[clip] = found
-            taken += _size(found)
-    if len(pictures) < len(wanted):
-        told.append(f"pictures of {len(pictures)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
-    return {clip: pictures[clip] for clip in wanted if clip in pictures}
+        encoded = _encoded(pictures, side)
+        if _size(encoded) <= room:
+            taken[clip] = encoded
+            room -= _size(encoded)
+        else:
+            left_out += 1
+    if left_out:
+        told.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
+    return {clip: taken[clip] for clip in wanted if clip in taken}
 
 
 def _size(encoded: Encoded) -> int:
@@ -145,12 +146,11 @@ def _read(name: str, split: str, chosen: set[str], told: list[str]) -> Iterator[
 
 def _drawn(
     samples: Iterable[Sample],
-    side: int,
     settings: MotionSettings,
     workers: int,
     cache: MotionCache | None,
     told: list[str],
-) -> Iterator[tuple[str, Encoded]]:
+) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
     def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
@@ -165,8 +165,12 @@ def _drawn(
             if fault not in told:
                 told.append(fault)
             continue
-        shown = {"onset": _eight_bits(read_pixels(sample.onset)), "apex": _eight_bits(read_pixels(sample.apex))}
-        yield sample.id, {kind: _webp(pixels, side) for kind, pixels in (shown | {"map": found.image}).items()}
+        onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
+        yield sample.id, {"onset": onset, "apex": apex, "map": found.image}
+
+
+def _encoded(pictures: Drawn, side: int) -> Encoded:
+    return {kind: _webp(pixels, side) for kind, pixels in pictures.items()}
 
 
 def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,9 @@ function compared(a, b, direction) {
   return order * direction;
 }
 
+/** A name of the kind emotion_uf1, which may go on in a new line behind an underscore. */
+const breakable = (name) => h("bdi", {}, String(name).split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), text(part)] : [text(part)])));
+
 /**
  * A table in a box of its own. columns: {key, title, hint, number, first (1 or -1, the direction of the first click),
  * value(row), cell(row)}; groups: {title, rows, cls}. onsort(key) hears what is sorted by.
@@ -17,7 +20,7 @@ function sortable({caption, columns, groups, sort, onsort, cls}) {
   const heads = new Map();
   const head = h("tr", {});
   for (const column of columns) {
-    const button = h("button", {type: "button", title: column.hint, onclick: () => choose(column)}, foreign(column.title), h("span", {class: "arrow", "aria-hidden": "true"}));
+    const button = h("button", {type: "button", title: column.hint, onclick: () => choose(column)}, breakable(column.title), h("span", {class: "arrow", "aria-hidden": "true"}));
     const cell = h("th", {scope: "col", class: [column.number ? "num" : "", column.cls || ""].join(" ")}, button);
     heads.set(column.key, cell);
     head.append(cell);
