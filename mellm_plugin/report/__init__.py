@@ -1,1 +1,1 @@
-"""From the files that lmms-eval writes to tables and a page."""
+"""What lmms-eval wrote, as tables and as a page."""

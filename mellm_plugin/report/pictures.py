@@ -1,0 +1,187 @@
+"""Onset, apex and motion map of clips, small enough to stand in a page; from the prepared data of this machine.
+
+    clip_pictures(["synthme"], ["synthme/s00/00"])
+    {"synthme/s00/00": {"onset": b"RIFF..WEBP..", "apex": b"RIFF..WEBP..", "map": b"RIFF..WEBP.."}}
+
+Where not all of them fit into what a page may hold they are made smaller first, then fewer, spread evenly over the
+clips.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.errors import DataError, ImageError
+from mellm_plugin.motion.cache import MotionCache
+from mellm_plugin.motion.facial import Nose
+from mellm_plugin.motion.images import Frame, read_pixels
+from mellm_plugin.motion.render import motion_maps
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+BUDGET = 6_000_000
+"""Bytes that pictures may take in a page, in base64: beside the charts and the answers it stays under 10 MB."""
+
+SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
+"""Longer sides of the pictures that are tried, px, until all fit."""
+
+QUALITY = 62
+"""WebP's, 0..100: noise of the camera goes, lids and lip corners stay."""
+
+_TRIED = 12  # clips whose pictures tell how large those of all will be
+_MARGIN = 1.08  # and how far those may be off
+
+Drawn = dict[str, npt.NDArray[np.uint8]]
+Encoded = dict[str, bytes]
+
+
+def clip_pictures(
+    datasets: Iterable[str],
+    ids: Iterable[str],
+    *,
+    budget: int = BUDGET,
+    settings: MotionSettings = DEFAULT,
+    workers: int = 2,
+    cache: MotionCache | None = None,
+    notes: list[str] | None = None,
+    progress: Callable[[], object] | None = None,
+) -> dict[str, Encoded]:
+    """The pictures of clips, as far as their data is prepared here and the budget goes.
+
+    Args:
+        datasets: names as in the clips' ids or as the data is stored; of `synthme` the newest version that is there.
+        ids: the clips that are wanted; of more than fit those taken are spread evenly in this order.
+        budget: bytes of all pictures together, as they stand in a page (base64).
+        settings: how the maps are drawn.
+        workers: threads that draw at once.
+        cache: where measured flows are kept between runs.
+        notes: takes a sentence on each thing left out: a dataset, a clip, all that did not fit.
+        progress: called for each clip drawn.
+
+    Returns:
+        for each clip WebP files `onset`, `apex` and `map`, of the same size.
+    """
+    told = [] if notes is None else notes
+    wanted = list(dict.fromkeys(ids))
+    stored = list(_stored(dict.fromkeys(datasets), set(wanted), told))
+    there = {clip for _, _, clips in stored for clip in clips}
+    wanted = [clip for clip in wanted if clip in there]
+    if not wanted:
+        return {}
+
+    def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
+        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, told))
+        return _drawn(samples, settings, workers, cache, told)
+
+    room = budget * 3 // 4  # base64 makes four bytes of three
+    tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
+    if not tried:
+        return {}
+    for side in SIDES:
+        each = _MARGIN * sum(_size(_encoded(pictures, side)) for pictures in tried) / len(tried)
+        if each * len(wanted) <= room:
+            break
+    chosen = _spread(wanted, min(len(wanted), int(room / each)))
+
+    taken: dict[str, Encoded] = {}
+    left_out = len(wanted) - len(chosen)
+    for clip, pictures in drawn(set(chosen)):
+        if progress:
+            progress()
+        encoded = _encoded(pictures, side)
+        if _size(encoded) <= room:
+            taken[clip] = encoded
+            room -= _size(encoded)
+        else:
+            left_out += 1
+    if left_out:
+        told.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
+    return {clip: taken[clip] for clip in wanted if clip in taken}
+
+
+def _size(encoded: Encoded) -> int:
+    return sum(map(len, encoded.values()))
+
+
+def _spread(clips: Sequence[str], count: int) -> list[str]:
+    """So many of the clips, evenly spread."""
+    if count >= len(clips):
+        return list(clips)
+    return [clips[place * len(clips) // count] for place in range(count)]
+
+
+def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Iterator[tuple[str, str, set[str]]]:
+    """Name and split of what is prepared, with the wanted clips in it."""
+    prepared = store.list_prepared()
+    for dataset in datasets:
+        versions = [name for name in prepared if name == dataset or name.startswith(f"{dataset}-v")]
+        if not versions:
+            told.append(f"no pictures of {dataset}: it is not prepared on this machine")
+            continue
+        name = dataset if dataset in versions else max(versions, key=lambda name: (len(name), name))
+        try:
+            for split in store.read_info(name)["splits"]:
+                clips = {row["id"] for row in store.read_columns(name, split, ["id"])} & wanted
+                if clips:
+                    yield name, split, clips
+        except DataError as error:
+            told.append(f"no pictures of {dataset}: {error}")
+
+
+def _read(name: str, split: str, chosen: set[str], told: list[str]) -> Iterator[Sample]:
+    try:
+        yield from (sample for sample in store.read(name, split) if sample.id in chosen)
+    except DataError as error:
+        fault = f"no further pictures of {name}: {error}"
+        if fault not in told:
+            told.append(fault)
+
+
+def _drawn(
+    samples: Iterable[Sample],
+    settings: MotionSettings,
+    workers: int,
+    cache: MotionCache | None,
+    told: list[str],
+) -> Iterator[tuple[str, Drawn]]:
+    waiting: deque[Sample] = deque()
+
+    def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
+        for sample in samples:
+            waiting.append(sample)
+            yield sample.onset, sample.apex, sample.nose
+
+    for found in motion_maps(pairs(), settings, workers=workers, cache=cache):
+        sample = waiting.popleft()
+        if isinstance(found, ImageError):
+            fault = f"no pictures of {sample.id}: {found}"
+            if fault not in told:
+                told.append(fault)
+            continue
+        onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
+        yield sample.id, {"onset": onset, "apex": apex, "map": found.image}
+
+
+def _encoded(pictures: Drawn, side: int) -> Encoded:
+    return {kind: _webp(pixels, side) for kind, pixels in pictures.items()}
+
+
+def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
+    """Pixels of any depth as uint8; cameras write 10 or 12 bits into 16."""
+    too_many = max(0, int(pixels.max()).bit_length() - 8) if pixels.dtype == np.uint16 else 0
+    return (pixels >> too_many).astype(np.uint8)
+
+
+def _webp(pixels: npt.NDArray[np.uint8], side: int) -> bytes:
+    image = Image.fromarray(pixels)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    held = io.BytesIO()
+    image.save(held, "WEBP", quality=QUALITY, method=2)
+    return held.getvalue()

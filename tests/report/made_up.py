@@ -1,0 +1,432 @@
+"""A report's plain data, made up: models that see better and worse, their answers, and all that a page shows of them.
+
+    report(models=20, clips=2000)["boards"][0]["answers"]["e0"][0]
+    {"text": "The brows are drawn down .. Expression: anger", "aus": [4, 7], "label": "anger", "label_right": True, ..}
+
+Scores are counted from the answers; intervals are as wide as they would be. Nothing here was measured.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from functools import partial
+from typing import Any
+
+LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
+COARSE = {label: "negative" for label in LABELS} | {"happiness": "positive", "surprise": "surprise"}
+UNITS = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17]
+UNITS_OF = {
+    "anger": [4, 7],
+    "contempt": [14],
+    "disgust": [9, 10],
+    "fear": [1, 2, 4, 5],
+    "happiness": [6, 12],
+    "sadness": [1, 15, 17],
+    "surprise": [1, 2, 5],
+}
+NAMES = ["mellm bundled", "mellm bundled, motion=off", "qwen2_5_vl 7B", "internvl3 8B", "llava-onevision 7B", "gpt-4o"]
+WORDS = [
+    *(
+        "the",
+        "inner",
+        "brows",
+        "rise",
+        "slightly",
+        "while",
+        "the",
+        "lids",
+        "tighten",
+        "and",
+        "a",
+        "faint",
+        "pull",
+        "at",
+    ),
+    *("the", "mouth", "corners", "is", "seen", "on", "the", "left", "side", "cheeks", "lift", "chin", "wrinkles"),
+    *("nose", "upper", "lip", "subtle", "brief", "between", "onset", "apex", "frame", "intensity", "low", "region"),
+]
+LADDER = [0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0]
+
+METRICS = [
+    {"name": "emotion_uf1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "coarse_uf1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "au_f1", "higher_is_better": True, "kind": "share", "main": True},
+    {"name": "description_score", "higher_is_better": True, "kind": "number", "main": True},
+    {"name": "emotion_acc", "higher_is_better": True, "kind": "share", "main": False},
+    {"name": "au_exact", "higher_is_better": True, "kind": "share", "main": False},
+    {"name": "parse_rate", "higher_is_better": True, "kind": "share", "main": False},
+]
+
+
+def report(models: int = 6, clips: int = 120, subjects: int = 12, boards: int = 2, seed: int = 0) -> dict[str, Any]:
+    """The data of a report over `models` models and `boards` boards of `clips` clips; the last board is a ladder."""
+    entries = [_entry(number) for number in range(models)]
+    made = [_board(number, entries, clips, subjects, random.Random(seed + number)) for number in range(boards)]
+    if boards > 1:
+        made[-1] = _ladder(entries, random.Random(seed + boards))
+    ranked = [board for board in made if board["clip_list"]]
+    tasks = [board["task"] for board in ranked]
+    return {
+        "version": 1,
+        "made": "2026-11-22T10:00:00Z",
+        "mellm_plugin": "0.1.0",
+        "reading": {
+            "files": 4 * models,
+            "runs": models * boards,
+            "other_tasks": {"mme": 2},
+            "faults": [{"file": "results/b/20261120_results.json", "fault": "line 3: not JSON; run it again"}],
+            "notes": ["2 duplicates of mellm bundled at synthme_meu left out: the newest is shown"],
+        },
+        "entries": entries,
+        "boards": made,
+        "overall": {
+            "tasks": tasks,
+            "metrics": ["emotion_uf1", "au_f1"],
+            "averaged": {name: tasks for name in ("emotion_uf1", "au_f1")},
+            "rows": [_over(entry["key"], ranked) for entry in entries],
+        },
+    }
+
+
+def empty() -> dict[str, Any]:
+    """A report that found nothing."""
+    return {
+        "version": 1,
+        "made": "2026-11-22T10:00:00Z",
+        "mellm_plugin": "0.1.0",
+        "reading": {"files": 0, "runs": 0, "other_tasks": {}, "faults": [], "notes": []},
+        "entries": [],
+        "boards": [],
+        "overall": {"tasks": [], "metrics": [], "rows": []},
+    }
+
+
+def bare() -> dict[str, Any]:
+    """One model and one board, of which nothing is known but that it was run: null everywhere."""
+    data = empty()
+    data["reading"].update(files=1, runs=1)
+    data["entries"] = [
+        dict.fromkeys(_entry(0)) | {"key": "e0", "name": "unknown", "model": "unknown", "versions": {}, "files": []}
+    ]
+    nulls = ("confusion", "units", "by_strength", "sensitivity", "cost")
+    row = dict.fromkeys(nulls) | {"entry": "e0", "kind": "model", "name": None, "clips": None, "runs": 1}
+    row |= {"ranked": False, "marks": [], "scores": {"au_f1": None}, "rates": None}
+    board = {"task": "bare_meu", "version": None, "datasets": [], "clips": None, "subjects": None, "licensed": True}
+    board |= {"labels": None, "units": None, "metrics": [METRICS[2]], "rows": [row], "comparisons": []}
+    data["boards"] = [board | {"published": [], "clip_list": [], "answers": {}}]
+    return data
+
+
+def _entry(number: int) -> dict[str, Any]:
+    name = NAMES[number] if number < len(NAMES) else f"model {number:02d}"
+    return {
+        "key": f"e{number}",
+        "name": name,
+        "model": name.split()[0],
+        "model_args": f"pretrained=org/{name.split()[0]},motion={'off' if number % 2 else 'robust'}",
+        "adapter_sha256": None if number else "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "motion": "off" if number % 2 else {"estimator": "farneback", "floor_px": 0.1},
+        "motion_name": None if number % 2 else "robust",
+        "judge": "openai/gpt-4o" if number < 3 else None,
+        "versions": {"lmms_eval": "0.7.3", "mellm_plugin": "0.1.0", "prompts": 5},
+        "date": f"2026-11-{1 + number:02d}",
+        "system_instruction_sha": None,
+        "files": [f"results/{number}/20261122_results.json"],
+    }
+
+
+def _skill(number: int) -> float:
+    return max(0.08, 0.92 - 0.09 * number)
+
+
+def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int, rng: random.Random) -> dict[str, Any]:
+    dataset = ["synthme", "casme2", "samm"][number % 3]
+    listed = []
+    for clip in range(clips):
+        subject = f"s{clip * subjects // clips:02d}"
+        label = rng.choice(LABELS)
+        listed.append(
+            {
+                "id": f"{dataset}/{subject}/{clip:03d}",
+                "clip": f"{dataset}/{subject}/{clip:03d}",
+                "subject": subject,
+                "dataset": dataset,
+                "aus": [str(unit) for unit in UNITS_OF[label]],
+                "label": label,
+                "coarse": COARSE[label],
+                "motion_px": round(math.exp(rng.gauss(-0.2, 0.6)), 3),
+                "doubts": ["the head turns by 9 degrees"] if clip % 40 == 7 else [],
+            }
+        )
+    answers = {
+        entry["key"]: [_answer(clip, _skill(place), rng, place < 3) for clip in listed]
+        for place, entry in enumerate(entries)
+    }
+    rows = [_row(place, entry, listed, answers[entry["key"]]) for place, entry in enumerate(entries)]
+    most = Counter(clip["label"] for clip in listed).most_common(1)[0]
+    share = most[1] / clips
+    rows.append(
+        dict.fromkeys(("confusion", "units", "by_strength", "sensitivity", "rates", "cost"))
+        | {"entry": None, "kind": "constant", "name": "majority label", "clips": clips, "runs": 1, "ranked": False}
+        | {"marks": [], "scores": {"emotion_acc": _score(share, clips), "emotion_uf1": _score(share / 3, clips)}}
+    )
+    if len(rows) > 3:
+        rows[2]["marks"] = [{"kind": "limit", "text": f"{clips // 2} of {clips} clips"}]
+        rows[2]["ranked"] = False
+        rows[1]["marks"] = [{"kind": "runs", "text": "3 runs, au_f1 .61 to .64"}]
+    for metric in METRICS:
+        _rank(rows, metric["name"])
+    return {
+        "task": f"{dataset}_meu",
+        "title": f"{dataset}_meu",
+        "version": "1.0",
+        "prompts": "5",
+        "data": "6f0c8feb",
+        "asks": "all",
+        "datasets": [dataset],
+        "clips": clips,
+        "subjects": subjects,
+        "licensed": dataset != "synthme",
+        "labels": LABELS,
+        "units": UNITS,
+        "metrics": METRICS,
+        "rows": rows,
+        "comparisons": _comparisons(rows, clips),
+        "published": [
+            {
+                "name": "STSTNet",
+                "source": "Liong et al., FG 2019",
+                "protocol": "leave-one-subject-out, 3 classes",
+                "scores": {"coarse_uf1": 0.735},
+            },
+            {
+                "name": "LBP-TOP",
+                "source": "See et al., FG 2019",
+                "protocol": "leave-one-subject-out, 3 classes",
+                "scores": {"coarse_uf1": 0.588},
+            },
+        ],
+        "clip_list": listed,
+        "answers": answers,
+    }
+
+
+def _answer(clip: dict[str, Any], skill: float, rng: random.Random, judged: bool) -> dict[str, Any] | None:
+    if rng.random() < 0.004:
+        return None
+    gold = [int(code) for code in clip["aus"]]
+    words = [rng.choice(WORDS) for _ in range(34)]
+    prose = " ".join(words).capitalize() + "."
+    blank = {"aus": None, "label": None, "coarse": None, "label_right": None, "aus_right": None, "judge": None}
+    if rng.random() < 0.03:
+        why = "no expression was named"
+        return blank | {"text": prose, "label_right": False, "aus_right": False, "unparsed": why, "read": []}
+    seen = skill * min(1.0, clip["motion_px"])
+    label = clip["label"] if rng.random() < 0.2 + 0.8 * seen else rng.choice(LABELS)
+    units = gold if rng.random() < seen else sorted({*UNITS_OF[label], *rng.sample(UNITS, 1)})
+    text, read = prose + " Action units: ", []
+    for place, unit in enumerate(units):
+        text += ", " if place else ""
+        read.append([len(text), len(text) + len(f"AU{unit}"), "unit"])
+        text += f"AU{unit}"
+    text += ".\nExpression: "
+    read.append([len(text), len(text) + len(label), "label"])
+    points = round(100 * (0.5 * (label == clip["label"]) + 0.5 * (units == gold)))
+    judge = {"score": points, "reason": "The brows are described, the lids are not."} if judged else None
+    return {
+        "text": text + label,
+        "aus": units,
+        "label": label,
+        "coarse": COARSE[label],
+        "label_right": label == clip["label"],
+        "aus_right": units == gold,
+        "unparsed": None,
+        "judge": judge,
+        "read": read,
+    }
+
+
+def _score(value: float | None, clips: int) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    half = 2.2 * math.sqrt(max(value * (1 - value), 0.002) / max(clips, 1))
+    low, high = max(0.0, value - half), min(1.0, value + half)
+    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4), "rank": None, "rank_low": None}
+
+
+def _f1(hits: int, present: int, named: int) -> float | None:
+    return 2 * hits / (present + named) if present + named else None
+
+
+def _row(place: int, entry: dict[str, Any], listed: list[dict[str, Any]], answers: list[Any]) -> dict[str, Any]:
+    pairs = list(zip(listed, answers, strict=True))
+    given = [(clip, answer) for clip, answer in pairs if answer]
+    count = len(given)
+
+    def confusion(field: str, labels: list[str]) -> dict[str, Any]:
+        reads = [*labels, "unread"]
+        found = Counter((clip[field], answer[field] or "unread") for clip, answer in given)
+        counts = [[found[gold, read] for read in reads] for gold in labels]
+        return {"labels": labels, "read": reads, "counts": counts}
+
+    def uf1(matrix: dict[str, Any]) -> float:
+        counts = matrix["counts"]
+        each = [
+            _f1(row[place], sum(row), sum(other[place] for other in counts)) or 0.0 for place, row in enumerate(counts)
+        ]
+        return sum(each) / len(each)
+
+    units = {}
+    for unit in UNITS:
+        present = sum(str(unit) in clip["aus"] for clip, _ in given)
+        named = sum(unit in (answer["aus"] or ()) for _, answer in given)
+        hits = sum(str(unit) in clip["aus"] and unit in (answer["aus"] or ()) for clip, answer in given)
+        units[str(unit)] = {
+            "f1": _f1(hits, present, named),
+            "precision": hits / named if named else None,
+            "recall": hits / present if present else None,
+            "present": present,
+            "named": named,
+        }
+    bins = []
+    for low, high in ((0.1, 0.4), (0.4, 0.7), (0.7, 1.2), (1.2, 2.0), (2.0, 6.0)):
+        inside = [(clip, answer) for clip, answer in given if low <= clip["motion_px"] < high]
+        if inside:
+            asked = sum(len(clip["aus"]) for clip, _ in inside)
+            hit = sum(sum(str(u) in clip["aus"] for u in answer["aus"] or ()) for clip, answer in inside)
+            right = sum(bool(answer["label_right"]) for _, answer in inside) / len(inside)
+            bins.append(
+                {"low_px": low, "high_px": high, "clips": len(inside), "unit_recall": hit / asked, "label_acc": right}
+            )
+    emotion, coarse = confusion("label", LABELS), confusion("coarse", ["negative", "positive", "surprise"])
+    f1s = [found["f1"] for found in units.values() if found["f1"] is not None]
+    points = [answer["judge"]["score"] for _, answer in given if answer["judge"]]
+    parsed = sum(answer["unparsed"] is None for _, answer in given) / max(count, 1)
+    scores = {
+        "emotion_uf1": _score(uf1(emotion), count),
+        "coarse_uf1": _score(uf1(coarse), count),
+        "au_f1": _score(sum(f1s) / len(f1s) if f1s else None, count),
+        "emotion_acc": _score(sum(bool(a["label_right"]) for _, a in given) / max(count, 1), count),
+        "au_exact": _score(sum(bool(a["aus_right"]) for _, a in given) / max(count, 1), count),
+        "parse_rate": _score(parsed, count),
+        "description_score": None,
+    }
+    if points:
+        mean = sum(points) / len(points)
+        scores["description_score"] = {"value": mean, "low": mean - 3, "high": mean + 3, "rank": None, "rank_low": None}
+    return {
+        "entry": entry["key"],
+        "kind": "model",
+        "name": None,
+        "clips": count,
+        "runs": 1,
+        "ranked": True,
+        "marks": [],
+        "scores": scores,
+        "confusion": {"emotion": emotion, "coarse": coarse},
+        "units": units,
+        "by_strength": bins,
+        "sensitivity": None,
+        "rates": {
+            "parse_rate": parsed,
+            "au_parse_rate": min(1.0, parsed + 0.01),
+            "judge_rate": 0.98 if points else None,
+        },
+        "cost": {
+            "input_tokens": 700 * count,
+            "output_tokens": (80 + 9 * place) * count,
+            "seconds": (0.1 + 0.2 * place) * count,
+        },
+    }
+
+
+def _rank(rows: list[dict[str, Any]], metric: str) -> None:
+    scored = [row["scores"].get(metric) for row in rows if row["ranked"]]
+    known = [score for score in scored if score]
+    for score in known:
+        score["rank"] = 1 + sum(other["low"] > score["high"] for other in known)
+        score["rank_low"] = sum(other["high"] >= score["low"] for other in known)
+
+
+def _comparisons(rows: list[dict[str, Any]], clips: int) -> list[dict[str, Any]]:
+    made = []
+    ranked = [row for row in rows if row["ranked"]]
+    for metric in ("emotion_uf1", "au_f1"):
+        for place, first in enumerate(ranked):
+            for second in ranked[place + 1 :]:
+                apart = first["scores"][metric]["value"] - second["scores"][metric]["value"]
+                p = min(1.0, 2 * math.exp(-8 * abs(apart) * math.sqrt(clips / 100)))
+                made.append(
+                    {"metric": metric, "first": first["entry"], "second": second["entry"], "difference": apart}
+                    | {"low": apart - 0.06, "high": apart + 0.06, "p": p, "p_holm": min(1.0, 3 * p)}
+                )
+    return made
+
+
+def _seen(threshold: float, ceiling: float, chance: float, px: float) -> float:
+    """A Weibull function, half-way between chance and ceiling at the threshold."""
+    return chance + (ceiling - chance) * (1 - 0.5 ** ((px / threshold) ** 2.4))
+
+
+def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
+    rows = []
+    for place, entry in enumerate(entries):
+        threshold, ceiling, chance = 0.25 * 1.35**place, 0.97 - 0.03 * place, 0.02
+        sees = place < 8
+
+        seen = partial(_seen, threshold, ceiling if sees else chance, chance)
+        clips = [80] * len(LADDER)
+        hits = [sum(rng.random() < seen(px) for _ in range(80)) for px in LADDER]
+        curve = [[round(0.08 * 1.08**step, 4), seen(0.08 * 1.08**step)] for step in range(48)] if sees else None
+        score = {
+            "value": threshold,
+            "low": threshold * 0.85,
+            "high": threshold * 1.2,
+            "rank": 1 + place,
+            "rank_low": 1 + place,
+        }
+        block = {"levels_px": LADDER, "hits": hits, "clips": clips, "false_alarms": chance, "curve": curve}
+        note = None if sees else "units are not named more often the further they move (p = 1)"
+        block |= {"threshold_px": threshold if sees else None, "still_clips": 80, "ceiling": ceiling, "note": note}
+        block |= {"low": threshold * 0.85 if sees else None, "high": threshold * 1.2 if sees else None}
+        nulls = dict.fromkeys(("confusion", "units", "by_strength", "cost"))
+        rows.append(
+            nulls
+            | {"entry": entry["key"], "kind": "model", "name": None, "clips": 880, "runs": 1, "ranked": sees}
+            | {"marks": [], "scores": {"threshold_px": score if sees else None}, "sensitivity": block}
+            | {"rates": {"parse_rate": None, "au_parse_rate": 0.99, "judge_rate": None}}
+        )
+    return {
+        "task": "synthme_sensitivity",
+        "title": "synthme_sensitivity",
+        "version": "1.0",
+        "prompts": "5",
+        "data": "d77cd0f5",
+        "asks": "all",
+        "datasets": ["synthme_ladder"],
+        "clips": 880,
+        "subjects": 10,
+        "licensed": False,
+        "labels": None,
+        "units": None,
+        "metrics": [{"name": "threshold_px", "higher_is_better": False, "kind": "px", "main": True}],
+        "rows": rows,
+        "comparisons": [],
+        "published": [],
+        "clip_list": [],
+        "answers": {},
+    }
+
+
+def _over(entry: str, boards: list[dict[str, Any]]) -> dict[str, Any]:
+    scores: dict[str, dict[str, Any]] = {}
+    for board in boards:
+        row = next(row for row in board["rows"] if row["entry"] == entry)
+        scores[board["task"]] = {name: row["scores"][name] for name in ("emotion_uf1", "au_f1")}
+    mean = {}
+    for name in ("emotion_uf1", "au_f1"):
+        known = [found[name]["value"] for found in scores.values() if found[name]]
+        mean[name] = {"value": sum(known) / len(known) if known else None, "tasks": len(known)}
+    return {"entry": entry, "scores": scores, "mean": mean}

@@ -1,0 +1,540 @@
+"""The page in a real browser, from disk: what it shows, what it does, and that what models write stays text."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_up import bare, empty, report
+from PIL import Image
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.report import page
+
+ASTRAL = "\U0001f600\U0001f600 AU4, fear"
+"""Two letters that JavaScript counts twice."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PAYLOADS = (
+    '<img src="x" onerror="window.ran=1">',
+    "</script><script>window.ran=1;alert(1)</script>",
+    '"><svg onload=alert(1)><!--',
+    '<a href="javascript:window.ran=1">b</a><b>bold</b>',
+    "%{x} ${window.ran=1} {{7*7}} &lt;i&gt; $x^2$",
+    "\u202egnirts a \ud83d\ude00 \ud800",
+    "__proto__",
+    "constructor",
+)
+
+
+def _browser() -> str | None:
+    given = os.environ.get("MELLM_CHROMIUM")
+    return given or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for all tests here."""
+    binary = _browser()
+    if binary is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed, and MELLM_CHROMIUM names none")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=binary)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page that was opened, and what it did: console messages, errors, requests, dialogs."""
+
+    def __init__(self, browser: Any, file: Path, address: str = "", **options: Any) -> None:
+        self.context = browser.new_context(**{"viewport": {"width": 1200, "height": 850}} | options)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+
+        def dialog(found: Any) -> None:
+            self.said.append(f"dialog: {found.message}")
+            found.dismiss()
+
+        self.page.on("dialog", dialog)
+        self.page.goto(file.as_uri() + address)
+        self.page.wait_for_selector("html[data-ready]")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.page, name)
+
+    def until(self, expression: str) -> None:
+        """Wait until it holds. (Playwright's own waiting evaluates text, which the page's policy forbids.)"""
+        deadline = time.monotonic() + 20
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < deadline, f"never so: {expression}"
+            self.page.wait_for_timeout(30)
+
+    def draw_all(self) -> None:
+        """Have every chart drawn, as by scrolling past it."""
+        for place in range(self.page.locator("figure.chart").count()):
+            figure = f"document.querySelectorAll('figure.chart')[{place}]"
+            self.page.evaluate(f"{figure}.scrollIntoView({{behavior: 'instant'}})")
+            self.until(f"{figure}.querySelector('.main-svg, .plot > .note') !== null")
+
+    def texts(self, selector: str) -> list[str]:
+        """The text of every element."""
+        return [text.strip() for text in self.page.locator(selector).all_text_contents()]
+
+    def close(self) -> None:
+        """Close it; it must have been silent, and have asked for nothing outside itself."""
+        self.context.close()
+        self.was_quiet()
+
+    def was_quiet(self) -> None:
+        """No message, no error, no dialog, no request but for the file itself."""
+        assert self.said == []
+        assert [url for url in self.asked if not url.startswith(("file:", "blob:", "data:"))] == []
+        assert sum(url.startswith("file:") for url in self.asked) == 1
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    data = report(models=6, clips=150, boards=3)
+    answer = data["boards"][0]["answers"]["e0"][2]
+    answer.update(text=ASTRAL, read=[[3, 6, "unit"], [8, 12, "label"], [9, 99, "label"], [400, 500, "unit"]])
+    return data
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory, made: dict[str, Any]) -> Path:
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    page.write(made, path, {made["boards"][0]["clip_list"][0]["id"]: {kind: _webp() for kind in page.KINDS}})
+    return path
+
+
+@pytest.fixture(scope="module")
+def shared(chromium: Any, file: Path) -> Iterator[Opened]:
+    """The page opened once, for tests that leave it as they found it: the charts' library takes its time to start."""
+    opened = Opened(chromium, file)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def board(shared: Opened, made: dict[str, Any]) -> Iterator[Opened]:
+    """The shared page, at the first board, without filters."""
+    shared.set_viewport_size({"width": 1200, "height": 850})
+    shared.evaluate("go({})")
+    shared.select_option("#board", made["boards"][0]["task"])
+    yield shared
+    shared.emulate_media(media="screen", color_scheme="light")
+    shared.was_quiet()
+
+
+def _webp() -> bytes:
+    held = io.BytesIO()
+    Image.new("RGB", (48, 48), (90, 120, 60)).save(held, "WEBP")
+    return held.getvalue()
+
+
+# ---- the file -------------------------------------------------------------------------------------------------------
+
+
+def test_assets_never_make_markup_of_text() -> None:
+    for name in page.SCRIPTS:
+        source = resources.files("mellm_plugin.report").joinpath("page", name).read_text(encoding="utf-8")
+        found = re.findall(
+            r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|srcdoc", source
+        )
+        assert not found, name
+        assert "</script" not in source and "<!--" not in source, name
+
+
+def test_nothing_of_the_data_stands_in_the_file_as_it_is(tmp_path: Path) -> None:
+    data = _hostile()
+    html = page.render(data)
+    assert not any(payload in html for payload in PAYLOADS[:4])
+    assert html.count("<script") == html.count("</script>") == 4
+    assert "unsafe-inline" not in re.search(r"script-src[^;]*", html)[0]  # type: ignore[index]
+    assert "default-src 'none'" in html
+
+
+def test_equal_answers_cost_little(made: dict[str, Any]) -> None:
+    same = copy.deepcopy(made)
+    for answers in same["boards"][0]["answers"].values():
+        for answer in answers:
+            if answer:
+                answer["text"] = "Expression: fear " * 20
+    assert len(page.render(same)) < len(page.render(made)) - 40_000
+
+
+def test_data_that_are_no_json_are_refused_and_leave_the_page(tmp_path: Path, made: dict[str, Any]) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("the former one")
+    with pytest.raises(InputError, match="strict JSON"):
+        page.write({**made, "made": float("nan")}, path)
+    assert path.read_text() == "the former one" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=re.escape(str(tmp_path / "none" / "report.html"))):
+        page.write(empty(), tmp_path / "none" / "report.html")
+
+
+def test_twenty_models_and_two_thousand_clips_stay_under_ten_megabytes(tmp_path: Path, chromium: Any) -> None:
+    data = report(models=20, clips=2000, subjects=40, boards=1)
+    path = tmp_path / "report.html"
+    page.write(data, path)
+    assert path.stat().st_size < 10_000_000
+    opened = Opened(chromium, path, "#task=synthme_meu")
+    assert opened.texts(".count") == ["2\u202f000 clips"]
+    assert opened.locator(".list .row").count() < 40  # the rows in sight alone
+    opened.evaluate("document.querySelector('.list').scrollTop = 1e9")
+    opened.wait_for_selector(".list .row[aria-posinset='2000']")
+    opened.fill("input[type=search]", "s39/1999")
+    opened.until("document.querySelector('.count').textContent === '1 of 2\u202f000 clips'")
+    opened.close()
+
+
+# ---- what it shows and does -----------------------------------------------------------------------------------------
+
+
+def test_overview_says_what_was_read(chromium: Any, file: Path, made: dict[str, Any]) -> None:
+    opened = Opened(chromium, file)
+    text = opened.inner_text("main")
+    for part in ("line 3: not JSON", "2 duplicates of mellm bundled", "mme (2 files)", "several runs", "limited"):
+        assert part in text
+    assert opened.texts("#boards .link") == [board["task"] for board in made["boards"]]
+    opened.click("#boards .link >> nth=1")
+    assert opened.inner_text("h1") == "casme2_meu"
+    opened.go_back()
+    assert opened.inner_text("h1") == "Micro-expression understanding"
+    opened.click("#models .link >> nth=0")
+    assert "pretrained=org/gpt-4o" in opened.inner_text("dialog#entry")
+    opened.keyboard.press("Escape")
+    opened.close()
+
+
+def test_table_sorts_within_its_groups(board: Opened, made: dict[str, Any]) -> None:
+    data = made["boards"][0]
+
+    def order(metric: str, ranked: bool) -> list[str]:
+        rows = [row for row in data["rows"] if row["kind"] == "model" and row["ranked"] is ranked]
+        rows = [row for row in rows if row["scores"][metric]]
+        rows.sort(key=lambda row: -row["scores"][metric]["value"])
+        names = {entry["key"]: entry["name"] for entry in made["entries"]}
+        return [names[row["entry"]] for row in rows]
+
+    def shown(body: int) -> list[str]:
+        return board.texts(f"#scores table.scores >> tbody >> nth={body} >> tr:not(.group) .name > :first-child")
+
+    head = board.locator("#scores table.scores thead th", has_text="emotion_uf1")
+    assert head.get_attribute("aria-sort") == "descending"
+    assert shown(0) == order("emotion_uf1", True)
+    assert shown(1) == order("emotion_uf1", False) == ["qwen2_5_vl 7B"]
+    assert shown(2) == ["majority label"]
+    au_f1 = board.locator("#scores table.scores thead th", has_text="au_f1")
+    au_f1.locator("button").focus()
+    board.keyboard.press("Enter")
+    assert au_f1.get_attribute("aria-sort") == "descending" and head.get_attribute("aria-sort") == "none"
+    assert shown(0) == order("au_f1", True)
+    board.keyboard.press("Enter")
+    assert au_f1.get_attribute("aria-sort") == "ascending"
+    assert shown(0) == order("au_f1", True)[::-1]
+    assert "metric=au_f1" in board.evaluate("location.hash")
+    assert board.texts(".published tbody th") == ["STSTNet", "LBP-TOP"]
+
+
+def test_values_intervals_and_ranks_are_those_of_the_data(board: Opened, made: dict[str, Any]) -> None:
+    score = made["boards"][0]["rows"][0]["scores"]["emotion_uf1"]
+    row = board.locator("#scores table.scores tbody tr:not(.group)", has_text="mellm bundled").first
+    assert row.locator(".score .value").first.inner_text() == f"{score['value']:.3f}".removeprefix("0")
+    ends = row.locator(".score .ends").first.inner_text()
+    assert ends == f"{score['low']:.3f} – {score['high']:.3f}".replace("0.", ".")
+    assert row.locator("td").first.inner_text().rstrip("=") == str(score["rank"])
+    limited = board.locator("tbody.unranked tr:not(.group)")
+    assert limited.locator("td").first.inner_text() == "–" and "75 of 150 clips" in limited.inner_text()
+
+
+def test_filters_narrow_the_clips_and_stand_in_the_address(board: Opened, made: dict[str, Any]) -> None:
+    data = made["boards"][0]
+
+    def count() -> int:
+        return int(board.inner_text(".count").split()[0])
+
+    def pick(label: str, value: str) -> None:
+        board.locator(".filters label", has_text=re.compile(f"^{label}")).locator("select").select_option(value)
+
+    pick("Label", "fear")
+    assert count() == sum(clip["label"] == "fear" for clip in data["clip_list"]) > 0
+    pick("Unit", "20" if board.locator("option[value='20']").count() else "4")
+    pick("Answer", "label wrong")
+    pick("of", "e5")
+    wrong = [answer and answer["label_right"] is False for answer in data["answers"]["e5"]]
+    expected = sum(bool(bad) and clip["label"] == "fear" for bad, clip in zip(wrong, data["clip_list"], strict=True))
+    assert count() == expected > 0
+    address = board.evaluate("location.hash")
+    board.evaluate("go({})")
+    board.evaluate(f"location.hash = {json.dumps(address)}")
+    board.until("location.hash.length > 1 && document.querySelector('.count') !== null")
+    assert count() == expected
+    board.click("text=Clear")
+    assert count() == len(data["clip_list"])
+    pick("Answer", "could not be read")
+    unread = {at for found in data["answers"].values() for at, a in enumerate(found) if a and a["unparsed"]}
+    assert count() == len(unread)
+    board.click("text=Clear")
+    board.check("text=models disagree")
+    said = [
+        {a["label"] for a in answers if a and a["label"]} for answers in zip(*data["answers"].values(), strict=True)
+    ]
+    assert count() == sum(len(labels) > 1 for labels in said)
+    board.click("text=Clear")
+    board.fill("input[type=search]", "no such words anywhere")
+    board.wait_for_selector("text=No clip fits these filters.")
+
+
+def test_a_clip_opens_by_keyboard(board: Opened, made: dict[str, Any]) -> None:
+    data = made["boards"][0]
+    board.focus(".list")
+    board.keyboard.press("ArrowDown")
+    board.keyboard.press("ArrowUp")
+    board.keyboard.press("Enter")
+    dialog = board.locator("dialog#clip")
+    assert dialog.locator("h2").inner_text() == data["clip_list"][0]["id"]
+    assert dialog.locator("img").count() == 3
+    board.until("[...document.querySelectorAll('dialog img')].every((image) => image.naturalWidth === 48)")
+    board.keyboard.press("ArrowRight")
+    assert dialog.locator("h2").inner_text() == data["clip_list"][1]["id"]
+    assert "No pictures of this clip" in dialog.inner_text()
+    answer = data["answers"]["e0"][1]
+    card = dialog.locator(".answer").first
+    assert card.locator(".said").text_content() == answer["text"]
+    assert card.locator("mark").all_text_contents() == [answer["text"][start:end] for start, end, _ in answer["read"]]
+    assert f"{answer['judge']['score']} points" in card.inner_text()
+    assert "clip=" in board.evaluate("location.hash")
+    board.keyboard.press("ArrowLeft")
+    board.keyboard.press("Escape")
+    assert not dialog.is_visible() and "clip=" not in board.evaluate("location.hash")
+    assert board.evaluate("document.activeElement.className") == "list"
+
+
+def test_spans_count_letters_as_python_does(board: Opened) -> None:
+    board.evaluate("openClip(2)")
+    assert board.texts("dialog .answer:first-child mark") == ["AU4", "fear"]
+    assert board.locator("dialog .answer:first-child .said").text_content() == ASTRAL
+    board.keyboard.press("Escape")
+
+
+def test_charts_are_drawn_from_the_page_itself_and_printed(board: Opened) -> None:
+    board.emulate_media(color_scheme="dark")
+    board.select_option("#board", "synthme_sensitivity")
+    board.draw_all()
+    assert board.texts(".chart h3") == ["Scores", "Sensitivity", "Answers read and judged", "Cost"]
+    assert board.locator(".plot .main-svg").count() >= 3
+    board.select_option("#board", "synthme_meu")
+    board.draw_all()
+    titles = [
+        "Scores",
+        "Confusion",
+        "F1 of each action unit",
+        "By strength of motion",
+        "Answers read and judged",
+        "Cost",
+    ]
+    assert board.texts(".chart h3") == titles
+    assert board.locator(".chart .main-svg").count() >= len(titles)
+    board.emulate_media(media="print")
+    for selector in (".bar", ".tools select", "#clips"):
+        assert not board.locator(selector).first.is_visible()
+    assert board.locator("table.scores").first.is_visible()
+    assert board.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert board.pdf().startswith(b"%PDF")
+
+
+def test_dark_follows_the_system_and_the_switch(chromium: Any, file: Path) -> None:
+    opened = Opened(chromium, file, "#task=synthme_sensitivity", color_scheme="dark")
+
+    def brightness(selector: str, value: str) -> float:
+        found = opened.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{value}")
+        return sum(map(float, re.findall(r"[\d.]+", found)[:3])) / 3
+
+    assert brightness("body", "backgroundColor") < 60 < 180 < brightness("body", "color")
+    opened.locator("figure.chart").first.scroll_into_view_if_needed()
+    opened.until("document.querySelector('.chart .xtick text') !== null")
+    assert brightness(".chart .xtick text", "fill") > 180
+    opened.click("#theme")
+    opened.until("document.documentElement.dataset.theme === 'light'")
+    assert brightness("body", "backgroundColor") > 200 > 60 > brightness("body", "color")
+    opened.until("getComputedStyle(document.querySelector('.chart .xtick text')).fill.match(/\\d+/)[0] < 60")
+    opened.close()
+
+
+def test_a_phone_scrolls_no_body_sideways(board: Opened, made: dict[str, Any]) -> None:
+    board.set_viewport_size({"width": 390, "height": 844})
+    for task in ("", "synthme_meu"):
+        board.select_option("#board", task)
+        board.draw_all()
+        assert board.evaluate("document.documentElement.scrollWidth") == 390
+    board.click(".list .row >> nth=0")
+    assert board.evaluate("document.querySelector('dialog#clip').scrollWidth") <= 390
+    assert board.locator("dialog#clip .said").count() == 6
+    board.keyboard.press("Escape")
+
+
+def test_text_has_contrast(chromium: Any, file: Path) -> None:
+    for scheme in ("light", "dark"):
+        opened = Opened(chromium, file, "#task=synthme_meu", color_scheme=scheme)
+        low = opened.evaluate(_CONTRAST)
+        opened.close()
+        assert low == []
+
+
+_CONTRAST = """() => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const linear = (v) => (v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+  const light = (c) => c.slice(0, 3).reduce((sum, v, at) => sum + linear(v / 255) * [.2126, .7152, .0722][at], 0);
+  const ground = (element) => {
+    for (let at = element; at; at = at.parentElement) {
+      const found = numbers(getComputedStyle(at).backgroundColor);
+      if (found[3] !== 0) return found;
+    }
+    return [255, 255, 255];
+  };
+  const low = new Set();
+  for (const element of document.querySelectorAll("body *:not(script):not(option)")) {
+    const texts = [...element.childNodes].filter((node) => node.nodeType === 3 && node.data.trim());
+    if (element.closest(".plot") || element.disabled || !texts.length) continue;
+    const [a, b] = [light(numbers(getComputedStyle(element).color)), light(ground(element))].sort((x, y) => y - x);
+    const ratio = (a + .05) / (b + .05);
+    if (ratio < 4.5) low.add(`${element.tagName}.${element.className}: ${ratio.toFixed(2)}`);
+  }
+  return [...low];
+}"""
+
+
+@pytest.mark.parametrize("make", [empty, bare, lambda: report(models=1, clips=4, boards=1)])
+def test_what_is_not_there_is_said(chromium: Any, tmp_path: Path, make: Any) -> None:
+    data = make()
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html")
+    if not data["boards"]:
+        assert "There are no boards" in opened.inner_text("main")
+    for board in data["boards"]:
+        opened.select_option("#board", board["task"])
+        opened.draw_all()
+        if not board["clip_list"]:
+            text = opened.inner_text("main")
+            for part in (
+                "--log_samples",
+                "No model has a value of this metric",
+                "tokens nor seconds",
+                "rates are known",
+            ):
+                assert part in text
+    assert not re.search(r"\b(undefined|NaN|null|object Object)\b", opened.inner_text("main"))
+    opened.close()
+
+
+# ---- text of others stays text --------------------------------------------------------------------------------------
+
+
+def _hostile() -> dict[str, Any]:
+    """A report in which every text from outside carries markup."""
+    data = report(models=len(PAYLOADS), clips=24, boards=2)
+    taken = {"entry": 0}
+
+    def next_one() -> str:
+        taken["entry"] += 1
+        return PAYLOADS[taken["entry"] % len(PAYLOADS)]
+
+    for number, entry in enumerate(data["entries"]):
+        entry.update(
+            name=PAYLOADS[number], model=next_one(), model_args=next_one(), judge=next_one(), files=[next_one()]
+        )
+        entry["versions"] = {"lmms_eval": next_one(), "mellm_plugin": next_one(), "prompts": next_one()}
+    data["reading"]["faults"] = [{"file": payload, "fault": payload} for payload in PAYLOADS]
+    data["reading"]["notes"] = list(PAYLOADS)
+    data["reading"]["other_tasks"] = {payload: 1 for payload in PAYLOADS}
+    board = data["boards"][0]
+    board["datasets"] = list(PAYLOADS)
+    labels = dict(zip(board["labels"], PAYLOADS, strict=False))
+    board["labels"] = list(labels.values())
+    for clip in board["clip_list"]:
+        clip.update(id=clip["id"] + next_one(), subject=next_one(), dataset=next_one(), label=labels[clip["label"]])
+        clip.update(coarse=next_one(), doubts=[next_one()])
+    for row in board["rows"]:
+        row["marks"] = [{"kind": next_one(), "text": next_one()}]
+        row["name"] = next_one()
+        if row["confusion"]:
+            for found in row["confusion"].values():
+                found["labels"] = [next_one() for _ in found["labels"]]
+                found["read"] = [next_one() for _ in found["read"]]
+    for published in board["published"]:
+        published.update(name=next_one(), source=next_one(), protocol=next_one())
+    for answers in board["answers"].values():
+        for answer in answers:
+            if answer:
+                answer.update(
+                    text=next_one() + answer["text"], label=next_one(), coarse=next_one(), read=[[0, 9, "unit"]]
+                )
+                answer.update(unparsed=next_one(), judge={"score": 5, next_one(): next_one()})
+    return data
+
+
+def test_markup_of_others_stays_text(chromium: Any, tmp_path: Path) -> None:
+    data = _hostile()
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html", "#task=%3Cimg src=x onerror=alert(1)%3E&clip=<script>")
+    board = data["boards"][0]
+    names = [entry["name"] for entry in data["entries"]]
+    as_read = [json.loads(json.dumps(name)).replace("\ud800", "\ufffd") for name in names]
+
+    def unharmed() -> None:
+        assert opened.evaluate("window.ran") is None
+        assert opened.locator("img[src=x], main script, main svg:not(.main-svg) script, .plot a, main b b").count() == 0
+        assert opened.evaluate("[...document.querySelectorAll('main [onerror], main [onload]')].length") == 0
+
+    unharmed()
+    assert set(as_read) <= {text.replace("\ud800", "\ufffd") for text in opened.texts("#models .name .link")}
+    opened.select_option("#board", board["task"])
+    opened.draw_all()
+    unharmed()
+    ticks = opened.texts(".chart:first-child .ytick text")
+    assert any(tick.startswith("<img src=") for tick in ticks) and "__proto__" in ticks
+    opened.hover(".chart:first-child .points path >> nth=0", force=True)
+    opened.focus(".list")
+    opened.keyboard.press("Enter")
+    assert "</script><script>" in opened.inner_text("dialog#clip .dialog-body")
+    for _ in range(4):
+        opened.keyboard.press("ArrowRight")
+    unharmed()
+    opened.close()
+
+
+def test_the_policy_runs_no_script_but_its_own(chromium: Any, tmp_path: Path) -> None:
+    """Should markup ever get in, it does nothing: here it is put in by hand."""
+    page.write(empty(), tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html")
+    opened.evaluate(
+        "() => { document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.ran=1\">');"
+        " const script = document.createElement('script'); script.textContent = 'window.ran=1';"
+        " document.body.append(script); fetch('https://example.org/').catch(() => {}); }"
+    )
+    opened.wait_for_timeout(200)
+    assert opened.evaluate("window.ran") is None
+    refused = [line for line in opened.said if "Content Security Policy" in line]
+    assert len(refused) >= 3 and len(refused) == len([line for line in opened.said if "Failed to load" not in line])
+    opened.context.close()
