@@ -225,9 +225,9 @@ def test_prepared_datasets_are_listed_and_verified(
 
 def test_an_unknown_dataset_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        main(["prepare", "sythme"])
+        main(["prepare", "casme22"])
     assert ended.value.code == 2
-    assert capsys.readouterr().err.rstrip().endswith("Did you mean 'synthme'?")
+    assert capsys.readouterr().err.rstrip().endswith("Did you mean 'casme2' or 'casme3'?")
 
 
 def test_au_explains_codes(capsys: pytest.CaptureFixture[str]) -> None:

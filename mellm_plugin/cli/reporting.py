@@ -72,12 +72,16 @@ def _nothing(reading: Reading, asked: list[str]) -> str:
 
 def _pictures(boards: list[dict[str, Any]], licensed: bool, notes: list[str]) -> Any:
     """Pictures of the clips: of drawn faces always, of licensed data where they are asked for."""
+    from tqdm import tqdm
+
+    from mellm_plugin.motion.cache import default_cache
     from mellm_plugin.report.pictures import clip_pictures
 
     shown = [board for board in boards if licensed or not board["licensed"]]
     ids = list(dict.fromkeys(clip["clip"] for board in shown for clip in board["clip_list"]))
     datasets = sorted({dataset for board in shown for dataset in board["datasets"]})
-    return clip_pictures(datasets, ids, notes=notes) if ids else None
+    with tqdm(desc="drawing pictures", unit="clip", disable=not sys.stderr.isatty()) as bar:
+        return clip_pictures(datasets, ids, notes=notes, cache=default_cache(), progress=bar.update) if ids else None
 
 
 def _counts(data: Mapping[str, Any], folder: Path, files: list[Path]) -> dict[str, Any]:
