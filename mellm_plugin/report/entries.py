@@ -61,11 +61,10 @@ def identity(run: Run) -> str:
         given.pop("adapter", None)
     if known.get("weights_sha256"):
         given.pop("pretrained", None)
-    drawn = None if run.drawn in (None, "robust") else run.drawn
     folds = None if run.loso is None else plain([run.loso.get("folds"), run.loso.get("failed")])
     unknown = str(run.samples) if run.results is None else None
     return plain(
-        [run.model, given, known, run.generation, run.instruction, run.judge, drawn, folds, unknown],
+        [run.model, given, known, run.generation, run.instruction, run.judge, run.drawn, folds, unknown],
     )
 
 
@@ -100,6 +99,8 @@ def _label(run: Run) -> str:
         source = next((given[key] for key in ("adapter", "pretrained", "model", "model_version") if given.get(key)), "")
         parts += [Path(source).name or source] if source else []
     name = _motion(run)[1]
+    if run.drawn is not None:  # by the task, for a model that draws none itself
+        parts.append("on maps")
     parts += [f"motion={name}"] if name not in (None, "robust") else []
     return " ".join(parts)
 

@@ -8,8 +8,8 @@
 
 The rules:
 
--   Runs stand on one board only if they are of the same task, version of the task, prompts and data, and ask for the
-    same labels and units; else each has a board of its own.
+-   Runs stand on one board only if they are of the same task (shown as frames or as maps), version of the task, prompts
+    and data, and ask for the same labels and units; else each has a board of its own.
 -   An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
     descriptions. What only changes speed (batch size, device) makes no other entry, nor does where the weights lie.
 -   Of several runs of an entry on one board the newest that asked for all clips is shown; one that differs from it in
@@ -131,7 +131,7 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
     without_samples: dict[str, list[Run]] = defaultdict(list)
     without_results: list[Run] = []
     for run in runs:
-        version = plain([run.task, run.metadata.get("version"), prompts(run), run.metadata.get("data")])
+        version = plain([run.question, run.metadata.get("version"), prompts(run), run.metadata.get("data")])
         if run.results is None:
             without_results.append(run)
         elif not run.clips:
@@ -149,7 +149,7 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
         fit = [
             board
             for board in boards
-            if board[0].task == run.task
+            if board[0].question == run.question
             and _asked(board[0]) == _asked(run)
             and clips <= {(clip.place, clip.id) for one in board for clip in one.clips}
         ]
@@ -157,14 +157,14 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
             fit[0].append(run)
         else:
             boards.append([run])
-    return sorted(boards, key=lambda board: (board[0].task, -len(board), latest(board)))
+    return sorted(boards, key=lambda board: (board[0].question, -len(board), latest(board)))
 
 
 def _name(drafts: Sequence[_Draft]) -> None:
     """Titles: the task alone, or with what tells its boards apart."""
     by_task: dict[str, list[_Draft]] = {}
     for draft in drafts:
-        by_task.setdefault(draft.run.task, []).append(draft)
+        by_task.setdefault(draft.run.question, []).append(draft)
     for task, of in by_task.items():
         told = [_told_apart(draft.run) for draft in of]
         differ = [name for name in told[0] if len({one[name] for one in told}) > 1]
@@ -337,7 +337,7 @@ class _Draft:
         rows = sorted(self.rows, key=lambda row: _order(row, main, higher))
         sizes = [row.run.original for row in self.rows if row.run.original is not None]
         return {
-            "task": run.task,
+            "task": run.question,
             "title": self.title,
             "version": self.version,
             "prompts": prompts(run),
@@ -360,7 +360,7 @@ class _Draft:
             ],
             "rows": [*(self._row(row, edges) for row in rows), *self._constants()],
             "comparisons": self.comparisons,
-            "published": _published().get(run.task, []),
+            "published": _published().get(run.question, []),
             "clip_list": [details.clip_row(clip) for clip in self.clips],
             "answers": answers,
         }

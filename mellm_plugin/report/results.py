@@ -173,6 +173,11 @@ class Run:
         """Those that it was read from."""
         return tuple(file for file in (self.results, self.samples) if file is not None)
 
+    @property
+    def question(self) -> str:
+        """The task whose clips and questions these are: of one that draws maps, that which shows the frames."""
+        return self.task if self.drawn is None else self.task.removesuffix("_map")
+
 
 @dataclass
 class Reading:
@@ -382,7 +387,7 @@ def _run(
         generation=_clean(str(config.get("gen_kwargs") or "")),
         instruction=_text_or_none(document.get("system_instruction_sha")),
         versions={
-            "lmms_eval": _text_or_none(document.get("lmms_eval_version")) or _text_or_none(versions.get("lmms-eval")),
+            "lmms_eval": _version(document.get("lmms_eval_version")) or _text_or_none(versions.get("lmms-eval")),
             "mellm_plugin": _text_or_none(metadata.get("package")) or _text_or_none(versions.get("mellm-plugin")),
         },
         metadata=metadata,
@@ -820,6 +825,11 @@ def _count(value: object) -> int | None:
     """A whole number, at least 0, which JSON may have with a decimal point."""
     number = _number(value)
     return int(number) if number is not None and number >= 0 and number == int(number) else None
+
+
+def _version(value: Any) -> str | None:
+    """lmms-eval knows its version where it runs from a clone alone."""
+    return None if value == "unknown@unknown" else _text_or_none(value)
 
 
 def _text_or_none(value: object) -> str | None:

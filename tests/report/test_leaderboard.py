@@ -51,6 +51,18 @@ def test_models_that_cannot_be_told_apart_share_a_rank(three: dict[str, Any]) ->
         assert 0 < one["p"] <= one["p_holm"] <= 1 and one["low"] <= one["difference"] <= one["high"]
 
 
+def test_a_task_that_draws_maps_stands_with_the_one_that_shows_frames(tmp_path: Path) -> None:
+    write_run(tmp_path, ASKED, POOR, "20261122_000001")
+    maps = replace(ASKED, task="synthme_meu_map")
+    results, _ = write_run(tmp_path, maps, replace(GOOD, name="poor"), "20261122_000002")
+    shown = {"images": "map", "motion": "robust"}
+    changed(results, lambda d: d["configs"]["synthme_meu_map"].update(lmms_eval_specific_kwargs=shown))
+    data = made(tmp_path)
+    board = board_of(data)
+    assert board["task"] == board["title"] == "synthme_meu" and data["overall"]["tasks"] == ["synthme_meu"]
+    assert [row_of(data, name)["scores"]["emotion_uf1"]["rank"] for name in ("poor on maps", "poor")] == [1, 2]
+
+
 def test_constant_answers_come_from_the_annotation(three: dict[str, Any]) -> None:
     constant = {row["name"]: row for row in board_of(three)["rows"] if row["kind"] == "constant"}
     docs = ASKED.docs()
