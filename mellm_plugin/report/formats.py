@@ -25,7 +25,7 @@ from mellm_plugin.report.items import MAIN
 Board = Mapping[str, Any]
 
 NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json")
-_RATES = ("parse_rate", "vqa_parse_rate", "judge_rate")
+_BESIDE = ("sensitivity_ceiling", "false_alarm_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _DASH = "–"
 
@@ -77,8 +77,23 @@ def number(value: float | None, kind: str) -> str:
 
 
 def columns(board: Board) -> list[Mapping[str, Any]]:
-    """The metrics of a board's table: those that models are ranked by, and the rates of what could be read."""
-    return [metric for metric in board["metrics"] if metric["name"] in MAIN or metric["name"] in _RATES]
+    """The metrics of a board's table: those that models are ranked by, and what stands beside them, where known."""
+    named = [metric for metric in board["metrics"] if metric["name"] in MAIN or metric["name"] in _BESIDE]
+    known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
+    if "parse_rate" in known:  # of whole answers; that of units alone is for tasks without labels
+        known.discard("au_parse_rate")
+    return [metric for metric in named if metric["name"] in known or metric["name"] in MAIN]
+
+
+def rows_shown(board: Board) -> list[Mapping[str, Any]]:
+    """The rows of a board's table: a constant answer that has none of its scores is left out."""
+    columns_ = columns(board)
+    return [row for row in board["rows"] if row["kind"] != "constant" or any(_has(row, metric) for metric in columns_)]
+
+
+def _has(row: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
+    score = row["scores"].get(metric["name"])
+    return score is not None and score["value"] is not None
 
 
 def _ranks(score: Mapping[str, Any]) -> str:
@@ -235,7 +250,7 @@ def markdown(data: Mapping[str, Any]) -> str:
         shown, notes = columns(board), _Footnotes()
         lines += [f"## {_md_names(board['title'])}", "", _md_names(_about(board)), ""]
         rows = []
-        for row in board["rows"]:
+        for row in rows_shown(board):
             letters = notes.of(row["marks"])
             cells = [f"{_md_names(_name(row, entries))}{f' <sup>{letters}</sup>' if letters else ''}"]
             for metric in shown:
@@ -427,7 +442,7 @@ def latex(data: Mapping[str, Any]) -> str:
     for board in data["boards"]:
         shown, notes = columns(board), _Footnotes()
         rows = []
-        for row in board["rows"]:
+        for row in rows_shown(board):
             letters = notes.of(row["marks"])
             cells = [escape_latex(_name(row, entries)) + (f"\\textsuperscript{{{letters}}}" if letters else "")]
             for metric in shown:
