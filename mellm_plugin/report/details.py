@@ -186,7 +186,8 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         "coarse": coarse,
         "label_right": label_right,
         "aus_right": exact,
-        "unparsed": unparsed,
+        # of a clip without a label nothing but its units is asked
+        "unparsed": None if clip.kind is None and clip.label is None and read_units is not None else unparsed,
         "judge": judge,
         "read": [list(span) for span in _spans(clip.text, tuple(read_units or ()), marked, units_alone)],
     }

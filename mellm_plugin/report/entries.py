@@ -49,8 +49,8 @@ def _arguments(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (part.partition("=") for part in parts if part)}
 
 
-def identity(run: Run) -> str:
-    """What makes a run one of an entry."""
+def identity(run: Run, judged: bool = True) -> str:
+    """What makes a run one of an entry; without its judge, where `judged` is false."""
     known = {key: value for key, value in run.backend.items() if key != "training"}
     given = {key: value for key, value in _arguments(run.model_args).items() if key not in _FREE}
     if known.get("bundled") is True:
@@ -61,10 +61,23 @@ def identity(run: Run) -> str:
         given.pop("adapter", None)
     if known.get("weights_sha256"):
         given.pop("pretrained", None)
+    elif known.get("adapter_sha256") and "pretrained" in given:  # where its base lies does not matter
+        given["pretrained"] = Path(given["pretrained"]).name
     folds = None if run.loso is None else plain([run.loso.get("folds"), run.loso.get("failed")])
     unknown = str(run.samples) if run.results is None else None
     return plain(
-        [run.model, given, known, run.generation, run.instruction, run.judge, run.drawn, folds, unknown],
+        [
+            run.model,
+            given,
+            known,
+            _arguments(run.generation),
+            run.shots,
+            run.instruction,
+            run.judge if judged else None,
+            run.drawn,
+            folds,
+            unknown,
+        ],
     )
 
 
@@ -108,12 +121,19 @@ def _label(run: Run) -> str:
 class Entries:
     """The entries, numbered as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._runs: dict[str, list[Run]] = {}
+        self._judged: dict[str, set[str]] = {}
+        for run in runs:
+            if run.judge is not None:
+                self._judged.setdefault(identity(run, judged=False), set()).add(identity(run))
 
     def key(self, run: Run) -> str:
         """The key of a run's entry."""
         own = identity(run)
+        # A judge is asked in some tasks alone: a run without one is that of the only judged entry that is else equal.
+        judged = self._judged.get(own, set()) if run.judge is None else set()
+        own = next(iter(judged)) if len(judged) == 1 else own
         self._runs.setdefault(own, []).append(run)
         return f"e{list(self._runs).index(own)}"
 

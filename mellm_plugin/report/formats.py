@@ -106,9 +106,10 @@ def _ranks(score: Mapping[str, Any]) -> str:
 def _cell(score: Mapping[str, Any] | None, kind: str) -> tuple[str, str, str]:
     """Value, interval and rank of a score."""
     if score is None or score["value"] is None:
-        return _DASH, "", ""
+        return ("none" if score is not None and score.get("why") else _DASH), "", ""
+    sign = {"at most": "≤ ", "at least": "≥ "}.get(score.get("bound") or "", "")
     ends = "" if score["low"] is None else f" [{number(score['low'], kind)}, {number(score['high'], kind)}]"
-    return number(score["value"], kind), ends, _ranks(score)
+    return sign + number(score["value"], kind), ends, _ranks(score)
 
 
 class _Footnotes:
@@ -203,7 +204,8 @@ def _means(data: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str
             cells.append(_DASH if mean is None else f"{number(mean['value'], kinds[metric])} ({mean['tasks']} of {of})")
         for board, main in zip(data["boards"], mains, strict=True):
             score = row["scores"].get(board["title"], {}).get(main["name"]) if main else None
-            cells.append("".join(_cell(score, main["kind"] if main else "share")))
+            aside = " (not ranked)" if score and score["value"] is not None and not score["ranked"] else ""
+            cells.append("".join(_cell(score, main["kind"] if main else "share")) + aside)
         rows.append((str(entries[row["entry"]]["name"]), cells))
     return heads, rows
 

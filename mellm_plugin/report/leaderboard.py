@@ -25,8 +25,9 @@ The rules:
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -82,11 +83,26 @@ class Report:
             "version": VERSION,
             "made": self.made,
             "mellm_plugin": __version__,
-            "reading": self.reading,
-            "entries": self.entries,
-            "boards": self.boards,
-            "overall": self.overall,
+            "reading": strict(self.reading),
+            "entries": strict(self.entries),
+            "boards": strict(self.boards),
+            "overall": strict(self.overall),
         }
+
+
+def strict(value: Any) -> Any:
+    """Plain values as strict JSON in UTF-8 has them: what files say may hold NaN, and halves of letters."""
+    if isinstance(value, dict):
+        return {_whole_letters(key): strict(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [strict(one) for one in value]
+    if isinstance(value, str):
+        return _whole_letters(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _whole_letters(text: Any) -> str:
+    return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
 def make(reading: Reading, made: datetime | None = None) -> Report:
@@ -97,7 +113,7 @@ def make(reading: Reading, made: datetime | None = None) -> Report:
         made: by default now.
     """
     faults, notes = list(reading.faults), list(reading.notes)
-    entries = Entries()
+    entries = Entries(reading.runs)
     drafts = [_Draft(runs, entries, faults, notes) for runs in _boards(reading.runs)]
     names = entries.finish()
     _name(drafts)
@@ -121,6 +137,14 @@ def make(reading: Reading, made: datetime | None = None) -> Report:
 # ---- which runs belong together -------------------------------------------------------------------------------------
 
 
+def _version(run: Run) -> str | None:
+    """Of the task; 1 and 1.0 are one."""
+    version = run.metadata.get("version")
+    if isinstance(version, int | float) and not isinstance(version, bool):
+        return f"{version:.10g}"
+    return None if version is None else str(version)
+
+
 def _asked(run: Run) -> str:
     return plain([run.asks, run.labels, run.units])
 
@@ -131,7 +155,7 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
     without_samples: dict[str, list[Run]] = defaultdict(list)
     without_results: list[Run] = []
     for run in runs:
-        version = plain([run.question, run.metadata.get("version"), prompts(run), run.metadata.get("data")])
+        version = plain([run.question, _version(run), str(prompts(run)), run.metadata.get("data")])
         if run.results is None:
             without_results.append(run)
         elif not run.clips:
@@ -211,6 +235,7 @@ class _Row:
     marks: list[dict[str, str]]
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     ranked: bool = True
+    sensitivity: dict[str, Any] | None = None
 
     def mark(self, kind: str, text: str, ranked: bool = False) -> None:
         self.marks.append({"kind": kind, "text": text})
@@ -260,13 +285,13 @@ class _Draft:
             else:
                 different.append(other)
         row = _Row(entry, run, 1 + len(different), [])
-        self._mark(row)
+        self._mark(row, runs)
         if different:
             row.mark("runs", self._spread(run, different), ranked=True)
         return row
 
-    def _mark(self, row: _Row) -> None:
-        """Say what speaks against ranking a run."""
+    def _mark(self, row: _Row, runs: Sequence[Run]) -> None:
+        """Say what speaks against ranking a row; whom its model has seen, any of its runs may know."""
         run = row.run
         if run.limited:
             of = "" if run.original is None else f" of {run.original}"
@@ -278,16 +303,17 @@ class _Draft:
             row.mark("cut_off", "no results file: of model and settings nothing is known")
         elif run.samples is None:
             row.mark("cut_off", "no samples file (--log_samples): scores as the results file has them, not checked")
-        elif run.damaged or (run.effective is not None and len(run.clips) != run.effective):
-            of = "" if run.effective is None else f" of {run.effective}"
-            row.mark("cut_off", f"{len(run.clips)}{of} clips are in the samples file")
-        known = run.backend.get("training")
-        tasks = known.get("tasks") if isinstance(known, dict) else None
-        overlap = tasks.get(run.task) if isinstance(tasks, dict) else None
+        elif run.damaged or len(run.clips) != (run.effective or len(self.run.clips)):
+            expected = run.effective or len(self.run.clips)
+            row.mark("cut_off", f"{len(run.clips)} of {expected} clips are in the samples file")
+        overlaps = [overlap for one in runs if (overlap := _overlap(one))]
         for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
-            hit = overlap.get(side) if isinstance(overlap, dict) else None
-            if isinstance(overlap, dict) and isinstance(hit, dict) and hit.get("clips"):
-                row.mark(kind, f"{hit['clips']} of {overlap.get('clips')} clips are of people that it was {what}")
+            hits = [(hit["clips"], o.get("clips")) for o in overlaps if isinstance(hit := o.get(side), dict)]
+            most = max(
+                (hit for hit in hits if isinstance(hit[0], int) and hit[0]), default=None, key=lambda hit: hit[0]
+            )
+            if most is not None:
+                row.mark(kind, f"{most[0]} of {most[1]} clips are of people that it was {what}")
 
     def _spread(self, run: Run, others: Sequence[Run]) -> str:
         told: list[str] = []
@@ -322,10 +348,13 @@ class _Draft:
         higher: dict[str, bool] = {}
         for row in self.rows:
             higher = {**row.run.higher_is_better, **higher}
-        higher = {metric: higher.get(metric, metric not in LOWER) for metric in self.metrics}
+        # of our own metrics no file decides which way is better
+        own = {*MAIN, *LOWER}
+        higher = {m: m not in LOWER if m in own else higher.get(m, True) for m in self.metrics}
         scored = {row.entry: scoring_items.scored(self.metrics, row.run) for row in self.rows}
         for row in self.rows:
             self._score(row, scored[row.entry])
+            self._ladder(row)
         self._judges()
         for metric in self.metrics:
             if metric in MAIN:
@@ -381,7 +410,7 @@ class _Draft:
             unknown = metric.startswith("vqa_") and any(clip.expected is None for clip in run.clips)
             low, high = (None, None) if unknown else (one.low, one.high)  # of test clips nothing tells faces apart
             row.scores[metric] = {"value": one.value, "low": low, "high": high, "rank": None, "rank_low": None}
-            whole = run.results is not None and not run.damaged and len(run.clips) == run.effective
+            whole = run.results is not None and not run.damaged and run.effective in (None, len(run.clips))
             if whole and not _same(one.value, known):
                 differ.append(f"{metric} {one.value} and not {known}")
         if differ:
@@ -390,6 +419,22 @@ class _Draft:
                 Fault(str(run.results), f"{run.task}: from the samples file, scored anew, comes another value: {some}")
             )
             row.mark("differs", f"the results file has other values: {some}")
+
+    def _ladder(self, row: _Row) -> None:
+        """What belongs to a threshold: whether it lies beyond the ladder, why there is none, if it is one of units."""
+        if not (rungs := scoring_items.laddered(row.run)):
+            return
+        row.sensitivity = found = sensitivity.curve(rungs)
+        if (score := row.scores.get("threshold_px")) is not None:
+            note = str(found["note"] or "")
+            score["bound"] = next((bound for bound in ("at most", "at least") if note.startswith(bound)), None)
+            score["why"] = note or None if score["value"] is None else None
+        named = [share for share in found["others"] if share is not None]
+        if score is not None and score["value"] is not None and named and max(named) > found["ceiling"] / 2:
+            text = (
+                f"where one unit moves it names {max(named):.2f} of the others: a threshold of movement, not of units"
+            )
+            row.mark("others", text)
 
     def _judges(self) -> None:
         """Of several judges the one of most rows is ranked."""
@@ -415,7 +460,15 @@ class _Draft:
                 continue
             score = found[0]
             rows.append((row, scoring_items.comparable(score, found[1])))
-        pairs = _compared(score, [of for _, of in rows], f"{self.run.task}: {metric}", self._notes)
+        where = f"{self.run.task}: {metric}"
+        pairs = _compared(score, [of for _, of in rows], where, self._notes)
+        while alone := _least_compared(len(rows), pairs):
+            for place in sorted(alone, reverse=True):
+                row, _ = rows.pop(place)
+                text = "of other clips or people than the others', so not compared"
+                if not any(mark["kind"] == "clips" for mark in row.marks):
+                    row.mark("clips", text, ranked=True)
+            pairs = _compared(score, [of for _, of in rows], where, [])
         corrected = holm([one.p for one in pairs.values()])
         better: Counter[int] = Counter()
         worse: Counter[int] = Counter()
@@ -458,7 +511,7 @@ class _Draft:
             "confusion": details.confusions(run),
             "units": details.by_unit(run),
             "by_strength": details.by_strength(run, self.clips, edges),
-            "sensitivity": sensitivity.curve(rungs) if (rungs := scoring_items.laddered(run)) else None,
+            "sensitivity": row.sensitivity,
             "rates": {
                 "parse_rate": _value(scores, "parse_rate", "vqa_parse_rate"),
                 "au_parse_rate": _value(scores, "au_parse_rate"),
@@ -514,6 +567,14 @@ class _Draft:
         return found
 
 
+def _overlap(run: Run) -> Mapping[str, Any]:
+    """What a model says of its own training and the people of the task; empty where it says nothing."""
+    found: Any = run.backend.get("training")
+    for key in ("tasks", run.task):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 def _is_whole(run: Run) -> bool:
     return run.results is not None and not run.limited and not run.damaged and len(run.clips) == run.effective
 
@@ -558,9 +619,19 @@ def _compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) -
             try:
                 if ours:
                     found[first, second] = summary.comparison(score, ours, theirs)
+                else:
+                    notes.append(f"{where}: two runs have no clip in common and cannot be compared")
             except InputError as error:
                 notes.append(f"{where}: two runs cannot be compared: {error}")
     return found
+
+
+def _least_compared(rows: int, pairs: Collection[tuple[int, int]]) -> list[int]:
+    """The row that can be compared with the fewest others; none where all can be with all."""
+    if len(pairs) == rows * (rows - 1) // 2:
+        return []
+    partners = Counter(place for pair in pairs for place in pair)
+    return [min(range(rows), key=lambda place: (partners[place], -place))]
 
 
 # ---- over all boards, and published numbers -------------------------------------------------------------------------
@@ -587,15 +658,17 @@ def overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict
         counted[metric] = [str(board["title"]) for board in best.values()]
     for entry in entries:
         scores: dict[str, dict[str, Any]] = {}
+        marks: dict[str, list[dict[str, str]]] = {}
         means: dict[str, list[float]] = {metric: [] for metric in metrics}
         for board in boards:
             for row in board["rows"]:
                 if row["entry"] != entry:
                     continue
-                of = {metric: row["scores"][metric] for metric in metrics if metric in row["scores"]}
+                of = {m: {**row["scores"][m], "ranked": _counts(row, m)} for m in metrics if m in row["scores"]}
                 scores[board["title"]] = of
+                marks[board["title"]] = row["marks"]
                 for metric, one in of.items():
-                    if row["ranked"] and board["title"] in counted[metric] and one["value"] is not None:
+                    if one["ranked"] and board["title"] in counted[metric] and one["value"] is not None:
                         means[metric].append(one["value"])
         if scores:
             mean = {
@@ -603,8 +676,14 @@ def overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict
                 for metric, values in means.items()
                 if values
             }
-            rows.append({"entry": entry, "scores": scores, "mean": mean})
+            rows.append({"entry": entry, "scores": scores, "marks": marks, "mean": mean})
     return {"tasks": [board["title"] for board in boards], "metrics": metrics, "averaged": counted, "rows": rows}
+
+
+def _counts(row: Mapping[str, Any], metric: str) -> bool:
+    """Whether a score of a row stands for its model."""
+    graded = metric != "description_score" or all(mark["kind"] != "judge" for mark in row["marks"])
+    return bool(row["ranked"]) and graded and all(mark["kind"] != "clips" for mark in row["marks"])
 
 
 def _weight(board: Mapping[str, Any], metric: str) -> int:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -115,6 +116,7 @@ class Run:
         model, model_args: as given to lmms-eval.
         backend: what the model says of itself: `bundled`, `motion`, `adapter_sha256`, `training`; empty where nothing.
         generation: `gen_kwargs` of the command line.
+        shots: examples in front of each question.
         instruction: sha of the system instruction.
         versions: `lmms_eval` and `mellm_plugin`.
         metadata: of the task: `version`, `prompt_version` or `wording`, `data`.
@@ -139,6 +141,7 @@ class Run:
     model_args: str
     backend: Mapping[str, Any]
     generation: str
+    shots: int
     instruction: str | None
     versions: Mapping[str, str | None]
     metadata: Mapping[str, Any]
@@ -218,6 +221,9 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
             continue
         loso = document.get("loso")
         for task in _tasks(document):
+            if "/" in task or "\0" in task:
+                reading.faults.append(Fault(str(file), f"expected the name of a task, found {_short(task)}"))
+                continue
             if task.endswith(ENDING):
                 reading.notes.append(f"{file}: a fold of a leave-one-subject-out run; give the folder of all folds")
                 continue
@@ -254,27 +260,30 @@ def size(paths: Iterable[Path]) -> int:
 
 def _found(paths: Iterable[Path], reading: Reading) -> tuple[list[Path], list[Path]]:
     """The results files and the samples files, each once."""
-    results: dict[Path, None] = {}
-    samples: dict[Path, None] = {}
+    results: dict[Path, Path] = {}  # by where it really is; a link has the name, what it leads to may have none
+    samples: dict[Path, Path] = {}
     for path in paths:
-        if not path.exists():
-            reading.faults.append(Fault(str(path), "expected a folder or a file, found nothing"))
+        try:
+            path.stat()
+        except OSError as error:
+            told = "found nothing" if isinstance(error, FileNotFoundError) else f"it cannot be read: {error.strerror}"
+            reading.faults.append(Fault(str(path), f"expected a folder or a file, {told}"))
             continue
-        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        files = _within(path, reading) if path.is_dir() else [path]
         taken = False
         for file in files:
             if file.name.endswith(RESULTS) and file.is_file():
-                results[file.resolve()] = None
+                results.setdefault(file.resolve(), file)
                 for beside in sorted(file.parent.glob(f"{_glob(file.name.removesuffix(RESULTS))}{SAMPLES}*.jsonl")):
-                    samples[beside.resolve()] = None
+                    samples.setdefault(beside.resolve(), beside)
             elif SAMPLES in file.name and file.suffix == ".jsonl" and file.is_file():
-                samples[file.resolve()] = None
+                samples.setdefault(file.resolve(), file)
                 beside = file.with_name(f"{file.name.partition(SAMPLES)[0]}{RESULTS}")
                 if beside.is_file():
-                    results[beside.resolve()] = None
+                    results.setdefault(beside.resolve(), beside)
             elif file.name == _LOSO and (file.with_name(_PREDICTIONS)).is_file():
-                results[file.resolve()] = None
-                samples[file.with_name(_PREDICTIONS).resolve()] = None
+                results.setdefault(file.resolve(), file)
+                samples.setdefault(file.with_name(_PREDICTIONS).resolve(), file.with_name(_PREDICTIONS))
             else:
                 continue
             taken = True
@@ -282,7 +291,25 @@ def _found(paths: Iterable[Path], reading: Reading) -> tuple[list[Path], list[Pa
             reading.faults.append(
                 Fault(str(path), f"expected a file named *{RESULTS} or *{SAMPLES}TASK.jsonl, as lmms-eval names them")
             )
-    return list(results), list(samples)
+    return list(results.values()), list(samples.values())
+
+
+def _within(folder: Path, reading: Reading) -> list[Path]:
+    """All files below a folder, in linked folders, too, each of these once; what cannot be read is a fault."""
+
+    def fault(error: OSError) -> None:
+        reading.faults.append(Fault(str(error.filename), f"cannot be read: {error.strerror}"))
+
+    found: list[Path] = []
+    known: set[Path] = set()
+    for name, folders, files in os.walk(folder, onerror=fault, followlinks=True):
+        real = Path(name).resolve()
+        if real in known:
+            folders.clear()
+            continue
+        known.add(real)
+        found += [Path(name, file) for file in files]
+    return sorted(found)
 
 
 def _glob(text: str) -> str:
@@ -385,6 +412,7 @@ def _run(
         model_args=_clean(_arguments(config, loso)),
         backend=_backend(backend_text),
         generation=_clean(str(config.get("gen_kwargs") or "")),
+        shots=_count(_mapping(document.get("n-shot")).get(task)) or 0,
         instruction=_text_or_none(document.get("system_instruction_sha")),
         versions={
             "lmms_eval": _version(document.get("lmms_eval_version")) or _text_or_none(versions.get("lmms-eval")),
@@ -418,6 +446,8 @@ def _run(
 def _arguments(config: Mapping[str, Any], loso: Mapping[str, Any] | None) -> str:
     if loso is None:
         given = config.get("model_args")
+        if isinstance(given, dict):
+            return ",".join(f"{key}={value}" for key, value in given.items())
         return given if isinstance(given, str) else json.dumps(given) if given else ""
     base = _mapping(config.get("finetune")).get("base")
     return f"base={base}, {len(_list(loso.get('folds')))} folds" if base else f"{len(_list(loso.get('folds')))} folds"

@@ -44,7 +44,11 @@ def installed(path: Sequence[str] | None = None) -> dict[str, Distribution]:
     """
     found: dict[str, Distribution] = {}
     for one in distributions() if path is None else distributions(path=list(path)):
-        if one.metadata is not None and (name := one.metadata["Name"]):  # a folder may be left of a removed one
+        try:
+            name = one.metadata["Name"] if one.metadata is not None else None
+        except (OSError, ValueError):  # what its file holds is no text; to import it may work all the same
+            name = None
+        if name:  # a folder may be left of a removed one
             found.setdefault(re.sub("[-_.]+", "-", name).lower(), one)
     return found
 
