@@ -11,6 +11,7 @@ import pytest
 from results_files import Asked, Model, board_of, changed, changed_line, made, row_of, sample, write_run
 
 from mellm_plugin import meu
+from mellm_plugin.report import formats
 from mellm_plugin.scoring import sensitivity
 
 ASKED = Asked(clips=80, subjects=12)
@@ -279,3 +280,99 @@ def test_the_amplitude_ladder(tmp_path: Path) -> None:
     assert always["scores"]["threshold_px"]["value"] is None
     assert always["scores"]["false_alarm_rate"]["value"] == 1
     assert {clip["motion_px"] for clip in board_of(data)["clip_list"]} == {0.0, 0.1, 0.3, 1.0, 2.0, 3.0}
+
+    def observed(named: bool | None, others: int) -> dict[str, Any]:
+        """Its row, where it names the unit so at every movement, and so many others."""
+        seen = [
+            {**rung, "named": bool(rung["level_px"]) and named, "others": others if rung["level_px"] else 0}
+            for rung in rungs
+        ]
+        text = [
+            {**json.loads(line), **dict.fromkeys(sensitivity.SCORES, rung)}
+            for line, rung in zip(samples.read_text().splitlines(), seen, strict=True)
+        ]
+        samples.write_text("".join(json.dumps(line) + "\n" for line in text), encoding="utf-8")
+        values = {f"{name},none": getattr(meu, name)(seen) for name in sensitivity.SCORES}
+        changed(file, lambda d: d["results"][asked.task].update(values))
+        return row_of(made(tmp_path), "good")
+
+    sharp, moved, blind = observed(True, 0), observed(True, 15), observed(False, 0)
+    assert sharp["scores"]["threshold_px"]["bound"] == "at most" and sharp["scores"]["threshold_px"]["rank"] == 1
+    assert [mark["kind"] for mark in moved["marks"]] == ["others"] and moved["scores"]["threshold_px"]["rank"] is None
+    assert blind["scores"]["threshold_px"]["value"] is None and blind["scores"]["threshold_px"]["why"]
+    assert "| none |" in formats.markdown(made(tmp_path))
+
+
+def test_no_file_decides_which_way_a_metric_is_better(tmp_path: Path) -> None:
+    file, _ = write_run(tmp_path, ASKED, replace(POOR, name="evil"), "20261122_000001")
+    changed(file, lambda d: d["higher_is_better"]["synthme_meu"].update(emotion_uf1=False))
+    write_run(tmp_path, ASKED, GOOD, "20261122_000002")
+    assert row_of(made(tmp_path), "good")["scores"]["emotion_uf1"]["rank"] == 1
+
+
+def test_a_leak_that_one_run_tells_marks_the_model_everywhere(tmp_path: Path) -> None:
+    overlap = {"clips": 80, "seen": {"clips": 20, "subjects": 4}, "validation": {"clips": 0, "subjects": 0}}
+    adapter = {"adapter_sha256": "ab" * 32}
+    leaky = replace(GOOD, backend={**adapter, "training": {"tasks": {"synthme_meu": overlap}}})
+    write_run(tmp_path, ASKED, leaky, "20261122_000001")
+    write_run(tmp_path, ASKED, replace(GOOD, backend=adapter), "20261122_000002")
+    write_run(tmp_path, replace(ASKED, task="synthme_au"), POOR, "20261122_000003")
+    data = made(tmp_path)
+    row = data["boards"][1]["rows"][0]
+    assert [mark["kind"] for mark in row["marks"]] == ["leak"] and row["scores"]["emotion_uf1"]["rank"] is None
+    (over,) = (of for of in data["overall"]["rows"] if of["entry"] == row["entry"])
+    assert (
+        over["scores"]["synthme_meu"]["emotion_uf1"]["ranked"] is False and over["marks"]["synthme_meu"] == row["marks"]
+    )
+    assert "(not ranked)" in formats.markdown(data).partition("## synthme")[0]
+
+
+def test_runs_without_a_clip_in_common_are_not_ranked_together(tmp_path: Path) -> None:
+    for number, (asked, model) in enumerate(((ASKED, GOOD), (ASKED, POOR), (replace(ASKED, dataset="other"), GOOD))):
+        own = replace(model, name=f"m{number}")
+        file, _ = write_run(tmp_path, asked, own, f"20261122_00000{number}")
+        changed(file, lambda d: d["configs"]["synthme_meu"]["metadata"].pop("data"))
+    data = made(tmp_path)
+    ranks = [row_of(data, f"m{number}")["scores"]["emotion_uf1"]["rank"] for number in range(3)]
+    assert ranks == [1, 2, None]
+    assert [mark["kind"] for mark in row_of(data, "m2")["marks"]] == ["clips"]
+    assert any("no clip in common" in note for note in data["reading"]["notes"])
+
+
+def test_a_judge_of_one_task_makes_no_other_model_of_another(tmp_path: Path) -> None:
+    own = {"bundled": True, "motion": "robust"}
+    write_run(tmp_path, ASKED, replace(GOOD, backend=own, judge="openai:a"), "20261122_000001")
+    write_run(tmp_path, replace(ASKED, task="synthme_au"), replace(GOOD, backend=own), "20261122_000002")
+    assert len(made(tmp_path)["entries"]) == 1
+
+
+def test_what_files_hold_becomes_strict_json(tmp_path: Path) -> None:
+    folder = tmp_path / "caf\udce9"
+    for number, metadata in enumerate(({"prompt_version": float("nan")}, {"version": "x\ud800"})):
+        file, _ = write_run(folder, ASKED, replace(GOOD, name=f"m{number}"), f"20261122_00000{number}")
+        document = json.loads(file.read_text())
+        document["configs"]["synthme_meu"]["metadata"].update(metadata)
+        document["results"]["a/b"] = document["results"]["synthme_meu"]
+        file.write_text(json.dumps(document))
+    data = made(tmp_path)
+    json.dumps(data, allow_nan=False).encode()
+    for text in (formats.markdown(data), formats.comma_separated(data), formats.latex(data), formats.plain_json(data)):
+        text.encode()
+    assert len(data["boards"]) == 2
+    assert [fault["fault"] for fault in data["reading"]["faults"]] == ["expected the name of a task, found a/b"] * 2
+
+
+def test_results_behind_links_are_found_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+    write_run(tmp_path / "elsewhere", ASKED, GOOD, "20261122_000001")
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "link").symlink_to(tmp_path / "elsewhere")
+    (results / "round").symlink_to(results)
+    assert row_of(made(results), "good")["scores"]["emotion_uf1"]["rank"] == 1
+    store, named = tmp_path / "store", tmp_path / "named"
+    store.mkdir()
+    named.mkdir()
+    for number, file in enumerate((tmp_path / "elsewhere").iterdir()):
+        file.rename(store / f"SHA{number}")
+        (named / file.name).symlink_to(store / f"SHA{number}")
+    assert row_of(made(named), "good")["marks"] == []
