@@ -100,5 +100,7 @@ const MARKS = {
   judge: ["other judge", "The descriptions were judged by another judge. Their points are not comparable."],
   cut_off: ["cut off", "The run ended before its results were written, or its samples are missing."],
   differs: ["scores differ", "The scores in the results file are others than those of its answers. Shown are those of the answers."],
+  clips: ["other clips", "Its clips or people are not those of the other models, so it is not compared with them."],
+  others: ["others named", "Where one unit moves, others are named as well: the threshold is one of movement, not of units."],
   runs: ["several runs", "Several runs of the same settings gave different answers. The newest whole one is shown."],
 };
