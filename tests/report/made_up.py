@@ -172,7 +172,12 @@ def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int
         | {"entry": None, "kind": "constant", "name": "majority label", "clips": clips, "runs": 1, "ranked": False}
         | {"marks": [], "scores": {"emotion_acc": _score(share, clips), "emotion_uf1": _score(share / 3, clips)}}
     )
-    if len(rows) > 3:
+    rows.append(
+        dict.fromkeys(("confusion", "units", "by_strength", "sensitivity", "rates", "cost"))
+        | {"entry": None, "kind": "constant", "name": "no unit", "clips": clips, "runs": 1, "ranked": False}
+        | {"marks": [], "scores": {"au_exact": _score(0.02, clips)}}
+    )
+    if len(rows) > 4:
         rows[2]["marks"] = [{"kind": "limit", "text": f"{clips // 2} of {clips} clips"}]
         rows[2]["ranked"] = False
         rows[1]["marks"] = [{"kind": "runs", "text": "3 runs, au_f1 .61 to .64"}]
@@ -373,7 +378,7 @@ def _seen(threshold: float, ceiling: float, chance: float, px: float) -> float:
 def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]:
     rows = []
     for place, entry in enumerate(entries):
-        threshold, ceiling, chance = 0.25 * 1.35**place, 0.97 - 0.03 * place, 0.02
+        threshold, ceiling, chance = min(0.25 * 1.45**place, LADDER[-1]), 0.97 - 0.03 * place, 0.02
         sees = place < 8
 
         seen = partial(_seen, threshold, ceiling if sees else chance, chance)
@@ -386,16 +391,19 @@ def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]
             "high": threshold * 1.2,
             "rank": 1 + place,
             "rank_low": 1 + place,
+            "bound": "at least" if threshold == LADDER[-1] else None,
         }
         block = {"levels_px": LADDER, "hits": hits, "clips": clips, "false_alarms": chance, "curve": curve}
-        note = None if sees else "units are not named more often the further they move (p = 1)"
+        block["others"] = [round(0.02 + 0.01 * (place + step), 3) for step in range(len(LADDER))]
+        note = "at least 3 px: half-way is not below the last level" if score["bound"] else None
+        note = note if sees else "units are not named more often the further they move (p = 1)"
         block |= {"threshold_px": threshold if sees else None, "still_clips": 80, "ceiling": ceiling, "note": note}
         block |= {"low": threshold * 0.85 if sees else None, "high": threshold * 1.2 if sees else None}
         nulls = dict.fromkeys(("confusion", "units", "by_strength", "cost"))
         rows.append(
             nulls
-            | {"entry": entry["key"], "kind": "model", "name": None, "clips": 880, "runs": 1, "ranked": sees}
-            | {"marks": [], "scores": {"threshold_px": score if sees else None}, "sensitivity": block}
+            | {"entry": entry["key"], "kind": "model", "name": None, "clips": 880, "runs": 1, "ranked": True}
+            | {"marks": [], "scores": {"threshold_px": score if sees else dict.fromkeys(score)}, "sensitivity": block}
             | {"rates": {"parse_rate": None, "au_parse_rate": 0.99, "judge_rate": None}}
         )
     return {
@@ -422,11 +430,14 @@ def _ladder(entries: list[dict[str, Any]], rng: random.Random) -> dict[str, Any]
 
 def _over(entry: str, boards: list[dict[str, Any]]) -> dict[str, Any]:
     scores: dict[str, dict[str, Any]] = {}
+    marks = {}
     for board in boards:
         row = next(row for row in board["rows"] if row["entry"] == entry)
-        scores[board["task"]] = {name: row["scores"][name] for name in ("emotion_uf1", "au_f1")}
+        given = {name: row["scores"][name] for name in ("emotion_uf1", "au_f1")}
+        scores[board["task"]] = {name: score and score | {"ranked": row["ranked"]} for name, score in given.items()}
+        marks[board["task"]] = row["marks"]
     mean = {}
     for name in ("emotion_uf1", "au_f1"):
-        known = [found[name]["value"] for found in scores.values() if found[name]]
+        known = [found[name]["value"] for found in scores.values() if found[name] and found[name]["ranked"]]
         mean[name] = {"value": sum(known) / len(known) if known else None, "tasks": len(known)}
-    return {"entry": entry, "scores": scores, "mean": mean}
+    return {"entry": entry, "scores": scores, "marks": marks, "mean": mean}

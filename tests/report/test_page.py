@@ -240,21 +240,122 @@ def test_table_sorts_within_its_groups(board: Opened, made: dict[str, Any]) -> N
     def shown(body: int) -> list[str]:
         return board.texts(f"#scores table.scores >> tbody >> nth={body} >> tr:not(.group) .name > :first-child")
 
-    head = board.locator("#scores table.scores thead th", has_text="emotion_uf1")
+    head = board.locator("#scores table.scores thead th:not(.rank)", has_text="emotion_uf1")
+    rank = board.locator("#scores table.scores thead th.rank")
+    assert rank.text_content() == "Rankin emotion_uf1"
     assert head.get_attribute("aria-sort") == "descending"
     assert shown(0) == order("emotion_uf1", True)
     assert shown(1) == order("emotion_uf1", False) == ["qwen2_5_vl 7B"]
     assert shown(2) == ["majority label"]
-    au_f1 = board.locator("#scores table.scores thead th", has_text="au_f1")
+    au_f1 = board.locator("#scores table.scores thead th:not(.rank)", has_text="au_f1")
     au_f1.locator("button").focus()
     board.keyboard.press("Enter")
     assert au_f1.get_attribute("aria-sort") == "descending" and head.get_attribute("aria-sort") == "none"
     assert shown(0) == order("au_f1", True)
+    assert rank.text_content() == "Rankin au_f1"
     board.keyboard.press("Enter")
     assert au_f1.get_attribute("aria-sort") == "ascending"
     assert shown(0) == order("au_f1", True)[::-1]
     assert "metric=au_f1" in board.evaluate("location.hash")
     assert board.texts(".published tbody th") == ["STSTNet", "LBP-TOP"]
+    board.click("text=All 7 metrics")
+    assert sorted(shown(2)) == ["majority label", "no unit"]
+
+
+def test_over_boards_what_is_not_ranked_stays_below_with_its_marks(board: Opened, made: dict[str, Any]) -> None:
+    board.evaluate("go({})")
+    table = board.locator("#over table.scores")
+    limited = table.locator("tbody tr", has_text="qwen2_5_vl 7B")
+    task = made["overall"]["tasks"][0]
+    at = table.locator("thead th").all_text_contents().index(task)
+    cell = limited.locator("th, td").nth(at)
+    assert cell.locator(".mark").all_text_contents() == ["limited 75 of 150 clips"]
+    assert cell.locator(".score").get_attribute("class") == "score unranked"
+    dot = "getComputedStyle(document.querySelector('#over .score.unranked .whisker b')).borderTopWidth"
+    assert board.evaluate(dot) == "1px"
+    for _ in range(2):
+        table.locator("thead th button").nth(at).click()
+        names = table.locator("tbody .name > :first-child").all_text_contents()
+        assert names[-1] == "qwen2_5_vl 7B" and len(names) == 6
+        ranked = [float(value) for value in table.locator(f"td:nth-child({at + 1}) .value").all_text_contents()[:-1]]
+        assert ranked in (sorted(ranked), sorted(ranked, reverse=True))
+        assert table.locator("thead th").nth(at).get_attribute("aria-sort") != "none"
+
+
+def test_thresholds_at_the_ends_and_none_say_so(chromium: Any, tmp_path: Path) -> None:
+    data = report(models=9, clips=4, boards=2)
+    ladder = data["boards"][1]
+    first = ladder["rows"][0]
+    first["scores"]["threshold_px"].update(value=0.1, low=0.1, high=0.12, bound="at most")
+    first["sensitivity"].update(threshold_px=0.1, low=0.1, high=0.12, note="at most 0.1 px: half-way is below it")
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html", f"#task={ladder['task']}")
+    values = opened.texts("#scores .value")
+    assert values[0] == "≤ 0.10" and values[-1] == "≥ 3.00" and values[1] == "0.36"
+    assert "half-way is below it" in opened.locator("#scores .score").first.get_attribute("title")
+    none = opened.locator("#scores td .none", has_text="none")
+    assert none.get_attribute("title") == ladder["rows"][8]["sensitivity"]["note"]
+    assert opened.texts("#scores .group") == ["Ranked", "No threshold"]
+    opened.click("#scores thead button >> nth=0")
+    assert opened.texts("#scores .group") == []
+
+    opened.draw_all()
+    traces = opened.evaluate(
+        "[...document.querySelectorAll('.plot')].flatMap((plot) => (plot.data || []).map("
+        "({x, y, text, mode, marker, line}) => ({x, y, text, mode, symbol: (marker || {}).symbol, line})))"
+    )
+    block = first["sensitivity"]
+    ticks = [trace for trace in traces if trace.get("symbol") == "line-ns-open"]
+    assert ticks[0]["y"] == [(block["false_alarms"] + block["ceiling"]) / 2]
+    others = [trace for trace in traces if trace["text"] and "other units named where one moves" in trace["text"][0]]
+    assert len(others) == 6 and others[0]["y"] == block["others"] and others[0]["line"]["dash"] == "dash"
+    hovers = [text for trace in traces for text in trace["text"] or () if "half-way is below it" in text]
+    assert any(text.startswith("mellm bundled<br>≤") for text in hovers)  # in the chart of scores
+    assert any("threshold ≤ 0.10 px" in text for text in hovers)  # in the chart of sensitivity
+    opened.close()
+
+
+_APART = """(() => {
+  const ticks = [...document.querySelectorAll(".chart:has(.numbers) .xtick text")];
+  const boxes = ticks.map((tick) => tick.getBoundingClientRect());
+  return boxes.length === 25 && boxes.every((box, at) => box.width > 4 && (!at || boxes[at - 1].right < box.left));
+})()"""
+
+
+def test_clips_without_labels_many_labels_and_long_names(chromium: Any, tmp_path: Path) -> None:
+    data = report(models=3, clips=30, boards=1)
+    board = data["boards"][0]
+    clip = board["clip_list"][0]
+    clip.update(label=None, coarse=None)
+    blank = {"label": None, "coarse": None, "label_right": None, "text": "So.", "read": [], "judge": None}
+    said = [([1], True, "names no expression"), ([2], False, "names no expression"), (None, False, "names nothing")]
+    for number, (units, right, why) in enumerate(said):
+        board["answers"][f"e{number}"][0] = blank | {"aus": units, "aus_right": right, "unparsed": why}
+    labels = [f"feeling of the kind {number}" for number in range(24)]
+    counts = [[number * (number == read) for read in range(25)] for number in range(1, 25)]
+    board["rows"][0]["confusion"]["emotion"] = {"labels": labels, "read": [*labels, "unread"], "counts": counts}
+    data["boards"] += [{**board, "task": "x" * 500 + end, "title": "x" * 500 + end} for end in "ab"]
+    page.write(data, tmp_path / "report.html")
+    opened = Opened(chromium, tmp_path / "report.html")
+    keys = opened.evaluate("[...boardKeys().keys()]")
+    assert len(set(keys)) == 3 and max(map(len, keys)) <= 400
+    for key in keys[1:]:
+        opened.evaluate(f"go({{task: '{key}'}})")
+        assert opened.evaluate("document.querySelector('h1').textContent") == "x" * 500 + "ab"[keys.index(key) - 1]
+    opened.select_option("#board", board["task"])
+    opened.evaluate("openClip(0)")
+    assert opened.texts("dialog .verdict") == ["right", "wrong", "could not be read"]
+    assert opened.locator("dialog dt", has_text="Not read").count() == 1
+    opened.keyboard.press("Escape")
+    for width in (1200, 390):
+        opened.set_viewport_size({"width": width, "height": 850})
+        opened.draw_all()
+        confusion = opened.locator("figure.chart", has_text="Confusion")
+        assert confusion.locator(".numbers li").all_text_contents() == [*labels, "unread"]
+        assert confusion.locator(".xtick text").all_text_contents() == [str(number) for number in range(1, 26)]
+        opened.until(_APART)  # a chart is drawn anew when the window's width changes
+        assert opened.evaluate("document.documentElement.scrollWidth") == width
+    opened.close()
 
 
 def test_values_intervals_and_ranks_are_those_of_the_data(board: Opened, made: dict[str, Any]) -> None:

@@ -70,13 +70,16 @@ function layoutOf(layout) {
   return merged;
 }
 
-/** A chart with its heading. make() gives {data, layout, height}, or a sentence that says what is missing. */
+/** A chart with its heading. make() gives {data, layout, height, least: its least width, below: a key}, or a sentence that says what is missing. */
 function figure({title, note, tools, make, wide}) {
   const place = h("div", {class: "plot"});
-  const element = h("figure", {class: wide ? "chart wide" : "chart"}, h("figcaption", {}, h("h3", {}, text(title)), note ? h("p", {class: "hint"}, text(note)) : null), tools ? h("div", {class: "tools"}, tools) : null, place);
+  const below = h("div", {class: "below"});
+  const element = h("figure", {class: wide ? "chart wide" : "chart"}, h("figcaption", {}, h("h3", {}, text(title)), note ? h("p", {class: "hint"}, text(note)) : null), tools ? h("div", {class: "tools"}, tools) : null, h("div", {class: "slide"}, place), below);
   const self = {element, drawn: false};
   self.draw = async () => {
     const made = make();
+    below.replaceChildren(...(made.below ? [made.below] : []));
+    place.style.minWidth = made.least && !printing ? `${made.least}px` : "";
     if (typeof made === "string") {
       if (window.Plotly) window.Plotly.purge(place);
       place.replaceChildren(h("p", {class: "note"}, text(made)));
@@ -132,7 +135,7 @@ function scoresChart(board) {
       if (!rows.length) return "No model has a value of this metric.";
       const sign = metric.higher_is_better ? -1 : 1;
       const points = [
-        ...rows.map((row) => ({name: rowName(row), score: row.scores[name], kind: row.kind === "constant" ? "constant" : row.ranked ? "ranked" : "unranked"})),
+        ...rows.map((row) => ({name: rowName(row), score: row.scores[name], note: noteOf(row, name), kind: row.kind === "constant" ? "constant" : row.ranked ? "ranked" : "unranked"})),
         ...(board.published || []).filter((row) => known((row.scores || {})[name])).map((row) => ({name: `${row.name} (published)`, score: {value: row.scores[name]}, kind: "published"})),
       ].sort((a, b) => sign * (a.score.value - b.score.value));
       const colour = shade("--accent");
@@ -149,7 +152,7 @@ function scoresChart(board) {
             array: points.map(({score}) => (known(score.high) ? score.high - score.value : 0)), arrayminus: points.map(({score}) => (known(score.low) ? score.value - score.low : 0)),
           },
           marker: {size: 10, symbol: points.map((point) => dot[point.kind][0]), color: points.map((point) => dot[point.kind][1]), line: {width: 1.8}},
-          text: points.map(({name: called, score}) => `${plain(called, 60)}<br>${shown(score.value, metric.kind)}${known(score.low) && known(score.high) ? ` (${shown(score.low, metric.kind)} to ${shown(score.high, metric.kind)})` : ""}`),
+          text: points.map(({name: called, score, note}) => `${plain(called, 60)}<br>${valueOf(score, metric.kind)}${known(score.low) && known(score.high) ? ` (${shown(score.low, metric.kind)} to ${shown(score.high, metric.kind)})` : ""}${note ? `<br>${plain(note, 120)}` : ""}`),
           hovertemplate: "%{text}<extra></extra>",
         }],
         layout: {xaxis: {range: kind, side: "top", title: {text: ""}, rangemode: "tozero"}, yaxis: nameAxis(points.map((point) => point.name), leftAxis())},
@@ -159,13 +162,16 @@ function scoresChart(board) {
   return self;
 }
 
+const MOST_NAMES = 20;
+
 function confusionChart(board) {
   const rows = modelRows(board).filter((row) => row.confusion && (row.confusion.emotion || row.confusion.coarse));
+  const crowded = rows.some((found) => ["emotion", "coarse"].some((of) => found.confusion[of] && found.confusion[of].read.length > MOST_NAMES));
   let row = rows[0];
   let level = row && row.confusion.emotion ? "emotion" : "coarse";
   const draw = () => self.draw();
   const self = figure({
-    title: "Confusion", note: "Rows: coded label. Columns: what was read. Shade: share of the row; numbers: clips.",
+    title: "Confusion", note: "Rows: coded label. Columns: what was read. Shade: share of the row; numbers: clips.", wide: crowded,
     tools: rows.length
       ? [choice("Model", rows.map((found, place) => [String(place), shortened(rowName(found), 40)]), "0", (chosen) => { row = rows[Number(chosen)]; draw(); }),
         choice("Labels", [["emotion", "expression"], ["coarse", "coarse"]], level, (chosen) => { level = chosen; draw(); })]
@@ -176,17 +182,22 @@ function confusionChart(board) {
       if (!matrix || !matrix.labels.length) return `${level === "coarse" ? "Coarse labels" : "Labels"} of this model\u2019s answers are not known.`;
       const sums = matrix.counts.map((counts) => counts.reduce((a, b) => a + b, 0));
       const shares = matrix.counts.map((counts, place) => counts.map((count) => (sums[place] ? count / sums[place] : null)));
+      // Slanted names of many columns run into one another: numbers stand for them, and for the rows' names, too.
+      const many = Math.max(matrix.labels.length, matrix.read.length) > MOST_NAMES;
+      const names = [...new Set([...matrix.labels, ...matrix.read])];
+      const numbers = new Map(names.map((label, place) => [label, place + 1]));
       return {
-        height: 120 + 34 * matrix.labels.length,
+        height: 120 + (many ? 26 : 34) * matrix.labels.length, least: many ? 160 + 22 * matrix.read.length : null,
+        below: many ? h("ol", {class: "numbers", "aria-label": "What the numbers stand for"}, names.map((label) => h("li", {}, foreign(label)))) : null,
         data: [{
           type: "heatmap", z: shares, colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2,
           hoverongaps: false,
           customdata: matrix.counts.map((counts, gold) => counts.map((count, read) => `${plain(matrix.labels[gold])} read as ${plain(matrix.read[read])}: ${grouped(count)} of ${grouped(sums[gold])}`)),
           hovertemplate: "%{customdata}<extra></extra>",
-        }, cellTexts(shares, matrix.counts.map((counts) => counts.map((count) => (count ? grouped(count) : ""))))],
+        }, cellTexts(shares, matrix.counts.map((counts) => counts.map((count) => (count ? grouped(count) : ""))), many ? 10 : 12)],
         layout: {
-          xaxis: {tickvals: matrix.read.map((_, place) => place), ticktext: matrix.read.map((label) => plain(label, 14)), range: [-0.5, matrix.read.length - 0.5], side: "top", showgrid: false, tickangle: matrix.read.length > 5 ? -40 : 0},
-          yaxis: {tickvals: matrix.labels.map((_, place) => place), ticktext: matrix.labels.map((label, place) => `${plain(label, 14)}  ${grouped(sums[place])}`), range: [matrix.labels.length - 0.5, -0.5], showgrid: false},
+          xaxis: {tickvals: matrix.read.map((_, place) => place), ticktext: matrix.read.map((label) => (many ? String(numbers.get(label)) : plain(label, 14))), range: [-0.5, matrix.read.length - 0.5], side: "top", showgrid: false, tickangle: !many && matrix.read.length > 5 ? -40 : 0},
+          yaxis: {tickvals: matrix.labels.map((_, place) => place), ticktext: matrix.labels.map((label, place) => `${many ? `${numbers.get(label)} ` : ""}${plain(label, 14)}  ${grouped(sums[place])}`), range: [matrix.labels.length - 0.5, -0.5], showgrid: false},
         },
       };
     },
@@ -314,7 +325,7 @@ function sensitivityChart(board, picked) {
   if (!rows.length) return null;
   return figure({
     title: "Sensitivity", wide: true,
-    note: "How often a unit is named, by how far it moves. Marks: measured; lines: the fitted curve; upright ticks: the threshold, half-way between chance and ceiling, with its 95 % interval. A model without a line has no threshold.",
+    note: "How often a unit is named, by how far it moves. Marks: measured; lines: the fitted curve; faint dashes: other units, which do not move; upright ticks: the threshold, half-way between chance and ceiling, with its 95 % interval. A model without a line has no threshold.",
     make: () => {
       const lines = picked.rows().filter((row) => rows.includes(row));
       if (!lines.length) return "None of the models chosen has a sensitivity curve.";
@@ -326,18 +337,24 @@ function sensitivityChart(board, picked) {
         const levels = (found.levels_px || []).map((px, place) => ({px, hits: found.hits[place], clips: found.clips[place]})).filter((level) => level.clips);
         if (known(found.false_alarms) && !levels.some((level) => level.px === 0)) levels.unshift({px: 0, share: found.false_alarms});
         const share = (level) => (known(level.share) ? level.share : level.hits / level.clips);
-        const threshold = known(found.threshold_px) ? `threshold ${shown(found.threshold_px, "px")} px${known(found.low) && known(found.high) ? ` (${shown(found.low, "px")} to ${shown(found.high, "px")})` : ""}` : `no threshold${found.note ? `, ${found.note}` : ""}`;
+        const score = (row.scores || {}).threshold_px || {};
+        const note = known(found.threshold_px) && found.note ? `<br>${plain(found.note, 120)}` : "";
+        const threshold = known(found.threshold_px) ? `threshold ${valueOf({value: found.threshold_px, bound: score.bound}, "px")} px${known(found.low) && known(found.high) ? ` (${shown(found.low, "px")} to ${shown(found.high, "px")})` : ""}` : `no threshold${found.note ? `, ${found.note}` : ""}`;
         const group = row.entry;
         const curve = found.curve || [];
         const traces = [{
           type: "scatter", mode: "markers", legendgroup: group, name: `${plain(rowName(row), 30)}: ${plain(threshold, innerWidth < 700 ? 20 : 90)}`, x: levels.map((level) => (level.px > 0 ? level.px : still)), y: levels.map(share), marker: {symbol: line.symbol, size: 8, color: line.colour},
-          text: levels.map((level) => `${plain(rowName(row), 50)}<br>${known(level.share) ? `named though it does not move: ${shown(level.share)}` : `${shown(level.px, "px")} px: ${level.hits} of ${level.clips}`}<br>${plain(threshold, 120)}`), hovertemplate: "%{text}<extra></extra>",
+          text: levels.map((level) => `${plain(rowName(row), 50)}<br>${known(level.share) ? `named though it does not move: ${shown(level.share)}` : `${shown(level.px, "px")} px: ${level.hits} of ${level.clips}`}<br>${plain(threshold, 120)}${note}`), hovertemplate: "%{text}<extra></extra>",
         }];
         if (curve.length) traces.push({type: "scatter", mode: "lines", legendgroup: group, showlegend: false, x: curve.map((point) => point[0]), y: curve.map((point) => point[1]), line: {color: line.colour, width: 2, dash: line.dash}, hoverinfo: "skip"});
-        if (curve.length && known(found.threshold_px)) {
-          const near = curve.reduce((best, point) => (Math.abs(Math.log(point[0] / found.threshold_px)) < Math.abs(Math.log(best[0] / found.threshold_px)) ? point : best));
+        const others = (found.levels_px || []).map((px, place) => ({px, share: (found.others || [])[place]})).filter((level) => level.px > 0 && known(level.share));
+        if (others.length) traces.push({
+          type: "scatter", mode: "lines", legendgroup: group, showlegend: false, x: others.map((level) => level.px), y: others.map((level) => level.share), opacity: 0.5, line: {color: line.colour, width: 1.5, dash: "dash"},
+          text: others.map((level) => `${plain(rowName(row), 50)}<br>other units named where one moves<br>${shown(level.px, "px")} px: ${shown(level.share)}`), hovertemplate: "%{text}<extra></extra>",
+        });
+        if (known(found.threshold_px) && known(found.false_alarms) && known(found.ceiling)) {
           traces.push({
-            type: "scatter", mode: "markers", legendgroup: group, showlegend: false, x: [found.threshold_px], y: [near[1]], marker: {symbol: "line-ns-open", size: 20, color: line.colour, line: {width: 2.5, color: line.colour}}, hoverinfo: "skip",
+            type: "scatter", mode: "markers", legendgroup: group, showlegend: false, x: [found.threshold_px], y: [(found.false_alarms + found.ceiling) / 2], marker: {symbol: "line-ns-open", size: 20, color: line.colour, line: {width: 2.5, color: line.colour}}, hoverinfo: "skip",
             error_x: known(found.low) && known(found.high) ? {type: "data", symmetric: false, array: [found.high - found.threshold_px], arrayminus: [found.threshold_px - found.low], color: line.colour, thickness: 1.5, width: 4} : undefined,
           });
         }

@@ -3,10 +3,16 @@
 const ROW = 46;
 let gallery = null;
 
+/** Whether what was asked could not be read. A clip without a label misses no expression: there the units decide. */
+function unread(columns, place, clip) {
+  const unlabelled = !known(clip.label) && !known(clip.coarse) && !known(columns.label_right[place]);
+  return known(columns.unparsed[place]) && !(unlabelled && known(columns.aus_right[place]) && known(columns.aus[place]));
+}
+
 /** Right, wrong, unread or absent, as one mark: of the label where it is asked for, else of the units. */
-function outcomeOf(columns, place) {
+function outcomeOf(columns, place, clip) {
   if (!columns || !known(columns.text[place])) return "absent";
-  if (known(columns.unparsed[place])) return "unread";
+  if (unread(columns, place, clip)) return "unread";
   const right = known(columns.label_right[place]) ? columns.label_right[place] : columns.aus_right[place];
   return right === true ? "right" : right === false ? "wrong" : "open";
 }
@@ -18,7 +24,7 @@ const TESTS = {
   "label wrong": (columns, place) => columns.label_right[place] === false,
   "units exactly right": (columns, place) => columns.aus_right[place] === true,
   "units not exactly right": (columns, place) => columns.aus_right[place] === false,
-  "could not be read": (columns, place) => known(columns.unparsed[place]),
+  "could not be read": unread,
   "no answer": (columns, place) => !known(columns.text[place]),
 };
 
@@ -73,12 +79,12 @@ function clipsOf(board) {
       if (state.subject && clip.subject !== state.subject) return;
       if (state.label && clip.label !== state.label) return;
       if (unit !== null && !(clip.aus || []).some((code) => unitNumbers(code).includes(unit))) return;
-      if (test && !of.some((columns) => test(columns, place))) return;
+      if (test && !of.some((columns) => test(columns, place, clip))) return;
       if (state.disagree && !disagrees(columnsOf, place)) return;
       if (wanted && !String(clip.id).toLowerCase().includes(wanted) && !String(clip.label || "").toLowerCase().includes(wanted) && !columnsOf.some((columns) => known(columns.text[place]) && textHits[columns.text[place]])) return;
       places.push(place);
     });
-    const rights = (place) => columnsOf.filter((columns) => outcomeOf(columns, place) === "right").length;
+    const rights = (place) => columnsOf.filter((columns) => outcomeOf(columns, place, clips[place]) === "right").length;
     const orders = {
       id: (a, b) => compared(clips[a].id, clips[b].id, 1),
       weak: (a, b) => compared(clips[a].motion_px, clips[b].motion_px, 1),
@@ -94,10 +100,10 @@ function clipsOf(board) {
     const place = found[position];
     const clip = clips[place];
     const marks = h("span", {class: "outcomes", "aria-hidden": "true"}, columnsOf.map((columns, model) => {
-      const outcome = outcomeOf(columns, place);
+      const outcome = outcomeOf(columns, place, clip);
       return h("i", {class: `o ${outcome}`, title: `${entryName(models[model])}: ${OUTCOMES[outcome]}`});
     }));
-    const right = columnsOf.filter((columns) => outcomeOf(columns, place) === "right").length;
+    const right = columnsOf.filter((columns) => outcomeOf(columns, place, clip) === "right").length;
     const row = h("div", {
       class: position === active ? "row active" : "row", role: "option", id: `row-${position}`, "aria-selected": String(position === active), "aria-setsize": found.length, "aria-posinset": position + 1,
       onclick: () => { active = position; openClip(place); },
@@ -158,7 +164,7 @@ function clipsOf(board) {
   };
   const reset = h("button", {type: "button", class: "quiet", onclick: () => { FILTERS.forEach((name) => { state[name] = ""; }); writeAddress(); fill(); refresh(); }}, text("Clear"));
   const drawReset = () => { reset.hidden = !FILTERS.some((name) => state[name]); };
-  const tests = Object.keys(TESTS).filter((name) => columnsOf.some((columns) => clips.some((_, place) => TESTS[name](columns, place))));
+  const tests = Object.keys(TESTS).filter((name) => columnsOf.some((columns) => clips.some((clip, place) => TESTS[name](columns, place, clip))));
   let waiting = 0;
 
   function fill() {
@@ -249,7 +255,7 @@ function pictureOf(id, kind) {
 const named = (number) => (report.unit_names[number] ? `AU${number} ${report.unit_names[number]}` : `AU${number}`);
 
 function answerCard(board, key, columns, place, clip) {
-  const outcome = outcomeOf(columns, place);
+  const outcome = outcomeOf(columns, place, clip);
   const head = h("header", {}, h("i", {class: `o ${outcome}`, "aria-hidden": "true"}), h("h4", {}, foreign(entryName(key))), h("span", {class: "verdict"}, text(OUTCOMES[outcome])));
   if (outcome === "absent") return h("article", {class: "answer"}, head, h("p", {class: "hint"}, text("The run has no answer to this clip.")));
   const facts = [];
@@ -264,7 +270,7 @@ function answerCard(board, key, columns, place, clip) {
     const missed = gold ? gold.filter((either) => !read.some((unit) => either.includes(Number(unit)))) : [];
     facts.push(["Units read", h("span", {}, units.length ? units : text("none"), missed.length ? h("span", {class: "missed"}, text(` missed ${missed.map((either) => either.join("/")).join(", ")}`)) : null)]);
   }
-  if (known(columns.unparsed[place])) facts.push(["Not read", foreign(columns.unparsed[place])]);
+  if (unread(columns, place, clip)) facts.push(["Not read", foreign(columns.unparsed[place])]);
   const judge = columns.judge[place];
   if (judge && typeof judge === "object") {
     const rest = Object.entries(judge).filter(([name, value]) => name !== "score" && known(value) && value !== "");

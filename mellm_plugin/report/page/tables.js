@@ -12,7 +12,8 @@ const breakable = (name) => h("bdi", {}, String(name).split(/(?<=_)/).flatMap((p
 
 /**
  * A table in a box of its own. columns: {key, title, hint, number, first (1 or -1, the direction of the first click),
- * value(row), cell(row)}; groups: {title, rows, cls}. onsort(key) hears what is sorted by.
+ * value(row), cell(row), under() for a second line, last(row) for rows that stay below the others however it is sorted};
+ * groups(key), by the column that is sorted by: {title, rows, cls}. onsort(key) hears what is sorted by.
  */
 function sortable({caption, columns, groups, sort, onsort, cls}) {
   let by = columns.find((column) => column.key === sort) || null;
@@ -20,29 +21,30 @@ function sortable({caption, columns, groups, sort, onsort, cls}) {
   const heads = new Map();
   const head = h("tr", {});
   for (const column of columns) {
-    const button = h("button", {type: "button", title: column.hint, onclick: () => choose(column)}, breakable(column.title), h("span", {class: "arrow", "aria-hidden": "true"}));
+    const under = column.under ? h("span", {class: "under"}) : null;
+    const button = h("button", {type: "button", title: column.hint, onclick: () => choose(column)}, breakable(column.title), under, h("span", {class: "arrow", "aria-hidden": "true"}));
     const cell = h("th", {scope: "col", class: [column.number ? "num" : "", column.cls || ""].join(" ")}, button);
     heads.set(column.key, cell);
     head.append(cell);
   }
   const table = h("table", {class: cls}, h("caption", {class: "sr"}, text(caption)), h("thead", {}, head));
-  const bodies = groups.filter((group) => group.rows.length).map((group) => {
-    const body = h("tbody", {class: group.cls});
-    table.append(body);
-    return {group, body};
-  });
 
   function fill() {
     for (const [key, cell] of heads) {
       if (by && key === by.key) cell.setAttribute("aria-sort", direction > 0 ? "ascending" : "descending");
       else cell.setAttribute("aria-sort", "none");
     }
-    for (const {group, body} of bodies) {
+    for (const column of columns.filter((one) => one.under)) heads.get(column.key).querySelector(".under").replaceChildren(breakable(column.under()));
+    table.querySelectorAll("tbody").forEach((body) => body.remove());
+    for (const group of groups(by && by.key).filter(({rows}) => rows.length)) {
+      const body = h("tbody", {class: group.cls});
       const rows = [...group.rows];
-      if (by) rows.sort((a, b) => compared(by.value(a), by.value(b), direction));
+      const last = (row) => Number(Boolean(by.last && by.last(row)) || !known(by.value(row)));
+      if (by) rows.sort((a, b) => last(a) - last(b) || compared(by.value(a), by.value(b), direction));
       const title = group.title ? [h("tr", {class: "group"}, h("th", {colspan: columns.length, scope: "colgroup"}, h("span", {}, text(group.title))))] : [];
       body.replaceChildren(...title, ...rows.map((row) => h("tr", {}, columns.map((column, place) =>
         h(place === 0 ? "th" : "td", {scope: place === 0 ? "row" : null, class: [column.number ? "num" : "", column.cls || "", by === column ? "sorted" : ""].join(" ")}, column.cell(row))))));
+      table.append(body);
     }
   }
 
@@ -65,9 +67,12 @@ function spanOf(metric, scores) {
   return ends.length ? [Math.min(0, ...ends), Math.max(...ends)] : [0, 1];
 }
 
-/** Value, interval below it, and both as a line. */
-function scoreCell(score, metric, span, tied) {
-  if (!score || !known(score.value)) return h("span", {class: "none", title: "not known"}, text(DASH));
+/** Why a row has no threshold, or one beyond what was measured; null of other metrics. */
+const noteOf = (row, metric) => (metric === "threshold_px" && row && row.sensitivity && row.sensitivity.note) || null;
+
+/** Value, interval below it, and both as a line; a note as a tooltip. One that is not ranked is grey, its mark hollow. */
+function scoreCell(score, metric, span, {tied = false, note = null, ranked = true} = {}) {
+  if (!score || !known(score.value)) return h("span", {class: "none", title: note || "not known"}, text(note ? "none" : DASH));
   const interval = known(score.low) && known(score.high);
   const line = h("span", {class: "whisker", "aria-hidden": "true"});
   const at = (value) => `${Math.max(0, Math.min(100, (100 * (value - span[0])) / (span[1] - span[0] || 1)))}%`;
@@ -81,8 +86,9 @@ function scoreCell(score, metric, span, tied) {
   dot.style.left = at(score.value);
   line.append(dot);
   const rank = known(score.rank) ? `rank ${score.rank}${tied ? ", shared" : ""}${known(score.rank_low) && score.rank_low > score.rank ? `; its true place may be any to ${score.rank_low}` : ""}` : null;
-  return h("span", {class: score.rank === 1 ? "score best" : "score", title: rank},
-    h("span", {class: "value"}, text(shown(score.value, metric.kind))),
+  const why = [ranked ? rank : "not ranked", note].filter(Boolean).join("; ") || null;
+  return h("span", {class: !ranked ? "score unranked" : score.rank === 1 ? "score best" : "score", title: why},
+    h("span", {class: "value"}, text(valueOf(score, metric.kind))),
     h("span", {class: "ends"}, text(interval ? `${shown(score.low, metric.kind)} ${DASH} ${shown(score.high, metric.kind)}` : "no interval")),
     line);
 }
@@ -90,7 +96,8 @@ function scoreCell(score, metric, span, tied) {
 const rowName = (row) => (row.entry && entries.get(row.entry) ? entries.get(row.entry).name : row.name) || "unnamed";
 
 function marksOf(row) {
-  return (row.marks || []).map((mark) => {
+  const given = Array.isArray(row.marks) ? row.marks : []; // a row over boards has marks by board
+  return given.map((mark) => {
     const [name, why] = MARKS[mark.kind] || [mark.kind, ""];
     return h("span", {class: `mark mark-${/^[a-z_]+$/.test(mark.kind) ? mark.kind : "other"}`, title: why}, h("b", {}, text(name)), mark.text ? [text(" "), foreign(mark.text)] : null);
   });
@@ -136,7 +143,7 @@ function boardTable(board) {
     const columns = [
       {key: "name", title: "Model", value: rowName, cell: nameCell, cls: "sticky"},
       {
-        key: "rank", title: "Rank", number: true, cls: "rank", hint: "Rank in the metric that the table is sorted by. Models that are not statistically apart share a rank.",
+        key: "rank", title: "Rank", number: true, cls: "rank", under: () => (by ? `in ${by}` : ""), hint: "Rank in the metric named below, the last that the table was sorted by. Models that are not statistically apart share a rank.",
         value: rankOf,
         cell: (row) => {
           const rank = rankOf(row);
@@ -153,7 +160,7 @@ function boardTable(board) {
           value: (row) => ((row.scores || {})[metric.name] || {}).value,
           cell: (row) => {
             const score = (row.scores || {})[metric.name];
-            return scoreCell(score, metric, span, score && ranks.get(metric.name).get(score.rank) > 1);
+            return scoreCell(score, metric, span, {tied: score && ranks.get(metric.name).get(score.rank) > 1, note: noteOf(row, metric.name), ranked: row.ranked || row.kind === "constant"});
           },
         };
       }),
@@ -162,13 +169,19 @@ function boardTable(board) {
     ];
     const models = board.rows.filter((row) => row.kind !== "constant");
     const unranked = models.filter((row) => !row.ranked);
+    const valued = (row) => metrics.some((metric) => known(((row.scores || {})[metric.name] || {}).value));
+    const blind = (row) => row.ranked && !known(((row.scores || {}).threshold_px || {}).value) && noteOf(row, "threshold_px");
     const table = sortable({
       caption: `Scores of ${board.task}`, columns, sort: by, cls: "scores",
-      groups: [
-        {title: unranked.length ? "Ranked" : "", rows: models.filter((row) => row.ranked)},
-        {title: "Shown, not ranked", rows: unranked, cls: "unranked"},
-        {title: "Constant answers", rows: board.rows.filter((row) => row.kind === "constant"), cls: "constants"},
-      ],
+      groups: (key) => {
+        const none = key === "threshold_px" ? models.filter(blind) : [];
+        return [
+          {title: unranked.length || none.length ? "Ranked" : "", rows: models.filter((row) => row.ranked && !none.includes(row))},
+          {title: "No threshold", rows: none},
+          {title: "Shown, not ranked", rows: unranked, cls: "unranked"},
+          {title: "Constant answers", rows: board.rows.filter((row) => row.kind === "constant" && valued(row)), cls: "constants"},
+        ];
+      },
       onsort: (key) => {
         if (!board.metrics.some((metric) => metric.name === key)) return;
         by = key;
@@ -208,7 +221,7 @@ function publishedTable(board) {
         {key: "protocol", title: "Protocol", value: (row) => row.protocol, cell: (row) => foreign(row.protocol || DASH, "prose")},
         {key: "source", title: "Source", value: (row) => row.source, cell: (row) => foreign(row.source || DASH, "prose")},
       ],
-      groups: [{rows: published}],
+      groups: () => [{rows: published}],
     }));
 }
 
@@ -232,7 +245,7 @@ function comparisonTable(board) {
         {key: "p", title: "p", number: true, value: (pair) => pair.p, cell: (pair) => text(shownP(pair.p))},
         {key: "p_holm", title: "p, corrected", number: true, hint: "Holm, over the pairs of this board and metric", value: (pair) => pair.p_holm, cell: (pair) => h("span", {class: apart(pair) ? "apart" : ""}, text(shownP(pair.p_holm)))},
       ],
-      groups: [{rows: pairs.filter((pair) => pair.metric === name)}],
+      groups: () => [{rows: pairs.filter((pair) => pair.metric === name)}],
     }));
   };
   draw(names[0]);
@@ -259,6 +272,8 @@ function overallTable() {
     const metric = report.boards.flatMap((board) => board.metrics).find((found) => found.name === name) || {name, kind: "share", higher_is_better: true};
     const first = metric.higher_is_better ? -1 : 1;
     const scoreOf = (row, task) => ((row.scores || {})[task] || {})[name];
+    const isRanked = (score) => !score || score.ranked !== false;
+    const rowOn = (row, task) => ((report.boards.find((board) => titleOf(board) === task) || {}).rows || []).find((found) => found.entry === row.entry);
     const mean = (row) => (row.mean || {})[name] || {};
     const tasks = over.tasks.filter((task) => over.rows.some((row) => known((scoreOf(row, task) || {}).value)));
     const averaged = (over.averaged || {})[name] || tasks;
@@ -267,21 +282,25 @@ function overallTable() {
     holder.replaceChildren(sortable({
       caption: `${name} over boards`, sort: "mean", cls: "scores",
       columns: [
-        {key: "name", title: "Model", value: (row) => entryName(row.entry), cell: (row) => nameCell({entry: row.entry, name: row.name}), cls: "sticky"},
+        {key: "name", title: "Model", value: (row) => entryName(row.entry), cell: nameCell, cls: "sticky"},
         {
           key: "mean", title: "Mean", number: true, first, hint: `Unweighted mean over ${averaged.length === 1 ? "the board" : "those of the boards"} ${averaged.join(", ")} that the model has ranked scores on`, value: (row) => mean(row).value,
           cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${counted(averaged.length, "board")}` : ""))),
         },
         ...tasks.map((task) => ({
-          key: `task ${task}`, title: task, number: true, first, value: (row) => (scoreOf(row, task) || {}).value, cell: (row) => scoreCell(scoreOf(row, task), metric, span),
+          key: `task ${task}`, title: task, number: true, first, value: (row) => (scoreOf(row, task) || {}).value, last: (row) => !isRanked(scoreOf(row, task)),
+          cell: (row) => {
+            const marks = marksOf({marks: (row.marks || {})[task]});
+            return h("div", {class: "over"}, scoreCell(scoreOf(row, task), metric, span, {note: noteOf(rowOn(row, task), name), ranked: isRanked(scoreOf(row, task))}), marks.length ? h("div", {class: "marks"}, marks) : null);
+          },
         })),
       ],
-      groups: [{rows}],
+      groups: () => [{rows}],
     }));
   };
   draw(over.metrics[0]);
   return h("div", {}, h("div", {class: "tools"},
-    h("p", {class: "hint"}, text("A mean over fewer boards is not comparable with one over more: compare models over the same boards.")),
+    h("p", {class: "hint"}, text("A mean over fewer boards is not comparable with one over more: compare models over the same boards. Grey with a hollow mark: not ranked on that board, in no mean, and below the ranked ones however it is sorted.")),
     choice("Metric", over.metrics.map((name) => [name, name]), over.metrics[0], draw)), holder);
 }
 
@@ -319,6 +338,6 @@ function entriesTable() {
       column("lmms_eval", "lmms-eval", (entry) => versionOf(entry, "lmms_eval")), column("mellm_plugin", "mellm-plugin", (entry) => versionOf(entry, "mellm_plugin")),
       column("prompts", "Prompts", (entry) => versionOf(entry, "prompts")), column("date", "Date", (entry) => entry.date),
     ],
-    groups: [{rows: report.entries}],
+    groups: () => [{rows: report.entries}],
   });
 }

@@ -34,6 +34,10 @@ function shown(value, kind = "share") {
   return (value < 0 && /[1-9]/.test(written) ? MINUS : "") + written;
 }
 
+/** A score's value; one that lies beyond what was measured says so: ≤ 0.10, ≥ 3.00. */
+const BOUNDS = {__proto__: null, "at most": "\u2264\u00a0", "at least": "\u2265\u00a0"};
+const valueOf = (score, kind) => (score && known(score.value) ? `${BOUNDS[score.bound] || ""}${shown(score.value, kind)}` : DASH);
+
 const grouped = (count) => String(Math.round(count)).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
 const counted = (count, one, many = `${one}s`) => (known(count) ? `${grouped(count)} ${count === 1 ? one : many}` : null);
 const percent = (share) => (known(share) ? `${(100 * share).toFixed(share > 0.995 || share === 0 ? 0 : 1)} %` : DASH);
@@ -96,5 +100,7 @@ const MARKS = {
   judge: ["other judge", "The descriptions were judged by another judge. Their points are not comparable."],
   cut_off: ["cut off", "The run ended before its results were written, or its samples are missing."],
   differs: ["scores differ", "The scores in the results file are others than those of its answers. Shown are those of the answers."],
+  clips: ["other clips", "Its clips or people are not those of the other models, so it is not compared with them."],
+  others: ["others named", "Where one unit moves, others are named as well: the threshold is one of movement, not of units."],
   runs: ["several runs", "Several runs of the same settings gave different answers. The newest whole one is shown."],
 };

@@ -11,10 +11,11 @@ function boardKeys() {
   const keys = new Map();
   for (const board of report.boards) {
     const again = report.boards.filter((other) => other.task === board.task).length > 1;
-    const stem = again ? titleOf(board) : String(board.task);
+    // Cut first, so that no two keys are cut to the same; the address keeps 400 UTF-16 units, and a letter takes up to two.
+    const stem = Array.from(again ? titleOf(board) : String(board.task)).slice(0, 190).join("");
     let key = stem;
     for (let number = 2; keys.has(key); number += 1) key = `${stem}~${number}`;
-    keys.set(key.slice(0, 400), board);
+    keys.set(key, board);
   }
   return keys;
 }
@@ -40,7 +41,7 @@ function overview(keys) {
     if (!metric) return text(DASH);
     const first = board.rows.filter((row) => row.ranked && ((row.scores || {})[metric.name] || {}).rank === 1);
     if (!first.length) return h("span", {class: "none"}, text("nothing ranked"));
-    return h("span", {}, first.slice(0, 3).map((row, place) => [place ? text(", ") : null, foreign(rowName(row)), text(` ${shown(row.scores[metric.name].value, metric.kind)}`)]), first.length > 3 ? text(` and ${first.length - 3} more`) : null);
+    return h("span", {}, first.slice(0, 3).map((row, place) => [place ? text(", ") : null, foreign(rowName(row)), text(` ${valueOf(row.scores[metric.name], metric.kind)}`)]), first.length > 3 ? text(` and ${first.length - 3} more`) : null);
   };
   return [
     h("header", {class: "title"}, h("h1", {}, text("Micro-expression understanding")), h("p", {class: "lede"}, text(`Made ${known(report.made) ? String(report.made).replace("T", " ").replace("Z", " UTC") : ""} by mellm-plugin ${report.mellm_plugin || ""}.`))),
