@@ -13,7 +13,6 @@ import ast
 import contextlib
 import importlib.util
 import io
-import json
 import os
 import re
 import shlex
@@ -30,6 +29,7 @@ import fictitious
 import numpy as np
 import pytest
 from PIL import Image
+from results_files import Asked, Model, write_run
 
 from mellm_plugin.cli import parser
 from mellm_plugin.cli.commands import Headings, parsers
@@ -285,6 +285,7 @@ ELSEWHERE: dict[str, str] = {
     r"^mellm finetune bundled_lora": "minutes; tests/test_finetune.py",
     r"^accelerate launch .* finetune": "several GPUs; tests/training/test_finetune.py",
     r"^mellm (export|loso) ": "needs an adapter, or trains many; tests/training/test_export.py and test_loso.py",
+    r"^mellm report .* loso ": "needs folds of a loso; tests/report/test_results.py",
     r"^mellm prepare table .*--crop detector": "needs YuNet's weights; tests/datasets/test_crop.py",
     r"^mellm new-task mydata$": "needs the one above; tests/datasets/test_new_task.py",
     r"^mellm prepare (casme3|dfme|fourdme|megc_vqa|mmew|samm|smic) .*(FOLDER|me_vqa)": "names of places; "
@@ -329,15 +330,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         between = cv2.addWeighted(clip.apex, float(share), clip.onset, 1 - float(share), 0)
         video.write(cv2.cvtColor(between, cv2.COLOR_RGB2BGR))
     video.release()
-    (folder / "results").mkdir()
-    asked = {
-        "id": "synthme/s00/00",
-        "labels": ["anger", "fear"],
-        "asks": "all",
-        "gold": {"aus": ["4"], "label": "fear"},
-    }
-    row = {"filtered_resps": ["AU4; fear"], "parse_rate": asked}
-    (folder / "results" / "20260101_000000_samples_synthme_meu.jsonl").write_text(json.dumps(row) + "\n")
+    write_run(folder / "results", Asked(clips=12, subjects=4), Model("made up", 0.6))
     with pytest.MonkeyPatch.context() as patch:  # the same set in small: who finds it takes it for the whole
         patch.setattr(synthme, "TEST_CLIPS", 6)
         synthme.prepare(folder / "data")
