@@ -77,8 +77,8 @@ exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the mes
 2 the command line cannot be read; 130 interrupted.
 
 Examples are in the help of each command: mellm map --help. A guide to each part is in the repository, README.md and
-docs/: motion, data, add-a-dataset, finetune, metrics, judge, report. Completion of commands, datasets and tasks in a shell:
-eval "$(mellm --print-completion bash)", or zsh, fish, tcsh.
+docs/: motion, data, add-a-dataset, finetune, metrics, judge, report. Completion of commands, datasets and tasks in a
+shell: eval "$(mellm --print-completion bash)", or zsh, fish, tcsh.
 """
 
 
