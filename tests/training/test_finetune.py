@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -280,11 +282,15 @@ def test_data_of_later_stages_is_looked_at_first(given: Make, tmp_path: Path) ->
 
 
 def test_two_processes_do_not_train_into_one_folder(given: Make, tmp_path: Path) -> None:
-    from filelock import FileLock
-
     (tmp_path / "out").mkdir()
-    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(TrainingError, match="another process"):
-        run(given())
+    code = "import sys; from filelock import FileLock\nwith FileLock(sys.argv[1]):\n print('held', flush=True); input()"
+    command = [sys.executable, "-c", code, str(tmp_path / "out" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        with pytest.raises(TrainingError, match="another process"):
+            run(given())
+        other.communicate("go\n")
+    run(given(steps=1))
 
 
 def test_a_dry_run_shows_what_would_be_and_trains_nothing(given: Make, base: Path, tmp_path: Path) -> None:
