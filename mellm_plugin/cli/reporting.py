@@ -112,7 +112,8 @@ def _tell(data: Mapping[str, Any]) -> None:
         told = []
         for row in [row for row in board["rows"] if row["kind"] == "model"][:_BEST]:
             score = row["scores"].get(metric["name"])
-            value = number(score["value"] if score else None, metric["kind"])
+            none = score is not None and score["value"] is None and score.get("why")
+            value = "none" if none else number(score["value"] if score else None, metric["kind"])
             rank = "not ranked" if not score or score["rank"] is None else f"rank {score['rank']}"
             told.append(f"{value} {_printable(names[row['entry']])} ({rank})")
         more = sum(row["kind"] == "model" for row in board["rows"]) - len(told)

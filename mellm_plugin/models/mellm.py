@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -232,7 +231,7 @@ class Mellm(lmms):  # type: ignore[misc]
             self._sums["adapter_sha256"] = weights_sum(folder)
         elif told and "merged" in told[0]:
             self._sums["adapter_sha256"] = told[0]["merged"]["adapter_sha256"]
-        elif told and os.path.isdir(local_or_hub(source)):
+        elif any(Path(local_or_hub(source)).glob("*.safetensors")):
             self._sums["weights_sha256"] = weights_sum(Path(local_or_hub(source)))
         self._splits: dict[str, str] = {}
         self._has_warned = False

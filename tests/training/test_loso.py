@@ -16,6 +16,7 @@ import fictitious
 import numpy as np
 import psutil
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from mellm_plugin import cli, meu
@@ -32,6 +33,7 @@ from mellm_plugin.training.loso import (
     SAMPLES,
     TABLE,
     Folds,
+    _wait_for,
     check_people,
     check_unseen,
     environment_of,
@@ -357,3 +359,16 @@ def test_people_are_left_out_by_the_real_commands(
     others = [one for one in predictions if one["emotion_uf1"]["subject"] not in people[0]]
     seen = {"clips": len(others), "subjects": 3 - len(people[0])}
     assert seen["clips"] and known["training"]["tasks"]["casme2_emotion"]["seen"] == seen
+
+
+def test_a_training_that_outlived_its_call_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    lock = FileLock(tmp_path / "adapter" / ".lock")
+    lock.acquire()
+    waiting = threading.Thread(target=_wait_for, args=(tmp_path / "adapter",))
+    waiting.start()
+    waiting.join(1)
+    assert waiting.is_alive()
+    lock.release()
+    waiting.join(60)
+    assert not waiting.is_alive()

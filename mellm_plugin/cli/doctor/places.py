@@ -138,7 +138,7 @@ def place(check: str, folder: Path, told: str, do: str) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"mellm")
     except OSError as error:
-        yield fault(check, f"{told} cannot be written to: {there}: {error.strerror or error}", do)
+        yield fault(check, f"{folder} cannot be written to: {there}: {error.strerror or error}", do)
         return
     free = _free(folder)
     if free is not None and free < _LEAST:
