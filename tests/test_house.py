@@ -13,13 +13,14 @@ PACKAGE = Path(mellm_plugin.__file__).parent
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "locks": set(),
     "facs": {"errors"},
     "motion": {"errors"},
     "language": {"errors", "facs", "motion"},
-    "datasets": {"errors", "facs", "motion", "language"},
+    "datasets": {"errors", "locks", "facs", "motion", "language"},
     "models": {"errors", "facs", "motion", "language"},
     "scoring": {"errors", "facs", "motion", "language"},
-    "training": {"errors", "facs", "motion", "language", "datasets", "models", "scoring"},
+    "training": {"errors", "locks", "facs", "motion", "language", "datasets", "models", "scoring"},
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "report": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"},
@@ -32,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 HEAVY_ONLY_IN = {
     "lmms_eval": {"plugin", "models", "scoring/judge.py", "scoring/held_out.py"},
     "torch": {"models", "training", "motion/tvl1.py"},
+    "filelock": {"locks.py"},  # see there
 }
 
 

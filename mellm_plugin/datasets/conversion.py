@@ -25,7 +25,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
@@ -37,6 +36,7 @@ from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, read_sheet
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import coarse
+from mellm_plugin.locks import ProcessLock
 from mellm_plugin.motion.apex import spot
 from mellm_plugin.motion.images import read_pixels, to_grey
 
@@ -658,7 +658,7 @@ def _alone(folder: Path) -> Iterator[None]:
     """No other process prepares this dataset meanwhile; the finished clips of a run lie in one place."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.clips.lock")
+        lock = ProcessLock(folder.parent / f".{folder.name}.clips.lock")
         lock.acquire()
     except OSError as error:
         raise DataError(

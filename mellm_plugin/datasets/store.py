@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from filelock import FileLock
 
 from mellm_plugin import __version__
 from mellm_plugin.datasets.catalogue import prepare_command
@@ -33,6 +32,7 @@ from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.facs.codes import numbers
+from mellm_plugin.locks import ProcessLock
 
 SCHEMA_VERSION = 1
 """Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
@@ -185,7 +185,7 @@ def write(
         return folder  # before anything is written: the data root may be read-only by now
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{name}.lock"):
+        with ProcessLock(folder.parent / f".{name}.lock"):
             # checked inside the lock: while we waited for it, another process may have prepared the dataset
             if exists == "keep" and _is_same(name, info, root):
                 return folder
@@ -421,7 +421,7 @@ def sweep(name: str, root: Path | None = None) -> None:
     folder = dataset_dir(name, root)
     if not (_partial(folder).exists() or _former(folder).exists()):
         return
-    with suppress(OSError), FileLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
+    with suppress(OSError), ProcessLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
         _sweep(folder)
 
 

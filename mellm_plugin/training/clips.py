@@ -29,13 +29,13 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.errors import DataError, ImageError
 from mellm_plugin.facs.codes import mirrored, read_codes
 from mellm_plugin.facs.labels import coarse
+from mellm_plugin.locks import ProcessLock
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.cache import cache_folder, default_cache, measured_by
@@ -496,7 +496,7 @@ def _whole_records(file: Path, dtype: np.dtype[Any]) -> int:
 def _draw_file(file: Path, kind: str, first: int, count: int, seed: int, settings: MotionSettings) -> None:
     cv2.setNumThreads(1)
     dtype = _dtype(kind, settings)
-    with FileLock(file.with_name(f".{file.name}.lock")), file.open("ab") as kept:
+    with ProcessLock(file.with_name(f".{file.name}.lock")), file.open("ab") as kept:
         there = _whole_records(file, dtype)
         kept.truncate(there * dtype.itemsize)  # what was cut off in the middle
         for number in range(first + there, first + count):

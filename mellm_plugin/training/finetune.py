@@ -23,7 +23,6 @@ from typing import Any
 import cv2
 import torch
 from accelerate import PartialState
-from filelock import FileLock, Timeout
 from loguru import logger
 from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from torch.utils.data import Dataset
@@ -33,6 +32,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.locks import ProcessLock, Timeout
 from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import read_record, together, write_record
@@ -104,7 +104,7 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
     state = processes()
     # OpenCV's threads do not live on in the forked workers that draw the maps, where waiting for them would never end.
     cv2.setNumThreads(1)
-    lock = FileLock(output / ".lock")
+    lock = ProcessLock(output / ".lock")
     try:
         output.mkdir(parents=True, exist_ok=True)
         if state.is_main_process:

@@ -32,10 +32,10 @@ from typing import Any
 
 import torch
 import yaml
-from filelock import FileLock, Timeout
 from loguru import logger
 
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.locks import ProcessLock, Timeout
 from mellm_plugin.models.loading import carried_record, weights_sum
 from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
@@ -171,7 +171,7 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
 
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
-    lock = FileLock(out / ".lock")
+    lock = ProcessLock(out / ".lock")
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
@@ -384,7 +384,7 @@ class Folds:
 def _wait_for(trained: Path) -> None:
     """Wait for a training that outlived the call that began it, which was killed: it makes what is wanted here."""
     trained.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(trained / ".lock")
+    lock = ProcessLock(trained / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
