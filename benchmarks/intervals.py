@@ -133,7 +133,7 @@ def false_differences(subjects: int, rounds: int, resamples: int) -> str:
         clips = [(f"{s}/{n}", str(s)) for s, size in enumerate(sizes) for n in range(size)]
         chances = np.repeat(skill, sizes)
         first, second = (rate_counts(clips, _right(rng, chances)) for _ in range(2))
-        found = compare(first, second, resamples=resamples, seed=turn)["rate"]
+        found = compare(first, second, "rate", resamples=resamples, seed=turn)
         by_p += found.p is not None and found.p <= 0.05
         by_interval += not _holds(found.low, found.high, 0.0)
     return (

@@ -23,7 +23,8 @@ sums that a score is made of are that row times the counts of the subjects, so n
 -   Two runs are compared on the same resamples, which takes out what makes clips hard for both. The p-value is that of
     approximate randomization (Noreen 1989): were the runs alike, each subject's answers might as well have been
     exchanged between them; p is how often that gives a difference as large. It is exact for any number of subjects, and
-    never 0.
+    never 0. Of a score that is fitted the exchanges are compared by what it changes by to first order (`Counts.pulls`):
+    as exact, and without ten thousand fits of each run for every two of them.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ class Counts:
         scores: (N, K) sums -> the name of each score, and (N,) float64, NaN where there is none.
         weights: by score, the columns that are 0 for a subject that says nothing about it; of a score that is not
             named, all subjects say something.
+        pulls: of scores that are fitted: the sums (K,) of two runs together -> how much the score changes with each
+            column there, (K,). It must be the same whichever run an answer is of.
     """
 
     subjects: tuple[str, ...]
@@ -64,6 +67,7 @@ class Counts:
     needed: tuple[int, ...]
     scores: Callable[[Floats], dict[str, Floats]] = field(repr=False)
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pulls: Mapping[str, Callable[[Floats], Floats]] = field(default_factory=dict, repr=False)
 
     def speaking(self, score: str) -> NDArray[np.bool_]:
         """Of each subject, whether it says anything about a score: `(S,)`."""
@@ -279,13 +283,14 @@ def subject_counts(
     needed: Sequence[int],
     scores: Callable[[Floats], dict[str, Floats]],
     weights: Mapping[str, tuple[int, ...]] | None = None,
+    pulls: Mapping[str, Callable[[Floats], Floats]] | None = None,
 ) -> Counts:
     """Counts for scores that are computed from sums over clips, all resamples at once.
 
     Args:
         clips: of each row of cells.
         cells: (N, K) float64, what each clip adds to the K sums.
-        needed, scores, weights: as of `Counts`.
+        needed, scores, weights, pulls: as of `Counts`.
     """
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
@@ -293,7 +298,8 @@ def subject_counts(
     # in an order of their own: sums of fractions depend on it in their last bits
     order = sorted(range(len(clips)), key=lambda at: (clips[at], cells[at].tolist()))
     np.add.at(sums, [row[clips[at][1]] for at in order], cells[order])
-    return Counts(subjects, tuple(sorted(id for id, _ in clips)), sums, tuple(needed), scores, weights or {})
+    ids = tuple(sorted(id for id, _ in clips))
+    return Counts(subjects, ids, sums, tuple(needed), scores, weights or {}, pulls or {})
 
 
 def _ratio(tops: Floats, bottoms: Floats) -> Floats:
@@ -389,12 +395,13 @@ def _ends(found: Floats, subjects: int, level: float) -> tuple[float | None, flo
 
 
 def compare(
-    first: Counts, second: Counts, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
-) -> dict[str, Comparison]:
-    """The difference of every score of two runs on the same clips.
+    first: Counts, second: Counts, score: str, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+) -> Comparison:
+    """The difference of one score of two runs on the same clips.
 
     Args:
         first, second: made by the same function, over the same labels or units.
+        score: its name.
         resamples: of the interval, and exchanges for the p-value, which is at least 1 / (resamples + 1).
         level, seed: as for `bootstrap`.
 
@@ -402,38 +409,18 @@ def compare(
         InputError: the runs are not on the same clips, or their counts not of the same annotations; or a level or a
             number of resamples out of range.
     """
-    _check(resamples, level)
-    _check_pair(first, second)
-    before, after = _values(first), _values(second)
-    number = len(first.subjects)
-    change = second.cells - first.cells
-    drawn = [(block @ first.cells, block @ second.cells) for block in _drawn(number, resamples, seed)] if number else []
-    swapped = _exchanges(first, second, change, resamples, seed)
-    pairs = [(first.scores(a), second.scores(b)) for a, b in drawn]
-    found: dict[str, Comparison] = {}
-    for name, value in before.items():
-        other = after[name]
-        if value is None or other is None:
-            found[name] = Comparison(None, None, None, None)
-        elif (speaking := min(int(one.speaking(name).sum()) for one in (first, second))) < 2:
-            found[name] = Comparison(other - value, None, None, None)
-        else:
-            low, high = _ends(np.concatenate([b[name] - a[name] for a, b in pairs]), speaking, level)
-            found[name] = Comparison(other - value, low, high, _p_value(swapped[name], other - value, value, other))
-    return found
+    return compare_all([first, second], score, resamples=resamples, level=level, seed=seed)[0, 1]
 
 
 def compare_all(
     runs: Sequence[Counts], score: str, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
 ) -> dict[tuple[int, int], Comparison]:
-    """One score of every two of many runs on the same clips: what `compare` gives, at a cost per run and not per pair.
+    """One score of every two of many runs on the same clips, as `compare` does: resampled once a run, and not a pair.
 
     Memory grows with the runs times `resamples`.
 
     Args:
-        runs: made by the same function, over the same labels or units.
-        score: its name.
-        resamples, level, seed: as for `compare`.
+        runs, score, resamples, level, seed: as for `compare`.
 
     Returns:
         by the places of two runs, the lower first: second minus first.
@@ -457,7 +444,6 @@ def compare_all(
         for run in runs:
             of.append(np.concatenate([run.scores(block @ run.cells)[score] for block in drawn]))
             exchanged.append(np.concatenate([block @ run.cells for block in moved]))
-    totals = [run.cells.sum(0) for run in runs]
     found: dict[tuple[int, int], Comparison] = {}
     for first in range(len(runs)):
         for second in range(first + 1, len(runs)):
@@ -472,22 +458,33 @@ def compare_all(
                 continue
             low, high = _ends(of[second] - of[first], least, level)
             change = exchanged[second] - exchanged[first]
-            swapped = (
-                runs[second].scores(totals[second] - change)[score] - runs[first].scores(totals[first] + change)[score]
-            )
-            found[first, second] = Comparison(difference, low, high, _p_value(swapped, difference, value, other_value))
+            p = _p_value(runs[first], runs[second], score, change, value, other_value)
+            found[first, second] = Comparison(difference, low, high, p)
     return found
 
 
-def _exchanges(first: Counts, second: Counts, change: Floats, resamples: int, seed: int) -> dict[str, Floats]:
-    """By score the differences with the answers of about half of the subjects exchanged between the runs."""
-    found: dict[str, list[Floats]] = {}
-    for block in _moved(len(first.subjects), resamples, seed):
-        moved = block @ change
-        ours, theirs = first.scores(first.cells.sum(0) + moved), second.scores(second.cells.sum(0) - moved)
-        for name in ours:
-            found.setdefault(name, []).append(theirs[name] - ours[name])
-    return {name: np.concatenate(parts) for name, parts in found.items()}
+def _p_value(first: Counts, second: Counts, score: str, change: Floats, value: float, other: float) -> float:
+    """How often an exchange gives a difference as large.
+
+    Args:
+        change: (n, K), what each exchange takes from the cells of the second run and gives to the first.
+        value, other: the score of each run.
+    """
+    before, after = first.cells.sum(0), second.cells.sum(0)
+    difference = other - value
+    if (pulled := first.pulls.get(score)) is not None:
+        pull = pulled(before + after)
+        linear = float(pull @ (after - before))
+        if linear * difference <= 0:
+            return 1.0
+        difference, swapped = linear, linear - 2 * (change @ pull)
+        value = other = float(np.abs(pull) @ (before + after))
+    else:
+        swapped = second.scores(after - change)[score] - first.scores(before + change)[score]
+    exchanged = swapped[~np.isnan(swapped)]
+    # sums in another order differ in their last bits
+    as_large = np.abs(exchanged) >= abs(difference) - 1e-12 * max(1.0, abs(value), abs(other))
+    return float((as_large.sum() + 1) / (len(exchanged) + 1))
 
 
 def _moved(subjects: int, resamples: int, seed: int) -> Iterator[Floats]:
@@ -496,13 +493,6 @@ def _moved(subjects: int, resamples: int, seed: int) -> Iterator[Floats]:
     rows = max(1, _BLOCK // max(1, subjects))
     for start in range(0, resamples, rows):
         yield rng.integers(0, 2, (min(rows, resamples - start), subjects)).astype(np.float64)
-
-
-def _p_value(swapped: Floats, difference: float, value: float, other: float) -> float:
-    exchanged = swapped[~np.isnan(swapped)]
-    # sums in another order differ in their last bits
-    as_large = np.abs(exchanged) >= abs(difference) - 1e-12 * max(1.0, abs(value), abs(other))
-    return float((as_large.sum() + 1) / (len(exchanged) + 1))
 
 
 def _check_pair(first: Counts, second: Counts) -> None:

@@ -236,7 +236,7 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
     if rows is _labels:  # a label that one run alone has is one of both
         labels = tuple(sorted({*ours[-1], *theirs[-1]}))
         ours, theirs = (*ours[:-1], labels), (*theirs[:-1], labels)
-    return compare(count(*ours), count(*theirs))[name]
+    return compare(count(*ours), count(*theirs), name)
 
 
 def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comparison]:

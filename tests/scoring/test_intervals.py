@@ -271,8 +271,8 @@ def test_fewer_than_two_subjects_have_no_interval() -> None:
     nothing = bootstrap(unit_counts(clips, [None] * 8, [set()] * 8, UNITS))
     assert nothing.subjects == 0 and set(nothing.intervals.values()) == {Interval(None, None, None, None)}
     assert bootstrap(rate_counts([], [])).intervals["rate"].value is None
-    same = compare(label_counts(clips, gold, read, LABELS), label_counts(clips, gold, gold, LABELS))
-    assert same["acc"].difference is not None and same["acc"].p is None and same["acc"].low is None
+    same = compare(label_counts(clips, gold, read, LABELS), label_counts(clips, gold, gold, LABELS), "acc")
+    assert same.difference is not None and same.p is None and same.low is None
 
 
 def test_two_subjects_have_a_wide_interval() -> None:
@@ -295,17 +295,18 @@ def test_units_that_occur_in_no_resample() -> None:
 def test_a_comparison_by_hand() -> None:
     clips = clips_of([1, 1, 1])
     first, second = (rate_counts(clips, right) for right in ([False] * 3, [True] * 3))
-    found = compare(first, second)["rate"]
+    found = compare(first, second, "rate")
     assert (found.difference, found.low, found.high) == (1.0, 1.0, 1.0)
     # of the eight ways to exchange three subjects only none and all give a difference of 1
     assert found.p == pytest.approx(2 / 8, abs=0.02)
-    back = compare(second, first)["rate"]
+    back = compare(second, first, "rate")
     assert back.difference == -1.0 and back.p == found.p
 
 
 def test_a_run_beside_itself_does_not_differ() -> None:
     counts = label_counts(*answers(4, [5] * 8), LABELS)
-    for found in compare(counts, counts).values():
+    for score in ("uf1", "uar", "acc", "parse_rate"):
+        found = compare(counts, counts, score)
         assert (found.difference, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
 
 
@@ -314,7 +315,7 @@ def test_pairing_takes_out_what_makes_clips_hard_for_both() -> None:
     rng = random.Random(2)
     better = [g if rng.random() < 0.3 else r for g, r in zip(gold, read, strict=True)]
     first, second = (label_counts(clips, gold, of, LABELS) for of in (read, better))
-    found = compare(first, second)["uf1"]
+    found = compare(first, second, "uf1")
     alone = [bootstrap(of).intervals["uf1"] for of in (first, second)]
     assert found.p is not None and found.p < 0.01 and found.low is not None and found.low > 0
     assert alone[0].high is not None and alone[1].low is not None and alone[0].high > alone[1].low, "they overlap"
@@ -328,7 +329,7 @@ def test_runs_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
         clips = clips_of([6] * 8)
         skill = np.repeat(rng.random(8), 6)
         first, second = (rate_counts(clips, list(rng.random(48) < skill)) for _ in range(2))
-        p = compare(first, second, resamples=300, seed=seed)["rate"].p
+        p = compare(first, second, "rate", resamples=300, seed=seed).p
         assert p is not None
         below += p <= 0.05
     assert below / rounds <= 0.09  # 0.05 and three standard errors
@@ -340,7 +341,7 @@ def test_many_runs_are_compared_as_two_are() -> None:
     found = compare_all(runs, "uf1", resamples=500)
     assert [*found] == [(i, j) for i in range(4) for j in range(i + 1, 4)]
     for (first, second), one in found.items():
-        assert one == compare(runs[first], runs[second], resamples=500)["uf1"]
+        assert one == compare(runs[first], runs[second], "uf1", resamples=500)
     assert compare_all(runs[:1], "uf1") == compare_all([], "uf1") == {}
     with pytest.raises(InputError, match="alone"):
         compare_all([runs[0], label_counts(clips[1:], gold[1:], gold[1:], LABELS)], "uf1")
@@ -350,7 +351,7 @@ def test_many_runs_of_points_and_of_one_subject() -> None:
     clips, rng = clips_of([4, 4, 4, 4]), np.random.default_rng(2)
     runs = [rate_counts(clips, rng.integers(0, 101, 16).tolist()) for _ in range(3)]
     for (first, second), one in compare_all(runs, "rate", resamples=300).items():
-        assert one == compare(runs[first], runs[second], resamples=300)["rate"]
+        assert one == compare(runs[first], runs[second], "rate", resamples=300)
     alone = [rate_counts(clips[:4], [1, 0, 1, 1]), rate_counts(clips[:4], [0, 0, 1, 1])]
     assert compare_all(alone, "rate")[0, 1] == Comparison(-0.25, None, None, None)
 
@@ -359,23 +360,25 @@ def test_runs_that_cannot_be_compared() -> None:
     clips, gold, read = answers(4, [5] * 4)
     first = label_counts(clips, gold, read, LABELS)
     with pytest.raises(InputError, match="5 clips are in the first run alone: s0/0, s0/1"):
-        compare(first, label_counts(clips[5:], gold[5:], read[5:], LABELS))
+        compare(first, label_counts(clips[5:], gold[5:], read[5:], LABELS), "uf1")
     with pytest.raises(InputError) as error:
         compare(
-            label_counts(clips[1:], gold[1:], read[1:], LABELS), label_counts(clips[:9], gold[:9], read[:9], LABELS)
+            label_counts(clips[1:], gold[1:], read[1:], LABELS),
+            label_counts(clips[:9], gold[:9], read[:9], LABELS),
+            "uf1",
         )
     assert len(error.value.faults) == 2
     with pytest.raises(InputError, match="more often"):
-        compare(first, label_counts([*clips, clips[0]], [*gold, gold[0]], [*read, None], LABELS))
+        compare(first, label_counts([*clips, clips[0]], [*gold, gold[0]], [*read, None], LABELS), "uf1")
     with pytest.raises(InputError, match="other subjects"):
-        compare(first, label_counts([(id, "x") for id, _ in clips], gold, read, LABELS))
+        compare(first, label_counts([(id, "x") for id, _ in clips], gold, read, LABELS), "uf1")
     with pytest.raises(InputError, match="other annotations"):
-        compare(first, label_counts(clips, ["negative"] * 20, read, LABELS))
+        compare(first, label_counts(clips, ["negative"] * 20, read, LABELS), "uf1")
     swapped = [{"negative": "positive", "positive": "negative"}.get(label, label) for label in gold]
     with pytest.raises(InputError, match="other annotations"):
-        compare(first, label_counts(clips, swapped, read, LABELS))
+        compare(first, label_counts(clips, swapped, read, LABELS), "uf1")
     with pytest.raises(InputError, match="other labels or units"):
-        compare(first, label_counts(clips, gold, read, (*LABELS, "others")))
+        compare(first, label_counts(clips, gold, read, (*LABELS, "others")), "uf1")
 
 
 def test_holm_by_hand() -> None:
@@ -455,9 +458,9 @@ def test_runs_that_speak_of_other_subjects_are_not_told_apart() -> None:
     clips = clips_of([1] * 12)
     first = rate_counts(clips, [1] + [0] * 11, [1] + [0] * 11)
     second = rate_counts(clips, [0] * 12, [0, 1] + [0] * 10)
-    assert compare(first, second)["rate"] == Comparison(-1.0, None, None, None)
+    assert compare(first, second, "rate") == Comparison(-1.0, None, None, None)
     # exchanges that leave a run without any say are no exchanges: of two subjects each
     first = rate_counts(clips, [1, 1] + [0] * 10, [1, 1] + [0] * 10)
     second = rate_counts(clips, [0] * 12, [0, 0, 1, 1] + [0] * 8)
-    found = compare(first, second, resamples=2000)["rate"]
+    found = compare(first, second, "rate", resamples=2000)
     assert found.p is not None and found.p > 0.1

@@ -199,10 +199,10 @@ def test_order_does_not_matter() -> None:
 
 def test_two_runs_are_compared_on_the_same_faces() -> None:
     near, far, blind = observer(1, 0.3), observer(2, 0.8), clips(lambda who, unit, level: (False, 0))
-    found = compare(counts(seen(near)), counts(seen(far)), resamples=500)["threshold_px"]
+    found = compare(counts(seen(near)), counts(seen(far)), "threshold_px", resamples=500)
     assert found.difference == pytest.approx(curve(far)["threshold_px"] - curve(near)["threshold_px"])
     assert found.low is not None and found.low > 0 and found.p is not None and found.p < 0.01
-    same = compare(counts(seen(near)), counts(seen(observer(3, 0.3))), resamples=500)["threshold_px"]
+    same = compare(counts(seen(near)), counts(seen(observer(3, 0.3))), "threshold_px", resamples=500)
     assert same.p is not None and same.p > 0.01
     assert comparison("threshold_px", near, blind).difference is None
     assert interval("sensitivity_ceiling", near).value == pytest.approx(curve(near)["ceiling"])
