@@ -89,14 +89,15 @@ def test_a_cut_off_run_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFix
     assert cut.read_bytes() == text and not key.exists()
 
 
-def _part_of_a_stopped_run(out: Path, arguments: list[str]) -> Path:
-    """The file that a run of these arguments writes into, from one that is stopped at its first example."""
+def _part_of_a_stopped_run(out: Path, arguments: list[str], lines: int = 0) -> Path:
+    """The file that a run of these arguments writes into, from one that is stopped when it has so many lines."""
     run = "import sys; from mellm_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", run, *arguments, "-o", str(out), "--replace"]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     try:
         for _ in range(1200):
-            if found := list(out.parent.glob(".*.part")):
+            found = list(out.parent.glob(".*.part"))
+            if found and found[0].read_bytes().count(b"\n") >= lines:
                 return found[0]
             time.sleep(0.05)
         raise AssertionError("no file was begun")
@@ -126,6 +127,32 @@ def test_a_damaged_clip_costs_no_other(prepared: Path, capsys: pytest.CaptureFix
     lines = _lines(out)
     assert {line["id"].partition("#")[0] for line in lines} == {f"toy/s{n % 2}/{n}" for n in (0, 1, 2, 3, 5)}
     assert len({line["messages"][0]["content"] for line in lines}) == 1
+
+
+def test_what_was_left_out_before_a_run_was_cut_off_is_told_again(
+    prepared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = prepared / "toy.jsonl"
+    arguments = ["instruct", "--dataset", "toy", "--labels", "synthme", "--forms", "label", "--plain"]
+    assert _run(*arguments, "-o", out) == 1
+    whole = out.read_bytes()
+    out.unlink()
+    part = _part_of_a_stopped_run(out, arguments)
+    part.write_bytes(whole)
+    capsys.readouterr()
+    assert _run(*arguments, "-o", out) == 1
+    assert "toy/s0/4" in capsys.readouterr().err and out.read_bytes() == whole
+
+
+def test_a_file_that_is_replaced_keeps_its_images_until_then(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    assert _run(*DRAWN, "-o", out) == 0
+    before = {path: path.read_bytes() for path in (out, *sorted((tmp_path / "images" / "out").iterdir()))}
+    part = _part_of_a_stopped_run(out, [*DRAWN, "--seed", "1"], lines=3)
+    assert {path: path.read_bytes() for path in before} == before
+    assert _run(*DRAWN, "--seed", "1", "-o", out, "--replace") == 0
+    assert all(path.read_bytes() != content for path, content in before.items())
+    assert not part.exists() and not list(tmp_path.glob(".*"))
 
 
 def test_subjects_are_left_out(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -335,6 +335,8 @@ class Config:
         """Plain values as `read` takes them."""
         plain = dataclasses.asdict(self)
         plain["motion"] = self.motion.to_dict() if self.motion else OFF
+        if self.validation.subjects:  # a share beside them would be refused
+            del plain["validation"]["share"]
         found: dict[str, Any] = _without_unset(json.loads(json.dumps(plain)))
         return found
 

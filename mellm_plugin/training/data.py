@@ -235,6 +235,8 @@ class Examples(Sequence[Example]):
         balance: whether rare labels and units are drawn more often, see `balanced`; else every clip equally often.
         only: the subjects to keep, by dataset; a dataset that is not named keeps all.
         without: the subjects to leave out, by dataset.
+        lenient: of few clips (those of validation): leave out the sources and forms that none of them is for, all of
+            them if need be, in place of refusing.
         root: folder of all prepared datasets; the user's data root when None.
         processes: how many draw SynthME clips at once.
 
@@ -253,6 +255,7 @@ class Examples(Sequence[Example]):
         balance: bool = True,
         only: Mapping[str, Collection[str]] | None = None,
         without: Mapping[str, Collection[str]] | None = None,
+        lenient: bool = False,
         root: Path | None = None,
         processes: int = 1,
     ) -> None:
@@ -281,10 +284,10 @@ class Examples(Sequence[Example]):
             units = Counter(number for record in clips.records for number in certain_units(record))
             self._asked[place] = asked = Asked(motion, labels, dict(sorted(units.items())), augment)
             if not len(kept):
-                faults.append(f"{where}: expected clips of the subjects to keep, found none")
+                faults += [] if lenient else [f"{where}: expected clips of the subjects to keep, found none"]
                 continue
             made, wrong = self._streams(place, clips.records, asked, kept, balance)
-            faults += [f"{where}: {fault}" for fault in wrong]
+            faults += [] if lenient else [f"{where}: {fault}" for fault in wrong]
             streams += made
             for stream in made:
                 chosen.update((source.dataset, clips.records[number].id) for number in stream.clips)
@@ -483,6 +486,8 @@ def _drawn(shares: Mapping[str, float], rng: np.random.Generator) -> str:
 
 def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[np.int64]:
     """Stream and clip of each example, `(count, 2)`."""
+    if not count:
+        return np.empty((0, 2), np.int64)
     bounds = np.cumsum([stream.share for stream in streams])
     bounds[-1] = 1.0
     of_stream = np.concatenate([_block(bounds, [seed, 2, block]) for block in range(-(-count // _BLOCK))])[:count]

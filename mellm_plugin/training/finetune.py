@@ -43,7 +43,6 @@ from mellm_plugin.training.data import Example, Examples
 from mellm_plugin.training.parts import add_adapter_for, patches_as_product, train_only
 from mellm_plugin.training.trainer import (
     CURVE,
-    STATE,
     Bar,
     Curve,
     KeepBest,
@@ -52,6 +51,7 @@ from mellm_plugin.training.trainer import (
     best_step,
     checkpoints,
     has_ended,
+    history_of,
     read_curve,
 )
 
@@ -225,7 +225,9 @@ class _Run:
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise TrainingError(f"stage {stage.name!r}: nothing of {config.base} is trained by {stage.train}")
         processor = prepare_processor(config, self.base_folder)
-        history = _history(checkpoint)
+        history: dict[str, Any] = {"global_step": 0, "max_steps": 0, "log_history": []}
+        if checkpoint is not None:
+            history = history_of(checkpoint)
         step = history["global_step"]
         seconds = self._cut_curve(stage.name, step)
         keeping = KeepBest(config.trainer.patience)
@@ -517,13 +519,6 @@ def prepare_processor(config: Config, base: str) -> Any:
 def _ends(model: Any) -> list[int]:
     ends = model.generation_config.eos_token_id
     return [*ends] if isinstance(ends, list) else [] if ends is None else [ends]
-
-
-def _history(checkpoint: Path | None) -> dict[str, Any]:
-    if checkpoint is None:
-        return {"global_step": 0, "max_steps": 0, "log_history": []}
-    found: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
-    return found
 
 
 def _own_words(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -71,7 +72,8 @@ def write(
 
     Args:
         examples: all of them, in their order.
-        out: the file of lines; its images go into `images/<its stem>/` beside it, as PNG.
+        out: the file of lines; its images go into `images/<its stem>/` beside it, as PNG (`images/<its name>/`, where
+            it is not named `.jsonl`), both when the last example is made.
         replace: write over a file that is there.
         rewrite: another wording of answers.
         rewriter: what tells this rewriting from another, for going on with it.
@@ -87,25 +89,33 @@ def write(
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
     if out.exists() and not replace:
         raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
-    folder = Path("images") / out.stem
+    folder = Path("images") / (out.stem if out.suffix == ".jsonl" else out.name)
     part = out.with_name(f".{out.name}.{_key(examples, rewriter)}.part")
+    drawn = part.with_suffix(".images")  # those of a file that is replaced stay with it until then
     done = Written(out)
     try:
-        (out.parent / folder).mkdir(parents=True, exist_ok=True)
-        first = _taken_over(part, done)
+        drawn.mkdir(parents=True, exist_ok=True)
+        there = _taken_over(part, done)
+        places = [place for place in range(len(examples)) if place not in there]
         with part.open("a", encoding="utf-8") as lines:
-            for place in tqdm(range(first, len(examples)), desc=out.name, unit="example", initial=first):
+            for place in tqdm(places, desc=out.name, unit="example"):
                 try:
                     example = examples[place]
                 except ImageError as error:
                     done.faults.append(f"example {place}: {error}")
                     continue
-                line = _line(example, place, out.parent, folder, done, rewrite)
+                line = _line(example, place, drawn, folder, done, rewrite)
                 lines.write(json.dumps(line, ensure_ascii=False) + "\n")
                 lines.flush()
         if not done.examples:
             part.unlink()
+            shutil.rmtree(drawn)
             raise InputError(done.faults, where=f"{out}: not one example could be made")
+        out.unlink(missing_ok=True)
+        (out.parent / folder).mkdir(parents=True, exist_ok=True)
+        for image in drawn.iterdir():
+            image.replace(out.parent / folder / image.name)
+        drawn.rmdir()
         part.replace(out)
     except OSError as error:
         raise InputError(
@@ -115,13 +125,13 @@ def write(
 
 
 def _line(
-    example: Example, place: int, root: Path, folder: Path, done: Written, rewrite: Rewrite | None
+    example: Example, place: int, drawn: Path, folder: Path, done: Written, rewrite: Rewrite | None
 ) -> dict[str, Any]:
     names = []
     for number, pixels in enumerate(example.images):
-        name = folder / (f"{place:07d}.png" if len(example.images) == 1 else f"{place:07d}-{number}.png")
-        write_atomically(root / name, [Image.fromarray(pixels)], "image")
-        names.append(name.as_posix())
+        name = f"{place:07d}.png" if len(example.images) == 1 else f"{place:07d}-{number}.png"
+        write_atomically(drawn / name, [Image.fromarray(pixels)], "image")
+        names.append((folder / name).as_posix())
     answer = example.answer
     line: dict[str, Any] = {
         "id": f"{example.clip}#{place}",
@@ -165,11 +175,11 @@ def _key(examples: Examples, rewriter: str) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
 
 
-def _taken_over(part: Path, done: Written) -> int:
-    """Count what a cut-off run wrote, drop what it wrote in part, and return the place to go on at."""
+def _taken_over(part: Path, done: Written) -> set[int]:
+    """Count what a cut-off run wrote, drop what it wrote in part, and return the places that are done."""
+    there: set[int] = set()
     if not part.exists():
-        return 0
-    after = 0
+        return there
     whole = 0
     with part.open("rb") as lines:
         for raw in lines:
@@ -177,10 +187,10 @@ def _taken_over(part: Path, done: Written) -> int:
                 break
             line = json.loads(raw)
             whole += len(raw)
-            after = int(line["id"].rpartition("#")[2]) + 1
+            there.add(int(line["id"].rpartition("#")[2]))
             done.examples += 1
             done.forms[line["form"]] += 1
             done.rewritten += bool(line.get("rewritten"))
     os.truncate(part, whole)
     done.resumed = done.examples
-    return after
+    return there

@@ -158,11 +158,12 @@ def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequen
 
 
 def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequence[str]]) -> None:
-    """Refuse folds that leave nobody to train on, before the first is trained."""
+    """Refuse folds that leave too little to train on, before the first is trained."""
     faults: list[str] = []
     for fold in folds:
         try:
-            stages.split(fold_config(config, fold, every, Path(config.output)))
+            own = fold_config(config, fold, every, Path(config.output))
+            stages.check(own, stages.split(own))
         except InputError as error:
             faults += [f"fold {fold.name}: {fault}" for fault in error.faults]
     if faults:

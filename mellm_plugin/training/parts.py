@@ -146,8 +146,9 @@ def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> N
         if parameter.requires_grad and not keep_dtype:
             parameter.data = parameter.data.float()
     for name, module in model.named_modules():
-        if isinstance(module, nn.Dropout) and ".lora_dropout." in name and stage.lora is not None:
-            module.p = stage.lora.dropout
+        if isinstance(module, nn.Dropout) and ".lora_dropout." in name:
+            lora = stage.lora if part_of(name) in stage.train.parts("lora") else None
+            module.p = lora.dropout if lora is not None else 0.0  # what is not trained is applied as a whole
 
 
 def patches_as_product(model: nn.Module) -> None:

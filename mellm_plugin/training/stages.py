@@ -152,18 +152,34 @@ def _length(stage: Stage, clips: int, per_step: int) -> int:
 def validated(config: Config, number: int, sides: Split) -> Examples | None:
     """The examples that a stage is validated on, each clip as it is; None where it has none.
 
+    Of the forms and sources of the stage those that the people of validation have clips for.
+
     Raises:
-        InputError: data that cannot be used; all faults at once.
+        InputError: data that cannot be used, all faults at once; or people that the config names have no such clips.
     """
     sources = [source for source in config.stages[number].data if sides.validation.get(source.dataset)]
     if not sources:
         return None
     try:
         found = Examples(
-            sources, config.motion, seed=_seed(config, number), augment=False, balance=False, only=sides.validation
+            sources,
+            config.motion,
+            seed=_seed(config, number),
+            augment=False,
+            balance=False,
+            only=sides.validation,
+            lenient=True,
         )
     except InputError as error:
         raise InputError(error.faults, where=f"validation of stages[{number}].data") from None
+    if not found.clips:
+        if config.validation.subjects:
+            named = "; ".join(f"{name}: {', '.join(people)}" for name, people in sides.validation.items())
+            raise InputError(
+                f"expected clips of the subjects that are named ({named}) for its forms, found none; name others",
+                where=f"validation of stages[{number}].data",
+            )
+        return None
     return found.extended(min(found.clips, config.validation.examples))
 
 

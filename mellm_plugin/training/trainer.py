@@ -167,6 +167,12 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
+def history_of(checkpoint: Path) -> dict[str, Any]:
+    """What a whole checkpoint says of its training: `global_step`, `max_steps`, `log_history`."""
+    found: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
+    return found
+
+
 def best_step(history: list[dict[str, Any]]) -> int | None:
     """The step whose validation loss was the lowest; None where there was no validation."""
     losses = [(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry]
@@ -207,8 +213,10 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         if best_step(state.log_history) == state.global_step:
             self.trainer.save_state(best_folder(folder, state.global_step))
             if args.should_save:
+                # What goes on from a checkpoint may find no better state than that of its own history.
+                kept = {state.global_step, *(best_step(history_of(one)["log_history"]) for one in checkpoints(folder))}
                 for old in folder.glob("best-*"):
-                    if old != best_folder(folder, state.global_step):
+                    if old not in {best_folder(folder, step) for step in kept if step is not None}:
                         shutil.rmtree(old, ignore_errors=True)
         if has_ended(state.log_history, self._patience):
             control.should_training_stop = True

@@ -41,9 +41,10 @@ def test_what_is_given_is_read_and_what_is_not_has_its_default(given: Make) -> N
 
 
 def test_plain_values_are_read_back(given: Make) -> None:
-    config = read({**given(), "motion": "off", "leave_out": {"toy": ["s1"]}})
-    assert read(config.to_dict()) == config
-    assert read(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
+    for validation in ({"share": 0.2}, {"subjects": {"toy": ["s2"]}, "examples": 5}):
+        config = read({**given(), "motion": "off", "leave_out": {"toy": ["s1"]}, "validation": validation})
+        assert read(config.to_dict()) == config
+        assert read(yaml.safe_load(yaml.safe_dump(config.to_dict()))) == config
 
 
 def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:

@@ -215,6 +215,30 @@ def test_an_image_that_cannot_be_read_is_named_by_its_clip(
     assert "bad/s1/5" in text and "mellm datasets" in text and "Traceback" not in text
 
 
+def test_what_goes_on_from_a_checkpoint_finds_the_best_state_of_its_history(
+    given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = {**given(steps=8), "validation": {"share": 0.25}}
+    plain["trainer"] = {"batch_size": 2, "save_every": 4, "evaluate_every": 2}
+    real, worse = StageTrainer.evaluation_loop, 0.0
+
+    def loop(self: StageTrainer, *given: Any, **named: Any) -> Any:
+        found = real(self, *given, **named)
+        found.metrics["eval_loss"] += worse
+        return found
+
+    monkeypatch.setattr(StageTrainer, "evaluation_loop", loop)
+    with dying(monkeypatch, after=7):
+        run(plain)
+    stage = tmp_path / "out" / "run" / "1-labels"
+    before = [loss for _, _, _, loss in losses(tmp_path / "out") if loss is not None]
+    assert before == sorted(before, reverse=True), "each better than the one before it"
+    assert {path.name for path in stage.glob("best-*")} == {"best-4", "best-6"}
+    worse = 5.0  # as where sums on another device differ: nothing after step 4 is as good now
+    run(plain)
+    assert read_record(tmp_path / "out")["stages"][0]["kept_step"] == 4
+
+
 def test_the_best_state_on_validation_is_kept_and_patience_ends_a_stage(given: Make, tmp_path: Path) -> None:
     plain = given(steps=40, learning_rate=0.3)
     plain["trainer"] = {"batch_size": 4, "evaluate_every": 2, "patience": 2}

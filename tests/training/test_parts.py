@@ -104,6 +104,9 @@ def test_parts_may_have_ranks_of_their_own(base: Path, given: Make) -> None:
     assert dropouts == {0.1}
     train_only(model, config.stages[1])
     assert _trained(model) == {"vision"}
+    train_only(model, config.stages[0])
+    dropouts = {part_of(n): m.p for n, m in model.named_modules() if isinstance(m, nn.Dropout) and "lora_dropout" in n}
+    assert dropouts == {"language": 0.1, "vision": 0.0}, "what is not trained is applied as a whole"
 
 
 def test_one_table_of_words_stays_one(given: Make) -> None:

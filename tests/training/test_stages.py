@@ -52,6 +52,24 @@ def test_validation_is_the_same_clips_as_they_are(given: Make) -> None:
     assert stages.validated(none, 0, stages.split(none)) is None
 
 
+def test_validation_takes_the_forms_that_its_people_have_clips_for(
+    given: Make, toy: Path, prepare_toy: Callable[..., None]
+) -> None:
+    prepare_toy(toy, "thirds", subjects=3)  # each of its people shows one label alone
+    data = [{"dataset": "thirds", "forms": {"label": 1, "aus": 1}, "labels": "disgust+surprise"}]
+    plain = {**given(data=data), "validation": {"subjects": {"thirds": ["s1"]}}}
+    sides = stages.split(read(plain))
+    held = stages.validated(read(plain), 0, sides)
+    assert held is not None and {held[i].form for i in range(len(held))} == {"aus"}, "s1 has another label than these"
+    stages.check(read(plain), sides)
+    data[0]["forms"] = {"label": 1}
+    with pytest.raises(InputError, match=r"validation of stages\[0\].data: .*named \(thirds: s1\)"):
+        stages.validated(read(plain), 0, sides)
+    drawn = {**plain, "validation": {"share": 0.3}}
+    found = [stages.validated(c, 0, stages.split(c)) for c in (read({**drawn, "seed": seed}) for seed in range(2))]
+    assert any(one is None for one in found) and any(one is not None for one in found)
+
+
 def test_all_faults_of_subjects_come_at_once(given: Make) -> None:
     plain = given()
     plain["validation"] = {"subjects": {"toy": ["s0", "s11"], "tyo": ["s0"]}}
