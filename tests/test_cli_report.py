@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from results_files import Asked, Model, write_run
+from results_files import Asked, Model, changed, write_run
 
 from mellm_plugin.cli import main
 
@@ -28,16 +28,19 @@ def test_a_line_for_each_board_and_the_files(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_json_and_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_run(tmp_path / "results", ASKED, GOOD)
+    file, _ = write_run(tmp_path / "results", ASKED, GOOD)
     (tmp_path / "results" / "20261122_000000_results.json").write_text("{", encoding="utf-8")
+    strange = lambda document: document["results"]["synthme_meu"].update({"au_f1,none": "\x1b[2J\x07 evil"})  # noqa: E731
+    changed(file, strange)
     out = tmp_path / "report"
     assert main(["report", str(tmp_path / "results"), "-o", str(out), "--no-page", "--json"]) == 1
     printed = capsys.readouterr()
     counts = json.loads(printed.out)
-    assert (counts["runs"], counts["boards"], counts["faults"], counts["report"]) == (1, 1, 1, str(out))
+    assert (counts["runs"], counts["boards"], counts["faults"], counts["report"]) == (1, 1, 3, str(out))
+    assert "evil" in printed.err and "\x1b" not in printed.err and "\x07" not in printed.err
     assert "20261122_000000_results.json" in printed.err and "is written without" in printed.err
     written = json.loads((out / "report.json").read_text(encoding="utf-8"))
-    assert len(written["reading"]["faults"]) == 1 and len(written["boards"]) == 1
+    assert len(written["reading"]["faults"]) == 3 and len(written["boards"]) == 1
 
 
 def test_nothing_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

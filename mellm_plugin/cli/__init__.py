@@ -28,7 +28,7 @@ from mellm_plugin.cli import (
     tables,
     tasks,
 )
-from mellm_plugin.cli.commands import Commands, Parser, Tour
+from mellm_plugin.cli.commands import Commands, Parser, Tour, printable
 from mellm_plugin.errors import InputError, MellmError
 
 
@@ -177,7 +177,7 @@ def _run(given: argparse.Namespace) -> int:
 
 def _failed(why: str, code: int) -> int:
     with suppress(BrokenPipeError):  # nobody reads it: the exit code tells
-        print(f"mellm: {why}", file=sys.stderr)
+        print(f"mellm: {printable(why)}", file=sys.stderr)
     return code
 
 

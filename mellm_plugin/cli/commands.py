@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
@@ -88,6 +89,11 @@ class Commands:
         if run is not None:
             made.set_defaults(run=run)
         return made
+
+
+def printable(text: str) -> str:
+    """The text without what would steer a terminal, but for new lines: it may come from a file of somebody else."""
+    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "�" for c in text)
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:

@@ -9,17 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.commands import Commands, printable
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
+    from mellm_plugin.report.leaderboard import Report
     from mellm_plugin.report.results import Reading
 
 _BEST = 3  # rows of a board that are told
 
 
 def _report(given: argparse.Namespace) -> None:
-    from mellm_plugin.report import formats, leaderboard
+    from mellm_plugin.report import formats
 
     folder = Path(given.output).expanduser()
     if folder.exists() and not folder.is_dir():
@@ -29,7 +30,7 @@ def _report(given: argparse.Namespace) -> None:
     reading = _read([Path(path).expanduser() for path in given.results])
     if not reading.runs:
         raise InputError([*map(str, reading.faults), _nothing(reading, given.results)])
-    report = leaderboard.make(reading)
+    report = _scored(reading)
     notes = report.reading["notes"]
     pictures = _pictures(report.boards, given.pictures, notes) if given.page else None
     data = report.to_dict()
@@ -59,6 +60,20 @@ def _read(paths: list[Path]) -> Reading:
     total = results.size(paths)
     with tqdm(total=total, desc="reading", unit="B", unit_scale=True, disable=not sys.stderr.isatty()) as bar:
         return results.read(paths, bar.update)
+
+
+def _scored(reading: Reading) -> Report:
+    from tqdm import tqdm
+
+    from mellm_plugin.report import leaderboard
+
+    with tqdm(desc="scoring", unit="model", disable=not sys.stderr.isatty()) as bar:
+
+        def scored(board: str) -> None:
+            bar.set_postfix_str(printable(board), refresh=False)
+            bar.update()
+
+        return leaderboard.make(reading, progress=scored)
 
 
 def _nothing(reading: Reading, asked: list[str]) -> str:
@@ -115,15 +130,10 @@ def _tell(data: Mapping[str, Any]) -> None:
             none = score is not None and score["value"] is None and score.get("why")
             value = "none" if none else number(score["value"] if score else None, metric["kind"])
             rank = "not ranked" if not score or score["rank"] is None else f"rank {score['rank']}"
-            told.append(f"{value} {_printable(names[row['entry']])} ({rank})")
+            told.append(f"{value} {printable(names[row['entry']])} ({rank})")
         more = sum(row["kind"] == "model" for row in board["rows"]) - len(told)
         told += [f"{more} more"] if more > 0 else []
-        print(f"{_printable(board['title']):<{width}}  {board['clips']} clips  {metric['name']}  {', '.join(told)}")
-
-
-def _printable(text: str) -> str:
-    """Names come from files: no control character of theirs reaches the terminal."""
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+        print(f"{printable(board['title']):<{width}}  {board['clips']} clips  {metric['name']}  {', '.join(told)}")
 
 
 def add_commands(commands: Commands) -> None:

@@ -28,12 +28,14 @@ _COLUMNS = ("id", "asks", "labels", "scored_aus")
 
 
 def constant_answer(doc: Mapping[str, Any]) -> str:
-    """The brow lowerer and the first label of the task: the same for all of its clips.
+    """The brow lowerer, or the first unit of a task without it, and its first label: the same for all of its clips.
 
     Args:
-        doc: a clip, of which `asks` and `labels` are read.
+        doc: a clip, of which `asks`, `labels` and `scored_aus` are read.
     """
-    return _in_form(doc, [FREQUENT_UNIT], doc["labels"][0] if doc["labels"] else "")
+    known = sorted(doc["scored_aus"])
+    units = [FREQUENT_UNIT] if FREQUENT_UNIT in known else known[:1]
+    return _in_form(doc, units, doc["labels"][0] if doc["labels"] else "")
 
 
 def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:

@@ -141,7 +141,7 @@ class Entries:
         """All of them, each with a name of its own."""
         newest = [max(runs, key=lambda run: latest([run])) for runs in self._runs.values()]
         names = [_label(run) for run in newest]
-        for more in (_judge_of, _generation_of, _weights_of, _arguments_of):
+        for more in (_judge_of, _generation_of, _weights_of, _settings_of, _arguments_of):
             times = Counter(names)
             names = [
                 f"{name} ({told})" if times[name] > 1 and (told := more(run)) else name
@@ -184,6 +184,14 @@ def _generation_of(run: Run) -> str:
 
 def _weights_of(run: Run) -> str:
     return str(run.backend.get("adapter_sha256") or run.backend.get("weights_sha256") or "")[:8]
+
+
+def _settings_of(run: Run) -> str:
+    """The motion settings that are not those of `robust`."""
+    found, usual = _motion(run)[0], PRESETS["robust"].to_dict()
+    if not isinstance(found, dict):
+        return ""
+    return ", ".join(f"{name}={value}" for name, value in sorted(found.items()) if usual.get(name) != value)[:80]
 
 
 def _arguments_of(run: Run) -> str:

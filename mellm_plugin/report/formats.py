@@ -2,7 +2,8 @@
 
     report.md     a table for each board: value [95 % interval] (rank), marks as footnotes, versions below
     report.csv    one line for each score: task, model, metric, value, low, high, rank, marks
-    report.tex    the tables of report.md, for the package booktabs; a label for each, `tab:synthme-meu`
+    report.tex    the tables of report.md, for the package booktabs; a label for each, `tab:synthme-meu`; versions as
+                  comments
     report.json   all of it, as `leaderboard.Report.to_dict` gives it
 
 All texts but our own are untrusted: names of models, tasks, labels and files are escaped for the format that they stand
@@ -181,6 +182,23 @@ def _versions(board: Board, entries: Mapping[str, Mapping[str, Any]]) -> list[tu
     return found
 
 
+_PUBLISHED = "Published elsewhere, by other protocols, and not ranked"
+
+
+def _published(board: Board) -> tuple[list[str], list[list[str]]]:
+    """The table of published numbers: its heads and rows."""
+    names = list(dict.fromkeys(metric for one in board["published"] for metric in one["scores"]))
+    rows = [
+        [
+            one["name"],
+            *(number(one["scores"].get(name), "share") for name in names),
+            f"{one['protocol']}; {one['source']}",
+        ]
+        for one in board["published"]
+    ]
+    return ["system", *names, "protocol and source"], rows
+
+
 def _by_key(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {entry["key"]: entry for entry in data["entries"]}
 
@@ -226,7 +244,8 @@ def escape_markdown(text: object) -> str:
 def _md_names(text: str) -> str:
     """Escaped, but for what is harmless within a word: names stay readable in the file itself."""
     escaped = escape_markdown(text)
-    return re.sub(r"(?<=\w)\\([.\-:])(?=\w)|\\([().])", lambda m: m[1] or m[2], escaped)
+    # "www." at the beginning of a word would become a link
+    return re.sub(r"(?<=\w)(?<![wW]{3})\\([.\-:])(?=\w)|(?<![wW]{3})\\([().])", lambda m: m[1] or m[2], escaped)
 
 
 def _md_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -265,17 +284,9 @@ def markdown(data: Mapping[str, Any]) -> str:
         lines += [f"- <sup>{letter}</sup> {_md_names(text)}" for letter, text in notes.lines()]
         lines += [""] if notes.lines() else []
         if board["published"]:
-            lines += ["Published elsewhere, by other protocols, and not ranked:", ""]
-            names = list(dict.fromkeys(metric for one in board["published"] for metric in one["scores"]))
-            rows = [
-                [
-                    _md_names(one["name"]),
-                    *(number(one["scores"].get(name), "share") for name in names),
-                    _md_names(f"{one['protocol']}; {one['source']}"),
-                ]
-                for one in board["published"]
-            ]
-            lines += [*_md_table(["system", *map(_md_names, names), "protocol and source"], rows), ""]
+            heads, cells_of = _published(board)
+            lines += [f"{_PUBLISHED}:", ""]
+            lines += [*_md_table([*map(_md_names, heads)], [[*map(_md_names, cells)] for cells in cells_of]), ""]
         lines += [f"- {_md_names(name)}: {_md_names(told)}" for name, told in _versions(board, entries)]
         lines += [""]
     lines += _md_reading(reading)
@@ -416,6 +427,8 @@ _LATEX = {
     "→": r"$\rightarrow$",
     "↑": r"$\uparrow$",
     "↓": r"$\downarrow$",
+    "≤": r"$\leq$",
+    "≥": r"$\geq$",
 }
 
 
@@ -460,6 +473,17 @@ def latex(data: Mapping[str, Any]) -> str:
         below = [f"\\textsuperscript{{{letter}}} {escape_latex(text)}" for letter, text in notes.lines()]
         caption = f"{board['title']}: {_about(board)}. {_EXPLAINED}"
         lines += _tex_table(caption, _label(board["title"], labels), heads, rows, below)
+        lines += [f"% {escape_latex(name)}: {escape_latex(told)}" for name, told in _versions(board, entries)]
+        if board["published"]:
+            heads, cells_of = _published(board)
+            lines += _tex_table(
+                f"{board['title']}. {_PUBLISHED}.",
+                _label(f"{board['title']} published", labels),
+                heads,
+                [[*map(escape_latex, cells)] for cells in cells_of],
+                [],
+                last="p{.45\\linewidth}",
+            )
     return "\n".join(lines) + "\n"
 
 
@@ -470,7 +494,12 @@ def _label(text: str, taken: dict[str, int]) -> str:
 
 
 def _tex_table(
-    caption: str, label: str, heads: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[str]
+    caption: str,
+    label: str,
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    below: Sequence[str],
+    last: str = "r",
 ) -> list[str]:
     return [
         "",
@@ -478,7 +507,7 @@ def _tex_table(
         "\\centering",
         f"\\caption{{{escape_latex(caption)}}}",
         f"\\label{{{label}}}",
-        f"\\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+        f"\\begin{{tabular}}{{l{'r' * (len(heads) - 2)}{last}}}",
         "\\toprule",
         " & ".join(map(escape_latex, heads)) + " \\\\",
         "\\midrule",

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -43,7 +43,7 @@ from mellm_plugin.report import details
 from mellm_plugin.report import items as scoring_items
 from mellm_plugin.report.entries import Entries, latest, plain, prompts
 from mellm_plugin.report.items import LOWER, MAIN, Items
-from mellm_plugin.report.results import Clip, Fault, Reading, Run
+from mellm_plugin.report.results import Clip, Fault, Reading, Run, whole_number
 from mellm_plugin.scoring import emotion, sensitivity, summary
 from mellm_plugin.scoring.intervals import Interval, holm
 
@@ -52,6 +52,8 @@ VERSION = 1
 
 ALPHA = 0.05
 _SAME = 1e-6
+_DRAWN = ("synthme", "synthme_ladder")
+"""The datasets whose pictures are nobody's."""
 
 
 @dataclass
@@ -105,19 +107,20 @@ def _whole_letters(text: Any) -> str:
     return str(text).encode("utf-8", "replace").decode("utf-8")
 
 
-def make(reading: Reading, made: datetime | None = None) -> Report:
+def make(reading: Reading, made: datetime | None = None, progress: Callable[[str], object] | None = None) -> Report:
     """The report of what was read.
 
     Args:
         reading: of `results.read`.
         made: by default now.
+        progress: gets the title of a board each time that a model is scored on it.
     """
     faults, notes = list(reading.faults), list(reading.notes)
     entries = Entries(reading.runs)
     drafts = [_Draft(runs, entries, faults, notes) for runs in _boards(reading.runs)]
     names = entries.finish()
     _name(drafts)
-    boards = [draft.board() for draft in drafts]
+    boards = [draft.board(progress) for draft in drafts]
     now = made or datetime.now(timezone.utc)
     return Report(
         made=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -272,6 +275,7 @@ class _Draft:
     def _shown(self, entry: str, runs: Sequence[Run]) -> _Row:
         """The row of one entry, with its runs from the oldest to the newest."""
         whole = [run for run in runs if _is_whole(run)]
+        whole = [run for run in whole if run.judge is not None] or whole  # a judge's verdicts are not lost to a rerun
         run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, latest([run])))])[-1]
         different: list[Run] = []
         for other in runs:
@@ -284,6 +288,8 @@ class _Draft:
                 self._notes.append(f"{run.task}: {where}: a duplicate of {run.results or run.samples}, left out")
             else:
                 different.append(other)
+        if run is not runs[-1] and run.judge is not None:
+            self._notes.append(f"{run.task}: {run.results}: shown, though not the newest: a judge graded it")
         row = _Row(entry, run, 1 + len(different), [])
         self._mark(row, runs)
         if different:
@@ -308,12 +314,22 @@ class _Draft:
             row.mark("cut_off", f"{len(run.clips)} of {expected} clips are in the samples file")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
         for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
-            hits = [(hit["clips"], o.get("clips")) for o in overlaps if isinstance(hit := o.get(side), dict)]
-            most = max(
-                (hit for hit in hits if isinstance(hit[0], int) and hit[0]), default=None, key=lambda hit: hit[0]
-            )
-            if most is not None:
-                row.mark(kind, f"{most[0]} of {most[1]} clips are of people that it was {what}")
+            hits = []
+            for overlap in overlaps:
+                if (hit := overlap.get(side)) is None:
+                    continue
+                count = whole_number(hit.get("clips")) if isinstance(hit, dict) else None
+                if count is None:
+                    where = f"model_backend: training.tasks.{run.task}.{side}"
+                    fault = Fault(str(run.results), f"{where}: expected a number of clips, found {hit!r:.60}")
+                    self._faults.append(fault)
+                    row.mark(kind, f"of how many clips it was {what} the people cannot be read")
+                elif count:
+                    hits.append((count, whole_number(overlap.get("clips"))))
+            if hits:
+                most = max(hits, key=lambda hit: hit[0])
+                of = "" if most[1] is None else f" of {most[1]}"
+                row.mark(kind, f"{most[0]}{of} clips are of people that it was {what}")
 
     def _spread(self, run: Run, others: Sequence[Run]) -> str:
         told: list[str] = []
@@ -322,7 +338,8 @@ class _Draft:
             known = [value for value in values if value is not None]
             if len(known) > 1:
                 told.append(f"{metric} {emotion.share(min(known), 3)} to {emotion.share(max(known), 3)}")
-        return f"{len(others) + 1} runs with different answers, the newest shown" + (
+        which = "newest" if run.judge is None else "newest that a judge graded"
+        return f"{len(others) + 1} runs with different answers, the {which} shown" + (
             f"; {', '.join(told)}" if told else ""
         )
 
@@ -343,8 +360,8 @@ class _Draft:
 
     # ---- scores
 
-    def board(self) -> dict[str, Any]:
-        """The board as plain data."""
+    def board(self, progress: Callable[[str], object] | None = None) -> dict[str, Any]:
+        """The board as plain data; `progress` is that of `make`."""
         higher: dict[str, bool] = {}
         for row in self.rows:
             higher = {**row.run.higher_is_better, **higher}
@@ -355,6 +372,8 @@ class _Draft:
         for row in self.rows:
             self._score(row, scored[row.entry])
             self._ladder(row)
+            if progress is not None:
+                progress(self.title)
         self._judges()
         for metric in self.metrics:
             if metric in MAIN:
@@ -375,7 +394,7 @@ class _Draft:
             "datasets": datasets,
             "clips": max([*sizes, len(self.clips)]),
             "subjects": len({(clip.dataset, clip.subject) for clip in self.clips}) or None,
-            "licensed": any(not dataset.startswith("synthme") for dataset in datasets) or not datasets,
+            "licensed": any(dataset not in _DRAWN for dataset in datasets) or not datasets,
             "labels": list(run.labels) if run.labels else None,
             "units": list(run.units) if run.units else None,
             "metrics": [
@@ -437,8 +456,15 @@ class _Draft:
             row.mark("others", text)
 
     def _judges(self) -> None:
-        """Of several judges the one of most rows is ranked."""
-        graded = [row for row in self.rows if row.run.judge is not None]
+        """Of several judges the one of most rows is ranked; an entry that several have graded is of none."""
+        graded = []
+        for row in self.rows:
+            judges_of = {(v["judge"], v["rubric"]) for clip in row.run.clips if (v := clip.verdict) is not None}
+            if len(judges_of) > 1:
+                told = ", ".join(f"{name}, rubric {rubric}" for name, rubric in sorted(judges_of))
+                row.mark("judge", f"graded by several judges: {told}", ranked=True)
+            elif judges_of:
+                graded.append(row)
         if len(judges := Counter(row.run.judge for row in graded)) < 2:
             return
         most = max(judges, key=lambda judge: (judges[judge], str(judge)))

@@ -19,7 +19,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import resources
@@ -38,6 +38,11 @@ KINDS: tuple[str, ...] = ("onset", "apex", "map")
 SCRIPTS: tuple[str, ...] = ("text.js", "state.js", "tables.js", "charts.js", "clips.js", "views.js")
 """The page's script, in the order in which its parts are put behind each other."""
 
+SIZE = 9_500_000
+"""Bytes of a page at most."""
+
+_LEAST = 300  # letters of an answer that stay, however many there are
+
 ANSWER: tuple[str, ...] = ("text", "aus", "label", "coarse", "label_right", "aus_right", "unparsed", "judge", "read")
 """What is kept of an answer, a column each."""
 
@@ -46,7 +51,7 @@ def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None)
     """Write the page of a report.
 
     Equal answers are stored once. Twenty models' answers of 300 characters to 2,000 clips take some 5 MB, of which the
-    charts' library is 2.
+    charts' library is 2. Where it would be larger than `SIZE`, long answers are cut in their middle, and the page says so.
 
     Args:
         data: the report's plain data (`Report.to_dict()`), strict JSON: no NaN.
@@ -69,17 +74,9 @@ def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None)
             part.unlink(missing_ok=True)
 
 
-def render(data: Mapping[str, Any], pictures: Pictures | None = None) -> str:
-    """The page as text; see `write`."""
+def render(data: Mapping[str, Any], pictures: Pictures | None = None, size: int = SIZE) -> str:
+    """The page as text, of some `size` bytes at most; see `write`."""
     index, files = _one_file(pictures or {})
-    packed = {**data, "boards": [dict(board) for board in data.get("boards", ())], "pictures": index}
-    packed["unit_names"] = {str(number): unit.name for number, unit in UNITS.items()}
-    packed["texts"] = _columns(packed["boards"])
-    try:
-        written = json.dumps(packed, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the report's data are no strict JSON: {error}; unknown values are null") from error
-
     script = '"use strict";\n' + "".join(_asset(name) for name in SCRIPTS)
     plotly, packed_plotly = _plotly()
     policy = (
@@ -89,12 +86,76 @@ def render(data: Mapping[str, Any], pictures: Pictures | None = None) -> str:
     filled = {
         "policy": policy,
         "style": _asset("page.css"),
-        "report": _packed(written),
         "pictures": base64.b64encode(files).decode("ascii"),
         "plotly": packed_plotly,
         "script": script,
     }
+    filled["report"] = _report(data, index, size - sum(map(len, filled.values())))
     return re.sub(r"<!--\[(\w+)\]-->", lambda place: filled[place[1]], _asset("template.html"))
+
+
+def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str:
+    """The report's data, packed; answers are cut as far as it takes to get into so many bytes.
+
+    Raises:
+        InputError: they are no strict JSON.
+    """
+    longest = max((len(text) for text in _texts(data)), default=0)
+    limit: int | None = None
+    while True:
+        packed = {**data, "boards": [_cut(board, limit) for board in data.get("boards", ())], "pictures": index}
+        packed["unit_names"] = {str(number): unit.name for number, unit in UNITS.items()}
+        packed["texts"] = _columns(packed["boards"])
+        if limit is not None:
+            note = f"answers of more than {limit} letters are cut in their middle on the page, not in report.json"
+            reading = data.get("reading", {})
+            packed["reading"] = {**reading, "notes": [*reading.get("notes", ()), note]}
+        try:
+            written = _packed(json.dumps(packed, allow_nan=False, separators=(",", ":")))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the report's data are no strict JSON: {error}; unknown values are null") from error
+        if len(written) <= room or (limit or longest) <= _LEAST:
+            return written
+        # as if all bytes were those of texts, so that it takes few turns
+        share = 0.9 * max(room, 0) / len(written)
+        limit = max(_LEAST, min((limit or longest) * 3 // 4, _limit(list(_texts(data)), share)))
+
+
+def _texts(data: Mapping[str, Any]) -> Iterator[str]:
+    boards = data.get("boards", ())
+    return (a["text"] for board in boards for column in board["answers"].values() for a in column if a)
+
+
+def _limit(texts: Sequence[str], share: float) -> int:
+    """The length to which texts are cut for so much of their letters to stay."""
+    lengths = sorted(map(len, texts))
+    left = share * sum(lengths)
+    for place, length in enumerate(lengths):
+        if length * (len(lengths) - place) >= left:
+            return int(left / (len(lengths) - place))
+        left -= length
+    return lengths[-1]
+
+
+def _cut(board: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+    """A board whose answers are at most so long, but for the words that say that they are cut."""
+    if limit is None:
+        return dict(board)
+    columns = {entry: [one and _shortened(one, limit) for one in column] for entry, column in board["answers"].items()}
+    return {**board, "answers": columns}
+
+
+def _shortened(answer: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
+    """An answer without its middle: it ends in what it concludes. What was read there is marked no more."""
+    text = answer["text"]
+    if len(text) <= limit:
+        return answer
+    head, tail = limit // 3, len(text) - (limit - limit // 3)
+    between = f" [… {tail - head} letters are left out here …] "
+    moved = head + len(between) - tail
+    read = [[low, high, kind] for low, high, kind in answer.get("read") or () if high <= head]
+    read += [[low + moved, high + moved, kind] for low, high, kind in answer.get("read") or () if low >= tail]
+    return {**answer, "text": text[:head] + between + text[tail:], "read": read}
 
 
 def _columns(boards: list[dict[str, Any]]) -> list[str]:

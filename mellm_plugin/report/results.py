@@ -43,7 +43,7 @@ _SIGNS = ("parse_rate", "vqa_parse_rate", "threshold_px")
 """Metrics of which every task of this package has one."""
 
 _FACTS = ("right", "claims", "found", "facts", "contradicting", "decided")
-_SINGAPORE = timezone(timedelta(hours=8))  # lmms-eval's, whatever the machine's is
+_SINGAPORE = timezone(timedelta(hours=8))  # lmms-eval's, whatever the machine's is; no file tells of --timezone
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,8 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
         if progress is not None:
             progress(file.stat().st_size)
         if document is None:
+            if file.name == _LOSO:  # without it nothing is known of the answers beside it, not even the task
+                claimed.add(file.with_name(_PREDICTIONS))
             continue
         loso = document.get("loso")
         for task in _tasks(document):
@@ -336,7 +338,7 @@ def _document(file: Path, reading: Reading) -> dict[str, Any] | None:
         return None
     if isinstance(found, dict) and isinstance(found.get("results"), dict):
         return found
-    if _STAMPED.fullmatch(file.name) or file.name == _LOSO:
+    if _STAMPED.fullmatch(file.name):
         reading.faults.append(Fault(str(file), "expected an object with `results`, as lmms-eval writes it, found none"))
     else:
         reading.notes.append(f"{file}: not of lmms-eval")
@@ -381,7 +383,10 @@ def _run(
     metadata = _mapping(known.get("metadata"))
     shown = _mapping(known.get("lmms_eval_specific_kwargs"))
     counts = _mapping(_mapping(document.get("n-samples")).get(task))
-    original, effective = _count(counts.get("original")), _count(counts.get("effective"))
+    limit, offset = config.get("limit"), config.get("offset")
+    original, effective = whole_number(counts.get("original")), whole_number(counts.get("effective"))
+    if original is not None and effective is not None and (skipped := whole_number(offset)):
+        effective = min(effective, max(0, original - skipped))  # lmms-eval counts those, too
     clips = lines.clips if lines is not None else ()
     found = {metric.removesuffix(",none"): value for metric, value in scores.items() if metric.endswith(",none")}
     metrics = [m for m in found if not _ERROR.search(m) and m != "alias"]
@@ -397,13 +402,15 @@ def _run(
             Fault(str(samples), f"expected {effective} clips, as {where} says, found {len(clips) + damaged}")
         )
     cost = _mapping(_mapping(_mapping(document.get("efficiency")).get("by_task")).get(task))
-    tokens = _counted(cost.get("total_input_tokens"), cost.get("total_output_tokens")) or _summed(clips)
+    # answers out of lmms-eval's cache have no counts; a sum without them would be that of fewer clips
+    every = cost.get("docs_with_token_counts") == cost.get("docs")
+    total = _counted(cost.get("total_input_tokens"), cost.get("total_output_tokens")) if every else None
+    tokens = total or _summed(clips)
     alone = len(_tasks(document)) == 1 if document else False
     seconds = _number(_mapping(document.get("throughput")).get("total_elapsed_time")) if alone else None
     higher = _mapping(_mapping(document.get("higher_is_better")).get(task))
     versions = _mapping(document.get("versions"))
     model = str(config.get("model") or "")
-    limit, offset = config.get("limit"), config.get("offset")
     return Run(
         task=_clean(task),
         results=file,
@@ -412,7 +419,7 @@ def _run(
         model_args=_clean(_arguments(config, loso)),
         backend=_backend(backend_text),
         generation=_clean(str(config.get("gen_kwargs") or "")),
-        shots=_count(_mapping(document.get("n-shot")).get(task)) or 0,
+        shots=whole_number(_mapping(document.get("n-shot")).get(task)) or 0,
         instruction=_text_or_none(document.get("system_instruction_sha")),
         versions={
             "lmms_eval": _version(document.get("lmms_eval_version")) or _text_or_none(versions.get("lmms-eval")),
@@ -424,7 +431,7 @@ def _run(
         effective=effective,
         limited=bool(
             (limit is not None and (original is None or effective is None or effective < original))
-            or (isinstance(offset, int) and offset > 0)
+            or bool(whole_number(offset))
             or (original is not None and effective is not None and effective < original and loso is None)
         ),
         asks=lines.asks if lines is not None else None,
@@ -700,7 +707,7 @@ def _description(row: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
         counts = tuple(item.get(name) for name in _FACTS)
         whole = [count for count in counts if count is not None]
         needed = [item.get(name) for name in ("claims", "contradicting", "decided")]
-        if None in needed or not all(_count(count) is not None for count in whole):
+        if None in needed or not all(whole_number(count) is not None for count in whole):
             raise _Bad(f"description_facts_f1: expected counts, found {_short(counts)}")
         found["facts"] = pool(counts)
     if isinstance(item := row.get("description_score"), dict):
@@ -733,7 +740,7 @@ _THINGS: dict[str, Callable[[object], bool]] = {
     "fine": lambda value: isinstance(value, str),
     "side": lambda value: isinstance(value, str),
     "shown": lambda value: isinstance(value, bool),
-    "units": lambda value: isinstance(value, list) and all(_count(unit) is not None for unit in value),
+    "units": lambda value: isinstance(value, list) and all(whole_number(unit) is not None for unit in value),
 }
 
 
@@ -762,7 +769,12 @@ def _ladder(item: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
     found: dict[str, Any] = {name: pool(_string(item, name)) for name in ("id", "subject")}
     level, named, others = _number(item.get("level_px")), item.get("named"), item.get("others")
     counts = [item.get("unit"), item.get("other_units"), *([] if others is None else [others])]
-    if level is None or level < 0 or not isinstance(named, bool | None) or any(_count(one) is None for one in counts):
+    if (
+        level is None
+        or level < 0
+        or not isinstance(named, bool | None)
+        or any(whole_number(one) is None for one in counts)
+    ):
         raise _Bad(f"threshold_px: expected unit, level_px, named, others and other_units, found {_short(dict(item))}")
     if (named is None) != (others is None):
         raise _Bad("threshold_px: expected named and others both, or neither")
@@ -790,7 +802,7 @@ def _tokens(given: object) -> tuple[int | None, int | None] | None:
 
 def _counted(given: object, answered: object) -> tuple[int | None, int | None] | None:
     """Tokens given and answered; None where neither is known. No answer comes from no tokens: 0 is not known, too."""
-    counts = _count(given) or None, _count(answered) or None
+    counts = whole_number(given) or None, whole_number(answered) or None
     return None if counts == (None, None) else counts
 
 
@@ -828,7 +840,7 @@ def _integers(item: Mapping[str, Any], key: str) -> tuple[int, ...] | None:
     values = item.get(key)
     if values is None:
         return None
-    if not isinstance(values, list) or not all(_count(value) is not None for value in values):
+    if not isinstance(values, list) or not all(whole_number(value) is not None for value in values):
         raise _Bad(f"{key}: expected a list of numbers of units, found {_short(values)}")
     return tuple(values)
 
@@ -851,7 +863,7 @@ def _is_nan(value: object) -> bool:
     return isinstance(value, float) and math.isnan(value)
 
 
-def _count(value: object) -> int | None:
+def whole_number(value: object) -> int | None:
     """A whole number, at least 0, which JSON may have with a decimal point."""
     number = _number(value)
     return int(number) if number is not None and number >= 0 and number == int(number) else None

@@ -40,6 +40,10 @@ def test_a_constant_is_the_same_for_every_clip() -> None:
     assert {constant_answer(doc(n)) for n in range(9)} == {"Conclusion: action units AU4; expression: anger."}
 
 
+def test_a_task_without_the_brow_lowerer_has_a_constant_of_its_own() -> None:
+    assert constant_answer({**doc(), "scored_aus": [12, 6]}) == "Conclusion: action units AU6; expression: anger."
+
+
 def test_every_unit_and_label_is_drawn_about_as_often() -> None:
     units: Counter[int] = Counter()
     labels: Counter[str | None] = Counter()

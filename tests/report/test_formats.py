@@ -89,11 +89,27 @@ def test_latex_is_balanced_and_commands_of_names_are_text(data: dict[str, Any]) 
 
 @given(st.text())
 def test_escaping_leaves_no_active_letter(text: str) -> None:
-    latex = re.sub(r"\$\\(?:right|up|down)arrow\$", "", formats.escape_latex(text))
+    latex = re.sub(r"\$\\(?:(?:right|up|down)arrow|leq|geq)\$", "", formats.escape_latex(text))
     assert not re.search(r"(?<!\\)[&%$#_]", latex)
     markdown = formats.escape_markdown(text)
     assert not re.search(r"[<>\n\r]", markdown)
     assert not re.search(r"[|`*\[\]]", re.sub(r"\\[^\w\s]", "", markdown)), "each stands behind its own backslash"
+
+
+def test_published_numbers_and_versions_are_in_every_table(tmp_path: Path) -> None:
+    write_run(tmp_path, replace(ASKED, task="megc2019_meu"), replace(PLAIN, name="www.plain.com 1.2"))
+    found = made(tmp_path)
+    for text in (formats.markdown(found), formats.latex(found), formats.comma_separated(found)):
+        assert "STSTNet" in text and ".735" in text
+    assert "www\\.plain.com 1.2" in formats.markdown(found), "no address that becomes a link"
+    table = re.search(r"\\begin\{tabular\}\{lr*p.*?\\end\{tabular\}", formats.latex(found), re.DOTALL)
+    assert table is not None and "STSTNet & " in table[0]
+    assert "% www.plain.com 1.2: --model www.plain.com 1.2; mellm-plugin 0.1.0" in formats.latex(found)
+
+
+def test_a_bound_is_set_by_any_latex() -> None:
+    score = {"value": 0.1, "low": 0.1, "high": 0.1, "rank": None, "rank_low": None, "bound": "at most"}
+    assert formats.escape_latex(formats._cell(score, "px")[0]) == r"$\leq$ 0.10"
 
 
 def test_json_is_strict_and_whole(data: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from results_files import Asked, Model, board_of, changed, changed_line, made, row_of, sample, write_run
 
 from mellm_plugin import meu
+from mellm_plugin.motion.settings import PRESETS
 from mellm_plugin.report import formats
 from mellm_plugin.scoring import sensitivity
 
@@ -376,3 +377,55 @@ def test_results_behind_links_are_found_and_what_cannot_be_read_is_told(tmp_path
         file.rename(store / f"SHA{number}")
         (named / file.name).symlink_to(store / f"SHA{number}")
     assert row_of(made(named), "good")["marks"] == []
+
+
+def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
+    judged = replace(GOOD, judge="gpt-4o")
+    write_run(tmp_path, ASKED, judged, "20261122_000001")
+    write_run(tmp_path, ASKED, GOOD, "20261122_000002")
+    found = made(tmp_path)
+    row = row_of(found, "good")
+    assert row["scores"]["description_score"]["value"] is not None and row["rates"]["judge_rate"] == 1
+    assert row["runs"] == 1 and row["date"] == "2026-11-21"
+    assert any("shown, though not the newest: a judge graded it" in note for note in found["reading"]["notes"])
+    write_run(tmp_path, ASKED, replace(GOOD, seed=7), "20261122_000003")
+    marks = [mark["text"] for mark in row_of(made(tmp_path), "good")["marks"]]
+    assert len(marks) == 1 and marks[0].startswith(
+        "2 runs with different answers, the newest that a judge graded shown"
+    )
+
+
+def test_what_several_judges_have_graded_is_of_none(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, replace(GOOD, judge="gpt-4o"), "20261122_000001")
+    write_run(tmp_path, ASKED, replace(POOR, judge="gpt-4o"), "20261122_000002")
+    changed_line(samples, 5, lambda row: row["description_score"].update(judge="claude"))
+    row = row_of(made(tmp_path), "good")
+    (mark,) = row["marks"]
+    assert (mark["kind"], mark["text"]) == ("judge", "graded by several judges: claude, rubric 1, gpt-4o, rubric 1")
+    assert row["scores"]["description_score"]["rank"] is None and row["scores"]["au_f1"]["rank"] is not None
+
+
+@pytest.mark.parametrize("seen", [{"subjects": 3}, {"clips": "many"}, [1]])
+def test_training_that_cannot_be_read_is_a_fault_and_not_ranked(tmp_path: Path, seen: Any) -> None:
+    backend = {"motion": "off", "training": {"tasks": {"synthme_meu": {"clips": 80, "seen": seen}}}}
+    write_run(tmp_path, ASKED, replace(GOOD, backend=backend))
+    found = made(tmp_path)
+    (row,) = (row for row in board_of(found)["rows"] if row["kind"] == "model")
+    assert [mark["kind"] for mark in row["marks"]] == ["leak"] and not row["ranked"]
+    (fault,) = found["reading"]["faults"]
+    assert "training.tasks.synthme_meu.seen: expected a number of clips" in fault["fault"]
+
+
+def test_a_dataset_that_is_named_like_the_drawn_one_is_not_drawn(tmp_path: Path) -> None:
+    write_run(tmp_path, replace(ASKED, task="mine_meu", dataset="synthme_lab"), GOOD)
+    assert board_of(made(tmp_path))["licensed"]
+
+
+def test_motion_settings_are_told_apart_by_what_they_set(tmp_path: Path) -> None:
+    for number in (2, 3):
+        motion = {**PRESETS["robust"].to_dict(), "floor_px": number / 100}
+        shown = {"images": "map", "motion": motion}
+        file, _ = write_run(tmp_path, ASKED, replace(GOOD, seed=number), f"2026112{number}_000000")
+        changed(file, lambda d, shown=shown: d["configs"]["synthme_meu"].update(lmms_eval_specific_kwargs=shown))
+    names = [entry["name"] for entry in made(tmp_path)["entries"]]
+    assert all(f"floor_px={number / 100}" in name for number, name in zip((2, 3), sorted(names), strict=True)), names

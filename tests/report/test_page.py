@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import gzip
 import io
 import json
 import os
+import random
 import re
 import shutil
 import time
@@ -178,6 +181,35 @@ def test_equal_answers_cost_little(made: dict[str, Any]) -> None:
             if answer:
                 answer["text"] = "Expression: fear " * 20
     assert len(page.render(same)) < len(page.render(made)) - 40_000
+
+
+def test_a_page_keeps_its_size_by_cutting_long_answers(made: dict[str, Any]) -> None:
+    long = copy.deepcopy(made)
+    rng = random.Random(0)
+    for column in long["boards"][0]["answers"].values():
+        for answer in filter(None, column):
+            between = " ".join(f"{rng.random():.9f}" for _ in range(rng.choice((5, 400))))
+            answer["text"] = f"AU4 {between} fear"
+            answer["read"] = [[0, 3, "unit"], [10, 14, "unit"], [len(answer["text"]) - 4, len(answer["text"]), "label"]]
+    whole, bare_size = page.render(long, size=10**9), len(page.render(made))
+    size = (len(whole) + bare_size) // 2
+    cut = page.render(long, size=size)
+    assert bare_size < len(cut) <= size < len(whole)
+    packed = re.search(r'id="report">([^<]*)<', cut)
+    assert packed is not None
+    shown = json.loads(gzip.decompress(base64.b64decode(packed[1])))
+    assert any("are cut in their middle" in note for note in shown["reading"]["notes"])
+    lengths = []
+    for entry, columns in shown["boards"][0]["answers"].items():
+        for place, text_at in enumerate(columns["text"]):
+            if text_at is None:
+                continue
+            text, before = shown["texts"][text_at], long["boards"][0]["answers"][entry][place]
+            lengths.append(len(text))
+            marks = [(text[low:high], kind) for low, high, kind in columns["read"][place]]
+            assert marks[0] == ("AU4", "unit") and marks[-1] == ("fear", "label")
+            assert (text == before["text"]) or ("letters are left out here" in text and len(text) < len(before["text"]))
+    assert min(lengths) < 100 < max(lengths) < 4000
 
 
 def test_data_that_are_no_json_are_refused_and_leave_the_page(tmp_path: Path, made: dict[str, Any]) -> None:

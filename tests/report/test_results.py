@@ -174,6 +174,36 @@ def test_limit_and_offset(tmp_path: Path) -> None:
     assert [run.limited for run in results.read([tmp_path / "more"]).runs] == [False], "all clips were asked for"
 
 
+def test_clips_that_an_offset_passes_over_were_not_asked(tmp_path: Path) -> None:
+    file, samples = write_run(tmp_path, ASKED, Model())
+    lines = samples.read_text(encoding="utf-8").splitlines(keepends=True)
+    samples.write_text("".join(lines[4:]), encoding="utf-8")
+    changed(file, lambda document: document["config"].update(offset=4))  # lmms-eval writes 12 of 12 all the same
+    reading = results.read([tmp_path])
+    assert reading.faults == [] and (reading.runs[0].effective, reading.runs[0].limited) == (8, True)
+
+
+def test_tokens_of_some_clips_are_not_those_of_all(tmp_path: Path) -> None:
+    file, samples = write_run(tmp_path, ASKED, Model())
+    changed_line(samples, 3, lambda row: row.update(token_counts=[None]))  # out of lmms-eval's cache
+    cost = {"docs": 12.0, "docs_with_token_counts": 11.0}
+    changed(file, lambda document: document["efficiency"]["by_task"]["synthme_meu"].update(cost))
+    assert results.read([tmp_path]).runs[0].tokens is None
+
+
+def test_results_of_others_and_a_broken_one_of_loso(tmp_path: Path) -> None:
+    write_run(tmp_path, ASKED, Model())
+    for name, text in (("theirs", '{"eval_loss": 1}'), ("broken", '{"results": {"syn')):
+        _, samples = write_run(tmp_path / name, ASKED, Model(seed=2))
+        samples.with_name("20261122_225316_results.json").unlink()
+        samples.rename(samples.with_name("predictions.jsonl"))
+        samples.with_name("results.json").write_text(text, encoding="utf-8")
+    reading = results.read([tmp_path])
+    assert len(reading.runs) == 1 and not reading.other_tasks
+    assert [Path(fault.file).parent.name for fault in reading.faults] == ["broken"]
+    assert len(reading.notes) == 1 and "theirs" in reading.notes[0]
+
+
 def test_leave_one_subject_out(tmp_path: Path) -> None:
     """The layout of `mellm loso`: its folds say of which version of the task the answers are."""
     file, samples = write_run(tmp_path, ASKED, Model(backend={"motion": "off", "adapter_sha256": "ab"}))
