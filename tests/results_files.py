@@ -20,7 +20,7 @@ from mellm_plugin import meu
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.language.answers import read
 from mellm_plugin.report import leaderboard, results
-from mellm_plugin.scoring import facts
+from mellm_plugin.scoring import facts, sensitivity
 
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26)
 _OF_LABEL = {
@@ -218,6 +218,32 @@ def write_run(
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return results_file, samples_file
+
+
+def as_ladder(file: Path, samples: Path, rungs: Sequence[Mapping[str, Any]]) -> None:
+    """Make a run one of the amplitude ladder, as `meu.process_sensitivity` fills its samples.
+
+    Args:
+        file, samples: of `write_run`.
+        rungs: of each line, what `scoring.sensitivity` takes, without the clip's id and subject.
+    """
+    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    seen = []
+    with samples.open("w", encoding="utf-8") as written:
+        for line, rung in zip(lines, rungs, strict=True):
+            clip = {"id": line["parse_rate"]["id"], "subject": line["parse_rate"]["subject"]}
+            seen.append({**clip, **rung})
+            kept = {key: line[key] for key in ("doc_id", "filtered_resps", "parse_rate", "au_parse_rate")}
+            written.write(json.dumps({**kept, **dict.fromkeys(sensitivity.SCORES, seen[-1])}) + "\n")
+
+    def change(document: dict[str, Any]) -> None:
+        ((task, scores),) = document["results"].items()
+        kept = {key: scores[key] for key in ("parse_rate,none", "au_parse_rate,none")}
+        found = {f"{name},none": getattr(meu, name)(seen) for name in sensitivity.SCORES}
+        document["results"][task] = {**kept, **found}
+        document["higher_is_better"] = {}
+
+    changed(file, change)
 
 
 def line_of(line: Mapping[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None)
     """Write the page of a report.
 
     Equal answers are stored once. Twenty models' answers of 300 characters to 2,000 clips take some 5 MB, of which the
-    charts' library is 2. Where it would be larger than `SIZE`, long answers are cut in their middle, and the page says so.
+    charts' library is 2. Where it would be more than `SIZE`, long answers are cut in their middle, and it says so.
 
     Args:
         data: the report's plain data (`Report.to_dict()`), strict JSON: no NaN.

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_files import Asked, Model, board_of, changed, changed_line, made, row_of, sample, write_run
+from results_files import Asked, Model, as_ladder, board_of, changed, changed_line, made, row_of, sample, write_run
 
 from mellm_plugin import meu
 from mellm_plugin.motion.settings import PRESETS
@@ -251,25 +251,10 @@ def test_the_amplitude_ladder(tmp_path: Path) -> None:
     """Samples as `meu.process_sensitivity` fills them: their curve and threshold are those of `scoring.sensitivity`."""
     asked = replace(ASKED, clips=96, task="synthme_sensitivity")
     file, samples = write_run(tmp_path, asked, GOOD)
-    rungs = []
-    lines = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
-    for number, line in enumerate(lines):
-        level = (0.0, 0.1, 0.3, 1.0, 2.0, 3.0)[(number // 12) % 6]
-        named = level >= 0.3
-        clip = {"id": line["parse_rate"]["id"], "subject": line["parse_rate"]["subject"]}
-        rung = {**clip, "unit": 12, "level_px": level, "named": named, "others": 0, "other_units": 15}
-        rungs.append(rung)
-        kept = {key: line[key] for key in ("doc_id", "filtered_resps", "parse_rate", "au_parse_rate")}
-        lines[number] = {**kept, **dict.fromkeys(sensitivity.SCORES, rung)}
-    samples.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    scores = {f"{name},none": getattr(meu, name)(rungs) for name in sensitivity.SCORES}
-
-    def as_ladder(document: dict[str, Any]) -> None:
-        kept = {key: document["results"][asked.task][key] for key in ("parse_rate,none", "au_parse_rate,none")}
-        document["results"][asked.task] = {**kept, **scores}
-        document["higher_is_better"] = {}
-
-    changed(file, as_ladder)
+    levels = [(0.0, 0.1, 0.3, 1.0, 2.0, 3.0)[(number // 12) % 6] for number in range(96)]
+    read = [{"unit": 12, "level_px": level, "named": level >= 0.3, "others": 0, "other_units": 15} for level in levels]
+    as_ladder(file, samples, read)
+    rungs = [json.loads(line)["threshold_px"] for line in samples.read_text(encoding="utf-8").splitlines()]
     data = made(tmp_path)
     assert data["reading"]["faults"] == []
     row = row_of(data, "good")
@@ -288,13 +273,7 @@ def test_the_amplitude_ladder(tmp_path: Path) -> None:
             {**rung, "named": bool(rung["level_px"]) and named, "others": others if rung["level_px"] else 0}
             for rung in rungs
         ]
-        text = [
-            {**json.loads(line), **dict.fromkeys(sensitivity.SCORES, rung)}
-            for line, rung in zip(samples.read_text().splitlines(), seen, strict=True)
-        ]
-        samples.write_text("".join(json.dumps(line) + "\n" for line in text), encoding="utf-8")
-        values = {f"{name},none": getattr(meu, name)(seen) for name in sensitivity.SCORES}
-        changed(file, lambda d: d["results"][asked.task].update(values))
+        as_ladder(file, samples, seen)
         return row_of(made(tmp_path), "good")
 
     sharp, moved, blind = observed(True, 0), observed(True, 15), observed(False, 0)
