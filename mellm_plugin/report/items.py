@@ -217,7 +217,8 @@ def constants(run: Run) -> dict[str, dict[str, Items]]:
     found: dict[str, dict[str, Items]] = {}
     for of, items in (("emotion", labels(run.clips, run)), ("coarse", coarse(run.clips, run))):
         if items:
-            same = [{**item, "read": most_frequent(item["gold"] for item in items)} for item in items]
+            said = most_frequent(item["gold"] for item in items)
+            same = [{**item, "read": said} for item in items]
             found.setdefault("most frequent label", {}).update({f"{of}_{s}": same for s in ("uf1", "uar", "acc")})
     rungs = laddered(run)
     if rungs:
@@ -229,11 +230,12 @@ def constants(run: Run) -> dict[str, dict[str, Items]]:
         none = [{**item, "read": (), "sides": {}} for item in events]
         found["all units named"] = dict.fromkeys(("au_f1", "au_f1_micro", "au_exact"), every)
         found["no unit named"] = {"au_exact": none}
-    if (said := _most_described(run.clips)) is not None:
-        found["most frequent description"] = dict.fromkeys(_OF_FACTS[:3], said)
+    if (described_so := _most_described(run.clips)) is not None:
+        found["most frequent description"] = dict.fromkeys(_OF_FACTS[:3], described_so)
     for metric in ("vqa_coarse_uf1", "vqa_fine_uf1", "vqa_au_shown_acc", "vqa_au_side_acc"):
         if items := questions(metric, run.clips):
-            same = [{**item, "read": most_frequent(item["gold"] for item in items)} for item in items]
+            said = most_frequent(item["gold"] for item in items)
+            same = [{**item, "read": said} for item in items]
             of_same = {metric: same}
             if metric.endswith("_uf1"):
                 of_same[metric.replace("_uf1", "_uar")] = same

@@ -25,9 +25,11 @@ The rules:
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -94,10 +96,16 @@ class Report:
 
 def strict(value: Any) -> Any:
     """Plain values as strict JSON in UTF-8 has them: what files say may hold NaN, and halves of letters."""
+    with suppress(ValueError):  # NaN; of which UnicodeEncodeError is one, too
+        return json.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
+    return _mended(value)
+
+
+def _mended(value: Any) -> Any:
     if isinstance(value, dict):
-        return {_whole_letters(key): strict(one) for key, one in value.items()}
+        return {_whole_letters(key): _mended(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [strict(one) for one in value]
+        return [_mended(one) for one in value]
     if isinstance(value, str):
         return _whole_letters(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,7 +23,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from functools import lru_cache
@@ -546,7 +546,7 @@ class _Lines:
     asks: str | None = None
     labels: tuple[str, ...] | None = None
     units: tuple[int, ...] | None = None
-    keys: Set[str] = frozenset()
+    keys: set[tuple[str, ...]] = field(default_factory=set)
     protocol: tuple[Any, Any, Any] = (None, None, None)
     damaged: int = 0
     foreign: int = 0
@@ -655,8 +655,8 @@ def _clip(row: Mapping[str, Any], number: int, lines: _Lines, pool: _Pool) -> Cl
     if isinstance(plausible := row.get("motion_plausible_rate"), dict):
         clip["doubts"] = pool(_texts(plausible, "doubts"))
         clip["motion_px"] = _number(plausible.get("motion_px"))
-    if row.keys() != lines.keys:
-        lines.keys = row.keys()
+    if (keys := tuple(row)) not in lines.keys:
+        lines.keys.add(keys)
         lines.metrics |= dict.fromkeys(
             metric for metric, of in row.items() if isinstance(of, dict) and not _ERROR.search(metric)
         )

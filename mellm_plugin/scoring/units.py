@@ -131,8 +131,14 @@ def tally(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
     given = [set(named or ()) for _, _, named in known]
     present = [_present(events, named, scored) for (_, events, _), named in zip(known, given, strict=True)]
 
+    place = {unit: at for at, unit in enumerate(scored)}
+
     def cells(of: Sequence[Collection[int]]) -> NDArray[np.bool_]:
-        return np.array([[unit in units for unit in scored] for units in of], bool).reshape(len(of), len(scored))
+        found = np.zeros((len(of), len(scored)), bool)
+        pairs = [(row, place[unit]) for row, units in enumerate(of) for unit in units if unit in place]
+        if pairs:
+            found[tuple(np.transpose(pairs))] = True
+        return found
 
     has, names = cells(present), cells(given)
     exact = [named is not None and _exact(events, set(named), units) for _, events, named in known]
