@@ -210,6 +210,19 @@ def test_two_runs_are_compared_on_the_same_faces() -> None:
         comparison("threshold_px", near, far[16:])
 
 
+@pytest.mark.parametrize(
+    ("other", "px"), [({}, 0.34), ({}, 0.3), ({"lapses": 0.5}, 0.3), ({"chance": 0.2}, 0.3), ({"lapses": 0.3}, 0.6)]
+)
+def test_the_first_order_tells_what_fitting_every_exchange_anew_tells(other: dict[str, float], px: float) -> None:
+    first, second = counts(seen(observer(1, 0.3))), counts(seen(observer(2, px, **other)))
+    moved = np.random.default_rng(0).integers(0, 2, (400, len(first.subjects))) @ (second.cells - first.cells)
+    ours, theirs = first.scores(first.cells.sum(0) + moved), second.scores(second.cells.sum(0) - moved)
+    found = compare(first, second, "threshold_px", resamples=400)
+    assert found.difference is not None and found.p is not None
+    exchanged = np.abs(theirs["threshold_px"] - ours["threshold_px"])
+    assert found.p == pytest.approx((exchanged >= abs(found.difference)).mean(), abs=0.15)
+
+
 answers = st.tuples(st.none() | st.booleans(), st.none() | st.integers(0, 15))
 
 
