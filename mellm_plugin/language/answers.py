@@ -594,6 +594,14 @@ _REJECTING = frozenset(
 )
 """Words that, in front of a unit, deny that one and not the one before them."""
 _ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "激"})
+_PLACES = frozenset(
+    re.findall(
+        r"\w+",
+        "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip lips "
+        "mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头",
+    )
+)
+"""Words between "no" and "movement" that make it that of one place: "no brow movement"."""
 _FURTHER = frozenset({"other", "further", "additional", "more"})
 _SOMEWHERE = frozenset(
     {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
@@ -895,7 +903,7 @@ class _Scan:
         before = self.tokens[max(0, position - 4) : position]
         after = {token.text for token in self.tokens[position + 1 : position + 2]}
         denied = self.negated and "no" in {token.kind for token in before}
-        if denied and not _FURTHER & {token.text for token in before} and not _SOMEWHERE & after:
+        if denied and not (_FURTHER | _PLACES) & {token.text for token in before} and not _SOMEWHERE & after:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
             elif not self.segment.units:
@@ -1047,7 +1055,7 @@ class _Scan:
     def named(self, position: int) -> None:
         """A unit's name, unless it only explains the number beside it."""
         before = position
-        while self.kind(before - 1) in ("colon", "dash", "open"):
+        while self.kind(before - 1) in ("colon", "dash", "open", "be") or self.is_article(before - 1):
             before -= 1
         after = position + 1
         while self.kind(after) in ("colon", "dash", "open"):
@@ -1058,6 +1066,9 @@ class _Scan:
         if self.pending and not number_follows and (value := self.value_at(position + 1)) and value[0]:
             self.pending[-1].status, self.pending[-1].valued = _NEGATED, True  # "lip corner puller: 0"
         self.name_end = position + 1
+
+    def is_article(self, position: int) -> bool:
+        return position > 0 and self.tokens[position].text in ("the", "called", "named")
 
     def position_named(self, position: int) -> None:
         """A position of head or eyes, which is a unit only where units are listed."""
