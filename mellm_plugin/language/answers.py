@@ -137,7 +137,7 @@ _PHRASES: dict[str, str] = {
     "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
     "would be required, unchanged, rejected, rejecting, discarded, dismissed, eliminated, discounted, withdrawn, "
-    "retracted, overruled, refuted, dropped, crossed out, disregarded, false alarm, an artefact, an artifact, at rest, "
+    "retracted, overruled, refuted, dropped, crossed out, disregarded, false alarm, not hold up, not hold, not fit, an artefact, an artifact, at rest, "
     "ruled it out, ruled them out, 缺失, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
     "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, "
@@ -147,7 +147,7 @@ _PHRASES: dict[str, str] = {
     "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly, "
     "not surprising, no surprise that, no surprise to, no surprise here, no surprise to see, no one's surprise, "
     "nobody's surprise, no wonder, no question, no matter, no less than, nothing but, nothing other than, not to mention, "
-    "not least, without a doubt, without doubt, without question, cannot but, 非常, 不对称, 不仅, 不但, 不只, 不同, "
+    "not least, no fear of, without a doubt, without doubt, without question, cannot but, 非常, 不对称, 不仅, 不但, 不只, 不同, "
     "不断, 无论, 不论, 不管, 不出所料, 毫不意外, 无疑, 毫无疑问",
     "word": "so little, so much, so few, so many, so subtle, so faint, so slight, so small, so weak, so brief, so low, "
     "so short, so close, so clear, so strong, so quickly, so fast, so far, so called, so that, so as to, even so, or so, "
@@ -291,7 +291,7 @@ def answered(text: str) -> str:
     body = _QUOTE.sub(" ", body)
     body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
-    body = body.replace("->", "→").replace("=>", "→")
+    body = body.replace(" at all", " ").replace("->", "→").replace("=>", "→")
     body = _UNEQUAL_SIDES.sub("left stronger than right", body).translate(_CLEAN)
     return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
 
@@ -684,7 +684,7 @@ class _Scan:
         if token.kind == "no":
             self.negate(position)
         elif token.kind == "not_there":
-            if token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label"):
+            if self.is_field(position) or token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label"):
                 self.pending = []  # "AU4, but rejected AU12"
             if not self.pending and "all" in {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}:
                 self.segment.no_units = True  # "all action units are inactive"
@@ -697,7 +697,10 @@ class _Scan:
             if not self.is_denied_behind(position):
                 self.pending = []
         elif token.kind == "there":
-            if self.kind(position + 1) != "colon":  # "AU12 present: no"
+            rejected = self.tokens[position + 1 : position + 2] and self.is_rejected(position + 1)
+            if self.is_field(position):
+                self.negated = False
+            if (self.kind(position + 1) != "colon" or self.is_field(position)) and not rejected:  # "AU12 present: no"
                 self.pending = []
         elif token.kind == "open":
             if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
@@ -708,7 +711,7 @@ class _Scan:
             self.negated = self.hedged = False
             self.subject = []
             self.in_general = self.in_general and token.text in _GOING_ON
-            if token.text not in _ADVERSATIVE or not self.is_denied_behind(position):
+            if not self.is_rejected(position):
                 self.pending = []
         elif token.kind == "comma":
             if self.negated and self.new_clause(position + 1):
@@ -752,6 +755,18 @@ class _Scan:
                 return self.units_from(position, bare=True)
         return position + 1
 
+    def is_field(self, position: int) -> bool:
+        """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
+        return (
+            self.kind(position + 1) == "colon"
+            and self.kind(position + 2) in ("aus_head", "unit")
+            and self.kind(position - 1) in ("", "comma", "no")
+        )
+
+    def is_rejected(self, position: int) -> bool:
+        """Whether "but" stands here, and behind it that what is in front of it is denied: "considered, but rejected"."""
+        return self.tokens[position].text in _ADVERSATIVE and self.is_denied_behind(position)
+
     def is_denied_behind(self, position: int) -> bool:
         """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
         for ahead in range(position + 1, min(position + 8, len(self.tokens))):
@@ -792,6 +807,8 @@ class _Scan:
         ahead, count, marked = position, 0, self.kind(position) == "word"
         marked |= position > 0 and self.tokens[position - 1].text in ("unit", "units")
         announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in _ACTIVATED
+        if self.kind(position - 1) == "be" and position > 1 and self.tokens[position - 2].text in ("so", "as"):
+            announced = marked = True  # "AU1 is active, and so are 2 and 5"
         end = position
         while (number := self.number_at(ahead)) is not None:
             count += 1
@@ -862,7 +879,7 @@ class _Scan:
         denies = not_there or self.kind(end) in ("there", "occur")  # "does not seem to be active"
         last = self.kind(position + 1) in _CLAUSE_ENDS  # "AU6 is not"
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
-        behind = bool(self.pending) and (denies or last or is_value)
+        behind = bool(self.pending) and (denies or last or is_value) and not self.is_field(position + 1)
         if behind:
             self.spare_list(position)
             self.deny(self.is_value(position))

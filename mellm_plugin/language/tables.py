@@ -86,6 +86,14 @@ _COLUMN_OF_FLAGS = re.compile(
 )
 
 
+_COLUMNS = (_COLUMN_OF_UNITS, _COLUMN_OF_FLAGS, _COLUMN_OF_SIDES)
+
+
+def _separator(line: str) -> str:
+    """What separates the cells of a line; empty where it has none."""
+    return next((mark for mark in ("|", "\t", ",", ";") if mark in line), "")
+
+
 def _is_rule(line: str) -> bool:
     """Whether a line is the rule below a table's head: `|---|:-:|`."""
     return "|" in line and "-" in line and not line.strip("|:- \t\r")
@@ -97,15 +105,16 @@ def _with_columns(body: str) -> str:
     units: set[int] = set()
     flags: set[int] = set()
     of_sides: set[int] = set()
+    table = ""  # what separates the cells of the table
     for at, line in enumerate(lines):
-        if "|" not in line:
-            units, flags, of_sides = set(), set(), set()
-            continue
-        cells = [cell.strip(" *_`") for cell in line.split("|")]
-        if at + 1 < len(lines) and _is_rule(lines[at + 1]):
-            units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
-            flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
-            of_sides = {i for i, cell in enumerate(cells) if _COLUMN_OF_SIDES.fullmatch(cell)}
+        mark = _separator(line)
+        cells = [cell.strip(" *_`\"\r") for cell in line.split(mark)] if mark else []
+        head = [{i for i, cell in enumerate(cells) if of.fullmatch(cell)} for of in _COLUMNS]
+        ruled = mark == "|" and at + 1 < len(lines) and _is_rule(lines[at + 1])
+        if ruled or (mark and mark != "|" and head[0] and head[1]):
+            table, (units, flags, of_sides) = mark, head
+        elif not mark or mark != table:
+            table, units = "", set()
         elif units:
             for i, cell in enumerate(cells):
                 if i in units and _CELL_OF_UNITS.fullmatch(cell):
@@ -138,12 +147,12 @@ def _with_rows(body: str) -> str:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a line, by the first separator that it has."""
-    for mark in ("|", "\t", ",", ";"):
-        if mark in line:
-            line = line.strip().strip("|") if mark == "|" else line
-            return [cell.strip(" *_`\"'\r") for cell in line.split(mark)]
-    return line.split()
+    """The cells of a line, by the first separator that it has, or by blanks."""
+    mark = _separator(line)
+    if not mark:
+        return line.split()
+    line = line.strip().strip("|") if mark == "|" else line
+    return [cell.strip(" *_`\"'\r") for cell in line.split(mark)]
 
 
 def _head(line: str) -> list[str]:
