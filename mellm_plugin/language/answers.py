@@ -114,7 +114,7 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
 
 _PHRASES: dict[str, str] = {
     "aus_head": "au, aus, au's, ad, action unit, action units, actionunit, actionunits, action descriptor, "
-    "action descriptors, facs code, facs codes, facs unit, facs units, "
+    "action descriptors, facs code, facs codes, facs unit, facs units, active units, activated units, detected units, present units, visible units, observed units, "
     "动作单元, 动作单位, 运动单元, 動作單元, 運動單元",
     "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
     "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class, "
@@ -138,7 +138,7 @@ _PHRASES: dict[str, str] = {
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
     "would be required, unchanged, rejected, rejecting, discarded, dismissed, eliminated, discounted, withdrawn, "
     "retracted, overruled, refuted, dropped, crossed out, disregarded, false alarm, not hold up, not hold, not fit, an artefact, an artifact, at rest, "
-    "ruled it out, ruled them out, 缺失, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
+    "ruled it out, ruled them out, 缺失, 不变, 保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
     "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, "
     "yes, true, selected, chosen, kept, retained, included, confirmed, accepted, adopted, convincing, observable, "
@@ -151,7 +151,7 @@ _PHRASES: dict[str, str] = {
     "不断, 无论, 不论, 不管, 不出所料, 毫不意外, 无疑, 毫无疑问",
     "word": "so little, so much, so few, so many, so subtle, so faint, so slight, so small, so weak, so brief, so low, "
     "so short, so close, so clear, so strong, so quickly, so fast, so far, so called, so that, so as to, even so, or so, "
-    "not so, a surprise to, a surprise that, surprise to see, no big surprise, little surprise, by surprise, to my surprise, "
+    "not so, a surprise to, a surprise that, surprise to see, no big surprise, little surprise, by surprise, what a surprise, to my surprise, "
     "to our surprise, one's surprise, as a surprise, surprised to see, surprised to find, surprised that, surprised by, "
     "surprised at how, happy to, happy with, sad to say, sad that, afraid that, afraid the, afraid there, afraid this, "
     "afraid not, fear not, for fear of, positive that, positive about, am positive, false positive, false positives, "
@@ -168,7 +168,7 @@ _PHRASES: dict[str, str] = {
     "be": "is, are, was, were, 是, 为",
     "turn": "but, however, instead, rather, yet, although, though, while, whereas, because, since, which, indicating, "
     "suggesting, with, other than, except, except for, apart from, besides, only, "
-    "只, 只有, 但, 但是, 而是, 然而, 不过, 因为",
+    "只, 只有, 但, 但是, 而, 而是, 然而, 不过, 因为",
     "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely, 最可能, 最有可能",
     "hedge": "could, might, may, maybe, possibly, perhaps, potentially, can be, such as, would, if, consider, considering, candidate, candidates, resembles, similar to, secondary emotion, "
     "secondary expression, secondary label, alternative, alternatives, alternative emotion, alternative expression, "
@@ -176,7 +176,7 @@ _PHRASES: dict[str, str] = {
     "at first sight, initially, suspected, 可能, 也许, 或许, 大概, 其次, 如果, 例如",
     "general": "typically, usually, often, sometimes, generally, commonly, normally, frequently, in general, as a rule, "
     "tend to, tends to, classically, prototypically, traditionally, by definition, in theory, according to facs, "
-    "通常, 一般, 一般来说, 一般而言, 往往, 常常, 常见于, 多见于",
+    "典型, 通常, 一般, 一般来说, 一般而言, 往往, 常常, 常见于, 多见于",
     "unclear": "unclear, uncertain, unsure, unknown, inconclusive, undetermined, indeterminate, ambiguous, undecided, "
     "not clear, not certain, not sure, hard to say, hard to tell, difficult to say, difficult to tell, impossible to say, "
     "impossible to tell, can't say, can't tell, cannot say, cannot tell, cannot be determined, cannot be told, no idea, "
@@ -581,19 +581,20 @@ _BEFORE_NUMBERS = frozenset(
 )
 _MEASURED_BY = frozenset(
     re.findall(
-        r"\w+|<",
+        r"\w+|[<≈≤]",
         "confidence conf probability prob prob. p score intensity intensities presence activation value likelihood "
-        "certainty level at of with about around approx approximately only just < 概 率 置 信 度 强 得 分",
+        "certainty level at of with about around approx approximately only just < ≈ ≤ 概 率 置 信 度 强 得 分",
     )
 )
 """Words between a unit and its value: "AU12 with a confidence of 3%"."""
 _ADVERSATIVE = frozenset({"but", "however", "yet", "though", "although", "但", "然", "不"})
+_HERE = frozenset({"here", "this", "此", "这", "本"})  # what is said in general ends there
 _GOING_ON = frozenset({"with", "which", "indicating", "suggesting", "only", "因"})
 _REJECTING = frozenset(
     {"rejected", "rejecting", "discarded", "dismissed", "eliminated", "excluded", "discounted", "排"}
 )
 """Words that, in front of a unit, deny that one and not the one before them."""
-_ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "激"})
+_ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "fire", "fired", "激"})
 _PLACES = frozenset(
     re.findall(
         r"\w+",
@@ -719,6 +720,8 @@ class _Scan:
                 self.pending = []
         elif token.kind == "hedge":
             self.hedged = True
+        elif token.text in _HERE:
+            self.in_general = False
         elif token.kind == "general":
             self.generalise(position)
         elif token.kind == "unclear":
@@ -759,7 +762,7 @@ class _Scan:
         """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
         return (
             self.kind(position + 1) == "colon"
-            and self.kind(position + 2) in ("aus_head", "unit")
+            and self.kind(position + 2) in ("aus_head", "unit", "number" if self.kind(position) == "not_there" else "unit")
             and self.kind(position - 1) in ("", "comma", "no")
         )
 
@@ -823,7 +826,7 @@ class _Scan:
         while self.kind(end) == "be" or (end < len(self.tokens) and self.tokens[end].text in ("both", "all", "被", "均")):
             end += 1
         said = end < len(self.tokens) and self.tokens[end].text in _ACTIVATED
-        return announced or (said and self.kind(end) == "there")
+        return announced or (said and self.kind(end) in ("there", "occur"))
 
     def is_flag(self, position: int) -> bool:
         return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
@@ -1080,7 +1083,10 @@ class _Scan:
         number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
         if before != self.number_end and not number_follows:
             self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
-        if self.pending and not number_follows and (value := self.value_at(position + 1)) and value[0]:
+        behind = position + 1
+        if self.kind(behind) == "open" and self.kind(behind + 1) == "word" and self.kind(behind + 2) == "close":
+            behind += 3  # "lip corner puller (smile): 0"
+        if self.pending and not number_follows and (value := self.value_at(behind)) and value[0]:
             self.pending[-1].status, self.pending[-1].valued = _NEGATED, True  # "lip corner puller: 0"
         self.name_end = position + 1
 
@@ -1103,6 +1109,7 @@ class _Scan:
         token = self.tokens[position]
         value = str(token.value)
         after = self.tokens[position + 1] if position + 1 < len(self.tokens) else None
+        hedged = after is not None and after.text in ("like", "emotions", "feelings", "expressions")
         if token.text == "no" and after is not None and after.text in ("of", "other"):
             self.negated = True  # "no expression of fear"
             return
@@ -1112,6 +1119,8 @@ class _Scan:
         if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
             return  # "from a neutral face to ..."
         mention = self.note(value, self.segment.labels, position, position + 1)
+        if hedged and mention.status == _AFFIRMED:
+            mention.status = _HEDGED  # "contempt-like", "positive emotions show AU12"
         mention.status = self.weak.get(token.start, mention.status)
         if self.kind(position + 1) == "colon":
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
@@ -1133,7 +1142,7 @@ class _Scan:
         if after == "turn" and before in ("comma", "and", "join"):
             return False  # "AU4 and others which are weaker"
         return before in (
-            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash",
+            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash", "therefore",
         ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
 
 

@@ -34,8 +34,8 @@ _OF = r"(?:_|[ ](?![cr]\b))"  # "AU12 R" is a side
 _UNIT = rf"(?:au|action unit)[ _-]?0*([0-9]{{1,2}})(?:{_OF}({_KINDS}))?"
 _UNIT_CELL = re.compile(_UNIT)
 _PRESENCE = frozenset({"c", "presence", "present", "active", "activated", "detected", "occurrence"})
-_COLUMN = re.compile(rf"\b(au[ _-]?0*([0-9]{{1,2}})){_OF}({_KINDS})\b(?=[\"'*`]{{0,3}}\s{{0,3}}(?:[:=]|is\b))")
-_COLUMN_VALUE = re.compile(rf"\b{_UNIT}\b[\"'*`]{{0,3}}\s{{0,3}}[:=]\s{{0,3}}{_NUMBER}")
+_COLUMN = re.compile(rf"\b(au[ _-]?0*([0-9]{{1,2}})){_OF}({_KINDS})\b(?=[\"'*`]{{0,3}}\s{{0,3}}(?:[:=0-9]|is\b))")
+_COLUMN_VALUE = re.compile(rf"\b{_UNIT}\b[\"'*`]{{0,3}}\s{{0,3}}[:=]?\s{{0,3}}{_NUMBER}")
 
 
 def is_low(value: str) -> bool:
@@ -201,7 +201,7 @@ def _said(units: Iterable[tuple[str, bool]]) -> str:
 
 _VALUE = rf"(?:{_NUMBER}%?|true|false|yes|no)"
 _VALUES = rf"{_VALUE}(?:[ \t,;]{{1,9}}{_VALUE}){{2,63}}"
-_VECTOR = re.compile(rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]|(?<=:)[ \t]{{0,9}}{_VALUES}[ \t.]{{0,9}}$", re.MULTILINE)
+_VECTOR = re.compile(rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t.]{{0,9}}(?:$|[;(\[]))", re.MULTILINE)
 _HEADS = re.compile(r"\b(?:(?:au|action unit)s?[ _-]{0,2})?0*([0-9]{1,2})\b(?:[ _]\([^()\n]{1,40}\))?")
 _BETWEEN = re.compile(r"[\s,;|/&+\"'\[\]()-]{0,9}(?:and\s)?(?:au[ _-]?)?")
 
@@ -260,6 +260,7 @@ _OF_UNIT = re.compile(
     r"|(?:aus?|unit|action[ _]unit|au[ _]?(?:id|number|code|name))[\"']?\s{0,5}:\s{0,5}[\"']?(?:au|action unit)?)"
     r"[ _-]?([lr]?0*[0-9]{1,2})[a-e]?\b[^,\n]{0,60}"
 )
+_OF_ID = re.compile(r"[\"']?(?:id|code|number)[\"']?\s{0,5}:\s{0,5}[\"']?([lr]?0*[0-9]{1,2})[a-e]?\b")
 _OF_FLAG = (
     r"[\"']?(?:is[ _])?(?:active|activated|present|presence|detected|visible|observed|occurs|occurrence|exists|on|flag)",
     r"[\"']?(?:value|status|state|score|confidence|probability|prob|p|intensity|activation|level|label|result)",
@@ -271,11 +272,12 @@ def _with_records(body: str) -> str:
 
     def said(record: re.Match[str]) -> str:
         key, fields = record[1], record[2]
-        unit = None if key else _OF_UNIT.search(fields)
+        unit = None if key else _OF_UNIT.search(fields) or _OF_ID.search(fields)
         if key is None and unit is None:
             return record[0]
         number = key.removeprefix("au").strip(" _-") if key else unit[1] if unit else ""
-        for names in _OF_FLAG:
+        by_id = unit is not None and unit.re is _OF_ID  # a bare number is one of a unit where it is said to be there
+        for names in _OF_FLAG[:1] if by_id else _OF_FLAG:
             flag = re.search(rf"(?:^|[,\n])\s{{0,40}}{names}[\"']?\s{{0,5}}:\s{{0,5}}([^,\n]{{1,40}})", fields)
             affirmed = None if flag is None else _flag(flag[1])
             if flag is not None and affirmed is not None:
