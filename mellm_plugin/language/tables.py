@@ -17,12 +17,17 @@ from collections.abc import Iterable, Sequence
 
 from mellm_plugin.facs.units import UNITS
 
-_NO = frozenset(
+
+def _phrases(text: str) -> frozenset[str]:
+    return frozenset(text.split(", "))
+
+
+_NO = _phrases(
     "no, n, false, absent, inactive, none, off, null, nil, undetected, not present, not active, not detected, "
-    "not visible, -, ✗, ✘, ❌, ✕, ✖, ×, 否, 无, 無, 没有, 未激活, 未出现, 未检测到, 不存在".split(", ")
+    "not visible, -, ✗, ✘, ❌, ✕, ✖, ×, 否, 无, 無, 没有, 未激活, 未出现, 未检测到, 不存在"
 )
-_YES = frozenset(
-    "yes, y, true, present, active, activated, detected, visible, on, x, ✓, ✔, ✅, ☑, 是, 有, 激活, 出现, 存在".split(", ")
+_YES = _phrases(
+    "yes, y, true, present, active, activated, detected, visible, on, x, ✓, ✔, ✅, ☑, 是, 有, 激活, 出现, 存在"
 )
 _NUMBER = r"[0-9]{1,3}(?:\.[0-9]{1,15})?"
 _KINDS = (
@@ -108,7 +113,7 @@ def _with_columns(body: str) -> str:
     table = ""  # what separates the cells of the table
     for at, line in enumerate(lines):
         mark = _separator(line)
-        cells = [cell.strip(" *_`\"\r") for cell in line.split(mark)] if mark else []
+        cells = [cell.strip(' *_`"\r') for cell in line.split(mark)] if mark else []
         head = [{i for i, cell in enumerate(cells) if of.fullmatch(cell)} for of in _COLUMNS]
         ruled = mark == "|" and at + 1 < len(lines) and _is_rule(lines[at + 1])
         if ruled or (mark and mark != "|" and head[0] and head[1]):
@@ -201,7 +206,11 @@ def _said(units: Iterable[tuple[str, bool]]) -> str:
 
 _VALUE = rf"(?:{_NUMBER}%?|true|false|yes|no)"
 _VALUES = rf"{_VALUE}(?:[ \t,;]{{1,9}}{_VALUE}){{2,63}}"
-_VECTOR = re.compile(rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t.]{{0,9}}(?:$|[;(\[]))", re.MULTILINE)
+_VECTOR = re.compile(
+    rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t.]{{0,9}}(?:$|[;(\[]))",
+    re.MULTILINE,
+)
+_OF_EMOTION = re.compile("expression|emotion|表情|情绪|情感")  # a field in between: the units are not its heads
 _HEADS = re.compile(r"\b(?:(?:au|action unit)s?[ _-]{0,2})?0*([0-9]{1,2})\b(?:[ _]\([^()\n]{1,40}\))?")
 _BETWEEN = re.compile(r"[\s,;|/&+\"'\[\]()-]{0,9}(?:and\s)?(?:au[ _-]?)?")
 
@@ -220,7 +229,8 @@ def _with_vectors(body: str) -> str:
         reach = 60 * len(values) + 200
         begin, end = max(start, vector.start() - reach), vector.end()
         said = ""
-        if (heads := _heads(body[begin : vector.start()], len(values))) is not None:
+        heads = _heads(body[begin : vector.start()], len(values))
+        if heads is not None and not _OF_EMOTION.search(body, begin + heads[1], vector.start()):
             cut = begin + heads[0]
         else:
             cut = vector.start()
@@ -262,7 +272,8 @@ _OF_UNIT = re.compile(
 )
 _OF_ID = re.compile(r"[\"']?(?:id|code|number)[\"']?\s{0,5}:\s{0,5}[\"']?([lr]?0*[0-9]{1,2})[a-e]?\b")
 _OF_FLAG = (
-    r"[\"']?(?:is[ _])?(?:active|activated|present|presence|detected|visible|observed|occurs|occurrence|exists|on|flag)",
+    r"[\"']?(?:is[ _])?(?:active|activated|present|presence|detected|visible|observed|occurs"
+    r"|occurrence|exists|on|flag)",
     r"[\"']?(?:value|status|state|score|confidence|probability|prob|p|intensity|activation|level|label|result)",
 )
 
@@ -295,6 +306,7 @@ def _with_records(body: str) -> str:
 _EMPTY = r"\[[ _]\]|[☐□▢⬜🔲✗✘❌✕✖]|\( \)"
 _TICKED = r"\[[x✓✔✗*v]\]|[☑☒■▣🔳⬛✓✔✅]|\([x✓✔]\)"
 _BOX = re.compile(rf"({_TICKED})|({_EMPTY})")
+_EMPTY_LIST = re.compile(r"[:=]\s{0,9}\[ \][ ,}]{0,9}$")
 _BOX_BEHIND = re.compile(rf"(?::\s{{0,9}})?(?:({_TICKED})|({_EMPTY}))")
 _BEFORE_BOX = re.compile(r"[\s>*+•.)0-9-]*")
 
@@ -304,14 +316,12 @@ def _with_boxes(body: str) -> str:
     lines = body.split("\n")
     for at, line in enumerate(lines):
         boxes = list(_BOX.finditer(line))
-        if not boxes or re.search(r"[:=]\s*\[ \]\s*[,}]?\s*$", line):
+        if not boxes or _EMPTY_LIST.search(line):
             continue  # an empty list
         before = line[: boxes[0].start()]
         if _BEFORE_BOX.fullmatch(before) or (before.rstrip().endswith(":") and not _UNIT_CELL.search(before)):
             ends = [box.start() for box in boxes[1:]] + [len(line)]
-            items = [
-                f"{_word(bool(box[1]))} {line[box.end() : end]}" for box, end in zip(boxes, ends, strict=True)
-            ]
+            items = [f"{_word(bool(box[1]))} {line[box.end() : end]}" for box, end in zip(boxes, ends, strict=True)]
             lines[at] = "\n".join([before, *items])
         else:
             lines[at] = _BOX_BEHIND.sub(lambda box: f": {_word(bool(box[1]))}, ", line)

@@ -35,7 +35,7 @@ _MARKS = re.compile(
     ),
     re.IGNORECASE,
 )
-_QUOTES = frozenset(("``", "\"\"", "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: it is spoken of
+_QUOTES = frozenset(("``", '""', "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: it is spoken of
 # Words instead of marks. They may be an answer's own, so they count only where both are there: Granite's, and gpt-oss's
 # with a blank.
 _IN_WORDS = (
