@@ -5,8 +5,8 @@
 
 The rules, in the order in which they decide:
 
-1.  Thinking (`<think>..`, a channel of analysis) is not part of the answer, nor are the turns of a chat that the model
-    goes on with, or repeats in front of its own.
+1.  Thinking (`language.thinking`) is not part of the answer, nor are the turns of a chat that the model goes on with,
+    or repeats in front of its own, nor what is crossed out ("~~AU12~~").
 2.  Where there is a conclusion ("Final answer", "Conclusion", "Answer", a boxed answer) it alone is read, for each of
     the two parts (units, expression) that it speaks of. A final answer decides over a conclusion, a correction
     ("Actually no, ...") over both. A conclusion ends with the next heading, or with the line in which both parts have
@@ -15,18 +15,23 @@ The rules, in the order in which they decide:
     concludes ("therefore ..."), then the last that speaks of an expression or emotion, then all that is affirmed.
     Where coarse and fine have fields of their own, that of the kind that was asked for decides.
 4.  What is negated ("no AU12", "AU6 is absent", "AU6: no", "Inactive AUs: 6", "not surprise but fear"), has the lower
-    share ("fear 70%, anger 20%") or a probability below one half ("AU4: 0.2") does not count. What is hedged ("could be
-    AU4", a secondary emotion) or asked ("AU4?") counts only where nothing is affirmed. Three or more labels in a row
-    are the prompt's options, and "I'm happy to help" is a courtesy; neither is an answer.
+    share ("fear 70%, anger 20%") or a value below one half ("AU4: 0.2", "AU12 (3%)"), or is rejected ("considered, but
+    ruled out"), does not count. What is hedged ("could be AU4", a secondary emotion), said in general ("positive
+    emotions usually show AU12") or asked ("AU4?") counts only where nothing is affirmed; what is asked and then left
+    open ("AU4? Unclear.") counts nowhere. Three or more labels in a row are the prompt's options, "I'm happy to help"
+    is a courtesy, and "no surprise that" a phrase; none is an answer.
 5.  Two different labels are no label, whether both were asked for or not: `unparsed` says so. A fine label with the
     name of a coarse class around it ("negative (disgust)") is one label. A neutral face that was not asked for is the
     one before the movement.
 6.  A unit is read from its number (after "AU", "action units", in a table's column of units...) or from its name, that
     of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
     down") is none. Positions of head and eyes, and a few units, have everyday names ("eyes left", "wink"), read only
-    where units are listed.
-    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so is "none" alone
-    in front of a field of the expression ("Conclusion: none; expression: others"). A count is no unit
+    where units are listed. Numbers without "AU" are units where they are said to be active ("L10 and 4 are
+    activated"). A number that the table of `facs.units` lacks is none ("AU99"). What tables, tools' columns, JSON,
+    vectors and boxes say of units by place is put into words first (`language.tables`).
+    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so are "none" alone
+    in front of a field of the expression ("Conclusion: none; expression: others") and a list of values that denies all
+    of its units ("AU4: 0, AU12: 0"). A count is no unit
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
