@@ -140,10 +140,10 @@ _PHRASES: dict[str, str] = {
     "未见, 不, 不是, 也不是, 既不是, 而不是, 并非, 非, 缺少, 否",
     "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
-    "would be required, unchanged, rejected, rejecting, discarded, dismissed, eliminated, discounted, withdrawn, "
-    "retracted, overruled, refuted, dropped, crossed out, disregarded, false alarm, not hold up, not hold, not fit, "
-    "an artefact, an artifact, at rest, ruled it out, ruled them out, 缺失, 不变, 保持不变, 排除, 排除了, 否定, "
-    "否决, 剔除, 舍弃, 不予考虑, 不成立",
+    "would be required, unchanged, rejected, rejecting, discarding, dismissing, eliminating, discarded, dismissed, "
+    "eliminated, discounted, withdrawn, retracted, overruled, refuted, dropped, crossed out, disregarded, "
+    "false alarm, not hold up, not hold, not fit, an artefact, an artifact, at rest, ruled it out, ruled them out, "
+    "缺失, 不变, 保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
     "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, "
     "plausible, yes, true, selected, chosen, kept, retained, included, confirmed, accepted, adopted, convincing, "
@@ -182,7 +182,8 @@ _PHRASES: dict[str, str] = {
     "initially, suspected, 可能, 也许, 或许, 大概, 其次, 如果, 例如",
     "general": "typically, usually, often, sometimes, generally, commonly, normally, frequently, in general, "
     "as a rule, tend to, tends to, classically, prototypically, traditionally, by definition, in theory, "
-    "according to facs, 典型, 通常, 一般, 一般来说, 一般而言, 往往, 常常, 常见于, 多见于",
+    "according to facs, 典型, 通常, 一般, 一般来说, 一般而言, 往往, 常常, 常见于, 多见于, characterised by, "
+    "characterized by, defined by, classic, textbook",
     "unclear": "unclear, uncertain, unsure, unknown, inconclusive, undetermined, indeterminate, ambiguous, "
     "undecided, not clear, not certain, not sure, hard to say, hard to tell, difficult to say, difficult to tell, "
     "impossible to say, impossible to tell, can't say, can't tell, cannot say, cannot tell, cannot be determined, "
@@ -229,6 +230,7 @@ _QUOTED_OTHERS = re.compile(r"[\"“](others?)[\"”]|[*`](others)[*`]")
 _TAG = re.compile(r"<(/?)(answer|conclusion|summary|reasoning|inspection|analysis)>")
 _COURTESY = re.compile(
     r"\b(?:i|we) fear\b|\b(?:happy|glad) to (?:help|assist)\b"
+    r"|\b(?:i|we)(?:'m| am|'re| are) not surprised\b"
     r"|\b(?:i|we)(?:'m| am|'re| are|'d be| would be|'ll be| will be)(?: very| more than)? (?:happy|sad|afraid)\b"
 )
 """What a model says of itself, and not of the face."""
@@ -590,15 +592,29 @@ _MEASURED_BY = frozenset(
     re.findall(
         r"\w+|[<≈≤]",
         "confidence conf probability prob prob. p score intensity intensities presence activation value likelihood "
-        "certainty level at of with about around approx approximately only just < ≈ ≤ 概 率 置 信 度 强 得 分",
+        "certainty level low high very weak strong at of with about around approx approximately only just < ≈ ≤ "
+        "概 率 置 信 度 强 得 分",
     )
 )
 """Words between a unit and its value: "AU12 with a confidence of 3%"."""
-_ADVERSATIVE = frozenset({"but", "however", "yet", "though", "although", "但", "然", "不"})
+_ADVERSATIVE = frozenset({"finally", "最", "but", "however", "yet", "though", "although", "但", "然", "不"})
 _HERE = frozenset({"here", "this", "此", "这", "本"})  # what is said in general ends there
+_DEFINING = frozenset({"characterised", "characterized", "defined"})
 _GOING_ON = frozenset({"with", "which", "indicating", "suggesting", "only", "因"})
 _REJECTING = frozenset(
-    {"rejected", "rejecting", "discarded", "dismissed", "eliminated", "excluded", "discounted", "排"}
+    {
+        "rejected",
+        "rejecting",
+        "discarded",
+        "discarding",
+        "dismissing",
+        "eliminating",
+        "dismissed",
+        "eliminated",
+        "excluded",
+        "discounted",
+        "排",
+    }
 )
 """Words that, in front of a unit, deny that one and not the one before them."""
 _ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "fire", "fired", "激"})
@@ -691,8 +707,11 @@ class _Scan:
         token = self.tokens[position]
         if token.kind == "no":
             self.negate(position)
+        elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
+            self.negated, self.pending = False, []  # "AU4 is not absent"
         elif token.kind == "not_there":
             forward = token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
             if forward or self.is_field(position):
                 self.pending = []  # "AU4, but rejected AU12"
             before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
@@ -789,13 +808,15 @@ class _Scan:
             if kind in _DENIALS:
                 far = ahead - position > 3 or self.kind(position) == "turn"
                 return not far or kind == "not_there" or self.kind(ahead + 1) in ("there", "occur")
-            if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "therefore", "resume"):
+            if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
                 return False
         return False
 
     def generalise(self, position: int) -> None:
         """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
         word."""
+        if self.tokens[position].text in _DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+            return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
         if self.kind(position - 1) != "comma":
             for mention in self.subject:
@@ -832,13 +853,15 @@ class _Scan:
                 ahead += 1
             marked |= self.kind(ahead) == "word" and self.number_at(ahead) is not None
         self.listed_to = max(ahead, position + 1)
-        if count == 0 or not (marked or count > 1) or self.measured(end):
+        if count == 0 or not (marked or count > 1 or self.explicit) or self.measured(end):
             return False
         while end < len(self.tokens) and (
             self.kind(end) == "be" or self.tokens[end].text in ("both", "all", "被", "均")
         ):
             end += 1
         said = end < len(self.tokens) and self.tokens[end].text in _ACTIVATED
+        if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
+            return True  # "AU4 is activated, 7 as well"
         return announced or (said and self.kind(end) in ("there", "occur"))
 
     def is_flag(self, position: int) -> bool:
@@ -895,6 +918,8 @@ class _Scan:
         denies = not_there or self.kind(end) in ("there", "occur")  # "does not seem to be active"
         last = self.kind(position + 1) in _CLAUSE_ENDS  # "AU6 is not"
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
+        if self.kind(position + 1) == "not_there":
+            return  # "not absent"
         behind = bool(self.pending) and (denies or last or is_value) and not self.is_field(position + 1)
         if behind:
             self.spare_list(position)

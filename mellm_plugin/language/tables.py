@@ -207,7 +207,8 @@ def _said(units: Iterable[tuple[str, bool]]) -> str:
 _VALUE = rf"(?:{_NUMBER}%?|true|false|yes|no)"
 _VALUES = rf"{_VALUE}(?:[ \t,;]{{1,9}}{_VALUE}){{2,63}}"
 _VECTOR = re.compile(
-    rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t.]{{0,9}}(?:$|[;(\[]))",
+    rf"[\[(]\s{{0,9}}{_VALUES}[\s,;]{{0,9}}[\])]"
+    rf"|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t]{{0,9}}(?:\.?[ \t]{{0,9}}$|\.\s|[;(\[]))",
     re.MULTILINE,
 )
 _OF_EMOTION = re.compile("expression|emotion|表情|情绪|情感")  # a field in between: the units are not its heads
@@ -303,8 +304,8 @@ def _with_records(body: str) -> str:
 
 # ---- boxes -----------------------------------------------------------------------------------------------------------
 
-_EMPTY = r"\[[ _]\]|[☐□▢⬜🔲✗✘❌✕✖]|\( \)"
-_TICKED = r"\[[x✓✔✗*v]\]|[☑☒■▣🔳⬛✓✔✅]|\([x✓✔]\)"
+_EMPTY = r"\[[ _✗✘]\]|[☐□▢⬜🔲✗✘❌✕✖]|\( \)"
+_TICKED = r"\[[x✓✔*v]\]|[☑☒■▣🔳⬛✓✔✅]|\([x✓✔]\)"
 _BOX = re.compile(rf"({_TICKED})|({_EMPTY})")
 _EMPTY_LIST = re.compile(r"[:=]\s{0,9}\[ \][ ,}]{0,9}$")
 _BOX_BEHIND = re.compile(rf"(?::\s{{0,9}})?(?:({_TICKED})|({_EMPTY}))")
