@@ -141,9 +141,9 @@ _PHRASES: dict[str, str] = {
     "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
     "would be required, unchanged, rejected, rejecting, discarding, dismissing, eliminating, discarded, dismissed, "
-    "eliminated, discounted, withdrawn, retracted, overruled, refuted, dropped, crossed out, disregarded, "
-    "false alarm, not hold up, not hold, not fit, an artefact, an artifact, at rest, ruled it out, ruled them out, "
-    "缺失, 不变, 保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
+    "eliminated, discounted, withdrawn, retracted, overruled, refuted, crossed out, disregarded, false alarm, "
+    "not hold up, not hold, not fit, an artefact, an artifact, ruled it out, ruled them out, 缺失, 不变, 保持不变, "
+    "排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
     "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, "
     "plausible, yes, true, selected, chosen, kept, retained, included, confirmed, accepted, adopted, convincing, "
@@ -645,6 +645,8 @@ _CLASSING = frozenset(
 """Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
 _NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
 """Words in front of "others" that make it other units or brows, also where the expression is told."""
+_GRADES = frozenset({"upper", "lower", "left", "right", "inner", "outer", "vertical", "horizontal"})
+_NO_VERB = frozenset({"not", "don't", "doesn't", "didn't", "never"})
 _NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""
 
@@ -709,6 +711,8 @@ class _Scan:
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
             self.negated, self.pending = False, []  # "AU4 is not absent"
+        elif token.kind == "not_there" and self.is_of_place(position):
+            self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
             forward = token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
@@ -785,6 +789,11 @@ class _Scan:
             if listed or self.is_plus_list(position):
                 return self.units_from(position, bare=True)
         return position + 1
+
+    def is_of_place(self, position: int) -> bool:
+        """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
+        before = self.tokens[max(0, position - 2) : position]
+        return any(token.kind == "word" and token.text in _PLACES - _GRADES for token in before)
 
     def is_field(self, position: int) -> bool:
         """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
@@ -961,6 +970,8 @@ class _Scan:
         before = self.tokens[max(0, position - 4) : position]
         after = {token.text for token in self.tokens[position + 1 : position + 2]}
         denied = self.negated and "no" in {token.kind for token in before}
+        if self.tokens[position].text == "change" and _NO_VERB & {token.text for token in before}:
+            return  # "the lips do not change"
         if denied and not (_FURTHER | _PLACES) & {token.text for token in before} and not _SOMEWHERE & after:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
