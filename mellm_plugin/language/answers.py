@@ -143,7 +143,7 @@ _PHRASES: dict[str, str] = {
     "would be required, unchanged, rejected, rejecting, discarding, dismissing, eliminating, discarded, dismissed, "
     "eliminated, discounted, withdrawn, retracted, overruled, refuted, crossed out, disregarded, false alarm, "
     "not hold up, not hold, not fit, an artefact, an artifact, ruled it out, ruled them out, 缺失, 不变, 保持不变, "
-    "排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立",
+    "排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立, was dropped, were dropped",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
     "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, "
     "plausible, yes, true, selected, chosen, kept, retained, included, confirmed, accepted, adopted, convincing, "
@@ -179,7 +179,8 @@ _PHRASES: dict[str, str] = {
     "considering, candidate, candidates, resembles, similar to, secondary emotion, secondary expression, "
     "secondary label, alternative, alternatives, alternative emotion, alternative expression, possible, "
     "possibility, possibilities, hint of, hints of, trace of, traces of, at first, at first glance, at first sight, "
-    "initially, suspected, 可能, 也许, 或许, 大概, 其次, 如果, 例如",
+    "initially, suspected, 可能, 也许, 或许, 大概, 其次, 如果, 例如, typical of, typical for, characteristic of, "
+    "characteristic for",
     "general": "typically, usually, often, sometimes, generally, commonly, normally, frequently, in general, "
     "as a rule, tend to, tends to, classically, prototypically, traditionally, by definition, in theory, "
     "according to facs, 典型, 通常, 一般, 一般来说, 一般而言, 往往, 常常, 常见于, 多见于, characterised by, "
@@ -626,7 +627,7 @@ _PLACES = frozenset(
     )
 )
 """Words between "no" and "movement" that make it that of one place: "no brow movement"."""
-_FURTHER = frozenset({"other", "further", "additional", "more"})
+_FURTHER = frozenset({"other", "further", "additional", "more", "rest", "remaining", "else", "余", "它", "他"})
 _SOMEWHERE = frozenset(
     {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
 )
@@ -915,7 +916,11 @@ class _Scan:
 
     def negate(self, position: int) -> None:
         if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
-            self.none(position)
+            if self.pending and position in (self.pending[-1].end, self.number_end):
+                self.pending = self.pending[-1:]
+                self.deny(valued=True)  # "AU4有，AU12无"
+            else:
+                self.none(position)
             return
         self.nor |= self.tokens[position].text == "nor"  # after "neither a nor b" a comma ends the list
         end = position + 1
@@ -1113,7 +1118,8 @@ class _Scan:
             return position
         if self.tokens[position + 1 : position + 2] and self.tokens[position + 1].text == "others":
             return position
-        if (value := self.value_at(position)) and value[0]:
+        minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
+        if minus or ((value := self.value_at(position)) and value[0]):
             mention.status, mention.valued = _NEGATED, True  # "AU12 (0.12)"
         while position < len(self.tokens) and self.kind(position) != "close":
             if self.kind(position) in ("no", "not_there"):
