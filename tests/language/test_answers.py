@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import _PHRASES, Answer, answered, read
+from mellm_plugin.language.answers import Answer, answered, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
+from mellm_plugin.language.words import PHRASES
 
 CORPUS = [
     json.loads(line)
@@ -108,7 +109,7 @@ ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LIST
 # What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another
 # conclusion (two that differ are no answer); and rule 1: what stands in front of the end of thinking is no answer.
 DECIDES = re.compile(
-    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in _PHRASES[kind].split(', '))}"
+    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in PHRASES[kind].split(', '))}"
     r"|(?:actually|wait),? no|boxed|summary|think|thought|channel"
 )
 COMMENTS = ANSWERS.filter(lambda text: not DECIDES.search(unicodedata.normalize("NFKC", text).lower()))
@@ -181,7 +182,7 @@ def test_what_decides_over_a_conclusion_behind_it(behind: str, aus: tuple[int, .
 
 
 def test_no_phrase_is_of_two_kinds() -> None:
-    phrases = [phrase for some in _PHRASES.values() for phrase in some.split(", ")]
+    phrases = [phrase for some in PHRASES.values() for phrase in some.split(", ")]
     assert len(phrases) == len(set(phrases))
 
 
