@@ -5,8 +5,8 @@
 
 The rules, in the order in which they decide:
 
-1.  Thinking (`<think>..`, a channel of analysis) is not part of the answer, nor are the turns of a chat that the model
-    goes on with, or repeats in front of its own.
+1.  Thinking (`language.thinking`) is not part of the answer, nor are the turns of a chat that the model goes on with,
+    or repeats in front of its own, nor what is crossed out ("~~AU12~~").
 2.  Where there is a conclusion ("Final answer", "Conclusion", "Answer", a boxed answer) it alone is read, for each of
     the two parts (units, expression) that it speaks of. A final answer decides over a conclusion, a correction
     ("Actually no, ...") over both. A conclusion ends with the next heading, or with the line in which both parts have
@@ -15,18 +15,23 @@ The rules, in the order in which they decide:
     concludes ("therefore ..."), then the last that speaks of an expression or emotion, then all that is affirmed.
     Where coarse and fine have fields of their own, that of the kind that was asked for decides.
 4.  What is negated ("no AU12", "AU6 is absent", "AU6: no", "Inactive AUs: 6", "not surprise but fear"), has the lower
-    share ("fear 70%, anger 20%") or a probability below one half ("AU4: 0.2") does not count. What is hedged ("could be
-    AU4", a secondary emotion) or asked ("AU4?") counts only where nothing is affirmed. Three or more labels in a row
-    are the prompt's options, and "I'm happy to help" is a courtesy; neither is an answer.
+    share ("fear 70%, anger 20%") or a value below one half ("AU4: 0.2", "AU12 (3%)"), or is rejected ("considered, but
+    ruled out"), does not count. What is hedged ("could be AU4", a secondary emotion), said in general ("positive
+    emotions usually show AU12") or asked ("AU4?") counts only where nothing is affirmed; what is asked and then left
+    open ("AU4? Unclear.") counts nowhere. Three or more labels in a row are the prompt's options, "I'm happy to help"
+    is a courtesy, and "no surprise that" a phrase; none is an answer.
 5.  Two different labels are no label, whether both were asked for or not: `unparsed` says so. A fine label with the
     name of a coarse class around it ("negative (disgust)") is one label. A neutral face that was not asked for is the
     one before the movement.
 6.  A unit is read from its number (after "AU", "action units", in a table's column of units...) or from its name, that
     of FACS or of the ME-VQA challenges; a name beside a number is its gloss, and a description ("皱眉", "brows drawn
     down") is none. Positions of head and eyes, and a few units, have everyday names ("eyes left", "wink"), read only
-    where units are listed.
-    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so is "none" alone
-    in front of a field of the expression ("Conclusion: none; expression: others"). A count is no unit
+    where units are listed. Numbers without "AU" are units where they are said to be active ("L10 and 4 are
+    activated"). A number that the table of `facs.units` lacks is none ("AU99"). What tables, tools' columns, JSON,
+    vectors and boxes say of units by place is put into words first (`language.tables`).
+    "Action units: none", "AU0", "no action units" and "no movement" are read as no units, `()`, and so are "none" alone
+    in front of a field of the expression ("Conclusion: none; expression: others") and a list of values that denies all
+    of its units ("AU4: 0, AU12: 0"). A count is no unit
     ("Number of action units: 3", "action units: 2. AU1, AU4"), nor is a lone number behind a unit ("AU4 3": an
     intensity). "AUs 6-12" may be a list or a range: of either both ends are read.
 7.  Where units alone were asked for, "none" and bare numbers ("4, 7") speak of them.
@@ -51,6 +56,9 @@ from typing import NamedTuple
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse, spellings
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.language.sides import TITLE_WORDS, Span, agreed, field_side, sides
+from mellm_plugin.language.tables import in_words, is_low
+from mellm_plugin.language.thinking import without_thinking
+from mellm_plugin.language.words import PHRASES
 
 
 @dataclass(frozen=True)
@@ -110,55 +118,6 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
-_PHRASES: dict[str, str] = {
-    "aus_head": "au, aus, au's, ad, action unit, action units, actionunit, actionunits, action descriptor, "
-    "action descriptors, facs code, facs codes, facs unit, facs units, "
-    "动作单元, 动作单位, 运动单元, 動作單元, 運動單元",
-    "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
-    "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, facial expression class, "
-    "表情, 情绪, 情緒, 情感, 类别, 類別, 标签, 分类, 具体",
-    "final": "final, 最终答案, 最終答案, 最后答案, 最终结论",
-    "conclusion": "conclusion, conclusions, in conclusion, to conclude, answer, verdict, 结论, 結論, 答案",
-    "therefore": "therefore, thus, hence, overall, finally, in summary, to summarize, to summarise, in short, so, "
-    "taken together, altogether, all in all, consequently, accordingly, 因此, 所以, 综上, 综上所述, 总之, 最终, 最后",
-    "section": "inspection, visual inspection, reasoning, analysis, explanation, rationale, justification, note, "
-    "notes, observation, observations, description, evidence, details, confidence, disclaimer, caveat, reason, "
-    "reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices, "
-    "分析, 推理, 观察, 解释, 说明, 理由, 选项",
-    "no": "no, not, without, neither, nor, never, non, rather than, instead of, absence of, lack of, lacks, excludes, "
-    "excluding, rules out, ruling out, cannot, can't, isn't, aren't, wasn't, weren't, doesn't, don't, didn't, "
-    "rule out, free of, nothing like, nothing suggests, nothing points to, opposed to, unlike, n, hardly, scarcely, "
-    "far from, unable to, would need, would require, speaks against, fail to, fails to, failed to, better than, "
-    "more likely than, likelier than, "
-    "没有任何, 沒有任何, 无任何, 没, 没有, 沒有, 无, 無, 无法, 未, 未见, 不, 不是, 也不是, 既不是, 而不是, "
-    "并非, 非, 缺少, 排除",
-    "not_there": "absent, missing, inactive, ruled out, excluded, unlikely, false, implausible, undetected, "
-    "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
-    "would be required, 缺失",
-    "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
-    "triggered, apparent, discernible, noticeable, identified, recognizable, indicated, supported, likely, plausible, "
-    "yes, true, 激活, 出现, 存在, 可见, 明显, 检测到, 看到, 观察到",
-    "occur": "appear, appears, occur, occurs, fire, fires, fired, show up, shows up",
-    "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly, "
-    "非常, 不对称",
-    "be": "is, are, was, were, 是, 为",
-    "turn": "but, however, instead, rather, yet, although, though, while, whereas, because, since, which, indicating, "
-    "suggesting, with, other than, except, except for, apart from, besides, only, "
-    "只, 只有, 但, 但是, 而是, 然而, 不过, 因为",
-    "resume": "it, it's, this, that, they, these, i, we, there, he, she, more likely, most likely, 最可能, 最有可能",
-    "hedge": "could, might, may, maybe, possibly, perhaps, potentially, can be, such as, typically, usually, often, "
-    "sometimes, would, if, consider, considering, candidate, candidates, resembles, similar to, secondary emotion, "
-    "secondary expression, secondary label, alternative, alternatives, alternative emotion, alternative expression, "
-    "possible, possibility, possibilities, hint of, hints of, trace of, traces of, at first, at first glance, "
-    "at first sight, initially, 可能, 也许, 或许, 大概, 其次, 如果, 例如",
-    "none": "none, nothing, null, nil",
-    "count": "count, counts, total, number of",
-    "correction": "correction",
-    "stillness": "movement, movements, motion, 运动, 動作, 动作",
-    "and": "and, or, plus, as well as, 和, 与, 與, 及, 以及, 或, 或者",
-}
-"""What the words of an answer do, by kind; a phrase counts before the words it is made of."""
-
 _MEASURES = frozenset(
     re.findall(
         "[a-z]+",
@@ -180,22 +139,19 @@ _CLEAN = str.maketrans(
     | {"’": "'", "‘": "'", "|": ":", "–": "-", "—": "-", "‐": "-", "−": "-", "。": ".", "、": ",", "·": ","}
     | dict.fromkeys("➜➔⇒", "→")
     | {"\ufe0e": None, "\ufe0f": None}
-    | dict.fromkeys("✗✘❌✕✖", " no ")
-    | dict.fromkeys("✓✔✅", " yes ")
+    | dict.fromkeys("█▓▒░▌▐▏▎▍▋▊▉▰▱", " ")
 )
-_THINKING = re.compile(r"[<◁\[](/?)(?:think|thinking|thought)[>▷\]]")
-_CHANNEL = re.compile(r"<\|channel\|>([a-z]{1,20})[^<\n]{0,40}<\|message\|>")
 _TURN = re.compile(r"^[ \t]*(?:human|user|assistant)[ \t]*(?::|$)", re.MULTILINE)
 _ECHOED = re.compile(r"\s*(?:human|user)[ \t]*[:\n].*?\bassistant[ \t]*[:\n]", re.DOTALL)
 _EVERYDAY = frozenset({8, 42, 44, 46})  # lips toward each other, slit, squint, wink
 _KEYCAP = re.compile("[0-9]\ufe0f?\u20e3")  # numbers a line
-_BOX = re.compile(r"^([ \t]*[-*+][ \t]+)\[([ x])\]", re.MULTILINE)  # a line of a task list
 _UNITS_TITLE = re.compile(r"^([^\w\n]*)units?(?=[^\w\n]*:)", re.MULTILINE)
 _ABBREVIATED = re.compile(r"\ba\.u\.")
 _QUOTED_OTHERS = re.compile(r"[\"“](others?)[\"”]|[*`](others)[*`]")
 _TAG = re.compile(r"<(/?)(answer|conclusion|summary|reasoning|inspection|analysis)>")
 _COURTESY = re.compile(
     r"\b(?:i|we) fear\b|\b(?:happy|glad) to (?:help|assist)\b"
+    r"|\b(?:i|we)(?:'m| am|'re| are) not surprised\b"
     r"|\b(?:i|we)(?:'m| am|'re| are|'d be| would be|'ll be| will be)(?: very| more than)? (?:happy|sad|afraid)\b"
 )
 """What a model says of itself, and not of the face."""
@@ -208,6 +164,8 @@ _UNEQUAL_SIDES = re.compile(
 )
 """Which of the two is the stronger one makes no difference to the mark."""
 _SPECIAL = re.compile(r"<\|[a-z_]{1,40}\|>")
+_QUOTE = re.compile(r"(?<![a-z0-9])'|'(?![a-z])")  # a quotation mark, not "it's"
+_STRUCK = re.compile(r"~~[^~\n]{1,200}~~")  # crossed out
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 _LETTERS = re.compile(r"[a-z]+|[^\W\d_]")  # what the words of a label are told by
 _PUNCTUATION = {
@@ -232,7 +190,7 @@ _Vocabulary = dict[str, list[tuple[tuple[str, ...], str, int | str | None]]]
 def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
     """First word -> (all words, kind, value), the longest phrases first."""
     found: dict[tuple[str, ...], tuple[str, int | str | None]] = {}
-    for kind, phrases in _PHRASES.items():
+    for kind, phrases in PHRASES.items():
         found.update({tuple(_WORD.findall(phrase)): (kind, None) for phrase in phrases.split(", ")})
     for number, name in [
         *((unit.number, unit.name) for unit in UNITS.values()),
@@ -255,18 +213,15 @@ def _vocabulary(labels: tuple[str, ...]) -> _Vocabulary:
 def answered(text: str) -> str:
     """The text in lower case, without what was thought before the answer and without the turns of an invented chat;
     tags of an answer become headings."""
-    body = unicodedata.normalize("NFKC", text.replace("，", _CLAUSE)).lower()
-    body = _CHANNEL.sub(lambda channel: "</think>" if channel[1] == "final" else "<think>", body)
-    body = _THINKING.sub(r"<\1think>", body)
-    if "</think>" in body:
-        body = body.rpartition("</think>")[2]
-    body = _own_turn(_SPECIAL.sub("\n", body.partition("<think>")[0]))
+    body = without_thinking(unicodedata.normalize("NFKC", text.replace("，", _CLAUSE))).lower()
+    body = _own_turn(_SPECIAL.sub("\n", body))
     body = _NOT_APPLICABLE.sub(" none ", body).replace("[]", " none ").replace("\\boxed", "\nfinal answer: ")
-    body = _BOX.sub(lambda box: box[1] + ("yes " if box[2] == "x" else "no "), _with_columns(_KEYCAP.sub("-", body)))
+    body = in_words(_KEYCAP.sub("-", _STRUCK.sub(" ", body)))
     body = _QUOTED_OTHERS.sub(lambda quoted: f": {quoted[1] or quoted[2]}, ", body)
+    body = _QUOTE.sub(" ", body)
     body = _UNITS_TITLE.sub(r"\1action units", _ABBREVIATED.sub("au", body))
     body = _TAG.sub(lambda tag: "\n" if tag[1] else f"\n{'conclusion' if tag[2] == 'summary' else tag[2]}: ", body)
-    body = body.replace("->", "→").replace("=>", "→")
+    body = body.replace(" at all", " ").replace("->", "→").replace("=>", "→")
     body = _UNEQUAL_SIDES.sub("left stronger than right", body).translate(_CLEAN)
     return _CORRECTED.sub("\ncorrection: ", _ANSWERED.sub(": ", _COURTESY.sub(" ", body)))
 
@@ -281,40 +236,6 @@ def _own_turn(body: str) -> str:
             return body[start : turn.start()]
         start = turn.end()
     return body[start:]
-
-
-_CELL_OF_UNITS = re.compile(r"[lr]?[0-9]{1,2}[a-e]?(?:\s*[,+/]\s*[lr]?[0-9]{1,2}[a-e]?)*")
-_COLUMN_OF_UNITS = re.compile(r"(?:facial )?(?:aus?|action units?|facs(?: codes?)?)(?: (?:number|no\.?|code|id))?s?")
-_COLUMN_OF_SIDES = re.compile(r"(?:sides?|laterality)(?: of (?:the )?face)?")
-_COLUMN_OF_FLAGS = re.compile(r"(?:present|active|activated|activation|detected|visible|observed)\b.*")
-
-
-def _with_columns(body: str) -> str:
-    """The text with the bare numbers of its tables told apart: units from the rest, by the heads of their columns."""
-    lines = body.split("\n")
-    units: set[int] = set()
-    flags: set[int] = set()
-    of_sides: set[int] = set()
-    for at, line in enumerate(lines):
-        if "|" not in line:
-            units, flags, of_sides = set(), set(), set()
-            continue
-        cells = [cell.strip(" *_`") for cell in line.split("|")]
-        below = lines[at + 1] if at + 1 < len(lines) else ""
-        if "|" in below and "-" in below and not below.strip("|:- \t\r"):
-            units = {i for i, cell in enumerate(cells) if _COLUMN_OF_UNITS.fullmatch(cell)}
-            flags = {i for i, cell in enumerate(cells) if _COLUMN_OF_FLAGS.fullmatch(cell)}
-            of_sides = {i for i, cell in enumerate(cells) if _COLUMN_OF_SIDES.fullmatch(cell)}
-        elif units:
-            for i, cell in enumerate(cells):
-                if i in units and _CELL_OF_UNITS.fullmatch(cell):
-                    cells[i] = f"au {cell}"
-                elif i in flags and cell in ("0", "1"):
-                    cells[i] = ("no", "yes")[int(cell)]
-                elif i in of_sides and cell in ("both", "none", "-"):
-                    cells[i] = "both sides" if cell == "both" else ""  # without a side the unit is there all the same
-            lines[at] = " | ".join(cells)
-    return "\n".join(lines)
 
 
 def _tokens(body: str, labels: tuple[str, ...]) -> list[_Token]:
@@ -359,6 +280,7 @@ class _Mention:
     start: int = 0  # its first token in the segment, and the one behind its last
     end: int = 0
     side: str | None = None
+    valued: bool = False  # its status is that of a value of its own: "AU4: no"
 
 
 @dataclass
@@ -373,6 +295,9 @@ class _Segment:
     bare_units: list[_Mention] = field(default_factory=list)
     labels: list[_Mention] = field(default_factory=list)
     no_units: bool = False
+    general: list[_Mention] = field(default_factory=list)  # units that are said to be there in general
+    question: bool = False
+    unclear: bool = False  # says that something cannot be told
     lone: _Mention | None = None  # the only unit, a number that the title announces
 
     @property
@@ -394,13 +319,17 @@ def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
             inherited -= _DENIALS  # "Inactive AUs:" denies the list below it, but no statement
         if segments and segments[-1].line == line and not title and {token.kind for token in body} <= _LISTING:
             title = segments[-1].title & {"aus_head"} - _DENIALS  # "AU: 4; 7; 9"
-        segment = _Segment(body, title or _opening(body) or inherited, line, heading)
+        segment = _Segment(body, title or _opening(body) or inherited, line, heading, question=question)
         _Scan(segment, weak, units_alone).run()
         if question:  # a question affirms nothing
+            segment.no_units = False
             for mention in (*segment.units, *segment.bare_units, *segment.labels):
                 mention.status = _HEDGED if mention.status == _AFFIRMED else mention.status
         else:
             _note_sides(segment, segments[-1] if segments else None)
+        if segments and any(token.text == "too" for token in body):
+            for mention in segments[-1].general:  # "AU4 is often seen in anger. AU9 is active, too."
+                mention.status = _AFFIRMED
         segments.append(segment)
         if title and not body:
             # "Expression:" whose value is on the next line
@@ -410,8 +339,23 @@ def _segments(tokens: list[_Token], units_alone: bool) -> list[_Segment]:
         elif body:
             inherited -= {"emotion_head"}  # a list of units goes on over many lines
     _leave_counts_out(segments)
+    _leave_unclear_out(segments)
     _note_none(segments)
     return segments
+
+
+def _leave_unclear_out(segments: list[_Segment]) -> None:
+    """Deny what was asked before a sentence that says that it cannot be told: "AU4? AU7? Unclear."."""
+    units = labels = False
+    for segment in reversed(segments):
+        if segment.unclear:
+            kinds = segment.title | {token.kind for token in segment.tokens}
+            units |= "aus_head" in kinds or "emotion_head" not in kinds
+            labels |= "emotion_head" in kinds or "aus_head" not in kinds
+        if segment.question:
+            denied = (*segment.units, *segment.bare_units) if units else ()
+            for mention in (*denied, *(segment.labels if labels else ())):
+                mention.status = _NEGATED
 
 
 def _note_none(segments: list[_Segment]) -> None:
@@ -565,7 +509,45 @@ _BEFORE_NUMBERS = frozenset(
         "identify facs there 为 是 有 包 括 含 分 别",
     )
 )
-_FURTHER = frozenset({"other", "further", "additional", "more"})
+_MEASURED_BY = frozenset(
+    re.findall(
+        r"\w+|[<≈≤]",
+        "confidence conf probability prob prob. p score intensity intensities presence activation value likelihood "
+        "certainty level low high very weak strong at of with about around approx approximately only just < ≈ ≤ "
+        "概 率 置 信 度 强 得 分",
+    )
+)
+"""Words between a unit and its value: "AU12 with a confidence of 3%"."""
+_ADVERSATIVE = frozenset({"finally", "最", "but", "however", "yet", "though", "although", "但", "然", "不"})
+_HERE = frozenset({"here", "this", "此", "这", "本"})  # what is said in general ends there
+_DEFINING = frozenset({"characterised", "characterized", "defined"})
+_GOING_ON = frozenset({"with", "which", "indicating", "suggesting", "only", "因"})
+_REJECTING = frozenset(
+    {
+        "rejected",
+        "rejecting",
+        "discarded",
+        "discarding",
+        "dismissing",
+        "eliminating",
+        "dismissed",
+        "eliminated",
+        "excluded",
+        "discounted",
+        "排",
+    }
+)
+"""Words that, in front of a unit, deny that one and not the one before them."""
+_ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "fire", "fired", "激"})
+_PLACES = frozenset(
+    re.findall(
+        r"\w+",
+        "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip lips "
+        "mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头",
+    )
+)
+"""Words between "no" and "movement" that make it that of one place: "no brow movement"."""
+_FURTHER = frozenset({"other", "further", "additional", "more", "rest", "remaining", "else", "余", "它", "他"})
 _SOMEWHERE = frozenset(
     {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
 )
@@ -584,6 +566,8 @@ _CLASSING = frozenset(
 """Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
 _NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
 """Words in front of "others" that make it other units or brows, also where the expression is told."""
+_GRADES = frozenset({"upper", "lower", "left", "right", "inner", "outer", "vertical", "horizontal"})
+_NO_VERB = frozenset({"not", "don't", "doesn't", "didn't", "never"})
 _NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""
 
@@ -595,7 +579,7 @@ class _Scan:
         self.segment = segment
         self.tokens = segment.tokens
         self.weak = weak
-        self.negated = self.hedged = self.nor = self.none_of = False
+        self.negated = self.hedged = self.nor = self.none_of = self.in_general = False
         self.pending: list[_Mention] = []  # mentions that a following "is absent" would negate
         self.explicit: list[_Mention] = []  # numbers that stand directly behind "AU"
         self.loose: list[_Mention] = []  # numbers that only a title announces, or words further ahead
@@ -604,6 +588,8 @@ class _Scan:
         self.number_end = -9  # token behind the last unit number: a name there is its gloss
         self.name_end = -9  # token behind the last unit name
         self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
+        self.subject: list[_Mention] = []  # what stands at the beginning of a clause: "AU12 usually .." is no finding
+        self.listed_to = 0  # numbers in front of this token are known to be no units
         self.units_alone = units_alone
         self.bare = units_alone  # nothing but units has been spoken of yet
 
@@ -644,14 +630,31 @@ class _Scan:
         token = self.tokens[position]
         if token.kind == "no":
             self.negate(position)
+        elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
+            self.negated, self.pending = False, []  # "AU4 is not absent"
+        elif token.kind == "not_there" and self.is_of_place(position):
+            self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
+            forward = token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
+            if forward or self.is_field(position):
+                self.pending = []  # "AU4, but rejected AU12"
+            before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
+            if not self.pending and "all" in before:
+                self.segment.no_units = True  # "all action units are inactive"
+                return position + 1
             self.spare_list(position)
-            self.deny()
+            self.deny(self.is_value(position))
+        elif token.text == "off" and self.kind(position - 1) == "colon":
+            self.deny(valued=True)
         elif token.kind == "be":
-            if not _DENIALS & {self.kind(position + i) for i in (1, 2, 3)}:
+            if not self.is_denied_behind(position):
                 self.pending = []
         elif token.kind == "there":
-            if self.kind(position + 1) != "colon":  # "AU12 present: no"
+            rejected = self.tokens[position + 1 : position + 2] and self.is_rejected(position + 1)
+            if self.is_field(position):
+                self.negated = False
+            if (self.kind(position + 1) != "colon" or self.is_field(position)) and not rejected:  # "AU12 present: no"
                 self.pending = []
         elif token.kind == "open":
             if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
@@ -660,13 +663,22 @@ class _Scan:
             self.negated = False
         elif token.kind in ("turn", "therefore"):
             self.negated = self.hedged = False
-            self.pending = []
+            self.subject = []
+            self.in_general = self.in_general and token.text in _GOING_ON
+            if not self.is_rejected(position):
+                self.pending = []
         elif token.kind == "comma":
             if self.negated and self.new_clause(position + 1):
                 self.negated = False
                 self.pending = []
         elif token.kind == "hedge":
             self.hedged = True
+        elif token.text in _HERE:
+            self.in_general = False
+        elif token.kind == "general":
+            self.generalise(position)
+        elif token.kind == "unclear":
+            self.unclear(position)
         elif token.kind == "none":
             self.none(position)
         elif token.kind == "stillness":
@@ -685,10 +697,12 @@ class _Scan:
                 and self.kind(position - 1) == "colon"
                 and self.kind(position + 1) in ("", "comma", "colon")
             ):
-                self.deny()  # "AU12: -"
-        elif token.kind == "number" and self.is_flag(position) and _is_low(token.text):
-            self.deny()  # "active: 0"
+                self.deny(valued=True)  # "AU12: -"
+        elif token.kind == "number" and self.is_flag(position) and is_low(token.text):
+            self.deny(valued=True)  # "active: 0"
         elif number := self.number_at(position):
+            if self.is_activated_list(position):
+                return self.units_from(position)
             key = self.keyed and self.kind(position - 1) == "comma" and self.kind(number[1]) == "colon"
             if key or (self.bare and not self.measured(number[1])):
                 return self.units_from(position)
@@ -696,6 +710,89 @@ class _Scan:
             if listed or self.is_plus_list(position):
                 return self.units_from(position, bare=True)
         return position + 1
+
+    def is_of_place(self, position: int) -> bool:
+        """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
+        before = self.tokens[max(0, position - 2) : position]
+        return any(token.kind == "word" and token.text in _PLACES - _GRADES for token in before)
+
+    def is_field(self, position: int) -> bool:
+        """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
+        return (
+            self.kind(position + 1) == "colon"
+            and (self.kind(position), self.kind(position + 2)) not in (("there", "number"), ("no", "number"))
+            and self.kind(position + 2) in ("aus_head", "unit", "number")
+            and self.kind(position - 1) in ("", "comma", "no")
+        )
+
+    def is_rejected(self, position: int) -> bool:
+        """Whether "but" stands here, and behind it that what is in front is denied: "considered, but rejected"."""
+        return self.tokens[position].text in _ADVERSATIVE and self.is_denied_behind(position)
+
+    def is_denied_behind(self, position: int) -> bool:
+        """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
+        for ahead in range(position + 1, min(position + 8, len(self.tokens))):
+            kind = self.kind(ahead)
+            if kind == "unclear":
+                return ahead - position <= 3
+            if kind in _DENIALS:
+                far = ahead - position > 3 or self.kind(position) == "turn"
+                return not far or kind == "not_there" or self.kind(ahead + 1) in ("there", "occur")
+            if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
+                return False
+        return False
+
+    def generalise(self, position: int) -> None:
+        """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
+        word."""
+        if self.tokens[position].text in _DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+            return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
+        self.in_general = True
+        if self.kind(position - 1) != "comma":
+            for mention in self.subject:
+                if mention.status == _AFFIRMED:
+                    mention.status = _HEDGED
+                    self.segment.general += [mention] if mention.value in UNITS else []
+            self.subject = []
+
+    def unclear(self, position: int) -> None:
+        """Deny what the words say to be unclear: "AU12 is unclear", "Unclear whether AU4 ..."."""
+        self.segment.unclear = True
+        after = self.tokens[position + 1].text if position + 1 < len(self.tokens) else ""
+        if self.pending and position - max(self.pending[-1].end, self.number_end) <= 2:
+            if self.kind(position - 1) != "comma":
+                self.deny()
+        elif after in ("whether", "if", "between"):
+            self.negated = True
+
+    def is_activated_list(self, position: int) -> bool:
+        """Whether numbers without "AU" are units by what is said of them: "4 and 7 are activated", "active: 4, 7"."""
+        if position < self.listed_to:
+            return False
+        ahead, count, marked = position, 0, self.kind(position) == "word"
+        marked |= position > 0 and self.tokens[position - 1].text in ("unit", "units")
+        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in _ACTIVATED
+        if self.kind(position - 1) == "be" and position > 1 and self.tokens[position - 2].text in ("so", "as"):
+            announced = marked = True  # "AU1 is active, and so are 2 and 5"
+        end = position
+        while (number := self.number_at(ahead)) is not None:
+            count += 1
+            ahead = number[1]
+            end = ahead
+            while self.kind(ahead) in ("join", "comma", "and"):
+                ahead += 1
+            marked |= self.kind(ahead) == "word" and self.number_at(ahead) is not None
+        self.listed_to = max(ahead, position + 1)
+        if count == 0 or not (marked or count > 1 or self.explicit) or self.measured(end):
+            return False
+        while end < len(self.tokens) and (
+            self.kind(end) == "be" or self.tokens[end].text in ("both", "all", "被", "均")
+        ):
+            end += 1
+        said = end < len(self.tokens) and self.tokens[end].text in _ACTIVATED
+        if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
+            return True  # "AU4 is activated, 7 as well"
+        return announced or (said and self.kind(end) in ("there", "occur"))
 
     def is_flag(self, position: int) -> bool:
         return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
@@ -705,16 +802,25 @@ class _Scan:
         return position < len(self.tokens) and self.tokens[position].text in _MEASURES
 
     def note(self, value: int | str, into: list[_Mention], start: int, end: int) -> _Mention:
-        mention = _Mention(value, _NEGATED if self.negated else _HEDGED if self.hedged else _AFFIRMED, start, end)
-        into.append(mention)
+        mention = _Mention(value, _NEGATED if self.negated else _AFFIRMED, start, end)
+        if (self.hedged or self.in_general) and not self.negated:
+            mention.status = _HEDGED
+        if isinstance(value, str) or value in UNITS:  # "AU99" is no unit
+            into.append(mention)
         self.pending.append(mention)
+        self.subject.append(mention)
         return mention
 
-    def deny(self) -> None:
+    def is_value(self, position: int) -> bool:
+        """Whether the word is the value of what stands in front of it: "AU12: no", "AU12: absent"."""
+        return self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close")
+
+    def deny(self, valued: bool = False) -> None:
         """A denial that stands behind what it denies ("AU6 is absent"), or in front of all that follows."""
         if self.pending:
             for mention in self.pending:
                 mention.status = _NEGATED
+                mention.valued = valued
             self.pending = []
         else:
             self.negated = True
@@ -730,7 +836,11 @@ class _Scan:
 
     def negate(self, position: int) -> None:
         if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
-            self.none(position)
+            if self.pending and position in (self.pending[-1].end, self.number_end):
+                self.pending = self.pending[-1:]
+                self.deny(valued=True)  # "AU4有，AU12无"
+            else:
+                self.none(position)
             return
         self.nor |= self.tokens[position].text == "nor"  # after "neither a nor b" a comma ends the list
         end = position + 1
@@ -742,10 +852,12 @@ class _Scan:
         denies = not_there or self.kind(end) in ("there", "occur")  # "does not seem to be active"
         last = self.kind(position + 1) in _CLAUSE_ENDS  # "AU6 is not"
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
-        behind = bool(self.pending) and (denies or last or is_value)
+        if self.kind(position + 1) == "not_there":
+            return  # "not absent"
+        behind = bool(self.pending) and (denies or last or is_value) and not self.is_field(position + 1)
         if behind:
             self.spare_list(position)
-            self.deny()
+            self.deny(self.is_value(position))
         if not behind or not (denies or last):
             self.negated = True
 
@@ -783,7 +895,9 @@ class _Scan:
         before = self.tokens[max(0, position - 4) : position]
         after = {token.text for token in self.tokens[position + 1 : position + 2]}
         denied = self.negated and "no" in {token.kind for token in before}
-        if denied and not _FURTHER & {token.text for token in before} and not _SOMEWHERE & after:
+        if self.tokens[position].text == "change" and _NO_VERB & {token.text for token in before}:
+            return  # "the lips do not change"
+        if denied and not (_FURTHER | _PLACES) & {token.text for token in before} and not _SOMEWHERE & after:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
             elif not self.segment.units:
@@ -864,11 +978,14 @@ class _Scan:
             if self.kind(position) == "colon":
                 self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
                 self.keyed = True
-                if self.kind(position + 1) != "number":
+            if value := self.value_at(position):
+                if value[0]:
+                    mention.status, mention.valued = _NEGATED, True
+                position = value[1]
+                if self.keyed:
                     return position
-                if _is_low(self.tokens[position + 1].text):
-                    mention.status = _NEGATED
-                return position + 2
+            if self.kind(position) == "colon":
+                return position
             if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
                 break  # "no AU12, AU4 is present"
             ahead = position
@@ -888,6 +1005,27 @@ class _Scan:
             position = ahead + headed
         return position
 
+    def value_at(self, position: int) -> tuple[bool, int] | None:
+        """Whether the value behind a unit is low (`: 0`, `(3%)`, `confidence 0.1`, `0.02`), and the position behind it;
+        None where there is none."""
+        start = position
+        while position - start < 5 and (
+            self.kind(position) in ("colon", "open", "dash", "be", "close")
+            or (position < len(self.tokens) and self.tokens[position].text in _MEASURED_BY)
+        ):
+            position += 1
+        if self.kind(position) != "number":
+            return None
+        number = self.tokens[position].text
+        behind = position + 1
+        share = behind < len(self.tokens) and self.tokens[behind].text == "%"
+        introduced = any(self.kind(at) not in ("dash", "close") for at in range(start, position))
+        if not (share or introduced or number == "0" or number.startswith("0.")) or self.measured(behind):
+            return None
+        if self.kind(start) == "open" and not share and self.kind(behind) not in ("close", "comma"):
+            return None  # "AU12 (2 of them)"
+        return is_low(f"{number}%" if share else number), behind + share
+
     def is_hyphen(self, position: int) -> bool:
         """A dash with no space around it, as in "AUs 6-12": a list or a range, both ends are meant."""
         around = self.tokens[position - 1 : position + 2]
@@ -900,8 +1038,9 @@ class _Scan:
             return position
         if self.tokens[position + 1 : position + 2] and self.tokens[position + 1].text == "others":
             return position
-        if self.kind(position + 2) == "close" and _is_low(self.tokens[position + 1].text):
-            mention.status = _NEGATED  # "AU12 (0.12)"
+        minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
+        if minus or ((value := self.value_at(position)) and value[0]):
+            mention.status, mention.valued = _NEGATED, True  # "AU12 (0.12)"
         while position < len(self.tokens) and self.kind(position) != "close":
             if self.kind(position) in ("no", "not_there"):
                 mention.status = _NEGATED
@@ -911,7 +1050,7 @@ class _Scan:
     def named(self, position: int) -> None:
         """A unit's name, unless it only explains the number beside it."""
         before = position
-        while self.kind(before - 1) in ("colon", "dash", "open"):
+        while self.kind(before - 1) in ("colon", "dash", "open", "be") or self.is_article(before - 1):
             before -= 1
         after = position + 1
         while self.kind(after) in ("colon", "dash", "open"):
@@ -919,8 +1058,15 @@ class _Scan:
         number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
         if before != self.number_end and not number_follows:
             self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
-
+        behind = position + 1
+        if self.kind(behind) == "open" and self.kind(behind + 1) == "word" and self.kind(behind + 2) == "close":
+            behind += 3  # "lip corner puller (smile): 0"
+        if self.pending and not number_follows and (value := self.value_at(behind)) and value[0]:
+            self.pending[-1].status, self.pending[-1].valued = _NEGATED, True  # "lip corner puller: 0"
         self.name_end = position + 1
+
+    def is_article(self, position: int) -> bool:
+        return position > 0 and self.tokens[position].text in ("the", "called", "named")
 
     def position_named(self, position: int) -> None:
         """A position of head or eyes, which is a unit only where units are listed."""
@@ -938,6 +1084,7 @@ class _Scan:
         token = self.tokens[position]
         value = str(token.value)
         after = self.tokens[position + 1] if position + 1 < len(self.tokens) else None
+        hedged = after is not None and after.text in ("like", "emotions", "feelings", "expressions")
         if token.text == "no" and after is not None and after.text in ("of", "other"):
             self.negated = True  # "no expression of fear"
             return
@@ -947,6 +1094,8 @@ class _Scan:
         if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
             return  # "from a neutral face to ..."
         mention = self.note(value, self.segment.labels, position, position + 1)
+        if hedged and mention.status == _AFFIRMED:
+            mention.status = _HEDGED  # "contempt-like", "positive emotions show AU12"
         mention.status = self.weak.get(token.start, mention.status)
         if self.kind(position + 1) == "colon":
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
@@ -968,13 +1117,8 @@ class _Scan:
         if after == "turn" and before in ("comma", "and", "join"):
             return False  # "AU4 and others which are weaker"
         return before in (
-            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash",
+            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash", "therefore",
         ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
-
-
-def _is_low(value: str) -> bool:
-    """Whether the value of a unit denies it: zero, or a probability below one half."""
-    return not value.strip("0.") or bool(re.fullmatch(r"0\.[0-4][0-9]{0,15}", value))
 
 
 # ---- the whole answer -----------------------------------------------------------------------------------------------
@@ -1114,7 +1258,11 @@ def _said(segments: list[_Segment]) -> dict[int, str | None] | None:
         return {}
     hedged = [m for s in segments for m in s.units if m.status == _HEDGED]
     bare = [m for s in segments for m in s.bare_units if m.status == _AFFIRMED]
-    return _by_unit(hedged or bare) or None
+    if hedged or bare:
+        return _by_unit(hedged or bare)
+    denied = [m for s in segments for m in s.units]
+    # "AU4: 0, AU12: 0": a list of values that denies them all says that there are none
+    return {} if len(denied) > 1 and all(m.valued for m in denied) else None
 
 
 def _by_unit(mentions: list[_Mention]) -> dict[int, str | None]:

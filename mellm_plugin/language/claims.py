@@ -248,12 +248,13 @@ _PHRASES: dict[str, str] = {
     "free of, unlike, "
     "没有, 没, 未, 未见, 无, 不, 并未, 并没有, 并非, 沒有, 無, 保持, 不是",
     "not_a_negation": "i would, we would, one would, not only, not just, not merely, no doubt, 不仅, 不但, 不对称",
-    "absent": "absent, missing, lacking, undetected, ruled out, excluded, unchanged, 缺失, 不明显",
+    "absent": "absent, missing, lacking, undetected, ruled out, excluded, unchanged, rejected, discarded, "
+    "dismissed, not confirmed, not supported, 缺失, 不明显, 被排除, 被否定",
     "there": "present, visible, seen, observed, detected, evident, apparent, noticeable, discernible, found, 可见, "
     "明显",
     "hedge": "could, might, may, maybe, possibly, perhaps, potentially, would, should, if, whether, typically, "
-    "usually, often, normally, generally, unclear, expected, possible, e g, commonly, unless, 可能, 也许, 或许, "
-    "如果, 通常, 一般, 往往, 会",
+    "usually, often, normally, generally, in general, as a rule, frequently, tend to, tends to, in theory, unclear, "
+    "expected, possible, e g, commonly, unless, 可能, 也许, 或许, 如果, 通常, 一般, 往往, 会",
     "turn": "but, however, instead, although, though, while, whereas, yet, because, since, then, 但, 但是, 而是, "
     "然而, 不过, 而, 因为",
     "and": "and, as well as, plus, 和, 与, 與, 及, 以及, 并, 且, 并且",
@@ -613,7 +614,9 @@ class _Sentence:
             self.negated = False
             self.hedged = self.general and self.tokens[at].text not in ("but", "however", "yet", "instead")
             self.onset = ""
-            self.clause = []
+            behind = [self.kind(ahead) for ahead in range(at + 1, at + 4)]
+            if "absent" not in behind or {"region", "motion"} & {*behind[: behind.index("absent")]}:
+                self.clause = []  # else "was considered but rejected"
         elif kind == "at_first":
             if self.kind(at - 1) != "toward" and self.word(at - 1) not in ("compared", "relative"):
                 adverb = (

@@ -12,29 +12,36 @@ from __future__ import annotations
 
 import re
 
-_NAMED = r"(?:[a-z]{1,12}[:_])?(?:think|thinking|thought|thoughts)(?:_[a-z0-9_]{1,64})?"
+_NAMED = r"(?:[a-z]{1,12}[:_]){0,2}(?:think|thinking|thought|thoughts|scratchpad)(?:_[a-z0-9_]{1,64})?"
+_BAR = "[|｜]"
 _MARKS = re.compile(
     "|".join(
         (
-            # <think>, [THINK], ◁think▷, <seed:think>, <longcat_think>, ◁/think▷; DeepSeek's full-width bars
-            rf"[<◁\[](?P<ends>/?){_NAMED}[>▷\]]",
+            # <think>, [THINK], ◁think▷, <seed:think>, <|begin_of_thought|>, <|END_THINKING|>, <think time="2 s">,
+            # </ think >; in full width, too, as DeepSeek writes its marks
+            rf"[<＜◁\[](?:\s|{_BAR})?(?P<ends>[/／]|end_(?:of_)?)?(?:\s|{_BAR})?"
+            rf"{_NAMED}(?:\s[a-z]+=[^<>\n]{{0,80}}|\s|{_BAR})?[>＞▷\]]",
             # gpt-oss: each message names its channel, and only that of `final` is for the user
-            r"<\|channel\|>(?P<channel>[a-z]{1,20})[^<\n]{0,40}(?:<\|constrain\|>[^<\n]{0,40})?<\|message\|>",
-            # Gemma 4, MedGemma, OpenThinker, Cohere, Apertus, Pangu
-            r"(?P<opens><\|channel>\s?(?:thought|thinking|analysis)\b|<unused94>(?:thought\b)?|<\|begin_of_thought\|>"
-            r"|<\|start_thinking\|>|<\|inner_prefix\|>|\[unused16\])",
-            r"(?P<closes><channel\|>|<unused95>|<\|end_of_thought\|>|<\|end_thinking\|>|<\|inner_suffix\|>"
-            r"|\[unused17\]|\[begin final response\])",
+            rf"<{_BAR}channel{_BAR}>(?P<channel>[a-z]{{1,20}})[^<\n]{{0,40}}"
+            rf"(?:<{_BAR}constrain{_BAR}>[^<\n]{{0,40}})?<{_BAR}message{_BAR}>",
+            # Gemma 4, MedGemma, Apertus, Pangu, Open WebUI, Apriel
+            r"(?P<opens><\|channel>\s?(?:thought|thinking|analysis)\b|<unused94>(?:thought\b)?|<\|inner_prefix\|>"
+            r"|\[unused16\]|<details type=.?reasoning[^<>\n]{0,80}>)",
+            r"(?P<closes><channel\|>|<unused95>|<\|inner_suffix\|>|\[unused17\]|\[begin final response\]|</details>)",
+            # gpt-oss where a server left its special tokens out: glued words that are none of any answer
+            r"(?P<glued_opens>\A\s*analysis(?=(?-i:[A-Z]))|assistant(?:analysis|commentary)(?=\S))"
+            r"|(?P<glued_closes>assistantfinal)",
         )
     ),
     re.IGNORECASE,
 )
-# Words instead of marks. They may be an answer's own, so they count only where both are there: Granite's, and gpt-oss
-# where a server left its special tokens out.
+_QUOTES = frozenset(("``", '""', "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: it is spoken of
+# Words instead of marks. They may be an answer's own, so they count only where both are there: Granite's, and gpt-oss's
+# with a blank.
 _IN_WORDS = (
     (
-        re.compile(r"\s*here(?:'s| is) my thought process:", re.IGNORECASE),
-        re.compile(r"here(?:'s| is) my response:", re.IGNORECASE),
+        re.compile(r"\s*here(?:'s|’s| is) my thought process:", re.IGNORECASE),
+        re.compile(r"here(?:'s|’s| is) my response:", re.IGNORECASE),
     ),
     (re.compile(r"\s*analysis"), re.compile(r"assistant\s?final")),
 )
@@ -45,7 +52,7 @@ def without_thinking(text: str) -> str:
 
     The answer stands behind the last thought that was closed. Where nothing stands there, it is what was written
     outside of thoughts before. What is in front of a closing mark that nothing opened is a thought, and so is all
-    behind an opening mark that nothing closes.
+    behind an opening mark that nothing closes. A mark in quotes of its own is spoken of, and marks nothing.
 
     Args:
         text: the answer as the model gave it.
@@ -59,6 +66,8 @@ def without_thinking(text: str) -> str:
     before = ""  # the answer in front of the thought that was opened last
     start: int | None = 0  # of the answer that is being read; None inside of a thought
     for mark in _MARKS.finditer(text):
+        if text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1] in _QUOTES:
+            continue
         if _closes(mark):
             start = mark.end()
         else:
@@ -72,4 +81,4 @@ def without_thinking(text: str) -> str:
 def _closes(mark: re.Match[str]) -> bool:
     if mark["channel"]:
         return mark["channel"].lower() == "final"
-    return bool(mark["closes"] or mark["ends"])
+    return bool(mark["closes"] or mark["ends"] or mark["glued_closes"])

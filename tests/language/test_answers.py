@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import _PHRASES, Answer, answered, read
+from mellm_plugin.language.answers import Answer, answered, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
+from mellm_plugin.language.words import PHRASES
 
 CORPUS = [
     json.loads(line)
@@ -99,6 +100,8 @@ PIECES = st.sampled_from(
     + ["厌恶", "其他", "没有", "未", "不是", "只有", "可能", "动作单元", "表情", "和", "无", "，", "、", "。", "个"]
     + ["| au | present |\n|---|---|\n| 4 | 0 |\n| 7 | 1 |\n", "- [ ] ", "coarse", "fine", "(0.2)", "0.4", "off"]
     + ["left", "right", "on the", "side", "(left)", "image's", "both sides", "bilateral", "左侧", "L", "R12", "than"]
+    + ["AU01_c: 0, ", "AU4_r: 0.2", "AU1,AU4\n0,1\n", "[AU1, AU2, AU4] = [0, 1, 0]", "[0, 1, 0]", "☐", "[x]", "[ ]"]
+    + ['{"id": "AU4", "active": 0}', '{"AU12": {"present": true}}', "AU12 (3%)", "usually", "but rejected", "unclear"]
     + ["✗", "✓", "→", "?", "n", "yes", "none of", "inactive", "count", "number of", "secondary emotion", "i fear"]
 )
 PIECE_LISTS = st.lists(PIECES, max_size=40)
@@ -106,7 +109,7 @@ ANSWERS = st.one_of(st.text(max_size=300), PIECE_LISTS.map(" ".join), PIECE_LIST
 # What rule 2 lets decide behind a conclusion, which ends with its line: a correction, a final answer, another
 # conclusion (two that differ are no answer); and rule 1: what stands in front of the end of thinking is no answer.
 DECIDES = re.compile(
-    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in _PHRASES[kind].split(', '))}"
+    rf"{'|'.join(p for kind in ('final', 'conclusion', 'correction') for p in PHRASES[kind].split(', '))}"
     r"|(?:actually|wait),? no|boxed|summary|think|thought|channel"
 )
 COMMENTS = ANSWERS.filter(lambda text: not DECIDES.search(unicodedata.normalize("NFKC", text).lower()))
@@ -179,7 +182,7 @@ def test_what_decides_over_a_conclusion_behind_it(behind: str, aus: tuple[int, .
 
 
 def test_no_phrase_is_of_two_kinds() -> None:
-    phrases = [phrase for some in _PHRASES.values() for phrase in some.split(", ")]
+    phrases = [phrase for some in PHRASES.values() for phrase in some.split(", ")]
     assert len(phrases) == len(set(phrases))
 
 
@@ -198,6 +201,8 @@ def test_the_prompt_itself_is_no_answer(labels: tuple[str, ...]) -> None:
         *("AU4-", "AU: 4 ", "4-", "fear 7%, ", "not x is x ", "? ", "none of AU4, "),
         *("，", "没有", "eyes left, ", "is ", "user: ", "AUs: 3.\n", "AU4: {1: 0, ", "au 4 (0.2) ", "80% fear "),
         "| au |\n|-|\n| 4 |\n",
+        *('{"au": "AU4", "on": 1}', "AU1,AU4\n0,1\n", "[AU1,AU2,AU4] [0,1,0]", "[0,1,0", "[ ] ", "☐", "L4 and ", "4, "),
+        *("AU4 usually ", "AU4 but rejected ", "AU4? Unclear. ", "AU1_c: 0, ", "AU4 (3%) ", "AU4 too. ", "=0,1,0"),
         *("left ", "left: AU4 ", "AU4 left, ", "left or ", "right of the ", "AU4 on the ", "side: left\n", "左"),
     ],
 )
@@ -209,7 +214,29 @@ def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Call
 
 
 @pytest.mark.parametrize(
-    "piece", ["-", "|-", " ", "*", "\n", ":", "? ", "user ", "a.", "- [", '"', "4 , ", "<think", "units ", "4️⃣"]
+    "piece",
+    [
+        "-",
+        "|-",
+        " ",
+        "*",
+        "\n",
+        ":",
+        "? ",
+        "user ",
+        "a.",
+        "- [",
+        '"',
+        "4 , ",
+        "<think",
+        "units ",
+        "4️⃣",
+        "{",
+        "[0,1",
+        ": [ ] ",
+        "~~",
+        "'",
+    ],
 )
 @pytest.mark.parametrize("around", ["{}", "|a\n|{}x", "\n{}x", "<|channel|>{}"])
 def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
