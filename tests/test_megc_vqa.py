@@ -154,7 +154,7 @@ def test_an_expected_answer_that_cannot_be_read_is_compared_as_text_alone() -> N
     assert len(items["vqa_rouge1_f1"]) == 2 and len(items["vqa_combined_fine_uf1"]) == 1
 
 
-VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "megc_vqa.yaml"
+VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "questions.yaml"
 
 
 def aggregations() -> dict[str, Any]:
