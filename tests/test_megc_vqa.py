@@ -93,8 +93,8 @@ def test_a_submission_has_the_form_of_the_challenge() -> None:
     assert megc_vqa.submitted(doc("unit", unit=4), "action units AU1+AU2") == "no"
     assert megc_vqa.submitted(doc("side"), "It is on the left side.") == "left"
     assert megc_vqa.submitted(doc("units"), "<think>12</think> Action units: AU7+AU4+AU43.") == (
-        "brow lowerer, lid tightener, eye closure"
-    )
+        "lid tightener, brow lowerer, eye closure"
+    ), "in the order of the answer"
     assert megc_vqa.submitted(doc("units"), "Action units: none") == "none"
     assert megc_vqa.submitted(doc("units"), "hard to say") == "hard to say"
     assert megc_vqa.submitted(doc("combined"), COMBINED_A) == COMBINED_A

@@ -24,7 +24,7 @@ from mellm_plugin.language.vqa_answers import read_shown, read_side, read_units,
         *(("Conclusion: action units AU4+AU7; expression: disgust.", True), ("action units AU1+AU2", False)),
         *(("The brow lowerer is not visible.", False), ("It is absent.", False), ("action units none", False)),
         ("<think>no, wait</think>Yes", True),
-        *(("是", True), ("否。", False), ("不是这样", None)),
+        *(("是", True), ("否。", False), ("不是这样", False)),
         *(("", None), ("Perhaps.", None), ("I would say yes", True), ("either yes, or no", None)),
     ],
 )
