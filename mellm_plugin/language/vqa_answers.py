@@ -37,14 +37,14 @@ _CONCLUDES = re.compile(
     r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|is\b:?|(?<=boxed))\W*|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"
 )
 _CORRECTS = re.compile(
-    r"(?:^|[.;,!\n-])\s*(?:no,? )?(?:wait|actually|correction|on second thought|scratch that|sorry|更正|不对,)"
-    r"[\s,:.]*(?:no[,.] )?"
+    r"(?:^|[.;,!\n-])\s*(?:(?:no,? )?(?:wait|actually|correction|on second thought|scratch that|sorry|更正|不对,)"
+    r"[\s,:.]*)+(?:no[,.] )?"
 )
 _SENTENCE = re.compile(r"[^.!?;\n]*[.!?;\n]?")
 _OPTIONS = re.compile(
     r"\b(?:yes|true|present|shown|left|l)(?: side)?\s?(?:,? or|/|\||vs\.?|, or)\s?(?:(?:on )?the )?"
     r"(?:no|not|false|absent|right|r)\b(?: side)?|\bright(?: side)?,? or (?:(?:on )?the )?left\b(?: side)?"
-    r"|是或否|是还是否|是否|有没有|是不是|[左右][侧边脸]?(?:或者?|还是)[左右][侧边脸]?"
+    r"|\byes and no\b|\bno and yes\b|是或否|是还是否|是否|有没有|是不是|[左右][侧边脸]?(?:或者?|还是)[左右][侧边脸]?"
 )
 _CLAUSES = re.compile(
     r"([.,;:!()|—\n]+|\s-+\s|\b(?:but|however|though|although|yet|while|whereas|and yet)\b|但是|但|不过|然而|而是)"
@@ -54,7 +54,7 @@ _TURNS = re.compile(r"but|however|though|although|yet|while|whereas|但|不过|�
 
 def _decided(answer: str) -> str:
     """The words that answer, in lower case: without thoughts, marks, questions and options."""
-    plain = without_thinking(answer).lower().translate(_CLEAN)
+    plain = without_thinking(answer).lower().replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
     told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
@@ -128,7 +128,7 @@ _MEANS = {
 }
 """Words of negation that deny nothing, and what they come to."""
 _BEFORE = re.compile(
-    r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it|it's|that|that's|this|statement|claim|is|would|be|i|i'd|we|say|"
+    r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
     r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|clear|therefore|thus|hence|overall|"
     r"option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
@@ -144,12 +144,12 @@ _NO = re.compile(
 _THERE = re.compile(
     r"\b(?:shown|shows?|showing|present|visible|active|activated|observed|observable|detected|detectable|seen|evident|"
     r"noticeable|apparent|discernible|engaged|identified|exhibited|displayed|occurs?|occurred|appears?|exists?|there|"
-    r"recogni[sz]ed|confirmed|triggered|do|does|think so|believe so|suppose so|(?:it|this|they|she|he) (?:is|are|has))$"
+    r"recogni[sz]ed|confirmed|triggered|do|does|think so|believe so|suppose so|(?:it|this|there|they|she|he) (?:is|are|has))$"
     r"|\b(?:shown|present|visible|active|activated|observed|detected|seen|evident|noticeable|apparent|discernible|engaged|"
     r"identified|exhibited|displayed|occurs?|occurred|exists?|recogni[sz]ed|confirmed|triggered)\b"
 )
 _ACTS = re.compile(
-    r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are)\b"
+    r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are)\b|n't$"
 )
 _GONE = re.compile(
     r"\b(?:absent|missing|inactive|invisible|undetected|undetectable|unobserved|lacking|imperceptible|unlikely|"
@@ -174,13 +174,13 @@ def read_shown(answer: str, unit: int | None) -> bool | None:
     clauses = _clauses(decided)
     verdicts = [_verdict(clause) for clause, _ in clauses]
     stated = [(said, turns) for clause, turns in clauses if (said := _statement(clause)) is not None]
-    if verdicts and verdicts[0] is not None:
+    if verdicts and verdicts[0] is not None and not _MAY_BE.search(clauses[0][0]):
         agrees = verdicts[0] and not clauses[0][0].startswith("yes")
         return not (agrees and stated and not stated[-1][0]) and verdicts[0]  # "Correct, it is not shown"
     given = [said for said in verdicts if said is not None]
     if given and given.count(given[0]) == len(given):
         return given[0]
-    named = read_units(answer, alone=False)
+    named = read_units(decided, alone=False)
     if named is not None and unit is not None:
         return unit in named
     if stated and (len({said for said, _ in stated}) == 1 or stated[-1][1]):
