@@ -10,8 +10,8 @@ answers are mostly a word, in English or Chinese. The rules for them:
 2.  Yes or no: a first word that says it ("yes", "absolutely", "negative", "没有"); else a clause that begins with one;
     else the units that are named; else what clauses say is there or not ("it is visible", "absent"). Of two clauses
     that contradict each other the one behind "but" counts, or none.
-3.  What only may be ("it might be there", "可能有") is neither yes nor no. A side that only may be is one, where no
-    other is named.
+3.  What only may be there ("it might be visible", "可能有") is neither yes nor no. A yes, a no or a side that only may
+    be ("maybe left") counts where nothing else is said.
 4.  A side is the word that the answer gives: the challenge does not say whose left it is. One that is denied ("not on
     the right", "the left brow is still") does not count.
 """
@@ -32,9 +32,11 @@ _CLEAN = str.maketrans(
     dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
     | {"’": "'", "‘": "'", "？": "?", "！": "!", "，": ",", "。": "."}
     | {"；": ";", "：": ":", "、": ",", "（": "(", "）": ")"}
+    | dict.fromkeys("✓✔✅", " yes ") | dict.fromkeys("✗✘❌✕✖", " no ")
 )  # fmt: skip
 _CONCLUDES = re.compile(
-    r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|is\b:?|(?<=boxed))\W*|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"
+    r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|(?:is|should be|would be)\b:?|(?<=boxed))\W*"
+    r"|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"
 )
 _CORRECTS = re.compile(
     r"(?:^|[.;,!\n-])\s*(?:(?:no,? )?(?:wait|actually|correction|on second thought|scratch that|sorry|更正|不对,)"
@@ -44,7 +46,8 @@ _SENTENCE = re.compile(r"[^.!?;\n]*[.!?;\n]?")
 _OPTIONS = re.compile(
     r"\b(?:yes|true|present|shown|left|l)(?: side)?\s?(?:,? or|/|\||vs\.?|, or)\s?(?:(?:on )?the )?"
     r"(?:no|not|false|absent|right|r)\b(?: side)?|\bright(?: side)?,? or (?:(?:on )?the )?left\b(?: side)?"
-    r"|\byes and no\b|\bno and yes\b|是或否|是还是否|是否|有没有|是不是|[左右][侧边脸]?(?:或者?|还是)[左右][侧边脸]?"
+    r"|\byes and no\b|\bno and yes\b|[是有对]\s?(?:/|或|还是)\s?(?:否|不是|无|没有|错)|是否|有没有|是不是"
+    r"|[左右][侧边脸]?(?:或者?|还是)[左右][侧边脸]?"
 )
 _CLAUSES = re.compile(
     r"([.,;:!()|—\n]+|\s-+\s|\b(?:but|however|though|although|yet|while|whereas|and yet)\b|但是|但|不过|然而|而是)"
@@ -55,6 +58,7 @@ _TURNS = re.compile(r"but|however|though|although|yet|while|whereas|但|不过|�
 def _decided(answer: str) -> str:
     """The words that answer, in lower case: without thoughts, marks, questions and options."""
     plain = without_thinking(answer).lower().replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
+    plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", plain)  # quotation marks, not the one of "isn't"
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
     told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
@@ -85,7 +89,8 @@ _UNSURE = re.compile(
     r"(?: \w+ly)? (?:be )?(?:say|said|tell|told|know|known|determined?|judged?|decided?|assess|assessed|conclude|"
     r"confirm|confirmed|verify|verified|answer|answered|help|provide|view|access|analy[sz]ed?)\b"
     r"|(?:n't|not|unable to) (?:see|view|open|access|have) (?:the|any|an|your) (?:image|video|picture|frame|clip|face)"
-    r"|不确定|不能确定|不清楚|不知道|不能判断|不好说|说不准|看不清|难以|难说|无法|没有(?:提供)?(?:图|视频|人脸|画面)"
+    r"|不(?:太|能|敢|是很)?(?:确定|肯定|清楚|明确|判断|知道|好说)|[说看]不[清准出]|很?难(?:以|说|判断)|无法|模糊"
+    r"|没有(?:提供)?(?:图|视频|人脸|画面)"
 )
 
 # ---- action units ---------------------------------------------------------------------------------------------------
@@ -129,7 +134,7 @@ _MEANS = {
 """Words of negation that deny nothing, and what they come to."""
 _BEFORE = re.compile(
     r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
-    r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|clear|therefore|thus|hence|overall|"
+    r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|thus|hence|overall|"
     r"option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
 """Words in front of the first one that says something."""
@@ -138,28 +143,31 @@ _YES = re.compile(
 )
 _SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
 _NO = re.compile(
-    r"(?:no|nope|nah|not|never|false|incorrect|wrong|nothing|none|(?:n|negative|nein|non)$)\b"
-    r"(?! (?:other|but|except)\b)(?!.*\b(?:except|other than|besides|apart from)\b)"
+    r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|negative|nein|non)$)\b"
+    r"(?! (?:other|but|except|very|so|that|too|much|strongly|fully|completely)\b)"
+    r"(?!.*\b(?:except|other than|besides|apart from)\b)"
 )
 _THERE = re.compile(
-    r"\b(?:shown|shows?|showing|present|visible|active|activated|observed|observable|detected|detectable|seen|evident|"
-    r"noticeable|apparent|discernible|engaged|identified|exhibited|displayed|occurs?|occurred|appears?|exists?|there|"
-    r"recogni[sz]ed|confirmed|triggered|do|does|think so|believe so|suppose so|(?:it|this|there|they|she|he) (?:is|are|has))$"
-    r"|\b(?:shown|present|visible|active|activated|observed|detected|seen|evident|noticeable|apparent|discernible|engaged|"
-    r"identified|exhibited|displayed|occurs?|occurred|exists?|recogni[sz]ed|confirmed|triggered)\b"
+    r"\b(?:shown|present|visible|active|activated|observed|observable|detected|detectable|seen|evident|noticeable|"
+    r"apparent|discernible|engaged|identified|exhibited|displayed|occurs?|occurred|exists?|recogni[sz]ed|confirmed|"
+    r"triggered)\b|\b(?:appears?|shows?|there|do|does|so|(?:is|are) on|"
+    r"(?:it|this|there|they|she|he) (?:is|are|has))$|\b(?:see|detect|observe|notice) it\b"
 )
 _ACTS = re.compile(
-    r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are)\b|n't$"
+    r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are|there)\b|n't$"
 )
 _GONE = re.compile(
     r"\b(?:absent|missing|inactive|invisible|undetected|undetectable|unobserved|lacking|imperceptible|unlikely|"
-    r"ruled out)\b"
+    r"ruled out|doubt|doubtful|still|static|unchanged|motionless|immobile|unaffected|(?:is|are) off)\b"
 )
-_MAY_BE = re.compile(r"\b(?:may|might|could|maybe|perhaps|possibly|possible|would)\b|可能|也许|或许|大概|似乎|好像")
+_MAY_BE = re.compile(r"\b(?:may|might|could|maybe|perhaps|possibly|possible|would be)\b|可能|也许|或许|大概|似乎|好像")
 _OF_THE_PICTURE = re.compile(r"\b(?:face|person|subject|video|image|clip|frames?)\b \b(?:is|are)\b")
 _CHINESE = re.compile("[\u4e00-\u9fff]")
 _CHINESE_NO = re.compile("[不没未无否非错假缺]|静止")
-_CHINESE_YES = re.compile("[是对有真确嗯]|存在|出现|可见|显示|激活|检测到|观察到|看到|看得到|明显|当然|能")
+_CHINESE_YES = re.compile(
+    r"^(?:因此|所以|应该|那|还)?(?:[是有嗯真能]|对(?![比照于应称]))|(?<!所)有(?![些可点])|存在|出现|可见|显示|激活|检测到|观察到|看到|"
+    r"看得到|明显|当然|肯定|正确|确实"
+)
 
 
 def read_shown(answer: str, unit: int | None) -> bool | None:
@@ -178,14 +186,17 @@ def read_shown(answer: str, unit: int | None) -> bool | None:
         agrees = verdicts[0] and not clauses[0][0].startswith("yes")
         return not (agrees and stated and not stated[-1][0]) and verdicts[0]  # "Correct, it is not shown"
     given = [said for said in verdicts if said is not None]
+    if sum(bool(_MAY_BE.search(clause)) for clause, _ in clauses) > 1:
+        return None  # "maybe yes, maybe not"
     if given and given.count(given[0]) == len(given):
         return given[0]
-    named = read_units(decided, alone=False)
+    sentences = (sentence for sentence in _SENTENCE.findall(decided) if not _UNSURE.search(sentence))
+    named = read_units(" ".join(sentences), alone=False)
     if named is not None and unit is not None:
         return unit in named
     if stated and (len({said for said, _ in stated}) == 1 or stated[-1][1]):
         return stated[-1][0]
-    return None
+    return True if re.search(r"\byes\b", decided) and not _NEGATION.search(decided) else None
 
 
 def _verdict(clause: str) -> bool | None:
@@ -233,19 +244,21 @@ _NO_SIDE = re.compile(
     r"(?: (?:on|at|in|from|to))?(?: (?:the|its|his|her|their))? (?:left|right|both)\b(?: (?:side|face|half|one))?"
     r"|\b(?:that's|that is|you're|you are|all) right\b|\bleft to right\b|\bright to left\b"
     r"|\bright (?=now\b|away\b|after\b|before\b|above\b|below\b|at\b|next\b|here\b|there\b|under\b|over\b|beside\b)"
-    r"|\bright,(?=.{0,200}\bleft\b)"
+    r"|(?:^|[.!\n]\s*)right,(?=.{0,200}\bleft\b)"
     r"|(?:并不是|不是|并非|而非|不在|没有在|没在|未在)(?:面部的?|脸的|脸部的?)?[左右][侧边脸半]?"
 )
 _SIDES = {
     "both": re.compile(
         r"\b(?:both|bilateral|bilaterally|two sides)\b|\b(?:left|right)(?: side)? (?:and|as well as|\+|&)(?: also)?"
-        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右[两都均皆]"
+        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右[两都均皆]|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
     ),
-    "left": re.compile(r"\bleft\b|^l$|左"),
-    "right": re.compile(r"\bright\b|^r$|右"),
+    "left": re.compile(r"\bleft\b|^l(?: side)?$|左"),
+    "right": re.compile(r"\bright\b|^r(?: side)?$|右"),
 }
 _STRONGER = re.compile(r"\b(left|right|l|r)\s?>+\s?(?:left|right|l|r)\b|\b(?:left|right|l|r)\s?<+\s?(left|right|l|r)\b")
 _STILL = re.compile(r"\b(?:still|static|unchanged|motionless|immobile|neutral|unaffected|relaxed)\b|不动|静止")
+
+_ALONE = re.compile(r"\b(?:only|just|solely)\b|[只仅]")
 
 
 def read_side(answer: str) -> str | None:
@@ -256,7 +269,7 @@ def read_side(answer: str) -> str | None:
     outside = re.sub(r"\([^()]*\)", " ", decided)  # "left (the viewer's right)"
     decided = _NO_SIDE.sub(" ", outside if _sides_in([outside]) else decided)
     told = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
-    found = _sides_in(told)
+    found = _sides_in([clause for clause in told if _ALONE.search(clause)]) or _sides_in(told)
     if "both" in found:
         return "both"
     return found.pop() if len(found) == 1 else None
