@@ -138,12 +138,12 @@ _BEFORE = re.compile(
     r"option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
 """Words in front of the first one that says something."""
-_YES = re.compile(
-    r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|positive|right|exactly|precisely|ja|oui|si)$)\b"
-)
+_YES = re.compile(r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|si)$)\b")
+_FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)")
+"""Words that say it in front of all others; further behind they are a class or a side."""
 _SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
 _NO = re.compile(
-    r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|negative|nein|non)$)\b"
+    r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|nein|non)$)\b"
     r"(?! (?:other|but|except|very|so|that|too|much|strongly|fully|completely)\b)"
     r"(?!.*\b(?:except|other than|besides|apart from)\b)"
 )
@@ -181,6 +181,8 @@ def read_shown(answer: str, unit: int | None) -> bool | None:
         decided = words.sub(meaning, decided)
     clauses = _clauses(decided)
     verdicts = [_verdict(clause) for clause, _ in clauses]
+    if clauses and (first := _FIRST.fullmatch(clauses[0][0])):
+        verdicts[0] = first[1] != "negative"
     stated = [(said, turns) for clause, turns in clauses if (said := _statement(clause)) is not None]
     if verdicts and verdicts[0] is not None and not _MAY_BE.search(clauses[0][0]):
         agrees = verdicts[0] and not clauses[0][0].startswith("yes")
