@@ -19,6 +19,7 @@ answers are mostly a word, in English or Chinese. The rules for them:
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,10 +31,17 @@ from mellm_plugin.language.thinking import without_thinking
 
 _CLEAN = str.maketrans(
     dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
-    | {"’": "'", "‘": "'", "？": "?", "！": "!", "，": ",", "。": "."}
-    | {"；": ";", "：": ":", "、": ",", "（": "(", "）": ")"}
-    | dict.fromkeys("✓✔✅", " yes ") | dict.fromkeys("✗✘❌✕✖", " no ")
-)  # fmt: skip
+    | {"’": "'", "‘": "'", "。": ".", "、": ","}
+    | dict.fromkeys("✓✔✅", " yes ")
+    | dict.fromkeys("✗✘❌✕✖", " no ")
+    | dict(
+        zip(
+            "沒無對錯確現見顯檢測觀邊側臉雙兩難許當應圖頻結論",
+            "没无对错确现见显检测观边侧脸双两难许当应图频结论",
+            strict=True,
+        )
+    )
+)
 _CONCLUDES = re.compile(
     r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|(?:is|should be|would be)\b:?|(?<=boxed))\W*"
     r"|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"
@@ -57,7 +65,8 @@ _TURNS = re.compile(r"but|however|though|although|yet|while|whereas|但|不过|�
 
 def _decided(answer: str) -> str:
     """The words that answer, in lower case: without thoughts, marks, questions and options."""
-    plain = without_thinking(answer).lower().replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
+    plain = unicodedata.normalize("NFKC", without_thinking(answer)).lower()  # full-width marks are plain ones, too
+    plain = plain.replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
     plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", plain)  # quotation marks, not the one of "isn't"
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
@@ -134,12 +143,14 @@ _MEANS = {
 """Words of negation that deny nothing, and what they come to."""
 _BEFORE = re.compile(
     r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
-    r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|thus|hence|overall|"
-    r"option|choice|[a-d](?=[ )]))\b[\s)]*)*"
+    r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|"
+    r"thus|hence|overall|option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
 """Words in front of the first one that says something."""
-_YES = re.compile(r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|si)$)\b")
-_FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)")
+_YES = re.compile(
+    r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
+)
+_FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)|(?:most |very )?(?:likely|probably)")
 """Words that say it in front of all others; further behind they are a class or a side."""
 _SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
 _NO = re.compile(
@@ -151,7 +162,7 @@ _THERE = re.compile(
     r"\b(?:shown|present|visible|active|activated|observed|observable|detected|detectable|seen|evident|noticeable|"
     r"apparent|discernible|engaged|identified|exhibited|displayed|occurs?|occurred|exists?|recogni[sz]ed|confirmed|"
     r"triggered)\b|\b(?:appears?|shows?|there|do|does|so|(?:is|are) on|"
-    r"(?:it|this|there|they|she|he) (?:is|are|has))$|\b(?:see|detect|observe|notice) it\b"
+    r"(?:it|this|there|they|she|he) (?:is|are|has))$|\b(?:see|detect|observe|notice|shows?) it\b"
 )
 _ACTS = re.compile(
     r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are|there)\b|n't$"
@@ -252,10 +263,10 @@ _NO_SIDE = re.compile(
 _SIDES = {
     "both": re.compile(
         r"\b(?:both|bilateral|bilaterally|two sides)\b|\b(?:left|right)(?: side)? (?:and|as well as|\+|&)(?: also)?"
-        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右[两都均皆]|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
+        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右(?:[两都均皆同对]|$)|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
     ),
-    "left": re.compile(r"\bleft\b|^l(?: side)?$|左"),
-    "right": re.compile(r"\bright\b|^r(?: side)?$|右"),
+    "left": re.compile(r"\bleft(?:side)?\b|^l(?: side)?$|左"),
+    "right": re.compile(r"\bright(?:side)?\b|^r(?: side)?$|右"),
 }
 _STRONGER = re.compile(r"\b(left|right|l|r)\s?>+\s?(?:left|right|l|r)\b|\b(?:left|right|l|r)\s?<+\s?(left|right|l|r)\b")
 _STILL = re.compile(r"\b(?:still|static|unchanged|motionless|immobile|neutral|unaffected|relaxed)\b|不动|静止")
