@@ -263,7 +263,8 @@ _NO_SIDE = re.compile(
 _SIDES = {
     "both": re.compile(
         r"\b(?:both|bilateral|bilaterally|two sides)\b|\b(?:left|right)(?: side)? (?:and|as well as|\+|&)(?: also)?"
-        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右(?:[两都均皆同对]|$)|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
+        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右(?:[两都均皆同对]|$)"
+        r"|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
     ),
     "left": re.compile(r"\bleft(?:side)?\b|^l(?: side)?$|左"),
     "right": re.compile(r"\bright(?:side)?\b|^r(?: side)?$|右"),
