@@ -42,7 +42,8 @@ from mellm_plugin.datasets.megc_vqa import (
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.prompts import fill_legend, vqa_prompt
-from mellm_plugin.language.vqa_answers import answered, vqa_reading
+from mellm_plugin.language.thinking import without_thinking
+from mellm_plugin.language.vqa_answers import in_order_of, vqa_reading
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, summary, text, units
 from mellm_plugin.scoring.intervals import RESAMPLES
@@ -278,18 +279,19 @@ _GROUPS = (*SCORES.values(), TEXT, _PARSED)
 def submitted(doc: Doc, answer: str) -> str:
     """The answer in the form of the challenge's files, which is handed in and scored as a text.
 
-    Of a class, a side, or yes and no it is the one word that was read; of a list of units their names. Where a text is
-    asked for, or nothing can be read, it is what the model gave.
+    Of a class, a side, or yes and no it is the one word that was read; of a list of units their names, in the order in
+    which the model gave them. Where a text is asked for, or nothing can be read, it is what the model gave, without
+    its thoughts.
     """
     match reading(doc, answer):
         case {"shown": bool(shown)}:
             return "yes" if shown else "no"
         case {"units": list(numbers)} if doc["kind"] == "units":
-            return ", ".join(map(unit_name, numbers)) or "none"
+            return ", ".join(map(unit_name, in_order_of(answer, numbers))) or "none"
         case {"coarse": str(word)} | {"fine": str(word)} | {"side": str(word)} if doc["kind"] != "combined":
             return word
         case _:
-            return answered(answer)
+            return without_thinking(answer)
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ from typing import Any
 from loguru import logger
 from PIL import Image
 
+from mellm_plugin import __version__
 from mellm_plugin.datasets import ladder, megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
@@ -43,7 +44,7 @@ from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
-from mellm_plugin.language.prompts import ASKS, frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.language.prompts import ASKS, PROMPT_VERSION, frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair
@@ -161,6 +162,18 @@ def data_version(names: str) -> dict[str, Any]:
         return {name: data_version(name) for name in names.split("+")}
     splits = store.read_info(prepared_name(names))["splits"]
     return {split: {"clips": entry["clips"], "sha256": entry["sha256"]} for split, entry in splits.items()}
+
+
+def metadata(names: str) -> dict[str, Any]:
+    """Version of a task, of this package, of its prompt and of its data, for the results file.
+
+    All of it is in the key of lmms-eval's response cache: another package, prompt or data is asked anew.
+
+    Args:
+        names: as for `data_version`.
+    """
+    version = {"version": 1.0, "package": __version__, "prompt_version": PROMPT_VERSION}
+    return {**version, "data": data_version(names)}
 
 
 def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks: str = "all") -> Any:
@@ -775,6 +788,7 @@ _OF_ONE: dict[str, Callable[[str], Any]] = {
     "data": data,
     "data_version": data_version,
     "files": files,
+    "metadata": metadata,
     "stderr": stderr,
     "table": table,
     "table_version": table_version,
@@ -795,7 +809,7 @@ def _late(name: str) -> Callable[[], Any] | None:
         given = {key: value.strip() for key, value in keywords.items()}
         return lambda: partial(_protocol_of, file, **given) if (file := _yaml_file()) else partial(protocol, **given)
     raise InputError(
-        "expected data(NAME), data_version(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
+        "expected data(NAME), data_version(NAME), metadata(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
         f"stderr(SCORE) or protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",
         where="task file",
     )

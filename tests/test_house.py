@@ -1,11 +1,15 @@
-"""Who may import whom: a room imports only what stands to its left, and heavy packages stay in their rooms."""
+"""Who may import whom: a room imports only what stands to its left, and heavy packages stay in their rooms. What task
+files may include: nothing that needs data."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import mellm_plugin
 
@@ -72,3 +76,48 @@ def test_imports_go_to_the_left(file: Path) -> None:
 
 def test_every_room_is_known() -> None:
     assert {_room(file) for file in FILES} <= MAY_IMPORT.keys()
+
+
+# ---- task files -----------------------------------------------------------------------------------------------------
+
+ROOT = PACKAGE.parent
+YAMLS = [file for folder in ("mellm_plugin", "examples") for file in sorted((ROOT / folder).rglob("*.y*ml"))]
+OF_DATA = {"dataset_path", "dataset_name", "dataset_kwargs", "metadata"}
+
+
+class _Plain(yaml.SafeLoader):
+    """Keeps the names of late values, behind a mark."""
+
+
+_Plain.add_constructor("!function", lambda loader, node: f"!{node.value}")
+
+
+def _included(file: Path) -> set[Path]:
+    """The files that a YAML includes, at any depth."""
+    config = yaml.load(file.read_text(encoding="utf-8"), _Plain)
+    names = config.get("include", []) if isinstance(config, dict) else []
+    names = [names] if isinstance(names, str) else names
+    found = {(ROOT if name.startswith("mellm_plugin/") else file.parent).joinpath(name).resolve() for name in names}
+    return found.union(*map(_included, found))
+
+
+def _late_values(value: Any) -> list[str]:
+    if isinstance(value, dict | list):
+        inside = value.values() if isinstance(value, dict) else value
+        return [late for one in inside for late in _late_values(one)]
+    return [value[1:]] if isinstance(value, str) and value.startswith("!") else []
+
+
+def test_what_a_task_file_includes_needs_no_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """lmms-eval evaluates the late values of an included file even where the including one sets their keys anew."""
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path))
+    included = set[Path]().union(*map(_included, YAMLS))
+    assert {"meu.yaml", "au.yaml", "emotion.yaml", "questions.yaml"} <= {file.name for file in included}
+    for file in included:
+        config = yaml.load(file.read_text(encoding="utf-8"), _Plain)
+        assert not OF_DATA & config.keys(), f"{file}: say it in the files that include this one"
+        for late in _late_values(config):
+            function, bracket, arguments = late.partition("(")
+            module, _, name = function.rpartition(".")
+            getattr(importlib.import_module(module), f"{name}{bracket}{arguments}")  # raises where data are missing
+    assert not list(tmp_path.iterdir()), "drawn datasets are data, too"

@@ -80,6 +80,23 @@ def test_both_classes_of_a_combined_answer(answer: str, expected: dict[str, Any]
     assert megc_vqa.reading(doc("combined"), answer) == expected
 
 
+@given(st.permutations(("lid tightener", "brow lowerer", "eye closure", "tilt right")), st.integers(1, 4))
+def test_a_right_answer_is_handed_in_as_it_is(names: list[str], length: int) -> None:
+    """So that BLEU of the expected answers against themselves is exactly 1."""
+    listed = ", ".join(names[:length])
+    items = scored(
+        [("units", listed, listed), ("unit", "no", "no"), ("side", "left", "left"), ("combined", *[COMBINED_A] * 2)]
+    )
+    assert all(item["gold"] == item["read"] for item in items["vqa_bleu4_corpus"])
+    assert megc_vqa.bleu4_corpus(items["vqa_bleu4_corpus"]) == 1.0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thought_is_never_handed_in(kind: str) -> None:
+    assert megc_vqa.submitted(doc(kind, unit=4), "<think>AU4 on the left, so negative or disgust? Yes") == ""
+    assert "hm" not in megc_vqa.submitted(doc(kind, unit=4), "hm, AU12</think>It is not clear.")
+
+
 @given(st.text(max_size=150), st.sampled_from(KINDS), st.sampled_from([None, 4]))
 def test_any_answer_is_read_or_counted_as_unread(answer: str, kind: str, unit: int | None) -> None:
     items = megc_vqa.process_results(doc(kind, "yes, brow lowerer on the left: negative, disgust", unit), [answer])
@@ -93,8 +110,8 @@ def test_a_submission_has_the_form_of_the_challenge() -> None:
     assert megc_vqa.submitted(doc("unit", unit=4), "action units AU1+AU2") == "no"
     assert megc_vqa.submitted(doc("side"), "It is on the left side.") == "left"
     assert megc_vqa.submitted(doc("units"), "<think>12</think> Action units: AU7+AU4+AU43.") == (
-        "brow lowerer, lid tightener, eye closure"
-    )
+        "lid tightener, brow lowerer, eye closure"
+    ), "in the order of the answer"
     assert megc_vqa.submitted(doc("units"), "Action units: none") == "none"
     assert megc_vqa.submitted(doc("units"), "hard to say") == "hard to say"
     assert megc_vqa.submitted(doc("combined"), COMBINED_A) == COMBINED_A
@@ -154,7 +171,7 @@ def test_an_expected_answer_that_cannot_be_read_is_compared_as_text_alone() -> N
     assert len(items["vqa_rouge1_f1"]) == 2 and len(items["vqa_combined_fine_uf1"]) == 1
 
 
-VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "megc_vqa.yaml"
+VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "questions.yaml"
 
 
 def aggregations() -> dict[str, Any]:
@@ -385,20 +402,36 @@ def test_what_is_not_prepared_is_told_with_the_command(
 # ---- the real command -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_lmms_eval_scores_the_questions_and_writes_a_submission(root: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "lmms_eval", "--model", "mellm", "--tasks", "megc_vqa,megc_vqa_test"]
-    environment = {**os.environ, "MELLM_DATA": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hf")}
+def lmms_eval(arguments: Sequence[str], root: Path, folder: Path) -> str:
+    """What the command says, for the datasets below a root; its results are in `folder`/results."""
+    environment = {**os.environ, "MELLM_DATA": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
     done = subprocess.run(
-        [*command, "--output_path", "results", "--log_samples"],
-        *(),
-        cwd=tmp_path,
+        [sys.executable, "-m", "lmms_eval", *arguments, "--output_path", "results", "--log_samples"],
+        cwd=folder,
         env={**environment, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=600,
     )
-    said = done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_the_test_files_of_the_challenge_alone_make_a_submission(root: Path, tmp_path: Path) -> None:
+    write_lines(tmp_path / "samm_test_to_answer.jsonl", ASKED)
+    prepare([tmp_path / "samm_test_to_answer.jsonl"], root.parent / "videos", tmp_path / "data")
+    answers = ["--model", "mellm_constant", "--model_args", "answer=yes", "--tasks", "megc_vqa_test"]
+    said = lmms_eval(answers, tmp_path / "data", tmp_path)
+    (submission,) = (tmp_path / "results" / "submissions").rglob("*.jsonl")
+    assert submission.name == "samm_test_pred.jsonl", said[-3000:]
+    assert [json.loads(line) for line in submission.read_text().splitlines()] == [
+        {**row, "answer": "yes"} for row in ASKED
+    ]
+
+
+@pytest.mark.slow
+def test_lmms_eval_scores_the_questions_and_writes_a_submission(root: Path, tmp_path: Path) -> None:
+    said = lmms_eval(["--model", "mellm", "--tasks", "megc_vqa,megc_vqa_test"], root, tmp_path)
     (file,) = (tmp_path / "results").rglob("*_results.json")
     results = json.loads(file.read_text())["results"]
     scores, test = results["megc_vqa"], results["megc_vqa_test"]

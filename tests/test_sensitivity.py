@@ -46,7 +46,7 @@ def metrics() -> dict[str, Callable[[Any], Any]]:
         pass
 
     Loader.add_constructor("!function", lambda _, node: node.value.rpartition(".")[2])
-    task = yaml.load((task_folder() / "synthme" / "synthme_sensitivity.yaml").read_text(encoding="utf-8"), Loader)
+    task = yaml.load((task_folder() / "sensitivity.yaml").read_text(encoding="utf-8"), Loader)
     return {one["metric"]: getattr(meu, one["aggregation"]) for one in task["metric_list"]}
 
 

@@ -9,6 +9,14 @@ second is of a test file: onset and apex are spotted in its video, or in its fol
 go into the split `labelled`, those without into `test`. The questions themselves are in `questions.jsonl` beside the
 clips, the rows of the files word for word, so that a submission can give them back in their order.
 
+The first release of the test files of 2025 names no video, but frames of a long recording. Such a row is of the video
+or folder of frames that is named by its `image_id`:
+
+    {"id": "samm_test_1_001_2_8906_1", "dataset": "samm_test", "image_id": "1_001_2_8906", "subject": 1,
+     "filename": "001_2", "onset_frame": 8906, "offset_frame": 9005, "question": "What is the action unit?"}
+
+The files of the long-video track (ME-LVQA, 2026) are refused: a clip's onset and apex cannot answer them.
+
 Source: https://megc2025.github.io and https://megc2026.github.io. X. Fan, J. Li, J. See, M. H. Yap et al.: MEGC2025:
 Micro-Expression Grand Challenge on Spot Then Recognize and Visual Question Answering, ACM MM 2025, arXiv:2506.15298.
 """
@@ -74,6 +82,8 @@ def unit_name(number: int) -> str:
 def question_kind(question: str) -> str:
     """What a question asks for, told from its text: one of `KINDS`. Never raises."""
     text = " ".join(question.lower().split())
+    if re.search(r"\b(?:how many|number of)\b", text):
+        return "other"  # an answer of "4" is then no unit
     coarse, fine, units = "coarse" in text, "fine" in text, "action unit" in text
     if (coarse and fine) or (re.search(r"\b(analy[sz]|describe)", text) and "expression" in text):
         return "combined"
@@ -84,6 +94,23 @@ def question_kind(question: str) -> str:
     if coarse or fine:
         return "combined" if units else "coarse" if coarse else "fine"
     return "units" if units else "other"
+
+
+_LONG_FILE = re.compile(r"lvqa|melv|long[-_ ]?video", re.IGNORECASE)
+_LONG_QUESTION = re.compile(
+    r"\b(?:how many|number of|count)\b.*\bexpressions?\b|\bdistinct (?:action units?|aus?)\b|\bmacro[- ]?expressions?\b"
+    r"|\b(?:expression|emotional) events?\b"
+    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b.*\b(?:expressions?|events?)\b"
+)
+
+
+def on_long_video(question: str) -> bool:
+    """Whether a question is of the long-video track: on counts of expressions, distinct units, or the n-th event.
+
+    >>> on_long_video("What is the expression type of the 5-th expression event in this video?")
+    True
+    """
+    return bool(_LONG_QUESTION.search(" ".join(question.lower().split())))
 
 
 def unit_asked(question: str) -> int | None:
@@ -163,8 +190,18 @@ _CLIP = ("dataset", "subject", "filename")
 """The fields that name a clip of a dataset."""
 
 
-def _names_video(row: Mapping[str, Any]) -> bool:
-    return bool(_text(row, "video") or _text(row, "video_id")) and not all(_text(row, name) for name in _CLIP)
+def _video_names(row: Mapping[str, Any]) -> list[str]:
+    """The names that a row has for the video it asks about; none where it asks about a clip of a dataset."""
+    names = [name for name in (_text(row, "video"), _text(row, "video_id")) if name]
+    if names:
+        return [] if _answer(row) is not None and all(_text(row, name) for name in _CLIP) else names
+    return [_text(row, "image_id")] if _of_first_release(row) else []
+
+
+def _of_first_release(row: Mapping[str, Any]) -> bool:
+    """Whether a row is of the first release of the test files of 2025, which names frames of a long recording."""
+    test = _text(row, "dataset").lower().endswith("_test") or "onset_frame" in row
+    return test and _answer(row) is None and bool(_text(row, "image_id")) and not _text(row, "video")
 
 
 def _row_faults(row: Mapping[str, Any]) -> Iterator[str]:
@@ -175,7 +212,7 @@ def _row_faults(row: Mapping[str, Any]) -> Iterator[str]:
         yield f"answer: expected text, found {answer!r}"
     elif (given := _answer(row)) is not None and not re.search("[a-z0-9]", given.lower()):
         yield f"answer: expected at least one word, found {given!r}"
-    if _names_video(row):
+    if _video_names(row):
         return
     if lacking := [name for name in _CLIP if not _text(row, name)]:
         yield (
@@ -213,13 +250,13 @@ def _sentences(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
 def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
     """The rows of a file that can be used, and the rows of test videos that cannot; every fault goes into `skipped`."""
     name = path.name
-    good: list[_Row] = []
-    test_rows: list[_Row] = []
+    rows: list[_Row] = []
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError) as error:
         skipped.add(str(path), f"cannot be read as a text file of JSON Lines ({error}); give the challenge's .jsonl")
-        return good, test_rows
+        return [], []
+    told = len(skipped.entries)
     for number, line in enumerate(text.split("\n"), 1):
         where = f"{name}, line {number}"
         if not line.strip():
@@ -229,18 +266,39 @@ def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
         except ValueError as error:
             skipped.add(where, f"expected one JSON object on the line, found {line.strip()[:60]!r} ({error})")
             continue
-        if not isinstance(row, dict):
-            skipped.add(where, f"expected a JSON object, found {type(row).__name__}; write one object a line")
-            continue
-        if faults := list(_row_faults(row)):
-            skipped.add(where, *faults)
-            if _names_video(row) and _answer(row) is None:
-                test_rows.append(_Row(name, number, row))
+        if isinstance(row, dict):
+            rows.append(_Row(name, number, row))
         else:
-            good.append(_Row(name, number, row))
-    if not good and not test_rows and not any(name in e["where"] for e in skipped.entries):
+            skipped.add(where, f"expected a JSON object, found {type(row).__name__}; write one object a line")
+    if not rows and told == len(skipped.entries):
         skipped.add(str(path), "expected questions, found an empty file")
-    return good, test_rows
+
+    long = {
+        _clip_named(row.row) for row in rows if _LONG_FILE.search(name) or on_long_video(_text(row.row, "question"))
+    }
+    faulty: dict[tuple[str, ...], list[_Row]] = defaultdict(list)
+    good: list[_Row] = []
+    for row in rows:
+        faults = (_LONG,) if _clip_named(row.row) in long else tuple(_row_faults(row.row))
+        (faulty[faults] if faults else good).append(row)
+    for faults, of in faulty.items():
+        skipped.add(_where(of), *faults)
+    if len(faulty[(_LONG,)]) == len(rows):
+        return [], []  # a file of the other track is no part of a submission
+    lost = (row for of in faulty.values() for row in of)
+    return good, [row for row in lost if _video_names(row.row) and _answer(row.row) is None]
+
+
+_LONG = (
+    "of the long-video track (ME-LVQA: counts of expressions, distinct action units, the n-th event). Its videos last "
+    "a minute and hold many expressions; here a clip of one expression is shown by its onset and apex. Give the files "
+    "of the track of short clips alone (me_vqa_...jsonl)"
+)
+
+
+def _clip_named(row: Mapping[str, Any]) -> tuple[str, ...]:
+    names = _video_names(row)
+    return (names[0],) if names else tuple(_text(row, name) for name in _CLIP)
 
 
 # ---- clips of datasets that are prepared ----------------------------------------------------------------------------
@@ -381,9 +439,9 @@ class _Videos:
         Raises:
             InputError: there is none, or several.
         """
-        names = [name for name in (_text(row, "video"), _text(row, "video_id")) if name]
+        names = _video_names(row)
         if self.folder is None:
-            raise InputError(f"the video {names[0]!r} is wanted: say where the test videos are, with --videos FOLDER")
+            raise InputError("the test videos are wanted: say where they are, with --videos FOLDER")
         for name in names:
             inside = self.folder / name
             if ".." not in Path(name).parts and not Path(name).is_absolute() and inside.exists():
@@ -399,6 +457,12 @@ class _Videos:
                 )
             if found:
                 return _alone_in(found[0])
+        if _of_first_release(row):
+            raise InputError(
+                "rows of the first release of 2025 name frames of a long recording and no `video`. Take the later "
+                "release, whose rows have `video`; or cut the frames from onset_frame to offset_frame of each clip "
+                f"into a folder, or a video, named by its image_id, below {self.folder}"
+            )
         raise InputError(f"no video or folder of frames is named {' or '.join(map(repr, names))} below {self.folder}")
 
 
@@ -426,7 +490,7 @@ def _stem(name: str) -> str:
 
 def _video_name(row: Mapping[str, Any]) -> str:
     """Told by `video`: a `video_id` may only be a number, which two files can have in common."""
-    return _stem(_text(row, "video") or _text(row, "video_id"))
+    return _stem(_video_names(row)[0])
 
 
 def _video_id(row: Mapping[str, Any]) -> str:
@@ -435,7 +499,10 @@ def _video_id(row: Mapping[str, Any]) -> str:
 
 def _video_dataset(row: Mapping[str, Any]) -> str:
     """The dataset that a test video is of, as far as the row says so (`SAMM-3`, `CAS-12`); else this one."""
-    named = dataset_name(_text(row, "dataset")) if _text(row, "dataset") else None
+    written = re.sub("_test$", "", _text(row, "dataset").lower())
+    named = dataset_name(written) if written else None
+    if _of_first_release(row) and not re.search("[0-9]", _text(row, "subject")):
+        return "casme3"  # whose rows say `samm_test` there, too; SAMM's subjects are numbers
     prefix = re.match(r"[a-z]*", Path(_video_name(row)).name.lower())
     return named or _VIDEO_PREFIXES.get(prefix[0] if prefix else "", NAME)
 
@@ -504,7 +571,7 @@ class _Preparation:
         unfound: dict[tuple[str, str], list[_Row]] = defaultdict(list)
         absent: dict[str, list[_Row]] = defaultdict(list)
         for row in self.rows:
-            if _names_video(row.row):
+            if _video_names(row.row):
                 continue
             written = _text(row.row, "dataset")
             name = dataset_name(written)
@@ -534,8 +601,9 @@ class _Preparation:
     def _find_videos(self, videos: _Videos) -> None:
         asked: dict[str, list[_Row]] = defaultdict(list)
         for row in self.rows:
-            if _names_video(row.row):
+            if _video_names(row.row):
                 asked[_video_id(row.row)].append(row)
+        lost: dict[tuple[str, ...], dict[str, list[_Row]]] = defaultdict(dict)  # of each cause the videos
         for id, rows in asked.items():
             reasons = []
             if len({_answer(row.row) is None for row in rows}) > 1:
@@ -549,10 +617,13 @@ class _Preparation:
             if len(paths) > 1:
                 reasons.append(f"one video_id for several videos: {', '.join(sorted(map(str, paths)))}")
             if reasons:
-                self._lose(id, rows, *reasons)
+                lost[tuple(reasons)][id] = rows
             else:
                 self.videos[id] = rows
                 self.paths[id] = paths.pop()
+        for why, videos_of in lost.items():
+            ids = list(videos_of)
+            self._lose(ids[0] if len(ids) == 1 else "", list(chain(*videos_of.values())), *why)
         self.fingerprint = _fingerprint(self.paths.values())
 
     def _lose(self, id: str, rows: Sequence[_Row], *reasons: str) -> None:

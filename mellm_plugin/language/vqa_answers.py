@@ -3,35 +3,111 @@
     vqa_reading("Yes, it is.", "unit", coarse_labels, fine_labels, unit=4)  ->  {"shown": True}
 
 What `language.answers` reads (labels, units) is read by it; here is what the other kinds of questions need, whose
-answers are mostly a word. A side is the word that the answer gives: the challenge does not say whose left it is.
+answers are mostly a word, in English or Chinese. The rules for them:
+
+1.  Thoughts (`language.thinking`), questions ("Left? Right?") and options ("yes or no") are no answer. What stands
+    behind the last "answer:" or "conclusion:", or behind a correction ("wait, no"), decides.
+2.  Yes or no: a first word that says it ("yes", "absolutely", "negative", "没有"); else a clause that begins with one;
+    else the units that are named; else what clauses say is there or not ("it is visible", "absent"). Of two clauses
+    that contradict each other the one behind "but" counts, or none.
+3.  What only may be there ("it might be visible", "可能有") is neither yes nor no. A yes, a no or a side that only may
+    be ("maybe left") counts where nothing else is said.
+4.  A side is the word that the answer gives: the challenge does not say whose left it is. One that is denied ("not on
+    the right", "the left brow is still") does not count.
 """
 
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.thinking import without_thinking
 
-_CONCLUDES = re.compile(r"\b(?:answer|conclusion)\b\W{0,3}[:\-]\W*")
-_DENIED = re.compile(
-    r"\b(?:not|no|isn't|aren't)\b[^.;,\n]*\b(?:shown|present|visible|active|activated|observed|detected|seen)\b|\babsent\b"
+# ---- what decides ---------------------------------------------------------------------------------------------------
+
+_CLEAN = str.maketrans(
+    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
+    | {"’": "'", "‘": "'", "。": ".", "、": ","}
+    | dict.fromkeys("✓✔✅", " yes ")
+    | dict.fromkeys("✗✘❌✕✖", " no ")
+    | dict(
+        zip(
+            "沒無對錯確現見顯檢測觀邊側臉雙兩難許當應圖頻結論",
+            "没无对错确现见显检测观边侧脸双两难许当应图频结论",
+            strict=True,
+        )
+    )
 )
-_NOT_THERE = re.compile(
-    r"\b(?:not|rather than|instead of)\b(?: (?:located|shown|seen))?(?: (?:on|at|in|from))?(?: the)? (?:left|right)\b"
+_CONCLUDES = re.compile(
+    r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|(?:is|should be|would be)\b:?|(?<=boxed))\W*"
+    r"|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"
 )
-
-
-def answered(answer: str) -> str:
-    """The answer without what was thought before it."""
-    return answer.rpartition("</think>")[2].strip()
+_CORRECTS = re.compile(
+    r"(?:^|[.;,!\n-])\s*(?:(?:no,? )?(?:wait|actually|correction|on second thought|scratch that|sorry|更正|不对,)"
+    r"[\s,:.]*)+(?:no[,.] )?"
+)
+_SENTENCE = re.compile(r"[^.!?;\n]*[.!?;\n]?")
+_OPTIONS = re.compile(
+    r"\b(?:yes|true|present|shown|left|l)(?: side)?\s?(?:,? or|/|\||vs\.?|, or)\s?(?:(?:on )?the )?"
+    r"(?:no|not|false|absent|right|r)\b(?: side)?|\bright(?: side)?,? or (?:(?:on )?the )?left\b(?: side)?"
+    r"|\byes and no\b|\bno and yes\b|[是有对]\s?(?:/|或|还是)\s?(?:否|不是|无|没有|错)|是否|有没有|是不是"
+    r"|[左右][侧边脸]?(?:或者?|还是)[左右][侧边脸]?"
+)
+_CLAUSES = re.compile(
+    r"([.,;:!()|—\n]+|\s-+\s|\b(?:but|however|though|although|yet|while|whereas|and yet)\b|但是|但|不过|然而|而是)"
+)
+_TURNS = re.compile(r"but|however|though|although|yet|while|whereas|但|不过|然而|而是")
 
 
 def _decided(answer: str) -> str:
-    """The words behind the last "answer:" or "conclusion:", or all, in lower case."""
-    plain = answered(answer).lower().replace("’", "'")
-    return _CONCLUDES.split(plain)[-1].strip() or plain
+    """The words that answer, in lower case: without thoughts, marks, questions and options."""
+    plain = unicodedata.normalize("NFKC", without_thinking(answer)).lower()  # full-width marks are plain ones, too
+    plain = plain.replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
+    plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", plain)  # quotation marks, not the one of "isn't"
+    for mark in (_CONCLUDES, _CORRECTS):
+        plain = mark.split(plain)[-1].strip() or plain
+    told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
+    return _OPTIONS.sub(" ", "".join(told)).strip()
+
+
+def _clauses(decided: str) -> list[tuple[str, bool]]:
+    """The clauses, and of each whether it turns against the ones before it ("but ..")."""
+    found: list[tuple[str, bool]] = []
+    turns = False
+    for place, piece in enumerate(_CLAUSES.split(decided)):
+        if place % 2:
+            turns |= bool(_TURNS.search(piece))
+        elif piece.strip():
+            found.append((" ".join(piece.split()), turns))
+            turns = False
+    return found
+
+
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|without|neither|nor|cannot|none|nothing|hardly|scarcely|lacks?|fails? to)\b|n't\b"
+    r"|[不没未无非否]"
+)
+_UNSURE = re.compile(
+    r"\bnot (?:\w+ )?(?:sure|certain|clear)\b|\b(?:unsure|uncertain|unclear|unknown|undetermined|inconclusive)\b"
+    r"|\b(?:ambiguous|whether|either)\b|\bno (?:idea|clue|answer|comment|way|images?|video|face|frames?)\b"
+    r"|\b(?:hard|difficult|tough|impossible|unable|cannot|can ?not|can't|couldn't|not possible|not able)(?: to)?"
+    r"(?: \w+ly)? (?:be )?(?:say|said|tell|told|know|known|determined?|judged?|decided?|assess|assessed|conclude|"
+    r"confirm|confirmed|verify|verified|answer|answered|help|provide|view|access|analy[sz]ed?)\b"
+    r"|(?:n't|not|unable to) (?:see|view|open|access|have) (?:the|any|an|your) (?:image|video|picture|frame|clip|face)"
+    r"|不(?:太|能|敢|是很)?(?:确定|肯定|清楚|明确|判断|知道|好说)|[说看]不[清准出]|很?难(?:以|说|判断)|无法|模糊"
+    r"|没有(?:提供)?(?:图|视频|人脸|画面)"
+)
+
+# ---- action units ---------------------------------------------------------------------------------------------------
+
+_NAMES = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES
+_NAMED = re.compile(
+    rf"\b(?:({'|'.join(sorted(_NAMES, key=len, reverse=True))})s?|(?:au|[lr])?\s?0*([1-9][0-9]?)[lr]?)\b"
+)
 
 
 def read_units(answer: str, alone: bool = True) -> list[int] | None:
@@ -42,42 +118,187 @@ def read_units(answer: str, alone: bool = True) -> list[int] | None:
         answer: of the model, or the expected one.
         alone: whether nothing but units was asked for; then bare numbers and "none" speak of them.
     """
-    found = read(answer, (), "aus" if alone else "all").aus
+    found = read(without_thinking(answer), (), "aus" if alone else "all").aus
     return None if found is None else list(found)
 
 
+def in_order_of(answer: str, units: Sequence[int]) -> list[int]:
+    """Units in the order in which an answer names them first; those that it describes in other words come last.
+
+    >>> in_order_of("lid tightener, AU4", [4, 7])
+    [7, 4]
+    """
+    text = " ".join(_decided(answer).split())
+    named = (_NAMES[name] if name else int(number) for name, number in _NAMED.findall(text))
+    return list(dict.fromkeys([*(unit for unit in named if unit in units), *units]))
+
+
+# ---- yes or no ------------------------------------------------------------------------------------------------------
+
+_MEANS = {
+    re.compile(r"\bno (?:doubt|question)\b|\bwithout (?:any |a )?doubt\b|没错|毫无疑问|无疑|没问题"): " yes ",
+    re.compile(r"\bnot (?:absent|false|wrong|incorrect|inactive|invisible|missing)\b|不假"): " yes ",
+    re.compile(r"\bnot (?:only|just|merely)\b|不仅|不只|不但|非常"): " ",
+}
+"""Words of negation that deny nothing, and what they come to."""
+_BEFORE = re.compile(
+    r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
+    r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|"
+    r"thus|hence|overall|option|choice|[a-d](?=[ )]))\b[\s)]*)*"
+)
+"""Words in front of the first one that says something."""
+_YES = re.compile(
+    r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
+)
+_FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)|(?:most |very )?(?:likely|probably)")
+"""Words that say it in front of all others; further behind they are a class or a side."""
+_SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
+_NO = re.compile(
+    r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|nein|non)$)\b"
+    r"(?! (?:other|but|except|very|so|that|too|much|strongly|fully|completely)\b)"
+    r"(?!.*\b(?:except|other than|besides|apart from)\b)"
+)
+_THERE = re.compile(
+    r"\b(?:shown|present|visible|active|activated|observed|observable|detected|detectable|seen|evident|noticeable|"
+    r"apparent|discernible|engaged|identified|exhibited|displayed|occurs?|occurred|exists?|recogni[sz]ed|confirmed|"
+    r"triggered)\b|\b(?:appears?|shows?|there|do|does|so|(?:is|are) on|"
+    r"(?:it|this|there|they|she|he) (?:is|are|has))$|\b(?:see|detect|observe|notice|shows?) it\b"
+)
+_ACTS = re.compile(
+    r"\b(?:see|find|found|detect|observe|notice|show|appear|occur|exist|move|moves|moving|has|have|is|are|there)\b|n't$"
+)
+_GONE = re.compile(
+    r"\b(?:absent|missing|inactive|invisible|undetected|undetectable|unobserved|lacking|imperceptible|unlikely|"
+    r"ruled out|doubt|doubtful|still|static|unchanged|motionless|immobile|unaffected|(?:is|are) off)\b"
+)
+_MAY_BE = re.compile(r"\b(?:may|might|could|maybe|perhaps|possibly|possible|would be)\b|可能|也许|或许|大概|似乎|好像")
+_OF_THE_PICTURE = re.compile(r"\b(?:face|person|subject|video|image|clip|frames?)\b \b(?:is|are)\b")
+_CHINESE = re.compile("[\u4e00-\u9fff]")
+_CHINESE_NO = re.compile("[不没未无否非错假缺]|静止")
+_CHINESE_YES = re.compile(
+    r"^(?:因此|所以|应该|那|还)?(?:[是有嗯真能]|对(?![比照于应称]))|(?<!所)有(?![些可点])|存在|出现|可见|显示|激活|检测到|观察到|看到|"
+    r"看得到|明显|当然|肯定|正确|确实"
+)
+
+
 def read_shown(answer: str, unit: int | None) -> bool | None:
-    """Whether an answer says that a unit is there: by its first word, by the units it names, or by what it denies.
+    """Whether an answer says that a unit is there; None where it does not say.
 
     >>> read_shown("Yes.", 4), read_shown("Conclusion: action units AU4+AU7", 4), read_shown("It is absent.", 4)
     (True, True, False)
     """
     decided = _decided(answer)
-    if first := re.match(r"\W*(yes|no)\b", decided):
-        return first[1] == "yes"
-    if decided.strip(" 。.") in ("是", "否"):
-        return decided.strip(" 。.") == "是"
-    named = read_units(answer, alone=False)
+    for words, meaning in _MEANS.items():
+        decided = words.sub(meaning, decided)
+    clauses = _clauses(decided)
+    verdicts = [_verdict(clause) for clause, _ in clauses]
+    if clauses and (first := _FIRST.fullmatch(clauses[0][0])):
+        verdicts[0] = first[1] != "negative"
+    stated = [(said, turns) for clause, turns in clauses if (said := _statement(clause)) is not None]
+    if verdicts and verdicts[0] is not None and not _MAY_BE.search(clauses[0][0]):
+        agrees = verdicts[0] and not clauses[0][0].startswith("yes")
+        return not (agrees and stated and not stated[-1][0]) and verdicts[0]  # "Correct, it is not shown"
+    given = [said for said in verdicts if said is not None]
+    if sum(bool(_MAY_BE.search(clause)) for clause, _ in clauses) > 1:
+        return None  # "maybe yes, maybe not"
+    if given and given.count(given[0]) == len(given):
+        return given[0]
+    sentences = (sentence for sentence in _SENTENCE.findall(decided) if not _UNSURE.search(sentence))
+    named = read_units(" ".join(sentences), alone=False)
     if named is not None and unit is not None:
         return unit in named
-    if _DENIED.search(decided):
+    if stated and (len({said for said, _ in stated}) == 1 or stated[-1][1]):
+        return stated[-1][0]
+    return True if re.search(r"\byes\b", decided) and not _NEGATION.search(decided) else None
+
+
+def _verdict(clause: str) -> bool | None:
+    """What the first word of a clause says, if it is yes or no."""
+    if _UNSURE.search(clause):
+        return None
+    if _CHINESE.search(clause):
+        return _chinese(clause) if len(_CHINESE.findall(clause)) <= 2 else None
+    rest = clause[_BEFORE.match(clause).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+    if _YES.match(rest):
+        return True
+    if sure := _SURELY.match(rest):
+        return not _NEGATION.search(rest) if rest[sure.end() :] or sure[0] != "clearly" else None
+    return False if _NO.match(rest) else None
+
+
+def _statement(clause: str) -> bool | None:
+    """Whether a clause says that something is there or not."""
+    if _UNSURE.search(clause) or _OF_THE_PICTURE.search(clause):
+        return None
+    if _CHINESE.search(clause):
+        return _chinese(clause)
+    if _MAY_BE.search(clause):
+        return None
+    if _GONE.search(clause):
         return False
-    said = set(re.findall(r"\b(?:yes|no)\b", decided))
-    return said == {"yes"} if len(said) == 1 else None
+    if _NEGATION.search(clause):
+        return False if _THERE.search(clause) or _ACTS.search(clause) or _NO.match(clause) else None
+    return True if _THERE.search(clause) else None
+
+
+def _chinese(clause: str) -> bool | None:
+    if _MAY_BE.search(clause) or _UNSURE.search(clause):
+        return None
+    if _CHINESE_NO.search(clause):
+        return False
+    return True if _CHINESE_YES.search(clause) else None
+
+
+# ---- sides ----------------------------------------------------------------------------------------------------------
+
+_NO_SIDE = re.compile(
+    # what is denied or compared with; "right" and "left" that are no side
+    r"(?:\b(?:not|no|never|rather than|instead of|than|nor)\b|n't)(?: (?:located|shown|seen|visible|present|it))?"
+    r"(?: (?:on|at|in|from|to))?(?: (?:the|its|his|her|their))? (?:left|right|both)\b(?: (?:side|face|half|one))?"
+    r"|\b(?:that's|that is|you're|you are|all) right\b|\bleft to right\b|\bright to left\b"
+    r"|\bright (?=now\b|away\b|after\b|before\b|above\b|below\b|at\b|next\b|here\b|there\b|under\b|over\b|beside\b)"
+    r"|(?:^|[.!\n]\s*)right,(?=.{0,200}\bleft\b)"
+    r"|(?:并不是|不是|并非|而非|不在|没有在|没在|未在)(?:面部的?|脸的|脸部的?)?[左右][侧边脸半]?"
+)
+_SIDES = {
+    "both": re.compile(
+        r"\b(?:both|bilateral|bilaterally|two sides)\b|\b(?:left|right)(?: side)? (?:and|as well as|\+|&)(?: also)?"
+        r"(?: on)?(?: the)? (?:right|left)\b|双侧|双边|两侧|两边|左右(?:[两都均皆同对]|$)"
+        r"|左[侧边脸]?[和与]右|右[侧边脸]?[和与]左"
+    ),
+    "left": re.compile(r"\bleft(?:side)?\b|^l(?: side)?$|左"),
+    "right": re.compile(r"\bright(?:side)?\b|^r(?: side)?$|右"),
+}
+_STRONGER = re.compile(r"\b(left|right|l|r)\s?>+\s?(?:left|right|l|r)\b|\b(?:left|right|l|r)\s?<+\s?(left|right|l|r)\b")
+_STILL = re.compile(r"\b(?:still|static|unchanged|motionless|immobile|neutral|unaffected|relaxed)\b|不动|静止")
+
+_ALONE = re.compile(r"\b(?:only|just|solely)\b|[只仅]")
 
 
 def read_side(answer: str) -> str | None:
-    """`left`, `right` or `both`; None where an answer names none of them, or left and right."""
-    decided = _NOT_THERE.sub(" ", _decided(answer))
-    found = set(re.findall(r"\b(?:left|right|both|bilateral)\b", decided))
-    if found & {"both", "bilateral"}:
+    """`left`, `right` or `both`; None where an answer names none of them, or left or right."""
+    if stronger := _STRONGER.search(without_thinking(answer).lower()):
+        return {"l": "left", "r": "right"}[(stronger[1] or stronger[2])[0]]
+    decided = re.sub(r"\bnot (?:only|just|merely)\b", " ", _decided(answer))
+    outside = re.sub(r"\([^()]*\)", " ", decided)  # "left (the viewer's right)"
+    decided = _NO_SIDE.sub(" ", outside if _sides_in([outside]) else decided)
+    told = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
+    found = _sides_in([clause for clause in told if _ALONE.search(clause)]) or _sides_in(told)
+    if "both" in found:
         return "both"
     return found.pop() if len(found) == 1 else None
 
 
+def _sides_in(texts: Sequence[str]) -> set[str]:
+    return {side for side, words in _SIDES.items() for text in texts if words.search(text)}
+
+
+# ---- all kinds ------------------------------------------------------------------------------------------------------
+
+
 def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
     """A class in a text that names two: from the clauses that speak of it, else from the whole."""
-    clauses = [clause for clause in re.split(r"[.;,\n]", answered(answer)) if about in clause.lower()]
+    clauses = [clause for clause in re.split(r"[.;,\n]", answer) if about in clause.lower()]
     said = read(". ".join(clauses), labels).label if clauses else None
     return said if said is not None else read(answer, labels).label
 
@@ -97,6 +318,7 @@ def vqa_reading(
         of `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side` (`left`, `right`, `both`) what
         the question asks for.
     """
+    answer = without_thinking(answer)
     match kind:
         case "coarse":
             return {"coarse": read(answer, coarse_labels).label}

@@ -25,6 +25,7 @@ from mellm_plugin.datasets.megc_vqa import (
     TEST,
     Question,
     dataset_name,
+    on_long_video,
     prepare,
     question_kind,
     stored_questions,
@@ -73,11 +74,18 @@ FINE_Q = "What is the fine-grained expression class?"
         ("Provide a detailed analysis of the micro-expression observed in this clip.", "combined", None),
         ("Provide a comprehensive analysis of the facial micro-expression shown in this clip.", "combined", None),
         ("How old is the person?", "other", None),
+        ("How many action units are shown on the face?", "other", None),
     ],
 )
 def test_the_kind_and_the_unit_of_a_question(question: str, kind: str, unit: int | None) -> None:
     assert question_kind(question) == kind
     assert unit_asked(question) == unit
+
+
+def test_questions_on_a_clip_are_not_taken_for_those_on_long_videos() -> None:
+    for question in (COARSE_Q, FINE_Q, "What are the action units?", "Is the action unit lips part shown on the face?"):
+        assert not on_long_video(question)
+    assert not on_long_video("Please analyse the micro-expression shown in this video in detail.")
 
 
 @given(st.text(max_size=200))
@@ -413,6 +421,58 @@ def test_a_test_file_keeps_every_line(tmp_path: Path, root: Path, videos: Path) 
     assert "no apex can be spotted" in told[f"{NAME}/unknown/CAS-9"]
     assert "no video or folder of frames is named 'CAS-99'" in told[f"{NAME}/unknown/CAS-99"]
     assert any("question: expected text" in line for line in summary(info))
+
+
+def first_release(subject: str | int, recording: str, onset: int, question: str = COARSE_Q) -> dict[str, Any]:
+    """A row as the challenge's first test files had it, those of CAS(ME)^3 with `samm_test`, too."""
+    image = f"{subject}_{recording}_{onset}"
+    row = {"id": f"samm_test_{image}_1", "dataset": "samm_test", "image_id": image, "subject": subject}
+    row |= {"filename": recording, "onset_frame": onset, "offset_frame": onset + 99}
+    return {**row, "question": question, "answer": ""}
+
+
+def test_the_first_release_of_2025_is_read_where_its_clips_are_cut(tmp_path: Path, root: Path, videos: Path) -> None:
+    rows = [first_release(1, "001_2", 8906), first_release(1, "001_2", 8906, FINE_Q), first_release("dzw", "a1", 338)]
+    file = write_lines(tmp_path / "me_vqa_samm_test_to_answer.jsonl", rows)
+    with pytest.raises(InputError) as refused:
+        prepare([file], videos, root)
+    assert len(refused.value.faults) == 1, "one cause"
+    assert "line 1, 2, 3: rows of the first release" in str(refused.value) and "image_id" in str(refused.value)
+    write_folder(videos / "1_001_2_8906", frames())
+    write_folder(videos / "dzw_a1_338", frames())
+    prepare([file], videos, root)
+    assert [(sample.clip, sample.dataset) for sample in store.read(NAME, TEST, root)] == [
+        ("1_001_2_8906", "samm"),
+        ("dzw_a1_338", "casme3"),
+    ]
+    assert [question.row for question in stored_questions(root)] == rows
+
+
+LONG = [
+    *(f"How many {kind}expression events appear in this video?" for kind in ("", "micro-", "macro-")),
+    "What distinct action units appear in this video?",
+    "What is the expression type of the 5-th expression event in this video?",
+    "How many micro-expressions does the person show?",
+    "Is the second expression a micro-expression or a macro-expression?",
+]
+
+
+@pytest.mark.parametrize("question", LONG)
+def test_questions_on_long_videos_are_told(question: str) -> None:
+    assert on_long_video(question) and question_kind(question) in KINDS
+
+
+def test_the_long_video_track_is_refused(tmp_path: Path, root: Path, videos: Path) -> None:
+    asked = [*LONG, COARSE_Q]  # the last could be asked about a clip, and is about the same video
+    long = [{"video_id": f"samm_test_{n}", "video": "SAMM-1", "question": q, "answer": ""} for n, q in enumerate(asked)]
+    file = write_lines(tmp_path / "lv_to_answer.jsonl", long)
+    with pytest.raises(InputError, match=r"lv_to_answer\.jsonl, line 1, 2, 3, 4 and 4 more: of the long-video track"):
+        prepare([file], videos, root)
+    named = write_lines(tmp_path / "me_lvqa_samm_casme3.jsonl", [{**row, "answer": 3} for row in long[-1:]])
+    short = write_lines(tmp_path / "me_vqa_test.jsonl", video_rows("SAMM-2"))
+    prepare([named, short, file], videos, root)
+    assert {question.file for question in stored_questions(root)} == {"me_vqa_test.jsonl"}, "no part of a submission"
+    assert len(store.read_info(NAME, root)["skipped"]) == 2
 
 
 def test_videos_that_are_wanted_and_not_given(tmp_path: Path, root: Path) -> None:

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.vqa_answers import read_shown, read_side, read_units, vqa_reading
+from mellm_plugin.language.vqa_answers import in_order_of, read_shown, read_side, read_units, vqa_reading
+
+CASES = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "golden" / "vqa_answers.jsonl").read_text(encoding="utf-8").splitlines()
+]
+LABELS = ("negative", "positive", "surprise"), ("disgust", "fear", "happiness", "others", "repression", "sadness")
 
 
-@pytest.mark.parametrize(
-    ("answer", "shown"),
-    [
-        *(
-            ("Yes", True),
-            ("no.", False),
-            ("**Yes**, it is.", True),
-            ("Answer: no", False),
-            ("Final answer - yes", True),
-        ),
-        *(("The brow lowerer is shown on the face.", True), ("Only the cheek raiser moves.", False)),
-        *(("Conclusion: action units AU4+AU7; expression: disgust.", True), ("action units AU1+AU2", False)),
-        *(("The brow lowerer is not visible.", False), ("It is absent.", False), ("action units none", False)),
-        ("<think>no, wait</think>Yes", True),
-        *(("是", True), ("否。", False), ("不是这样", None)),
-        *(("", None), ("Perhaps.", None), ("I would say yes", True), ("either yes, or no", None)),
-    ],
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}: {case['answer'][:40]}")
+def test_golden(case: dict[str, Any]) -> None:
+    """`kind` of the question (`yes_no`: is the `unit`, else 4, shown?), `answer`, and what is `read`; null: nothing."""
+    kind = case["kind"]
+    read = vqa_reading(case["answer"], "unit" if kind == "yes_no" else kind, *LABELS, unit=case.get("unit", 4))
+    (value,) = read.values()
+    assert ({True: "yes", False: "no", None: None}[value] if kind == "yes_no" else value) == case["read"]
+
+
+def test_a_named_unit_is_looked_up() -> None:
+    assert read_shown("Conclusion: action units AU4+AU7; expression: disgust.", 4) is True
+    assert read_shown("action units AU1+AU2", 4) is False and read_shown("action units none", 4) is False
+    assert read_shown("AU4: no, AU7: yes", 7) is True and read_shown("AU4: no, AU7: yes", 4) is False
+    assert read_shown("Only the cheek raiser moves.", 6) is True and read_shown("The cheek raiser.", 4) is False
+
+
+@given(st.text(max_size=80), st.sampled_from(("<think>", "[THINK]", "◁think▷", "<thinking>")))
+def test_a_thought_that_was_cut_off_is_no_answer(thought: str, mark: str) -> None:
+    for kind in ("unit", "side", "coarse", "fine", "units", "combined"):
+        assert set(vqa_reading(f"{mark} Yes, AU4 on the left: negative, disgust", kind, *LABELS, 4).values()) == {None}
+    if "hink" not in thought.lower() and "|" not in thought and "[" not in thought and "<" not in thought:
+        assert read_shown(f"{mark}{thought}{mark[0]}/{mark[1:]}No", 4) is False
+
+
+@given(
+    st.lists(
+        st.sampled_from(("yes", "no", "left,", "right", "not", "但", "没有", "?", "wait,", "or", "(")), max_size=400
+    )
 )
-def test_yes_and_no(answer: str, shown: bool | None) -> None:
-    assert read_shown(answer, 4) is shown
-
-
-@pytest.mark.parametrize(
-    ("answer", "side"),
-    [
-        *(
-            ("left", "left"),
-            ("The right side of the face.", "right"),
-            ("Answer: Left.", "left"),
-            ("both sides", "both"),
-        ),
-        *(("On the left, not on the right.", "left"), ("bilateral", "both"), ("left or right", None), ("", None)),
-        ("<think>right?</think>left", "left"),
-    ],
-)
-def test_sides(answer: str, side: str | None) -> None:
-    assert read_side(answer) == side
+def test_any_words_are_read(words: list[str]) -> None:
+    assert read_side(" ".join(words)) in ("left", "right", "both", None)
+    assert read_shown(" ".join(words), 4) in (True, False, None)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +73,9 @@ NAMES = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES
 @given(st.lists(st.sampled_from(sorted(NAMES)), min_size=1, max_size=5), st.sampled_from([str.lower, str.capitalize]))
 def test_every_name_of_a_unit_is_read_in_a_list(names: list[str], case: object) -> None:
     assert callable(case)
-    assert read_units(", ".join(map(case, names))) == sorted({NAMES[name] for name in names})
+    listed = list(dict.fromkeys(NAMES[name] for name in names))
+    assert read_units(", ".join(map(case, names))) == sorted(listed)
+    assert in_order_of(", ".join(map(case, names)), sorted(listed)) == listed
 
 
 def test_what_is_read_depends_on_the_kind_of_question() -> None:
