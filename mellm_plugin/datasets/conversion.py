@@ -32,7 +32,7 @@ from mellm_plugin.datasets.corrections import FIELDS, Correction, Corrections, s
 from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
 from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames, series
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, read_sheet
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import coarse
@@ -419,7 +419,7 @@ class _Conversion:
         assert onset is not None, "an entry without a folder names its files"
         for name, file in (("onset", onset), ("apex", apex)):
             if file is not None and not file.is_file():
-                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the CSV")
+                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the table")
         if apex is not None and os.path.realpath(apex) == os.path.realpath(onset):
             raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
         stretch: tuple[tuple[int, Path], ...] = ()
@@ -643,7 +643,7 @@ class _Conversion:
         }
 
     def _refusal(self) -> InputError:
-        told = [told_skipped(skipped) for skipped in self.skipped]
+        told = by_cause(self.skipped) if self.tree is None else [told_skipped(skipped) for skipped in self.skipped]
         head = (
             "not one clip can be prepared" if not self.made_from and not self.options.strict else "nothing is prepared"
         )

@@ -87,9 +87,8 @@ def test_what_the_nearest_row_lacks(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         read(tmp_path, ["Subject", "Begin"], ["a", 1])
     assert str(refused.value) == (
-        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest row is in Sheet1: "
-        "missing OnsetFrame; found Subject, Begin. Is this the coding sheet of this dataset? If it is, name its "
-        "columns so"
+        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest header (row 1) lacks "
+        "OnsetFrame; it has: Subject, Begin. Where a column has another name, give it: --columns onset=HEADER"
     )
 
 
@@ -214,8 +213,8 @@ def test_errors_of_formulas(tmp_path: Path) -> None:
 
 
 def test_text_in_no_encoding() -> None:
-    with pytest.raises(InputError, match="s.csv: expected text in UTF-8, found none; save it as CSV UTF-8"):
-        decoded(b"\x81\x20\xff", "s.csv")
+    with pytest.raises(InputError, match="s.csv: row 2: expected text in UTF-8, found the byte 0x81; save it as CSV UTF-8"):
+        decoded(b"a,b\n\x81\x20\xff", "s.csv")
 
 
 def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path: Path) -> None:
