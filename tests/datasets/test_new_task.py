@@ -96,7 +96,8 @@ def test_what_it_says_is_understood_by_the_task(place: Path) -> None:
 
     clips(place, [("ill at ease", "6+12"), ("half-smile left", "12"), ("half-smile left", "L4")])
     assert main(["new-task", "mydata", "--csv", "clips.csv"]) == 0
-    (name,) = store.list_prepared()
+    assert not any((place.parent / "root").glob("*")), "to try it leaves nothing behind"
+    name = table.prepared("clips.csv")
     docs = load_dataset(str(store.dataset_dir(name)), split="test")
     protocol = getattr(meu, read(place / "mydata_meu.yaml")["process_docs"].removeprefix("mellm_plugin.meu."))
     asked = protocol(docs)

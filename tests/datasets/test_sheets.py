@@ -213,7 +213,9 @@ def test_errors_of_formulas(tmp_path: Path) -> None:
 
 
 def test_text_in_no_encoding() -> None:
-    with pytest.raises(InputError, match="s.csv: row 2: expected text in UTF-8, found the byte 0x81; save it as CSV UTF-8"):
+    with pytest.raises(
+        InputError, match="s.csv: row 2: expected text in UTF-8, found the byte 0x81; save it as CSV UTF-8"
+    ):
         decoded(b"a,b\n\x81\x20\xff", "s.csv")
 
 
