@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mellm_plugin.cli import tables
 from mellm_plugin.cli.commands import Commands
@@ -206,12 +206,20 @@ def _datasets(given: argparse.Namespace) -> None:
             print(f"  {line}")
         if info.get("skipped"):
             print(f"  skipped: {len(info['skipped'])}, see {os.path.join(folder, 'info.json')}")
+        if name.startswith("table-") and (gone := _without_table(info)):
+            print(f"  its table {gone} is not there any more; to remove it: mellm datasets --remove {name}")
         if given.verify:
             print("  verified: every file is as it was written")
     if not names:
         print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
     if faults:
         raise InputError(faults)
+
+
+def _without_table(info: Mapping[str, Any]) -> Path | None:
+    """The table that a dataset was made from at its first use, where it is there no more."""
+    file = Path(str(info.get("frames", "")), str(info.get("sheets", {}).get("test", {}).get("file", "")))
+    return None if file.is_file() else file
 
 
 def _folder(text: str) -> Path:

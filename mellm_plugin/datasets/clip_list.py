@@ -191,7 +191,7 @@ class _Search:
 
     def __init__(self, chosen: Chosen, prepared: Sequence[str], root: Path | None) -> None:
         self.chosen, self.prepared, self.root = chosen, prepared, root
-        self._clips: dict[str, list[dict[str, Any]]] = {}
+        self._clips: dict[str, dict[tuple[str, ...], list[dict[str, Any]]]] = {}
         self._causes: dict[str, list[tuple[int, str]]] = {}
 
     def run(self, rows: Sequence[Row], with_dataset: bool) -> None:
@@ -209,7 +209,8 @@ class _Search:
             self.chosen.clips.append(same[0])
             twice += [clip.row for clip in same[1:]]
         if twice:
-            self.chosen.notes.append(f"rows {listed(twice)} name clips of other rows once more")
+            what = "row" if len(twice) == 1 else "rows"
+            self.chosen.notes.append(f"{what} {listed(twice)}: a clip of another row once more")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
@@ -269,7 +270,10 @@ class _Search:
 
     def _matching(self, name: str, subject: str | None, clip: str, row: Row) -> list[dict[str, Any]]:
         """The clips of a dataset that a row may mean: those of just this name, else those of one spelled otherwise."""
-        of_subject = [one for one in self._of(name) if subject is None or _person(one["subject"]) == _person(subject)]
+        known = self._of(name)
+        of_subject = (
+            known.get(_person(subject), []) if subject is not None else [c for of in known.values() for c in of]
+        )
         texts = [_FILE_ENDING.sub("", clip.strip())]
         if (onset := as_text(row.raw("onset"))) is not None:
             texts.insert(0, f"{texts[0]}_{onset}")  # of CAS(ME)^3, where a file holds several clips
@@ -277,21 +281,21 @@ class _Search:
             if same := [one for one in of_subject if one["clip"].lower() == text.lower()]:
                 return same
         for text in texts:
-            forms = _forms(text, subject)
-            if same := [one for one in of_subject if forms & _forms(one["clip"], one["subject"])]:
+            if same := [one for one in of_subject if _forms(text, subject, one["subject"]) & one["forms"]]:
                 return same
         if name == "casme3":
             return [one for one in of_subject if _tokens(one["clip"])[:1] == _tokens(texts[-1])[-1:]]
         return []
 
-    def _of(self, name: str) -> list[dict[str, Any]]:
+    def _of(self, name: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+        """The clips of a dataset by subject, with what each may be called."""
         if name not in self._clips:
             columns = ("id", "subject", "clip", "emotion", "coarse", "aus")
-            self._clips[name] = [
-                {**row, "split": split}
-                for split in store.read_info(name, self.root)["splits"]
-                for row in store.read_columns(name, split, columns, self.root)
-            ]
+            by_subject = self._clips.setdefault(name, {})
+            for split in store.read_info(name, self.root)["splits"]:
+                for row in store.read_columns(name, split, columns, self.root):
+                    row |= {"split": split, "forms": _forms(row["clip"], row["subject"])}
+                    by_subject.setdefault(_person(row["subject"]), []).append(row)
         return self._clips[name]
 
 
@@ -307,14 +311,11 @@ def _person(subject: str) -> tuple[str, ...]:
     return parts[1:] if len(parts) > 1 and not parts[0].isdigit() and parts[1].isdigit() else parts
 
 
-def _forms(clip: str, subject: str | None) -> set[tuple[str, ...]]:
+def _forms(clip: str, *subjects: str | None) -> set[tuple[str, ...]]:
     """What a clip may be called: with its subject in front (`sub01_EP02_01f`) and without."""
     parts = _tokens(clip)
-    forms = {parts}
-    for person in {_tokens(subject), _person(subject)} if subject is not None else ():
-        if person and parts[: len(person)] == person and len(parts) > len(person):
-            forms.add(parts[len(person) :])
-    return forms
+    people = {name for who in subjects if who is not None for name in (_tokens(who), _person(who)) if name}
+    return {parts, *(parts[len(name) :] for name in people if parts[: len(name)] == name and parts != name)}
 
 
 def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:

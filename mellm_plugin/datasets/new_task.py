@@ -31,7 +31,7 @@ from mellm_plugin.datasets import clip_list, store, table
 from mellm_plugin.datasets.sheets import Sheet, by_cause
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import numbers, read_codes
-from mellm_plugin.facs.labels import COARSE, LABELS, coarse
+from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.answers import read
 
 _KINDS = {"all": "meu", "emotion": "emotion", "aus": "au"}
@@ -175,13 +175,13 @@ def write_listed(
     counts = _counted_clips(chosen.clips, labels_of)
     labels = list(counts["emotions"])
     own = [labels_of[clip.id] for clip in chosen.clips if not clip.label and clip.id in labels_of]
-    if own and not {*labels} <= {*COARSE} and len({clip.dataset for clip in chosen.clips}) > 1:
-        # those of several datasets do not make one set: `negative` of SMIC beside `disgust`
-        if {"negative", "positive"} & {*labels}:
-            odd.append(
-                f"the datasets have labels of several kinds, so the coarse classes are asked for: {', '.join(COARSE)}"
-            )
-            labels = list(COARSE)
+    of_several = own and len({clip.dataset for clip in chosen.clips}) > 1
+    # those of several datasets do not make one set: `negative` of SMIC beside `disgust`
+    if of_several and {"negative", "positive"} & {*labels} and not {*labels} <= {*COARSE}:
+        labels = list(COARSE)
+        odd.append(
+            f"their datasets have labels of several kinds, so the coarse classes are asked for: {', '.join(COARSE)}"
+        )
     protocol = {"names": "+".join(f"{text}:{label}" for text, label in names.items() if text in found)}
     faults += [
         f"a task file cannot hold the label {text!r} of the list; rename it there"

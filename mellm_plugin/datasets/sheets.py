@@ -396,8 +396,8 @@ def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
     tables: list[_Worksheet] = []
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            merged = _within_bounds(archive, where)
-        # Read twice, as a stream: a formula without a value looks like an empty cell in one of the two.
+            merged, with_formulas = _within_bounds(archive, where)
+        # Read as a stream, and twice where there are formulas: one without a value looks like an empty cell.
         values, formulas = (
             openpyxl.load_workbook(io.BytesIO(data), data_only=computed, read_only=True) for computed in (True, False)
         )
@@ -405,17 +405,17 @@ def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
         for sheet, other in zip(values.worksheets, formulas.worksheets, strict=True):
             sheet.reset_dimensions()  # some programs write wrong ones
             other.reset_dimensions()
+            part = sheet._worksheet_path.lstrip("/")
             rows: _Table = []
-            pairs = zip(sheet.iter_rows(values_only=True), other.iter_rows(values_only=True), strict=True)
-            for number, (cells, written) in enumerate(pairs, start=1):
-                if not any(value is not None for value in written):
+            read = sheet.iter_rows(values_only=True)
+            pairs = zip(read, other.iter_rows(values_only=True), strict=True) if part in with_formulas else zip(read)
+            for number, (cells, *written) in enumerate(pairs, start=1):
+                row = list(cells)
+                for place, formula in enumerate(written[0] if written else ()):
+                    if row[place] is None and formula is not None:
+                        row[place] = f"{_NOT_COMPUTED}{get_column_letter(place + 1)}{number}"
+                if all(value is None for value in row):
                     continue
-                row = [
-                    f"{_NOT_COMPUTED}{get_column_letter(place)}{number}"
-                    if value is None and formula is not None
-                    else value
-                    for place, (value, formula) in enumerate(zip(cells, written, strict=True), start=1)
-                ]
                 rows.append((number, row))
                 held += len(row)
                 if held > _MOST_CELLS:
@@ -423,7 +423,7 @@ def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
             last = rows[-1][0] if rows else 0
             origins = {
                 (row, column - 1): (top, left - 1)
-                for left, top, right, bottom in merged.get(sheet._worksheet_path.lstrip("/"), ())
+                for left, top, right, bottom in merged.get(part, ())
                 for row in range(top, min(bottom, last) + 1)
                 for column in range(left, right + 1)
                 if (row, column) != (top, left)
@@ -436,35 +436,40 @@ def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
     return tables
 
 
-def _within_bounds(archive: zipfile.ZipFile, where: str) -> dict[str, list[tuple[int, int, int, int]]]:
-    """The merged areas of each part of a workbook, (left, top, right, bottom) from 1; nothing of it is parsed yet.
+def _within_bounds(archive: zipfile.ZipFile, where: str) -> tuple[dict[str, list[tuple[int, ...]]], set[str]]:
+    """The merged areas of each part of a workbook, (left, top, right, bottom) from 1, and which parts have formulas.
 
     Raises:
         InputError: it is no workbook, or one that would take all memory: of too many bytes, cells or merged cells.
+            Nothing of it is parsed yet.
     """
     from openpyxl.utils import range_boundaries
 
-    parts = [part for part in archive.infolist() if part.filename.lower().endswith((".xml", ".rels"))]
-    if "[Content_Types].xml" not in archive.namelist():
+    parts = archive.infolist()
+    if all(part.filename != "[Content_Types].xml" for part in parts):
         raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
     if (unpacked := sum(part.file_size for part in parts)) > _LARGEST_XML:
         raise _too_large(f"it holds {unpacked >> 20} MiB when unpacked, expected at most {_LARGEST_XML >> 20}", where)
     cells = area = 0
-    merged: dict[str, list[tuple[int, int, int, int]]] = {}
+    merged: dict[str, list[tuple[int, ...]]] = {}
+    formulas: set[str] = set()
     for part in parts:
-        text = archive.read(part)  # never more than it said
+        text, name = archive.read(part), part.filename.lstrip("/")  # never more than it said
         if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
-            raise InputError(f"its part {part.filename} defines entities, which no workbook does; {_SAVE_AS}", where)
-        cells += len(re.findall(rb"<(?:\w+:)?c[ >/]", text))
-        if cells > _MOST_CELLS:
-            raise _too_large(f"it holds more than {_MOST_CELLS} cells", where)
+            raise InputError(f"its part {name} defines entities, which no workbook does; {_SAVE_AS}", where)
+        if re.search(rb"<(?:\w+:)?f[ >/]", text):
+            formulas.add(name)
+        for _ in re.finditer(rb"<(?:\w+:)?c[ >/]", text):
+            cells += 1
+            if cells > _MOST_CELLS:
+                raise _too_large(f"it holds more than {_MOST_CELLS} cells", where)
         for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
-            left, top, right, bottom = range_boundaries(found[1].decode())
+            left, top, right, bottom = bounds = range_boundaries(found[1].decode())
             area += (right - left + 1) * (bottom - top + 1)
             if area > _MOST_MERGED:
                 raise _too_large(f"the merged areas up to {found[1].decode()} cover {area} cells", where)
-            merged.setdefault(part.filename.lstrip("/"), []).append((left, top, right, bottom))
-    return merged
+            merged.setdefault(name, []).append(bounds)
+    return merged, formulas
 
 
 def _too_large(what: str, where: str) -> InputError:
@@ -477,7 +482,7 @@ def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Wor
         raise InputError(f"this is no text; if it is a workbook, name it {source.stem}.xlsx", where=where)
     text = decoded(data, where)
     required = {key for key, column in columns.items() if column.required}
-    head = text.splitlines()[:_HEADER_WITHIN]
+    head = [line[:10_000] for line in io.StringIO(text[: 1 << 20]).readlines()[:_HEADER_WITHIN]]
     tried: list[tuple[int, _Worksheet | InputError]] = []
     for delimiter in sorted(",;\t|", key=text.count, reverse=True):
         # how many columns the mark makes of a line, whether or not the rest can be read with it
@@ -485,8 +490,12 @@ def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Wor
         lines: _Table = []
         try:
             reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            held = 0
             for number, cells in enumerate(reader, start=1):
                 lines.append((number, list(cells)))
+                if (held := held + len(cells)) > _MOST_CELLS:
+                    told = f"expected a table of clips, found more than {_MOST_CELLS} cells; is it the right file?"
+                    raise InputError(told, where=where)
         except csv.Error as error:
             told = f"row {len(lines) + 1} cannot be read as CSV ({error}): is a quotation mark missing? {_SAVE_AS}"
             tried.append((known, InputError(told, where=where)))
