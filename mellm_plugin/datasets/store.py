@@ -303,7 +303,7 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
 def _traces(folder: Path) -> list[Path]:
     """Where a dataset and what runs leave of it may be; its folder only where it is a dataset's."""
     own = [folder] if folder.is_symlink() or (folder / "info.json").is_file() else []
-    return [*own, _partial(folder), _former(folder), folder.parent / f".{folder.name}.clips"]
+    return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -212,6 +212,38 @@ def test_a_fault_of_a_cell_hides_no_missing_file(tmp_path: Path) -> None:
         assert part in told, told
 
 
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (
+            r"C:\Users\me\img46.jpg",
+            "is a path of a Windows computer, which is not there on this one; write paths relative",
+        ),
+        ("D:/casme/img46.jpg", "is a path of a Windows computer"),
+        (r"\\server\share\img46.jpg", "is a path of a Windows computer"),
+        ("46", "found the frame number '46'; name its file, such as frames/c01/img46.jpg"),
+        ("46.0", "found the frame number '46.0'"),
+        ("https://x.org/a.jpg", "found the address 'https://x.org/a.jpg'; fetch the file and name it"),
+        ("c0", "c0 is a folder; name the image in it"),
+    ],
+)
+def test_what_is_no_path_of_an_image_is_told_as_such(tmp_path: Path, cell: str, says: str) -> None:
+    (row,) = clips(tmp_path, 1)
+    rows = [row, *([f"x{n}", "p", cell, row[3], "", ""] for n in range(40))]
+    with pytest.raises(InputError) as refused:
+        table.prepare(written(tmp_path, rows), "mydata", strict=True)
+    (fault,) = refused.value.faults
+    assert says in fault and fault.startswith("clips.csv, rows 3-42 (here row 3): onset: ")
+    assert "coding sheet" not in str(refused.value)
+
+
+def test_a_file_whose_name_is_a_number_is_one(tmp_path: Path) -> None:
+    (row,) = clips(tmp_path, 1)
+    (tmp_path / "46").write_bytes((tmp_path / "c0/onset.png").read_bytes())
+    table.prepare(written(tmp_path, [[row[0], row[1], "46", *row[3:]]]), "mydata")
+    assert len(samples("mydata")) == 1
+
+
 @pytest.mark.parametrize("other", ["frames/../seq", "linked", "./seq"])
 def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path, other: str) -> None:
     for n in (1, 2, 10, 11):
