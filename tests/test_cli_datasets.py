@@ -735,7 +735,7 @@ def test_the_summary_goes_through_a_pipe_and_the_rest_beside_it(made: Fictitious
     assert json.loads(done.stdout)["splits"]["test"]["clips"] == 7
 
 
-# Removed ---------------------------------------------------------------------------------------------------------------
+# Removed -----------------------------------------------------------------------------------------------------------
 
 
 def test_datasets_are_removed_by_name(
