@@ -166,8 +166,8 @@ def _remove(given: argparse.Namespace) -> None:
         if given.json:
             print(json.dumps(removed, ensure_ascii=False))
             continue
-        clips = "what an unfinished run left" if removed["clips"] is None else f"{removed['clips']} clips"
-        print(f"removed {removed['folder']}: {clips}, {removed['bytes'] / 1e6:.1f} MB")
+        clips = "what was not whole" if removed["clips"] is None else f"{removed['clips']} clips"
+        print(f"removed {removed['folder']}: {clips}, {store.in_words(removed['bytes'])}")
 
 
 def _datasets(given: argparse.Namespace) -> None:

@@ -326,7 +326,7 @@ def check_room(name: str, needed: int, root: Path | None = None, *, least: int) 
     while not place.exists() and place != place.parent:
         place = place.parent
     free = shutil.disk_usage(place).free
-    told = f"about {_in_words(needed)} are needed in {dataset_dir(name, root).parent}, {_in_words(free)} are free"
+    told = f"about {in_words(needed)} are needed in {dataset_dir(name, root).parent}, {in_words(free)} are free"
     if free < least:
         raise DataError(
             f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
@@ -335,7 +335,7 @@ def check_room(name: str, needed: int, root: Path | None = None, *, least: int) 
     return told
 
 
-def _in_words(size: float) -> str:
+def in_words(size: float) -> str:
     """Bytes for people: `850 MB`, `1.2 GB`."""
     units = ["bytes", "kB", "MB", "GB", "TB"]
     while size >= 1000 and len(units) > 1:
