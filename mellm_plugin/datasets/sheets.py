@@ -204,10 +204,8 @@ def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> di
             faults.append(f"expected a column for each key, found {header!r} for both {other} and {key}")
     if faults:
         raise InputError(faults, where="--columns")
-    changed = {
-        key: Column(header, required=columns[key].required, merged=columns[key].merged, common=False)
-        for key, header in named.items()
-    }
+    # required: who names a column wants it read
+    changed = {key: Column(header, merged=columns[key].merged, common=False) for key, header in named.items()}
     return {key: changed.get(key, column) for key, column in columns.items()}
 
 
@@ -549,10 +547,12 @@ def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, li
         if isinstance(cell, str) and (plain := _plain(cell)):
             named.setdefault(plain, []).append(place)
     found: dict[str, list[int]] = {}
-    for key, column in columns.items():
-        if places := next((places for name in column.names if (places := named.get(_plain(name)))), None):
-            found[key] = places
-    taken = {place for places in found.values() for place in places}
+    taken: set[int] = set()
+    for key, column in sorted(columns.items(), key=lambda one: one[1].common):  # those that a user names come first
+        likely = [places for name in column.names if (places := named.get(_plain(name))) and places[0] not in taken]
+        if likely:
+            found[key] = likely[0]
+            taken.update(likely[0])
     for key, column in columns.items():
         if key in found or not column.common:
             continue
@@ -628,18 +628,34 @@ def _cell(cells: Sequence[Any], place: int) -> Any:
 def by_cause(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
     """Rows with faults, a line for each cause in place of a line for each row.
 
-    Causes are one where they differ in quoted values, paths and numbers alone; the line tells that of the first row.
+    Causes are one where they differ in quoted values, paths and numbers alone; the line tells that of the first row, and
+    the other values.
 
     Args:
         skipped: `where` (file and row), `id` and `reasons` of each.
     """
-    causes: dict[str, tuple[str, list[Mapping[str, Any]]]] = {}
+    causes: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for one in skipped:
         for reason in one["reasons"]:
-            kind = re.sub(r"'(?:[^'\\]|\\.)*'|\"[^\"]*\"|\S*[/\\]\S*|\d+", "#", reason)
+            kind = re.sub(rf"{_QUOTED}|\S*[/\\]\S*|\d+", "#", reason)
             kind = re.sub(r"(there is no file|is a folder) .*?(?=;|$)", r"\1", kind)  # a path may hold spaces
-            causes.setdefault(kind, (reason, []))[1].append(one)
-    return [f"{_rows_of(rows)}: {reason}" for reason, rows in causes.values()]
+            causes.setdefault(kind, []).append((reason, one))
+    return [
+        f"{_rows_of([row for _, row in same])}: {_reason([reason for reason, _ in same])}" for same in causes.values()
+    ]
+
+
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"[^\"]*\""
+
+
+def _reason(reasons: Sequence[str]) -> str:
+    """The first of some reasons of one kind, and what else they found."""
+    values = [re.findall(_QUOTED, reason) for reason in reasons]
+    others = dict.fromkeys(value for row in values for value in row if value not in values[0])
+    if not others:
+        return reasons[0]
+    more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+    return f"{reasons[0]} (likewise {', '.join(list(others)[:6])}{more})"
 
 
 def _rows_of(rows: Sequence[Mapping[str, Any]]) -> str:

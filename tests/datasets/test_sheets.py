@@ -300,6 +300,15 @@ def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
     assert read_sheet(path, named).rows[0].text("clip") == "v"
 
 
+def test_what_a_user_names_is_read_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Subject,Onset,Remarks\na,1,x\n")
+    with pytest.raises(InputError, match="lacks comment; it has: Subject, Onset, Remarks"):
+        read_sheet(path, named_columns(COLUMNS, {"note": "comment"}))
+    with pytest.raises(InputError, match="lacks OnsetFrame; it has: Subject, Onset, Remarks"):
+        read_sheet(path, named_columns(COLUMNS, {"subject": "Onset"}))
+
+
 def test_columns_are_given_by_key_and_header() -> None:
     assert given_columns(["subject=sub, no. 2,clip = material", "onset=起始 帧"]) == {
         **{"subject": "sub, no. 2", "clip": "material", "onset": "起始 帧"}
@@ -380,11 +389,13 @@ def test_rows_are_told_by_their_causes() -> None:
         }
         for n in (2, 3, 4, 9)
     ]
-    skipped.append({"where": "t.csv, row 7", "id": "", "reasons": ["id: found 'a'"]})
+    skipped += [
+        {"where": f"t.csv, row {n}", "id": "", "reasons": [f"id: found '{x}'"]} for n, x in ((7, "a"), (8, "b"))
+    ]
     assert by_cause(skipped) == [
         "t.csv, rows 2-4, 9 (here row 2): onset: there is no file /a b/2.png; look",
         "t.csv, rows 2-4, 9 (here row 2): apex: x",
-        "t.csv, row 7: id: found 'a'",
+        "t.csv, rows 7, 8 (here row 7): id: found 'a' (likewise 'b')",
     ]
     assert listed([5, 1, 2, 5]) == "1, 2, 5" and listed(range(0, 100, 2), most=3) == "0, 2, 4 and 47 more"
 
