@@ -628,8 +628,8 @@ def _cell(cells: Sequence[Any], place: int) -> Any:
 def by_cause(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
     """Rows with faults, a line for each cause in place of a line for each row.
 
-    Causes are one where they differ in quoted values, paths and numbers alone; the line tells that of the first row, and
-    the other values.
+    Causes are one where they differ in quoted values, paths and numbers alone; the line tells that of the first row
+    and the other values.
 
     Args:
         skipped: `where` (file and row), `id` and `reasons` of each.
