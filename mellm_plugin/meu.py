@@ -10,10 +10,11 @@ A task is YAML alone, with `include: ../meu.yaml`; what is special to it is said
       mellm: {prompt: map}
 
 `data(name)` is the folder of a prepared dataset, found when the task is loaded; `table(FILE)` that of a table of clips
-beside the task file. `protocol` says what is asked and scored: it keeps the clips that have one of the labels, and
-hands labels and units on with every clip, so that the prompt, the reading of the answer and the scores cannot disagree.
-With `asks=emotion` it is the expression alone, with `asks=aus` the units alone. The rest is presentation, and may
-differ by model:
+beside the task file; `listed_files(FILE)` the files of the prepared datasets that a list of clips names, and `listed`
+its protocol. `protocol` says what is asked and scored: it keeps the clips that have one of the labels, and hands labels
+and units on with every clip, so that the prompt, the reading of the answer and the scores cannot disagree. With
+`asks=emotion` it is the expression alone, with `asks=aus` the units alone. The rest is presentation, and may differ by
+model:
 
     images   `frames` (onset and apex) or `map` (one motion map, drawn here)
     prompt   `frames` or `map`: the wording that lmms-eval records, and gives to models that take images and text
@@ -33,6 +34,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import pyarrow as pa
 from loguru import logger
 from PIL import Image
 
@@ -40,7 +42,7 @@ from mellm_plugin import __version__
 from mellm_plugin.datasets import ladder, megc2019, store, synthme
 from mellm_plugin.errors import DataError, ImageError, InputError, SettingsError, near
 from mellm_plugin.facs.codes import ActionUnit, numbers, parse_canonical
-from mellm_plugin.facs.labels import labels_named, labels_of
+from mellm_plugin.facs.labels import coarse, labels_named, labels_of
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
@@ -101,32 +103,104 @@ def files(names: str) -> list[str]:
     return found
 
 
-def table(file: str) -> str:
+def table(file: str, **columns: str) -> str:
     """The folder of the dataset that a table of clips stands for; it is made at its first use.
 
     Args:
         file: the table, relative to the folder of the task file.
+        columns: headers of columns that have other names than usual, by the keys of `table.COLUMNS`.
 
     Raises:
         InputError: no task file is being loaded, or faults of the table; all of them at once.
     """
-    return data(_table_name(file))
+    return data(_table_name(file, columns))
 
 
-def table_version(file: str) -> dict[str, Any]:
+def table_version(file: str, **columns: str) -> dict[str, Any]:
     """`data_version` of a table of clips, and how many of its rows are left out for their faults.
 
     Args:
-        file: as for `table`.
+        file, columns: as for `table`.
     """
-    name = _table_name(file)
+    name = _table_name(file, columns)
     return {**data_version(name), "skipped": len(store.read_info(name)["skipped"])}
 
 
-def _table_name(file: str) -> str:
+def _table_name(file: str, columns: Mapping[str, str]) -> str:
     from mellm_plugin.datasets.table import prepared
 
-    return prepared(yaml_folder() / file)
+    return prepared(yaml_folder() / file, columns)
+
+
+def listed_files(file: str, **columns: str) -> list[str]:
+    """The Parquet files of the prepared datasets that hold the clips of a list, each read through once.
+
+    Args:
+        file: the list, relative to the folder of the task file.
+        columns: headers of columns that have other names than usual, by the keys of `clip_list.COLUMNS`.
+
+    Raises:
+        InputError: no task file is being loaded, the list cannot be read, or none of its clips is prepared.
+        DataError: a dataset is damaged.
+    """
+    chosen = _chosen(yaml_folder() / file, columns)
+    splits = dict.fromkeys((clip.dataset, clip.split) for clip in chosen.clips)
+    folders = {name: data(name) for name, _ in splits}
+    return [f"{folders[name]}/{store.read_info(name)['splits'][split]['file']}" for name, split in splits]
+
+
+def listed_version(file: str, **columns: str) -> dict[str, Any]:
+    """What identifies the data of a list: itself, how many of its clips there are, and `data_version` of the datasets.
+
+    Args:
+        file, columns: as for `listed_files`.
+    """
+    chosen = _chosen(yaml_folder() / file, columns)
+    of_list = {"sha256": chosen.sha256, "listed": chosen.rows, "clips": len(chosen.clips)}
+    return {"list": of_list, **{name: data_version(name) for name in dict.fromkeys(c.dataset for c in chosen.clips)}}
+
+
+def _chosen(file: Path, columns: Mapping[str, str]) -> Any:
+    from mellm_plugin.datasets.clip_list import choose
+
+    chosen = choose(file, columns)
+    if not chosen.clips:
+        raise InputError([*chosen.faults, *chosen.absent], where=f"{file}: not one of its clips is prepared")
+    return chosen
+
+
+def _listed(file: Path, columns: Mapping[str, str], given: Mapping[str, str], docs: Any) -> Any:
+    """`protocol` of the clips of a list, with its labels. The subjects of several datasets are told apart.
+
+    Args:
+        file: the list.
+        columns: as for `listed_files`.
+        given: of `protocol`; and `names`, what the labels of the list mean, `0:negative+1:positive`.
+        docs: the clips of the datasets that it names.
+    """
+    chosen = _chosen(file, columns)
+    of_protocol = {key: value for key, value in given.items() if key != "names"}
+    labels = chosen.labels(dict(name.split(":", 1) for name in given.get("names", "").split("+") if ":" in name))
+    if (left_out := [*chosen.faults, *chosen.absent]) and file not in _told_lists:
+        _told_lists.add(file)
+        shown = "\n  ".join(left_out)
+        logger.warning("{}: {} of {} clips are evaluated:\n  {}", file, len(chosen.clips), chosen.rows, shown)
+    wanted = {clip.id for clip in chosen.clips}
+    ids, subjects = docs["id"], docs["subject"]
+    if len({clip.dataset for clip in chosen.clips}) > 1:
+        subjects = [f"{name}/{subject}" for name, subject in zip(docs["dataset"], subjects, strict=True)]
+    emotions = [labels.get(id) for id in ids]
+    columns_of_list = {
+        "subject": list(subjects),
+        "emotion": emotions,
+        "coarse": [None if emotion is None else coarse(emotion) for emotion in emotions],
+    }
+    for column, values in columns_of_list.items():
+        docs = docs.remove_columns(column).add_column(column, pa.array(values, pa.string()))
+    return _protocol_of(file, docs.select([at for at, id in enumerate(ids) if id in wanted]), **of_protocol)
+
+
+_told_lists: set[Path] = set()
 
 
 def yaml_folder() -> Path:
@@ -790,9 +864,14 @@ _OF_ONE: dict[str, Callable[[str], Any]] = {
     "files": files,
     "metadata": metadata,
     "stderr": stderr,
+}
+_OF_FILE: dict[str, Callable[..., Any]] = {
+    "listed_files": listed_files,
+    "listed_version": listed_version,
     "table": table,
     "table_version": table_version,
 }
+_PROTOCOL = ("labels", "aus", "asks")
 
 
 def _late(name: str) -> Callable[[], Any] | None:
@@ -804,12 +883,20 @@ def _late(name: str) -> Callable[[], Any] | None:
     parts = [part.strip() for part in arguments.split(",") if part.strip()]
     if function in _OF_ONE and len(parts) == 1 and "=" not in parts[0]:
         return partial(_OF_ONE[function], parts[0])
-    keywords = dict(part.split("=", 1) for part in parts if "=" in part)
-    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
-        given = {key: value.strip() for key, value in keywords.items()}
+    keywords = {key.strip(): value.strip() for key, mark, value in (part.partition("=") for part in parts) if mark}
+    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {*_PROTOCOL}:
+        given = keywords
         return lambda: partial(_protocol_of, file, **given) if (file := _yaml_file()) else partial(protocol, **given)
+    if len(keywords) == len(parts) - 1 and "=" not in parts[0]:
+        file_name = parts[0]
+        if function in _OF_FILE:
+            return partial(_OF_FILE[function], file_name, **keywords)
+        if function == "listed":
+            own = {key: keywords.pop(key) for key in ("names", *_PROTOCOL) if key in keywords}
+            return lambda: partial(_listed, yaml_folder() / file_name, keywords, own)
     raise InputError(
         "expected data(NAME), data_version(NAME), metadata(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
+        "listed_files(FILE), listed_version(FILE), listed(FILE, names=0:A+1:B, labels=A+B, aus=1+2, asks=all), "
         f"stderr(SCORE) or protocol(labels=A+B, aus=1+2, asks=all), found {name!r}",
         where="task file",
     )

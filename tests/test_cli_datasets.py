@@ -385,13 +385,21 @@ def test_a_workbook_about_something_else(made: Fictitious, tmp_path: Path, capsy
     book.save(made.sheet)
     error = refused(command(made, tmp_path / "out"), tmp_path / "out", capsys)
     assert f"{made.sheet}: expected a row with the columns Subject, Filename, OnsetFrame" in error
-    assert "found none of them in 2 worksheets (Sheet, More); is this the coding sheet of this dataset?" in error
+    assert (
+        "The nearest header (Sheet, row 1) lacks Subject, Filename, " in error and "it has: Date, Expenses. " in error
+    )
 
 
 def test_missing_and_renamed_columns(made: Fictitious, tmp_path: Path, capsys: Capture) -> None:
     made = fictitious.column_dropped(fictitious.column_renamed(made, "onset", "Beginning"), "Estimated Emotion")
     error = refused(command(made, tmp_path / "out"), tmp_path / "out", capsys)
-    assert "The nearest row is in Sheet1: missing OnsetFrame, Estimated Emotion; found Subject, Filename, Beg" in error
+    assert "(Sheet1, row 1) lacks OnsetFrame, Estimated Emotion; it has: Subject, Filename, Beginning, " in error
+    given = ["--columns", "onset=Beginning,emotion=Action Units"]
+    assert main(command(made, tmp_path / "out", *given)) == 1, "units are no labels"
+    assert "expected one of disgust, fear" in capsys.readouterr().err
+    made = fictitious.column_renamed(made, "Action Units", "Feeling")
+    error = refused(command(made, tmp_path / "out", "--columns", "onst=Beginning"), tmp_path / "out", capsys)
+    assert "--columns: 'onst' is no column of it; expected subject, clip, onset, apex, offset, aus, emotion" in error
 
 
 def test_a_column_twice(made: Fictitious, tmp_path: Path, capsys: Capture) -> None:
@@ -427,7 +435,7 @@ def _as(made: Fictitious, name: str, data: bytes) -> Path:
 
 SHEETS: dict[str, tuple[Callable[[Fictitious], Path], str]] = {
     "old Excel": (lambda m: fictitious.as_xls(m).sheet, "this is an old Excel file (.xls)"),
-    "a folder": (lambda m: m.frames, "expected a coding sheet, found a folder; name the file in it"),
+    "a folder": (lambda m: m.frames, "expected a sheet, .xlsx or .csv, found a folder; name the file"),
     "nothing": (
         lambda m: m.sheet.with_name("none.xlsx"),
         "there is no such file; {folder} holds CASME2-coding-20140508.xlsx",
@@ -439,7 +447,7 @@ SHEETS: dict[str, tuple[Callable[[Fictitious], Path], str]] = {
     "half a workbook": (lambda m: _as(m, "h.xlsx", m.sheet.read_bytes()[:3000]), "found something else"),
     "a workbook called CSV": (lambda m: _as(m, "w.csv", m.sheet.read_bytes()), "name it w.xlsx"),
     "an open quote": (lambda m: _as(m, "q.csv", b'Subject,Filename\n01,"EP'), "cannot be read as CSV"),
-    "no text": (lambda m: _as(m, "t.csv", b"\xff\xfe\xff\xdf\x00"), "expected text in UTF-8, found none"),
+    "no text": (lambda m: _as(m, "t.csv", b"\xff\xfe\xff\xdf\x00"), "row 1: expected text in UTF-8, found"),
 }
 
 
@@ -725,3 +733,32 @@ def test_the_summary_goes_through_a_pipe_and_the_rest_beside_it(made: Fictitious
     given = command(made, tmp_path / "out", "--json")
     done = subprocess.run([str(MELLM), *given], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["splits"]["test"]["clips"] == 7
+
+
+# Removed -----------------------------------------------------------------------------------------------------------
+
+
+def test_datasets_are_removed_by_name(
+    made: Fictitious, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "out"
+    monkeypatch.setenv("MELLM_DATA", str(root))
+    assert main(command(made, root)) == 0
+    assert "casme2: about " in capsys.readouterr().err, "what disk is needed"
+    for name, says in (
+        ("casm2", "no dataset 'casm2' is prepared; there are: casme2. Did you mean 'casme2'?"),
+        ("../in", "a dataset is named with lower-case letters"),
+    ):
+        assert main(["datasets", "--remove", name]) == 1
+        assert says in capsys.readouterr().err and made.sheet.exists()
+    assert main(["datasets", "--remove", "casme2"]) == 0
+    assert capsys.readouterr().out.startswith(f"removed {root / 'casme2'}: 8 clips, ")
+    assert store.list_prepared() == []
+
+
+def test_what_clearly_does_not_fit_is_not_begun(
+    made: Fictitious, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**6, 10**6 - 9000, 9000))
+    error = refused(command(made, tmp_path / "out"), tmp_path / "out", capsys)
+    assert "the dataset 'casme2' does not fit: about " in error and "9.0 kB are free. Free this place" in error

@@ -288,6 +288,7 @@ ELSEWHERE: dict[str, str] = {
     r"^mellm report .* loso ": "needs folds of a loso; tests/report/test_results.py",
     r"^mellm prepare table .*--crop detector": "needs YuNet's weights; tests/datasets/test_crop.py",
     r"^mellm new-task mydata$": "needs the one above; tests/datasets/test_new_task.py",
+    r"^mellm new-task \w+ --from": "needs prepared datasets; tests/datasets/test_clip_list.py",
     r"^mellm prepare (casme3|dfme|fourdme|megc_vqa|mmew|samm|smic) .*(FOLDER|me_vqa)": "names of places; "
     "tests/datasets/test_converters.py and test_megc_vqa.py",
     r"^mellm prepare casme2 --frames FOLDER": "the one with true names is run",

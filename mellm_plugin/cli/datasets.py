@@ -9,8 +9,9 @@ import shlex
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mellm_plugin.cli import tables
 from mellm_plugin.cli.commands import Commands
@@ -26,8 +27,15 @@ _TOLD = 20  # clips that are told one by one; info.json holds all
 def _prepare(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets.catalogue import converter
     from mellm_plugin.datasets.conversion import prepare
+    from mellm_plugin.datasets.sheets import given_columns, named_columns
 
-    _tell(prepare(converter(given.dataset), _options(given, _sheets(given.sheet or (), given.dataset))), given)
+    dataset = converter(given.dataset)
+    sheets = _sheets(given.sheet or (), given.dataset)
+    if columns := given_columns(given.columns):
+        if not sheets:
+            raise InputError("expected --sheet with it: there is no sheet that could have columns", where="--columns")
+        dataset = replace(dataset, columns=named_columns(dataset.columns, columns))
+    _tell(prepare(dataset, _options(given, sheets)), given)
 
 
 def _options(given: argparse.Namespace, sheets: Mapping[str, Path]) -> Options:
@@ -77,6 +85,7 @@ def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
 def _tell(report: Report, given: argparse.Namespace) -> None:
     """The summary of a preparation: what is in it, what is not, and what is otherwise than published."""
     from mellm_plugin.datasets.conversion import differences, told_skipped
+    from mellm_plugin.datasets.sheets import by_cause
     from mellm_plugin.datasets.store import data_root
 
     info = report.info
@@ -106,7 +115,10 @@ def _tell(report: Report, given: argparse.Namespace) -> None:
         print(f"  corrected in {count} clip{'s' * (count > 1)}: {text}")
     _told("clips with a note", [f"{clip}: {'; '.join(notes)}" for clip, notes in info["notes"].items()])
     _told("codes not read in full", [f"{clip}: {text}" for clip, text in info["unread_codes"].items()])
-    _told("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
+    if info["published"] is None and info["skipped"]:  # a table of one's own
+        _told("skipped, by their causes", by_cause(info["skipped"]))
+    else:
+        _told("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
     if report.folder.parent != data_root():
         print(f"  for tasks to find it: export MELLM_DATA={shlex.quote(str(report.folder.parent))}", file=sys.stderr)
 
@@ -147,7 +159,22 @@ def _prepare_synthme(given: argparse.Namespace) -> None:
     print(json.dumps(info, ensure_ascii=False) if given.json else folder)
 
 
+def _remove(given: argparse.Namespace) -> None:
+    from mellm_plugin.datasets import store
+
+    for removed in store.remove(given.remove):
+        if given.json:
+            print(json.dumps(removed, ensure_ascii=False))
+            continue
+        clips = "what was not whole" if removed["clips"] is None else f"{removed['clips']} clips"
+        print(f"removed {removed['folder']}: {clips}, {store.in_words(removed['bytes'])}")
+
+
 def _datasets(given: argparse.Namespace) -> None:
+    if given.remove is not None:
+        if given.verify:
+            raise InputError("expected --verify or --remove, found both")
+        return _remove(given)
     from tqdm import tqdm
 
     from mellm_plugin.datasets import store
@@ -179,12 +206,20 @@ def _datasets(given: argparse.Namespace) -> None:
             print(f"  {line}")
         if info.get("skipped"):
             print(f"  skipped: {len(info['skipped'])}, see {os.path.join(folder, 'info.json')}")
+        if name.startswith("table-") and (gone := _without_table(info)):
+            print(f"  its table {gone} is not there any more; to remove it: mellm datasets --remove {name}")
         if given.verify:
             print("  verified: every file is as it was written")
     if not names:
         print(f"nothing is prepared in {store.data_root()}; try: mellm prepare synthme", file=sys.stderr)
     if faults:
         raise InputError(faults)
+
+
+def _without_table(info: Mapping[str, Any]) -> Path | None:
+    """The table that a dataset was made from at its first use, where it is there no more."""
+    file = Path(str(info.get("frames", "")), str(info.get("sheets", {}).get("test", {}).get("file", "")))
+    return None if file.is_file() else file
 
 
 def _folder(text: str) -> Path:
@@ -242,6 +277,7 @@ def add_commands(commands: Commands) -> None:
             metavar="SPLIT=FILE" if name == "dfme" else "FILE",
             help="the coding sheet, .xlsx or .csv" + ("" if needed else ", if there is one"),
         )
+        tables.add_columns(one)
         one.add_argument("--nearest", action="store_true", help="take the nearest frame where one is missing")
         one.add_argument(
             "--no-corrections", dest="corrections", action="store_false", help="leave the sheet's known errors in it"
@@ -268,7 +304,8 @@ def add_commands(commands: Commands) -> None:
         "datasets",
         _datasets,
         "list the prepared datasets (the environment variable MELLM_DATA chooses their folder)",
-        "  mellm datasets\n  mellm datasets --verify",
+        "  mellm datasets\n  mellm datasets --verify\n  mellm datasets --remove mydata",
     )
+    prepared.add_argument("--remove", nargs="+", metavar="NAME", help="remove these datasets from the data root")
     prepared.add_argument("--verify", action="store_true", help="read them again and compare with what was recorded")
     prepared.add_argument("--json", action="store_true", help="one JSON object a line")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mellm_plugin.cli.commands import Commands
+from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
     from mellm_plugin.datasets.conversion import Report
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
 def _prepare_table(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import table
     from mellm_plugin.datasets.crop import cropper
+    from mellm_plugin.datasets.sheets import given_columns
 
+    columns = given_columns(given.columns)
     report = table.prepare(
         given.csv,
         given.name,
+        columns,
         root=given.out,
         crop=cropper(given.crop, boxes=given.boxes, weights=given.weights),
         strict=given.strict,
@@ -29,31 +33,52 @@ def _prepare_table(given: argparse.Namespace) -> None:
         replace=given.replace,
     )
     given.tell(report, given)
-    for odd in table.oddities(table.read_table(given.csv)):
+    for odd in table.oddities(table.read_table(given.csv, columns)):
         _note(odd)
 
 
 def _new_task(given: argparse.Namespace) -> None:
     from mellm_plugin.cli.tasks import list_tasks
     from mellm_plugin.datasets import new_task
+    from mellm_plugin.datasets.sheets import given_columns
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
-    made = new_task.write(
-        given.name,
-        given.csv,
-        given.out,
-        least=given.least,
-        replace=given.replace,
-        taken=list_tasks(task_folder()),
-        note=notes.append if given.json else _note,
-    )
+    settings: dict[str, Any] = {
+        "columns": given_columns(given.columns),
+        "least": given.least,
+        "replace": given.replace,
+        "taken": list_tasks(task_folder()),
+        "note": notes.append if given.json else _note,
+    }
+    names = _names(given.labels)
+    if given.listing is not None:
+        made = new_task.write_listed(given.name, given.listing, given.out, names=names, **settings)
+    elif names:
+        raise InputError("expected --from with it: it says what the labels of a list of clips mean", where="--labels")
+    else:
+        made = new_task.write(given.name, given.csv, given.out, **settings)
     if given.json:
         told = {"path": str(made.path), "task": made.task, "command": made.command, "notes": notes}
         print(json.dumps(told, ensure_ascii=False))
         return
     print(made.path)
     print(f"run it: {made.command}")
+
+
+def _names(texts: Sequence[str]) -> dict[str, str]:
+    """The labels and their names of `--labels 0=negative,1=positive`."""
+    faults: list[str] = []
+    names: dict[str, str] = {}
+    for pair in (pair for text in texts for pair in text.split(",")):
+        label, mark, name = (part.strip() for part in pair.partition("="))
+        if not (label and mark and name):
+            faults.append(f"expected LABEL=NAME, such as 0=negative,1=positive, found {pair.strip()!r}")
+        elif names.setdefault(label, name) != name:
+            faults.append(f"expected each label once, found {label}={names[label]} and {label}={name}")
+    if faults:
+        raise InputError(faults, where="--labels")
+    return names
 
 
 def _note(odd: str) -> None:
@@ -84,7 +109,19 @@ def add_table(
         "--csv", type=Path, required=True, metavar="FILE", help="id,subject,onset,apex,emotion,aus; .csv or .xlsx"
     )
     parser.add_argument("--name", required=True, help="of the prepared dataset: lower-case letters, digits, _ and -")
+    add_columns(parser)
     arguments(parser)
+
+
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """Add `--columns`, for sheets, tables and lists."""
+    parser.add_argument(
+        "--columns",
+        action="append",
+        default=[],
+        metavar="KEY=HEADER,..",
+        help="columns with other names than usual: subject=sub,clip=material,onset=on",
+    )
 
 
 def add_commands(commands: Commands) -> None:
@@ -95,12 +132,29 @@ def add_commands(commands: Commands) -> None:
         "check a table of clips, every row, and write the task file that evaluates it",
         "  mellm new-task mydata --csv clips.csv\n"
         "  mellm new-task mydata --csv data/clips.xlsx -o tasks --least 5\n"
-        "  mellm new-task mydata                            (prepared before: mellm prepare table --name mydata ..)",
+        "  mellm new-task mydata                            (prepared before: mellm prepare table --name mydata ..)\n"
+        "  mellm new-task megc --from combined_3class_gt.csv    (clips of prepared datasets: dataset, subject, clip)",
     )
     parser.add_argument("name", help="of the dataset; the task is NAME_meu")
-    parser.add_argument(
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument(
         "--csv", type=Path, metavar="FILE", help="the table; without it the prepared dataset of this name"
     )
+    data.add_argument(
+        "--from",
+        dest="listing",
+        type=Path,
+        metavar="LIST",
+        help="a published list of clips of prepared datasets: dataset, subject, filename, and label, where it has them",
+    )
+    parser.add_argument(
+        "--labels",
+        action="append",
+        default=[],
+        metavar="LABEL=NAME,..",
+        help="what the labels of the list mean: 0=negative,1=positive,2=surprise",
+    )
+    add_columns(parser)
     parser.add_argument(
         "-o", "--out", type=Path, default=Path("."), metavar="DIR", help="folder to write to (default: here)"
     )

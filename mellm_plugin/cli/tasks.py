@@ -47,7 +47,7 @@ def list_tasks(folder: Path) -> dict[str, str]:
         try:
             text = file.read_text(encoding="utf-8")
             config = yaml.load(text, Plain) or {}
-        except (OSError, ValueError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # the last: lists within lists
             faults.append(f"{file}: {' '.join(str(error).split())}")
             continue
         if not isinstance(config, dict):

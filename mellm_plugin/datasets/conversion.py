@@ -14,6 +14,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +33,7 @@ from mellm_plugin.datasets.corrections import FIELDS, Correction, Corrections, s
 from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
 from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames, series
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, read_sheet
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import coarse
@@ -274,6 +275,7 @@ class _Conversion:
 
     def _stored(self, located: Sequence[Located], earlier: _Earlier, clips: Path) -> Report:
         name, root = self.dataset.name, self.options.root
+        self._check_room(located, earlier, clips)
         splits = dict.fromkeys(found.entry.split for found in located)
         with tqdm(total=len(located), desc=name, unit="clip") as progress:
             samples = {
@@ -288,6 +290,25 @@ class _Conversion:
                 told = f"{error} What is finished is kept for the next run in {clips}; without one, delete it."
                 raise DataError(told) from error
         return Report(folder, store.read_info(name, root), reused=self.reused)
+
+    def _check_room(self, located: Sequence[Located], earlier: _Earlier, clips: Path) -> None:
+        """Say what disk is needed: each clip once in the dataset, and once more while it is made.
+
+        Raises:
+            DataError: there is too little for certain.
+        """
+        made_from = earlier.info.get("made_from", {})
+        whole = new = 0
+        for found in located:
+            frames = [found.onset, *([found.apex] if found.apex else (file for _, file in found.stretch[-1:]))]
+            size = sum(map(_size, frames))
+            whole += size
+            new += size * (made_from.get(found.entry.id) != found.identity)
+        new = max(0, new - sum(map(_size, clips.glob("*.parquet"))))
+        # a cut frame is stored anew, often smaller: only a fraction is certain
+        least = (whole + new) // (1 if isinstance(self.options.crop, Whole) else 10)
+        told = store.check_room(self.dataset.name, whole + new, self.options.root, least=least)
+        print(f"{self.dataset.name}: {told}", file=sys.stderr)
 
     # ---- rows ----
 
@@ -419,7 +440,7 @@ class _Conversion:
         assert onset is not None, "an entry without a folder names its files"
         for name, file in (("onset", onset), ("apex", apex)):
             if file is not None and not file.is_file():
-                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the CSV")
+                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the table")
         if apex is not None and os.path.realpath(apex) == os.path.realpath(onset):
             raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
         stretch: tuple[tuple[int, Path], ...] = ()
@@ -643,7 +664,7 @@ class _Conversion:
         }
 
     def _refusal(self) -> InputError:
-        told = [told_skipped(skipped) for skipped in self.skipped]
+        told = by_cause(self.skipped) if self.tree is None else [told_skipped(skipped) for skipped in self.skipped]
         head = (
             "not one clip can be prepared" if not self.made_from and not self.options.strict else "nothing is prepared"
         )
@@ -768,6 +789,13 @@ def _bytes(file: Path) -> bytes:
         return file.read_bytes()
     except OSError as error:
         raise _unreadable(file, error) from error
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:  # gone since: told when it is read
+        return 0
 
 
 def _unreadable(file: object, error: OSError) -> InputError:

@@ -34,6 +34,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mellm_plugin.datasets import store
+from mellm_plugin.datasets.sheets import decoded
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
 
@@ -305,13 +306,7 @@ def _read_text(path: Path) -> str:
         raise InputError(f"expected a CSV of boxes, found a file of more than {_LARGEST_CSV >> 20} MiB", where)
     if data.startswith(b"PK"):
         raise InputError("expected a CSV, found a spreadsheet or a zip file; save the sheet as CSV (UTF-8)", where)
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = data.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"row {row}: expected UTF-8, found the byte {data[error.start]:#04x}; save it as UTF-8", where
-        ) from None
+    return decoded(data, where)
 
 
 def _rows(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:

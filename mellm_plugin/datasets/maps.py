@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.datasets.sheets import guarded
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.contact_sheet import contact_sheet
@@ -119,7 +120,8 @@ def draw_dataset(
             progress.update()
             if isinstance(found, ImageError):
                 drawn.faults.append(f"{sample.id}: {found}")
-                table.writerow({"id": sample.id, "subject": sample.subject, "fault": str(found)})
+                texts = {"id": sample.id, "subject": sample.subject, "fault": str(found)}
+                table.writerow({key: guarded(text) for key, text in texts.items()})
                 continue
             *folders, last = (_safe(part) for part in sample.id.split("/"))
             file = out.joinpath(*folders, f"{last}.png")
@@ -160,9 +162,9 @@ def _safe(part: str) -> str:
 
 def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
     row: dict[str, object] = {
-        "id": sample.id,
-        "subject": sample.subject,
-        "map": file.as_posix(),
+        "id": guarded(sample.id),
+        "subject": guarded(sample.subject),
+        "map": guarded(file.as_posix()),
         "coloured": f"{found.coloured:.4f}",
         "head_from": found.facial.head_from,
         "doubts": "; ".join(found.doubts),

@@ -263,7 +263,7 @@ def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             skipped.add(where, f"expected one JSON object on the line, found {line.strip()[:60]!r} ({error})")
             continue
         if isinstance(row, dict):

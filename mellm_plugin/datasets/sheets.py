@@ -4,7 +4,8 @@
     sheet.rows[0]  ->  Row(number=2), with .text("subject") "01", .whole("onset") 46
 
 Columns are matched by name, ignoring case, spaces and marks: `OnsetFrame`, `onset_frame` and `Onset Frame` are one. The
-header is the first row that holds all required columns, so that a preamble and empty columns do no harm.
+names of other sheets that are around, `COMMON`, are taken where a sheet has none of a column's own. The header is the
+first row that holds all required columns, so that a preamble and empty columns do no harm.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import csv
 import hashlib
 import io
 import re
+import unicodedata
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,49 @@ _NOT_COMPUTED = "\0formula "  # of a cell without a value
 _SAVE_AS = "open it in a spreadsheet program and save it as .xlsx or .csv"
 _Table = list[tuple[int, list[Any]]]  # rows with their numbers
 
+# What is refused before it is unpacked or decoded: a coding sheet has some thousand cells.
+_LARGEST_FILE = 64 << 20
+_LARGEST_XML = 128 << 20  # of a workbook, unpacked, all parts together
+_MOST_CELLS = 1_000_000
+_MOST_MERGED = 200_000  # cells within merged areas
+
+COMMON: dict[str, tuple[str, ...]] = {
+    "subject": (
+        *("subject", "sub", "subject id", "sub_ID", "subject no", "subject number", "subject name", "participant"),
+        *("participant id", "person", "被试", "被试编号", "被试号", "被试者", "受试者", "受试者编号", "受试", "对象"),
+    ),
+    "clip": (
+        *("filename", "file name", "clip", "clip name", "clip id", "material", "video", "video name", "fold_name"),
+        *("folder", "folder name", "seq", "sequence", "sequence name", "sample", "sample name", "filename_o"),
+        *("文件名", "文件", "视频", "视频名", "视频名称", "片段", "样本", "样本名", "素材", "序列"),
+    ),
+    "onset": (
+        *("onset frame", "onset", "onset f", "onset index", "start frame", "start"),
+        *("起始帧", "起始", "开始帧", "起点", "起点帧", "起始点"),
+    ),
+    "apex": (
+        *("apex frame", "apex", "apex f", "apex f1", "apex frame 1", "apex index", "peak frame", "peak"),
+        *("顶点帧", "顶点", "峰值帧", "峰值", "顶峰帧", "高峰帧", "最高帧"),
+    ),
+    "offset": (
+        *("offset frame", "offset", "offset f", "offset index", "end frame", "end"),
+        *("结束帧", "结束", "终止帧", "终点帧", "终点", "结束点"),
+    ),
+    "aus": (
+        *("action units", "action unit", "AU", "AUs", "AU code", "AU codes", "FACS", "FACS code", "FACS codes"),
+        *("动作单元", "运动单元", "面部动作单元", "面部运动单元"),
+    ),
+    "emotion": (
+        *("estimated emotion", "emotion", "label", "expression", "emotion label", "emotion class", "class", "category"),
+        *("情绪", "情感", "表情", "标签", "类别", "情绪标签", "情绪类别", "表情类别", "估计情绪"),
+    ),
+    "objective": ("objective class", "objective classes", "客观类别", "客观分类"),
+    "fps": ("fps", "frame rate", "framerate", "帧率"),
+    "dataset": ("dataset", "data set", "data", "database", "db", "corpus", "数据集", "数据库"),
+}
+"""Names of columns in sheets and lists that are published, by what they hold."""
+_SAME_AS = {"id": "clip", "label": "emotion", "objective_class": "objective"}  # keys that hold the like
+
 
 @dataclass(frozen=True)
 class Column:
@@ -37,16 +82,19 @@ class Column:
         names: its names in the sheets that are around; the first one stands in messages.
         required: whether the sheet must have it.
         merged: whether a cell merged over several rows stands for each of them (a subject, for instance).
+        common: whether a name of `COMMON` will do where a sheet has none of these.
     """
 
     names: tuple[str, ...]
     required: bool = True
     merged: bool = False
+    common: bool = True
 
-    def __init__(self, *names: str, required: bool = True, merged: bool = False) -> None:
+    def __init__(self, *names: str, required: bool = True, merged: bool = False, common: bool = True) -> None:
         object.__setattr__(self, "names", names)
         object.__setattr__(self, "required", required)
         object.__setattr__(self, "merged", merged)
+        object.__setattr__(self, "common", common)
 
 
 @dataclass
@@ -134,6 +182,53 @@ def as_text(value: Any) -> str | None:
     return " ".join(str(value).replace("\ufeff", "").replace("\u200b", "").split()) or None
 
 
+def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> dict[str, Column]:
+    """Columns of which some have the names that a user gives them, and no other.
+
+    Args:
+        columns: by key.
+        named: the header of a column, by its key: `{"clip": "material"}`.
+
+    Raises:
+        InputError: a key that is none, or one header for two keys; all faults at once.
+    """
+    faults = [
+        f"{key!r} is no column of it; expected {', '.join(columns)}.{near(key, columns)}"
+        for key in named
+        if key not in columns
+    ]
+    of_header: dict[str, str] = {}
+    for key, header in named.items():
+        other = of_header.setdefault(_plain(header), key)
+        if other != key:
+            faults.append(f"expected a column for each key, found {header!r} for both {other} and {key}")
+    if faults:
+        raise InputError(faults, where="--columns")
+    # required: who names a column wants it read
+    changed = {key: Column(header, merged=columns[key].merged, common=False) for key, header in named.items()}
+    return {key: changed.get(key, column) for key, column in columns.items()}
+
+
+def given_columns(texts: Iterable[str]) -> dict[str, str]:
+    """The keys and headers of `--columns subject=sub,clip=material`; a header may hold a comma, if no key follows it.
+
+    Raises:
+        InputError: what is no pair, or a key twice; all faults at once.
+    """
+    faults: list[str] = []
+    named: dict[str, str] = {}
+    for text in texts:
+        for pair in re.split(r",(?=\s*\w+\s*=)", text):
+            key, mark, header = (part.strip() for part in pair.partition("="))
+            if not (key and mark and _plain(header)):
+                faults.append(f"expected KEY=HEADER, such as subject=sub,clip=material, found {pair.strip()!r}")
+            elif named.setdefault(key, header) != header:
+                faults.append(f"expected each key once, found {key}={named[key]} and {key}={header}")
+    if faults:
+        raise InputError(faults, where="--columns")
+    return named
+
+
 def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Sequence[str] = ()) -> Sheet:
     """Read the worksheet that has the columns; a hidden one only where no other has.
 
@@ -144,34 +239,18 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
         prefer: names of worksheets that are taken where several have the columns.
 
     Raises:
-        InputError: no such file, no such format, no worksheet with the required columns (says what the nearest one
-            lacks), or several, columns that occur twice, or no row below the header.
+        InputError: no such file, no such format, one that is too large, no worksheet with the required columns (says
+            what the nearest one lacks, and its header), or several, columns that occur twice, or no row below the
+            header.
     """
-    source, worksheet = Path(path), ""
-    if "#" in source.name and not source.exists():
-        name, _, worksheet = source.name.rpartition("#")
-        source = source.with_name(name)
-    data = _read(source)
-    tables = [_csv_table(source, data, columns)] if source.suffix.lower() in _CSV else _xlsx_tables(source, data)
-    if worksheet:
-        names = [table.name for table in tables]
-        if worksheet not in names:
-            told = f"expected a worksheet {worksheet!r}, found {', '.join(names)}.{near(worksheet, names)}"
-            raise InputError(told, where=str(source))
-        prefer = (worksheet,)
-        tables = [table for table in tables if table.name == worksheet]
-    nearest: tuple[int, str, list[str]] | None = None
+    source, data, tables, prefer = _tables(path, columns, prefer)
     headed: list[tuple[_Worksheet, int, dict[str, list[int]]]] = []
     for table in tables:
         for index, (_, cells) in enumerate(table.rows[:_HEADER_WITHIN]):
             places = _places(cells, columns)
-            absent = [c.names[0] for key, c in columns.items() if c.required and key not in places]
-            if not absent:
+            if all(key in places for key, column in columns.items() if column.required):
                 headed.append((table, index, places))
                 break
-            if places and (nearest is None or len(places) > nearest[0]):
-                headings = [text for cell in cells if (text := as_text(cell))]
-                nearest = len(places), f"{table.name}: missing {', '.join(absent)}; found {', '.join(headings)}", absent
     headed = (
         [found for found in headed if found[0].name in prefer][:1]
         or [found for found in headed if not found[0].hidden]
@@ -183,19 +262,77 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
             f"expected one worksheet with these columns, found {several}; name it: {source.name}#WORKSHEET",
             where=str(source),
         )
-    if headed:
-        return _sheet(source, data, columns, *headed[0])
+    if not headed:
+        raise InputError(_no_header(tables, columns), where=str(source))
+    return _sheet(source, data, columns, *headed[0])
+
+
+def read_bare(path: str | Path, columns: Mapping[str, Column], is_row: Callable[[Sequence[str]], bool]) -> Sheet | None:
+    """Read a sheet without a header, its columns in the order of their keys; None where its first row is a header.
+
+    Args:
+        path: as for `read_sheet`; of a workbook the first worksheet that holds anything.
+        columns: by key, in the order of their places.
+        is_row: whether the texts of the first row are data.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    source, data, tables, _ = _tables(path, columns, ())
+    for table in tables:
+        filled = [(n, cells) for n, cells in table.rows if any(as_text(cell) is not None for cell in cells)]
+        if not filled:
+            continue
+        if not is_row([as_text(cell) or "" for cell in filled[0][1]]):
+            return None
+        keys = list(columns)[: max(len(cells) for _, cells in filled)]
+        rows = tuple(Row(n, {key: _cell(cells, at) for at, key in enumerate(keys)}, {}) for n, cells in filled)
+        names = {key: f"column {at}" for at, key in enumerate(keys, start=1)}
+        return Sheet(source, hashlib.sha256(data).hexdigest(), rows, names, (), table.name)
+    return None
+
+
+def _tables(
+    path: str | Path, columns: Mapping[str, Column], prefer: Sequence[str]
+) -> tuple[Path, bytes, list[_Worksheet], Sequence[str]]:
+    """The file, its bytes, its worksheets, and which are preferred: that which is named, `FILE.xlsx#WORKSHEET`."""
+    source, worksheet = Path(path), ""
+    if "#" in source.name and not source.exists():
+        name, _, worksheet = source.name.rpartition("#")
+        source = source.with_name(name)
+    data = _read(source)
+    tables = [_csv_table(source, data, columns)] if source.suffix.lower() in _CSV else _xlsx_tables(source, data)
+    if not worksheet:
+        return source, data, tables, prefer
+    names = [table.name for table in tables]
+    if worksheet not in names:
+        told = f"expected a worksheet {worksheet!r}, found {', '.join(names)}.{near(worksheet, names)}"
+        raise InputError(told, where=str(source))
+    return source, data, [table for table in tables if table.name == worksheet], (worksheet,)
+
+
+def _no_header(tables: Sequence[_Worksheet], columns: Mapping[str, Column]) -> str:
+    """Which columns are not there, the header that is, and how to name them."""
     wanted = ", ".join(column.names[0] for column in columns.values() if column.required)
-    if nearest is None:
-        raise InputError(
-            f"expected a row with the columns {wanted}, found none of them in {_counted(tables)}; is this the coding "
-            "sheet of this dataset?",
-            where=str(source),
-        )
-    raise InputError(
-        f"expected a row with the columns {wanted}. The nearest row is in {nearest[1]}. Is this the coding sheet of "
-        "this dataset? If it is, name its columns so",
-        where=str(source),
+    candidates = [
+        (len(_places(cells, columns)), sum(isinstance(cell, str) for cell in cells) > 1, -index, table, number, cells)
+        for table in tables
+        for index, (number, cells) in enumerate(table.rows[:_HEADER_WITHIN])
+        if any(as_text(cell) is not None for cell in cells)
+    ]
+    if not candidates:
+        return f"expected a row with the columns {wanted}, found none of them in {_counted(tables)}"
+    *_, table, number, cells = max(candidates, key=lambda one: one[:3])
+    places = _places(cells, columns)
+    lacks = {key: column for key, column in columns.items() if column.required and key not in places}
+    shown = [text for cell in cells if (text := as_text(cell))]
+    headings = ", ".join(text if len(text) <= 40 else f"{text[:37]}..." for text in shown[:30])
+    more = f" and {len(shown) - 30} more" if len(shown) > 30 else ""
+    where = f"row {number}" if len(tables) == 1 else f"{table.name}, row {number}"
+    return (
+        f"expected a row with the columns {wanted}. The nearest header ({where}) lacks "
+        f"{', '.join(column.names[0] for column in lacks.values())}; it has: {headings}{more}. Where a column has "
+        f"another name, give it: --columns {','.join(f'{key}=HEADER' for key in lacks)}"
     )
 
 
@@ -225,7 +362,12 @@ def _read(source: Path) -> bytes:
     where = str(source)
     try:
         if source.is_dir():
-            raise InputError("expected a coding sheet, found a folder; name the file in it", where=where)
+            raise InputError("expected a sheet, .xlsx or .csv, found a folder; name the file in it", where=where)
+        if (size := source.stat().st_size) > _LARGEST_FILE:
+            told = (
+                f"expected a sheet, found a file of {size >> 20} MiB, of which at most {_LARGEST_FILE >> 20} are read"
+            )
+            raise InputError(f"{told}; is it the right one?", where=where)
         data = source.read_bytes()
     except FileNotFoundError:
         folder = source.parent
@@ -243,44 +385,93 @@ def _read(source: Path) -> bytes:
 
 def _xlsx_tables(source: Path, data: bytes) -> list[_Worksheet]:
     import openpyxl
+    from openpyxl.utils import get_column_letter
 
     where = str(source)
     if not zipfile.is_zipfile(io.BytesIO(data)):
         kind = "an HTML page" if data.lstrip()[:1] == b"<" else "something else"
         raise InputError(f"expected an .xlsx or .csv file, found {kind}; {_SAVE_AS}", where=where)
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        if "[Content_Types].xml" not in archive.namelist():
-            raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
     tables: list[_Worksheet] = []
     try:
-        # Read twice: merged cells and formulas are only told of a whole book; its rows, however, include each that has
-        # a colour, a million of them in some sheets, and are slow.
-        book = openpyxl.load_workbook(io.BytesIO(data))
-        streamed = openpyxl.load_workbook(io.BytesIO(data), data_only=True, read_only=True)
-        for sheet in streamed.worksheets:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            merged, with_formulas = _within_bounds(archive, where)
+        # Read as a stream, and twice where there are formulas: one without a value looks like an empty cell.
+        values, formulas = (
+            openpyxl.load_workbook(io.BytesIO(data), data_only=computed, read_only=True) for computed in (True, False)
+        )
+        held = 0
+        for sheet, other in zip(values.worksheets, formulas.worksheets, strict=True):
             sheet.reset_dimensions()  # some programs write wrong ones
-            rows: _Table = [
-                (number, list(cells))
-                for number, cells in enumerate(sheet.iter_rows(values_only=True), start=1)
-                if any(value is not None for value in cells)
-            ]
-            for number, cells in rows:
-                for place, value in enumerate(cells):
-                    if value is None and (cell := book[sheet.title].cell(number, place + 1)).data_type == "f":
-                        cells[place] = f"{_NOT_COMPUTED}{cell.coordinate}"
+            other.reset_dimensions()
+            part = sheet._worksheet_path.lstrip("/")
+            rows: _Table = []
+            read = sheet.iter_rows(values_only=True)
+            pairs = zip(read, other.iter_rows(values_only=True), strict=True) if part in with_formulas else zip(read)
+            for number, (cells, *written) in enumerate(pairs, start=1):
+                row = list(cells)
+                for place, formula in enumerate(written[0] if written else ()):
+                    if row[place] is None and formula is not None:
+                        row[place] = f"{_NOT_COMPUTED}{get_column_letter(place + 1)}{number}"
+                if all(value is None for value in row):
+                    continue
+                rows.append((number, row))
+                held += len(row)
+                if held > _MOST_CELLS:
+                    raise _too_large(f"{sheet.title!r} reaches to cell {get_column_letter(len(row))}{number}", where)
             last = rows[-1][0] if rows else 0
-            merged = {
-                (row, column - 1): (area.min_row, area.min_col - 1)
-                for area in book[sheet.title].merged_cells.ranges
-                for row in range(area.min_row, min(area.max_row, last) + 1)
-                for column in range(area.min_col, area.max_col + 1)
-                if (row, column) != (area.min_row, area.min_col)
+            origins = {
+                (row, column - 1): (top, left - 1)
+                for left, top, right, bottom in merged.get(part, ())
+                for row in range(top, min(bottom, last) + 1)
+                for column in range(left, right + 1)
+                if (row, column) != (top, left)
             }
-            hidden = book[sheet.title].sheet_state != "visible"
-            tables.append(_Worksheet(sheet.title, rows, merged, hidden))
+            tables.append(_Worksheet(sheet.title, rows, origins, sheet.sheet_state != "visible"))
+    except InputError:
+        raise
     except Exception as error:  # openpyxl raises whatever a damaged workbook leads it to
         raise InputError(f"the workbook cannot be read ({error or type(error).__name__}); {_SAVE_AS}", where) from error
     return tables
+
+
+def _within_bounds(archive: zipfile.ZipFile, where: str) -> tuple[dict[str, list[tuple[int, ...]]], set[str]]:
+    """The merged areas of each part of a workbook, (left, top, right, bottom) from 1, and which parts have formulas.
+
+    Raises:
+        InputError: it is no workbook, or one that would take all memory: of too many bytes, cells or merged cells.
+            Nothing of it is parsed yet.
+    """
+    from openpyxl.utils import range_boundaries
+
+    parts = archive.infolist()
+    if all(part.filename != "[Content_Types].xml" for part in parts):
+        raise InputError("this is a zip file and no workbook; unzip it and name the sheet in it", where=where)
+    if (unpacked := sum(part.file_size for part in parts)) > _LARGEST_XML:
+        raise _too_large(f"it holds {unpacked >> 20} MiB when unpacked, expected at most {_LARGEST_XML >> 20}", where)
+    cells = area = 0
+    merged: dict[str, list[tuple[int, ...]]] = {}
+    formulas: set[str] = set()
+    for part in parts:
+        text, name = archive.read(part), part.filename.lstrip("/")  # never more than it said
+        if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
+            raise InputError(f"its part {name} defines entities, which no workbook does; {_SAVE_AS}", where)
+        if re.search(rb"<(?:\w+:)?f[ >/]", text):
+            formulas.add(name)
+        for _ in re.finditer(rb"<(?:\w+:)?c[ >/]", text):
+            cells += 1
+            if cells > _MOST_CELLS:
+                raise _too_large(f"it holds more than {_MOST_CELLS} cells", where)
+        for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
+            left, top, right, bottom = bounds = range_boundaries(found[1].decode())
+            area += (right - left + 1) * (bottom - top + 1)
+            if area > _MOST_MERGED:
+                raise _too_large(f"the merged areas up to {found[1].decode()} cover {area} cells", where)
+            merged.setdefault(name, []).append(bounds)
+    return merged, formulas
+
+
+def _too_large(what: str, where: str) -> InputError:
+    return InputError(f"the workbook is too large for a table of clips: {what}; copy its rows into a new one", where)
 
 
 def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Worksheet:
@@ -288,21 +479,35 @@ def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Wor
     if zipfile.is_zipfile(io.BytesIO(data)):
         raise InputError(f"this is no text; if it is a workbook, name it {source.stem}.xlsx", where=where)
     text = decoded(data, where)
-    found: list[_Worksheet] = []
-    problem: csv.Error | None = None
+    required = {key for key, column in columns.items() if column.required}
+    head = [line[:10_000] for line in io.StringIO(text[: 1 << 20]).readlines()[:_HEADER_WITHIN]]
+    tried: list[tuple[int, _Worksheet | InputError]] = []
     for delimiter in sorted(",;\t|", key=text.count, reverse=True):
+        # how many columns the mark makes of a line, whether or not the rest can be read with it
+        known = max((len(_places([c.strip('" ') for c in row.split(delimiter)], columns)) for row in head), default=0)
+        lines: _Table = []
         try:
-            lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True))
+            reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+            held = 0
+            for number, cells in enumerate(reader, start=1):
+                lines.append((number, list(cells)))
+                if (held := held + len(cells)) > _MOST_CELLS:
+                    told = f"expected a table of clips, found more than {_MOST_CELLS} cells; is it the right file?"
+                    raise InputError(told, where=where)
         except csv.Error as error:
-            problem = problem or error
+            told = f"row {len(lines) + 1} cannot be read as CSV ({error}): is a quotation mark missing? {_SAVE_AS}"
+            tried.append((known, InputError(told, where=where)))
             continue
-        found.append(_Worksheet(source.name, [(n, list(cells)) for n, cells in enumerate(lines, start=1)], closed=True))
-        required = {key for key, column in columns.items() if column.required}
-        if any(required <= _places(cells, columns).keys() for _, cells in found[-1].rows[:_HEADER_WITHIN]):
-            return found[-1]
-    if problem is not None or not found:
-        raise InputError(f"the file cannot be read as CSV ({problem}); {_SAVE_AS}", where=where) from problem
-    return found[0]
+        table = _Worksheet(source.name, lines, closed=True)
+        if any(required <= _places(cells, columns).keys() for _, cells in lines[:_HEADER_WITHIN]):
+            return table
+        tried.append((known, table))
+    # The mark that makes most sense of the header, not the one that happens to fail first or last; where none makes
+    # any, one with which the file can be read.
+    _, found = max(tried, key=lambda one: (one[0], isinstance(one[1], _Worksheet) and not one[0]))
+    if isinstance(found, InputError):
+        raise found
+    return found
 
 
 def decoded(data: bytes, where: str) -> str:
@@ -311,31 +516,52 @@ def decoded(data: bytes, where: str) -> str:
     Raises:
         InputError: it has none of them.
     """
-    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030"):
+    marks = {b"\xff\xfe\0\0": "utf-32", b"\0\0\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+    encodings = next(([name] for mark, name in marks.items() if data.startswith(mark)), ["utf-8-sig", "gb18030"])
+    # UTF-16 without its mark: every second byte of Latin letters, digits and commas is zero
+    halves = data[:4096:2].count(0), data[1:4096:2].count(0)
+    if max(halves) > 0.2 * len(data[:4096:2]) and len(encodings) > 1:
+        encodings = ["utf-16-le" if halves[1] > halves[0] else "utf-16-be"]
+    first: UnicodeDecodeError | None = None
+    for encoding in encodings:
         try:
             return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise InputError("expected text in UTF-8, found none; save it as CSV UTF-8", where=where)
+        except UnicodeDecodeError as error:
+            first = first or error
+    assert first is not None
+    row = data.count(b"\n", 0, first.start) + 1
+    raise InputError(
+        f"row {row}: expected text in UTF-8, found the byte {data[first.start]:#04x}; save it as CSV UTF-8", where=where
+    )
 
 
 def _plain(name: Any) -> str:
-    return re.sub(r"[\W_]+", "", str(name if name is not None else "")).lower()
+    text = unicodedata.normalize("NFKC", str(name if name is not None else ""))  # full-width letters are letters
+    return re.sub(r"[\W_]+", "", text).lower()
 
 
 def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, list[int]]:
-    """Where the columns are in a header row."""
+    """Where the columns are in a header row; each place is of one column."""
     named: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
         if isinstance(cell, str) and (plain := _plain(cell)):
             named.setdefault(plain, []).append(place)
     found: dict[str, list[int]] = {}
+    taken: set[int] = set()
+    for key, column in sorted(columns.items(), key=lambda one: one[1].common):  # those that a user names come first
+        likely = [places for name in column.names if (places := named.get(_plain(name))) and places[0] not in taken]
+        if likely:
+            found[key] = likely[0]
+            taken.update(likely[0])
     for key, column in columns.items():
-        for name in column.names:
-            if places := named.get(_plain(name)):
-                found[key] = places
-                break
-    return found
+        if key in found or not column.common:
+            continue
+        names = dict.fromkeys(map(_plain, COMMON.get(_SAME_AS.get(key, key), ())))
+        likely = [places for name in names if (places := named.get(name)) and places[0] not in taken]
+        if len(likely) == 1:  # of several none is known to be meant
+            found[key] = likely[0]
+            taken.update(likely[0])
+    return {key: found[key] for key in columns if key in found}
 
 
 def _sheet(
@@ -397,3 +623,76 @@ def _sheet(
 
 def _cell(cells: Sequence[Any], place: int) -> Any:
     return cells[place] if place < len(cells) else None
+
+
+def by_cause(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Rows with faults, a line for each cause in place of a line for each row.
+
+    Causes are one where they differ in quoted values, paths and numbers alone; the line tells that of the first row
+    and the other values.
+
+    Args:
+        skipped: `where` (file and row), `id` and `reasons` of each.
+    """
+    causes: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for one in skipped:
+        for reason in one["reasons"]:
+            kind = re.sub(rf"{_QUOTED}|\S*[/\\]\S*|\d+", "#", reason)
+            kind = re.sub(r"(there is no file|is a folder) .*?(?=;|$)", r"\1", kind)  # a path may hold spaces
+            causes.setdefault(kind, []).append((reason, one))
+    return [
+        f"{_rows_of([row for _, row in same])}: {_reason([reason for reason, _ in same])}" for same in causes.values()
+    ]
+
+
+_QUOTED = r"'(?:[^'\\]|\\.)*'|\"[^\"]*\""
+
+
+def _reason(reasons: Sequence[str]) -> str:
+    """The first of some reasons of one kind, and what else they found."""
+    values = [re.findall(_QUOTED, reason) for reason in reasons]
+    others = dict.fromkeys(value for row in values for value in row if value not in values[0])
+    if not others:
+        return reasons[0]
+    more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+    return f"{reasons[0]} (likewise {', '.join(list(others)[:6])}{more})"
+
+
+def _rows_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    if len(rows) == 1:
+        return ", ".join(str(part) for part in (rows[0]["where"], rows[0]["id"]) if part)
+    files = [str(row["where"]).rpartition(", row ") for row in rows]
+    if not all(mark and number.isdigit() and name == files[0][0] for name, mark, number in files):
+        return f"{rows[0]['where']} and {len(rows) - 1} more"
+    numbers = [int(number) for *_, number in files]
+    return f"{files[0][0]}, rows {listed(numbers)} (here row {numbers[0]})"
+
+
+def listed(numbers: Iterable[int], most: int = 8) -> str:
+    """Numbers of rows: `2, 5-9, 12`, and how many more there are than are shown."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    shown = [str(a) if a == b else f"{a}, {b}" if b == a + 1 else f"{a}-{b}" for a, b in runs[:most]]
+    rest = sum(b - a + 1 for a, b in runs[most:])
+    return ", ".join(shown) + (f" and {rest} more" if rest else "")
+
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Control characters, and those that turn the direction of a text."""
+
+
+def guarded(value: object) -> object:
+    """A cell of a CSV that this package writes: a text that no spreadsheet takes for a formula, an apostrophe in front.
+
+    Signs of any width count (`＝`), and what cannot be seen does not hide them; numbers and None stay as they are.
+    """
+    if not isinstance(value, str):
+        return value
+    plain = CONTROL.sub(" ", value)
+    seen = (c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc"))
+    first = unicodedata.normalize("NFKC", next(seen, ""))
+    return f"'{plain}" if first[:1] in ("=", "+", "-", "@") else plain

@@ -32,7 +32,7 @@ from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.locks import ProcessLock
+from mellm_plugin.locks import ProcessLock, Timeout
 
 SCHEMA_VERSION = 1
 """Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
@@ -84,7 +84,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
             f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)} Prepared"
             f" in {here}: {', '.join(prepared) or 'none'}. To prepare it, run: {prepare_command(name)}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # the last: brackets within brackets
         raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
         found = info.get("schema") if isinstance(info, dict) else None
@@ -246,6 +246,101 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
     if faults:
         raise DataError(f"{folder} is damaged:" + "".join(f"\n  - {f}" for f in faults) + f"\n{_again(name)}")
     return info
+
+
+def remove(names: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
+    """Remove datasets, with what unfinished runs have left of them; nothing but their own folders in the data root.
+
+    Returns:
+        for each: its `dataset`, `folder`, `clips` (None where it was not whole) and `bytes`.
+
+    Raises:
+        InputError: a name that is none (a path, `..`), or that nothing is stored under; all at once, and nothing is
+            removed.
+        DataError: another process is at work on one, or it cannot be removed.
+    """
+    faults: list[str] = []
+    for name in dict.fromkeys(names):
+        try:
+            if not any(path.exists() or path.is_symlink() for path in _traces(dataset_dir(name, root))):
+                known = list_prepared(root)
+                faults.append(f"no dataset {name!r} is prepared; there are: {_shown(known)}.{near(name, known)}")
+        except InputError as error:
+            faults += error.faults
+    if faults:
+        raise InputError(faults, where=str(root or data_root()))
+    return [_removed(name, root) for name in dict.fromkeys(names)]
+
+
+def _removed(name: str, root: Path | None) -> dict[str, Any]:
+    folder = dataset_dir(name, root)
+    try:
+        clips = sum(entry["clips"] for entry in read_info(name, root)["splits"].values())
+    except DataError:
+        clips = None
+    traces = [path for path in _traces(folder) if path.exists() or path.is_symlink()]
+    size = sum(file.lstat().st_size for path in traces if not path.is_symlink() for file in path.rglob("*"))
+    locks = [folder.parent / f".{name}{kind}.lock" for kind in (".clips", "")]  # in the order in which they are taken
+    try:
+        with ProcessLock(locks[0], timeout=0), ProcessLock(locks[1], timeout=0):
+            for path in traces:
+                if path.is_symlink():
+                    path.unlink()  # what it leads to is not ours
+                    continue
+                if path == folder:  # in one step: what is left of it is no dataset, and swept away by the next run
+                    shutil.rmtree(_partial(folder), ignore_errors=True)
+                    path = path.rename(_partial(folder))
+                shutil.rmtree(path)
+    except Timeout as error:
+        raise DataError(f"the dataset {name!r} is being prepared by another process; wait for it") from error
+    except OSError as error:
+        raise DataError(
+            f"the dataset {name!r} cannot be removed ({error}); check the permissions of {folder}"
+        ) from error
+    return {"dataset": name, "folder": str(folder), "clips": clips, "bytes": size}
+
+
+def _traces(folder: Path) -> list[Path]:
+    """Where a dataset and what runs leave of it may be; its folder only where it is a dataset's."""
+    own = [folder] if folder.is_symlink() or (folder / "info.json").is_file() else []
+    return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names) or "none"
+
+
+def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> str:
+    """What a dataset needs of the disk, against what is free, in a sentence.
+
+    Args:
+        name: of the dataset.
+        needed: bytes while it is made; about, where frames are cut.
+        root: the data root; None for the user's.
+        least: bytes without which it cannot be stored, for certain.
+
+    Raises:
+        DataError: less is free.
+    """
+    place = dataset_dir(name, root).parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    told = f"about {in_words(needed)} are needed in {dataset_dir(name, root).parent}, {in_words(free)} are free"
+    if free < least:
+        raise DataError(
+            f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
+            "variable MELLM_DATA"
+        )
+    return told
+
+
+def in_words(size: float) -> str:
+    """Bytes for people: `850 MB`, `1.2 GB`."""
+    units = ["bytes", "kB", "MB", "GB", "TB"]
+    while size >= 1000 and len(units) > 1:
+        size, units = size / 1000, units[1:]
+    return f"{size:.1f} {units[0]}" if size < 10 and units[0] != "bytes" else f"{size:.0f} {units[0]}"
 
 
 class StoredRows:

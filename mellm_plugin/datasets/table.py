@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,9 @@ from typing import Any
 from mellm_plugin.datasets import conversion, store
 from mellm_plugin.datasets.catalogue import KNOWN
 from mellm_plugin.datasets.cells import objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Options, Report, told_skipped
+from mellm_plugin.datasets.conversion import Dataset, Entry, Options, Report
 from mellm_plugin.datasets.crop import Cropper, Whole
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, listed, named_columns, read_sheet
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import canonical_label
 
@@ -40,9 +40,11 @@ COLUMNS: dict[str, Column] = {
 }
 """What is read of a table, by the name used here; other columns are left alone."""
 
+_USUAL: Mapping[str, str] = {}  # columns with their usual names
 _NAME = re.compile(r"\w[\w .-]*")  # \w: letters of any script, digits and _
 _UNKNOWN = frozenset({"/", "-", "--", "?", "nan", "na", "n/a", "#n/a", "null"})
-_WARNED_ROWS = 5
+_WARNED = 5  # causes
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\")  # how a full path begins there
 _warned: set[str] = set()
 
 
@@ -69,34 +71,36 @@ def label(row: Row) -> str | None:
     return label_of(text)
 
 
-def dataset(name: str, csv: str | Path, *, ids: str | None = None) -> Dataset:
+def dataset(name: str, csv: str | Path, columns: Mapping[str, str] = _USUAL, *, ids: str | None = None) -> Dataset:
     """The description of a table, for `conversion.prepare`.
 
     Args:
         name: of the prepared dataset.
         csv: the table.
+        columns: headers of columns that have other names than usual, by the keys of `COLUMNS`.
         ids: what the ids of its clips begin with; by default the name.
 
     Raises:
-        InputError: the table cannot be read or lacks a required column.
+        InputError: the table cannot be read or lacks a required column, or the columns are not those of a table.
     """
     file = Path(csv)
-    entry = _entry(file, ids or name, _Rows(read_table(file), file.parent))
-    return Dataset(name, file.name if ids else name, COLUMNS, entry)
+    entry = _entry(file, ids or name, _Rows(read_table(file, columns), file.parent))
+    return Dataset(name, file.name if ids else name, named_columns(COLUMNS, columns), entry)
 
 
-def read_table(csv: str | Path) -> Sheet:
+def read_table(csv: str | Path, columns: Mapping[str, str] = _USUAL) -> Sheet:
     """The rows of a table; nothing is said yet about the frames.
 
     Raises:
-        InputError: the table cannot be read or lacks a required column.
+        InputError: the table cannot be read or lacks a required column, or the columns are not those of a table.
     """
-    return read_sheet(csv, COLUMNS)
+    return read_sheet(csv, named_columns(COLUMNS, columns))
 
 
 def prepare(
     csv: str | Path,
     name: str,
+    columns: Mapping[str, str] = _USUAL,
     *,
     root: Path | None = None,
     crop: Cropper | None = None,
@@ -109,6 +113,7 @@ def prepare(
     Args:
         csv: the table.
         name: of the dataset; none of those that this package knows.
+        columns: as for `dataset`.
         root: the data root; None for the user's.
         crop: what to cut out of the frames; None for nothing.
         strict, workers, replace: see `Options`.
@@ -129,7 +134,7 @@ def prepare(
         replace=replace,
         root=root,
     )
-    return conversion.prepare(dataset(name, file), options)
+    return conversion.prepare(dataset(name, file, columns), options)
 
 
 def check_name(name: str) -> None:
@@ -147,36 +152,48 @@ def check_name(name: str) -> None:
         )
 
 
-def prepared(csv: str | Path, *, strict: bool = False) -> str:
+def prepared(
+    csv: str | Path, columns: Mapping[str, str] = _USUAL, *, strict: bool = False, root: Path | None = None
+) -> str:
     """The name of the dataset that a table stands for; it is prepared if it is not, or if anything in it changed.
 
     Where nothing changed this reads the table and asks for the dates of the frames, and writes nothing. Of several
     processes one prepares and the others wait. Rows with faults are left out and told as a warning, once a process:
     the clips beside them are as good as ever, and `info.json` and the results say how many were skipped. To have any
-    fault refused, use `strict`, or check the table by `mellm new-task`.
+    fault refused, use `strict`, or check the table by `mellm new-task`. Nothing is left of what is refused.
 
     Args:
         csv: the table.
+        columns: as for `dataset`.
         strict: whether a single fault is enough to prepare nothing.
+        root: the data root; None for the user's.
 
     Raises:
         InputError: the table cannot be used, or no row of it, or, where `strict`, a single one cannot; with the faults
-            of all rows.
+            of all rows, a line for each cause.
         DataError: the dataset cannot be stored.
     """
     file = _located(csv)
     stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
-    name = f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    name = name_of(file)
     workers = min(4, os.cpu_count() or 1)
-    options = Options(frames=file.parent, sheets={"test": file}, corrections=False, strict=strict, workers=workers)
+    options = Options(
+        frames=file.parent, sheets={"test": file}, corrections=False, strict=strict, workers=workers, root=root
+    )
     try:
-        report = conversion.prepare(dataset(name, file, ids=stem), options)
+        report = conversion.prepare(dataset(name, file, columns, ids=stem), options)
     except InputError:
-        if strict:  # nothing is stored, so nothing is kept beside it
-            conversion.discard(name)
+        conversion.discard(name, root)
         raise
     _warn(file, report.info)
     return name
+
+
+def name_of(csv: str | Path) -> str:
+    """The name of the dataset that a table stands for, prepared or not."""
+    file = _located(csv)
+    stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
+    return f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _located(csv: str | Path) -> Path:
@@ -186,18 +203,18 @@ def _located(csv: str | Path) -> Path:
 
 
 def _warn(csv: Path, info: dict[str, Any]) -> None:
-    skipped = [told_skipped(row) for row in info["skipped"]]
-    if not skipped or os.environ.get("LOCAL_RANK", "0") != "0" or (text := f"{csv}\n{skipped}") in _warned:
+    causes = by_cause(info["skipped"])
+    if not causes or os.environ.get("LOCAL_RANK", "0") != "0" or (text := f"{csv}\n{causes}") in _warned:
         return
     from loguru import logger
 
     _warned.add(text)
     clips = sum(entry["clips"] for entry in info["splits"].values())
-    more = len(skipped) - _WARNED_ROWS
+    more = len(causes) - _WARNED
     logger.warning(
         "{}: {} clips are evaluated, and {} rows SKIPPED for their faults:\n  {}{}",
-        *(csv, clips, len(skipped), "\n  ".join(skipped[:_WARNED_ROWS])),
-        f"\n  and {more} more; `mellm new-task` lists all" if more > 0 else "",
+        *(csv, clips, len(info["skipped"]), "\n  ".join(causes[:_WARNED])),
+        f"\n  and {more} more causes; `mellm new-task` lists all" if more > 0 else "",
     )
 
 
@@ -249,15 +266,15 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
         if onset is None:
             row.faults.append("onset: expected the path of an image, found an empty cell; fill it in")
         # here already, and not only with the frames of a good row: a fault of another cell hides no missing file
-        row.faults += [fault for key, file in (("onset", onset), ("apex", apex)) if (fault := _absent(key, file))]
+        row.faults += [fault for key, file in (("onset", onset), ("apex", apex)) if (fault := _absent(row, key, file))]
         if name is not None and (same := rows.of_id(name)):
             row.faults.append(
-                f"id: expected each id once, found {name!r} in the rows {_listed(same)}; rename all but one"
+                f"id: expected each id once, found {name!r} in the rows {listed(same)}; rename all but one"
             )
         if onset is not None and apex is None and (others := rows.in_folder(onset, name or "")):
             row.faults.append(
                 f"apex: it would be looked for among the frames in {onset.parent}, where the onset of row "
-                f"{_listed(others)} is, too; name the apex, or give each clip a folder of its own"
+                f"{listed(others)} is, too; name the apex, or give each clip a folder of its own"
             )
         # never None: a row with faults is left out all the same, and its id is told
         return Entry(
@@ -276,19 +293,30 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
     return entry
 
 
-def _absent(key: str, file: Path | None) -> str:
+def _absent(row: Row, key: str, file: Path | None) -> str:
     """What speaks against a file before it is read; empty for nothing."""
     try:
         if file is None or file.is_file():
             return ""
+        folder = file.is_dir()
     except OSError as error:  # a name that is too long, a folder that may not be entered
         return f"{key}: {file} cannot be read ({error.strerror or error}); check its name and its permissions"
+    text = as_text(row.raw(key)) or ""
+    if re.fullmatch(r"[0-9]+(\.0+)?", text):
+        return (
+            f"{key}: expected the path of an image, found the frame number {text!r}; name its file, such as "
+            f"frames/c01/img{int(float(text))}.jpg"
+        )
+    if os.name != "nt" and _WINDOWS.match(text):
+        return (
+            f"{key}: {text!r} is a path of a Windows computer, which is not there on this one; write paths relative to "
+            "the folder of the table, such as frames/c01/img46.jpg"
+        )
+    if re.match(r"[a-z]+://", text, re.IGNORECASE):
+        return f"{key}: expected the path of an image, found the address {text!r}; fetch the file and name it"
+    if folder:
+        return f"{key}: {file} is a folder; name the image in it"
     return f"{key}: there is no file {file}; paths are relative to the folder of the table"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:5]))
-    return f"{shown} and {len(numbers) - 5} more" if len(numbers) > 5 else shown
 
 
 def _name(row: Row, key: str, example: str) -> str | None:
@@ -324,13 +352,18 @@ def oddities(sheet: Sheet) -> list[str]:
         for heading in sheet.headings
         if heading not in read
     ]
+    told += [
+        f"the column {heading!r} is read as {COLUMNS[key].names[0]}"
+        for key, heading in sheet.columns.items()
+        if heading.lower() not in COLUMNS[key].names
+    ]
     frames: dict[tuple[str | None, ...], list[int]] = {}
     spelled: dict[str, dict[str, None]] = {}
     for row in sheet.rows:
         frames.setdefault((row.text("onset"), row.text("apex")), []).append(row.number)
         if (text := row.text("emotion")) is not None and text.lower() not in _UNKNOWN:
             spelled.setdefault(label_of(text), {})[text] = None
-    told += [f"the rows {_listed(same)} have the same frames" for same in frames.values() if len(same) > 1]
+    told += [f"the rows {listed(same)} have the same frames" for same in frames.values() if len(same) > 1]
     told += [
         f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
     ]

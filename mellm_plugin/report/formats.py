@@ -21,13 +21,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mellm_plugin.datasets.sheets import CONTROL, guarded
 from mellm_plugin.report.items import MAIN
 
 Board = Mapping[str, Any]
 
 NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json")
 _BESIDE = ("sensitivity_ceiling", "false_alarm_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _DASH = "–"
 
 
@@ -235,7 +235,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:@])")
 
 def escape_markdown(text: object) -> str:
     """A text that stands in Markdown as it is, in a table too."""
-    plain = _CONTROL.sub(" ", str(text)).strip()
+    plain = CONTROL.sub(" ", str(text)).strip()
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # entities keep their & and ;
     return _MARKDOWN.sub(r"\\\1", plain)
@@ -339,14 +339,6 @@ _FIELDS = (
 )
 
 
-def _guarded(value: object) -> object:
-    """A text that no spreadsheet takes for a formula; None is empty, numbers stay numbers."""
-    if not isinstance(value, str):
-        return value
-    plain = _CONTROL.sub(" ", value)
-    return f"'{plain}" if plain.lstrip().startswith(("=", "+", "-", "@")) else plain
-
-
 def comma_separated(data: Mapping[str, Any]) -> str:
     """One line for each score; a text that begins like a formula has an apostrophe in front."""
     entries = _by_key(data)
@@ -355,7 +347,7 @@ def comma_separated(data: Mapping[str, Any]) -> str:
     table.writeheader()
 
     def line(**values: object) -> None:
-        table.writerow({name: _guarded(value) for name, value in values.items()})
+        table.writerow({name: guarded(value) for name, value in values.items()})
 
     for board in data["boards"]:
         about = {
@@ -434,7 +426,7 @@ _LATEX = {
 
 def escape_latex(text: object) -> str:
     """A text that LaTeX sets as it is."""
-    return "".join(_LATEX.get(letter, letter) for letter in _CONTROL.sub(" ", str(text)).strip())
+    return "".join(_LATEX.get(letter, letter) for letter in CONTROL.sub(" ", str(text)).strip())
 
 
 def latex(data: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ import yaml
 from mellm_plugin import meu
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store, table
+from mellm_plugin.errors import InputError
 
 HEADER = ("id", "subject", "onset", "apex", "emotion", "aus")
 
@@ -96,7 +97,8 @@ def test_what_it_says_is_understood_by_the_task(place: Path) -> None:
 
     clips(place, [("ill at ease", "6+12"), ("half-smile left", "12"), ("half-smile left", "L4")])
     assert main(["new-task", "mydata", "--csv", "clips.csv"]) == 0
-    (name,) = store.list_prepared()
+    assert not any((place.parent / "root").glob("*")), "to try it leaves nothing behind"
+    name = table.prepared("clips.csv")
     docs = load_dataset(str(store.dataset_dir(name)), split="test")
     protocol = getattr(meu, read(place / "mydata_meu.yaml")["process_docs"].removeprefix("mellm_plugin.meu."))
     asked = protocol(docs)
@@ -141,7 +143,33 @@ def test_the_table_may_be_in_another_folder(place: Path, tmp_path: Path) -> None
         file = place / f"{task}_meu.yaml"
         assert read(file)["dataset_path"] == f"mellm_plugin.meu.table({path}/the clips+more (2).csv)"
         assert os.path.samefile(file.parent / path, tmp_path / "my data")
-    assert len(store.list_prepared()) == 1
+
+
+def test_columns_may_have_other_names_and_the_task_says_so(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = clips(place, PLAIN)
+    text = file.read_text().replace("id,subject,onset,apex,emotion,aus", "nr,who,初始图,peak image,feeling,code", 1)
+    file.write_text(text, encoding="utf-8")
+    told = refused(["mine", "--csv", "clips.csv"], capsys)
+    assert "lacks id, subject, onset; it has: nr, who, 初始图, peak image, feeling, code" in told
+    assert "--columns id=HEADER,subject=HEADER,onset=HEADER" in told
+    columns = ["--columns", "id=nr,subject=who,onset=初始图,apex=peak image", "--columns", "emotion=feeling,aus=code"]
+    assert main(["new-task", "mine", "--csv", "clips.csv", *columns]) == 0
+    given = "clips.csv, id=nr, subject=who, onset=初始图, apex=peak image, emotion=feeling, aus=code"
+    task = read(place / "mine_meu.yaml")
+    assert task["dataset_path"] == f"mellm_plugin.meu.table({given})"
+    assert task["metadata"]["data"] == f"mellm_plugin.meu.table_version({given})"
+    late = meu._late(task["dataset_path"].removeprefix("mellm_plugin.meu."))
+    assert late is not None
+    with pytest.raises(InputError, match="known only while lmms-eval loads that file"):
+        late()
+    assert main(["prepare", "table", "--csv", "clips.csv", "--name", "mine", *columns]) == 0
+    for wrong, says in (
+        ("ident=nr", "'ident' is no column of it; expected id, subject"),
+        ("id=nr,id=who", "found id=nr and id=who"),
+        ("id=nr,subject=nr", "found 'nr' for both id and subject"),
+        ("nr", "expected KEY=HEADER, such as subject=sub,clip=material, found 'nr'"),
+    ):
+        assert says in refused(["other", "--csv", "clips.csv", "--columns", wrong], capsys)
 
 
 def test_a_prepared_table_needs_no_csv(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,9 +205,9 @@ def test_every_faulty_row_is_told_and_nothing_written(place: Path, capsys: pytes
         file.writelines(f"x{n},p1,absent{n}.png,absent.png,,\n" for n in range(70))
     (place / "frames" / "c1_apex.png").write_bytes(b"no image")
     told = refused(["mydata", "--csv", "clips.csv"], capsys)
-    assert "71 faults" in told and "row 3" in told and all(f"row {n}" in told for n in range(6, 76))
-    assert store.list_prepared() == []
-    assert not [path for path in store.data_root().iterdir() if path.is_dir()], "nothing is left beside it either"
+    assert "3 faults" in told and "row 3, clips/p1/c1: " in told
+    assert "clips.csv, rows 6-75 (here row 6): onset: there is no file " in told, "a line for each cause"
+    assert not store.data_root().exists(), "nothing is left"
 
 
 def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
@@ -191,7 +219,7 @@ def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
     (place / "mydata_meu.yaml").write_text("# mine\n")
     told = refused(["mydata", "--csv", "a=1.csv"], capsys)
     for part in (
-        "a=1.csv: 5 faults\n",
+        "a=1.csv: 6 faults\n",
         "row 6, a-1/p0/x: onset: there is no file",
         "emotion: expected a label, found 'none'",
         "the label 'a+b' has '+'",

@@ -7,7 +7,8 @@ import datetime
 import io
 import re
 import tempfile
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.styles import Font
 
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, decoded, read_sheet
+from mellm_plugin.datasets.sheets import (
+    Column,
+    Row,
+    Sheet,
+    as_text,
+    by_cause,
+    decoded,
+    given_columns,
+    guarded,
+    listed,
+    named_columns,
+    read_bare,
+    read_sheet,
+)
 from mellm_plugin.errors import InputError
 
 COLUMNS = {
@@ -87,9 +101,8 @@ def test_what_the_nearest_row_lacks(tmp_path: Path) -> None:
     with pytest.raises(InputError) as refused:
         read(tmp_path, ["Subject", "Begin"], ["a", 1])
     assert str(refused.value) == (
-        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest row is in Sheet1: "
-        "missing OnsetFrame; found Subject, Begin. Is this the coding sheet of this dataset? If it is, name its "
-        "columns so"
+        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest header (row 1) lacks "
+        "OnsetFrame; it has: Subject, Begin. Where a column has another name, give it: --columns onset=HEADER"
     )
 
 
@@ -214,8 +227,10 @@ def test_errors_of_formulas(tmp_path: Path) -> None:
 
 
 def test_text_in_no_encoding() -> None:
-    with pytest.raises(InputError, match="s.csv: expected text in UTF-8, found none; save it as CSV UTF-8"):
-        decoded(b"\x81\x20\xff", "s.csv")
+    with pytest.raises(
+        InputError, match="s.csv: row 2: expected text in UTF-8, found the byte 0x81; save it as CSV UTF-8"
+    ):
+        decoded(b"a,b\n\x81\x20\xff", "s.csv")
 
 
 def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path: Path) -> None:
@@ -243,3 +258,151 @@ def test_the_mark_between_cells_is_that_of_the_header(mark: str, tmp_path: Path)
     lines = [["Subject", "Onset", "Remarks"], ["a", "1", "one, two; three" if mark in "\t|" else "none"]]
     path.write_text(",,,;;;\n" + "".join(mark.join(cells) + "\n" for cells in lines))
     assert cells(read_sheet(path, COLUMNS)) == [(3, "a", "1")]
+
+
+# ---- columns with other names ---------------------------------------------------------------------------------------
+
+SEVEN = {
+    **{"subject": Column("Subject", merged=True), "clip": Column("Filename"), "onset": Column("OnsetFrame")},
+    **{"apex": Column("ApexFrame"), "offset": Column("OffsetFrame"), "aus": Column("Action Units")},
+    "emotion": Column("Estimated Emotion"),
+}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Subject,Filename,OnsetFrame,ApexFrame,OffsetFrame,Action Units,Estimated Emotion",  # CASME II
+        "Subject,Filename,Onset Frame,Apex Frame,Offset Frame,Action Units,Estimated Emotion",  # SAMM
+        "Subject,Filename,OnsetF,ApexF,OffsetF,AU,Emotion",  # SMIC-E, CASME
+        "Subject,Filename,Onset,Apex,Offset,Action Units,Label",  # copies for training, of both
+        "sub_ID,fold_name,Onset,Apex,Offset,AUs,Emotion",  # 4DME
+        "subject,material,onset,apex,offset,AU,emotion",  # after a library's renaming
+        "sub,seq,onset,apex,offset,au,emotion",  # CAS(ME)^3, macro-expressions
+        "被试,文件名,起始帧,顶点帧,结束帧,动作单元,情绪",
+        "Ｓｕｂｊｅｃｔ,ｆｉｌｅｎａｍｅ,ｏｎｓｅｔ,ａｐｅｘ,ｏｆｆｓｅｔ,ＡＵ,表情",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gbk", "utf-16", "utf-16-le", "utf-16-be"])
+def test_headers_of_published_sheets(header: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_bytes(f"{header}\n1,EP02_01f,46,59,86,12,happiness\n".replace(",", ";").encode(encoding))
+    (row,) = read_sheet(path, SEVEN).rows
+    assert [row.text(key) for key in SEVEN] == ["1", "EP02_01f", "46", "59", "86", "12", "happiness"]
+
+
+def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Subject,Onset,Remarks,video,clip\na,1,x,v,c\n")
+    with pytest.raises(InputError, match=r"lacks Filename; it has: .*, video, clip\. .* --columns clip=HEADER"):
+        read_sheet(path, {**COLUMNS, "clip": Column("Filename")})
+    named = named_columns({**COLUMNS, "clip": Column("Filename")}, given_columns(["clip=video"]))
+    assert read_sheet(path, named).rows[0].text("clip") == "v"
+
+
+def test_what_a_user_names_is_read_or_told(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("Subject,Onset,Remarks\na,1,x\n")
+    with pytest.raises(InputError, match="lacks comment; it has: Subject, Onset, Remarks"):
+        read_sheet(path, named_columns(COLUMNS, {"note": "comment"}))
+    with pytest.raises(InputError, match="lacks OnsetFrame; it has: Subject, Onset, Remarks"):
+        read_sheet(path, named_columns(COLUMNS, {"subject": "Onset"}))
+
+
+def test_columns_are_given_by_key_and_header() -> None:
+    assert given_columns(["subject=sub, no. 2,clip = material", "onset=起始 帧"]) == {
+        **{"subject": "sub, no. 2", "clip": "material", "onset": "起始 帧"}
+    }
+    with pytest.raises(InputError) as refused:
+        given_columns(["subject", "=x", "clip=", "onset=a,onset=b"])
+    assert [fault[:25] for fault in refused.value.faults[:3]] == ["expected KEY=HEADER, such"] * 3
+    assert refused.value.faults[3] == "expected each key once, found onset=a and onset=b"
+    with pytest.raises(InputError) as refused:
+        named_columns(COLUMNS, {"subjct": "a", "onset": "On set", "note": "onset"})
+    assert refused.value.faults == (
+        "'subjct' is no column of it; expected subject, onset, note. Did you mean 'subject'?",
+        "expected a column for each key, found 'onset' for both onset and note",
+    )
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_a_quoted_csv_without_a_column_is_no_broken_csv(mark: str, tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text(
+        mark.join(['"Subject"', '"Begin"', '"Remarks"']) + "\n" + mark.join(['"a, b; c"', '"1"', '""']) + "\n"
+    )
+    with pytest.raises(InputError, match=r"The nearest header \(row 1\) lacks OnsetFrame; it has: Subject, Begin, Rem"):
+        read_sheet(path, COLUMNS)
+    path.write_text(mark.join(["Subject", "Onset"]) + "\n" + mark.join(["a", '"1']) + "\n")
+    with pytest.raises(InputError, match=r"row 2 cannot be read as CSV \(.*\): is a quotation mark missing\?"):
+        read_sheet(path, COLUMNS)
+
+
+def test_a_sheet_without_a_header_is_read_by_place(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_text("a,1\n,\nb,2,x\n")
+    sheet = read_bare(path, COLUMNS, lambda cells: cells[0] == "a")
+    assert sheet is not None and cells(sheet) == [(1, "a", "1"), (3, "b", "2")] and sheet.rows[1].text("note") == "x"
+    assert read_bare(path, COLUMNS, lambda cells: cells[0] == "casme2") is None
+
+
+# ---- what would take all memory -------------------------------------------------------------------------------------
+
+
+def _within_sheet(xml: bytes) -> Callable[[bytes], bytes]:
+    return lambda part: part.replace(b"</sheetData>", xml)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_within_sheet(b'</sheetData><mergeCells><mergeCell ref="A1:XFD1048576"/></mergeCells>'), "cover 17179869184 "),
+        (_within_sheet(b" " * (130 << 20) + b"</sheetData>"), "it holds 130 MiB when unpacked, expected at most 128"),
+        (_within_sheet(b'<row r="3">' + b"<c/>" * 1_000_001 + b"</row></sheetData>"), "more than 1000000 cells"),
+        (
+            _within_sheet(b"".join(b'<row r="%d"><c r="XFD%d"><v>1</v></c></row>' % (n, n) for n in range(3, 99))
+                          + b"</sheetData>"),
+            "reaches to cell XFD",
+        ),
+        (lambda part: b'<!DOCTYPE x [<!ENTITY a "b">]>' + part, "defines entities, which no workbook does"),
+    ],
+)  # fmt: skip
+def test_a_workbook_that_would_take_all_memory(change: Callable[[bytes], bytes], says: str, tmp_path: Path) -> None:
+    plain = workbook(tmp_path / "s.xlsx", ("S", [["Subject", "Onset"], ["a", 1]]))
+    with zipfile.ZipFile(plain) as source, zipfile.ZipFile(tmp_path / "t.xlsx", "w", zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            part = source.read(name)
+            target.writestr(name, change(part) if name.endswith("sheet1.xml") else part)
+    with pytest.raises(InputError, match=says):
+        read_sheet(tmp_path / "t.xlsx", COLUMNS)
+
+
+# ---- many rows, few causes ------------------------------------------------------------------------------------------
+
+
+def test_rows_are_told_by_their_causes() -> None:
+    skipped = [
+        {
+            "where": f"t.csv, row {n}",
+            "id": f"t/p/c{n}",
+            "reasons": [f"onset: there is no file /a b/{n}.png; look", "apex: x"],
+        }
+        for n in (2, 3, 4, 9)
+    ]
+    skipped += [
+        {"where": f"t.csv, row {n}", "id": "", "reasons": [f"id: found '{x}'"]} for n, x in ((7, "a"), (8, "b"))
+    ]
+    assert by_cause(skipped) == [
+        "t.csv, rows 2-4, 9 (here row 2): onset: there is no file /a b/2.png; look",
+        "t.csv, rows 2-4, 9 (here row 2): apex: x",
+        "t.csv, rows 7, 8 (here row 7): id: found 'a' (likewise 'b')",
+    ]
+    assert listed([5, 1, 2, 5]) == "1, 2, 5" and listed(range(0, 100, 2), most=3) == "0, 2, 4 and 47 more"
+
+
+@pytest.mark.parametrize(
+    "sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "\t=", " \u200b=", "\ufeff=", "　＝"]
+)
+def test_no_cell_that_is_written_is_a_formula(sign: str) -> None:
+    assert str(guarded(f"{sign}1+1")).startswith("'")
+    assert (guarded("a=1"), guarded(-1.5), guarded(None), guarded("")) == ("a=1", -1.5, None, "")

@@ -19,6 +19,7 @@ from PIL import Image
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError
+from mellm_plugin.locks import ProcessLock
 
 SOURCE = {"source": {"sheet": "toy.xlsx", "sha256": "00"}}
 
@@ -314,3 +315,60 @@ def test_columns_are_read_without_the_images(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="no split 'dev'"):
         store.read_columns("toy", "dev", ["id"], tmp_path)
+
+
+# ---- what is removed ------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_is_removed_with_what_runs_left_of_it(tmp_path: Path) -> None:
+    for name in ("toy", "toy2"):
+        store.write(name, {"test": [sample(1), sample(2)]}, SOURCE, root=tmp_path)
+    for left in (".toy.clips", ".toy.partial", ".toy.old"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "file").write_bytes(b"12345")
+    (told,) = store.remove(["toy", "toy"], tmp_path)
+    assert told["clips"] == 2 and told["bytes"] > 1000 and told["folder"] == str(tmp_path / "toy")
+    assert store.list_prepared(tmp_path) == ["toy2"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["toy2"]
+
+
+@pytest.mark.parametrize("name", ["..", "../toy", "/toy", "toy/data", "", ".", "Toy", ".toy.clips", "notes"])
+def test_no_other_folder_is_ever_removed(tmp_path: Path, name: str) -> None:
+    root = tmp_path / "root"
+    store.write("toy", {"test": [sample(1)]}, SOURCE, root=root)
+    for other in (tmp_path / "toy", root / "notes"):
+        other.mkdir()
+        (other / "mine").touch()
+    with pytest.raises(InputError) as refused:
+        store.remove(["toy", name], root)
+    assert store.list_prepared(root) == ["toy"], "nothing is removed where one name is wrong"
+    assert (tmp_path / "toy" / "mine").exists() and (root / "notes" / "mine").exists()
+    if name == "notes":
+        assert "no dataset 'notes' is prepared; there are: toy" in str(refused.value)
+
+
+def test_a_linked_dataset_loses_its_link_alone_and_one_at_work_stays(tmp_path: Path) -> None:
+    far, root = tmp_path / "far", tmp_path / "root"
+    store.write("toy", {"test": [sample(1)]}, SOURCE, root=far)
+    root.mkdir()
+    (root / "toy").symlink_to(far / "toy", target_is_directory=True)
+    with ProcessLock(root / ".toy.clips.lock"), pytest.raises(DataError, match="prepared by another process"):
+        store.remove(["toy"], root)
+    store.remove(["toy"], root)
+    assert store.list_prepared(root) == [] and store.list_prepared(far) == ["toy"]
+
+
+def test_what_does_not_fit_is_refused_before_it_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = type("Usage", (), {"free": 5_000_000})()
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda place: free)
+    told = f"about 12 MB are needed in {tmp_path / 'new'}, 5.0 MB are free"
+    assert store.check_room("toy", 12_000_000, tmp_path / "new", least=4_000_000) == told
+    with pytest.raises(DataError, match="'toy' does not fit: about 12 MB are needed"):
+        store.check_room("toy", 12_000_000, tmp_path / "new", least=6_000_000)
+
+
+def test_brackets_within_brackets_are_a_damaged_file(tmp_path: Path) -> None:
+    folder = store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
+    (folder / "info.json").write_text("[" * 100_000)
+    with pytest.raises(DataError, match=r"info\.json cannot be read"):
+        store.read_info("toy", tmp_path)

@@ -185,13 +185,15 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
         (12, "found 'Twice' in the rows 11, 12"),
         (13, "the onset of row 14 is, too; name the apex"),
         (14, "the onset of row 13 is, too"),
-        (15, "onset: there is no file"),
+        (15, "onset: ", "c0 is a folder; name the image in it"),
         (16, "oooo"),
     ):
         assert all(part in told[f"clips.csv, row {row}"] for part in parts), told[f"clips.csv, row {row}"]
     with pytest.raises(InputError) as strict:
         table.prepare(file, "strict", strict=True)
     assert not store.is_prepared("strict") and len(strict.value.faults) >= 10
+    twice = [fault for fault in strict.value.faults if "expected each id once" in fault]
+    assert len(twice) == 1 and twice[0].startswith("clips.csv, rows 11, 12 (here row 11): id: "), "a line for a cause"
 
 
 def test_a_fault_of_a_cell_hides_no_missing_file(tmp_path: Path) -> None:
@@ -210,6 +212,38 @@ def test_a_fault_of_a_cell_hides_no_missing_file(tmp_path: Path) -> None:
         assert part in told, told
 
 
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        (
+            r"C:\Users\me\img46.jpg",
+            "is a path of a Windows computer, which is not there on this one; write paths relative",
+        ),
+        ("D:/casme/img46.jpg", "is a path of a Windows computer"),
+        (r"\\server\share\img46.jpg", "is a path of a Windows computer"),
+        ("46", "found the frame number '46'; name its file, such as frames/c01/img46.jpg"),
+        ("46.0", "found the frame number '46.0'"),
+        ("https://x.org/a.jpg", "found the address 'https://x.org/a.jpg'; fetch the file and name it"),
+        ("c0", "c0 is a folder; name the image in it"),
+    ],
+)
+def test_what_is_no_path_of_an_image_is_told_as_such(tmp_path: Path, cell: str, says: str) -> None:
+    (row,) = clips(tmp_path, 1)
+    rows = [row, *([f"x{n}", "p", cell, row[3], "", ""] for n in range(40))]
+    with pytest.raises(InputError) as refused:
+        table.prepare(written(tmp_path, rows), "mydata", strict=True)
+    (fault,) = refused.value.faults
+    assert says in fault and fault.startswith("clips.csv, rows 3-42 (here row 3): onset: ")
+    assert "coding sheet" not in str(refused.value)
+
+
+def test_a_file_whose_name_is_a_number_is_one(tmp_path: Path) -> None:
+    (row,) = clips(tmp_path, 1)
+    (tmp_path / "46").write_bytes((tmp_path / "c0/onset.png").read_bytes())
+    table.prepare(written(tmp_path, [[row[0], row[1], "46", *row[3:]]]), "mydata")
+    assert len(samples("mydata")) == 1
+
+
 @pytest.mark.parametrize("other", ["frames/../seq", "linked", "./seq"])
 def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path, other: str) -> None:
     for n in (1, 2, 10, 11):
@@ -219,8 +253,8 @@ def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path, ot
     rows = [["a", "p1", "seq/img1.png", "", "", ""], ["b", "p1", f"{other}/img10.png", "", "", ""]]
     with pytest.raises(InputError) as refused:
         table.prepare(written(tmp_path, rows), "mydata")
-    assert len(refused.value.faults) == 2
-    assert all("apex: it would be looked for among the frames" in fault for fault in refused.value.faults)
+    (fault,) = refused.value.faults
+    assert fault.startswith("clips.csv, rows 2, 3 (here row 2): apex: it would be looked for among the frames in ")
 
 
 def test_a_table_of_faults_alone_tells_all_of_them(tmp_path: Path) -> None:
@@ -232,7 +266,7 @@ def test_a_table_of_faults_alone_tells_all_of_them(tmp_path: Path) -> None:
 
 def test_a_column_that_lacks_is_named(tmp_path: Path) -> None:
     file = written(tmp_path, [["c1", "a.png"]], ["id", "onset"])
-    with pytest.raises(InputError, match="missing subject; found id, onset"):
+    with pytest.raises(InputError, match="lacks subject; it has: id, onset. .* --columns subject=HEADER"):
         table.prepare(file, "mydata")
 
 
@@ -314,7 +348,7 @@ def test_rows_with_faults_are_warned_of_once_and_not_tried_anew(tmp_path: Path, 
     file = written(tmp_path, [*rows, *([f"x{n}", "p1", f"{n}.png", "b.png", "", ""] for n in range(7))])
     name = table.prepared(file)
     (text,) = warned
-    assert "2 clips are evaluated, and 8 rows SKIPPED" in text and "and 3 more" in text and "clips.csv, row 5" in text
+    assert "2 clips are evaluated, and 8 rows SKIPPED" in text and "clips.csv, rows 5-11 (here row 5)" in text
     first = when(name)
     assert table.prepared(file) == name
     assert len(warned) == 1 and when(name) == first

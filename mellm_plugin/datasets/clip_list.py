@@ -1,0 +1,332 @@
+"""Lists of clips as they are published: which clips of which datasets a split is made of, and the class of each.
+
+    dataset,subject,filename,label
+    casme2,sub01,EP02_01f,1            a header, or none; CASME II, casme2; sub01, 01, 1
+    samm,6,006_1_2,0                   SAMM, samm; 006, 6
+    smic,s01,s01_ne_01,0               SMIC, smic; the clip is s1_ne_01 in its folder
+
+A list names clips of prepared datasets and holds no frames. Where it has labels, they stand in place of those of the
+datasets; what its numbers mean is given (`{"0": "negative"}`) and never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.catalogue import KNOWN, prepare_command
+from mellm_plugin.datasets.sheets import Column, Row, as_text, listed, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.table import label_of
+from mellm_plugin.errors import InputError, near
+from mellm_plugin.facs.labels import coarse
+
+COLUMNS: dict[str, Column] = {
+    "dataset": Column("dataset", required=False),
+    "subject": Column("subject", required=False),
+    "clip": Column("filename"),
+    "label": Column("label", required=False),
+    "onset": Column("onset", required=False),
+}
+"""What is read of a list, by the name used here; without a header the first four, in this order."""
+
+MEGC: dict[str, str] = {"0": "negative", "1": "positive", "2": "surprise"}
+"""What the numbers of the MEGC lists mean."""
+
+_OTHER_NAMES = {
+    **dict.fromkeys(("casmeii", "casme2", "casme02"), "casme2"),
+    **dict.fromkeys(("smic", "smichs", "smichse", "smicehs", "smicallcropped", "smicallraw"), "smic"),
+    **dict.fromkeys(("smicvis", "smicvise", "smicevis"), "smic_vis"),
+    **dict.fromkeys(("smicnir", "smicnire", "smicenir"), "smic_nir"),
+    **dict.fromkeys(("casme3", "casmeiii", "casme3a", "casme3parta"), "casme3"),
+    **dict.fromkeys(("4dme", "fourdme", "fourd", "4dmicro"), "fourdme"),
+}
+_CASME_SQUARED = re.compile(r"cas\s*\(me\)\s*\^?\s*2|casme[\s_-]*sq")  # another dataset than CASME II
+_NAMED = 12  # clips that are named in one message
+_AGREE = 0.95  # of the clips whose datasets say it, before numbers are taken for those of MEGC
+_FILE_ENDING = re.compile(r"\.(avi|mp4|mov|npy|npz|mat|jpe?g|png|bmp|tiff?)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip of a list that is prepared.
+
+    Attributes:
+        row: of the list, from 1.
+        dataset, split, id, subject: of the prepared clip.
+        emotion, coarse, aus: as its dataset has them.
+        label: as the list has it; None where it has none.
+    """
+
+    row: int
+    dataset: str
+    split: str
+    id: str
+    subject: str
+    emotion: str | None
+    coarse: str | None
+    aus: tuple[str, ...] | None
+    label: str | None
+
+
+@dataclass
+class Chosen:
+    """What a list chooses among the prepared datasets.
+
+    Attributes:
+        path, sha256: of the list.
+        rows: how many clips it names.
+        clips: those that are prepared, each once.
+        absent: those that are not, a line for each cause.
+        faults: what is wrong with rows, a line for each cause; their clips are left out.
+        notes: what is no fault, but may not be meant.
+    """
+
+    path: Path
+    sha256: str
+    rows: int
+    clips: list[Clip] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def labels(self, names: Mapping[str, str]) -> dict[str, str]:
+        """The label of each clip that has one, by id: that of the list, else that of its dataset.
+
+        Args:
+            names: what the list's labels mean; others are taken as they stand, if they are no numbers.
+
+        Raises:
+            InputError: numbers without a name.
+        """
+        given = {as_key(text): label_of(name) for text, name in names.items()}
+        nameless = [clip for clip in self.clips if clip.label and clip.label not in given and clip.label.isdigit()]
+        if nameless:
+            numbers = sorted({str(clip.label) for clip in nameless}, key=int)
+            raise InputError(_to_be_named(nameless, numbers), where=str(self.path))
+        labels = {c.id: given.get(c.label) or label_of(c.label) if c.label else c.emotion for c in self.clips}
+        return {id: label for id, label in labels.items() if label is not None}
+
+
+def as_key(text: str) -> str:
+    """A label of a list as it is compared: `1.0` and `01` are 1, and case says nothing."""
+    plain = " ".join(text.lower().split())
+    return str(int(float(plain))) if re.fullmatch(r"\d{1,6}(\.0+)?", plain) else plain
+
+
+def _to_be_named(clips: Sequence[Clip], numbers: Sequence[str]) -> str:
+    """How to name numbers, and which labels their clips have in the datasets, for whoever has to."""
+    own = {number: Counter(str(clip.emotion) for clip in clips if clip.label == number) for number in numbers}
+    shown = "; ".join(
+        f"{number}: {', '.join(f'{label} {count}' for label, count in own[number].most_common(4))}"
+        for number in numbers[:8]
+    )
+    flag = ",".join(f"{number}=LABEL" for number in numbers[:8])
+    return f"its labels are numbers; say what they mean: --labels {flag} (in their datasets these clips are {shown})"
+
+
+def names_of_megc(clips: Iterable[Clip]) -> dict[str, str]:
+    """The names of a list's numbers where they are those of MEGC, as the clips' own labels show; else none."""
+    numbered = [(clip.label, clip.coarse) for clip in clips if clip.label]
+    told = [(MEGC.get(label), own) for label, own in numbered if own is not None]
+    right = Counter(name for name, own in told if name == own)
+    if any(label not in MEGC for label, _ in numbered) or sum(right.values()) < _AGREE * max(1, len(told)):
+        return {}
+    used = {label for label, _ in numbered}  # none: nothing to name
+    return {n: name for n, name in MEGC.items() if n in used} if all(right[MEGC[n]] for n in used) else {}
+
+
+def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = None) -> Chosen:
+    """Find the clips of a list among the prepared datasets.
+
+    Args:
+        path: a CSV or .xlsx, with a header or without.
+        columns: headers of columns that have other names than usual, by the keys of `COLUMNS`.
+        root: the data root; None for the user's.
+
+    Raises:
+        InputError: the list cannot be read, lacks the column of the clips, or names none.
+    """
+    prepared = store.list_prepared(root)
+    wanted = named_columns(COLUMNS, columns)
+    bare = {key: column for key, column in wanted.items() if key != "onset"}
+    sheet = None
+    if not columns:
+        sheet = read_bare(path, bare, lambda cells: len(cells) > 2 and dataset_named(cells[0], prepared) is not None)
+    if sheet is None:
+        sheet = read_sheet(path, wanted)
+    rows = [row for row in sheet.rows if any(row.text(key) for key in ("dataset", "subject", "clip"))]
+    if not rows:
+        raise InputError("expected a row for each clip, found none", where=str(path))
+    chosen = Chosen(sheet.path, sheet.sha256, len(rows))
+    read = set(sheet.columns.values())
+    chosen.notes += [f"the column {heading!r} is not read" for heading in sheet.headings if heading not in read]
+    _Search(chosen, prepared, root).run(rows, "dataset" in sheet.columns)
+    return chosen
+
+
+def dataset_named(text: str, prepared: Sequence[str]) -> str | None:
+    """The name of a dataset as a list writes it (`CASME II`, `casme2`); None where it is none known or prepared."""
+    written = _plain(text)
+    plain = re.sub(r"[\W_]+", "", written)
+    if _CASME_SQUARED.match(written):
+        return None
+    if name := _OTHER_NAMES.get(plain):
+        return name
+    known = {re.sub(r"[\W_]+", "", name): name for name in (*KNOWN, *prepared)}
+    return known.get(plain)
+
+
+def _plain(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).lower().strip()
+
+
+class _Search:
+    """The clips of prepared datasets, by the spellings that lists have."""
+
+    def __init__(self, chosen: Chosen, prepared: Sequence[str], root: Path | None) -> None:
+        self.chosen, self.prepared, self.root = chosen, prepared, root
+        self._clips: dict[str, dict[tuple[str, ...], list[dict[str, Any]]]] = {}
+        self._causes: dict[str, list[tuple[int, str]]] = {}
+
+    def run(self, rows: Sequence[Row], with_dataset: bool) -> None:
+        by_id: dict[str, list[Clip]] = {}
+        for row in rows:
+            found = self._of_row(row, with_dataset)
+            if found is not None:
+                by_id.setdefault(found.id, []).append(found)
+        twice: list[int] = []
+        for same in by_id.values():
+            if len({clip.label for clip in same}) > 1:
+                told = ", ".join(f"{clip.label} in row {clip.row}" for clip in same)
+                self.chosen.faults.append(f"{same[0].id} has several labels: {told}; keep one of the rows")
+                continue
+            self.chosen.clips.append(same[0])
+            twice += [clip.row for clip in same[1:]]
+        if twice:
+            what = "row" if len(twice) == 1 else "rows"
+            self.chosen.notes.append(f"{what} {listed(twice)}: a clip of another row once more")
+        for cause, named in self._causes.items():
+            shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
+            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+            several = "s" * (len(named) > 1)
+            rows_told = f"{len(named)} clip{several}, row{several} {listed(row for row, _ in named)}"
+            self.chosen.absent.append(f"{cause} ({rows_told}): {shown}{more}")
+
+    def _of_row(self, row: Row, with_dataset: bool) -> Clip | None:
+        clip, subject, written = row.text("clip"), row.text("subject"), row.text("dataset")
+        if clip is None or (with_dataset and written is None):
+            lacks = "clip" if clip is None else "dataset"
+            self.chosen.faults.append(f"row {row.number}: expected the name of a {lacks}, found an empty cell")
+            return None
+        called = f"{subject}/{clip}" if subject else clip
+        within = self.prepared
+        if written is not None:
+            name = dataset_named(written, self.prepared)
+            if name is None:
+                hint = near(written.lower(), {*KNOWN, *self.prepared})
+                hint = " It is another than CASME II and CAS(ME)^3." if _CASME_SQUARED.match(_plain(written)) else hint
+                self._absent(f"{written!r} is no dataset that is known here.{hint}", row, called)
+                return None
+            if (name := self._stored(name)) is None:
+                of = dataset_named(written, self.prepared)
+                self._absent(f"{of} is not prepared; run: {prepare_command(str(of))}", row, called)
+                return None
+            within = [name]
+        found = [(name, one) for name in within for one in self._matching(name, subject, clip, row)]
+        if len(found) != 1:
+            where = within[0] if len(within) == 1 else "the prepared datasets"
+            if not found:
+                self._absent(f"{where} {'has' if len(within) == 1 else 'have'} no such clip", row, called)
+            else:
+                ids = ", ".join(one["id"] for _, one in found[:4])
+                self.chosen.faults.append(f"row {row.number}: {called} may be {ids}; write its name in full")
+            return None
+        name, one = found[0]
+        text = row.text("label")
+        return Clip(
+            row=row.number,
+            dataset=name,
+            split=one["split"],
+            id=one["id"],
+            subject=one["subject"],
+            emotion=one["emotion"],
+            coarse=one["coarse"],
+            aus=None if one["aus"] is None else tuple(one["aus"]),
+            label=None if text is None or text.lower() in ("/", "-", "?", "nan", "n/a", "none") else as_key(text),
+        )
+
+    def _absent(self, cause: str, row: Row, clip: str) -> None:
+        self._causes.setdefault(cause, []).append((row.number, clip))
+
+    def _stored(self, name: str) -> str | None:
+        """The folder of a dataset, `synthme-v1` for `synthme`; None where it is not prepared."""
+        return next((p for p in self.prepared if p == name or re.fullmatch(re.escape(name) + r"-v\d+", p)), None)
+
+    def _matching(self, name: str, subject: str | None, clip: str, row: Row) -> list[dict[str, Any]]:
+        """The clips of a dataset that a row may mean: those of just this name, else those of one spelled otherwise."""
+        known = self._of(name)
+        of_subject = (
+            known.get(_person(subject), []) if subject is not None else [c for of in known.values() for c in of]
+        )
+        texts = [_FILE_ENDING.sub("", clip.strip())]
+        if (onset := as_text(row.raw("onset"))) is not None:
+            texts.insert(0, f"{texts[0]}_{onset}")  # of CAS(ME)^3, where a file holds several clips
+        for text in texts:
+            if same := [one for one in of_subject if one["clip"].lower() == text.lower()]:
+                return same
+        for text in texts:
+            if same := [one for one in of_subject if _forms(text, subject, one["subject"]) & one["forms"]]:
+                return same
+        if name == "casme3":
+            return [one for one in of_subject if _tokens(one["clip"])[:1] == _tokens(texts[-1])[-1:]]
+        return []
+
+    def _of(self, name: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+        """The clips of a dataset by subject, with what each may be called."""
+        if name not in self._clips:
+            columns = ("id", "subject", "clip", "emotion", "coarse", "aus")
+            by_subject = self._clips.setdefault(name, {})
+            for split in store.read_info(name, self.root)["splits"]:
+                for row in store.read_columns(name, split, columns, self.root):
+                    row |= {"split": split, "forms": _forms(row["clip"], row["subject"])}
+                    by_subject.setdefault(_person(row["subject"]), []).append(row)
+        return self._clips[name]
+
+
+def _tokens(text: str) -> tuple[str, ...]:
+    """Letters and numbers in turn, without leading zeros: `EP02_01f` -> ep 2 1 f."""
+    parts = re.findall(r"\d+|[^\W\d_]+", _plain(text))
+    return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
+
+
+def _person(subject: str) -> tuple[str, ...]:
+    """A subject as it is compared: `sub01`, `01` and 1 are one."""
+    parts = _tokens(subject)
+    return parts[1:] if len(parts) > 1 and not parts[0].isdigit() and parts[1].isdigit() else parts
+
+
+def _forms(clip: str, *subjects: str | None) -> set[tuple[str, ...]]:
+    """What a clip may be called: with its subject in front (`sub01_EP02_01f`) and without."""
+    parts = _tokens(clip)
+    people = {name for who in subjects if who is not None for name in (_tokens(who), _person(who)) if name}
+    return {parts, *(parts[len(name) :] for name in people if parts[: len(name)] == name and parts != name)}
+
+
+def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:
+    """Which clips have another class in the list than in their dataset; empty for none."""
+    found = [
+        f"{clip.id} ({labels[clip.id]}, there {clip.emotion})"
+        for clip in chosen.clips
+        if clip.label
+        and clip.emotion
+        and (coarse(labels[clip.id]) or labels[clip.id]) not in (clip.coarse, clip.emotion)
+    ]
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    told = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"
+    return told if found else ""
