@@ -583,6 +583,9 @@ class _Conversion:
         if entry.emotion is None and any("emotion" in sheet.columns for sheet in self.sheets.values()) and self.tree:
             self._note(entry.id, "its label is empty, so it is unknown")
         codes = read_codes(entry.au_code)
+        for part in codes.detail:
+            if part.role == "gross":
+                self._note(entry.id, f"units: {part.text} is {part.reason}")
         if codes.unread:
             self.unread[entry.id] = "; ".join(f"{part.text!r}: {part.reason}" for part in codes.unread)
 
