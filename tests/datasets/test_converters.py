@@ -415,8 +415,8 @@ def _moved(made: Fictitious, form: str) -> Fictitious:
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("casme2", "s{number}/{clip}"), ("casme2", "{number}/{clip}"), ("casme2", "deep/2/raw/Subject {number:03d}/x/{clip}"),
-     ("casme2", "sub{number:02d}_{clip}"), ("casme2", "{subject}/{clip}/frames"), ("casme2", "CASME2/sub{number}-{clip}"),
+    [("casme2", "s{number}/{clip}"), ("casme2", "{number}/{clip}"), ("casme2", "a/2/raw/Subject {number:03d}/x/{clip}"),
+     ("casme2", "sub{number:02d}_{clip}"), ("casme2", "{subject}/{clip}/frames"), ("casme2", "2/sub{number}-{clip}"),
      ("samm", "{number}/{clip}"), ("samm", "all/{clip}"), ("samm", "samm_{clip}"), ("smic", "flat/{clip}"),
      ("smic", "micro/{clip}/aligned"), ("dfme", "train/{clip}"), ("mmew", "{clip}"), ("fourdme", "p{number}/{clip}"),
      ("casme3", "a/{clip}"), ("casme3", "partA_{clip}")],
@@ -441,13 +441,11 @@ def test_a_row_without_a_folder_names_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_called_like_another_subject_is_not_taken(tmp_path: Path) -> None:
-    """Clips of CASME II share their names; a folder above that is called `2` is no subject where there is a `sub01`."""
-    made = casme2(tmp_path / "2", 12, **QUICK)
+    """Subjects of CASME II share names of clips: a folder above called `1` is no subject where there is a `sub02`."""
+    made = casme2(tmp_path / "1" / "CASME1", 12, **QUICK)
     gone = made.clips[0]
-    assert gone.subject == "sub02"
-    gone.folder.rename(made.frames / "sub01" / gone.clip) if (made.frames / "sub01").exists() else shutil.move(
-        gone.folder, made.frames / "sub03" / gone.clip
-    )
+    assert gone.subject == "sub01"
+    shutil.move(gone.folder, made.clips[-1].folder.parent / gone.clip)
     info, samples = prepare(made, tmp_path / "out")
     assert [skipped["id"] for skipped in info["skipped"]] == [id_of(made, gone)] and len(samples) == 11
 
