@@ -345,8 +345,9 @@ class _Conversion:
         found = [self.tree.find(*entry.names) for entry in entries]
         if not any(found) and len(found) > 1:
             wanted = "/".join(entries[0].names[0])
+            sheets = " and ".join(str(sheet.path) for sheet in self.sheets.values()) or "the list"
             raise InputError(
-                f"expected a folder of frames for each of the {len(found)} rows of the sheet, found none for any; "
+                f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any; "
                 f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}. Is this the folder of "
                 f"{self.dataset.title}, and the sheet that belongs to it?",
                 where=str(self.tree.root),

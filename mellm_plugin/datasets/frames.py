@@ -192,7 +192,8 @@ class FrameTree:
                 folders.clear()
                 continue
             seen.add(place)
-            folders.sort()
+            links = {name for name in folders if os.path.islink(os.path.join(path, name))}
+            folders[:] = [*sorted({*folders} - links), *sorted(links)]  # a link is a second name
             empty = not any(frame_number(name) is not None for name in files)
             if empty and folders:
                 continue
