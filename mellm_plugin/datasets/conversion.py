@@ -305,7 +305,7 @@ class _Conversion:
             yield from self.dataset.from_folders(self.tree)
         for split, sheet in self.sheets.items():
             rows = [(row, self.dataset.entry(row)) for row in sheet.rows]
-            if faults := _columns_unread(sheet):
+            if faults := _columns_unread(sheet, units_alone=self.dataset.published is None):
                 raise InputError(faults, where=str(sheet.path))
             for row, entry in rows:
                 where = f"{sheet.path.name}, row {row.number}"
@@ -770,19 +770,26 @@ class _Earlier:
         return None if sample is None else (sample, spotted, True)
 
 
-def _columns_unread(sheet: Sheet) -> list[str]:
-    """The columns of which not one cell can be read, a sentence each: something else stands there."""
+def _columns_unread(sheet: Sheet, units_alone: bool) -> list[str]:
+    """The columns of which not one cell can be read, a sentence each: something else stands there.
+
+    Args:
+        sheet: whose rows have been read, with their faults.
+        units_alone: of a user's table, whose files may be missing for many reasons.
+    """
     faults: list[str] = []
     for key, name in sheet.columns.items():
         reasons: list[str] = []
         read = False
         for row in sheet.rows:
-            told = next((fault for fault in row.faults if fault.startswith(f"{name}: ")), "")
             text = row.text(key)
-            if not told and key == "aus" and text is not None and not is_missing(text):
+            if text is None or is_missing(text) or (units_alone and key != "aus"):
+                continue
+            told = next((fault for fault in row.faults if fault.startswith(f"{name}: ")), "")
+            if not told and key == "aus":
                 codes = read_codes(row.raw(key))
                 told = "" if codes.units is not None else f"{name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
-            read |= not told and text is not None and not is_missing(text)
+            read |= not told
             reasons += [f"row {row.number}: {told}"] if told else []
         if len(reasons) > 1 and not read:
             faults.append(

@@ -80,7 +80,7 @@ class Row:
         """The cell as a whole number, 0 or more; None where it is empty or says so (`/`, `?`, `n/a`, and `-1`)."""
         value = self.cells.get(key)
         text = as_text(value)
-        if text is None or is_missing(text) or (not required and re.fullmatch(r"[-−]1(\.0+)?", text)):
+        if text is None or is_missing(text) or re.fullmatch(r"[-−]1(\.0+)?", text):
             if required:
                 shown = "an empty cell" if text is None else repr(text)
                 self.faults.append(f"{self._named(key)}: expected a frame number, found {shown}; fill it in")
