@@ -335,24 +335,41 @@ def _asked_clips(docs: Any, asked: Sequence[str], asks: str) -> list[int]:
 
 
 def composite(docs: Any) -> Any:
-    """`protocol` of the MEGC 2019 composite: its three classes and twelve units, over its clips of three datasets.
+    """`protocol` of the MEGC 2019 composite: its three classes and twelve units, over the clips of its list.
 
-    What differs from the published numbers of clips is told as a warning, and no fault.
+    The list says which clips belong and which class each has. What is missing is told clip by clip as a warning, and no
+    fault; so is a clip whose own label gives another class, or none.
 
     Raises:
         InputError: no clip belongs to the composite.
     """
-    columns = (docs[name] for name in ("id", "dataset", "emotion", "coarse"))
-    kept = docs.select([i for i, clip in enumerate(zip(*columns, strict=True)) if megc2019.belongs(*clip)])
-    if not len(kept):
+    listed = megc2019.clips()
+    keys = list(map(megc2019.clip_of, docs["dataset"], docs["subject"], docs["clip"]))
+    kept = [i for i, key in enumerate(keys) if key in listed and key not in keys[:i]]
+    if not kept:
         raise InputError(f"no clip belongs to the composite of {', '.join(megc2019.PARTS)}")
-    if differ := megc2019.differences(zip(kept["dataset"], kept["subject"], kept["coarse"], strict=True)):
+    if lines := megc2019.missing(keys):
         logger.warning(
-            "MEGC 2019: these clips are not those of the published composite (442 clips), so scores are not compared "
-            "with published ones:\n  {}",
-            "\n  ".join(differ),
+            "MEGC 2019: {} of the {} clips of the composite are there, so scores are not compared with published "
+            "ones:\n  {}",
+            *(len(kept), len(listed), "\n  ".join(lines)),
         )
-    return protocol(kept, labels="smic", aus="1+2+4+5+6+7+9+10+12+14+15+17")
+    classes = [listed[keys[i]][0] for i in kept]
+    docs = docs.select(kept)
+    ids, emotions, own = docs["id"][:], docs["emotion"][:], docs["coarse"][:]
+    others = [i for i, (said, coarse) in enumerate(zip(own, classes, strict=True)) if said != coarse]
+    if others:
+        logger.warning(
+            "MEGC 2019: the challenge's list gives {} clips another class than their labels do, and decides:\n  {}",
+            *(len(others), "\n  ".join(f"{ids[i]}: {classes[i]}, labelled {emotions[i] or own[i]}" for i in others)),
+        )
+        # Without its label, which would be scored before the class if it is the name of another one.
+        fine = [None if i in set(others) else label for i, label in enumerate(emotions)]
+        columns = {"emotion": fine, "coarse": classes}
+        for name, values in columns.items():
+            feature = docs.features[name]
+            docs = docs.remove_columns(name).add_column(name, values, feature=feature)
+    return protocol(docs, labels="smic", aus="1+2+4+5+6+7+9+10+12+14+15+17")
 
 
 def _given_units(aus: str | None) -> list[int] | int:

@@ -1,14 +1,15 @@
 """Fictitious datasets: coding sheets and frames of the licensed ones' shape, with their oddities, all of it invented.
 
-    made = casme2(folder, 6)       # CASME2-coding-20140508.xlsx, CASME2_RAW_selected/sub01/EP20_01/img187.jpg ...
+    made = casme2(folder, 6)       # CASME2-coding-20140508.xlsx, CASME2_RAW_selected/sub01/EP02_01f/img187.jpg ...
     made.arguments                 # ["--frames", ".../CASME2_RAW_selected", "--sheet", ".../CASME2-coding-...xlsx"]
-    made.clips[0]                  # Truth(subject="sub01", clip="EP20_01", onset=187, apex=190, offset=194, ...)
+    made.clips[0]                  # Truth(subject="sub01", clip="EP02_01f", onset=187, apex=190, offset=194, ...)
     broken = apex_slash(made, 0)   # the same with an apex that is no number
 
-Without a number of clips, there are as many of each label as were published; with one, the labels come in turn.
-Subjects, names and frame numbers are made up, except of the clips that are known by name: sub04/EP12_01f,
-sub05/EP09_05f, 028_4_1 and 032_3_1. The frames are drawn faces that show the clip's action units, or quickly made blobs
-for tests in which nobody looks. The same arguments write the same files.
+Without a number of clips, there are as many of each label as were published, with the known errata of the sheets; with
+one, the labels come in turn. Subjects and clips of CASME II, SAMM, SMIC (HS) and CAS(ME)^3 have their real names
+(`names/`, and the list of MEGC 2019, whose classes their labels agree with); those of DFME are numbered as in the real
+one; all other names and the frame numbers are made up. The frames are drawn faces that show the clip's action units, or
+quickly made blobs for tests in which nobody looks. The same arguments write the same files.
 
 Counts: CASME II (Yan et al. 2014, and the sheet of 2019), SAMM (Davison et al. 2018), SMIC (Li et al. 2013), CAS(ME)^3
 (Li et al. 2022), MMEW (Ben et al. 2021), 4DME (Li et al. 2022). Those of DFME's labels are invented.
@@ -32,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 import openpyxl
 
+from mellm_plugin.datasets import megc2019
 from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, Face, displacement, inverse_map
 from mellm_plugin.facs.codes import read_codes
 
@@ -354,10 +356,80 @@ def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[s
     return out
 
 
+def _named(file: str) -> list[dict[str, str]]:
+    """The rows of a list of real names."""
+    with (Path(__file__).parent / "names" / file).open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+Roster = list[tuple[str, str, str]]  # subject, clip, label
+
+
+def _pick(
+    roster: Roster, clips: int | None, labels: Mapping[str, int], first: Sequence[tuple[str, str]] = ()
+) -> Roster:
+    """That many clips of a roster, in its order: `first`, then of all labels in turn; of few subjects, two of each."""
+    if clips is None:
+        return roster
+    if clips > len(roster):
+        raise ValueError(f"expected at most {len(roster)} clips, as many as have names, found {clips}")
+    left = [one for one in roster if one[:2] not in first]
+    picked = [one for one in roster if one[:2] in first][:clips]
+    count = Counter(subject for subject, _, _ in picked)
+    for label in _deal(labels, clips, [label for _, _, label in picked])[len(picked) :]:
+        few = len(count) < max(2, -(-clips // 2))
+        order = {0: 1 if few else 99, 1: 0}  # one that has a clip, then another one
+        found = min(
+            (one for one in left if one[2] == label), key=lambda one: order.get(count[one[0]], 1 + count[one[0]])
+        )
+        left.remove(found)
+        picked.append(found)
+        count[found[0]] += 1
+    return [one for one in roster if one in picked]
+
+
+def _in_turn(labels: Mapping[str, int]) -> Iterator[str]:
+    return iter(_deal(labels, None))
+
+
 # The datasets -------------------------------------------------------------------------------------------------------
 
 CASME2 = {"happiness": 32, "surprise": 25, "others": 99, "repression": 27, "sadness": 7, "fear": 2, "disgust": 63}
 """Labels of the sheet of 2014; in that of 2019 three of the sad clips are surprised ones."""
+
+_SAD_OR_SURPRISED = {("sub24", "EP07_01"), ("sub24", "EP07_04f"), ("sub24", "EP10_03")}
+
+
+def _casme2_roster() -> Roster:
+    """All clips; those outside the composite are `others`, but a few sad and fearful ones."""
+    listed = {(row["subject"], row["clip"]): row["class"] for row in _composite("casme2")}
+    omitted = (("sub04", "EP12_01f"), ("sub05", "EP09_05f"))
+    names = [(row["subject"], row["clip"]) for row in _named("casme2.csv")]
+    rest = [name for name in names if name not in listed and name not in omitted and name not in _SAD_OR_SURPRISED]
+    rest = [name for name in rest if name[0] not in ("sub10", "sub18")]
+    few = dict(zip(rest[5::14], ["sadness", "fear", "sadness", "fear", "sadness", "sadness"], strict=False))
+    assert len(few) == 6
+    negative = _in_turn({"disgust": CASME2["disgust"] - len(omitted), "repression": CASME2["repression"]})
+    of_class = {"positive": "happiness", "surprise": "surprise"}
+    roster = []
+    for name in names:
+        if name in omitted:
+            label = "disgust"
+        elif name in _SAD_OR_SURPRISED:
+            label = "sadness"
+        elif name in listed:
+            label = of_class.get(listed[name]) or next(negative)
+        else:
+            label = few.get(name, "others")
+        roster.append((*name, label))
+    return roster
+
+
+def _composite(dataset: str) -> list[dict[str, str]]:
+    """The rows of the list of MEGC 2019."""
+    with (Path(megc2019.__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
+        return [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
+
 
 _OBJECTIVE = {"happiness": 1, "surprise": 2, "anger": 3, "disgust": 4, "sadness": 5, "fear": 6}
 
@@ -380,8 +452,9 @@ def casme2(
     """CASME II: 255 clips of 26 subjects, 24 of them in the composite of MEGC 2019.
 
     Two clips are those that the composite leaves out, sub04/EP12_01f (without an apex in the sheet of 2019) and
-    sub05/EP09_05f. Five codes are `?` in the sheet of 2014; in that of 2019, each fifth is another one. The offset in
-    row 62 lies outside the folder, whose last frame is 91.
+    sub05/EP09_05f (at full number with an apex that is the onset, 69, in both sheets). Five codes are `?` in the sheet
+    of 2014; in that of 2019, each fifth is another one. The offset in row 62 lies outside the folder, whose last frame
+    is 91.
 
     Args:
         clips: how many; all published ones when None.
@@ -398,31 +471,28 @@ def casme2(
     camera = _Camera("casme2", frames, size, draw, seed)
     root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
     pattern = "img{}.jpg" if layout == "raw" else "reg_img{}.jpg"
-    labels = _deal(CASME2, clips, ("disgust", "disgust"))
-    loners = (10, 18)
-    names = [f"sub{n:02d}" for n in (4, 5, *(n for n in range(1, 27) if n not in (4, 5, *loners)), *loners)]
-    cast = _sorted_cast(labels, _cast(labels, names, "others"))
-    special = {0: "EP12_01f", 1: "EP09_05f"}
+    cast = _pick(_casme2_roster(), clips, CASME2, (("sub04", "EP12_01f"), ("sub05", "EP09_05f")))
     codes = _Codes({"others": ("4+7+L10", "38"), "surprise": ("L2+26+38",), "happiness": ("R6+R12",)})
     bare = {round((k + 0.5) * len(cast) / without_apex) for k in range(without_apex)}
     truths: list[Truth] = []
     rows: list[list[Cell]] = []
     seen: Counter[str] = Counter()
-    for number, (label, subject, place, dealt) in enumerate(cast):
+    for number, (subject, clip, label) in enumerate(cast):
         nth = seen[label]
         seen[label] += 1
-        emotion = "surprise" if sheet == "2019" and label == "sadness" and nth % CASME2["sadness"] >= 4 else label
+        emotion = "surprise" if sheet == "2019" and (subject, clip) in _SAD_OR_SURPRISED else label
         code = codes.next(emotion, skip=int(sheet == "2019" and number % 5 == 2))
         if sheet == "2014" and label == "others" and nth < 5:
             code = "?"
-        clip = special.get(dealt) or f"EP{20 + place // 9}_{1 + place % 9:02d}{'f' if place % 3 else ''}"
         first = int(camera.rng(number, "first").integers(1, 300))
         known: dict[str, Any] = {}
         if number == 60:
             first = 92 - frames
             known["offset"] = 96
-        if number in bare or (sheet == "2019" and dealt == 0):
+        if number in bare or (sheet == "2019" and (subject, clip) == ("sub04", "EP12_01f")):
             known["apex"] = None
+        if clips is None and (subject, clip) == ("sub05", "EP09_05f"):
+            first = known["apex"] = 69
         truth = camera.truth(
             number, code=code, emotion=emotion, first=first, subject=subject, clip=clip, fps=200.0, row=number + 2,
             objective=_OBJECTIVE.get(emotion, 7) if sheet == "2019" else None,
@@ -469,6 +539,18 @@ _SAMM_CODES = {
 }
 
 
+def _samm_roster() -> Roster:
+    listed = {row["clip"]: row["class"] for row in _composite("samm")}
+    negative = _in_turn({label: SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")})
+    of_class = {"positive": "happiness", "surprise": "surprise"}
+    roster = []
+    for row in _named("samm.csv"):
+        of = listed.get(row["clip"])
+        label = "others" if of is None else of_class.get(of) or next(negative)
+        roster.append((row["subject"], row["clip"], label))
+    return roster
+
+
 def samm(
     folder: Path,
     clips: int | None = None,
@@ -480,7 +562,7 @@ def samm(
     preamble: bool = True,
     subject_as: Literal["text", "integer"] = "text",
 ) -> Fictitious:
-    """SAMM: 159 clips of 30 subjects, 28 of them in the composite of MEGC 2019; grey frames.
+    """SAMM: 159 clips of 29 subjects, 28 of them in the composite of MEGC 2019; grey frames.
 
     In two clips the apex is outside onset..offset: of 028_4_1 the offset is too early, and the apex is in the folder;
     of 032_3_1 the apex is before the onset, and not there.
@@ -492,16 +574,12 @@ def samm(
     """
     camera = _Camera("samm", frames, size, draw, seed, grey=True)
     root = folder / "SAMM"
-    labels = _deal(SAMM, clips, ("anger", "anger"))
-    loners = (15, 24)
-    numbers = (28, 32, *(n for n in range(6, 38) if n not in (8, 27, 28, 32, *loners)), *loners)
-    cast = _sorted_cast(labels, _cast(labels, [f"{n:03d}" for n in numbers], "others"))
+    cast = _pick(_samm_roster(), clips, SAMM, (("028", "028_4_1"), ("032", "032_3_1")))
     codes = _Codes(_SAMM_CODES)
     above = 13 if preamble else 0
     truths: list[Truth] = []
     rows: list[list[Cell]] = []
-    for number, (label, subject, place, dealt) in enumerate(cast):
-        clip = {0: "028_4_1", 1: "032_3_1"}.get(dealt) or f"{subject}_{5 + place // 4}_{1 + place % 4}"
+    for number, (subject, clip, label) in enumerate(cast):
         code = codes.next(label)
         first = int(camera.rng(number, "first").integers(100, 9000))
         truth = camera.truth(
@@ -509,17 +587,17 @@ def samm(
             row=above + number + 2, objective=_OBJECTIVE.get(label, 7), folder=root / subject / clip,
             pattern=f"{subject}_{{:0{4 + int(subject) % 2}d}}.jpg",
         )  # fmt: skip
-        if dealt == 0:
+        if clip == "028_4_1":
             truth = replace(truth, offset=truth.peak - 1)
-        elif dealt == 1:
+        elif clip == "032_3_1":
             truth = replace(truth, apex=first - 12)
         truths.append(truth)
         who: Cell = subject if subject_as == "text" else int(subject)
         spelt = "Other" if label == "others" else label.capitalize()
         duration = (truth.offset or 0) - (truth.onset or 0) + 1
         rows.append(
-            [who, clip, 1 + place % 7, truth.onset, truth.apex, truth.offset, duration, "Micro - 1/2", code, spelt,
-             truth.objective, "looks down at first" if number % 9 == 4 else None]
+            [who, clip, int(clip.split("_")[1]), truth.onset, truth.apex, truth.offset, duration, "Micro - 1/2", code,
+             spelt, truth.objective, "looks down at first" if number % 9 == 4 else None]
         )  # fmt: skip
     header = [
         "Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
@@ -536,6 +614,18 @@ SMIC = {"negative": 70, "positive": 51, "surprise": 43}
 
 SMIC_71 = {"negative": 23, "positive": 28, "surprise": 20}
 """Classes of the VIS part, and of the NIR part."""
+
+
+def _smic_71(clips: int | None) -> Roster:
+    """Clips of the VIS or the NIR part; their names are made up."""
+    places: Counter[tuple[str, str]] = Counter()
+    roster = []
+    labels = _deal(SMIC_71, clips)
+    for label, subject, _, _ in _sorted_cast(labels, _cast(labels, [f"s{n:02d}" for n in range(1, 9)])):
+        places[subject, label] += 1
+        word = "sur" if label == "surprise" else label[:2]
+        roster.append((subject, f"{subject}_{word}_{places[subject, label]:02d}", label))
+    return roster
 
 
 def smic(
@@ -567,18 +657,16 @@ def smic(
     name = "smic" if part == "HS" else f"smic_{part.lower()}"
     camera = _Camera(name, frames, size, draw, seed, grey=part == "NIR")
     root = folder / ("SMIC_all_raw" if layout == "raw" else "SMIC_all_cropped")
-    labels = _deal(SMIC if part == "HS" else SMIC_71, clips)
-    numbers = [n for n in range(1, 21) if n not in (7, 10, 16, 17)][: 16 if part == "HS" else 8]
+    if part == "HS":
+        cast = _pick([(row["subject"], row["clip"], row["class"]) for row in _composite("smic")], clips, SMIC)
+    else:
+        cast = _smic_71(clips)
     codes = _Codes()
-    places: Counter[tuple[str, str]] = Counter()
     truths: list[Truth] = []
     rows: list[list[Cell]] = []
-    for number, (label, subject, _, _) in enumerate(
-        _sorted_cast(labels, _cast(labels, [f"s{n:02d}" for n in numbers]))
-    ):
+    for number, (subject, clip, label) in enumerate(cast):
         there = f"s{int(subject[1:])}" if subject_style == "s1" else subject
-        places[subject, label] += 1
-        clip = f"{there}_{'sur' if label == 'surprise' else label[:2]}_{places[subject, label]:02d}"
+        clip = f"{there}_{clip.partition('_')[2]}"
         first = 999_998 if number == 0 else int(camera.rng(number, "first").integers(20_000, 900_000))
         truth = camera.truth(
             number, code=codes.next(label), emotion=label, first=first, subject=subject, clip=clip,
@@ -601,6 +689,21 @@ CASME3 = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 6
 """Labels of CAS(ME)^3; three of the others are spelled `Others`."""
 
 
+def _casme3_rows(clips: int | None) -> list[tuple[str, str]]:
+    """Subject and file of each row; of few, the first file of each subject that holds two clips."""
+    rows = [(row["subject"], row["filename"]) for row in _named("casme3.csv") for _ in range(int(row["clips"]))]
+    if clips is None:
+        return rows
+    twice: dict[str, tuple[str, str]] = {}
+    for row, count in Counter(rows).items():
+        if count > 1:
+            twice.setdefault(row[0], row)
+    few = [row for row in twice.values() for _ in range(2)]
+    if clips > len(few):
+        raise ValueError(f"expected at most {len(few)} clips, or all, found {clips}")
+    return few[:clips]
+
+
 def casme3(
     folder: Path,
     clips: int | None = None,
@@ -611,7 +714,9 @@ def casme3(
     draw: Draw = "faces",
     seed: int = 0,
 ) -> Fictitious:
-    """CAS(ME)^3, part A: 860 clips of 100 subjects, several of them in one file; in 54 the apex is not after the onset.
+    """CAS(ME)^3, part A: 860 clips of 94 subjects, several of them in one file; in 54 the apex is not after the onset.
+
+    At full number the sheet has the wrong onsets of its rows 751 and 752; `Truth.onset` is the right one.
 
     Args:
         layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a
@@ -620,19 +725,25 @@ def casme3(
     """
     camera = _Camera("casme3", frames, size, draw, seed)
     root = folder / ("Part_A_ME_clip" if layout == "clips" else "part_A")
+    cast = _casme3_rows(clips)
     labels = _deal(CASME3, clips)
-    cast = _sorted_cast(labels, _cast(labels, [f"spNO.{n}" for n in range(1, 101)]))
     codes = _Codes()
     truths: list[Truth] = []
     rows: list[list[Cell]] = []
     seen: Counter[str] = Counter()
-    for number, (label, subject, place, _) in enumerate(cast):
-        letter = chr(ord("a") + place // 2 % 26)
+    places: Counter[str] = Counter()
+    written = {749: 3647, 750: 0} if clips is None else {}  # rows 751 and 752, where the sheet is wrong
+    right = {749: 2647, 750: 1}
+    for number, ((subject, letter), label) in enumerate(zip(cast, labels, strict=True)):
+        place = places[subject]
+        places[subject] += 1
         first = 30 + 7 * (number % 11) + place * (frames + 90)  # the clips of one file follow each other
+        if number in written:
+            first = right[number]
         code = codes.next(label)
         objective = _OBJECTIVE.get(label, 7)
         truth = camera.truth(
-            number, code=code, emotion=label, first=first, subject=subject, clip=f"{letter}_{first}", fps=30.0,
+            number, code=code, emotion=label, first=first, subject=subject, clip=f"{letter.lower()}_{first}", fps=30.0,
             row=number + 2, objective=objective, pattern="{}.jpg",
             folder=root / (f"frame/{subject}_{letter}_{first}" if layout == "clips" else f"{subject}/{letter}/color"),
         )  # fmt: skip
@@ -643,7 +754,8 @@ def casme3(
         if label == "others":
             spelt = "Others" if seen[label] % 54 == 0 else "others"
         seen[label] += 1
-        rows.append([subject, letter, first, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt])
+        onset = written.get(number, first)
+        rows.append([subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt])
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
     path = folder / "cas(me)3_part_A_ME_label.xlsx"
     _write_sheet(path, header, rows, "label")

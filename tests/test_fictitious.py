@@ -18,6 +18,7 @@ import pytest
 from fictitious import Fictitious, Truth, casme2, casme3, dfme, fourdme, mmew, samm, smic
 from PIL import Image
 
+from mellm_plugin.datasets import megc2019
 from mellm_plugin.datasets.synthme import AUS, displacement
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import canonical_label, coarse
@@ -36,12 +37,12 @@ PUBLISHED: dict[str, tuple[dict[str, int], int]] = {
             **{"anger": 57, "happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8},
             "sadness": 6,
         },
-        30,
+        29,
     ),
     "smic": ({"negative": 70, "positive": 51, "surprise": 43}, 16),
     "casme3": (
         {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sadness": 57, "happiness": 55},
-        100,
+        94,
     ),
     "mmew": (
         {"surprise": 89, "disgust": 72, "repression": 66, "happiness": 36, "fear": 16, "sadness": 13, "anger": 8},
@@ -91,32 +92,35 @@ def test_published_counts(published: Callable[[str], Fictitious], name: str) -> 
     assert Counter(clip.emotion for clip in made.clips) == labels
     assert len({clip.subject for clip in made.clips}) == subjects
     assert len({(clip.subject, clip.clip) for clip in made.clips}) == len(made.clips)
-    assert list(Counter(clip.subject for clip in made.clips).values()).count(1) <= 2
     for clip in made.clips:
         assert all(clip.frame(number).is_file() for number in clip.numbers)
     pictures = [path for path in made.frames.rglob("*.*") if path.suffix in (".jpg", ".bmp")]
     assert len(pictures) == sum(len(clip.numbers) for clip in made.clips)
 
 
-def test_the_composite_of_megc_2019(published: Callable[[str], Fictitious]) -> None:
-    parts: dict[str, list[Truth]] = {}
-    for name in ("casme2", "samm", "smic"):
-        left_out = {"fear", "sadness"} if name == "casme2" else set()
-        omitted = {("sub04", "EP12_01f"), ("sub05", "EP09_05f")}
-        parts[name] = [
-            clip
-            for clip in published(name).clips
-            if coarse(clip.emotion) and clip.emotion not in left_out and (clip.subject, clip.clip) not in omitted
-        ]
-    counts = {name: Counter(coarse(clip.emotion) for clip in clips) for name, clips in parts.items()}
-    assert counts["casme2"] == {"negative": 88, "positive": 32, "surprise": 25}
-    assert counts["samm"] == {"negative": 92, "positive": 26, "surprise": 15}
-    assert counts["smic"] == {"negative": 70, "positive": 51, "surprise": 43}
-    assert {name: len({c.subject for c in clips}) for name, clips in parts.items()} == {
-        "casme2": 24,
-        "samm": 28,
-        "smic": 16,
-    }
+@pytest.mark.parametrize("name", ["casme2", "samm", "casme3"])
+def test_the_names_are_the_real_ones(published: Callable[[str], Fictitious], name: str) -> None:
+    made = published(name)
+    assert all(clip.folder.is_dir() for clip in made.clips)
+    rows = _rows(made, header=13 if name == "samm" else 0)
+    if name != "casme3":
+        names = {(clip.subject, clip.clip) for clip in made.clips}
+        assert names == {(row["subject"], row["clip"]) for row in fictitious._named(f"{name}.csv")}
+        return
+    found = Counter((row["Subject"], row["Filename"]) for row in rows)
+    assert found["spNO.14", "J"] == 1 and found["spNO.1", "e"] == 2
+    assert [row["Onset"] for row in rows[749:751]] == [3647, 0]
+    assert [clip.onset for clip in made.clips[749:751]] == [2647, 1]
+
+
+def test_the_labels_agree_with_the_composite_of_megc_2019(published: Callable[[str], Fictitious]) -> None:
+    listed = megc2019.clips()
+    for name in megc2019.PARTS:
+        classes = {
+            megc2019.clip_of(name, clip.subject, clip.clip): coarse(clip.emotion) for clip in published(name).clips
+        }
+        expected = {clip: label for clip, (label, _) in listed.items() if clip[0] == name}
+        assert expected.items() <= classes.items()
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHED if name != "smic"])
@@ -128,12 +132,16 @@ def test_the_sheet_holds_what_should_be_found(published: Callable[[str], Fictiti
     label = columns.get("estimatedemotion") or columns["emotion"]
     code = columns.get("actionunits") or columns.get("aus") or columns["au"]
     for clip, row in zip(made.clips, rows, strict=True):
+        if name == "casme3" and clip.row in (751, 752):
+            continue  # where the sheet is wrong
         assert str(row[code]) == clip.au_code
         spelt = row[label].lower()
         assert clip.emotion == {"mmew others": "repression"}.get(f"{name} {spelt}", canonical_label(spelt) or spelt)
         for frame in ("onset", "apex", "offset"):
             assert row[columns.get(f"{frame}frame") or columns[frame]] == getattr(clip, frame)
-        assert str(row[columns.get("filename") or columns["foldname"]]) == re.sub(r"^([a-z])_\d+$", r"\1", clip.clip)
+        assert str(row[columns.get("filename") or columns["foldname"]]) == re.sub(
+            r"^([a-z])_\d+$", r"\1", clip.clip if clip.clip[:2] != "j_" or clip.subject != "spNO.14" else "J"
+        )
 
 
 @pytest.mark.parametrize(
@@ -287,8 +295,8 @@ def test_a_short_dataset_is_a_cut_of_all_labels(tmp_path: Path) -> None:
     made = casme2(tmp_path, 6, **QUICK)
     assert {("sub04", "EP12_01f"), ("sub05", "EP09_05f")} < {(clip.subject, clip.clip) for clip in made.clips}
     assert len({clip.emotion for clip in made.clips}) == 5
-    more = casme2(tmp_path / "more", 300, **QUICK)
-    assert len({(clip.subject, clip.clip) for clip in more.clips}) == 300
+    with pytest.raises(ValueError, match="at most 255 clips, as many as have names"):
+        casme2(tmp_path / "more", 300, **QUICK)
 
 
 def _picture(path: Path) -> Any:
@@ -396,7 +404,7 @@ def test_wrong_sheets(made: Fictitious) -> None:
     assert _rows(lower, header=4) == twice
     fictitious.subjects_merged(lower)
     subjects = [row["Subject"] for row in _rows(lower, header=4)]
-    assert subjects == ["01", "04", None, None, "05", None, "04"]
+    assert subjects == ["02", None, "04", None, "05", None, "04"]
     fictitious.column_renamed(lower, "onset", "Beginning")
     fictitious.column_dropped(lower, "Estimated Emotion")
     assert {"OnsetFrame", "Estimated Emotion"}.isdisjoint(_rows(lower, header=4)[0])

@@ -194,18 +194,32 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     import datasets
 
     monkeypatch.setenv("MELLM_DATA", str(tmp_path))
-    emotions = {"casme2": ("disgust", "fear", "others", "surprise"), "samm": ("anger", "others"), "smic": ("positive",)}
-    for name, labels in emotions.items():
-        some = [replace(clip(n, label, None), id=f"{name}/s{n}/{n}", dataset=name) for n, label in enumerate(labels)]
+    of = {
+        "casme2": (
+            ("sub01", "EP19_05f", "disgust"),
+            ("sub04", "EP12_01f", "disgust"),
+            ("sub02", "EP13_04", "surprise"),
+        ),
+        "samm": (("006", "006_1_2", "anger"), ("006", "006_9_9", "anger")),
+        "smic": (("s01", "s1_po_01", "negative"),),  # by the list positive
+    }
+    for name, rows in of.items():
+        some = [
+            replace(clip(n, label, None), id=f"{name}/{who}/{what}", dataset=name, subject=who, clip=what)
+            for n, (who, what, label) in enumerate(rows)
+        ]
         store.write(name, {"test": some}, {})
     files = getattr(meu, "files(casme2+samm+smic)")
     assert [Path(file).parent.parent.name for file in files] == ["casme2", "samm", "smic"]
     loaded = datasets.load_dataset("parquet", data_files={"test": files}, cache_dir=str(tmp_path / "cache"))["test"]
     asked = meu.composite(loaded)
-    assert asked["id"][:] == ["casme2/s0/0", "casme2/s3/3", "samm/s0/0", "smic/s0/0"]
+    ids = ["casme2/sub01/EP19_05f", "casme2/sub02/EP13_04", "samm/006/006_1_2", "smic/s01/s1_po_01"]
+    assert asked["id"][:] == ids
     assert asked[0]["labels"] == list(COARSE) and len(asked[0]["scored_aus"]) == 12
-    (warning,) = log
-    assert "samm: expected 133 clips (92 negative, 26 positive, 15 surprise) of 28 subjects, found 1 clips" in warning
+    absent, labels = log
+    assert "4 of the 442 clips" in absent and "samm: 132 of 133 clips are missing: samm/6/006_1_3, " in absent
+    assert "smic/s01/s1_po_01: positive, labelled negative" in labels and "sub01" not in labels
+    assert asked["coarse"][:] == ["negative", "surprise", "negative", "positive"] and asked["emotion"][3] is None
 
     items = [
         meu.process_results_by_part(doc, [text])
@@ -218,7 +232,7 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     assert len(part) == 2 and meu.emotion_acc(part) == 0.5
     assert getattr(meu, "data_version(samm+smic)")["samm"]["test"]["clips"] == 2
     with pytest.raises(InputError, match="no clip belongs to the composite of casme2, samm, smic"):
-        meu.composite(loaded.select([1, 2]))
+        meu.composite(loaded.select([1, 4]))
 
 
 def test_all_datasets_that_are_absent_are_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

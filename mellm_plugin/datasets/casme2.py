@@ -4,17 +4,17 @@
     01       EP02_01f  46          59         86           12            happiness          1
     CASME2_RAW_selected/sub01/EP02_01f/img46.jpg    or    Cropped/sub01/EP02_01f/reg_img46.jpg
 
-The sheet of 2019 has the objective classes and other units and labels than that of 2014. `/` is an unknown apex.
+The sheet of 2019 has the objective classes and other units and labels than that of 2014. `/` is an unknown apex. Not
+every clip is called as this one is: there are `EP03_02`, `EP01_2`, `EP06_02_01` and `EP09f`.
 
 Source: Yan et al., CASME II: An improved spontaneous micro-expression database and the baseline evaluation (2014).
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, matched, objective_class
+from mellm_plugin.datasets.cells import label, named, objective_class
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
@@ -28,22 +28,20 @@ _COLUMNS = {
     "emotion": Column("Estimated Emotion"),
     "objective": Column("Objective Classes", "Objective Class", required=False),
 }
-_CLIP = r"EP[0-9]{2}_[0-9]{1,2}[a-z]?"
 _OF_2014 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
 
 
 def _entry(row: Row) -> Entry | None:
-    subject = matched(row, "subject", "(?:sub)?0*([1-9][0-9]?)", "01")
-    clip = matched(row, "clip", _CLIP, "EP02_01f")
+    subject, clip = named(row, "subject", "sub{:02d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    name, spelt = f"sub{int(subject[1]):02d}", f"EP{clip[0][2:].lower()}"
+    clip = clip.lower().replace("ep", "EP", 1) if clip.lower().startswith("ep") else clip
     return Entry(
-        id=f"casme2/{name}/{spelt}",
-        subject=name,
-        clip=spelt,
+        id=f"casme2/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
         where="",
-        keys=((int(subject[1]), spelt.lower()),),
+        names=((subject, clip),),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
@@ -54,17 +52,10 @@ def _entry(row: Row) -> Entry | None:
     )
 
 
-def _key(parts: tuple[str, ...]) -> Hashable | None:
-    if len(parts) < 2 or not re.fullmatch(_CLIP, parts[-1], re.IGNORECASE):
-        return None
-    subject = re.fullmatch(r"(?:sub|s)?0*([1-9][0-9]?)", parts[-2], re.IGNORECASE)
-    return (int(subject[1]), parts[-1].lower()) if subject else None
-
-
 def _published(sheets: Sequence[Sheet]) -> Published:
     newer = any("objective" in sheet.columns for sheet in sheets)
     emotions = {**_OF_2014, "surprise": 28, "sadness": 4} if newer else _OF_2014
     return Published(f"CASME II {2019 if newer else 2014} sheet", {"test": 255}, emotions, subjects=26)
 
 
-DATASETS = {"casme2": Dataset("casme2", "CASME II", _COLUMNS, _entry, _key, _published)}
+DATASETS = {"casme2": Dataset("casme2", "CASME II", _COLUMNS, _entry, _published)}

@@ -2,7 +2,7 @@
 
 label(row, "emotion", "samm")                  "Other" -> "others"
 objective_class(row, "objective")              "IV" -> 4
-matched(row, "subject", "(?:sub)?0*([0-9]+)", "sub01")
+named(row, "subject", "sub{:02d}")             1 -> "sub01"
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mellm_plugin.datasets.sheets import Row
+from mellm_plugin.datasets.frames import person
+from mellm_plugin.datasets.sheets import Row, is_missing
 from mellm_plugin.errors import near
 from mellm_plugin.facs.labels import canonical_label, labels_of
 
@@ -27,7 +28,7 @@ def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None =
         variants: spellings of this dataset alone, in lower case, with their labels.
     """
     text = row.text(key)
-    if text is None:
+    if text is None or is_missing(text):
         return None
     found = (variants or {}).get(text.lower()) or canonical_label(text)
     known = labels_of(dataset)
@@ -43,7 +44,7 @@ def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None =
 def objective_class(row: Row, key: str) -> int | None:
     """The cell as an objective class, 1..7, in digits or Roman; None where it is empty."""
     text = row.text(key)
-    if text is None or text in ("/", "-"):
+    if text is None or is_missing(text):
         return None
     found = _ROMAN.get(text.upper()) or (int(text) if re.fullmatch("[1-7]", text) else None)
     if found is None:
@@ -53,12 +54,17 @@ def objective_class(row: Row, key: str) -> int | None:
     return found
 
 
-def matched(row: Row, key: str, pattern: str, example: str) -> re.Match[str] | None:
-    """The cell, if it is a name of the dataset's form; adds a fault where it is not."""
+def named(row: Row, key: str, form: str = "") -> str | None:
+    """The cell as the name of a clip or of a subject; adds a fault where it is empty. Any name goes.
+
+    Args:
+        row: of a sheet.
+        key: of the column.
+        form: how a subject's number is written, `sub{:02d}`; a name that is not a number stays as it is.
+    """
     text = row.text(key, required=True)
     if text is None:
         return None
-    found = re.fullmatch(pattern, text, re.IGNORECASE | re.ASCII)
-    if found is None:
-        row.faults.append(f"{row.names[key]}: expected a name such as {example}, found {text!r}; correct the cell")
-    return found
+    text = re.split(r"[/\\]", text.rstrip("/\\"))[-1] or text  # of a path
+    number = person(text) if form else None
+    return text if number is None else form.format(number)

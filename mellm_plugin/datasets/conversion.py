@@ -16,9 +16,9 @@ import re
 import shutil
 import sys
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,9 @@ from tqdm import tqdm
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.corrections import FIELDS, Correction, Corrections, shipped
 from mellm_plugin.datasets.crop import Box, Cropper, Whole, cropper, cut
-from mellm_plugin.datasets.frames import ClipFolder, FrameTree, Key, frame_number, list_frames, series
+from mellm_plugin.datasets.frames import Aside, ClipFolder, FrameTree, Names, frame_number, list_frames, series
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, is_missing, read_sheet
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import coarse
@@ -58,7 +58,7 @@ class Entry:
         id: `dataset/subject/clip`.
         subject, clip: normalised.
         where: file and row, for messages.
-        keys: of its folder, see `FrameTree`; the first that is there counts.
+        names: of its folder, see `FrameTree`; the first that is there counts.
         onset_file, apex_file: where the dataset names files in place of a folder and numbers.
         onset, apex, offset: frame numbers; without an apex it is spotted, without an onset the first frame is it.
         emotion: a canonical label.
@@ -73,7 +73,7 @@ class Entry:
     subject: str
     clip: str
     where: str
-    keys: tuple[Hashable, ...] = ()
+    names: tuple[Names, ...] = ()
     onset_file: Path | None = None
     apex_file: Path | None = None
     onset: int | None = None
@@ -113,8 +113,10 @@ class Dataset:
         title: its name in the literature.
         columns: of its sheet; empty where it has none.
         entry: a row as an entry; None where it cannot be one, with the reasons in the row's faults.
-        key: from the parts of a folder's path to one of the keys of its entry; None where entries name files.
-        published: from the sheets to what should be found; None for a dataset of the user's.
+        published: from the sheets to what should be found; None for a dataset of the user's, whose entries name files.
+        aside: which folders hold no clips of it.
+        recordings: the same, where the folders that are left aside have it all: those of whole recordings, in which a
+            row that says its onset has its clip.
         worksheets: names of worksheets to look in first.
         from_folders: the entries of a dataset without a sheet, from its clip folders.
         whole_clips: a folder holds its clip and nothing else, so that its first and last frames are onset and offset
@@ -125,8 +127,9 @@ class Dataset:
     title: str
     columns: Mapping[str, Column]
     entry: Callable[[Row], Entry | None]
-    key: Key | None = None
     published: Callable[[Sequence[Sheet]], Published] | None = None
+    aside: Aside = lambda parts: False
+    recordings: Aside | None = None
     worksheets: tuple[str, ...] = ()
     from_folders: Callable[[FrameTree], Iterator[Entry]] | None = None
     whole_clips: bool = False
@@ -217,11 +220,15 @@ def prepare(dataset: Dataset, options: Options) -> Report:
         except InputError as error:
             faults.append(str(error))
     tree: FrameTree | None = None
-    if dataset.key is not None:
+    if dataset.published is not None:
         try:
-            tree = FrameTree(options.frames, dataset.key)
+            tree = FrameTree(options.frames, dataset.aside)
         except InputError as error:
             faults.append(str(error))
+            if dataset.recordings is not None and any("onset" in sheet.columns for sheet in sheets.values()):
+                with suppress(InputError):
+                    tree = FrameTree(options.frames, dataset.recordings)
+                    faults.remove(str(error))
     if faults:
         raise InputError(faults)
     return _Conversion(dataset, options, sheets, tree).run()
@@ -244,7 +251,9 @@ class _Conversion:
             self._skip("", "--frames", fault)
 
     def run(self) -> Report:
-        located = [found for entry in self._unique(self._entries()) if (found := self._locate(entry))]
+        entries = self._unique([self._corrected(entry) for entry in self._entries()])
+        self._any_folder(entries)
+        located = [found for entry in entries if (found := self._locate(entry))]
         if not located:
             raise self._refusal()
         self._note_mixture(located)
@@ -317,13 +326,8 @@ class _Conversion:
             yield from self.dataset.from_folders(self.tree)
         for split, sheet in self.sheets.items():
             rows = [(row, self.dataset.entry(row)) for row in sheet.rows]
-            if all(entry is None for _, entry in rows):
-                reasons = "; ".join(rows[0][0].faults)
-                raise InputError(
-                    f"expected the coding sheet of {self.dataset.title}, found {len(rows)} rows, none of them a clip "
-                    f"of it; row {rows[0][0].number}: {reasons}",
-                    where=str(sheet.path),
-                )
+            if faults := _columns_unread(sheet, units_alone=self.dataset.published is None):
+                raise InputError(faults, where=str(sheet.path))
             for row, entry in rows:
                 where = f"{sheet.path.name}, row {row.number}"
                 if entry is not None and not row.faults:
@@ -346,7 +350,36 @@ class _Conversion:
             where = " and ".join(entry.where for entry in same)
             for entry in same:
                 self._skip(entry.id, entry.where, f"{where} are one clip and say different things; correct the sheet")
+        there = {entry.id for entry in kept}
+        records = [record for at, record in enumerate(self.corrected) if record not in self.corrected[:at]]
+        self.corrected = [record for record in records if record["id"] in there]
         return kept
+
+    def _any_folder(self, entries: Sequence[Entry]) -> None:
+        """Where nothing fits, the fault is of the folder or of the sheet, not of every row.
+
+        Raises:
+            InputError: no row has a folder, or every one that has any has two.
+        """
+        if self.tree is None:
+            return
+        found = [self.tree.find(*entry.names) for entry in entries]
+        if not any(found) and len(found) > 1:
+            wanted = "/".join(entries[0].names[0])
+            sheets = " and ".join(str(sheet.path) for sheet in self.sheets.values()) or "the list"
+            raise InputError(
+                f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any; "
+                f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}. Is this the folder of "
+                f"{self.dataset.title}, and the sheet that belongs to it?",
+                where=str(self.tree.root),
+            )
+        twice = [folders for folders in found if len(folders) > 1]
+        if len(twice) > 1 and len(twice) == sum(map(bool, found)):
+            raise InputError(
+                f"expected one folder of frames for each clip, found two, {twice[0][0]} and {twice[0][1]} for "
+                "instance; name the folder of one kind (raw or cropped) with --frames",
+                where=str(self.tree.root),
+            )
 
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
@@ -379,10 +412,15 @@ class _Conversion:
         try:
             if entry.fault:
                 raise InputError(entry.fault)
-            entry = self._corrected(entry)
             if self.tree is None:
                 return self._of_files(entry)
-            folder = list_frames(self.tree.folder(*entry.keys))
+            behind = _behind(entry)
+            if len(behind) > 1:
+                raise InputError(_told_behind(entry, behind))
+            try:
+                folder = list_frames(self.tree.folder(*entry.names))
+            except InputError as error:
+                raise InputError([*([_told_behind(entry, behind)] if behind else []), *error.faults]) from None
             if folder.faults:
                 raise InputError(folder.faults)
             for note in folder.notes:
@@ -401,8 +439,13 @@ class _Conversion:
                 new: Any = found.new or None
                 if new is not None and name not in ("emotion", "au_code"):
                     new = None if new == "spotted" else int(new)
+                changed = {name: new}
+                if name == "onset" and entry.clip.endswith(f"_{value}"):  # clips that are named with their onset
+                    clip = f"{entry.clip.removesuffix(str(value))}{new}"
+                    names = (*_renamed(entry, clip), *entry.names)
+                    changed |= {"id": f"{entry.id.removesuffix(entry.clip)}{clip}", "clip": clip, "names": names}
+                entry = replace(entry, **changed)
                 self._record(entry, found, value)
-                entry = replace(entry, **{name: new})
         return entry
 
     def _record(self, entry: Entry, correction: Correction, value: object) -> None:
@@ -413,7 +456,7 @@ class _Conversion:
         if not numbers:
             raise InputError(f"expected frames in {folder.path}, found none")
         onset = numbers[0] if entry.onset is None else self._frame(entry, folder, "onset", entry.onset)
-        whole = entry.offset is None and self.dataset.whole_clips
+        whole = entry.offset is None and self.dataset.whole_clips and onset == numbers[0]
         offset = numbers[-1] if whole else self._offset(entry, folder, onset)
         apex, source = self._apex(entry, folder, onset, offset)
         stretch: tuple[tuple[int, Path], ...] = ()
@@ -473,9 +516,13 @@ class _Conversion:
             return number
         nearest = folder.nearest(number)
         if not self.options.nearest:
+            behind = _behind(entry) if name == "onset" else []
             raise InputError(
-                f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, complete "
-                f"the folder, or take frame {nearest} by --nearest"
+                ([_told_behind(entry, behind)] if behind else [])
+                + [
+                    f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, "
+                    f"complete the folder, or take frame {nearest} by --nearest"
+                ]
             )
         assert nearest is not None, "the folder holds frames"
         self._note(entry.id, f"{name}: frame {nearest} in place of {number}, which is missing")
@@ -503,15 +550,10 @@ class _Conversion:
             return None, "spotted"
         low = onset if entry.onset is None else entry.onset
         last = None if entry.offset is None or entry.offset <= low else entry.offset
-        if not low < entry.apex <= (entry.apex if last is None else last):
-            if (found := self.corrections.find(entry.id, "apex", "outside")) is not None:
-                self._record(entry, found, entry.apex)
-                return None, "spotted"
-            bound = "" if last is None else f" and, at most, the offset {last}"
-            raise InputError(
-                f"apex: expected a frame after the onset {low}{bound}, found {entry.apex}; correct the sheet, or empty "
-                "the cell to have the apex spotted"
-            )
+        if entry.apex <= low or (last is not None and entry.apex > last):
+            side = f"not after the onset {low}" if entry.apex <= low else f"after the offset {last}"
+            self._note(entry.id, f"apex: frame {entry.apex} is {side}, so the apex is spotted")
+            return None, "spotted"
         apex = self._frame(entry, folder, "apex", entry.apex)
         if apex <= onset:
             raise InputError(f"apex: the frame nearest to {entry.apex} is the onset itself; complete {folder.path}")
@@ -522,7 +564,7 @@ class _Conversion:
         if closed := next((file for file in files if not os.access(file, os.R_OK)), None):
             raise InputError(f"{closed} cannot be read; check its permissions")
         stats = [(os.path.abspath(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
-        row = {**asdict(entry), "where": "", "keys": ""}
+        row = {**asdict(entry), "where": "", "names": ""}
         made_of = [VERSION, row, apex_source, stats, self.options.crop.settings]
         return hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:32]
 
@@ -563,6 +605,9 @@ class _Conversion:
         if entry.emotion is None and any("emotion" in sheet.columns for sheet in self.sheets.values()) and self.tree:
             self._note(entry.id, "its label is empty, so it is unknown")
         codes = read_codes(entry.au_code)
+        for part in codes.detail:
+            if part.role == "gross":
+                self._note(entry.id, f"units: {part.text} is {part.reason}")
         if codes.unread:
             self.unread[entry.id] = "; ".join(f"{part.text!r}: {part.reason}" for part in codes.unread)
 
@@ -744,6 +789,52 @@ class _Earlier:
             return None  # damaged since: made again
         spotted = [note for note in self.info.get("notes", {}).get(clip, ()) if note.startswith(_SPOTTED)]
         return None if sample is None else (sample, spotted, True)
+
+
+def _columns_unread(sheet: Sheet, units_alone: bool) -> list[str]:
+    """The columns of which not one cell can be read, a sentence each: something else stands there.
+
+    Args:
+        sheet: whose rows have been read, with their faults.
+        units_alone: of a user's table, whose files may be missing for many reasons.
+    """
+    faults: list[str] = []
+    for key, name in sheet.columns.items():
+        reasons: list[str] = []
+        read = False
+        for row in sheet.rows:
+            text = row.text(key)
+            if text is None or is_missing(text) or (units_alone and key != "aus"):
+                continue
+            told = next((fault for fault in row.faults if fault.startswith(f"{name}: ")), "")
+            if not told and key == "aus":
+                codes = read_codes(row.raw(key))
+                told = "" if codes.units is not None else f"{name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
+            read |= not told
+            reasons += [f"row {row.number}: {told}"] if told else []
+        if len(reasons) > 1 and not read:
+            faults.append(
+                f"the column {name!r} cannot be read, in not one of {len(sheet.rows)} rows; is it another one? "
+                f"{reasons[0]}"
+            )
+    return faults
+
+
+def _behind(entry: Entry) -> list[str]:
+    """What a row's onset lies behind, though it comes first; 0 is no frame number, but where clips begin with it."""
+    frames = (("apex", entry.apex), ("offset", entry.offset))
+    return [f"the {name} {frame}" for name, frame in frames if frame and entry.onset and frame < entry.onset]
+
+
+def _told_behind(entry: Entry, behind: Sequence[str]) -> str:
+    return f"onset: frame {entry.onset} lies behind {' and '.join(behind)}; correct the sheet"
+
+
+def _renamed(entry: Entry, clip: str) -> Iterator[Names]:
+    """The names of an entry for which its clip's stands, with another."""
+    for *before, last in entry.names:
+        if last.lower().endswith(entry.clip):
+            yield (*before, f"{last[: len(last) - len(entry.clip)]}{clip}")
 
 
 def told_skipped(skipped: Mapping[str, Any]) -> str:

@@ -1,12 +1,13 @@
 """Known errors of coding sheets, as CSV files by clip id with a reason: `corrections/<dataset>.csv`.
 
     id,field,old,new,reason
-    samm/028/028_4_1,apex,outside,spotted,the sheet's apex lies outside onset to offset
+    casme3/spNO.216/d_3647,onset,3647,2647,the onset lies behind the apex 2668
     casme2/*,offset,outside,last,the sheet names an offset behind the last frame of its folder
 
-`old` is the sheet's value (a correction of a sheet that says otherwise is not applied), `*` for any, or `outside`: an
-apex that is not between onset and offset, an offset that is not among the clip's frames. `new` is the value, empty for
-unknown, `spotted` for an apex that is looked for in the frames, or `last` for the last frame of the clip.
+The id is that which the sheet gives. `old` is the sheet's value (a correction of a sheet that says otherwise is not
+applied), `*` for any, or `outside`: an offset that is not among the clip's frames. `new` is the value, empty for
+unknown, `spotted` for an apex that is looked for in the frames, or `last` for the last frame of the clip. An apex that
+is not after its onset, or is after its offset, needs no correction: it is spotted in every dataset.
 """
 
 from __future__ import annotations

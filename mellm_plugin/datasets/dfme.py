@@ -11,11 +11,11 @@ Source: Zhao et al., DFME: A new benchmark for dynamic facial micro-expression r
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, matched
+from mellm_plugin.datasets.cells import label, named
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.frames import person
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 from mellm_plugin.facs.labels import LABELS
 
@@ -30,28 +30,28 @@ _COLUMNS = {
     "fps": Column("Fps", required=False),
     "aus": Column("AU", "AUs", "Action Units"),
 }
-_CLIP = r"(sub[0-9]{3,5})_[0-9]{1,4}"
 SPLITS = {"train": 1856, "test_a": 474, "test_b": 299}
 """Clips of each split, as published."""
 
 
 def _entry(row: Row) -> Entry | None:
-    subject = matched(row, "subject", "sub[0-9]{3,5}", "sub0003")
-    clip = matched(row, "clip", _CLIP, "sub0003_01")
+    subject, clip = named(row, "subject", "sub{:04d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    if clip[1].lower() != subject[0].lower():
-        row.faults.append(f"expected a clip of subject {subject[0]}, found {clip[0]}; correct the row")
+    clip = clip.lower()
+    first, mark, _ = clip.rpartition("_")  # a clip's name begins with its subject's
+    if mark and person(first) not in (None, person(subject)):
+        row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
     emotion, number = label(row, "emotion", "dfme"), row.whole("emotion_id")
     # the numbers count the labels in their order
     if number is not None and emotion is not None and LABELS["dfme"][number : number + 1] != (emotion,):
         row.faults.append(f"expected Emotion and EmotionId to agree, found {emotion} and {number}; correct the row")
     return Entry(
-        id=f"dfme/{subject[0].lower()}/{clip[0].lower()}",
-        subject=subject[0].lower(),
-        clip=clip[0].lower(),
+        id=f"dfme/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
         where="",
-        keys=(clip[0].lower(),),
+        names=((clip,), (subject, clip)),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
@@ -61,12 +61,8 @@ def _entry(row: Row) -> Entry | None:
     )
 
 
-def _key(parts: tuple[str, ...]) -> Hashable | None:
-    return parts[-1].lower() if parts and re.fullmatch(_CLIP, parts[-1], re.IGNORECASE) else None
-
-
 def _published(sheets: Sequence[Sheet]) -> Published:
     return Published("DFME", SPLITS)
 
 
-DATASETS = {"dfme": Dataset("dfme", "DFME", _COLUMNS, _entry, _key, _published)}
+DATASETS = {"dfme": Dataset("dfme", "DFME", _COLUMNS, _entry, _published)}

@@ -11,9 +11,9 @@ Source: Li et al., 4DME: A spontaneous 4D micro-expression dataset with multimod
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, matched
+from mellm_plugin.datasets.cells import label, named
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
@@ -29,16 +29,15 @@ _COLUMNS = {
 
 
 def _entry(row: Row) -> Entry | None:
-    subject = matched(row, "subject", r"[\w.-]+", "1")
-    clip = matched(row, "clip", r"[\w.-]+", "p1_2")
+    subject, clip = named(row, "subject"), named(row, "clip")
     if subject is None or clip is None:
         return None
     return Entry(
-        id=f"fourdme/{subject[0]}/{clip[0]}",
-        subject=subject[0],
-        clip=clip[0],
+        id=f"fourdme/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
         where="",
-        keys=((subject[0].lower(), clip[0].lower()),),
+        names=((subject, clip),),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
@@ -47,15 +46,13 @@ def _entry(row: Row) -> Entry | None:
     )
 
 
-def _key(parts: tuple[str, ...]) -> Hashable | None:
+def _aside(parts: tuple[str, ...]) -> bool:
     others = ("rgb", "depth", "3d", "4d_")  # videos of other kinds, in folders beside `gray_micro`
-    if len(parts) < 2 or any(part.lower().startswith(others) or "macro" in part.lower() for part in parts[-3:-2]):
-        return None
-    return parts[-2].lower(), parts[-1].lower()
+    return any(part.lower().startswith(others) or "macro" in part.lower() for part in parts[-3:-2])
 
 
 def _published(sheets: Sequence[Sheet]) -> Published:
     return Published("4DME", {"test": 267})
 
 
-DATASETS = {"fourdme": Dataset("fourdme", "4DME", _COLUMNS, _entry, _key, _published)}
+DATASETS = {"fourdme": Dataset("fourdme", "4DME", _COLUMNS, _entry, _published, aside=_aside)}

@@ -1,9 +1,10 @@
 """Where the frames of a clip are: any layout of folders, and the number of a frame from its file's name.
 
-    CASME2_RAW_selected/sub01/EP02_01f/img46.jpg     folder ("sub01", "EP02_01f"), frame 46
-    SAMM/006/006_1_2/006_05562.jpg                   folder ("006", "006_1_2"), frame 5562
+    CASME2_RAW_selected/sub01/EP02_01f/img46.jpg     the folder of ("sub01", "EP02_01f"), frame 46
+    SAMM/006/006_1_2/006_05562.jpg                   the folder of ("006_1_2",), frame 5562
 
-A dataset says by a `key` which folders are clips; the tree is walked once, and no file is opened before its clip is.
+No name has to have a form: a row is looked for among the folders that are there. The tree is walked once, and no file
+is opened before its clip is.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ import os
 import re
 import zipfile
 from bisect import bisect_left
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+from heapq import nlargest
 from pathlib import Path
 
 from mellm_plugin.errors import InputError
@@ -21,8 +25,11 @@ from mellm_plugin.errors import InputError
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Of files that are frames."""
 
-Key = Callable[[tuple[str, ...]], Hashable | None]
-"""From the parts of a folder's path below the root to what names its clip; None for a folder that is no clip's."""
+Names = tuple[str, ...]
+"""What a row calls its clip: (clip,), or (subject, clip) where subjects share the names of clips."""
+
+Aside = Callable[[tuple[str, ...]], bool]
+"""Whether a folder, by the parts of its path, holds something else: another part of the dataset, depth pictures."""
 
 
 @dataclass(frozen=True)
@@ -124,28 +131,49 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     return ClipFolder(folder, files, tuple(faults), tuple(notes))
 
 
+@lru_cache(maxsize=1 << 16)
+def plain(name: str) -> str:
+    """A name without what its copies differ in: case, spaces, zeros before its numbers.
+
+    >>> plain("S01_ne_01"), plain(" EP02_01f "), plain("006_1_2")
+    ('s1_ne_1', 'ep2_1f', '6_1_2')
+    """
+    return re.sub(r"0*([0-9]+)", r"\1", "".join(name.split()).casefold())
+
+
+@lru_cache(maxsize=1 << 16)
+def person(name: str) -> int | None:
+    """The number of a subject, however it is written; None for a name that is not a number.
+
+    >>> person("sub01"), person("s1"), person("006"), person("spNO.216"), person("Anna")
+    (1, 1, 6, 216, None)
+    """
+    found = re.fullmatch(r"(?:s|p|sp|sub|subj|subject|spno|person|participant)?[\s._-]*0*([0-9]{1,9})", name.casefold())
+    return int(found[1]) if found else None
+
+
 class FrameTree:
-    """The clip folders below a root, walked once.
+    """The folders of frames below a root, walked once.
 
     Attributes:
         root: the folder.
         faults: folders that cannot be read.
     """
 
-    def __init__(self, root: str | Path, key: Key) -> None:
+    def __init__(self, root: str | Path, aside: Aside = lambda parts: False) -> None:
         """Walk the tree.
 
         Args:
             root: the folder that the user names: the dataset's own, or any above or below it that holds all clips.
-            key: of the clips.
+            aside: which folders are left aside.
 
         Raises:
             InputError: no such folder, a file in its place, or no frame in it.
         """
         self.root = Path(root)
         self.faults: list[str] = []
-        self._folders: dict[Hashable, list[Path]] = {}
-        self._empty: dict[Hashable, Path] = {}
+        self._parts: dict[Path, tuple[str, ...]] = {}
+        self._empty: set[Path] = set()
         where = str(root)
         if self.root.is_file():
             advice = (
@@ -154,7 +182,7 @@ class FrameTree:
             raise InputError(f"expected a folder, found a file; {advice}", where=where)
         if not self.root.is_dir():
             raise InputError("there is no such folder", where=where)
-        holding, unnamed = 0, None
+        left_aside: Path | None = None
         # The folders above the root count as well, so that a root inside the layout does.
         above = self.root.resolve().parts[-4:]
         seen: set[tuple[int, int]] = set()
@@ -164,64 +192,126 @@ class FrameTree:
                 folders.clear()
                 continue
             seen.add(place)
-            folders.sort()
-            found = key((*above, *Path(path).relative_to(self.root).parts))
-            if not any(frame_number(name) is not None for name in files):
-                if found is not None:
-                    self._empty.setdefault(found, Path(path))
+            links = {name for name in folders if os.path.islink(os.path.join(path, name))}
+            folders[:] = [*sorted({*folders} - links), *sorted(links)]  # a link is a second name
+            empty = not any(frame_number(name) is not None for name in files)
+            if empty and folders:
                 continue
-            holding += 1
-            if found is None:
-                unnamed = unnamed or path
-            else:
-                self._folders.setdefault(found, []).append(Path(path))
-        if not holding:
+            parts = (*above, *Path(path).relative_to(self.root).parts)
+            if aside(parts):
+                left_aside = left_aside or (None if empty else Path(path))
+                continue
+            self._parts[Path(path)] = parts
+            if empty:
+                self._empty.add(Path(path))
+        if len(self._empty) == len(self._parts):
             advice = "check its permissions" if self.faults else "is it the right one, and unpacked?"
-            raise InputError(
-                [*self.faults, f"expected folders of frames (jpg, png, bmp), found no frame; {advice}"], where
-            )
-        if not self._folders:
-            raise InputError(
-                f"found {holding} folders of frames, none named as this dataset's clips are, {unnamed} for instance; "
-                "is this the folder of this dataset?",
-                where=where,
-            )
-        if all(len(found) > 1 for found in self._folders.values()):
-            one, other = next(iter(self._folders.values()))[:2]
-            raise InputError(
-                f"expected one folder of frames for each clip, found two, {one} and {other} for instance; name the "
-                "folder of one kind (raw or cropped) with --frames",
-                where=where,
-            )
+            told = "expected folders of frames (jpg, png, bmp), found no frame"
+            if left_aside:
+                told, advice = f"{told} of this dataset's clips, only others, {left_aside} for instance", "name another"
+            raise InputError([*self.faults, f"{told}; {advice}"], where)
+        self._index: dict[tuple[str, str], list[tuple[Path, int]]] = {}
+        for folder, parts in self._parts.items():
+            for up, part in enumerate(reversed(parts)):
+                if len(parts) - up <= len(above) - 1:
+                    break  # above the root is no clip, but the root may be one
+                for key in {("as it is", part.casefold()), ("plain", plain(part)), *(("end", e) for e in _ends(part))}:
+                    self._index.setdefault(key, []).append((folder, up))
 
     def _unreadable(self, error: OSError) -> None:
         self.faults.append(f"{error.filename}: the folder cannot be read ({error.strerror}); check its permissions")
 
     def __len__(self) -> int:
-        return len(self._folders)
+        return len(self._parts) - len(self._empty)
 
-    def folders(self) -> Iterator[tuple[Hashable, Path]]:
-        """Every key, with the first folder that has it, in order of the folders; those without a frame at the end."""
-        for key, found in self._folders.items():
-            yield key, found[0]
-        yield from ((key, found) for key, found in self._empty.items() if key not in self._folders)
+    def folders(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
+        """Every folder with the parts of its path, in order; those without a frame at the end."""
+        for path in sorted(self._parts, key=lambda path: path in self._empty):
+            yield path, self._parts[path]
 
-    def folder(self, *keys: Hashable) -> Path:
-        """The folder of a clip: that of the first key which has one.
+    def find(self, *names: Names) -> list[Path]:
+        """The folders of a clip; several where its frames are there twice.
+
+        A folder is that of a clip if it is called so, in any case; else, if only zeros and spaces differ; else, if its
+        name ends so (`sub01_EP02_01f`). A folder in the clip's counts as well (`b/color`). Where the clip is named with
+        its subject, the nearest folder above that is a subject's, or what stands before the clip's name, has to be it.
+
+        Args:
+            names: of the clip, the best one first; the first that is there counts.
+        """
+        for kind in ("as it is", "plain", "end"):
+            for *subject, clip in names:
+                key = clip.strip().casefold() if kind == "as it is" else plain(clip)
+                here = [
+                    (path, up)
+                    for path, up in self._index.get((kind, key), ())
+                    if not subject or self._is_of(subject[0], path, up, clip if kind == "end" else "")
+                ]
+                holding = [(path, up) for path, up in here if path not in self._empty] or here
+                if holding:
+                    nearest = min(up for _, up in holding)
+                    return sorted({path for path, up in holding if up == nearest})
+        return []
+
+    def _is_of(self, subject: str, path: Path, up: int, clip: str) -> bool:
+        """Whether the folder, or the one so many above it, that has the name of a clip is of this subject."""
+        parts = self._parts[path]
+        at = len(parts) - 1 - up
+        if clip:  # what stands before it, `sub01_EP02_01f`
+            return _same_subject(subject, re.split(r"[_\s-]+", plain(parts[at])[: -len(plain(clip))].rstrip("_- "))[-1])
+        if (number := person(subject)) is None:
+            return any(plain(part) == plain(subject) for part in parts[:at])
+        people = [part for part in reversed(parts[:at]) if person(part) is not None]
+        # A folder called `2` may be a class or a copy, if there is one that says what it is.
+        named = next((part for part in people if not part.isdigit()), None) or next(iter(people), None)
+        return named is not None and person(named) == number
+
+    def folder(self, *names: Names) -> Path:
+        """The folder of a clip.
 
         Raises:
-            InputError: there is none, or several hold frames of it.
+            InputError: there is none, with the nearest, or several hold frames of it.
         """
-        found = next((self._folders[key] for key in keys if key in self._folders), [])
-        if not found and (empty := next((self._empty[key] for key in keys if key in self._empty), None)):
-            raise InputError(
-                f"expected frames (jpg, png, bmp, tif, with their numbers) in {empty}, found none; complete the folder"
-            )
+        found = self.find(*names)
         if not found:
-            raise InputError(f"expected a folder of its frames below {self.root}, found none; copy it there")
+            raise InputError(f"expected a folder of its frames below {self.root}, found none; {self.nearest(*names)}")
         if len(found) > 1:
             raise InputError(
                 f"expected one folder of its frames below {self.root}, found {found[0]} and {found[1]}; name the "
                 "folder of one kind (raw or cropped) with --frames"
             )
+        if found[0] in self._empty:
+            raise InputError(
+                f"expected frames (jpg, png, bmp, tif, with their numbers) in {found[0]}, found none; complete the "
+                "folder"
+            )
         return found[0]
+
+    def nearest(self, *names: Names) -> str:
+        """Which folder a clip without one is nearest to, among its subject's if there are any, and what to do."""
+        *subject, clip = names[0]
+        own = [path for path, parts in self._parts.items() if subject and self._is_of(subject[0], path, 0, "")]
+        wanted = plain("/".join(names[0]))
+
+        def called(path: Path, parts: int) -> str:
+            return plain("/".join(self._parts[path][-parts:]))
+
+        few = nlargest(20, own or self._parts, key=lambda path: _shared(called(path, 1), plain(clip)))
+        near = max(few, key=lambda p: max(SequenceMatcher(None, wanted, called(p, n)).ratio() for n in (1, 2)))
+        return f"the nearest is {near}; if that is the clip, give both one name, else copy the frames there"
+
+
+def _shared(one: str, other: str) -> int:
+    """How many letters two names begin with alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _ends(part: str) -> list[str]:
+    """What a name ends with, behind each of its marks: `sub1_ep2_1f` with `ep2_1f` and `1f`."""
+    text = plain(part)
+    return [text[mark.end() :] for mark in re.finditer(r"[_-]", text) if mark.end() < len(text)][:8]
+
+
+def _same_subject(one: str, other: str) -> bool:
+    number = person(one)
+    return plain(one) == plain(other) if number is None else person(other) == number

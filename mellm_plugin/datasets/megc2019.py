@@ -1,4 +1,8 @@
-"""The composite of the MEGC 2019 challenge: which clips of three prepared datasets it is made of, and how many.
+"""The composite of the MEGC 2019 challenge: the list of its clips with their classes, `megc2019.csv`.
+
+    dataset,subject,clip,class
+    casme2,sub01,EP02_01f,positive
+    samm,6,006_1_2,negative
 
                negative  positive  surprise   clips  subjects
     casme2           88        32        25     145        24
@@ -6,8 +10,8 @@
     smic             70        51        43     164        16
     together        250       109        83     442        68
 
-It is no dataset of its own: its clips are those of the three, and a task loads their files together. Left out are
-`others`, which has none of the three classes; CASME II's fear and sadness; and two of its clips of disgust.
+It is no dataset of its own: its clips are those of the three datasets, and a task loads their files together. The list
+decides, not the labels of a sheet: those of 2014 and of 2019 differ.
 
 Source: J. See, M. H. Yap, J. Li, X. Hong, S.-J. Wang: MEGC 2019 - the second Facial Micro-Expressions Grand Challenge,
 FG 2019.
@@ -15,57 +19,51 @@ FG 2019.
 
 from __future__ import annotations
 
-from collections import Counter
+import csv
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
 
-from mellm_plugin.facs.labels import COARSE
+from mellm_plugin.datasets.frames import person, plain
 
 PARTS: tuple[str, ...] = ("casme2", "samm", "smic")
 """The datasets that it is made of."""
 
-PUBLISHED: dict[str, dict[str, int]] = {
-    "casme2": {"negative": 88, "positive": 32, "surprise": 25, "subjects": 24},
-    "samm": {"negative": 92, "positive": 26, "surprise": 15, "subjects": 28},
-    "smic": {"negative": 70, "positive": 51, "surprise": 43, "subjects": 16},
-}
-"""Clips of each class and subjects of each part, as published."""
-
-OMITTED: frozenset[str] = frozenset({"casme2/sub04/EP12_01f", "casme2/sub05/EP09_05f"})
-"""Ids of clips that have one of the classes and are no part of the composite."""
-
-_LABELS_LEFT_OUT = {"casme2": ("fear", "sadness")}
+Clip = tuple[str, str, str]
+"""Dataset, subject and name, each without what its spellings differ in (`s01`, `1`; `s1_ne_01`, `s01_ne_01`)."""
 
 
-def belongs(id: str, dataset: str, emotion: str | None, coarse: str | None) -> bool:
-    """Whether a clip is part of the composite.
+def clip_of(dataset: str, subject: str, clip: str) -> Clip:
+    """What identifies a clip, however its subject and its name are written.
 
-    Args:
-        id, dataset, emotion, coarse: of the clip, see `Sample`.
+    >>> clip_of("smic", "s1", "s1_ne_01") == clip_of("smic", "s01", "s01_ne_01")
+    True
     """
-    return (
-        dataset in PARTS and coarse in COARSE and emotion not in _LABELS_LEFT_OUT.get(dataset, ()) and id not in OMITTED
-    )
+    number = person(subject)
+    return dataset, plain(subject) if number is None else str(number), plain(clip)
 
 
-def differences(clips: Iterable[tuple[str, str, str]]) -> list[str]:
-    """What differs from the published counts, a sentence a part; none where all are as published.
-
-    Args:
-        clips: dataset, subject and coarse class of every clip that belongs.
-    """
-    classes: Counter[tuple[str, str]] = Counter()
-    subjects: dict[str, set[str]] = {part: set() for part in PARTS}
-    for dataset, subject, coarse in clips:
-        classes[dataset, coarse] += 1
-        subjects.setdefault(dataset, set()).add(subject)
-    found = {part: {c: classes[part, c] for c in COARSE} | {"subjects": len(subjects[part])} for part in PARTS}
-    return [
-        f"{part}: expected {_words(PUBLISHED[part])}, found {_words(found[part])}"
-        for part in PARTS
-        if found[part] != PUBLISHED[part]
-    ]
+@lru_cache(maxsize=1)
+def clips() -> Mapping[Clip, tuple[str, str]]:
+    """All clips of the list: the class of each, and its name as the list writes it, `casme2/sub01/EP02_01f`."""
+    with (Path(__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    return {
+        clip_of(row["dataset"], row["subject"], row["clip"]): (
+            row["class"],
+            f"{row['dataset']}/{row['subject']}/{row['clip']}",
+        )
+        for row in rows
+    }
 
 
-def _words(counts: Mapping[str, int]) -> str:
-    clips = sum(counts[c] for c in COARSE)
-    return f"{clips} clips ({', '.join(f'{counts[c]} {c}' for c in COARSE)}) of {counts['subjects']} subjects"
+def missing(found: Iterable[Clip]) -> list[str]:
+    """The clips of the list that are not among those found: a line for each part that lacks any, with their names."""
+    there = set(found)
+    lines: list[str] = []
+    for part in PARTS:
+        of_part = {clip: name for clip, (_, name) in clips().items() if clip[0] == part}
+        absent = [name for clip, name in of_part.items() if clip not in there]
+        if absent:
+            lines.append(f"{part}: {len(absent)} of {len(of_part)} clips are missing: {', '.join(absent)}")
+    return lines

@@ -11,9 +11,9 @@ Source: Ben et al., Video-based facial micro-expression analysis: a survey of da
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, matched
+from mellm_plugin.datasets.cells import label, named
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
@@ -29,17 +29,15 @@ _COLUMNS = {
 
 
 def _entry(row: Row) -> Entry | None:
-    subject = matched(row, "subject", "(?:s|sub)?0*([1-9][0-9]{0,2})", "S01")
-    clip = matched(row, "clip", r"[\w.-]+", "S01-02-001")
+    subject, clip = named(row, "subject", "s{:02d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    name = f"s{int(subject[1]):02d}"
     return Entry(
-        id=f"mmew/{name}/{clip[0]}",
-        subject=name,
-        clip=clip[0],
+        id=f"mmew/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
         where="",
-        keys=(clip[0].lower(),),
+        names=((clip,), (subject, clip)),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
@@ -49,13 +47,13 @@ def _entry(row: Row) -> Entry | None:
     )
 
 
-def _key(parts: tuple[str, ...]) -> Hashable | None:
+def _aside(parts: tuple[str, ...]) -> bool:
     # no part further above: the user's own folders may be called anything
-    return parts[-1].lower() if parts and not any("macro" in part.lower() for part in parts[-3:-1]) else None
+    return any("macro" in part.lower() for part in parts[-3:-1])
 
 
 def _published(sheets: Sequence[Sheet]) -> Published:
     return Published("MMEW", {"test": 300})
 
 
-DATASETS = {"mmew": Dataset("mmew", "MMEW", _COLUMNS, _entry, _key, _published)}
+DATASETS = {"mmew": Dataset("mmew", "MMEW", _COLUMNS, _entry, _published, aside=_aside)}

@@ -12,9 +12,9 @@ Source: Davison et al., SAMM: A spontaneous micro-facial movement dataset (2018)
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, matched, objective_class
+from mellm_plugin.datasets.cells import label, named, objective_class
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
@@ -28,7 +28,6 @@ _COLUMNS = {
     "emotion": Column("Estimated Emotion"),
     "objective": Column("Objective Classes", "Objective Class", required=False),
 }
-_CLIP = r"([0-9]{3})_[0-9]{1,2}_[0-9]{1,2}"
 _PUBLISHED = Published(
     "SAMM",
     {"test": 159},
@@ -40,19 +39,18 @@ _PUBLISHED = Published(
 
 
 def _entry(row: Row) -> Entry | None:
-    subject = matched(row, "subject", "0*([1-9][0-9]{0,2})", "006")
-    clip = matched(row, "clip", _CLIP, "006_1_2")
+    subject, clip = named(row, "subject", "{:03d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    name = f"{int(subject[1]):03d}"
-    if clip[1] != name:
-        row.faults.append(f"expected a clip of subject {name}, found {clip[0]}; correct the row")
+    first = re.match("[0-9]+(?=_)", clip)  # a clip's name begins with its subject's
+    if first is not None and subject.isdigit() and int(first[0]) != int(subject):
+        row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
     return Entry(
-        id=f"samm/{name}/{clip[0]}",
-        subject=name,
-        clip=clip[0],
+        id=f"samm/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
         where="",
-        keys=(clip[0],),
+        names=((clip,), (subject, clip)),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
@@ -63,12 +61,8 @@ def _entry(row: Row) -> Entry | None:
     )
 
 
-def _key(parts: tuple[str, ...]) -> Hashable | None:
-    return parts[-1] if parts and re.fullmatch(_CLIP, parts[-1]) else None
-
-
 def _published(sheets: Sequence[Sheet]) -> Published:
     return _PUBLISHED
 
 
-DATASETS = {"samm": Dataset("samm", "SAMM", _COLUMNS, _entry, _key, _published, worksheets=("MICRO_ONLY",))}
+DATASETS = {"samm": Dataset("samm", "SAMM", _COLUMNS, _entry, _published, worksheets=("MICRO_ONLY",))}

@@ -24,7 +24,7 @@ from typing import Any
 from mellm_plugin.errors import InputError, near
 
 _HEADER_WITHIN = 100  # rows in which the header is looked for
-_MISSING = frozenset({"", "/", "-", "--", "nan", "na", "n/a", "#n/a", "none", "null"})
+_MISSING = frozenset({"nan", "na", "nil", "nat", "none", "null", "unknown", "missing", "未知", "缺失", "无"})
 _FORMULA_ERRORS = frozenset({"#ref!", "#value!", "#name?", "#div/0!", "#num!", "#null!"})
 _NOT_COMPUTED = "\0formula "  # of a cell without a value
 _SAVE_AS = "open it in a spreadsheet program and save it as .xlsx or .csv"
@@ -125,10 +125,10 @@ class Row:
         return self.cells.get(key)
 
     def whole(self, key: str, required: bool = False) -> int | None:
-        """The cell as a whole number, 0 or more; None where it is empty or says so (`/`, `-`, `n/a`)."""
+        """The cell as a whole number, 0 or more; None where it is empty or says so (`/`, `?`, `n/a`, and `-1`)."""
         value = self.cells.get(key)
         text = as_text(value)
-        if text is None or text.lower() in _MISSING:
+        if text is None or is_missing(text) or re.fullmatch(r"[-−]1(\.0+)?", text):
             if required:
                 shown = "an empty cell" if text is None else repr(text)
                 self.faults.append(f"{self._named(key)}: expected a frame number, found {shown}; fill it in")
@@ -141,7 +141,7 @@ class Row:
     def number_above_zero(self, key: str) -> float | None:
         """The cell as a positive number; None where it is empty."""
         text = as_text(self.cells.get(key))
-        if text is None or text.lower() in _MISSING:
+        if text is None or is_missing(text):
             return None
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) == 0:
             self.faults.append(f"{self._named(key)}: expected a number above 0, found {text!r}; correct the cell")
@@ -227,6 +227,15 @@ def given_columns(texts: Iterable[str]) -> dict[str, str]:
     if faults:
         raise InputError(faults, where="--columns")
     return named
+
+
+def is_missing(text: str) -> bool:
+    """Whether the text of a cell says that there is nothing: marks alone (`/`, `\\`, `-`, `?`), `n/a`, `null`, `nan`.
+
+    >>> [is_missing(text) for text in ("/", "?", "N/A", "null", "0", "-1")]
+    [True, True, True, True, False, False]
+    """
+    return re.sub(r"[\W_]+", "", text).lower() in {"", *_MISSING}
 
 
 def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Sequence[str] = ()) -> Sheet:

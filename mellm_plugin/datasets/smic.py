@@ -2,8 +2,8 @@
 
     SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp    or    SMIC_all_cropped/HS/.../reg_image563849.bmp
 
-There is no coding sheet: the label is in the folder's name, the first and last frames are onset and offset, and the
-apex is spotted. A sheet of others may say it:
+There is no coding sheet: the label is in the folder's name or in that of the folder above it, the first and last frames
+are onset and offset, and the apex is spotted. A sheet of others may say it:
 
     subject  clip      label  onset_frame  apex_frame  offset_frame        label 0 negative, 1 positive, 2 surprise
     s1       s1_ne_01  0      563849       563860      563871
@@ -14,13 +14,11 @@ Source: Li et al., A spontaneous micro-expression database: inducement, collecti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
-from mellm_plugin.datasets.cells import matched
+from mellm_plugin.datasets.cells import named
 from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.frames import FrameTree
+from mellm_plugin.datasets.frames import FrameTree, person
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
 _COLUMNS = {
@@ -31,55 +29,55 @@ _COLUMNS = {
     "apex": Column("apex_frame", "apex"),
     "offset": Column("offset_frame", "offset", required=False),
 }
-_CLIP = r"s0*([1-9][0-9]?)_(ne|po|sur)_([0-9]{1,2})"
 _PART = r"(?:.*_)?(HS|VIS|NIR)(_.*)?"
-_LABELS = {"ne": "negative", "po": "positive", "sur": "surprise"}
 _NUMBERED = ("negative", "positive", "surprise")
 _OF_HS = {"negative": 70, "positive": 51, "surprise": 43}
 
 
-def _made(dataset: str, fps: float, name: re.Match[str]) -> Entry:
-    subject = f"s{int(name[1]):02d}"
-    return Entry(
-        id=f"{dataset}/{subject}/{name[0].lower()}",
-        subject=subject,
-        clip=name[0].lower(),
-        where="",
-        keys=(_clip_key(name),),
-        emotion=_LABELS[name[2].lower()],
-        fps=fps,
-    )
-
-
-def _clip_key(name: re.Match[str]) -> Hashable:
-    return int(name[1]), name[2].lower(), int(name[3])
+def _label(name: str) -> str | None:
+    """The class that a word of a clip's name says, `s1_ne_01`; None where none does."""
+    words = re.split(r"[\W_]+", name.lower())
+    return next((label for word in words for label in _NUMBERED if len(word) > 1 and label.startswith(word)), None)
 
 
 def _dataset(
     dataset: str, part: str, fps: float, clips: int, emotions: dict[str, int], subjects: int | None
 ) -> Dataset:
     def entry(row: Row) -> Entry | None:
-        clip = matched(row, "clip", _CLIP, "s1_ne_01")
-        subject = matched(row, "subject", "s?0*([1-9][0-9]?)", "s1")
+        subject, clip = named(row, "subject", "s{:02d}"), named(row, "clip")
         if clip is None or subject is None:
             return None
         text = (row.text("label", required=True) or "").lower()
         said = _NUMBERED[int(text)] if text in ("0", "1", "2") else text
-        if text and said != _LABELS[clip[2].lower()]:
-            row.faults.append(
-                f"label: expected {_LABELS[clip[2].lower()]} of {clip[0]}, found {text!r}; correct the row"
-            )
-        if int(subject[1]) != int(clip[1]):
-            row.faults.append(f"expected a clip of subject {subject[0]}, found {clip[0]}; correct the row")
+        expected = _label(clip)
+        if text and said not in ((expected,) if expected else _NUMBERED):
+            row.faults.append(f"label: expected {expected or '0, 1 or 2'} of {clip}, found {text!r}; correct the row")
+        first = person(clip.split("_")[0])  # a clip's name begins with its subject's
+        if first not in (None, person(subject)):
+            row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
         onset, apex, offset = (row.whole(name) for name in ("onset", "apex", "offset"))
-        return replace(_made(dataset, fps, clip), onset=onset, apex=apex, offset=offset)
+        return Entry(
+            id=f"{dataset}/{subject}/{clip.lower()}",
+            subject=subject,
+            clip=clip.lower(),
+            where="",
+            names=((clip,), (subject, clip)),
+            onset=onset,
+            apex=apex,
+            offset=offset,
+            emotion=said,
+            fps=fps,
+        )
 
-    def key(parts: tuple[str, ...]) -> Hashable | None:
-        clip = re.fullmatch(_CLIP, parts[-1], re.IGNORECASE) if parts else None
+    def aside(parts: tuple[str, ...]) -> bool:
         # `HS`, `SMIC_HS`; not `HS_long`, which holds the same names. A folder that is in none of the three, renamed by
         # its owner, is of the part that was asked for.
-        of = [found for name in parts[:-1] if (found := re.fullmatch(_PART, name, re.IGNORECASE))]
-        return _clip_key(clip) if clip and (not of or (of[-1][1].upper() == part and not of[-1][2])) else None
+        of = _parts(parts)
+        return _still(parts) or (bool(of) and (of[-1][1].upper() != part or bool(of[-1][2])))
+
+    def aside_of_rows(parts: tuple[str, ...]) -> bool:
+        of = _parts(parts)
+        return _still(parts) or (bool(of) and of[-1][1].upper() != part)
 
     def published(sheets: Sequence[Sheet]) -> Published:
         return Published(f"SMIC {part}", {"test": clips}, emotions, subjects)
@@ -89,32 +87,55 @@ def _dataset(
         f"SMIC {part}",
         _COLUMNS,
         entry,
-        key,
         published,
+        aside=aside,
+        recordings=aside_of_rows,
         from_folders=_from_folders(dataset, fps),
         whole_clips=True,
     )
 
 
+def _parts(path: tuple[str, ...]) -> list[re.Match[str]]:
+    return [found for name in path[:-1] if (found := re.fullmatch(_PART, name, re.IGNORECASE))]
+
+
+def _still(path: tuple[str, ...]) -> bool:
+    return any(re.fullmatch(r"non[\s_-]?micro", name, re.IGNORECASE) for name in path)
+
+
 def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[Entry]]:
+    """A folder of frames is a clip where its own name or the one above says the class, and a name says the subject."""
+
     def entries(tree: FrameTree) -> Iterator[Entry]:
-        for path in _in_order(path for _, path in tree.folders()):
-            clip = re.fullmatch(_CLIP, path.name, re.IGNORECASE)
-            assert clip is not None, "the tree holds clips only"
-            label, folder = _LABELS[clip[2].lower()], path.parent.name.lower()
+        found: list[tuple[int, str, str, Entry]] = []
+        for path, parts in tree.folders():
+            clip, above = parts[-1], parts[-2].lower() if len(parts) > 1 else ""
+            label, folder = _label(clip), above if above in _NUMBERED else None
+            number = person(clip.split("_")[0])
+            if number is None:
+                number = next((person(part) for part in reversed(parts[:-1]) if person(part) is not None), None)
+            emotion = label or folder
+            if emotion is None or number is None:
+                continue
             fault = f"expected a {label} clip by its name, found it in the folder {path.parent}; move it, or rename it"
-            wrong = folder in _NUMBERED and folder != label
-            yield replace(_made(dataset, fps, clip), where=str(path), fault=fault if wrong else "")
+            entry = Entry(
+                id=f"{dataset}/s{number:02d}/{clip.lower()}",
+                subject=f"s{number:02d}",
+                clip=clip.lower(),
+                where=str(path),
+                names=((clip,),),
+                emotion=emotion,
+                fps=fps,
+                fault=fault if label and folder and label != folder else "",
+            )
+            found.append((number, clip.lower(), str(path), entry))
+        told: set[str] = set()
+        for *_, entry in sorted(found, key=lambda one: one[:3]):
+            if entry.id not in told:  # of a clip that is there twice, the search for its folder says so
+                told.add(entry.id)
+                yield entry
 
     return entries
-
-
-def _in_order(folders: Iterator[Path]) -> list[Path]:
-    def order(folder: Path) -> tuple[int, str, str]:
-        clip = re.fullmatch(_CLIP, folder.name, re.IGNORECASE)
-        return int(clip[1]) if clip else 0, folder.name.lower(), str(folder)
-
-    return sorted(folders, key=order)
 
 
 DATASETS = {

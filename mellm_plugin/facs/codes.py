@@ -12,11 +12,13 @@ A side is the subject's own (`L`, `R`), `A` asymmetric (both sides, one stronger
 and before a unit of the lips (`LIPS`) `B` is the bottom lip. An intensity is FACS's `A` (trace) to `E` (maximum).
 `AD` is an action descriptor, `M` a movement of head or eyes.
 
-Nothing is guessed. Separators (`+`, `,`, `;`, their wide forms) divide a code into parts; a part has the form of a unit
-from end to end, and all its numbers are in the table of units, or it is unread as a whole.
+Nothing is guessed. Separators (`+`, `&`, `and`, `,`, `;`, their wide forms) divide a code into parts; a part has the
+form of a unit from end to end, or of several with blanks between them (`AU6 AU12`), and all its numbers are in the
+table of units, or it is unread as a whole. Marks may stand in brackets: `12(A/B)`, `(L/A)4B`. FACS's numbers of gross
+behaviour and of what cannot be seen (`GROSS`) are no units and are told.
 
-Source: Ekman, Friesen and Hager, Facial Action Coding System (2002); the notation of the SAMM, CASME II, DFME and 4DME
-sheets.
+Source: Ekman, Friesen and Hager, Facial Action Coding System (2002); the notation of the SAMM, CASME II, CAS(ME)^3,
+DFME and 4DME sheets.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ from typing import Any, Literal
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.units import UNITS
 
-LIPS: frozenset[int] = frozenset({18, 23, 25, 26, 28})
+LIPS: frozenset[int] = frozenset({18, 22, 23, 24, 25, 26, 28})
 """Units before which `B` is the bottom lip; before all others it is bilateral."""
 
 INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
@@ -46,6 +48,15 @@ _SIDES = {
     "B": "both sides",
     "T": "top lip",
 }
+GROSS: dict[int, str] = {
+    **{40: "sniff", 50: "speech", 80: "swallow", 81: "chewing", 82: "shoulder shrug", 84: "head shake", 85: "head nod"},
+    **{91: "flash", 92: "partial flash", 97: "shiver or tremble", 98: "fast look up and down"},
+    **{59: "head nod", 60: "head shake", 65: "walleye", 66: "cross-eye", 68: "eyes rolled up", 69: "head and eyes"},
+    **{70: "brows not visible", 71: "eyes not visible", 72: "lower face not visible", 73: "face not visible"},
+    **{74: "unscorable", 83: "head up and to the side"},
+}
+"""FACS's numbers that are no units: gross behaviour, the head and the eyes, and what cannot be seen."""
+
 _KINDS = {"AU": frozenset(UNITS), "AD": frozenset({19, *range(29, 40)}), "M": frozenset(range(51, 65))}
 
 
@@ -65,15 +76,23 @@ _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
     ord("、"): ord("+"),
     ord(","): ord("+"),
     ord(";"): ord("+"),
+    ord("&"): ord("+"),
+    **dict.fromkeys(map(ord, "[]'\""), ord(" ")),  # of a list that a program has written
     0xFF0C: ord("+"),
     0xFF1B: ord("+"),
     0x200B: ord(" "),
     0xFEFF: ord(" "),
 }
-_MISSING = frozenset({"", "nan", "nat", "<na>", "n/a", "#n/a", "null"})
+_MISSING = frozenset({"", "nan", "nat", "<na>", "na", "n/a", "#n/a", "null", "nil", "/", "\\", "-", "--", "—", "–"})
 _NO_UNIT = frozenset({"0", "none"})
 _SCIENTIFIC = re.compile(r"[0-9]+(\.[0-9]+)?E[+-]0[0-9]+|[0-9]+\.[0-9]+E[+-]?[0-9]+", re.IGNORECASE | re.ASCII)
 _WHOLE = re.compile(r"([0-9]{1,2})\.0+")
+_OR = re.compile(r"(?<=[0-9A-E)]) ?or ?(?=[(LRABT]{0,2}(?:AU|AD|M)? ?[0-9])", re.IGNORECASE | re.ASCII)
+_SIDE_IN_BRACKETS = re.compile(
+    r"(?<!f)\(([LRABT](?: ?[/-] ?[LRABT])?)\) ?(?=(?:AU ?|AD ?|M)?[0-9])", re.IGNORECASE | re.ASCII
+)
+_INTENSITY_IN_BRACKETS = re.compile(r"(?<=[0-9]) ?\(([A-E](?: ?[/-] ?[A-E])?)\)", re.IGNORECASE | re.ASCII)
+_GROSS = re.compile(r"(?:AU ?|AD ?|M)?([0-9]{2})", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(r"ref ?\(([^()]+)\)", re.IGNORECASE | re.ASCII)
 _KEPT = re.compile(r"([^()/ ]+|\([^()]+\)) ?\(k\)", re.IGNORECASE | re.ASCII)  # of one unit, or of all in brackets
 _CLOSED = re.compile(r"(?:ref ?)?\([^()]+\)(?: ?\(k\))?|[^0-9]*", re.IGNORECASE | re.ASCII)
@@ -178,14 +197,14 @@ class Part:
 
     Attributes:
         text: as it stands there, without the spaces around it.
-        role: `event`; `reference`, seen in the reference frame already (`ref(..)`), and `kept`, kept from before
-            (`(k)`), which are no events; `none`, the statement that no unit moves; `unread`.
+        role: `event`; `reference`, seen in the reference frame already (`ref(..)`), `kept`, kept from before (`(k)`),
+            and `gross`, see `GROSS`, which are no events; `none`, the statement that no unit moves; `unread`.
         units: one of an event; of what is no event, those that can be read.
-        reason: why it is unread, and what to do; else empty.
+        reason: why it is unread, and what to do; of gross behaviour, what it is; else empty.
     """
 
     text: str
-    role: Literal["event", "reference", "kept", "none", "unread"]
+    role: Literal["event", "reference", "kept", "gross", "none", "unread"]
     units: tuple[ActionUnit, ...] = ()
     reason: str = ""
 
@@ -199,6 +218,7 @@ class Part:
             "event": units,
             "reference": f"no event, {self.text!r}: seen in the reference frame already" + (units and f": {units}"),
             "kept": f"no event, {self.text!r}: kept from before" + (units and f": {units}"),
+            "gross": f"no event, {self.text!r}: {self.reason}",
             "none": "no unit moves",
             "unread": f"not read, {self.text!r}: {self.reason}",
         }[self.role]
@@ -227,8 +247,8 @@ class Codes:
 
     @property
     def not_events(self) -> tuple[Part, ...]:
-        """References, and units kept from before."""
-        return tuple(part for part in self.detail if part.role in ("reference", "kept"))
+        """References, units kept from before, and gross behaviour."""
+        return tuple(part for part in self.detail if part.role in ("reference", "kept", "gross"))
 
     def canonical(self) -> list[str] | None:
         """The events as `Sample.aus` holds them; None where they are unknown."""
@@ -282,20 +302,49 @@ def read_codes(value: object) -> Codes:
         return Codes(text, (Part(raw, "unread", reason=_NUMBER),))
     if whole or not isinstance(value, str):
         return Codes(text, (_part(raw, clean),))
-    parts = [(text[start:end].strip(), _single_spaced(plain[start:end])) for start, end in _split(plain)]
+    parts = [
+        (text[start:end].strip(), _single_spaced(plain[start:end]))
+        for start, end in _split(_without_last_comma(plain, text))
+    ]
+    parts = [one for part in parts for one in _by_blanks(*part)]
     if len(parts) > 1 and any(" or " in clean.lower() and not _CLOSED.fullmatch(clean) for _, clean in parts):
         return Codes(text, (Part(raw, "unread", reason=_OPEN_OR),))
     return Codes(text, tuple(_part(*part) for part in parts))
 
 
 def _single_spaced(text: str) -> str:
-    return " ".join(text.split())
+    """The text with single blanks, with marks out of their brackets, and with blanks around `or`."""
+    text = _SIDE_IN_BRACKETS.sub(_mark, " ".join(text.split()))
+    return _OR.sub(" or ", _INTENSITY_IN_BRACKETS.sub(_mark, text))
+
+
+def _mark(found: re.Match[str]) -> str:
+    return found[1].replace(" ", "")
+
+
+def _without_last_comma(plain: str, text: str) -> str:
+    """A comma at the end, which programs write behind a list; a `+` there may have lost a unit."""
+    last = len(text.rstrip()) - 1
+    return plain[:last] if last > 0 and text[last] in ",;,；、" else plain
+
+
+def _by_blanks(raw: str, clean: str) -> Iterator[tuple[str, str]]:
+    """The units of a part with blanks between them, `AU6 AU12`; the part itself where anything else stands in it."""
+    raws, words = raw.split(), clean.split(" ")
+    items: list[tuple[str, str]] = []
+    while words and len(raws) == len(words):
+        size = 2 if words[0].upper() in ("AU", "AD", "M") and len(words) > 1 else 1
+        items.append((" ".join(raws[:size]), " ".join(words[:size])))
+        if _readings(_IN_SHEETS, items[-1][1]) is None:
+            break
+        raws, words = raws[size:], words[size:]
+    yield from items if len(items) > 1 and not words else [(raw, clean)]
 
 
 def _split(plain: str) -> Iterator[tuple[int, int]]:
     """Start and end of the parts, divided by the separators that stand outside brackets."""
     depth = start = 0
-    for mark in re.finditer(r"[()+]", plain):
+    for mark in re.finditer(r"[()+]|(?<= )and(?= )", plain, re.IGNORECASE | re.ASCII):
         if mark[0] == "(":
             depth += 1
         elif mark[0] == ")":
@@ -308,6 +357,8 @@ def _split(plain: str) -> Iterator[tuple[int, int]]:
 
 def _part(raw: str, clean: str) -> Part:
     """The part that stands as `raw`; `clean` is the same in narrow characters and single spaces."""
+    if (found := _GROSS.fullmatch(clean)) and int(found[1]) in GROSS:
+        return Part(raw, "gross", reason=f"{GROSS[int(found[1])]}, which is no unit")
     try:
         if found := _REFERENCE.fullmatch(clean):
             return Part(raw, "reference", tuple(_readable(found[1].split("+"))))

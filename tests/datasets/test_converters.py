@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ def test_every_known_dataset_has_a_converter_and_a_command() -> None:
     for name in CONVERTED:
         dataset = converter(name)
         assert dataset.name == name and KNOWN[name].arguments.startswith("--frames FOLDER")
-        assert dataset.key is not None and dataset.columns
+        assert dataset.published is not None and dataset.columns
 
 
 def test_casme2_known_errors_are_corrected_or_left(tmp_path: Path) -> None:
@@ -147,24 +148,57 @@ def test_casme2_known_errors_are_corrected_or_left(tmp_path: Path) -> None:
     assert note.startswith("offset: frame 96 is not in the folder (86..91 (6 frames))")
 
 
-def test_samm_known_errors_are_corrected_or_leave_out_the_clip(tmp_path: Path) -> None:
-    made = samm(tmp_path, 16, **QUICK)
-    known = ["samm/028/028_4_1", "samm/032/032_3_1"]
+@pytest.mark.parametrize(
+    ("name", "frame", "says"),
+    [(name, frame, says) for name in sorted(fictitious.WRITERS.keys() - {"smic"})
+     for frame, says in (("onset", "is not after the onset"), ("before", "is not after the onset"),
+                         ("late", "is after the offset"))],
+)  # fmt: skip
+def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(
+    name: str, frame: str, says: str, tmp_path: Path
+) -> None:
+    """One rule for every dataset, `--no-corrections` or not."""
+    made = fictitious.WRITERS[name](tmp_path, 6, **QUICK)
+    clip = made.clips[2]
+    assert clip.onset is not None and clip.offset is not None
+    wrong = {"onset": clip.onset, "before": max(0, clip.onset - 3), "late": clip.offset}[frame]
+    if frame == "late":
+        made = fictitious.cell(made, 2, "offset", clip.offset - 1)
+    made = fictitious.cell(made, 2, "apex", wrong)
+    info, samples = prepare(made, tmp_path / "out", "--no-corrections")
+    sample = samples[id_of(made, clip)]
+    assert sample.apex_source == "spotted" and says in info["notes"][id_of(made, clip)][0]
+    assert sample.apex_frame is not None and clip.onset < sample.apex_frame <= clip.offset
+
+
+@pytest.mark.parametrize("mark", ["\\", "-1", -1, 0, "0", "?", "null", "NaN", "N.A.", "none", "—", "未知", "unknown"])
+def test_a_missing_apex_is_spotted(mark: Any, tmp_path: Path) -> None:
+    made = fictitious.cell(casme2(tmp_path, 6, **QUICK), 2, "apex", mark)
     info, samples = prepare(made, tmp_path / "out")
-    assert [record["id"] for record in info["corrections"]] == known
-    assert all(samples[clip].apex_source == "spotted" for clip in known)
+    assert info["skipped"] == [] and samples[id_of(made, made.clips[2])].apex_source == "spotted"
+
+
+def test_casme3_known_errors_of_its_sheet(tmp_path: Path) -> None:
+    made = casme3(tmp_path, frames=4, size=(32, 32), draw="noise")
+    rows = openpyxl.load_workbook(made.sheet)
+    for row in range(rows.worksheets[0].max_row, 1, -1):  # the subject's rows alone
+        if rows.worksheets[0].cell(row, 1).value not in ("spNO.14", "spNO.216"):
+            rows.worksheets[0].delete_rows(row)
+    rows.save(made.sheet)
+    info, samples = prepare(made, tmp_path / "out")
+    clips = [clip for clip in made.clips if clip.subject in ("spNO.14", "spNO.216")]
+    assert list(samples) == [id_of(made, clip) for clip in clips] and info["skipped"] == []
+    assert samples["casme3/spNO.216/d_2647"].onset_frame == 2647 and samples["casme3/spNO.216/e_1"].onset_frame == 1
+    assert any(clip.clip.startswith("j_") and "_J_" in clip.folder.name for clip in clips)
+    assert [(record["id"], record["old"], record["new"]) for record in info["corrections"]] == [
+        ("casme3/spNO.216/d_2647", "3647", "2647"), ("casme3/spNO.216/e_1", "0", "1"),
+    ]  # fmt: skip
     info, samples = prepare(made, tmp_path / "plain", "--no-corrections")
-    assert info["corrections"] == [] and len(samples) == 14
-    assert [skipped["id"] for skipped in info["skipped"]] == known
-    assert all("apex: expected a frame after the onset" in skipped["reasons"][0] for skipped in info["skipped"])
-
-
-def test_casme3_apexes_at_or_before_the_onset_are_spotted(tmp_path: Path) -> None:
-    made = casme3(tmp_path, 40, **QUICK)
-    early = [id_of(made, c) for c in made.clips if c.apex is not None and c.onset is not None and c.apex <= c.onset]
-    info, samples = prepare(made, tmp_path / "out")
-    assert len(early) == 3 and [record["id"] for record in info["corrections"]] == early
-    assert {clip for clip, sample in samples.items() if sample.apex_source == "spotted"} == set(early)
+    (onset, zero) = info["skipped"]
+    assert onset["id"] == "casme3/spNO.216/d_3647" and onset["reasons"][0].startswith(
+        "onset: frame 3647 lies behind the apex 26"
+    )
+    assert zero["id"] == "casme3/spNO.216/e_0" and "the nearest is" in zero["reasons"][0]
 
 
 def test_clips_of_one_recording_are_kept_apart(tmp_path: Path) -> None:
@@ -349,13 +383,96 @@ def test_smic_class_is_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.parametrize(
-    ("parts", "part"), [("SMIC_HS", "smic"), ("hs", "smic"), ("SMIC_VIS", "smic_vis"), ("HS_long", None)]
+    ("parts", "part"),
+    [("SMIC_HS", "smic"), ("hs", "smic"), ("SMIC_VIS", "smic_vis"), ("HS_long", None), ("HS_long/SMIC_HS_E", None)],
 )
 def test_smic_parts_are_told_by_their_folder(parts: str, part: str | None) -> None:
     for name in ("smic", "smic_vis", "smic_nir"):
-        key = converter(name).key
-        assert key is not None
-        assert (key(("SMIC", parts, "s1", "micro", "negative", "s1_ne_01")) is not None) == (name == part)
+        aside = converter(name).aside
+        assert aside(("SMIC", *parts.split("/"), "s1", "micro", "negative", "s1_ne_01")) == (name != part)
+
+
+def test_smic_recordings_are_read_by_a_sheet_that_says_the_onset(tmp_path: Path) -> None:
+    """The folders of `HS_long` go on before and behind the clip."""
+    made = smic(tmp_path, 9, community_sheet=True, subject_style="s01", **QUICK)
+    (made.frames / "HS").rename(made.frames / "HS_long")
+    _, samples = prepare(made, tmp_path / "out")
+    assert [sample.onset_frame for sample in samples.values()] == [clip.onset for clip in made.clips]
+    bare = ["prepare", "smic", "--frames", str(made.frames), "--out", str(tmp_path / "bare")]
+    assert main(bare) == 1, "without one the first frame is not the onset"
+
+
+def _moved(made: Fictitious, form: str) -> Fictitious:
+    """The clips' folders elsewhere; `form` with `{number}`, `{subject}` and `{clip}`."""
+    root = made.frames.parent / "elsewhere"
+    for clip in made.clips:
+        digits = int("".join(c for c in clip.subject if c.isdigit()))
+        to = root / form.format(number=digits, subject=clip.subject, clip=clip.folder.name)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        clip.folder.rename(to)
+    return fictitious.replace(made, frames=root)
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("casme2", "s{number}/{clip}"), ("casme2", "{number}/{clip}"), ("casme2", "a/2/raw/Subject {number:03d}/x/{clip}"),
+     ("casme2", "sub{number:02d}_{clip}"), ("casme2", "{subject}/{clip}/frames"), ("casme2", "2/sub{number}-{clip}"),
+     ("samm", "{number}/{clip}"), ("samm", "all/{clip}"), ("samm", "samm_{clip}"), ("smic", "flat/{clip}"),
+     ("smic", "micro/{clip}/aligned"), ("dfme", "train/{clip}"), ("mmew", "{clip}"), ("fourdme", "p{number}/{clip}"),
+     ("casme3", "a/{clip}"), ("casme3", "partA_{clip}")],
+)  # fmt: skip
+def test_clips_are_found_in_any_layout(name: str, form: str, tmp_path: Path) -> None:
+    options = {"community_sheet": True} if name == "smic" else {}
+    made = _moved(fictitious.WRITERS[name](tmp_path, 12, **options, **QUICK), form)
+    info, samples = prepare(made, tmp_path / "out")
+    assert info["skipped"] == [] and len(samples) == 12
+
+
+def test_a_row_without_a_folder_names_the_nearest(tmp_path: Path) -> None:
+    made = casme2(tmp_path, 8, **QUICK)
+    clip = made.clips[3]
+    renamed = clip.folder.with_name(f"{clip.clip}x")
+    clip.folder.rename(renamed)
+    shutil.copytree(made.clips[0].folder, made.frames / "sub01" / "no row has this")
+    info, samples = prepare(made, tmp_path / "out")
+    assert len(samples) == 7
+    (skipped,) = info["skipped"]
+    assert f"found none; the nearest is {renamed}; if that is the clip" in skipped["reasons"][0]
+
+
+def test_a_folder_that_is_called_like_another_subject_is_not_taken(tmp_path: Path) -> None:
+    """Subjects of CASME II share names of clips: a folder above called `1` is no subject where there is a `sub02`."""
+    made = casme2(tmp_path / "1" / "CASME1", 12, **QUICK)
+    gone = made.clips[0]
+    assert gone.subject == "sub01"
+    shutil.move(gone.folder, made.clips[-1].folder.parent / gone.clip)
+    info, samples = prepare(made, tmp_path / "out")
+    assert [skipped["id"] for skipped in info["skipped"]] == [id_of(made, gone)] and len(samples) == 11
+
+
+@pytest.mark.parametrize(
+    ("name", "column", "cells", "says"),
+    [("samm", "au_code", "smile", "'smile': it holds no number"), ("casme2", "emotion", "5", "found '5'"),
+     ("casme2", "onset", "img46.jpg", "expected a whole number, found 'img46.jpg'")],
+)  # fmt: skip
+def test_a_column_that_cannot_be_read_is_one_fault(
+    name: str, column: str, cells: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = fictitious.WRITERS[name](tmp_path, 10, **QUICK)
+    for index in range(10):
+        fictitious.cell(made, index, column, cells)
+    assert main(["prepare", name, *made.arguments, "--out", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "cannot be read, in not one of 10 rows; is it another one?" in error and says in error
+    assert len(error.strip().splitlines()) == 1 and not (tmp_path / "out" / name).exists()
+
+
+def test_gross_behaviour_is_noted_and_no_unit(tmp_path: Path) -> None:
+    made = fictitious.cell(samm(tmp_path, 6, **QUICK), 4, "Action Units", "4+80")
+    info, samples = prepare(made, tmp_path / "out")
+    name = id_of(made, made.clips[4])
+    assert samples[name].aus == ("4",) and info["notes"][name] == ["units: 80 is swallow, which is no unit"]
+    assert name not in info["unread_codes"]
 
 
 def test_without_an_offset_the_apex_is_looked_for_in_half_a_second(tmp_path: Path) -> None:

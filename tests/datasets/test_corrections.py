@@ -21,7 +21,7 @@ def test_the_shipped_ones_say_what_why_and_of_whom(file: Path) -> None:
     for one in shipped(file.stem)._all:
         assert one.id.startswith(f"{file.stem}/") and one.field in FIELDS and len(one.reason) > 10
         if one.old == "outside":
-            assert (one.field, one.new) in (("apex", "spotted"), ("offset", "last"))
+            assert (one.field, one.new) == ("offset", "last")
         elif one.field not in ("emotion", "au_code"):
             assert one.new == "" or one.new.isdigit() or (one.field, one.new) == ("apex", "spotted")
 
@@ -46,9 +46,9 @@ def test_a_correction_is_of_one_value() -> None:
 
 
 def test_a_correction_of_many_clips_is_recorded_by_clip() -> None:
-    many = Correction("casme3/*", "apex", "outside", "spotted", "at the onset")
-    assert Corrections([many]).find("casme3/spNO.1/b_166", "apex", "outside") is many
-    assert many.applied_to("casme3/spNO.1/b_166", 166)["id"] == "casme3/spNO.1/b_166"
-    assert many.applied_to("casme3/spNO.1/b_166", 166)["old"] == "166"
+    many = Correction("casme2/*", "offset", "outside", "last", "behind the last frame")
+    assert Corrections([many]).find("casme2/sub07/EP06_01", "offset", "outside") is many
+    assert many.applied_to("casme2/sub07/EP06_01", 166)["id"] == "casme2/sub07/EP06_01"
+    assert many.applied_to("casme2/sub07/EP06_01", 166)["old"] == "166"
     anything = Correction("samm/006/*", "emotion", "*", "anger", "all of them")
     assert Corrections([anything]).find("samm/006/006_1_2", "emotion", None) is anything

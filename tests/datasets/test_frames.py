@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mellm_plugin.datasets.catalogue import CONVERTED, converter
-from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames
+from mellm_plugin.datasets.catalogue import converter
+from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames, person, plain
 from mellm_plugin.errors import InputError
 
 
@@ -79,86 +80,93 @@ def test_a_folder_that_is_gone(tmp_path: Path) -> None:
         list_frames(tmp_path / "none")
 
 
-KEYS: dict[str, list[tuple[str, object]]] = {
-    "casme2": [
-        ("CASME2_RAW_selected/sub01/EP02_01f", (1, "ep02_01f")),
-        ("Cropped/sub26/EP13_02", (26, "ep13_02")),
-        ("CASME2/s1/ep02_01F", (1, "ep02_01f")),
-        ("CASME2/sub01/notes", None),
-        ("sub01", None),
-    ],
-    "samm": [("SAMM/006/006_1_2", "006_1_2"), ("006_1_2", "006_1_2"), ("SAMM/006", None)],
-    "smic": [
-        ("SMIC_all_raw/HS/s1/micro/negative/s1_ne_01", (1, "ne", 1)),
-        ("SMIC_all_cropped/HS/s01/micro/surprise/s01_sur_12", (1, "sur", 12)),
-        ("SMIC_all_raw/VIS/s1/micro/negative/s1_ne_01", None),
-        ("SMIC_all_raw/HS/s1/non_micro/s1_ne_01_other", None),
-        ("mine/s1_po_3", (1, "po", 3)),
-    ],
-    "smic_nir": [("SMIC_all_raw/NIR/s1/micro/negative/s1_ne_01", (1, "ne", 1)), ("SMIC/HS/s1/s1_ne_01", None)],
-    "casme3": [
-        ("Part_A_ME_clip/frame/spNO.1_b_166", (1, "b", 166)),
-        ("part_A/spNO.216/b/color", (216, "b")),
-        ("part_A/spNO.1/b", (1, "b")),
-        ("part_A/spNO.1/b/depth", None),
-    ],
-    "dfme": [("DFME/sub0003/Sub0003_01", "sub0003_01"), ("DFME/sub0003", None)],
-    "mmew": [
-        ("Micro_Expression/disgust/S05-01-002", "s05-01-002"),
-        ("Macro_Expression/S05/disgust", None),
-        ("macro-and-micro/data/MMEW/Micro_Expression/disgust/S05-01-002", "s05-01-002"),
-    ],
-    "fourdme": [
-        ("gray_micro/003/003_01", ("003", "003_01")),
-        ("rgb_micro/003/003_01", None),
-        ("gray_macro/003/003_01", None),
-        ("3D/4DME/gray_micro/003/003_01", ("003", "003_01")),
-    ],
+ASIDE: dict[str, dict[str, bool]] = {
+    "smic": {
+        "SMIC_all_raw/HS/s1/micro/negative/s1_ne_01": False,
+        "SMIC_all_raw/VIS/s1/micro/negative/s1_ne_01": True,
+        "SMIC_all_raw/HS/s1/non_micro/s1_ne_01_other": True,
+        "mine/s1_po_3": False,
+    },
+    "smic_nir": {"SMIC_all_raw/NIR/s1/micro/negative/s1_ne_01": False, "SMIC/HS/s1/s1_ne_01": True},
+    "casme3": {"part_A/spNO.216/b/color": False, "part_A/spNO.1/b/depth": True},
+    "mmew": {
+        "Macro_Expression/S05/disgust": True,
+        "macro-and-micro/data/MMEW/Micro_Expression/disgust/S05-01-002": False,
+    },
+    "fourdme": {
+        "rgb_micro/003/003_01": True,
+        "gray_macro/003/003_01": True,
+        "3D/4DME/gray_micro/003/003_01": False,
+    },
 }
 
 
-@pytest.mark.parametrize(("name", "path", "key"), [(name, *case) for name, cases in KEYS.items() for case in cases])
-def test_folders_are_known_by_their_names(name: str, path: str, key: object) -> None:
-    find = converter(name).key
-    assert find is not None and find(tuple(path.split("/"))) == key
+@pytest.mark.parametrize(
+    ("name", "path", "aside"), [(n, *case) for n, cases in ASIDE.items() for case in cases.items()]
+)
+def test_folders_of_something_else_are_left_aside(name: str, path: str, aside: bool) -> None:
+    assert converter(name).aside(tuple(path.split("/"))) is aside
 
 
-@given(st.lists(st.text(max_size=12), max_size=5))
-def test_no_name_of_a_folder_is_an_error(parts: list[str]) -> None:
-    for name in CONVERTED:
-        find = converter(name).key
-        assert find is not None
-        hash(find(tuple(parts)))
+@given(st.text(max_size=20))
+def test_a_name_is_one_whatever_its_case_spaces_and_zeros(name: str) -> None:
+    assert plain(plain(name)) == plain(name) == plain(f" {name} ")
+    number = person(name)
+    assert number is None or str(number) in plain(name)
 
 
-def _last(parts: tuple[str, ...]) -> str | None:
-    return parts[-1] if parts and parts[-1].startswith("clip") else None
+@pytest.mark.parametrize(
+    ("spelt", "number"),
+    [("sub01", 1), ("s1", 1), ("1", 1), ("006", 6), ("spNO.216", 216), ("Subject 3", 3), ("P_04", 4), ("CASME2", None),
+     ("sub01_EP02", None), ("Anna", None), ("", None)],
+)  # fmt: skip
+def test_the_number_of_a_subject(spelt: str, number: int | None) -> None:
+    assert person(spelt) == number
+
+
+@given(st.lists(st.text("ab01_./- ", max_size=6), min_size=1, max_size=3), st.text("ab01_ ", max_size=6))
+@settings(max_examples=50)
+def test_any_name_can_be_looked_for(parts: list[str], clip: str) -> None:
+    with TemporaryDirectory() as folder:
+        _files(Path(folder) / "a0" / "b_01", "1.jpg")
+        tree = FrameTree(folder)
+        found = tree.find(("".join(parts), clip), (clip,))
+        assert len(found) <= 1 and "the nearest is" in tree.nearest(("".join(parts), clip))
 
 
 def test_a_tree(tmp_path: Path) -> None:
     a, b = _files(tmp_path / "x" / "clip1", "1.jpg"), _files(tmp_path / "clip2", "1.png")
-    _files(tmp_path / "other", "1.jpg")
+    other = _files(tmp_path / "other", "1.jpg")
     empty = _files(tmp_path / "clip3", "notes.txt")
-    tree = FrameTree(tmp_path, _last)
-    assert len(tree) == 2 and tree.folder("none", "clip1") == a
-    assert sorted(tree.folders()) == [("clip1", a), ("clip2", b), ("clip3", empty)]
+    tree = FrameTree(tmp_path)
+    assert len(tree) == 3 and tree.folder(("none",), ("CLIP1",)) == a
+    assert [path for path, _ in tree.folders()] == [b, other, a, empty]
     with pytest.raises(InputError, match=f"in {empty}, found none; complete the folder"):
-        tree.folder("clip3")
-    with pytest.raises(InputError, match=f"expected a folder of its frames below {tmp_path}, found none"):
-        tree.folder("clip4")
-    assert FrameTree(a, _last).folder("clip1") == a  # its own name counts
+        tree.folder(("clip3",))
+    with pytest.raises(InputError, match=f"below {tmp_path}, found none; the nearest is {tmp_path}/clip2"):
+        tree.folder(("clip22",))
+    assert FrameTree(a).folder(("clip1",)) == a  # its own name counts
+    left = FrameTree(tmp_path, lambda parts: parts[-1] == "clip2")
+    assert left.find(("clip2",)) == []
 
 
 def test_one_clip_in_two_folders(tmp_path: Path) -> None:
     for name in ("raw/clip1", "cropped/clip1", "raw/clip2"):
         _files(tmp_path / name, "1.jpg")
-    tree = FrameTree(tmp_path, _last)
-    assert tree.folder("clip2") == tmp_path / "raw" / "clip2"
+    tree = FrameTree(tmp_path)
+    assert tree.folder(("clip2",)) == tmp_path / "raw" / "clip2"
     with pytest.raises(InputError, match="expected one folder of its frames .* found .*cropped/clip1 and .*raw/clip1"):
-        tree.folder("clip1")
-    _files(tmp_path / "cropped" / "clip2", "1.jpg")
-    with pytest.raises(InputError, match="expected one folder of frames for each clip, found two"):
-        FrameTree(tmp_path, _last)
+        tree.folder(("clip1",))
+
+
+def test_an_exact_name_comes_before_a_like_one(tmp_path: Path) -> None:
+    for name in ("sub01/EP02_9", "sub01/EP02_09", "sub02/EP02_09"):
+        _files(tmp_path / name, "1.jpg")
+    tree = FrameTree(tmp_path)
+    assert tree.folder(("sub01", "ep02_9")) == tmp_path / "sub01" / "EP02_9"
+    assert tree.folder(("1", "EP02_09")) == tmp_path / "sub01" / "EP02_09"
+    assert tree.folder(("s2", "EP2_9")) == tmp_path / "sub02" / "EP02_09"
+    assert tree.find(("3", "EP02_09")) == []
 
 
 def test_links_are_followed_once(tmp_path: Path) -> None:
@@ -168,21 +176,21 @@ def test_links_are_followed_once(tmp_path: Path) -> None:
     (root / "a").symlink_to(tmp_path / "real")
     (root / "b").symlink_to(tmp_path / "real")
     (clip / "up").symlink_to(root)
-    assert FrameTree(root, _last).folder("clip1") == root / "a" / "clip1"
+    assert FrameTree(root).folder(("clip1",)) == root / "a" / "clip1"
 
 
 def test_roots_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is no such folder"):
-        FrameTree(tmp_path / "none", _last)
+        FrameTree(tmp_path / "none")
     with pytest.raises(InputError, match="found no frame; is it the right one, and unpacked?"):
-        FrameTree(tmp_path, _last)
+        FrameTree(tmp_path)
     with zipfile.ZipFile(tmp_path / "clips.zip", "w") as archive:
         archive.writestr("clip1/1.jpg", b"")
     with pytest.raises(InputError, match="found a file; unzip it and name the folder"):
-        FrameTree(tmp_path / "clips.zip", _last)
+        FrameTree(tmp_path / "clips.zip")
     _files(tmp_path, "1.jpg")
-    with pytest.raises(InputError, match="found 1 folders of frames, none named as this dataset's clips are"):
-        FrameTree(tmp_path, _last)
+    with pytest.raises(InputError, match="no frame of this dataset's clips, only others, .* name another"):
+        FrameTree(tmp_path, lambda parts: True)
 
 
 def test_a_picture_of_another_series_is_no_frame(tmp_path: Path) -> None:

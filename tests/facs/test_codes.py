@@ -32,9 +32,29 @@ CODED = st.one_of(
 ).filter(lambda coded: "T" not in (coded.side or "") or coded.number in LIPS)
 EVENTS = st.builds(ActionUnit, st.lists(CODED, min_size=1, max_size=3).map(tuple))
 # What real codes are made of, in any order: random letters would hardly ever give it.
-WORDS = ["12", "4", "7", "99", "4.7", " or ", "ref(", "(k)", "AU", "AD", "soft", "none", "nan", "Jul"]
+WORDS = [
+    "12",
+    "4",
+    "7",
+    "80",
+    "99",
+    "4.7",
+    " or ",
+    "or",
+    " and ",
+    "ref(",
+    "(k)",
+    "(A/B)",
+    "(L)",
+    "AU",
+    "AD",
+    "soft",
+    "none",
+    "nan",
+    "Jul",
+]
 PIECES = st.lists(
-    st.sampled_from([*WORDS, *"+,;，＋()/-?LRABTEUM１²½ "]),
+    st.sampled_from([*WORDS, *"+,;，＋()[]/-?LRABTEUM１²½ "]),
     max_size=12,
 ).map("".join)
 TEXTS = st.text(max_size=30) | PIECES | st.sampled_from([case["code"] for case in CORPUS]).map(str)
