@@ -26,7 +26,15 @@ from mellm_plugin.report.items import MAIN
 Board = Mapping[str, Any]
 
 NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json")
-_BESIDE = ("sensitivity_ceiling", "false_alarm_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate")
+_BESIDE = (
+    "sensitivity_ceiling",
+    "false_alarm_rate",
+    "answer_rate",
+    "parse_rate",
+    "au_parse_rate",
+    "vqa_parse_rate",
+    "judge_rate",
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 _DASH = "–"
 
@@ -83,6 +91,9 @@ def columns(board: Board) -> list[Mapping[str, Any]]:
     known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
     if "parse_rate" in known:  # of whole answers; that of units alone is for tasks without labels
         known.discard("au_parse_rate")
+    rates = [row["scores"].get("answer_rate", {"value": None})["value"] for row in board["rows"]]
+    if all(rate in (None, 1) for rate in rates):
+        known.discard("answer_rate")
     return [metric for metric in named if metric["name"] in known or metric["name"] in MAIN]
 
 
