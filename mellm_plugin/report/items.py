@@ -92,10 +92,10 @@ def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | No
                 items = None  # of a version that read no sides
         elif metric in _OF_FACTS:
             items = once("facts", partial(described, run.clips))
-        elif metric in megc_vqa.INTERVALS:
-            score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
         elif metric in _WHOLE:
             items = once(_WHOLE[metric], partial(_WHOLE[metric], every if metric in _OF_EVERY_CLIP else run))
+        elif metric in megc_vqa.INTERVALS:
+            score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
         found[metric] = (score, items) if items else None
     return found
 
