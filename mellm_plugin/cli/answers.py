@@ -65,6 +65,8 @@ def _parsed(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     Raises:
         InputError: it cannot be used; all of its faults.
     """
+    from mellm_plugin.language.unanswered import as_given
+
     try:
         row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
@@ -94,7 +96,7 @@ def _parsed(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     if faults:
         raise InputError(faults)
     name = str(item.get("id", f"line {number}"))
-    return _Line(name, str(answer), labels, str(asks), gold)
+    return _Line(name, as_given(str(answer), item) if item is not row else str(answer), labels, str(asks), gold)
 
 
 def _is_annotation(gold: object) -> bool:

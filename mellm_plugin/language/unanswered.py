@@ -31,7 +31,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mellm_plugin.language.thinking import without_thinking
 
@@ -75,6 +76,18 @@ def unanswered(text: str | None) -> str | None:
         return NO_TEXT
     answer = without_thinking(given)
     return None if answer and _SPECIAL.sub("", answer) else _THOUGHTS
+
+
+def as_given(text: str, item: Mapping[str, Any]) -> str:
+    """The answer that a line of a samples file holds: lmms-eval writes a message without text as `None`.
+
+    Args:
+        text: of the line.
+        item: of its `parse_rate` or `vqa_parse_rate`, of any version.
+    """
+    read = item.get("read")
+    empty = isinstance(read, Mapping) and read.get("unparsed") == "empty"
+    return "" if text.strip() == "None" and (empty or item.get("unanswered") is not None) else text
 
 
 def _cause(text: str) -> str:

@@ -32,7 +32,7 @@ from typing import Any
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
-from mellm_plugin.language.unanswered import unanswered
+from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.scoring.held_out import ENDING
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -648,7 +648,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: _Lines, pool: _Pool) -> Cl
     place = row.get("doc_id", number - 1)
     if not isinstance(place, int) or isinstance(place, bool):
         raise _Bad(f"doc_id: expected a whole number, found {_short(place)}")
-    id_, text = pool(_string(item, "id")), pool(_answer(row))
+    id_, text = pool(_string(item, "id")), pool(as_given(_answer(row), item))
     clip: dict[str, Any] = {
         "place": place,
         "id": id_,
