@@ -44,8 +44,8 @@ def test_a_run_is_read_with_all_that_a_report_needs(tmp_path: Path) -> None:
 
 def test_a_message_without_text_is_no_answer_as_lmms_eval_logs_it(tmp_path: Path) -> None:
     _, samples = write_run(tmp_path, ASKED, Model(), answers=["", "None", *Model().answers(ASKED.docs())[2:]])
-    changed_line(samples, 0, lambda row: row.update(filtered_resps="None"))  # scored as the empty text that it was
-    changed_line(samples, 2, lambda row: row.update(filtered_resps=None))
+    changed_line(samples, 1, lambda row: row.update(filtered_resps="None"))  # scored as the empty text that it was
+    changed_line(samples, 3, lambda row: row.update(filtered_resps=None))
     assert [clip.unanswered for clip in results.read([tmp_path]).runs[0].clips[:4]] == [
         "no text",
         None,
