@@ -8,13 +8,16 @@ MellmError
 ├── DataError         a prepared dataset that is absent or damaged
 ├── ModelError        a model or an adapter that cannot be loaded
 ├── TrainingError     a training that cannot go on; what it has saved stays whole
-└── JudgeError        a judge that is set and cannot be used
+├── JudgeError        a judge that is set and cannot be used
+└── UpstreamError     an lmms-eval without something that this package builds on
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class MellmError(Exception):
@@ -69,6 +72,47 @@ class TrainingError(MellmError):
 
 class JudgeError(MellmError):
     """A judge that is set and cannot be used: it has no key, does not know the model or cannot be reached."""
+
+
+class UpstreamError(MellmError):
+    """An lmms-eval that lacks something this package builds on."""
+
+
+@contextmanager
+def imports_of_lmms_eval() -> Iterator[None]:
+    """Around imports from lmms-eval: what this lmms-eval lacks is told in one line.
+
+    Raises:
+        UpstreamError: it has no such module, or a module of it no such name.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] != "lmms_eval":
+            raise
+        name = re.search(r"cannot import name '(\w+)'", str(error))
+        lacking = f"{error.name}.{name[1]}" if name else str(error.name)
+        raise UpstreamError(_of_another_version(lacking)) from error
+
+
+def _of_another_version(lacking: str) -> str:
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    def known(package: str) -> str:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return "not installed"
+
+    try:
+        needed = [one for one in requires("mellm-plugin") or () if re.match(r"lmms[-_]eval\b", one)]
+    except PackageNotFoundError:
+        needed = []
+    bounds = needed[0] if needed else "lmms-eval"
+    return (
+        f"lmms-eval {known('lmms_eval')} has no {lacking}; mellm-plugin {known('mellm_plugin')} needs it, and "
+        f"{bounds}: pip install '{bounds}'"
+    )
 
 
 def near(name: str, known: Iterable[str]) -> str:

@@ -43,6 +43,7 @@ from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.prompts import fill_legend, vqa_prompt
 from mellm_plugin.language.thinking import without_thinking
+from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.language.vqa_answers import in_order_of, vqa_reading
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, summary, text, units
@@ -231,7 +232,7 @@ SCORES: dict[tuple[str, str], tuple[str, ...]] = {
 """The metrics of each thing that is read in the answers to each kind of question; the first stands for all of them."""
 
 TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
-_PARSED = ("vqa_parse_rate",)
+_PARSED, _GIVEN = ("vqa_parse_rate",), ("answer_rate",)
 
 INTERVALS: dict[str, str] = {
     **{f"vqa_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
@@ -241,6 +242,7 @@ INTERVALS: dict[str, str] = {
     "vqa_au_list_f1": "list_f1",
     **{metric: metric.removeprefix("vqa_") for metric in TEXT},
     "vqa_parse_rate": "read_in_full",
+    "answer_rate": "answer_rate",
 }
 """Every metric but the constant ones, and the score of `scoring.summary` that its interval is of."""
 
@@ -248,23 +250,27 @@ INTERVALS: dict[str, str] = {
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What was read from an answer, as the items that each metric is computed from.
 
-    `vqa_parse_rate` holds everything about the question and its answer, for reports. A question without an expected
+    `vqa_parse_rate` holds everything about the question and its answer, for reports. An answer that was never given has
+    its reason in `answer_rate`, and no item in any score and no line of the submission. A question without an expected
     answer has beside it only its line of the submission; there are no intervals then, for nothing tells the faces of
     test videos apart. `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them.
     """
-    answer = results[0]
-    said = reading(doc, answer)
+    answer, why = results[0], unanswered(results[0])
+    said = reading(doc, answer if why is None else "")
     asked = {name: doc[name] for name in ("id", "subject", "dataset", "kind", "file", "line")}
-    if doc["answer"] is None:
-        line = {**asked, "answer": submitted(doc, answer)}
-        return {"vqa_parse_rate": {**asked, "gold": None, "read": said}, "vqa_submission_complete": line}
-    expected = reading(doc, doc["answer"])
-    items: dict[str, dict[str, Any]] = {"vqa_parse_rate": {**asked, "gold": expected, "read": said}}
+    expected = None if doc["answer"] is None else reading(doc, doc["answer"])
+    items: dict[str, dict[str, Any]] = {
+        "vqa_parse_rate": {**asked, "gold": expected, "read": said, "unanswered": why},
+        "answer_rate": {"id": doc["id"], "subject": doc["subject"], "unanswered": why},
+    }
+    if expected is None:
+        line = {"vqa_submission_complete": {**asked, "answer": submitted(doc, answer)}}
+        return items | line if why is None else items
     for (kind, thing), metrics in SCORES.items():
-        if kind == doc["kind"] and expected[thing] is not None:
+        if kind == doc["kind"] and expected[thing] is not None and why is None:
             item = {**asked, "gold": expected[thing], "read": said[thing]}
             items |= dict.fromkeys(metrics, item)
-    if doc["kind"] not in ("coarse", "fine"):
+    if doc["kind"] not in ("coarse", "fine") and why is None:
         item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
         items |= dict.fromkeys(TEXT, item)
     errors = {f"{metric}_stderr": item for metric, item in items.items() if metric in INTERVALS}
@@ -272,7 +278,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_GROUPS = (*SCORES.values(), TEXT, _PARSED)
+_GROUPS = (*SCORES.values(), TEXT, _PARSED, _GIVEN)
 """Metrics with the same items."""
 
 
@@ -349,10 +355,11 @@ def rouge1_recall(items: Items) -> float | None:
 
 
 def parse_rate(items: Items) -> float | None:
-    """Share of the answers of which all that was asked could be read; questions of no known kind are left out."""
+    """Share of the answers that were given of which all that was asked could be read; questions of no known kind are
+    left out."""
     read_in_full: dict[str, list[bool]] = defaultdict(list)
     for item in items:
-        if item["kind"] != "other":
+        if item["kind"] != "other" and item.get("unanswered") is None:
             read_in_full[item["kind"]].append(None not in item["read"].values())
     for kind, whole in read_in_full.items():
         if not all(whole):
@@ -413,13 +420,12 @@ def submission(items: Items, args: Any = None) -> float | None:
         part = path.with_suffix(".part")
         part.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
         part.replace(path)
-        if empty := sum(line["answer"] == "" for line in lines):
-            logger.warning("{}: {} answers are empty", path, empty)
         if lacking:
             unprepared = sum(q.clip is None for q in lacking)
             logger.error(
                 "INCOMPLETE submission {}: {} of {} questions have no answer, {} of them because their clip could not "
-                "be prepared (see `skipped` in {}); the others were not asked: run without --limit and --offset",
+                "be prepared (see `skipped` in {}); the others were not asked (run without --limit and --offset) "
+                "or never answered (see answer_rate)",
                 *(path, len(lacking), len(questions), unprepared, store.dataset_dir(NAME) / "info.json"),
             )
         else:

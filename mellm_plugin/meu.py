@@ -47,6 +47,7 @@ from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.prompts import ASKS, PROMPT_VERSION, frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.language.unanswered import reasons_in_words, unanswered
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair
@@ -510,19 +511,50 @@ def _in_words(event: ActionUnit) -> str:
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
     """What was read from an answer, as the items that each metric of what was asked is computed from.
 
-    `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. A clip
-    without a label (or coarse class) has no item in the metrics of labels. `motion_plausible_rate` says what speaks
-    against the two frames, whatever the model was shown, and `motion_px`, how strongly the face moves
-    (`motion.facial.strength`; None where something speaks against them). `description_facts_f1` holds every claim of
-    the answer, whether it is right, and whether the measured flow contradicts it (None: not known, not decided).
-    `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them. Where a judge is set,
-    `description_score` holds what it said of the answer.
+    `parse_rate` holds everything about the clip and its answer, for reports; the other items what they need. An answer
+    that was never given (`language.unanswered`) has its reason in `answer_rate`, and no item in any score: no answer is
+    not a wrong one. A clip without a label (or coarse class) has no item in the metrics of labels.
+    `motion_plausible_rate` says what speaks against the two frames, whatever the model was shown, and `motion_px`, how
+    strongly the face moves (`motion.facial.strength`; None where something speaks against them).
+    `description_facts_f1` holds every claim of the answer, whether it is right, and whether the measured flow
+    contradicts it (None: not known, not decided). `<metric>_stderr` has the item of its metric, and `ci95_stderr` those
+    of all of them. Where a judge is set, `description_score` holds what it said of the answer.
     """
-    asks = doc["asks"]
-    answer = read(results[0], doc["labels"], asks)
-    gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
     clip = {"id": doc["id"], "subject": doc["subject"]}
-    items: dict[str, dict[str, Any]] = {"parse_rate": _everything(doc, answer, gold)}
+    gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
+    answer, items = _answered(doc, results[0], gold)
+    facial, doubts = _measured(doc)
+    if answer is not None:
+        items |= _readings(doc, results[0], answer, gold, None if doubts else facial)
+    moved = None if facial is None or doubts else round(strength(facial), 3)
+    items["motion_plausible_rate"] = {**clip, "doubts": doubts, "motion_px": moved}
+    # last, so that no fault of another step repeats its requests
+    if answer is not None and doc["asks"] == "all" and (by := judge.configured()) is not None:
+        known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
+        grade = by.grade(doc["id"], known, results[0]).to_dict()
+        items["description_score"] = {**clip, **grade}
+        items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
+    return _with_intervals(items)
+
+
+def _answered(doc: Doc, text: str, gold: str | None) -> tuple[Answer | None, dict[str, dict[str, Any]]]:
+    """The answer, None where it was never given; and the items that every clip has."""
+    why = unanswered(text)
+    answer = read(text, doc["labels"], doc["asks"]) if why is None else Answer(None, None, None, f"never given: {why}")
+    items = {
+        "parse_rate": {**_everything(doc, answer, gold), "unanswered": why},
+        "answer_rate": {"id": doc["id"], "subject": doc["subject"], "unanswered": why},
+    }
+    return (answer if why is None else None), items
+
+
+def _readings(
+    doc: Doc, text: str, answer: Answer, gold: str | None, facial: FacialFlow | None
+) -> dict[str, dict[str, Any]]:
+    """The items of the scores that need neither another look at the frames nor a judge."""
+    asks = doc["asks"]
+    clip = {"id": doc["id"], "subject": doc["subject"]}
+    items: dict[str, dict[str, Any]] = {}
     if gold is not None:
         item = {**clip, "gold": gold, "read": answer.label}
         items |= dict.fromkeys(("emotion_uf1", "emotion_uar", "emotion_acc"), item)
@@ -535,23 +567,14 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
         item = _of_units(doc, answer)
         items |= dict.fromkeys(("au_f1", "au_f1_micro", "au_exact", "au_f1_all_present", "au_parse_rate"), item)
         items |= dict.fromkeys(("au_side_acc", "au_side_count"), item)
-    facial, doubts = _measured(doc)
     if asks == "all":
-        item = _facts(doc, results[0], None if doubts else facial)
+        item = _facts(doc, text, facial)
         items["description_facts_f1"] = {**clip, **item}
         counts = {key: item[key] for key in ("claims", "right", "facts", "found", "contradicting", "decided")}
         names = ("facts_precision", "facts_recall", "contradiction_rate", "rate")
         items |= {f"description_{name}": {**clip, **counts} for name in names}
         items["description_facts_f1_majority"] = {**clip, "gold": doc["aus"]}
-    moved = None if facial is None or doubts else round(strength(facial), 3)
-    items["motion_plausible_rate"] = {**clip, "doubts": doubts, "motion_px": moved}
-    # last, so that no fault of another step repeats its requests
-    if asks == "all" and (by := judge.configured()) is not None:
-        known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
-        grade = by.grade(doc["id"], known, results[0]).to_dict()
-        items["description_score"] = {**clip, **grade}
-        items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
-    return _with_intervals(items)
+    return items
 
 
 def _everything(doc: Doc, answer: Answer, gold: str | None) -> dict[str, Any]:
@@ -590,9 +613,12 @@ def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, dict[str,
     """`process_results` for clips of the amplitude ladder: whether the unit that moves is named, and how many others.
 
     `parse_rate` holds everything about the clip and its answer, as ever; its value is that no label was asked for of a
-    clip that has none (None). See `scoring.sensitivity` for the other items.
+    clip that has none (None). See `scoring.sensitivity` for the other items, which an answer that was never given has
+    none of.
     """
-    answer = read(results[0], doc["labels"], doc["asks"])
+    answer, items = _answered(doc, results[0], None)
+    if answer is None:
+        return _with_intervals(items)
     unit, level = ladder.rung(doc["clip"])
     named = None if answer.aus is None else set(doc["scored_aus"]).intersection(answer.aus)
     item = {
@@ -604,8 +630,8 @@ def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, dict[str,
         "others": None if named is None else len(named - {unit}),
         "other_units": len(set(doc["scored_aus"]) - {unit}),
     }
-    items = {"parse_rate": _everything(doc, answer, None), "au_parse_rate": _of_units(doc, answer)}
-    items = _with_intervals({**items, **dict.fromkeys(sensitivity.SCORES, item)})
+    of_units = {"au_parse_rate": _of_units(doc, answer)}
+    items = _with_intervals({**items, **of_units, **dict.fromkeys(sensitivity.SCORES, item)})
     items["ci95_stderr"]["au_parse_rate"] = items["au_parse_rate"]
     return items
 
@@ -632,7 +658,15 @@ def _with_intervals(items: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any
     return {**items, **errors, "ci95_stderr": shown}
 
 
-_TOLD = ("threshold_px", "au_f1", "description_facts_f1", "parse_rate", "motion_plausible_rate", "judge_rate")
+_TOLD = (
+    "threshold_px",
+    "au_f1",
+    "description_facts_f1",
+    "parse_rate",
+    "answer_rate",
+    "motion_plausible_rate",
+    "judge_rate",
+)
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
 
 
@@ -751,8 +785,8 @@ def au_f1_all_present(items: Items) -> float | None:
 
 
 def parse_rate(items: Items) -> float | None:
-    """Share of the answers whose label could be read, of the clips that have one; of their units where only those were
-    asked for."""
+    """Share of the answers whose label could be read, of those that were given and whose clips have one; of their units
+    where only those were asked for."""
     if items[0]["asks"] != "aus":
         labelled = {item["gold"]["label"] for item in items} - {None}
         absent = [label for label in items[0]["labels"] if label not in labelled]
@@ -760,6 +794,20 @@ def parse_rate(items: Items) -> float | None:
             logger.info("labels: no clip has {}: left out of the means", ", ".join(absent))
     could = [one for item in items if (one := summary.parsed(item)) is not None]
     return sum(could) / len(could) if could else None
+
+
+def answer_rate(items: Items) -> float:
+    """Share of the answers that were given; a warning says why the others were not, and what to do."""
+    lacking = [item for item in items if item["unanswered"] is not None]
+    if lacking:
+        logger.warning(
+            "{}",
+            f"answer_rate: {len(lacking)} of {len(items)} answers were never given "
+            f"({reasons_in_words(item['unanswered'] for item in lacking)}). The scores are over the others, and "
+            "`mellm report` gives this run no rank. Remove the cause, then run the same command again: with "
+            f"--use_cache only these clips are asked anew. The first: {', '.join(item['id'] for item in lacking[:3])}",
+        )
+    return 1 - len(lacking) / len(items)
 
 
 def motion_plausible_rate(items: Items) -> float:
@@ -771,7 +819,7 @@ def motion_plausible_rate(items: Items) -> float:
 
 
 def au_parse_rate(items: Items) -> float | None:
-    """Share of the answers with a statement on units, of the clips whose units are known."""
+    """Share of the answers with a statement on units, of those that were given and whose clips' units are known."""
     known = [item for item in items if item["gold"] is not None]
     return sum(item["read"] is not None for item in known) / len(known) if known else None
 

@@ -7,10 +7,18 @@ imported here; it is extended at the moment when somebody else has imported it, 
 
 -   ``TaskManager.__init__`` indexes our folder too;
 -   ``TaskManager.load_task_or_group`` ends with our own message where data of ours are not prepared, and with one for
-    all of them: lmms-eval wraps it in others and, on the command line, prints them all and exits with 0; and
-    ``ConfigurableTask.download`` does not try five times, in 8 s, what is wrong in a task file or its data;
+    all of them, where lmms-eval wraps it in others; and ``ConfigurableTask.download`` does not try five times, in 8 s,
+    what is wrong in a task file or its data;
 -   ``utils.load_yaml_config`` finds ``include: mellm_plugin/tasks/meu.yaml`` from any folder, and
     ``utils.import_function`` takes ``mellm_plugin.meu.table(clips.csv)``, which it would cut at the last dot.
+
+And with the first TaskManager, when the rest of lmms-eval is there as well:
+
+-   ``evaluator.simple_evaluate``: an error of ours ends lmms-eval's command with exit code 1 and its message as the
+    last words, where lmms-eval prints a traceback and exits with 0. Called from Python it raises that error. Its
+    results say under ``packages`` which lmms-eval it was: what lmms-eval says itself is the commit of whatever
+    repository its environment lies in;
+-   ``ResponseCache``: a request that failed is asked anew, where lmms-eval keeps its failure as the answer.
 
 None of this may fail: one failing entry point hides all later ones. What goes wrong is told once, with what to do
 about it, and lmms-eval goes on as if this package were not there.
@@ -22,6 +30,8 @@ import importlib
 import importlib.util
 import os
 import sys
+import time
+import traceback
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -142,6 +152,7 @@ def _extend_task_manager(tasks: ModuleType) -> None:
     @functools.wraps(plain)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         problem: Exception | None = None
+        _extend_evaluation()
         try:
             call = signature.bind(self, *args, **kwargs)
             call.apply_defaults()
@@ -197,8 +208,9 @@ def _extend_loading(tasks: ModuleType) -> None:
                 raise
             faults = [*_faults_of_files(self, args[0] if args else kwargs.get("task_list")), ours]
             problem = _joined(faults)  # in the order of the tasks
-        if not _on_the_command_line():
+        if _command() is None:
             raise problem from None
+        _let_others_through()
         _leave(str(problem))
 
     load.ends_with_mellm = True  # type: ignore[attr-defined]
@@ -260,30 +272,147 @@ def _joined(errors: list[Exception]) -> Exception:
     return joined
 
 
-def _on_the_command_line() -> bool:
-    """Whether lmms-eval's command is what runs: it would catch every Exception, print it all, and exit with 0."""
+def _command() -> FrameType | None:
+    """That of lmms-eval's command, which catches every Exception, prints it all and exits with 0; None in Python."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
         if code.co_name == "cli_evaluate_single" and os.path.basename(code.co_filename) == "__main__.py":
-            return True
+            return frame
         frame = frame.f_back
-    return False
+    return None
 
 
-def _leave(text: str) -> None:
-    """End the process with 1, having told why once a machine."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        sys.stdout.flush()
-        print(text, file=sys.stderr, flush=True)
+def _let_others_through() -> None:
+    """Let the other processes of a distributed run through the barrier at which they wait for rank 0 to load tasks: to
+    end in this way too, and not with the error of a lost connection."""
     distributed = sys.modules.get("torch.distributed")
-    # Rank 0 loads tasks first, and the others wait for it at a barrier: they are let through, to end in this way too,
-    # and not with the error of a lost connection.
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         if distributed.get_rank() == 0:
             distributed.barrier()
         distributed.destroy_process_group()
+
+
+def _leave(text: str) -> None:
+    """End the process with 1, having told why: once a machine, where all of its processes fail alike."""
+    rest = _not_begun()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        time.sleep(_PATIENCE_S)  # where process 0 fails too, the launcher ends this one before it wakes up
+        text = f"process {os.environ['LOCAL_RANK']}: {text}"
+    sys.stdout.flush()
+    print(f"{text}{rest}", file=sys.stderr, flush=True)
     raise SystemExit(1)
+
+
+_PATIENCE_S = 10.0
+
+
+def _not_begun() -> str:
+    """How many evaluations of a `--config` of several are not begun when the command ends now, in words."""
+    frame = _command()
+    known = frame.f_back.f_locals if frame is not None and frame.f_back is not None else {}
+    every, current = known.get("args_list"), known.get("args")
+    if not isinstance(every, list) or not any(one is current for one in every):
+        return ""
+    later = len(every) - 1 - next(at for at, one in enumerate(every) if one is current)
+    return f"\nof --config {later} later evaluations were not begun" if later else ""
+
+
+# ---- an evaluation --------------------------------------------------------------------------------------------------
+
+
+def _extend_evaluation() -> None:
+    evaluator: Any = sys.modules.get("lmms_eval.evaluator")
+    if not hasattr(evaluator, "simple_evaluate") or hasattr(evaluator.simple_evaluate, "ends_with_mellm"):
+        return
+    try:
+        evaluator.simple_evaluate = _ending(evaluator.simple_evaluate)
+        _extend_cache(sys.modules["lmms_eval.caching.response_cache"])
+    except Exception as error:
+        _tell("cache", f"with --use_cache this lmms-eval keeps failed requests as answers: {_named(error)}.")
+
+
+def _ending(plain: Any) -> Any:
+    """The function; where an error of ours ends it, that error ends the command, too, or is raised in Python."""
+    import functools
+
+    @functools.wraps(plain)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return _with_packages(plain(*args, **kwargs))
+        except Exception as error:
+            ours = _ours(error)
+            if _command() is None or os.environ.get("VERBOSITY") == "DEBUG":  # there lmms-eval raises it, too
+                if ours is None or ours is error:
+                    raise
+                raise ours from error
+            if ours is None and not _is_within_ours(error):
+                raise
+            problem = error
+        if ours is None:
+            sys.stdout.flush()
+            traceback.print_exception(problem)
+        _leave(str(ours) if ours is not None else _named(problem))
+
+    run.ends_with_mellm = True  # type: ignore[attr-defined]
+    return run
+
+
+def _is_within_ours(error: Exception) -> bool:
+    """Whether code of this package raised it, or what that had called: of a full disk, a card without memory."""
+    at = error.__traceback__
+    while at is not None:
+        module = str(at.tb_frame.f_globals.get("__name__"))
+        if module.startswith(f"{__package__}.") and module != __name__:
+            return True
+        at = at.tb_next
+    return False
+
+
+def _with_packages(results: Any) -> Any:
+    """The results of an evaluation (None of all processes but the first), with the versions of the packages."""
+    if isinstance(results, dict):
+        from importlib.metadata import PackageNotFoundError, version
+
+        found: dict[str, str] = {}
+        for name in ("lmms_eval", "mellm_plugin"):
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue  # it runs from a folder that is not installed, of which no version is known
+        clone = Path(str(sys.modules["lmms_eval"].__file__)).parents[1] / ".git"
+        if clone.exists() and results.get("git_hash") and "lmms_eval" in found:
+            found["lmms_eval"] += f"+{results['git_hash']}"  # lmms-eval's own repository
+        results["packages"] = found
+    return results
+
+
+_FAILED = "[LMMS_EVAL_"
+"""What lmms-eval gives in place of an answer, where a request failed or its budget of tokens was spent, begins so."""
+
+
+def _extend_cache(module: Any) -> None:
+    import functools
+
+    cache: Any = module.ResponseCache
+    if hasattr(cache._lookup, "ends_with_mellm"):
+        return
+    plain_lookup, plain_valid = cache._lookup, cache._is_valid_response
+
+    def failed(response: Any) -> bool:
+        return str(getattr(response, "text", response)).startswith(_FAILED)
+
+    @functools.wraps(plain_lookup)
+    def lookup(self: Any, *args: Any, **kwargs: Any) -> Any:
+        found = plain_lookup(self, *args, **kwargs)
+        return None if failed(found) else found
+
+    @functools.wraps(plain_valid)
+    def is_valid_response(response: Any, *args: Any, **kwargs: Any) -> Any:
+        return plain_valid(response, *args, **kwargs) and not failed(response)
+
+    lookup.ends_with_mellm = True  # type: ignore[attr-defined]
+    cache._lookup, cache._is_valid_response = lookup, staticmethod(is_valid_response)
 
 
 # ---- task files of others -------------------------------------------------------------------------------------------
@@ -299,7 +428,13 @@ def _extend_yaml(tasks: ModuleType) -> None:
 
     @functools.wraps(plain_load)
     def load_yaml_config(yaml_path: Any = None, *args: Any, **kwargs: Any) -> Any:
-        return plain_load(_in_our_folder(yaml_path), *args, **kwargs)
+        try:
+            return plain_load(_in_our_folder(yaml_path), *args, **kwargs)
+        except Exception as error:
+            ours = _ours(error)
+            if ours is None or sys._getframe(1) is not _command():  # of --tasks FILE: nothing else catches it there
+                raise
+        _leave(str(ours))
 
     @functools.wraps(plain_import)
     def import_function(loader: Any, node: Any) -> Any:

@@ -206,7 +206,8 @@ def write_run(
             "limit": limit,
             "offset": 0,
         },
-        "lmms_eval_version": "0.7.3",
+        "lmms_eval_version": "main@0123abcd",  # of the repository around the environment
+        "packages": {"lmms_eval": "0.7.3", "mellm_plugin": "0.1.0"},
         "date": date,
         "throughput": {"total_elapsed_time": 38.5},
         "efficiency": {"by_task": {asked.task: {"total_input_tokens": 1200.0, "total_output_tokens": 300.0}}},

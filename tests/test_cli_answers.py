@@ -51,7 +51,7 @@ def rows_of(text: str) -> list[dict[str, Any]]:
     [
         ("AU4+AU7, disgust", "casme2", {"aus": [4, 7], "fine": "disgust", "coarse": "negative", "unparsed": None}),
         ("AUs: none; others", "casme2", {"aus": [], "fine": "others", "coarse": None, "unparsed": None}),
-        ("", "samm", {"aus": None, "fine": None, "coarse": None, "unparsed": "empty"}),
+        ("", "samm", {"aus": None, "fine": None, "coarse": None, "unparsed": "never given: no text"}),
         (
             "AU12 (left)+AU6; happy",
             "casme2",
@@ -146,6 +146,26 @@ def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: 
 
 def test_asks_what_the_prompts_ask() -> None:
     assert _ASKS == ASKS  # written twice: importing the prompts would make every command slower
+
+
+def test_answers_that_were_never_given_are_counted_apart_by_their_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gold = {"aus": ["4"], "label": "disgust", "emotion": "disgust", "coarse": "negative"}
+    failed = "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 429 - {'error': 'AU4; disgust'}"
+    rows = [sample("AU4; disgust", gold), *(sample(text, gold) for text in (failed, "", [[None]], "[" + failed[1:]))]
+    path = written(tmp_path / "20260101_000000_samples_casme2_meu.jsonl", rows)
+    assert main(["read", path]) == 0
+    out = capsys.readouterr().out
+    assert "casme2/sub01/EP01  never given: request failed (HTTP 429)  [expected AU4; disgust]" in out
+    told = out.split("\n\n")[1].splitlines()
+    assert told[:3] == ["5 answers", "  never given, request failed (HTTP 429): 2", "  never given, no text: 2"]
+    assert "  expression right: 1 of 1 (100.0%)" in told
+    results = tmp_path / "20260101_000000_results.json"
+    results.write_text("{}")
+    assert main(["read", str(results)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.endswith(f"the results file beside it, which holds no answers; give {path}")
 
 
 def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

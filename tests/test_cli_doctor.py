@@ -244,6 +244,19 @@ def test_names_that_lmms_eval_has_too(tmp_path: Path) -> None:
     one(found, "fault", "a model mellm of its own")
 
 
+def test_an_environment_in_a_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "my clone" / ".venv" / "lib" / "lmms_eval"
+    package.mkdir(parents=True)
+    (package.parents[2] / ".git").write_text("gitdir: elsewhere")  # as in a worktree
+    (found,) = installation.repository(package)
+    assert found.state == "note" and "with --use_cache each commit there has all be asked anew" in found.text
+    assert found.do and f"export GIT_CEILING_DIRECTORIES='{package.parents[2]}'" in found.do
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(package.parents[2]))
+    assert not list(installation.repository(package))
+    (package.parent / ".git").mkdir()  # a clone of lmms-eval
+    assert not list(installation.repository(package))
+
+
 def test_a_bundled_model_that_was_cut_off(tmp_path: Path) -> None:
     one(installation.bundled(bundled_folder()), "ok", "tensors")
     whole = (bundled_folder() / "model.safetensors").read_bytes()

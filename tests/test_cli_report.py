@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,6 +50,25 @@ def test_nothing_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr().err
     assert "mme (1)" in said and "lmms-eval --model mellm" in said and "none: expected a folder" in said
     assert not (tmp_path / "report").exists()
+
+
+def test_a_full_disk_is_told_with_the_file_and_the_former_report_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(tmp_path / "results", ASKED, GOOD)
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "index.html").write_text("former", encoding="utf-8")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for size, file in ((1_000, "report.md"), (200_000, "index.html")):  # no disk is filled: its error is of this kind
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            assert main(["report", str(tmp_path / "results"), "-o", str(tmp_path / "report")]) == 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        (line,) = [line for line in capsys.readouterr().err.splitlines() if "mellm:" in line]
+        assert f"{tmp_path / 'report' / file}: cannot be written: File too large" in line
+    assert (tmp_path / "report" / "index.html").read_text(encoding="utf-8") == "former"
+    assert not list((tmp_path / "report").glob(".*"))
 
 
 def test_options_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

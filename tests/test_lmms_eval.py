@@ -10,9 +10,11 @@ import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,78 @@ def test_samples_say_why_an_answer_was_not_read(environment: dict[str, str], tmp
     assert (
         scores["parse_rate,none"] == scores["emotion_uf1,none"] == scores["au_f1,none"] == scores["au_exact,none"] == 0
     )
+
+
+class _Server:
+    """A chat server that fails a third of the requests, and says nothing in one answer, until it is `well`."""
+
+    def __init__(self) -> None:
+        self.well, self.asked = False, 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None: ...
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                number, outer.asked = outer.asked, outer.asked + 1
+                failed = number % 3 == 0 and not outer.well
+                text = None if number == 1 and not outer.well else "Conclusion: action units AU4; expression: anger."
+                choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+                used = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+                body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": used}
+                raw = json.dumps({"error": {"message": "unwell"}} if failed else {**body, "choices": [choice]}).encode()
+                self.send_response(400 if failed else 200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+
+def test_a_server_that_fails_leaves_answers_out_of_the_scores_and_a_run_without_rank(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "few.yaml").write_text(
+        "include: mellm_plugin/tasks/synthme/synthme_meu.yaml\ntask: few_meu\nprocess_docs: !function few.docs\n"
+    )
+    (tmp_path / "few.py").write_text(
+        "from mellm_plugin import meu\ndef docs(clips): return meu.protocol(clips.select(range(0, 300, 20)))\n"
+    )
+    server = _Server()
+    url = f"http://127.0.0.1:{server.http.server_port}/v1"
+    command = ["--model", "openai", "--tasks", "few_meu", "--include_path", ".", "--use_cache", "cache"]
+    command += ["--model_args", f"model_version=m,base_url={url},api_key=k,max_retries=1,num_concurrent=1"]
+    results, printed = _evaluate(command, environment, tmp_path)
+    scores = results["results"]["few_meu"]
+    assert server.asked == 15 and scores["answer_rate,none"] == pytest.approx(9 / 15)
+    assert "6 of 15 answers were never given (request failed (HTTP 400): 5, no text: 1)" in printed
+    gold = [sample["parse_rate"]["gold"]["label"] for sample in _samples(tmp_path, "few_meu")]
+    given = [sample["parse_rate"]["unanswered"] is None for sample in _samples(tmp_path, "few_meu")]
+    right = sum(label == "anger" for label, answered in zip(gold, given, strict=True) if answered)
+    assert scores["emotion_acc,none"] == pytest.approx(right / 9) and scores["parse_rate,none"] == 1
+    assert results["packages"]["lmms_eval"].startswith("0.7.")
+
+    def row() -> dict[str, Any]:
+        _run(["mellm", "report", "results", "-o", "report", "--no-page"], environment, tmp_path)
+        ((found,),) = (
+            [row for row in board["rows"] if row["kind"] == "model"]
+            for board in json.loads((tmp_path / "report" / "report.json").read_text())["boards"]
+        )
+        return dict(found)
+
+    shown = row()
+    assert not shown["ranked"] and shown["scores"]["emotion_uf1"]["rank"] is None
+    assert [mark["kind"] for mark in shown["marks"]] == ["unanswered"]
+    # what failed is no answer that lmms-eval's cache keeps: it alone is asked anew
+    server.well = True
+    _run(["lmms-eval", *command, "--output_path", "results", "--log_samples"], environment, tmp_path)
+    assert server.asked == 15 + 6
+    shown = row()
+    assert shown["ranked"] and shown["scores"]["emotion_uf1"]["rank"] == 1 and shown["marks"] == []
+    server.http.shutdown()
 
 
 def test_without_maps_the_model_sees_nothing(environment: dict[str, str], tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def scored(answers: Sequence[tuple[str, str, str]], unit: int | None = 4) -> dic
 
 
 def test_an_unreadable_answer_is_wrong_and_counted() -> None:
-    items = scored([("unit", "yes", "Yes."), ("unit", "no", "hm"), ("side", "left", ""), ("units", "dimpler", "?")])
+    items = scored([("unit", "yes", "Yes."), ("unit", "no", "hm"), ("side", "left", "hm"), ("units", "dimpler", "?")])
     assert megc_vqa.accuracy(items["vqa_au_shown_acc"]) == 0.5
     assert megc_vqa.majority_accuracy(items["vqa_au_shown_acc_majority"]) == 0.5
     assert megc_vqa.accuracy(items["vqa_au_side_acc"]) == 0
@@ -345,17 +345,20 @@ def test_messages_for_models_with_and_without_maps(prepared: Path, tmp_path: Pat
 
 def test_the_submission_is_the_test_file_with_answers(prepared: Path, tmp_path: Path, log: list[str]) -> None:
     rows = questions(prepared, TEST, tmp_path / "cache")
-    said = ["negative", "", "brow lowerer", "Yes.", "hm", "The brows are lowered; fear."] * 2
+    said = ["negative", "?", "brow lowerer", "Yes.", "hm", "The brows are lowered; fear."] * 2
     items = [megc_vqa.process_results(row, [answer]) for row, answer in zip(rows, said, strict=True)]
-    assert {tuple(item) for item in items} == {("vqa_parse_rate", "vqa_submission_complete")}
+    assert {tuple(item) for item in items} == {("vqa_parse_rate", "answer_rate", "vqa_submission_complete")}
     lines = [item["vqa_submission_complete"] for item in items]
     assert megc_vqa.submission(lines[::-1], Namespace(output_path=str(tmp_path / "out"))) == 1, "in any order"
     (file,) = (tmp_path / "out").rglob("*.*")
     assert file.name == "samm_test_pred.jsonl"
     written = [json.loads(line) for line in file.read_text().splitlines()]
-    answers = ["negative", "", "brow lowerer", "yes", "hm", "The brows are lowered; fear."] * 2
+    answers = ["negative", "?", "brow lowerer", "yes", "hm", "The brows are lowered; fear."] * 2
     assert written == [{**row, "answer": answer} for row, answer in zip(ASKED, answers, strict=True)]
-    assert len(log) == 1 and "2 answers are empty" in log[0]
+    assert not log
+    never = megc_vqa.process_results(rows[0], ["[LMMS_EVAL_REQUEST_FAILED after 3 retries] Request timed out."])
+    assert never.keys() == {"vqa_parse_rate", "answer_rate"}, "an incomplete submission says so: it hands in no failure"
+    assert megc_vqa.parse_rate([never["vqa_parse_rate"]]) is None
 
 
 def test_an_incomplete_submission_says_so(prepared: Path, tmp_path: Path, log: list[str]) -> None:

@@ -173,7 +173,7 @@ def test_the_units_alone(toy: Any) -> None:
     assert meu.doc_to_target(asked[1]) == "action units AU6/12+AU12 (left)"
     first, second = (meu.process_results(asked[n], [text])["parse_rate"] for n, text in ((0, "AU4"), (1, "happiness")))
     scored = {"au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate"}
-    scored |= {"parse_rate", "motion_plausible_rate"}
+    scored |= {"parse_rate", "answer_rate", "motion_plausible_rate"}
     errors = {f"{name}_stderr" for name in scored}
     assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {
         *("au_f1_all_present", "au_side_count", "ci95_stderr")
@@ -223,7 +223,7 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
 
     items = [
         meu.process_results_by_part(doc, [text])
-        for doc, text in zip(asked, ("fear", "fear", "", "positive"), strict=True)
+        for doc, text in zip(asked, ("fear", "fear", "hm", "positive"), strict=True)
     ]
     assert items[0]["coarse_uf1_casme2"] == items[0]["coarse_uf1"] and "coarse_uf1_samm" not in items[0]
     assert not [name for item in items for name in item if name.startswith("emotion_")]
@@ -414,13 +414,13 @@ def test_right_answers_score_one(toy: Any) -> None:
 
 def test_answers_that_cannot_be_read_are_wrong_and_counted(toy: Any) -> None:
     asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
-    found = scores(asked, ["", "AU12; happiness", "fear or disgust", "surprise", "AU4", "AU1"])
+    found = scores(asked, ["hm", "AU12; happiness", "fear or disgust", "surprise", "AU4", "AU1"])
     # labels: happiness and surprise right; disgust, others and fear not readable
     assert found["emotion_acc"] == 2 / 5 and found["emotion_uf1"] == 2 / 5
     assert found["parse_rate"] == 2 / 5
     # classes: disgust and fear are negative, others has none
     assert found["coarse_acc"] == 2 / 4 and found["coarse_uf1"] == pytest.approx(2 / 3)
-    # 1: hit; 2: missed; 4: one hit, one missed with the empty answer; 7: missed; 12: hit
+    # 1: hit; 2: missed; 4: one hit, one missed with the unreadable answer; 7: missed; 12: hit
     assert found["au_f1"] == pytest.approx((1 + 0 + 2 / 3 + 0 + 1) / 5)
     assert found["au_parse_rate"] == 3 / 5
 
@@ -468,7 +468,7 @@ def test_descriptions_are_judged_where_a_judge_is_set(
 
 def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str]) -> None:
     asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
-    found = scores(asked, ["disgust; AU4", "AU12; happiness", "others", "", "fear; AU4", "AU1"])
+    found = scores(asked, ["disgust; AU4", "AU12; happiness", "others", "hm", "fear; AU4", "AU1"])
     # of the subjects, s0 has three clips read right of three, s1 one of two
     assert found["emotion_acc"] == 4 / 5
     low, high = found["ci95_stderr"]["emotion_acc"]
@@ -502,6 +502,9 @@ def random_results(rng: random.Random) -> list[dict[str, Any]]:
         }
         answer = rng.choice([*SAID, meu.doc_to_target(doc), f"expression: {rng.choice(labels)}"])
         items = meu.process_results(doc, [answer])
+        if not answer:
+            found.append(items)
+            continue
         points = {"movement": rng.randint(1, 5)} | dict.fromkeys(list(CRITERIA)[1:], rng.randint(1, 5))
         result = rng.choice([Verdict(points, {}), Unscored("timeout"), NO_REFERENCE])
         grade = {**items["emotion_uf1" if label else "au_f1"], **Grade(result, "local:m", "1").to_dict()}
@@ -571,7 +574,7 @@ def test_the_log_shows_every_label_and_unit_once(toy: Any) -> None:
     handler = logger.add(lambda message: lines.append(str(message)), level="INFO", format="{message}")
     try:
         asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
-        scores(asked, ["fear; AU4", "AU12; happiness", "", "surprise", "fear; AU4", "AU1"])
+        scores(asked, ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"])
     finally:
         logger.remove(handler)
     (shown,) = [line for line in lines if line.startswith("scores\n")]
@@ -619,7 +622,30 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
             "unparsed": "two different expressions: fear, surprise",
             "sides": {"6": "R"},
         },
+        "unanswered": None,
     }
+
+
+def test_an_answer_that_was_never_given_is_in_no_score_and_told_at_the_end(toy: Any, log: list[str]) -> None:
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    right = ["disgust; AU4", "AU12; happiness", "others", "surprise", "fear; AU4", "AU1; AU2"]
+    failed = ["[LMMS_EVAL_REQUEST_FAILED after 3 retries] Error code: 503 - AU4, fear", "<think>AU12, happiness", ""]
+    found = scores(asked, [*right[:3], *failed])
+    assert found["answer_rate"] == 1 / 2 and found["ci95_stderr"]["answer_rate"] == [1 / 3, 2 / 3]
+    whole = scores(asked.select([0, 1, 2]), right[:3])
+    of_all = ("answer_rate", "motion_plausible_rate", "ci95")
+    assert {name: value for name, value in found.items() if not name.startswith(of_all)} == {
+        name: value for name, value in whole.items() if not name.startswith(of_all)
+    }
+    warning = next(line for line in log if "answer_rate" in line)
+    assert "3 of 6 answers were never given" in warning and "request failed (HTTP 503): 1" in warning
+    item = meu.process_results(asked[3], failed[:1])["parse_rate"]
+    assert item["unanswered"] == "request failed (HTTP 503)"
+    assert item["read"] | {"sides": None} == dict.fromkeys(("aus", "label", "coarse", "sides")) | {
+        "unparsed": "never given: request failed (HTTP 503)"
+    }
+    none = scores(asked, [""] * 6)
+    assert none["answer_rate"] == 0 and none["parse_rate"] is None and "emotion_uf1" not in none
 
 
 def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:

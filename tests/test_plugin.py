@@ -18,7 +18,7 @@ from textwrap import dedent
 import pytest
 
 import mellm_plugin
-from mellm_plugin import plugin
+from mellm_plugin import errors, plugin
 
 # lmms-eval 0.7.3's own rules, without YAML: what comes first wins, a file with no task is an error.
 TASK_MANAGER = """
@@ -451,6 +451,128 @@ try:
 except Exception as error:
     print("caught", type(error).__name__)
 """
+
+
+EVALUATOR = """
+    from lmms_eval.caching import response_cache
+
+    def simple_evaluate(model=None, **rest):
+        from mellm_plugin.errors import InputError
+        from mellm_plugin import meu
+        if model == "ours":
+            try:
+                raise InputError("moton: no such argument")
+            except InputError as error:
+                raise ValueError("it went wrong") from error
+        if model == "within":
+            meu.full_disk()
+        if model == "foreign":
+            raise OSError("no disk")
+        return {"git_hash": "0123abc"} if model == "rank 0" else None
+"""
+CACHE = """
+    class ResponseCache:
+        kept = {}
+        def _lookup(self, key):
+            return self.kept.get(key)
+        @staticmethod
+        def _is_valid_response(response, request_type):
+            return bool(response)
+"""
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "last", "raised"),
+    [
+        ("ours", 1, "moton: no such argument", "InputError"),
+        ("within", 1, "OSError: No space left", "OSError"),
+        ("foreign", 0, "", "OSError"),
+        ("rank 0", 0, "", "{'git_hash': '0123abc', 'packages': {'lmms_eval': '0.7.3', 'mellm_plugin': '0.1.0'}}"),
+        ("rank 1", 0, "", "None"),
+    ],
+)
+def test_an_error_of_ours_ends_the_command_and_is_raised_in_python(
+    stand_in: StandIn, model: str, code: int, last: str, raised: str
+) -> None:
+    stand_in.write("mellm_plugin/errors.py", ERRORS)
+    stand_in.write("mellm_plugin/meu.py", "def full_disk(): raise OSError('No space left')")
+    stand_in.write("lmms_eval/caching/__init__.py", "")
+    stand_in.write("lmms_eval/caching/response_cache.py", CACHE)
+    stand_in.write("lmms_eval/evaluator.py", EVALUATOR)
+    for name, version in (("lmms_eval", "0.7.3"), ("mellm_plugin", "0.1.0")):
+        stand_in.write(f"{name}-{version}.dist-info/METADATA", f"Name: {name}\nVersion: {version}\n")
+    program = f"""
+        from mellm_plugin.plugin import manifests
+        manifests()
+        from lmms_eval import evaluator
+        from lmms_eval.tasks import TaskManager
+
+        def cli_evaluate_single():
+            return run()
+
+        def run():
+            TaskManager()
+            return evaluator.simple_evaluate(model={model!r})
+    """
+    printed, warned = stand_in.run(
+        f"""{program}
+        try:
+            print(run())
+        except Exception as error:
+            print(type(error).__name__)
+        """
+    )
+    assert printed == [raised] and warned == []
+    stand_in.write("lmms_eval/__main__.py", dedent(program) + COMMAND)
+    command = [sys.executable, "-m", "lmms_eval"]
+    done = subprocess.run(command, cwd=stand_in.root, capture_output=True, text=True, timeout=100, check=False)
+    assert done.returncode == code and done.stderr.rstrip().endswith(last)
+    assert ("Traceback" in done.stderr) == (model == "within"), "an error of ours is told, others are shown whole"
+    assert done.stdout == ("caught OSError\n" if model == "foreign" else "")
+
+
+def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -> None:
+    stand_in.write("lmms_eval/caching/__init__.py", "")
+    stand_in.write("lmms_eval/caching/response_cache.py", CACHE)
+    stand_in.write("lmms_eval/evaluator.py", EVALUATOR)
+    code = """
+        from mellm_plugin.plugin import manifests
+        manifests()
+        from lmms_eval import evaluator
+        from lmms_eval.tasks import TaskManager
+        TaskManager(), TaskManager()
+        cache = evaluator.response_cache.ResponseCache()
+        class Result: text = "[LMMS_EVAL_BUDGET_EXCEEDED]"
+        cache.kept.update(a="AU4", b="[LMMS_EVAL_REQUEST_FAILED after 5 retries] Connection error.")
+        print([cache._lookup(key) for key in "abc"])
+        print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True))])
+    """
+    assert stand_in.run(code) == (["['AU4', None, None]", "[True, False, False, True]"], [])
+
+
+def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> None:
+    shutil.copy(str(errors.__file__), stand_in.root / "mellm_plugin" / "errors.py")
+    stand_in.write("lmms_eval-0.8.0.dist-info/METADATA", "Name: lmms_eval\nVersion: 0.8.0\n")
+    needed = "Name: mellm-plugin\nVersion: 0.1.0\nRequires-Dist: lmms-eval<0.8,>=0.7.3\nRequires-Dist: lmms-eval-x\n"
+    stand_in.write("mellm_plugin-0.1.0.dist-info/METADATA", needed)
+    code = """
+        from mellm_plugin.errors import MellmError, imports_of_lmms_eval
+        def tried(imports):
+            try:
+                with imports_of_lmms_eval():
+                    exec(imports)
+            except (MellmError, ImportError) as error:
+                print(error)
+        tried("from lmms_eval.models.registry_v2 import get_server")
+        tried("import lmms_eval.llm_judge")
+        tried("import lmms_eval.models, nothing_of_lmms_eval")
+    """
+    end = "mellm-plugin 0.1.0 needs it, and lmms-eval<0.8,>=0.7.3: pip install 'lmms-eval<0.8,>=0.7.3'"
+    assert stand_in.run(code)[0] == [
+        f"lmms-eval 0.8.0 has no lmms_eval.models.registry_v2.get_server; {end}",
+        f"lmms-eval 0.8.0 has no lmms_eval.llm_judge; {end}",
+        "No module named 'nothing_of_lmms_eval'",
+    ]
 
 
 @pytest.mark.parametrize("text", ["class Other: pass", "TaskManager = None", "class TaskManager: pass", None])

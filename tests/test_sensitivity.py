@@ -18,7 +18,7 @@ from mellm_plugin.datasets.ladder import LEVELS
 from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.plugin import task_folder
-from mellm_plugin.scoring.sensitivity import curve
+from mellm_plugin.scoring.sensitivity import SCORES, curve
 
 
 def docs(faces: int = 22) -> list[dict[str, Any]]:
@@ -82,7 +82,7 @@ def test_who_sees_from_some_length_on_has_it_as_threshold() -> None:
     assert found["sensitivity_ceiling"] == pytest.approx(1, abs=0.01) and found["false_alarm_rate"] == 0
     assert found["au_parse_rate"] == 1 and found["parse_rate"] is None, "no clip has a label"
     told = found["ci95_stderr"]
-    assert set(told) == {"threshold_px", "sensitivity_ceiling", "false_alarm_rate", "au_parse_rate", "parse_rate"}
+    assert set(told) == {*SCORES, "au_parse_rate", "parse_rate", "answer_rate"}
     assert told["threshold_px"][0] <= found["threshold_px"] <= told["threshold_px"][1]
 
 

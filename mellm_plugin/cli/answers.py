@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +65,8 @@ def _parsed(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     Raises:
         InputError: it cannot be used; all of its faults.
     """
+    from mellm_plugin.language.unanswered import as_given
+
     try:
         row = json.loads(raw.decode("utf-8-sig" if number == 1 else "utf-8"))
     except (ValueError, RecursionError) as error:
@@ -73,9 +76,8 @@ def _parsed(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     faults: list[str] = []
     logged = row.get("parse_rate")
     item = {**row, **logged} if isinstance(logged, dict) else row
-    answer = next(
-        (text for key in ("answer", "filtered_resps", "resps") if (text := _first(row.get(key))) is not None), None
-    )
+    given_as = [_first(row[key]) for key in ("answer", "filtered_resps", "resps") if key in row]
+    answer = next((text for text in given_as if isinstance(text, str)), "" if None in given_as else None)
     if answer is None:
         faults.append(
             f"expected answer, filtered_resps or resps with a text, found the fields {', '.join(row) or 'none'}"
@@ -94,7 +96,7 @@ def _parsed(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     if faults:
         raise InputError(faults)
     name = str(item.get("id", f"line {number}"))
-    return _Line(name, str(answer), labels, str(asks), gold)
+    return _Line(name, as_given(str(answer), item) if item is not row else str(answer), labels, str(asks), gold)
 
 
 def _is_annotation(gold: object) -> bool:
@@ -118,11 +120,11 @@ def _labels(given: object, needed: bool) -> tuple[str, ...]:
     raise InputError(f"labels: expected a dataset, or a list of labels, found {_short(json.dumps(given))}")
 
 
-def _first(value: object) -> str | None:
-    """The first text of a text, a list or a list of lists, as lmms-eval logs answers."""
+def _first(value: object) -> object:
+    """The first of a text, a list or a list of lists, as lmms-eval logs answers; None of a message without text."""
     while isinstance(value, list) and value:
         value = value[0]
-    return value if isinstance(value, str) else None
+    return value
 
 
 def _short(text: str) -> str:
@@ -137,9 +139,13 @@ class _Summary:
     counts: Counter[str] = field(default_factory=Counter)
     of: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    unanswered: Counter[str] = field(default_factory=Counter)
 
-    def add(self, line: _Line, answer: Answer) -> None:
+    def add(self, line: _Line, answer: Answer, unanswered: str | None) -> None:
         self.answers += 1
+        if unanswered is not None:  # no answer is not a wrong one
+            self.unanswered[unanswered] += 1
+            return
         gold = line.gold or {}
         if line.asks != "aus" and gold.get("label", "unknown") is not None:
             self._count("expression read", answer.label is not None)
@@ -170,6 +176,8 @@ class _Summary:
 
     def lines(self) -> Iterator[str]:
         yield f"{self.answers} answer{'s' * (self.answers != 1)}"
+        for why, count in self.unanswered.most_common():
+            yield f"  never given, {why}: {count}"
         for what, total in self.of.items():
             yield f"  {what}: {self.counts[what]} of {total} ({self.counts[what] / total:.1%})"
         for reason, count in self.reasons.most_common():
@@ -210,9 +218,10 @@ def _in_words(answer: Answer) -> str:
     return "; ".join(parts)
 
 
-def _told(line: _Line, answer: Answer) -> str:
+def _told(line: _Line, answer: Answer, unanswered: str | None) -> str:
     read = _in_words(answer)
-    why = f"not read: {answer.unparsed}" if answer.unparsed else ""
+    why = answer.unparsed or ""
+    why = f"not read: {why}" if why and unanswered is None else why
     text = f"{line.name}  {'; '.join(part for part in (read, why) if part)}"
     if line.gold:
         events = line.gold.get("aus")
@@ -224,6 +233,10 @@ def _told(line: _Line, answer: Answer) -> str:
 
 def _unusable(file: str) -> str:
     path = Path(file)
+    if path.name.endswith("_results.json") and path.is_file():
+        beside = sorted(path.parent.glob(f"{escape(path.name.removesuffix('results.json'))}samples_*.jsonl"))
+        do = f"give {' or '.join(map(str, beside))}" if beside else "run lmms-eval with --log_samples to have one"
+        return f"{file}: expected a samples file, found the results file beside it, which holds no answers; {do}"
     if file == "-" or (path.exists() and not path.is_dir()):
         return ""
     found = "a folder" if path.exists() else "no file"
@@ -240,7 +253,8 @@ def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
 
 
 def _read(given: argparse.Namespace) -> None:
-    from mellm_plugin.language.answers import read
+    from mellm_plugin.language.answers import Answer, read
+    from mellm_plugin.language.unanswered import unanswered
 
     if given.labels is not None:
         given.labels = labels_named(given.labels)
@@ -254,9 +268,13 @@ def _read(given: argparse.Namespace) -> None:
         lines += 1
         try:
             line = _parsed(raw, number, given)
-            answer = read(line.answer, line.labels, line.asks)
-            told = _told(line, answer)
-            summary.add(line, answer)
+            why = unanswered(line.answer)
+            if why is None:
+                answer = read(line.answer, line.labels, line.asks)
+            else:
+                answer = Answer(None, None, None, f"never given: {why}")
+            told = _told(line, answer, why)
+            summary.add(line, answer, why)
         except InputError as error:
             bad += 1
             for fault in error.faults:

@@ -16,10 +16,11 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from lmms_eval.api.instance import GenerationResult, Instance
-from lmms_eval.api.model import lmms
+from mellm_plugin.errors import InputError, SettingsError, imports_of_lmms_eval, near
 
-from mellm_plugin.errors import InputError, SettingsError, near
+with imports_of_lmms_eval():
+    from lmms_eval.api.instance import GenerationResult, Instance
+    from lmms_eval.api.model import lmms
 
 FREQUENT_UNIT = 4
 """The unit that `mellm_constant` names: the brow lowerer, the most frequent one in most sets of micro-expressions."""

@@ -18,16 +18,12 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
-from lmms_eval.api.model import lmms
-from lmms_eval.models.model_utils.gen_metrics import log_metrics
-from lmms_eval.utils import simple_parse_args_string
 from loguru import logger
 from PIL import Image
 from tqdm import tqdm
 from transformers.image_utils import load_image
 
-from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError
+from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.arguments import ModelArguments
 from mellm_plugin.models.hook import with_maps
@@ -49,6 +45,12 @@ from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+
+with imports_of_lmms_eval():
+    from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
+    from lmms_eval.api.model import lmms
+    from lmms_eval.models.model_utils.gen_metrics import log_metrics
+    from lmms_eval.utils import simple_parse_args_string
 
 MAX_NEW_TOKENS = 1024
 """Longest answer, in tokens, where the task does not say."""

@@ -168,7 +168,13 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
             "reasons": verdict["reasons"],
             "unscored": verdict["unscored"],
         }
-    if clip.kind is not None:
+    read_units: Sequence[int] | None
+    label: str | None
+    unparsed: str | None
+    if clip.unanswered is not None:
+        read_units = label = coarse = label_right = exact = None
+        unparsed = f"never given: {clip.unanswered}"
+    elif clip.kind is not None:
         said, expected = clip.said or {}, clip.expected or {}
         read_units, label, coarse = said.get("units"), _said(said), said.get("coarse")
         unparsed = "not all that was asked can be read" if None in said.values() else None

@@ -18,16 +18,26 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets.sheets import CONTROL, guarded
+from mellm_plugin.errors import InputError
 from mellm_plugin.report.items import MAIN
 
 Board = Mapping[str, Any]
 
 NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json")
-_BESIDE = ("sensitivity_ceiling", "false_alarm_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate")
+_BESIDE = (
+    "sensitivity_ceiling",
+    "false_alarm_rate",
+    "answer_rate",
+    "parse_rate",
+    "au_parse_rate",
+    "vqa_parse_rate",
+    "judge_rate",
+)
 _DASH = "–"
 
 
@@ -39,8 +49,14 @@ def write(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
     Returns:
         the files.
+
+    Raises:
+        InputError: the folder cannot be made, or one of the files not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made: {error.strerror}", where=str(folder)) from error
     texts = (markdown(data), comma_separated(data), latex(data), plain_json(data))
     files = [folder / name for name in NAMES]
     for file, text in zip(files, texts, strict=True):
@@ -49,14 +65,22 @@ def write(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file in one step: a reader finds the old one or the new one."""
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    """Write a file in one step: a reader finds the old one or the new one.
+
+    Raises:
+        InputError: it cannot be written; the former one is left as it was.
+    """
+    part = file.with_name(f".{file.name[:80]}.{os.getpid()}.part")
     try:
         with part.open("w", encoding="utf-8", newline="") as opened:
             opened.write(text)
         part.replace(file)
+    except OSError as error:  # that of a full disk names no file
+        told = f"cannot be written: {error.strerror}; make room, or choose another folder with -o"
+        raise InputError(told, where=str(file)) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written to has no part of it
+            part.unlink(missing_ok=True)
 
 
 def plain_json(data: Mapping[str, Any]) -> str:
@@ -83,6 +107,9 @@ def columns(board: Board) -> list[Mapping[str, Any]]:
     known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
     if "parse_rate" in known:  # of whole answers; that of units alone is for tasks without labels
         known.discard("au_parse_rate")
+    rates = [row["scores"].get("answer_rate", {"value": None})["value"] for row in board["rows"]]
+    if all(rate in (None, 1) for rate in rates):
+        known.discard("answer_rate")
     return [metric for metric in named if metric["name"] in known or metric["name"] in MAIN]
 
 

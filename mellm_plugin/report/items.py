@@ -70,8 +70,9 @@ def score_of(metric: str) -> str:
 def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None]:
     """By metric the score of `scoring.summary` that it is, and its items; None where the clips do not hold them.
 
-    Metrics with the same items share them.
+    Metrics with the same items share them. An answer that was never given is in none of the scores.
     """
+    every, run = run, run.answered
     made: dict[Any, Items] = {}
 
     def once(key: Any, make: Callable[[], Items]) -> Items:
@@ -91,10 +92,10 @@ def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | No
                 items = None  # of a version that read no sides
         elif metric in _OF_FACTS:
             items = once("facts", partial(described, run.clips))
+        elif metric in _WHOLE:
+            items = once(_WHOLE[metric], partial(_WHOLE[metric], every if metric in _OF_EVERY_CLIP else run))
         elif metric in megc_vqa.INTERVALS:
             score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
-        elif metric in _WHOLE:
-            items = once(_WHOLE[metric], partial(_WHOLE[metric], run))
         found[metric] = (score, items) if items else None
     return found
 
@@ -163,6 +164,10 @@ def _plausible(run: Run) -> Items:
     return [{**_of(clip), "doubts": clip.doubts} for clip in run.clips if clip.doubts is not None]
 
 
+def _given(run: Run) -> Items:
+    return [{**_of(clip), "unanswered": clip.unanswered} for clip in run.clips]
+
+
 def judged(run: Run) -> Items:
     """Of the clips whose descriptions a judge was asked about."""
     return [
@@ -179,11 +184,14 @@ def laddered(run: Run) -> Items:
 
 _WHOLE: Mapping[str, Callable[[Run], Items]] = {
     "parse_rate": _parsed,
+    "answer_rate": _given,
     "motion_plausible_rate": _plausible,
     "description_score": judged,
     "judge_rate": judged,
     **dict.fromkeys(sensitivity.SCORES, laddered),
 }
+
+_OF_EVERY_CLIP = ("answer_rate", "motion_plausible_rate")
 
 _ASKED = {metric: of for of, metrics in megc_vqa.SCORES.items() for metric in metrics}
 

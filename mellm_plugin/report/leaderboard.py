@@ -12,11 +12,13 @@ The rules:
     and data, and ask for the same labels and units; else each has a board of its own.
 -   An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
     descriptions. What only changes speed (batch size, device) makes no other entry, nor does where the weights lie.
--   Of several runs of an entry on one board the newest that asked for all clips is shown; one that differs from it in
-    no answer is a duplicate and left out, others are counted and their spread is told.
+-   Of several runs of an entry on one board the newest that has answers on all clips is shown; one that differs from
+    it in no answer is a duplicate and left out, others are counted and their spread is told.
 -   Every score is computed anew from the clips. One that differs from that of the results file is a fault.
--   Not ranked are runs on a part of the clips, incomplete or damaged ones, and models that know people of the clips;
-    of `description_score` also those graded by another judge than most.
+-   Scores are over the answers that were given (`language.unanswered`).
+-   Not ranked are runs on a part of the clips, incomplete or damaged ones, those of which some answers were never
+    given, and models that know people of the clips; of `description_score` also those graded by another judge than
+    most.
 -   The rank of a model is 1 + the number of models that are better, where better means: the paired comparison over
     subjects on the clips that both have, corrected (Holm) for all pairs of the board and metric, is below .05. So
     models that cannot be told apart share a rank. `rank_low` is the lowest place it may have: the number of models,
@@ -41,6 +43,7 @@ import yaml
 
 from mellm_plugin import __version__
 from mellm_plugin.errors import InputError
+from mellm_plugin.language.unanswered import reasons_in_words
 from mellm_plugin.report import details
 from mellm_plugin.report import items as scoring_items
 from mellm_plugin.report.entries import Entries, latest, plain, prompts
@@ -283,6 +286,7 @@ class _Draft:
     def _shown(self, entry: str, runs: Sequence[Run]) -> _Row:
         """The row of one entry, with its runs from the oldest to the newest."""
         whole = [run for run in runs if _is_whole(run)]
+        whole = [run for run in whole if run.answered is run] or whole
         whole = [run for run in whole if run.judge is not None] or whole  # a judge's verdicts are not lost to a rerun
         run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, latest([run])))])[-1]
         different: list[Run] = []
@@ -292,6 +296,8 @@ class _Draft:
             where = ", ".join(map(str, other.files))
             if not _is_whole(other) or not other.clips:
                 self._notes.append(f"{run.task}: {where}: left out, for there is a newer or larger run of the model")
+            elif other.answered is not other:
+                self._notes.append(f"{run.task}: {where}: left out, for answers in it were never given")
             elif _answers(other) == _answers(run):
                 self._notes.append(f"{run.task}: {where}: a duplicate of {run.results or run.samples}, left out")
             else:
@@ -320,6 +326,16 @@ class _Draft:
         elif run.damaged or len(run.clips) != (run.effective or len(self.run.clips)):
             expected = run.effective or len(self.run.clips)
             row.mark("cut_off", f"{len(run.clips)} of {expected} clips are in the samples file")
+        rate = run.values.get("answer_rate")
+        if run.answered is not run:
+            lacking = [clip.unanswered for clip in run.clips if clip.unanswered is not None]
+            row.mark(
+                "unanswered",
+                f"{len(lacking)} of {len(run.clips)} answers were never given ({reasons_in_words(lacking)}); "
+                "scores are over the others",
+            )
+        elif rate is not None and rate < 1 and not run.clips:
+            row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers were never given")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
         for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
             hits = []
@@ -438,7 +454,9 @@ class _Draft:
             low, high = (None, None) if unknown else (one.low, one.high)  # of test clips nothing tells faces apart
             row.scores[metric] = {"value": one.value, "low": low, "high": high, "rank": None, "rank_low": None}
             whole = run.results is not None and not run.damaged and run.effective in (None, len(run.clips))
-            if whole and not _same(one.value, known):
+            # where answers are lacking, versions without an answer_rate counted them as wrong
+            comparable = metric in run.values and (run.answered is run or "answer_rate" in run.values)
+            if whole and comparable and not _same(one.value, known):
                 differ.append(f"{metric} {one.value} and not {known}")
         if differ:
             some = "; ".join(differ[:3]) + (f"; {len(differ) - 3} more" if len(differ) > 3 else "")
@@ -449,7 +467,7 @@ class _Draft:
 
     def _ladder(self, row: _Row) -> None:
         """What belongs to a threshold: whether it lies beyond the ladder, why there is none, if it is one of units."""
-        if not (rungs := scoring_items.laddered(row.run)):
+        if not (rungs := scoring_items.laddered(row.run.answered)):
             return
         row.sensitivity = found = sensitivity.curve(rungs)
         if (score := row.scores.get("threshold_px")) is not None:
@@ -542,11 +560,12 @@ class _Draft:
             "ranked": row.ranked,
             "marks": row.marks,
             "scores": scores,
-            "confusion": details.confusions(run),
-            "units": details.by_unit(run),
-            "by_strength": details.by_strength(run, self.clips, edges),
+            "confusion": details.confusions(run.answered),
+            "units": details.by_unit(run.answered),
+            "by_strength": details.by_strength(run.answered, self.clips, edges),
             "sensitivity": row.sensitivity,
             "rates": {
+                "answer_rate": _value(scores, "answer_rate"),
                 "parse_rate": _value(scores, "parse_rate", "vqa_parse_rate"),
                 "au_parse_rate": _value(scores, "au_parse_rate"),
                 "judge_rate": _value(scores, "judge_rate"),
@@ -585,7 +604,7 @@ class _Draft:
                         "units": None,
                         "by_strength": None,
                         "sensitivity": None,
-                        "rates": {"parse_rate": None, "au_parse_rate": None, "judge_rate": None},
+                        "rates": dict.fromkeys(("answer_rate", "parse_rate", "au_parse_rate", "judge_rate")),
                         "cost": {"input_tokens": None, "output_tokens": None, "seconds": None},
                     }
                 )
@@ -593,7 +612,7 @@ class _Draft:
 
     def _answers(self, run: Run) -> list[dict[str, Any] | None]:
         known = {(clip.place, clip.id): clip for clip in run.clips}
-        exact = details.exact_answers(run)
+        exact = details.exact_answers(run.answered)
         found: list[dict[str, Any] | None] = []
         for clip in self.clips:
             own = known.get((clip.place, clip.id))

@@ -17,10 +17,8 @@ import base64
 import gzip
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -28,6 +26,7 @@ from typing import Any
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.units import UNITS
+from mellm_plugin.report.formats import write_text
 
 Pictures = Mapping[str, Mapping[str, bytes]]
 """Of each clip, by its id: WebP files named `onset`, `apex` and `map`."""
@@ -62,16 +61,7 @@ def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None)
     Raises:
         InputError: the data are no strict JSON, or the file cannot be written; the former page is left as it was.
     """
-    html = render(data, pictures)
-    part = path.with_name(f".{path.stem[:80]}.{os.getpid()}.part{path.suffix}")
-    try:
-        part.write_bytes(html.encode("utf-8"))
-        part.replace(path)
-    except OSError as error:
-        raise InputError(f"cannot write the page: {error}; choose another folder with -o", where=str(path)) from error
-    finally:
-        with suppress(OSError):  # a folder that cannot be written to has no part of it
-            part.unlink(missing_ok=True)
+    write_text(path, render(data, pictures))
 
 
 def render(data: Mapping[str, Any], pictures: Pictures | None = None, size: int = SIZE) -> str:

@@ -24,14 +24,15 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
+from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.scoring.held_out import ENDING
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -70,6 +71,7 @@ class Clip:
         place: number of the clip among those of the task.
         id, subject, dataset: of the clip.
         text: the answer.
+        unanswered: why it was never given, as `language.unanswered` has it of any text, so of old files, too.
         codes, label, coarse: the annotation: canonical codes of units; the label; the coarse class.
         read_units, read_label, read_coarse, sides, unparsed: what was read; sides by the unit's number as text.
         facts: `right`, `claims`, `found`, `facts`, `contradicting` and `decided` of a description (`scoring.facts`).
@@ -86,6 +88,7 @@ class Clip:
     subject: str
     dataset: str
     text: str
+    unanswered: str | None = None
     codes: tuple[str, ...] | None = None
     label: str | None = None
     coarse: str | None = None
@@ -170,6 +173,12 @@ class Run:
             if clip.verdict is not None:
                 return clip.verdict["judge"], clip.verdict["rubric"]
         return None
+
+    @cached_property
+    def answered(self) -> Run:
+        """The run on the clips whose answers were given."""
+        given = tuple(clip for clip in self.clips if clip.unanswered is None)
+        return self if len(given) == len(self.clips) else replace(self, clips=given)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -391,8 +400,10 @@ def _run(
     found = {metric.removesuffix(",none"): value for metric, value in scores.items() if metric.endswith(",none")}
     metrics = [m for m in found if not _ERROR.search(m) and m != "alias"]
     metrics = metrics or (list(lines.metrics) if lines is not None else [])
+    if clips and "answer_rate" not in metrics:  # of a version that did not tell; the clips do
+        metrics.append("answer_rate")
     values: dict[str, float | None] = {}
-    for metric in metrics if scores else ():
+    for metric in (metric for metric in metrics if metric in found):
         values[metric] = _number(found[metric])
         if values[metric] is None and found[metric] not in (None, "N/A", [], " ") and not _is_nan(found[metric]):
             reading.faults.append(Fault(where, f"{task}: {metric}: expected a number, found {_short(found[metric])}"))
@@ -409,7 +420,7 @@ def _run(
     alone = len(_tasks(document)) == 1 if document else False
     seconds = _number(_mapping(document.get("throughput")).get("total_elapsed_time")) if alone else None
     higher = _mapping(_mapping(document.get("higher_is_better")).get(task))
-    versions = _mapping(document.get("versions"))
+    versions, packages = _mapping(document.get("versions")), _mapping(document.get("packages"))
     model = str(config.get("model") or "")
     return Run(
         task=_clean(task),
@@ -422,7 +433,8 @@ def _run(
         shots=whole_number(_mapping(document.get("n-shot")).get(task)) or 0,
         instruction=_text_or_none(document.get("system_instruction_sha")),
         versions={
-            "lmms_eval": _version(document.get("lmms_eval_version")) or _text_or_none(versions.get("lmms-eval")),
+            # the commit that lmms-eval names is that of whatever repository its environment lies in
+            "lmms_eval": _text_or_none(packages.get("lmms_eval")) or _text_or_none(versions.get("lmms-eval")),
             "mellm_plugin": _text_or_none(metadata.get("package")) or _text_or_none(versions.get("mellm-plugin")),
         },
         metadata=metadata,
@@ -636,13 +648,14 @@ def _clip(row: Mapping[str, Any], number: int, lines: _Lines, pool: _Pool) -> Cl
     place = row.get("doc_id", number - 1)
     if not isinstance(place, int) or isinstance(place, bool):
         raise _Bad(f"doc_id: expected a whole number, found {_short(place)}")
-    id_ = pool(_string(item, "id"))
+    id_, text = pool(_string(item, "id")), pool(as_given(_answer(row), item))
     clip: dict[str, Any] = {
         "place": place,
         "id": id_,
         "subject": pool(_string(item, "subject")),
         "dataset": pool(_clean(str(item.get("dataset") or id_.partition("/")[0]))),
-        "text": pool(_answer(row)),
+        "text": text,
+        "unanswered": pool(unanswered(text)),
         "tokens": _tokens(row.get("token_counts")),
     }
     if sign == "parse_rate":
@@ -784,12 +797,16 @@ def _ladder(item: Mapping[str, Any], pool: _Pool) -> dict[str, Any]:
 
 
 def _answer(row: Mapping[str, Any]) -> str:
+    found: list[object] = []
     for key in ("filtered_resps", "resps"):
-        value = row.get(key)
+        value = row.get(key, [])
         while isinstance(value, list) and value:
             value = value[0]
         if isinstance(value, str):
             return _clean(value)
+        found.append(value)
+    if None in found:  # a server's message without text
+        return ""
     raise _Bad("expected the answer in filtered_resps, found none")
 
 
@@ -867,11 +884,6 @@ def whole_number(value: object) -> int | None:
     """A whole number, at least 0, which JSON may have with a decimal point."""
     number = _number(value)
     return int(number) if number is not None and number >= 0 and number == int(number) else None
-
-
-def _version(value: Any) -> str | None:
-    """lmms-eval knows its version where it runs from a clone alone."""
-    return None if value == "unknown@unknown" else _text_or_none(value)
 
 
 def _text_or_none(value: object) -> str | None:

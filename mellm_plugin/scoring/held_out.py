@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from mellm_plugin.errors import InputError, near
+from mellm_plugin.errors import InputError, imports_of_lmms_eval, near
 
 ENDING = "_held_out"
 """Of the names of tasks that are asked about some people alone."""
@@ -83,8 +83,9 @@ def open_task(name: str, include_path: str | None = None) -> Task:
         InputError: there is no such task, or its data do not say of which dataset and subject a clip is.
         DataError: its data are not prepared.
     """
-    import lmms_eval.models  # noqa: F401 - its entry points put the tasks of this package beside lmms-eval's own
-    from lmms_eval.tasks import TaskManager, get_task_dict
+    with imports_of_lmms_eval():
+        import lmms_eval.models  # noqa: F401 - its entry points put the tasks of this package beside lmms-eval's own
+        from lmms_eval.tasks import TaskManager, get_task_dict
 
     manager = TaskManager(include_path=include_path, model_name="mellm")
     entry = manager.task_index.get(name)
@@ -144,7 +145,8 @@ def docs(file: str, clips: Any) -> Any:
     Raises:
         InputError: the file cannot be read, or none of the clips is of these people.
     """
-    from lmms_eval import utils
+    with imports_of_lmms_eval():
+        from lmms_eval import utils
 
     try:
         known = json.loads(Path(file).read_text(encoding="utf-8"))

@@ -40,7 +40,7 @@ from typing import Any, TypeVar
 import platformdirs
 from loguru import logger
 
-from mellm_plugin.errors import JudgeError, SettingsError, near
+from mellm_plugin.errors import JudgeError, SettingsError, imports_of_lmms_eval, near
 from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, read_verdict, rubric
 
 _T = TypeVar("_T")
@@ -350,7 +350,8 @@ class Judge:
 
     def _open(self) -> Any:
         """lmms-eval's provider, set to send one request where it is asked once."""
-        from lmms_eval.llm_judge import ServerConfig, get_server
+        with imports_of_lmms_eval():
+            from lmms_eval.llm_judge import ServerConfig, get_server
 
         settings = self.settings
         config = ServerConfig(
@@ -386,7 +387,8 @@ class Judge:
 
     def _request(self, asked: Sequence[Mapping[str, str]]) -> _Text | _Failure:
         """One request: the text of the answer and its tokens, or how it failed. Ends in time."""
-        from lmms_eval.llm_judge import Request
+        with imports_of_lmms_eval():
+            from lmms_eval.llm_judge import Request
 
         found: list[_Text | _Failure] = []
 

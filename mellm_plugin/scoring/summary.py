@@ -42,11 +42,13 @@ Items = Sequence[Mapping[str, Any]]
 
 def parsed(item: Mapping[str, Any]) -> bool | None:
     """Whether the label of a clip could be read in its answer, or its units where only those were asked for; None for
-    a clip without a label, of which no label can be asked.
+    a clip without a label, of which no label can be asked, and for an answer that was never given.
 
     Args:
         item: one of `parse_rate`.
     """
+    if item.get("unanswered") is not None:
+        return None
     if item["asks"] == "aus":
         return item["read"]["aus"] is not None
     return None if item["gold"]["label"] is None else item["read"]["label"] is not None
@@ -110,6 +112,10 @@ def _plausible(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
 
 
+def _given(items: Items) -> tuple[Any, ...]:
+    return tuple(map(_clip, items)), tuple(item["unanswered"] is None for item in items)
+
+
 def _matches(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), tuple(item["gold"] == item["read"] for item in items)
 
@@ -125,7 +131,7 @@ def _texts(items: Items) -> tuple[Any, ...]:
 
 
 def _in_full(items: Items) -> tuple[Any, ...]:
-    asked = [item for item in items if item["kind"] != "other"]
+    asked = [item for item in items if item["kind"] != "other" and item.get("unanswered") is None]
     return tuple(map(_clip, asked)), tuple(None not in item["read"].values() for item in asked)
 
 
@@ -174,6 +180,7 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "au_side_acc": (_sides, rate_counts, "rate"),
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
     "parse_rate": (_parsed, rate_counts, "rate"),
+    "answer_rate": (_given, rate_counts, "rate"),
     "motion_plausible_rate": (_plausible, rate_counts, "rate"),
     "description_score": (_points, rate_counts, "rate"),
     "judge_rate": (_graded, rate_counts, "rate"),

@@ -109,6 +109,38 @@ def marks(data: dict[str, Any], name: str) -> dict[str, str]:
     return {mark["kind"]: mark["text"] for mark in row_of(data, name)["marks"]}
 
 
+FAILED = "[LMMS_EVAL_REQUEST_FAILED after 3 retries] Error code: 503 - {'message': 'sk-not-a-key AU4, disgust'}"
+
+
+def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: Path) -> None:
+    answers = GOOD.answers(ASKED.docs())
+    lacking = [FAILED if n % 3 == 0 else "" if n % 3 == 1 else answer for n, answer in enumerate(answers)]
+    write_run(tmp_path, ASKED, POOR, "20261122_000001")
+    # as versions wrote it that told nothing of this, and counted such answers as wrong
+    write_run(tmp_path, ASKED, GOOD, "20261122_000002", answers=lacking)
+    data = made(tmp_path)
+    row = row_of(data, "good")
+    assert marks(data, "good") == {
+        "unanswered": "54 of 80 answers were never given (request failed (HTTP 503): 27, no text: 27); "
+        "scores are over the others"
+    }
+    assert data["reading"]["faults"] == [] and not row["ranked"] and row["scores"]["emotion_uf1"]["rank"] is None
+    assert row["rates"]["answer_rate"] == row["scores"]["answer_rate"]["value"] == pytest.approx(26 / 80)
+    assert row["scores"]["emotion_acc"]["value"] > 0.9, "of the 26 clips"
+    assert sum(part["clips"] for part in row["by_strength"]) == 26
+    answer = board_of(data)["answers"][row["entry"]][0]
+    assert answer["label_right"] is answer["aus_right"] is answer["aus"] is None
+    assert answer["unparsed"] == "never given: request failed (HTTP 503)"
+    assert row_of(data, "poor")["scores"]["answer_rate"]["value"] == 1
+    assert "| .325 " in formats.markdown(data) and "answers were never given" in formats.markdown(data)
+    # a run that has all answers is shown before a newer one that has not
+    write_run(tmp_path, ASKED, GOOD, "20261122_000000")
+    data = made(tmp_path)
+    assert marks(data, "good") == {} and row_of(data, "good")["ranked"]
+    assert "answers in it were never given" in " ".join(data["reading"]["notes"])
+    assert "answer_rate" not in formats.markdown(data), "a column of ones says nothing"
+
+
 def test_a_part_of_the_clips_is_marked_and_not_ranked(tmp_path: Path) -> None:
     write_run(tmp_path, ASKED, POOR, "20261122_000001")
     write_run(tmp_path, ASKED, GOOD, "20261122_000002", limit=20)

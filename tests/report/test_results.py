@@ -42,6 +42,18 @@ def test_a_run_is_read_with_all_that_a_report_needs(tmp_path: Path) -> None:
     assert "emotion_uf1" in run.metrics and not any("stderr" in metric for metric in run.metrics)
 
 
+def test_a_message_without_text_is_no_answer_as_lmms_eval_logs_it(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, ASKED, Model(), answers=["", "None", *Model().answers(ASKED.docs())[2:]])
+    changed_line(samples, 1, lambda row: row.update(filtered_resps="None"))  # scored as the empty text that it was
+    changed_line(samples, 3, lambda row: row.update(filtered_resps=None))
+    assert [clip.unanswered for clip in results.read([tmp_path]).runs[0].clips[:4]] == [
+        "no text",
+        None,
+        "no text",
+        None,
+    ]
+
+
 def test_a_file_brings_the_one_beside_it_and_nothing_is_read_twice(tmp_path: Path) -> None:
     first, samples = write_run(tmp_path, ASKED, Model())
     write_run(tmp_path, ASKED, Model(seed=3), date="20261122_235959")

@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -204,6 +205,7 @@ def tasks(folder: Path) -> Iterator[Finding]:
     if package is not None:
         for place in package.submodule_search_locations or ():
             yield from clashes(names, Path(place))
+            yield from repository(Path(place))
 
 
 def clashes(names: Collection[str], package: Path) -> Iterator[Finding]:
@@ -254,6 +256,25 @@ def bundled(folder: Path) -> Iterator[Finding]:
         yield fault("bundled model", f"{file} is not whole: {error}", again)
     else:
         yield ok("bundled model", f"{len(tensors)} tensors, {size / 1e6:.1f} MB")
+
+
+def repository(package: Path) -> Iterator[Finding]:
+    """Whether lmms-eval's environment lies in a repository: its commit is a part of the key of lmms-eval's cache.
+
+    Args:
+        package: the folder of lmms-eval.
+    """
+    places = package.resolve().parents
+    around = next((place for place in places if (place / ".git").exists()), None)
+    ceilings = [Path(one) for one in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if one]
+    # right above the package it is a clone of lmms-eval itself
+    if around in (None, places[0], *ceilings) or shutil.which("git") is None:
+        return
+    yield note(
+        "repository",
+        f"lmms-eval lies in the repository {around}: with --use_cache each commit there has all be asked anew",
+        f"export GIT_CEILING_DIRECTORIES={shlex.quote(str(around))}, or put the environment elsewhere",
+    )
 
 
 def optional(found: Mapping[str, Distribution]) -> Iterator[Finding]:

@@ -274,10 +274,10 @@ function strengthChart(board, picked) {
 }
 
 function ratesChart(board) {
-  const kinds = [["parse_rate", "label read", "circle"], ["au_parse_rate", "units read", "square-open"], ["judge_rate", "judged", "x-thin-open"]];
+  const kinds = [["answer_rate", "answered", "diamond-open"], ["parse_rate", "label read", "circle"], ["au_parse_rate", "units read", "square-open"], ["judge_rate", "judged", "x-thin-open"]];
   const rows = modelRows(board).filter((row) => row.rates && kinds.some(([key]) => known(row.rates[key])));
   return figure({
-    title: "Answers read and judged", note: "A score is worth what could be read: unread answers count as wrong.",
+    title: "Answers read and judged", note: "A score is worth what was answered and could be read: unread answers count as wrong, those that were never given not at all.",
     make: () => {
       if (!rows.length) return "No model\u2019s rates are known.";
       const colours = LINES[themeNow()];

@@ -9,9 +9,14 @@ function unread(columns, place, clip) {
   return known(columns.unparsed[place]) && !(unlabelled && known(columns.aus_right[place]) && known(columns.aus[place]));
 }
 
+/** Whether there is no answer: the clip was not asked about, or its answer was never given. */
+function absent(columns, place) {
+  return !known(columns.text[place]) || String(columns.unparsed[place] ?? "").startsWith("never given: ");
+}
+
 /** Right, wrong, unread or absent, as one mark: of the label where it is asked for, else of the units. */
 function outcomeOf(columns, place, clip) {
-  if (!columns || !known(columns.text[place])) return "absent";
+  if (!columns || absent(columns, place)) return "absent";
   if (unread(columns, place, clip)) return "unread";
   const right = known(columns.label_right[place]) ? columns.label_right[place] : columns.aus_right[place];
   return right === true ? "right" : right === false ? "wrong" : "open";
@@ -24,8 +29,8 @@ const TESTS = {
   "label wrong": (columns, place) => columns.label_right[place] === false,
   "units exactly right": (columns, place) => columns.aus_right[place] === true,
   "units not exactly right": (columns, place) => columns.aus_right[place] === false,
-  "could not be read": unread,
-  "no answer": (columns, place) => !known(columns.text[place]),
+  "could not be read": (columns, place, clip) => unread(columns, place, clip) && !absent(columns, place),
+  "no answer": absent,
 };
 
 /** Whether models that were read say different things of a clip: of its label where any was read, else of its units. */
@@ -257,7 +262,7 @@ const named = (number) => (report.unit_names[number] ? `AU${number} ${report.uni
 function answerCard(board, key, columns, place, clip) {
   const outcome = outcomeOf(columns, place, clip);
   const head = h("header", {}, h("i", {class: `o ${outcome}`, "aria-hidden": "true"}), h("h4", {}, foreign(entryName(key))), h("span", {class: "verdict"}, text(OUTCOMES[outcome])));
-  if (outcome === "absent") return h("article", {class: "answer"}, head, h("p", {class: "hint"}, text("The run has no answer to this clip.")));
+  if (outcome === "absent") return h("article", {class: "answer"}, head, h("p", {class: "hint"}, text("The run has no answer to this clip"), known(columns.unparsed[place]) ? [text(": "), foreign(columns.unparsed[place])] : text(".")));
   const facts = [];
   if (known(columns.label[place])) facts.push(["Label read", h("span", {class: columns.label_right[place] === false ? "is-wrong" : columns.label_right[place] ? "is-right" : ""}, foreign(columns.label[place]), columns.label_right[place] === false ? text(" (wrong)") : null)]);
   if (known(columns.aus[place])) {

@@ -122,7 +122,7 @@ function ranksOf(board, metric) {
   return found;
 }
 
-const RATES = ["parse_rate", "au_parse_rate", "judge_rate"];
+const RATES = ["answer_rate", "parse_rate", "au_parse_rate", "judge_rate"];
 
 /** The metrics of the first view: those that are ranked with the rates of what could be read, or the first few. */
 function mainMetrics(board) {

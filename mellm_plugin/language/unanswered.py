@@ -1,0 +1,106 @@
+"""Answers that were never given: what stands in an answer's place where a model could not be asked, or said nothing.
+
+    unanswered("[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 503 - ..")  ->  "request failed (HTTP 503)"
+    unanswered("")                                                                 ->  "no text"
+    unanswered("AU4; disgust")                                                     ->  None
+
+No answer is not a wrong answer: it says nothing of what the model sees. lmms-eval goes on when a request fails and logs
+one of the following as the answer (versions 0.5 to 0.7.3, read in its sources):
+
+    [LMMS_EVAL_REQUEST_FAILED after N retries] ERROR    openai, async_openai, litellm, gemini (chat and simple)
+    [LMMS_EVAL_BUDGET_EXCEEDED]                         openai, async_openai, gemini: `--max_tokens` is spent
+    [SAFETY_BLOCKED:REASON]                             gemini: the provider's filter held the answer back
+    [GENERATION_FAILED] ERROR, [ERROR] ..               models that draw images or videos
+    Batch failed                                        batch_gpt4
+    Error: can only concatenate str (not "NoneType") to str     async_openai: the server sent a message without text
+    Video .. can not load, check the source; Video .. generate failed, check the source         oryx, llava_vid
+    Can not infer the answer.                           llava_onevision_moviechat
+    nothing: "" or null                                 openai (a payload that could not be made, a message without
+                                                        text), claude, gpt4v, gpt4o_audio, reka, qwen_vl_api, srt_api,
+                                                        gemini, aria, mmada, bagel_unig2u, qwen_image_edit, and all
+                                                        models that catch what `generate` raises: huggingface's
+                                                        omni models, baichuan_omni, minicpm, cogvlm2, ola and others
+
+`mellm` writes nothing of a clip whose images cannot be used. A text of nothing but special tokens is none, and thoughts
+without an answer behind them are none: they were cut off, and some servers leave such thoughts out.
+
+A refusal in words ("I cannot tell emotions from faces") is an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mellm_plugin.language.thinking import without_thinking
+
+NO_TEXT = "no text"
+_THOUGHTS = "thoughts alone, with no answer behind them"
+
+_IN_PLACE = (
+    (re.compile(r"\[LMMS_EVAL_BUDGET_EXCEEDED"), "the token budget was spent"),
+    (re.compile(r"\[SAFETY_BLOCKED"), "held back by the provider's filter"),
+    (re.compile(r"\[LMMS_EVAL_[A-Z_]+|\[(?:GENERATION_FAILED|ERROR)\]|Batch failed\Z"), "request failed"),
+    (re.compile(r"Video .{0,4096} (?:can not load|generate failed), check the source\Z", re.DOTALL), "request failed"),
+    (re.compile(r"Can not infer the answer\.\Z"), "request failed"),
+)
+# Behind what a tool said, too, for async_openai adds it to that.
+_NO_MESSAGE = re.compile(r'can only concatenate str \(not "NoneType"\) to str\Z')
+_SPECIAL = re.compile(
+    r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
+    r"|[\s\u200b-\u200f\u2060\ufeff\0]"
+)
+_STATUS = re.compile(
+    r"\b(?:Error code|status(?:[ _]code)?|HTTP(?:/[\d.]+)?|ERROR)\W{0,3}([45]\d\d)\b|\b([45]\d\d) [A-Z]"
+)
+
+
+def unanswered(text: str | None) -> str | None:
+    """Why an answer was never given, in a few words; None where it was.
+
+    What a server said of its failure is not part of it, so no key or address gets from there into a report; its HTTP
+    status is.
+
+    Args:
+        text: what was logged as the answer.
+    """
+    given = (text or "").strip()
+    if not _SPECIAL.sub("", given):
+        return NO_TEXT
+    for mark, why in _IN_PLACE:
+        if mark.match(given):
+            return f"{why}{_cause(given)}" if why == "request failed" else why
+    if _NO_MESSAGE.search(given[-100:]):
+        return NO_TEXT
+    answer = without_thinking(given)
+    return None if answer and _SPECIAL.sub("", answer) else _THOUGHTS
+
+
+def as_given(text: str, item: Mapping[str, Any]) -> str:
+    """The answer that a line of a samples file holds: lmms-eval writes a message without text as `None`.
+
+    Args:
+        text: of the line.
+        item: of its `parse_rate` or `vqa_parse_rate`, of any version.
+    """
+    read = item.get("read")
+    empty = isinstance(read, Mapping) and read.get("unparsed") == "empty"
+    return "" if text.strip() == "None" and (empty or item.get("unanswered") is not None) else text
+
+
+def _cause(text: str) -> str:
+    """What the error of a failed request was, as far as that is one of a few well known ones."""
+    if status := _STATUS.search(text):
+        return f" (HTTP {status[1] or status[2]})"
+    lowered = text.lower()
+    if "timed out" in lowered or "timeout" in lowered or "deadline" in lowered:
+        return " (timeout)"
+    return " (connection)" if "connect" in lowered else ""
+
+
+def reasons_in_words(reasons: Iterable[str | None]) -> str:
+    """How often each reason occurs, the most frequent first; None is no reason and not counted."""
+    counts = Counter(reason for reason in reasons if reason is not None)
+    return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())
