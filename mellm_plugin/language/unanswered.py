@@ -48,9 +48,9 @@ _IN_PLACE = (
 )
 # Behind what a tool said, too, for async_openai adds it to that.
 _NO_MESSAGE = re.compile(r'can only concatenate str \(not "NoneType"\) to str\Z')
-_SPECIAL = re.compile(
-    r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
-    r"|[\s\u200b-\u200f\u2060\ufeff\0]"
+_NOTHING = re.compile(
+    r"(?:<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
+    r"|[\s\u200b-\u200f\u2060\ufeff\0])*"
 )
 _STATUS = re.compile(
     r"\b(?:Error code|status(?:[ _]code)?|HTTP(?:/[\d.]+)?|ERROR)\W{0,3}([45]\d\d)\b|\b([45]\d\d) [A-Z]"
@@ -67,15 +67,14 @@ def unanswered(text: str | None) -> str | None:
         text: what was logged as the answer.
     """
     given = (text or "").strip()
-    if not _SPECIAL.sub("", given):
+    if _NOTHING.fullmatch(given):
         return NO_TEXT
     for mark, why in _IN_PLACE:
         if mark.match(given):
             return f"{why}{_cause(given)}" if why == "request failed" else why
     if _NO_MESSAGE.search(given[-100:]):
         return NO_TEXT
-    answer = without_thinking(given)
-    return None if answer and _SPECIAL.sub("", answer) else _THOUGHTS
+    return _THOUGHTS if _NOTHING.fullmatch(without_thinking(given)) else None
 
 
 def as_given(text: str, item: Mapping[str, Any]) -> str:

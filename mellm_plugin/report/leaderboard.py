@@ -447,6 +447,8 @@ class _Draft:
             known = run.values.get(metric)
             if (found := scored[metric]) is None:
                 low, high = run.ends.get(metric) or (None, None)
+                if run.clips and not run.answered.clips:  # an earlier version counted its answers as wrong
+                    known = low = high = None
                 row.scores[metric] = {"value": known, "low": low, "high": high, "rank": None, "rank_low": None}
                 continue
             one = _interval(*found)

@@ -133,8 +133,13 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     assert answer["unparsed"] == "never given: request failed (HTTP 503)"
     assert row_of(data, "poor")["scores"]["answer_rate"]["value"] == 1
     assert "| .325 " in formats.markdown(data) and "answers were never given" in formats.markdown(data)
+    write_run(tmp_path, ASKED, replace(GOOD, name="silent"), "20261122_000003", answers=[""] * 80)
+    silent = row_of(made(tmp_path), "silent")["scores"]
+    assert silent["answer_rate"]["value"] == 0 and silent["emotion_uf1"]["value"] is silent["au_f1"]["low"] is None
     # a run that has all answers is shown before a newer one that has not
     write_run(tmp_path, ASKED, GOOD, "20261122_000000")
+    (tmp_path / "20261122_000003_results.json").unlink()
+    (tmp_path / "20261122_000003_samples_synthme_meu.jsonl").unlink()
     data = made(tmp_path)
     assert marks(data, "good") == {} and row_of(data, "good")["ranked"]
     assert "answers in it were never given" in " ".join(data["reading"]["notes"])
