@@ -42,6 +42,8 @@ _RENAMED = (
     ("language_model.model.", "model.language_model."),  # LLaVA, InternVL, Gemma 3, .. before 4.52
     ("language_model.", ""),  # their head
     ("", "model."),  # vision tower and projector of both
+    ("vision_tower.vision_model.", "model.vision_tower."),  # CLIP and SigLIP before transformers 5
+    ("model.vision_tower.vision_model.", "model.vision_tower."),
     ("model.", ""),  # trained inside another module
 )
 
@@ -129,9 +131,7 @@ def tensor_names(folder: Path) -> list[str]:
                 if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all():
                     broken.append(name)
     except Exception as error:  # safetensors has its own, for a file that is cut off
-        raise ModelError(
-            _pointer(file) or f"{file} cannot be read: {error}; copy or save it again"
-        ) from error
+        raise ModelError(_pointer(file) or f"{file} cannot be read: {error}; copy or save it again") from error
     if broken:
         raise ModelError(
             f"{file}: {some(broken)} hold NaN or infinity: the training failed there; take an earlier checkpoint"

@@ -12,8 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from loguru import logger
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -66,8 +73,16 @@ def load_model(
         ModelError: it is not there, is no such model, has no safetensors, or files and model do not match.
     """
     source = local_or_hub(pretrained)
-    if Path(source, ADAPTER_CONFIG).is_file() and not Path(source, "config.json").is_file():
-        raise ModelError(f"{pretrained}: expected a whole model, found an adapter; give it as adapter=")
+    if Path(source).is_dir() and not Path(source, "config.json").is_file():
+        if Path(source, ADAPTER_CONFIG).is_file():
+            raise ModelError(f"{pretrained}: expected a whole model, found an adapter; give it as adapter=")
+        if inside := _inside(Path(source), "config.json"):
+            raise ModelError(f"{pretrained}: expected a model, found {_which(pretrained, inside)}")
+        if inside := _inside(Path(source), ADAPTER_CONFIG):
+            raise ModelError(
+                f"{pretrained}: expected a model, found adapters in it; give one, such as "
+                f"adapter={Path(pretrained, inside[-1])}"
+            )
     on_cpu = torch.device(device).type == "cpu"
     if device_map is not None:
         on_cpu = not torch.cuda.is_available()
@@ -154,7 +169,7 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
     Raises:
         ModelError: it is not there, or is no adapter with its weights in safetensors.
     """
-    source = local_or_hub(adapter)
+    source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
         wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
         try:
@@ -163,8 +178,12 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
             raise ModelError(_advice(adapter, error)) from error
     folder = Path(source)
     if not (folder / ADAPTER_CONFIG).is_file():
-        whole = "; it is a whole model, give it as pretrained=" if (folder / "config.json").is_file() else ""
-        raise ModelError(f"{adapter}: expected a PEFT adapter, found no {ADAPTER_CONFIG}{whole}")
+        if (folder / "config.json").is_file():
+            raise ModelError(f"{adapter}: expected a PEFT adapter, found a whole model, give it as pretrained=")
+        if inside := _inside(folder, ADAPTER_CONFIG):
+            raise ModelError(f"{adapter}: expected a PEFT adapter, found {_which(adapter, inside)}")
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
+        raise ModelError(f"{adapter}: expected a PEFT adapter with {ADAPTER_CONFIG}, found a folder that holds {held}")
     if not (folder / ADAPTER_WEIGHTS).is_file():
         others = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
         raise ModelError(
@@ -182,7 +201,7 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
     config = plain_config(folder)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
-        raise ModelError(f"{folder}: the adapter does not name its base; {_GIVE_BASE}")
+        raise ModelError(f"{folder}: the adapter does not name its base; give that as pretrained= (mellm export: --base)")
     if (beside := folder / base).is_dir():
         return str(beside.resolve()), revision
     try:
@@ -320,25 +339,68 @@ def _carried(source: str, name: str, revision: str | None) -> Path | None:
         return None
 
 
-def local_or_hub(name: str) -> str:
+def local_or_hub(name: str, wanted: str = "config.json") -> str:
     """A folder with `~` resolved, that of the bundled model by its name, or a hub id.
 
+    Args:
+        name: as a user gave it.
+        wanted: a file of the folder that is meant, to find others like it.
+
     Raises:
-        ModelError: it reads as a folder and there is none.
+        ModelError: it is no hub id, and there is no such folder.
     """
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
         return path
-    if path.startswith((".", os.sep)) or path.count("/") > 1 or "\\" in path:
-        raise ModelError(f"{name}: no such folder.{near_folder(name)}".rstrip("."))
+    if path.startswith((".", os.sep)) or path.count("/") != 1 or "\\" in path:
+        hint = near_folder(name)
+        if not hint and (there := _inside(Path(path).parent, wanted)):
+            beside = Path(path).parent
+            hint = f" There are {', '.join(str(beside / one) for one in there[-5:])}"
+        hub = "" if "/" in path or "\\" in path else ", and no hub id, which would be OWNER/NAME"
+        raise ModelError(f"{name}: no such folder{hub}.{hint}".rstrip("."))
     return name
+
+
+def _inside(folder: Path, file: str) -> list[str]:
+    """Folders up to two levels within one that hold a file, in the order of their numbers."""
+    try:
+        found = [one.parent.relative_to(folder) for way in ("*", "*/*") for one in folder.glob(f"{way}/{file}")]
+    except OSError:
+        return []
+    return sorted(map(str, found), key=lambda name: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", name)])
+
+
+def _which(name: str, inside: list[str]) -> str:
+    """Which of the folders in one to give."""
+    return f"folders in it that are one: {', '.join(inside[-5:])}; give one, such as {Path(name, inside[-1])}"
 
 
 def _advice(name: str, error: Exception) -> str:
     text = f"{name}: cannot be loaded: {error}"
+    if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
+        text = f"{name}: there is no such folder here, and {reason}"
     text += taken_for_hub_id(name)
     if "trust_remote_code" in str(error):
         return f"{text}\nIf you trust its authors, give trust_remote_code=True."
     if "scaled_dot_product_attention" in str(error) or "attn_implementation" in str(error):
         return f"{text}\nTry attn_implementation=eager."
     return text
+
+
+def _of_the_hub(error: BaseException | None) -> str:
+    """Why the hub did not give a model or an adapter, in short; "" where it did."""
+    while error is not None:
+        if isinstance(error, GatedRepoError):
+            return "the hub gives it only to those whom its authors let in (ask there, then: hf auth login)"
+        if isinstance(error, RepositoryNotFoundError):
+            return "the hub has none, or it is private (hf auth login)"
+        if isinstance(error, RevisionNotFoundError):
+            return "the hub does not have this revision of it"
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            offline = constants.HF_HUB_OFFLINE
+            return "the hub's cache has none; " + (
+                "the hub is not asked, as HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+            )
+        error = error.__cause__ or error.__context__
+    return ""

@@ -20,9 +20,9 @@ from torch import nn
 from mellm_plugin.errors import ModelError
 from mellm_plugin.models.inputs import encoded, rendered
 
-TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.05, torch.bfloat16: 0.25}
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 0.03, torch.bfloat16: 0.2}
 """How far the logits may move, by the precision of the weights: root mean square, as a share of their own spread (the
-standard deviation over the words)."""
+standard deviation over the words). Measured at 28 layers of random weights: 1e-6, .004 and .03 (docs/log.md)."""
 
 
 def merge(wrapped: Any, processor: Any = None) -> Any:
@@ -43,7 +43,9 @@ def merge(wrapped: Any, processor: Any = None) -> Any:
     try:
         model = wrapped.merge_and_unload(safe_merge=True)
     except Exception as error:  # of whatever kind: PEFT cannot merge it
-        raise ModelError(f"the adapter cannot be merged: {str(error).rstrip(".")}. merge_adapter=False keeps it apart") from error
+        raise ModelError(
+            f"the adapter cannot be merged: {str(error).rstrip('.')}. merge_adapter=False keeps it apart"
+        ) from error
     _share_again(model, shared)
     after, merged = _asked(model, inputs)
     moved = float((after - before).square().mean().sqrt() / before.std(dim=-1).mean())
@@ -104,7 +106,9 @@ def _watched(model: nn.Module, rows: dict[str, torch.Tensor]) -> Iterator[None]:
         module.register_forward_hook(keeper(name.removeprefix("base_model.model.")))
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight", None), torch.Tensor)
-        and not any(own in name for own in (".base_layer", "lora_", ".original_module", ".modules_to_save", "token_adapter"))
+        and not any(
+            own in name for own in (".base_layer", "lora_", ".original_module", ".modules_to_save", "token_adapter")
+        )
     ]
     try:
         yield

@@ -64,16 +64,52 @@ def test_the_base_of_an_adapter_is_what_it_says(base: Path, adapter: Path, tmp_p
         adapter_base(nameless)
 
 
-def test_an_adapter_of_transformers_before_4_52_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    old = tiny.rewrite_adapter(
-        adapter,
-        tmp_path / "old",
-        lambda name: name.replace(".model.language_model.layers.", ".model.layers."),
-        target_modules=["q_proj", "v_proj", "gate_proj"],
-    )
-    with pytest.raises(ModelError, match=r"12 tensors .* no place .* before 4\.52.* Rename") as caught:
-        add_adapter(load_model(str(base)), old)
-    assert "base_model.model.model.language_model.layers." in str(caught.value)
+# As ms-swift, LLaMA-Factory, Unsloth, TRL and PEFT itself say which layers were trained.
+SWIFT = r"^(model)(?!.*(lm_head|output|emb|wte|shared)).*"
+SWIFT_NEW = r"^(model\.language_model(?=\.).*\.(q_proj|v_proj|gate_proj))$"
+FACTORY = r"^(?!.*visual).*(?:q_proj|v_proj|gate_proj).*"
+UNSLOTH = (
+    r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|v_proj|gate_proj).*?)"
+    r"|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:q_proj|v_proj|gate_proj)))"
+)
+
+
+def before_4_52(name: str) -> str:
+    return name.replace(".model.language_model.", ".model.")
+
+
+@pytest.mark.parametrize(
+    ("targets", "old"),
+    [
+        (["q_proj", "v_proj", "gate_proj"], True),
+        (SWIFT, True),
+        (SWIFT_NEW, False),
+        (FACTORY, True),
+        (FACTORY, False),
+        (UNSLOTH, True),
+        (UNSLOTH, False),
+        (None, False),
+        ([f"model.layers.{n}.{of}" for n in (0, 1) for of in ("self_attn.q_proj", "self_attn.v_proj", "mlp.gate_proj")], True),
+    ],
+)
+def test_adapters_of_other_tools_are_the_same_adapter(
+    base: Path, adapter: Path, tmp_path: Path, targets: Any, old: bool
+) -> None:
+    fields = {"target_modules": targets, "exclude_modules": "visual.*" if isinstance(targets, list) else None}
+    theirs = tiny.rewrite_adapter(adapter, tmp_path / "theirs", before_4_52 if old else str, **fields)
+    for merge in (True, False):
+        ours = logits(add_adapter(load_model(str(base)), adapter, merge=merge), base)
+        assert torch.equal(logits(add_adapter(load_model(str(base)), theirs, merge=merge), base), ours)
+
+
+def test_scales_by_an_old_name_hold_for_the_new_one(base: Path, tmp_path: Path) -> None:
+    name = "model.language_model.layers.1.self_attn.v_proj"
+    own = tiny.save_adapter(tmp_path / "own", base, rank_pattern={name: 2}, alpha_pattern={name: 64})
+    before = before_4_52(f".{name}")[1:]
+    named: dict[str, Any] = {"rank_pattern": {before: 2}, "alpha_pattern": {before: 64}}
+    old = tiny.rewrite_adapter(own, tmp_path / "old", before_4_52, target_modules=SWIFT, **named)
+    ours, theirs = (logits(add_adapter(load_model(str(base)), one), base) for one in (own, old))
+    assert torch.equal(ours, theirs)
 
 
 def test_a_tensor_without_a_place_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
