@@ -201,7 +201,9 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
     config = plain_config(folder)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
-        raise ModelError(f"{folder}: the adapter does not name its base; give that as pretrained= (mellm export: --base)")
+        raise ModelError(
+            f"{folder}: the adapter does not name its base; give that as pretrained= (mellm export: --base)"
+        )
     if (beside := folder / base).is_dir():
         return str(beside.resolve()), revision
     try:
