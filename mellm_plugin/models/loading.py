@@ -31,6 +31,7 @@ from mellm_plugin.models.adapter_files import (
     ADAPTER_CONFIG,
     ADAPTER_WEIGHTS,
     fit,
+    is_number,
     lora_config,
     plain_config,
     renamings,
@@ -108,12 +109,7 @@ def load_model(
             f"{pretrained}: {some(report['missing_keys'])} are in none of its files and would be random; "
             "download or save it again"
         )
-    # A sum is no number where one of its terms is none, and takes no memory.
-    broken = [
-        name
-        for name, weight in model.named_parameters()
-        if weight.is_floating_point() and not weight.is_meta and not weight.sum(dtype=torch.float32).isfinite()
-    ]
+    broken = [name for name, weight in model.named_parameters() if not is_number(weight)]
     if broken:
         raise ModelError(f"{pretrained}: {some(broken)} hold NaN or infinity; download or save it again")
     return model.eval()
