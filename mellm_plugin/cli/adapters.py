@@ -14,7 +14,13 @@ from mellm_plugin.cli.finetuning import find_config
 def _export(given: argparse.Namespace) -> None:
     from mellm_plugin.training.export import export
 
-    out = export(given.adapter, Path(given.output), dtype=given.dtype, trust_remote_code=given.trust_remote_code)
+    out = export(
+        given.adapter,
+        Path(given.output),
+        base=given.base,
+        dtype=given.dtype,
+        trust_remote_code=given.trust_remote_code,
+    )
     if given.json:
         print(json.dumps({"folder": str(out)}))
         return
@@ -48,11 +54,15 @@ def add_commands(commands: Commands) -> None:
         "export",
         _export,
         "merge an adapter into its base: one model, for vLLM, plain transformers and lmms-eval",
-        "  mellm export runs/labels -o merged\n  mellm export runs/labels -o merged --dtype bfloat16",
+        "  mellm export runs/labels -o merged\n  mellm export runs/labels -o merged --dtype bfloat16\n"
+        "  mellm export runs/labels -o merged --base Qwen/Qwen2.5-VL-7B-Instruct",
     )
     exporting.add_argument("adapter", metavar="ADAPTER", help="folder of an adapter, or its hub id")
     exporting.add_argument(
         "-o", "--output", required=True, metavar="FOLDER", help="where to; a folder that is not there"
+    )
+    exporting.add_argument(
+        "--base", metavar="MODEL", help="folder or hub id of its base; default: what the adapter names"
     )
     exporting.add_argument(
         "--dtype",

@@ -15,6 +15,8 @@ from mellm_plugin.motion.settings import MotionSettings, resolve
 OFF = "off"
 """The value of `motion` that lets the frames through."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
+TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}
+"""Arguments that are names, though they may look like numbers."""
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -29,7 +31,7 @@ def _text(value: Any) -> str:
     return value
 
 
-def _revision(value: Any) -> str:
+def _name(value: Any) -> str:
     # lmms-eval turns what looks like a number into one; of a float the digits are lost.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
 
@@ -119,16 +121,14 @@ class ModelArguments:
     pretrained: str | None = field(
         default=None,
         metadata=_as(
-            _text,
+            _name,
             "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled",
         ),
     )
-    revision: str | None = field(
-        default=None, metadata=_as(_revision, "branch, tag or commit of `pretrained` on the hub")
-    )
-    adapter: str | None = field(default=None, metadata=_as(_text, "PEFT LoRA adapter on it, a folder or hub id"))
+    revision: str | None = field(default=None, metadata=_as(_name, "branch, tag or commit of `pretrained` on the hub"))
+    adapter: str | None = field(default=None, metadata=_as(_name, "PEFT LoRA adapter on it, a folder or hub id"))
     adapter_revision: str | None = field(
-        default=None, metadata=_as(_revision, "branch, tag or commit of `adapter` on the hub")
+        default=None, metadata=_as(_name, "branch, tag or commit of `adapter` on the hub")
     )
     merge_adapter: bool = field(
         default=True, metadata=_as(_flag, "add the adapter to the weights; False keeps it apart")

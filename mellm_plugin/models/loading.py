@@ -7,26 +7,45 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download, snapshot_download
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from loguru import logger
-from peft import PeftConfig, PeftModel
-from safetensors import safe_open
+from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mellm_plugin.errors import ModelError, SettingsError
 from mellm_plugin.models import BUNDLED, bundled_folder, near_folder, taken_for_hub_id
+from mellm_plugin.models.adapter_files import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    fit,
+    is_number,
+    lora_config,
+    plain_config,
+    renamings,
+    some,
+    tensor_names,
+)
 from mellm_plugin.models.arguments import OFF
+from mellm_plugin.models.merging import merge as merged
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
 from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
 
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_GIVE_BASE = "give yours as pretrained= (mellm export: --base)"
+_OTHER_BASE = "Is this the base that it was trained on?"
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
@@ -55,8 +74,16 @@ def load_model(
         ModelError: it is not there, is no such model, has no safetensors, or files and model do not match.
     """
     source = local_or_hub(pretrained)
-    if Path(source, ADAPTER_CONFIG).is_file() and not Path(source, "config.json").is_file():
-        raise ModelError(f"{pretrained}: expected a whole model, found an adapter; give it as adapter=")
+    if Path(source).is_dir() and not Path(source, "config.json").is_file():
+        if Path(source, ADAPTER_CONFIG).is_file():
+            raise ModelError(f"{pretrained}: expected a whole model, found an adapter; give it as adapter=")
+        if inside := _inside(Path(source), "config.json"):
+            raise ModelError(f"{pretrained}: expected a model, found {_which(pretrained, inside)}")
+        if inside := _inside(Path(source), ADAPTER_CONFIG):
+            raise ModelError(
+                f"{pretrained}: expected a model, found adapters in it; give one, such as "
+                f"adapter={Path(pretrained, inside[-1])}"
+            )
     on_cpu = torch.device(device).type == "cpu"
     if device_map is not None:
         on_cpu = not torch.cuda.is_available()
@@ -79,9 +106,12 @@ def load_model(
         raise ModelError(_advice(pretrained, error)) from error
     if report["missing_keys"]:
         raise ModelError(
-            f"{pretrained}: {_some(report['missing_keys'])} are in none of its files and would be random; "
+            f"{pretrained}: {some(report['missing_keys'])} are in none of its files and would be random; "
             "download or save it again"
         )
+    broken = [name for name, weight in model.named_parameters() if not is_number(weight)]
+    if broken:
+        raise ModelError(f"{pretrained}: {some(broken)} hold NaN or infinity; download or save it again")
     return model.eval()
 
 
@@ -135,7 +165,7 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
     Raises:
         ModelError: it is not there, or is no adapter with its weights in safetensors.
     """
-    source = local_or_hub(adapter)
+    source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
         wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
         try:
@@ -144,8 +174,12 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
             raise ModelError(_advice(adapter, error)) from error
     folder = Path(source)
     if not (folder / ADAPTER_CONFIG).is_file():
-        whole = "; it is a whole model, give it as pretrained=" if (folder / "config.json").is_file() else ""
-        raise ModelError(f"{adapter}: expected a PEFT adapter, found no {ADAPTER_CONFIG}{whole}")
+        if (folder / "config.json").is_file():
+            raise ModelError(f"{adapter}: expected a PEFT adapter, found a whole model, give it as pretrained=")
+        if inside := _inside(folder, ADAPTER_CONFIG):
+            raise ModelError(f"{adapter}: expected a PEFT adapter, found {_which(adapter, inside)}")
+        held = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
+        raise ModelError(f"{adapter}: expected a PEFT adapter with {ADAPTER_CONFIG}, found a folder that holds {held}")
     if not (folder / ADAPTER_WEIGHTS).is_file():
         others = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
         raise ModelError(
@@ -158,59 +192,83 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
     """Name and revision of the model that an adapter was trained on; a relative folder starts at its own.
 
     Raises:
-        ModelError: the adapter does not say.
+        ModelError: the adapter does not say, or names a folder that is not here.
     """
-    config = _adapter_config(folder)
-    base = config.base_model_name_or_path
-    if not base:
-        raise ModelError(f"{folder}: the adapter does not name its base; give that as pretrained=")
-    beside = folder / base
-    return (str(beside.resolve()) if beside.is_dir() else base), config.revision
+    config = plain_config(folder)
+    base, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not isinstance(base, str) or not base:
+        raise ModelError(
+            f"{folder}: the adapter does not name its base; give that as pretrained= (mellm export: --base)"
+        )
+    if (beside := folder / base).is_dir():
+        return str(beside.resolve()), revision
+    try:
+        local_or_hub(base)
+    except ModelError as error:
+        hub = f", say {hub} of the hub" if (hub := _hub_id_in(base)) else ""
+        raise ModelError(
+            f"{folder}: its base is {base} by {ADAPTER_CONFIG}, and no such folder is here (it may be one of the "
+            f"machine it was trained on); {_GIVE_BASE}{hub}"
+        ) from error
+    return base, revision
 
 
-def add_adapter(model: Any, folder: Path, *, merge: bool = True) -> Any:
+def base_of(folder: Path, error: ModelError) -> ModelError:
+    """The error of a base that the adapter in this folder named, with what to do."""
+    return ModelError(f"{error}\nIt is the base that {folder / ADAPTER_CONFIG} names; of another one, {_GIVE_BASE}")
+
+
+def _hub_id_in(path: str) -> str | None:
+    """The hub's name of a model in whose copy or cache a path of another machine ends."""
+    if cached := re.search(r"models--([\w.-]+?)--([\w.-]+)", path):
+        return f"{cached[1]}/{cached[2]}"
+    name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].replace("___", ".")
+    return f"Qwen/{name}" if re.fullmatch(r"Qwen[\d.]*-VL-[\w.-]+", name) else None
+
+
+def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any = None) -> Any:
     """The model with a LoRA adapter on it, every tensor of the adapter in its place, in eval mode.
 
     Args:
         model: the base; changed in place.
         folder: as `fetch_adapter` returns it.
-        merge: add it to the weights; else its layers stay apart.
+        merge: add it to the weights, and see that this changes no answer; else its layers stay apart.
+        processor: to ask about an image for that; None: words alone.
 
     Raises:
-        ModelError: it is no LoRA adapter, or not one of this model.
+        ModelError: it is no LoRA adapter, or not one of this model; or merged it gives other answers.
     """
-    config = _adapter_config(folder)
-    if config.peft_type != "LORA":
-        raise ModelError(f"{folder}: expected a LoRA adapter, found {config.peft_type}")
-    try:
-        with safe_open(folder / ADAPTER_WEIGHTS, framework="pt") as file:
-            advice = _rename_or_other_base(list(file.keys()))
-    except Exception as error:  # safetensors has its own, for a file that is cut off
-        raise ModelError(f"{folder / ADAPTER_WEIGHTS} cannot be read: {error}; copy or save it again") from error
+    config = lora_config(folder)
+    names = tensor_names(folder)
     base = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    changes = renamings(model, names)
+    try:
+        fit(config, model, names, changes)
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
     options = {
         "torch_device": str(model.device),  # PEFT takes the first GPU unless told
         "autocast_adapter_dtype": False,  # for training only
-        "key_mapping": getattr(model, "_checkpoint_conversion_mapping", None),  # of transformers 4
+        "key_mapping": {f"^{re.escape(old)}": new for old, new in changes.items()},
     }
     try:
-        wrapped = PeftModel.from_pretrained(model, str(folder), **options)
+        wrapped = PeftModel.from_pretrained(model, str(folder), config=config, **options)
         # Once more for its report: from_pretrained only warns, and not at all of tensors without a place.
         report = wrapped.load_adapter(str(folder), "default", **options)
     except Exception as error:  # of whatever kind: it cannot be loaded
         first = " ".join(str(error).split("\n\t")[:2])  # torch adds a line for every tensor
-        raise ModelError(f"{folder}: the adapter does not fit {base}: {first} {advice}") from error
+        raise ModelError(f"{folder}: the adapter does not fit {base}: {first} {_OTHER_BASE}") from error
     if report.unexpected_keys:
-        lost = _some(report.unexpected_keys)
-        raise ModelError(f"{folder}: {lost} of the adapter have no place in {base}. {advice}")
+        lost = some(report.unexpected_keys)
+        raise ModelError(f"{folder}: {lost} of the adapter have no place in {base}. {_OTHER_BASE}")
     if report.missing_keys:
-        raise ModelError(f"{folder}: {_some(report.missing_keys)} are not in {ADAPTER_WEIGHTS}; save it again")
+        raise ModelError(f"{folder}: {some(report.missing_keys)} are not in {ADAPTER_WEIGHTS}; save it again")
     if not merge:
         return wrapped.get_base_model().eval()
     try:
-        return wrapped.merge_and_unload(safe_merge=True).eval()
-    except ValueError as error:
-        raise ModelError(f"{folder}: the adapter cannot be merged: {error}") from error
+        return merged(wrapped.eval(), processor).eval()
+    except ModelError as error:
+        raise ModelError(f"{folder}: {error}") from error
 
 
 def carries_processor(folder: Path) -> bool:
@@ -279,29 +337,47 @@ def _carried(source: str, name: str, revision: str | None) -> Path | None:
         return None
 
 
-def local_or_hub(name: str) -> str:
+def local_or_hub(name: str, wanted: str = "config.json") -> str:
     """A folder with `~` resolved, that of the bundled model by its name, or a hub id.
 
+    Args:
+        name: as a user gave it.
+        wanted: a file of the folder that is meant, to find others like it.
+
     Raises:
-        ModelError: it reads as a folder and there is none.
+        ModelError: it is no hub id, and there is no such folder.
     """
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
         return path
-    if path.startswith((".", os.sep)) or path.count("/") > 1 or "\\" in path:
-        raise ModelError(f"{name}: no such folder.{near_folder(name)}".rstrip("."))
+    if path.startswith((".", os.sep)) or path.count("/") != 1 or "\\" in path:
+        hint = near_folder(name)
+        if not hint and (there := _inside(Path(path).parent, wanted)):
+            beside = Path(path).parent
+            hint = f" There are {', '.join(str(beside / one) for one in there[-5:])}"
+        hub = "" if "/" in path or "\\" in path else ", and no hub id, which would be OWNER/NAME"
+        raise ModelError(f"{name}: no such folder{hub}.{hint}".rstrip("."))
     return name
 
 
-def _adapter_config(folder: Path) -> Any:
+def _inside(folder: Path, file: str) -> list[str]:
+    """Folders up to two levels within one that hold a file, in the order of their numbers."""
     try:
-        return PeftConfig.from_pretrained(str(folder))
-    except Exception as error:  # of whatever kind: it cannot be loaded
-        raise ModelError(f"{folder}: cannot read {ADAPTER_CONFIG}: {error}") from error
+        found = [one.parent.relative_to(folder) for way in ("*", "*/*") for one in folder.glob(f"{way}/{file}")]
+    except OSError:
+        return []
+    return sorted(map(str, found), key=lambda name: [int(n) if n.isdigit() else n for n in re.split(r"(\d+)", name)])
+
+
+def _which(name: str, inside: list[str]) -> str:
+    """Which of the folders in one to give."""
+    return f"folders in it that are one: {', '.join(inside[-5:])}; give one, such as {Path(name, inside[-1])}"
 
 
 def _advice(name: str, error: Exception) -> str:
     text = f"{name}: cannot be loaded: {error}"
+    if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
+        text = f"{name}: there is no such folder here, and {reason}"
     text += taken_for_hub_id(name)
     if "trust_remote_code" in str(error):
         return f"{text}\nIf you trust its authors, give trust_remote_code=True."
@@ -310,19 +386,19 @@ def _advice(name: str, error: Exception) -> str:
     return text
 
 
-def _rename_or_other_base(names: list[str]) -> str:
-    """What to do about an adapter with tensors of these names when it does not fit."""
-    old, new = "base_model.model.model.layers.", "base_model.model.model.language_model.layers."
-    old_eye, new_eye = "base_model.model.visual.", "base_model.model.model.visual."
-    if not any(name.startswith((old, old_eye)) for name in names):
-        return "Is this the base that it was trained on?"
-    return (
-        "It was saved with transformers before 4.52, where the layers had other names. "
-        "Rename its tensors once, with load_file and save_file of safetensors.torch: "
-        f"{old} is now {new}, and {old_eye} is now {new_eye}"
-    )
-
-
-def _some(keys: Any) -> str:
-    names = sorted(keys)
-    return f"{len(names)} tensors ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"
+def _of_the_hub(error: BaseException | None) -> str:
+    """Why the hub did not give a model or an adapter, in short; "" where it did."""
+    while error is not None:
+        if isinstance(error, GatedRepoError):
+            return "the hub gives it only to those whom its authors let in (ask there, then: hf auth login)"
+        if isinstance(error, RepositoryNotFoundError):
+            return "the hub has none, or it is private (hf auth login)"
+        if isinstance(error, RevisionNotFoundError):
+            return "the hub does not have this revision of it"
+        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
+            offline = constants.HF_HUB_OFFLINE
+            return "the hub's cache has none; " + (
+                "the hub is not asked, as HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+            )
+        error = error.__cause__ or error.__context__
+    return ""

@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
@@ -25,12 +27,13 @@ from transformers.image_utils import load_image
 
 from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.arguments import ModelArguments
+from mellm_plugin.models.arguments import TEXTS, ModelArguments
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
+    base_of,
     carried_motion,
     carried_record,
     carries_processor,
@@ -154,10 +157,7 @@ class Mellm(lmms):  # type: ignore[misc]
             SettingsError: as the class, and where both give an argument and differ.
             ModelError: as the class.
         """
-        try:
-            own = simple_parse_args_string(arg_string) if isinstance(arg_string, str) else dict(arg_string)
-        except ValueError:
-            raise SettingsError(f"expected name=value,name=value, found {arg_string!r}") from None
+        own = _split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
         options = {name: value for name, value in (additional_config or {}).items() if value is not None}
         if str(options.get("batch_size")) == "1" and "batch_size" in own:
             del options["batch_size"]  # nobody's choice: lmms-eval's default
@@ -206,26 +206,30 @@ class Mellm(lmms):  # type: ignore[misc]
             source, revision = adapter_base(folder)
         elif source is None:
             source = self._bundled()
-        self._model = load_model(
-            source,
-            revision=revision,
-            dtype=given.dtype,
-            device=self._device,
-            device_map=given.device_map,
-            attn_implementation=given.attn_implementation,
-            trust_remote_code=given.trust_remote_code,
-        )
+        try:
+            self._model = load_model(
+                source,
+                revision=revision,
+                dtype=given.dtype,
+                device=self._device,
+                device_map=given.device_map,
+                attn_implementation=given.attn_implementation,
+                trust_remote_code=given.trust_remote_code,
+            )
+        except ModelError as error:
+            raise error if folder is None or given.pretrained else base_of(folder, error) from error
         if given.device_map is not None:
             self._device = self._model.device
         # Whatever the adapter does not bring is its base's.
+        brings = folder is not None and carries_processor(folder)
+        where, which = (str(folder), None) if brings else (source, revision)
+        self.processor = load_processor(where, revision=which, trust_remote_code=given.trust_remote_code)
         carried = None
         records = [carried_record(source, revision)]
-        processor = (source, revision)
         if folder is not None:
-            self._model = add_adapter(self._model, folder, merge=given.merge_adapter)
+            self._model = add_adapter(self._model, folder, merge=given.merge_adapter, processor=self.processor)
             carried = carried_motion(str(folder))
             records.append(carried_record(str(folder)))
-            processor = (str(folder), None) if carries_processor(folder) else processor
         told = [record for record in records if record is not None]
         self._seen = Seen.of(told) if told else None
         self._sums: dict[str, str] = {}
@@ -238,7 +242,6 @@ class Mellm(lmms):  # type: ignore[misc]
         self._splits: dict[str, str] = {}
         self._has_warned = False
         self.motion = self._motion(carried or carried_motion(source, revision))
-        self.processor = load_processor(processor[0], revision=processor[1], trust_remote_code=given.trust_remote_code)
         limit_pixels(self.processor, given.min_pixels, given.max_pixels)
         self._config = self._model.config
         ends = self._model.generation_config.eos_token_id
@@ -564,6 +567,34 @@ def _tested(splits: Any, asked: str | None) -> Any:
     if not isinstance(splits, Mapping):
         return None
     return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
+
+
+def _split(text: str) -> dict[str, Any]:
+    """The arguments of `name=value,name=value`, as lmms-eval splits them; names of folders and versions stay texts.
+
+    Raises:
+        SettingsError: a value has commas, or something is no argument.
+    """
+    quote = "lmms-eval splits at commas; a value that has one stands in quotes: --model_args 'adapter=\"runs/a,b\",..'"
+    try:
+        found: dict[str, Any] = simple_parse_args_string(text)
+    except ValueError:
+        pieces = [piece.strip() for piece in text.split(",")]
+        odd = next((piece for piece in pieces if piece and "=" not in piece), text)
+        raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
+    known = {one.name for one in fields(ModelArguments)}
+    for name in found:
+        whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
+        if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
+            raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
+    for name in TEXTS & found.keys():
+        # 2025, 007 and 1e5 are folders and versions, too; lmms-eval has made numbers of them.
+        if not isinstance(value := found[name], str):
+            written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
+            found[name] = written[1].strip() if written else str(value)
+        elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            found[name] = value[1:-1]
+    return found
 
 
 def _some(names: Iterable[str]) -> str:

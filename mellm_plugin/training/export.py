@@ -24,6 +24,7 @@ from mellm_plugin.models.arguments import DTYPES
 from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
+    base_of,
     carried_motion,
     carried_record,
     carries_processor,
@@ -37,12 +38,15 @@ from mellm_plugin.models.record import together, write_record
 from mellm_plugin.motion.settings import MotionSettings
 
 
-def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: bool = False) -> Path:
+def export(
+    adapter: str, out: Path, *, base: str | None = None, dtype: str = "auto", trust_remote_code: bool = False
+) -> Path:
     """Merge an adapter into its base and write the whole model.
 
     Args:
         adapter: folder or hub id.
         out: folder to make; there must be none yet.
+        base: folder or hub id of the model it was trained on; none: what the adapter names.
         dtype: of the weights: float32, bfloat16, float16, or auto: that of the base's files.
         trust_remote_code: run Python code that comes with the base.
 
@@ -60,23 +64,26 @@ def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: b
         faults.append(f"--dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
     if out.exists() or out.is_symlink():
         faults.append(f"{out}: expected a folder that is not there yet, found one; choose another or remove it")
-    folder = base = revision = None
+    folder = source = revision = None
     try:
         folder = fetch_adapter(adapter)
-        base, revision = adapter_base(folder)
-        base = local_or_hub(base)
+        source, revision = (base, None) if base is not None else adapter_base(folder)
+        source = local_or_hub(source)
     except ModelError as error:
         faults.append(str(error))
-    if faults or folder is None or base is None:
+    if faults or folder is None or source is None:
         raise InputError(faults, where="export")
-    if dtype == "auto":
-        dtype = _stored(base, revision, trust_remote_code)
-    model = load_model(base, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
-    model = add_adapter(model, folder, merge=True)
-    source = (str(folder), None) if carries_processor(folder) else (base, revision)
-    processor = load_processor(source[0], revision=source[1], trust_remote_code=trust_remote_code)
-    motion = carried_motion(str(folder)) or carried_motion(base, revision)
-    record = together(carried_record(base, revision), carried_record(str(folder)))
+    try:
+        if dtype == "auto":
+            dtype = _stored(source, revision, trust_remote_code)
+        model = load_model(source, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
+    except ModelError as error:
+        raise error if base is not None else base_of(folder, error) from error
+    where, which = (str(folder), None) if carries_processor(folder) else (source, revision)
+    processor = load_processor(where, revision=which, trust_remote_code=trust_remote_code)
+    model = add_adapter(model, folder, merge=True, processor=processor)
+    motion = carried_motion(str(folder)) or carried_motion(source, revision)
+    record = together(carried_record(source, revision), carried_record(str(folder)))
     _check_room(model, out)
 
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
@@ -88,7 +95,7 @@ def export(adapter: str, out: Path, *, dtype: str = "auto", trust_remote_code: b
             motion.save(part)
         if record is not None:
             write_record(part, {**record, "merged": {"adapter_sha256": weights_sum(folder), "dtype": dtype}})
-        (part / "README.md").write_text(_card(folder, base), encoding="utf-8")
+        (part / "README.md").write_text(_card(folder, source), encoding="utf-8")
         part.rename(out)
     except Exception as error:  # torch, safetensors and Python each have their own for a full disk
         raise DataError(

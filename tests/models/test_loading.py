@@ -10,8 +10,10 @@ import tiny
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForImageTextToText
 
 from mellm_plugin.errors import ModelError, SettingsError
+from mellm_plugin.models import merging
 from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
@@ -64,16 +66,224 @@ def test_the_base_of_an_adapter_is_what_it_says(base: Path, adapter: Path, tmp_p
         adapter_base(nameless)
 
 
-def test_an_adapter_of_transformers_before_4_52_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    old = tiny.rewrite_adapter(
+@pytest.fixture(scope="module")
+def tied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.save_model(tmp_path_factory.mktemp("tied"), tie=True)
+
+
+@pytest.mark.parametrize(
+    ("trained", "still_tied"),
+    [
+        ({"target_modules": ["v_proj", "lm_head"]}, False),
+        ({"target_modules": ["v_proj", "embed_tokens"]}, False),
+        ({"target_modules": ["v_proj", "embed_tokens", "lm_head"], "use_dora": True}, False),
+        ({"target_modules": ["v_proj", "embed_tokens"], "ensure_weight_tying": True}, True),
+        ({"target_modules": ["v_proj"], "modules_to_save": ["lm_head"]}, False),
+        ({"target_modules": ["v_proj"], "modules_to_save": ["embed_tokens"], "ensure_weight_tying": True}, True),
+        ({"target_modules": ["v_proj"], "trainable_token_indices": [3, 4]}, True),
+        ({"target_modules": ["v_proj"], "trainable_token_indices": {"embed_tokens": [3], "lm_head": [5]}}, False),
+    ],
+)
+def test_merging_changes_no_answer_where_words_share_a_matrix(
+    tied: Path, tmp_path: Path, trained: dict[str, Any], still_tied: bool
+) -> None:
+    own = tiny.save_adapter(tmp_path / "own", tied, **trained)
+    merged = add_adapter(load_model(str(tied)), own, processor=load_processor(str(tied)))
+    apart = logits(add_adapter(load_model(str(tied)), own, merge=False), tied)
+    torch.testing.assert_close(logits(merged, tied), apart, rtol=1e-4, atol=1e-3)
+    assert merged.config.tie_word_embeddings is merged.config.text_config.tie_word_embeddings is still_tied
+    merged.save_pretrained(tmp_path / "whole")
+    # As transformers alone read it.
+    assert torch.equal(
+        logits(AutoModelForImageTextToText.from_pretrained(tmp_path / "whole"), tied), logits(merged, tied)
+    )
+
+
+def test_a_merge_that_changes_answers_is_refused(tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = tiny.save_adapter(tmp_path / "own", tied, target_modules=["q_proj", "lm_head"])
+    monkeypatch.setattr(merging, "_separate", lambda wrapped: [])
+    for dtype in ("float32", "bfloat16", "float16"):
+        with pytest.raises(ModelError, match=rf"other answers, from model\.language_model\.embed_tokens on.*{dtype}"):
+            add_adapter(load_model(str(tied), dtype=dtype), own)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_is_not_refused(base: Path, adapter: Path, dtype: str) -> None:
+    add_adapter(load_model(str(base), dtype=dtype), adapter, processor=load_processor(str(base)))
+
+
+def test_what_cannot_be_merged_can_stay_apart(base: Path, tmp_path: Path) -> None:
+    own = tiny.save_adapter(tmp_path / "own", base, target_modules=["o_proj"], lora_bias=True)
+    with pytest.raises(ModelError, match=r"cannot be merged: .*no bias\. merge_adapter=False keeps it apart"):
+        add_adapter(load_model(str(base)), own)
+    add_adapter(load_model(str(base)), own, merge=False)
+
+
+@pytest.mark.parametrize(("merge", "number"), [(True, "nan"), (False, "-inf")])
+def test_weights_that_are_no_numbers_are_refused(
+    base: Path, adapter: Path, tmp_path: Path, merge: bool, number: str
+) -> None:
+    def broken(folder: Path, file: str) -> str:
+        copy = shutil.copytree(folder, tmp_path / file)
+        tensors = load_file(copy / file)
+        tensors[min(tensors)].view(-1)[-1] = float(number)
+        save_file(tensors, copy / file, metadata={"format": "pt"})
+        return str(copy)
+
+    with pytest.raises(ModelError, match=r"adapter_model.*1 tensors \(.*lora_A\.weight\) hold NaN or infinity"):
+        own = broken(adapter, "adapter_model.safetensors")
+        add_adapter(load_model(str(base)), Path(own), merge=merge)
+    with pytest.raises(ModelError, match=r"1 tensors \(.*weight\) hold NaN or infinity"):
+        load_model(broken(base, "model.safetensors"))
+
+
+# As ms-swift, LLaMA-Factory, Unsloth, TRL and PEFT itself say which layers were trained.
+SWIFT = r"^(model)(?!.*(lm_head|output|emb|wte|shared)).*"
+SWIFT_NEW = r"^(model\.language_model(?=\.).*\.(q_proj|v_proj|gate_proj))$"
+FACTORY = r"^(?!.*visual).*(?:q_proj|v_proj|gate_proj).*"
+UNSLOTH = (
+    r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|v_proj|gate_proj).*?)"
+    r"|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:q_proj|v_proj|gate_proj)))"
+)
+
+
+def before_4_52(name: str) -> str:
+    return name.replace(".model.language_model.", ".model.")
+
+
+@pytest.mark.parametrize(
+    ("targets", "old"),
+    [
+        (["q_proj", "v_proj", "gate_proj"], True),
+        (SWIFT, True),
+        (SWIFT_NEW, False),
+        (FACTORY, True),
+        (FACTORY, False),
+        (UNSLOTH, True),
+        (UNSLOTH, False),
+        (None, False),
+        (
+            [
+                f"model.layers.{n}.{of}"
+                for n in (0, 1)
+                for of in ("self_attn.q_proj", "self_attn.v_proj", "mlp.gate_proj")
+            ],
+            True,
+        ),
+    ],
+)
+def test_adapters_of_other_tools_are_the_same_adapter(
+    base: Path, adapter: Path, tmp_path: Path, targets: Any, old: bool
+) -> None:
+    fields = {"target_modules": targets, "exclude_modules": "visual.*" if isinstance(targets, list) else None}
+    theirs = tiny.rewrite_adapter(adapter, tmp_path / "theirs", before_4_52 if old else str, **fields)
+    for merge in (True, False):
+        ours = logits(add_adapter(load_model(str(base)), adapter, merge=merge), base)
+        assert torch.equal(logits(add_adapter(load_model(str(base)), theirs, merge=merge), base), ours)
+
+
+def test_scales_by_an_old_name_hold_for_the_new_one(base: Path, tmp_path: Path) -> None:
+    name = "model.language_model.layers.1.self_attn.v_proj"
+    own = tiny.save_adapter(tmp_path / "own", base, rank_pattern={name: 2}, alpha_pattern={name: 64})
+    before = before_4_52(f".{name}")[1:]
+    named: dict[str, Any] = {"rank_pattern": {before: 2}, "alpha_pattern": {before: 64}}
+    old = tiny.rewrite_adapter(own, tmp_path / "old", before_4_52, target_modules=SWIFT, **named)
+    ours, theirs = (logits(add_adapter(load_model(str(base)), one), base) for one in (own, old))
+    assert torch.equal(ours, theirs)
+
+
+def test_layers_missing_under_their_old_names_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+    torn = tiny.rewrite_adapter(
         adapter,
-        tmp_path / "old",
-        lambda name: name.replace(".model.language_model.layers.", ".model.layers."),
+        tmp_path / "torn",
+        lambda name: None if "1.mlp" in name else before_4_52(name),
         target_modules=["q_proj", "v_proj", "gate_proj"],
     )
-    with pytest.raises(ModelError, match=r"12 tensors .* no place .* before 4\.52.* Rename") as caught:
-        add_adapter(load_model(str(base)), old)
-    assert "base_model.model.model.language_model.layers." in str(caught.value)
+    with pytest.raises(ModelError, match=r"1 layers \(.*layers\.1\.mlp\.gate_proj\) are not in adapter_model"):
+        add_adapter(load_model(str(base)), torn)
+
+
+def test_fields_of_a_newer_peft(base: Path, adapter: Path, tmp_path: Path, log: list[str]) -> None:
+    quiet: dict[str, Any] = {"future_config": None, "use_future": False, "task_type": "VLA", "runtime_config": {}}
+    shy = tiny.rewrite_adapter(adapter, tmp_path / "shy", str, **quiet)
+    loud = tiny.rewrite_adapter(adapter, tmp_path / "loud", str, future_config={"rho": 2}, peft_version="9.1")
+    ours = logits(add_adapter(load_model(str(base)), adapter), base)
+    assert torch.equal(logits(add_adapter(load_model(str(base)), shy), base), ours) and not log
+    assert torch.equal(logits(add_adapter(load_model(str(base)), loud), base), ours)
+    assert 'future_config: {"rho": 2}' in log[0] and "saved by PEFT 9.1" in log[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"peft_type": "IA3"}, "found IA3; merge it where it was trained"),
+        ({"peft_type": "PROMPT_TUNING"}, "no part of the weights"),
+        ({"peft_type": None}, "found no peft_type"),
+        ({"init_lora_weights": "pissa_niter_16"}, "changes the base in training"),
+        ({"alora_invocation_tokens": [1, 2]}, "activated LoRA"),
+        ({"target_modules": ["q_proj"], "layers_pattern": "layers"}, "cannot use adapter_config.json"),
+    ],
+)
+def test_adapters_that_would_answer_as_another_model_are_refused(
+    base: Path, adapter: Path, tmp_path: Path, settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ModelError, match=said):
+        add_adapter(load_model(str(base)), tiny.rewrite_adapter(adapter, tmp_path / "own", str, **settings))
+
+
+def test_weights_beside_those_of_peft_are_not_left_out(base: Path, adapter: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(adapter, tmp_path / "own")
+    torch.save({}, own / "non_lora_state_dict.bin")
+    add_adapter(load_model(str(base)), own)
+    torch.save({"model.visual.merger.mlp.0.weight": torch.ones(2)}, own / "non_lora_state_dict.bin")
+    with pytest.raises(ModelError, match=r"non_lora_state_dict\.bin holds further trained weights"):
+        add_adapter(load_model(str(base)), own)
+
+
+def test_a_pointer_of_git_lfs_is_told_as_one(base: Path, adapter: Path, tmp_path: Path) -> None:
+    for file in ("adapter_model.safetensors", "adapter_config.json"):
+        own = shutil.copytree(adapter, tmp_path / file)
+        (own / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+        with pytest.raises(ModelError, match=r"pointer of Git LFS.*git lfs pull"):
+            add_adapter(load_model(str(base)), own)
+
+
+@pytest.mark.parametrize(
+    ("path", "hub"),
+    [
+        ("/root/autodl-tmp/models/Qwen2.5-VL-7B-Instruct", "Qwen/Qwen2.5-VL-7B-Instruct"),
+        ("/root/.cache/modelscope/hub/models/Qwen/Qwen2___5-VL-3B-Instruct/", "Qwen/Qwen2.5-VL-3B-Instruct"),
+        ("/data/hub/models--llava-hf--llava-1.5-7b-hf/snapshots/8a1b", "llava-hf/llava-1.5-7b-hf"),
+        (r"D:\models\Qwen3-VL-4B-Instruct", "Qwen/Qwen3-VL-4B-Instruct"),
+        ("../../my_base", None),
+    ],
+)
+def test_a_base_on_another_machine(adapter: Path, tmp_path: Path, path: str, hub: str | None) -> None:
+    own = tiny.rewrite_adapter(adapter, tmp_path / "own", str, base_model_name_or_path=path)
+    with pytest.raises(ModelError) as error:
+        adapter_base(own)
+    said = str(error.value)
+    assert f"its base is {path} by adapter_config.json" in said and "pretrained= (mellm export: --base)" in said
+    assert (f"say {hub} of the hub" if hub else "--base)") in said
+
+
+def test_folders_of_a_training_name_their_checkpoints(
+    base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("checkpoint-90", "checkpoint-100"):
+        shutil.copytree(adapter, tmp_path / "run" / name)
+        shutil.copytree(base, tmp_path / "full" / name)
+    with pytest.raises(ModelError, match=r"checkpoint-90, checkpoint-100; give one, such as run/checkpoint-100"):
+        fetch_adapter("run")
+    with pytest.raises(ModelError, match=r"checkpoint-90, checkpoint-100; give one, such as full/checkpoint-100"):
+        load_model("full")
+    with pytest.raises(ModelError, match="adapter=run/checkpoint-100"):
+        load_model("run")
+    with pytest.raises(
+        ModelError, match=r"nope: no such folder, and no hub id.*There are run/checkpoint-90, run/check"
+    ):
+        fetch_adapter("nope")
 
 
 def test_a_tensor_without_a_place_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
@@ -107,9 +317,6 @@ def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
     with pytest.raises(ModelError, match=r"adapter_model\.safetensors, found adapter_model\.bin"):
         fetch_adapter(str(pickled))
-    prefix = tiny.rewrite_adapter(adapter, tmp_path / "ia3", str, peft_type="IA3")
-    with pytest.raises(ModelError, match="LoRA"):
-        add_adapter(load_model(str(base)), prefix)
 
 
 def test_a_model_with_a_missing_weight_is_refused(base: Path, tmp_path: Path) -> None:

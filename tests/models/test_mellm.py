@@ -22,6 +22,7 @@ from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.models import mellm as module
+from mellm_plugin.models.arguments import ModelArguments
 from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
 from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map
@@ -526,6 +527,29 @@ def test_arguments_come_as_a_line_a_dict_or_options(base: Path) -> None:
         Mellm.create_from_arg_string("pretrained", None)
     with pytest.raises(SettingsError, match="Did you mean 'pretrained'"):
         Mellm.create_from_arg_string("pretrain=a/b", {"batch_size": 1})
+
+
+def test_folders_that_look_like_numbers_or_have_commas(
+    base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("2025", "007", "1e5", "True", "lr=1e-4,r=8"):
+        shutil.copytree(adapter, tmp_path / name)
+        line = f'"{name}"' if "," in name else name
+        model = Mellm.create_from_arg_string(f"pretrained={base},adapter={line}", {"device": "cpu"})
+        assert model.arguments.adapter == name
+    assert ModelArguments.read({"adapter": 2025}).adapter == "2025"
+    assert ModelArguments.read({"pretrained": "a/b", "revision": 2025}).revision == "2025"
+    for line in ("adapter=lr=1e-4,r=8", "adapter=runs/a,b"):
+        with pytest.raises(SettingsError, match=r"splits at commas.*stands in quotes"):
+            Mellm.create_from_arg_string(line, {"device": "cpu"})
+
+
+def test_a_base_that_is_not_here_is_told_as_the_adapters(adapter: Path, tmp_path: Path) -> None:
+    for name, said in (("/root/x", "no such folder is here"), ("someone/x", "It is the base that .* names")):
+        own = tiny.rewrite_adapter(adapter, tmp_path / name[-1] / name[1], str, base_model_name_or_path=name)
+        with pytest.raises(ModelError, match=rf"{said}.*give yours as pretrained="):
+            Mellm(adapter=own, device="cpu")
 
 
 def test_a_device_that_is_not_there_is_refused(base: Path) -> None:

@@ -57,7 +57,7 @@ def processor() -> Any:
     )
 
 
-def config(tokenizer: Any) -> Any:
+def config(tokenizer: Any, tie: bool = False) -> Any:
     """Two layers of width 32; every special token has the tokenizer's id."""
     ids = dict(zip(SPECIAL, tokenizer.convert_tokens_to_ids(list(SPECIAL)), strict=True))
     return Qwen2_5_VLConfig(
@@ -74,6 +74,7 @@ def config(tokenizer: Any) -> Any:
             "bos_token_id": ids[PAD],
             "eos_token_id": ids[END],
             "pad_token_id": ids[PAD],
+            "tie_word_embeddings": tie,
         },
         vision_config={
             "depth": 2,
@@ -87,16 +88,17 @@ def config(tokenizer: Any) -> Any:
         video_token_id=ids[VIDEO],
         vision_start_token_id=ids[BEFORE],
         vision_end_token_id=ids[BEHIND],
-        tie_word_embeddings=False,
+        tie_word_embeddings=tie,
     )
 
 
-def save_model(folder: Path, seed: int = 0) -> Path:
-    """Write model and processor as `from_pretrained` reads them; the same weights for the same seed."""
+def save_model(folder: Path, seed: int = 0, tie: bool = False) -> Path:
+    """Write model and processor as `from_pretrained` reads them; the same weights for the same seed. `tie`: words are
+    read and chosen by one matrix."""
     parts = processor()
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = Qwen2_5_VLForConditionalGeneration(config(parts.tokenizer))
+        model = Qwen2_5_VLForConditionalGeneration(config(parts.tokenizer, tie))
         # Weights of the usual size make a model that says one thing whatever it sees.
         for parameter in model.parameters():
             if parameter.ndim > 1:
@@ -115,8 +117,8 @@ def save_adapter(folder: Path, base: Path, seed: int = 1, **settings: Any) -> Pa
     wrapped = get_peft_model(model, LoraConfig(r=4, lora_alpha=8, target_modules=targets, **settings))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for name, parameter in wrapped.named_parameters():
-            if "lora_" in name:
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:  # LoRA's matrices, and whatever else is trained
                 torch.nn.init.normal_(parameter, std=0.3)
     wrapped.save_pretrained(folder)
     return folder

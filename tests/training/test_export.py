@@ -173,10 +173,22 @@ def test_a_full_disk_leaves_nothing(adapter: Path, tmp_path: Path) -> None:
     assert export(str(adapter), tmp_path / "out", dtype="float32").is_dir()
 
 
-def test_an_adapter_whose_base_is_gone_is_refused(adapter: Path, tmp_path: Path) -> None:
-    renamed = tiny.rewrite_adapter(
-        adapter, tmp_path / "adapter", lambda name: name, base_model_name_or_path="/nowhere/x"
-    )
-    with pytest.raises(InputError, match="no such folder"):
-        export(str(renamed), tmp_path / "out")
+def test_an_adapter_whose_base_is_elsewhere(base: Path, adapter: Path, whole: Path, tmp_path: Path) -> None:
+    moved = tiny.rewrite_adapter(adapter, tmp_path / "adapter", lambda name: name, base_model_name_or_path="/nowhere/x")
+    with pytest.raises(InputError, match=r"its base is /nowhere/x .*mellm export: --base"):
+        export(str(moved), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    assert cli.main(["export", str(moved), "-o", str(tmp_path / "out"), "--base", str(base)]) == 0
+    assert tensors(tmp_path / "out").keys() == tensors(whole).keys()
+
+
+def test_the_config_says_what_the_weights_are(tmp_path: Path) -> None:
+    tied = tiny.save_model(tmp_path / "tied", tie=True)
+    for name, targets, is_tied in (("head", ["v_proj", "lm_head"], False), ("plain", ["v_proj"], True)):
+        own = tiny.save_adapter(tmp_path / name, tied, target_modules=targets)
+        out = export(str(own), tmp_path / f"{name}_whole")
+        config = json.loads((out / "config.json").read_text())
+        assert config["tie_word_embeddings"] is config["text_config"]["tie_word_embeddings"] is is_tied
+        assert ("lm_head.weight" in tensors(out)) is not is_tied
+        apart, merged = Mellm(adapter=own, device="cpu", merge_adapter=False), Mellm(pretrained=out, device="cpu")
+        assert answers(merged.model, merged.processor) == answers(apart.model, apart.processor)
