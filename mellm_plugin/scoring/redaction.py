@@ -1,4 +1,4 @@
-"""Keys taken out of what a server says, before any of it is kept or shown: servers echo headers, proxies echo addresses.
+"""Keys taken out of what a server says, before any of it is kept or shown: servers echo headers, proxies addresses.
 
     redacted("you sent {'authorization': 'Bearer abc123def'}")  ->  "you sent {'authorization': '[redacted]'}"
     redacted("no route to http://me:secret@host/v1")             ->  "no route to http://[redacted]@host/v1"
@@ -25,7 +25,9 @@ _NAMED = re.compile(
     r"(?:_?\d+)?\Z",
     re.IGNORECASE,
 )
-_IN_ADDRESS = re.compile(r"://([^\s/?#@]+)@|[?&][^\s=&#]*(?:key|token|secret|sig|auth)[^\s=&#]*=([^\s&#]+)", re.IGNORECASE)
+_IN_ADDRESS = re.compile(
+    r"://([^\s/?#@]+)@|[?&][^\s=&#]*(?:key|token|secret|sig|auth)[^\s=&#]*=([^\s&#]+)", re.IGNORECASE
+)
 
 _KIND = r"(?:api|access|auth|secret|private|subscription|session|refresh|client|master|virtual)"
 _FORMS = re.compile(
@@ -39,12 +41,12 @@ _FORMS = re.compile(
             # AWS, Google
             r"(?<![A-Za-z0-9])(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|ya29\.[\w-]{16,}",
             # a token of JSON, signed
-            r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
+            r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
             r"(?<=://)[^\s/?#@\"'<>]+(?=@)",
             r"(?i:\b(?:bearer|basic)(?:\s|%20|\+|\\u0020)+)(?P<scheme>[^\s\"'<>,;&)\]}\\]{4,})",
             # api-key: .., "x-api-key": "..", access_token=.., Incorrect API key provided: ..
-            rf"(?i:\b(?:[a-z0-9]+[-_])*{_KIND}[-_ ]?(?:key|token|secret)\b"
+            rf"(?i:\b(?:[a-z0-9]{{1,20}}[-_]){{0,6}}{_KIND}[-_ ]?(?:key|token|secret)\b"
             r"|\b(?:proxy-)?authorization\b|\b(?:password|passwd|set-cookie|cookie|x-[a-z-]*(?:token|key))\b|(?<=[?&])key(?==))"
             r"(?:\s+(?:provided|is|was|sent|used|header|value))*[\"'\\]*\s*(?:[:=]|=>|%3[AaDd])+\s*[\"'\\]*"
             r"(?P<value>(?i:(?:bearer|basic|token|digest|key)\s+)?[^\s\"'<>,;&)\]}\\]{4,})",
@@ -85,7 +87,13 @@ def _keys() -> tuple[str, ...]:
             keys |= {value, *value.split()}  # also a header with its scheme
         for pair in _IN_ADDRESS.findall(value):
             for part in filter(None, pair):
-                keys |= {part, unquote(part), unquote_plus(part), part.partition(":")[2], unquote(part.partition(":")[2])}
+                keys |= {
+                    part,
+                    unquote(part),
+                    unquote_plus(part),
+                    part.partition(":")[2],
+                    unquote(part.partition(":")[2]),
+                }
     kept = {key.strip() for key in keys}
     return tuple(sorted((key for key in kept if len(key) >= _SHORTEST), key=lambda key: (-len(key), key)))
 
@@ -96,7 +104,14 @@ def _written(keys: tuple[str, ...]) -> re.Pattern[str]:
     found: set[str] = set()
     for key in keys:
         escaped = json.dumps(key)[1:-1]
-        found |= {key, escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1], html.escape(key), repr(key)[1:-1]}
+        found |= {
+            key,
+            escaped,
+            escaped.replace("/", "\\/"),
+            json.dumps(escaped)[1:-1],
+            html.escape(key),
+            repr(key)[1:-1],
+        }
         found |= {"".join(f"\\u{ord(c):04x}" for c in key), "".join(f"\\u{ord(c):04X}" for c in key)}
         for quoted in (quote(key), quote(key, safe=""), quote_plus(key)):
             found |= {quoted, re.sub("%..", lambda code: code[0].lower(), quoted), quote(quoted, safe="")}

@@ -139,7 +139,7 @@ def messages(reference: str, description: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": rubric()[1]}, {"role": "user", "content": asked}]
 
 
-# Around a whole answer: tokens that end a turn, open a box or an answer (GLM, Qwen, models trained by R1's recipe), and a
+# Around a whole answer: tokens that end a turn, open a box or an answer (GLM, Qwen, models trained as R1 was), and a
 # code fence, on one line or on several.
 _TOKEN = r"<\|[A-Za-z_]{1,30}\|>|</?(?:s|answer)>"
 _AROUND = re.compile(rf"\A(?:{_TOKEN})|(?:{_TOKEN})\Z")
@@ -202,7 +202,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def read_verdict(answer: str) -> Verdict | Unscored:
     """The verdict that an answer is.
 
-    `Unscored.kind` is that of `json_object`, `wrong form` (not the five criteria, each with a number) or `out of range`.
+    `Unscored.kind` is one of `json_object`'s, `wrong form` (not the five criteria, each with a number), `out of range`.
     """
     found = json_object(answer)
     if isinstance(found, Unscored):

@@ -130,7 +130,7 @@ def test_retry_after_is_kept_by_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> 
         made = judge(server, monkeypatch)
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(made.grade, "a", KNOWN, "first")
-            while not made._recent:
+            while not made._not_before:
                 time.sleep(0.01)
             second = pool.submit(made.grade, "b", KNOWN, "second")
         assert isinstance(first.result().result, Verdict) and isinstance(second.result().result, Verdict)
