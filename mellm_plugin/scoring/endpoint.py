@@ -291,7 +291,7 @@ def _line(text: str) -> str:
 def _retry_after(headers: Mapping[str, str]) -> float | None:
     """What a server asks to wait for, s; None where it does not say so in a way that can be read."""
     said = (headers.get("retry-after") or "").strip()
-    if re.fullmatch(r"[0-9]{1,300}(?:\.[0-9]*)?", said):
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", said):
         return min(float(said), 1e9)
     try:
         then = email.utils.parsedate_to_datetime(said)

@@ -42,7 +42,10 @@ from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, r
 
 _T = TypeVar("_T")
 
-_WINDOW = 20  # requests; where no answer came to half of the last ones, a short one shows whether the server is there
+_WINDOW, _SILENT = (
+    20,
+    10,
+)  # requests; where so many of the last ones failed, a short one shows whether a server is there
 _FAULTY, _OF = 45, 50  # texts without a verdict, of the last ones; where there are more the judge is asked no more
 _LONGEST_WAIT = 120.0  # s; a server that asks to wait for longer is not asked again for this clip
 
@@ -331,12 +334,12 @@ class Judge:
             continue
 
     def _heed(self, answer: Text | Failure) -> None:
-        """Of one request: where many had no answer, see whether the server still gives any."""
+        """Of one request: where two of three had no answer, see whether the server still gives any."""
         failed = isinstance(answer, Failure) and answer.reason.kind in OF_TRANSPORT
         with self._lock:
             self._recent.append(answer.reason.kind if isinstance(answer, Failure) and failed else None)
             silent = [kind for kind in self._recent if kind is not None]
-            if 2 * len(silent) < _WINDOW or self._stopped is not None:
+            if len(silent) < _SILENT or 3 * len(silent) <= 2 * len(self._recent) or self._stopped is not None:
                 return
             told = f"{len(silent)} of the last {len(self._recent)} requests failed ({_counted(silent)})"
             self._recent.clear()
@@ -347,7 +350,7 @@ class Judge:
             self._stop(told)
 
     def _note(self, result: object) -> None:
-        """Of one text: whether it has a verdict. Faults of replies concern one text; only where most have them it ends."""
+        """Of one text: whether it has a verdict. A reply's fault is that of one text: only many of them end it."""
         with self._lock:
             self._outcomes.append(result.kind if isinstance(result, Unscored) else None)
             failures = [kind for kind in self._outcomes if kind is not None]
