@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import unicodedata
@@ -157,16 +158,15 @@ def test_a_judge_that_obeys_one_kind_of_orders_is_not(
 def test_a_judge_that_obeys_now_and_then_is_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    obeyed: list[str] = []
+    tries = itertools.count()
 
     def seldom(known: str, told: str) -> str:
-        if OBEYS["injected, verdict"](told):
-            obeyed.append(told)
-        return verdict(3, 3, 2, 3, 3) if obeyed[:1] == [told] else by_facts(known, told)
+        obeys = OBEYS["injected, verdict"](told) and next(tries) == 0
+        return verdict(3, 3, 2, 3, 3) if obeys else by_facts(known, told)
 
     with JudgeServer(answering(seldom)) as server:
         assert check(server, monkeypatch, tmp_path, "--clips", "20", "--repeats", "2") == 1
-    found = re.search(r"FAIL .*injected, verdict - other clip.: (.*) points, at most \+40.0", capsys.readouterr().out)
+    found = re.search(r"FAIL .*injected, verdict - other clip.: (.*) points, at most \+4\d", capsys.readouterr().out)
     assert found is not None and float(found[1]) <= 5, "in the mean it would pass"
 
 
