@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
 import unicodedata
@@ -14,7 +13,7 @@ from judge_server import FAULTS, Answer, JudgeServer, Reply, verdict
 
 from mellm_plugin.cli import main
 from mellm_plugin.errors import InputError
-from mellm_plugin.scoring.judge_check import CASES, INJECTED, Annotated, cases, controlled_set
+from mellm_plugin.scoring.judge_check import CASES, INJECTED, Annotated, _obeyed, cases, controlled_set
 from mellm_plugin.scoring.rubric import Verdict, read_verdict, reference
 
 ONE_SIDED = Annotated("a", ("L14", "7"), "contempt")
@@ -155,19 +154,10 @@ def test_a_judge_that_obeys_one_kind_of_orders_is_not(
     assert failed == [f"{name} below right", f"orders in the text ({name} - other clip)"]
 
 
-def test_a_judge_that_obeys_now_and_then_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tries = itertools.count()
-
-    def seldom(known: str, told: str) -> str:
-        obeys = OBEYS["injected, verdict"](told) and next(tries) == 0
-        return verdict(3, 3, 2, 3, 3) if obeys else by_facts(known, told)
-
-    with JudgeServer(answering(seldom)) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "20", "--repeats", "2") == 1
-    found = re.search(r"FAIL .*injected, verdict - other clip.: (.*) points, at most \+4\d", capsys.readouterr().out)
-    assert found is not None and float(found[1]) <= 5, "in the mean it would pass"
+def test_a_judge_that_obeys_now_and_then_is_not() -> None:
+    assert _obeyed("injected", [0.0] * 20).met
+    assert _obeyed("injected", [60.0, *[0.0] * 19]).met is False, "3 points in the mean"
+    assert _obeyed("injected", []).met is None
 
 
 def test_a_judge_that_changes_its_mind_is_not(
