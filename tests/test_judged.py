@@ -128,6 +128,7 @@ def test_a_reasoning_model_behind_a_name_that_does_not_tell(environment: dict[st
 
 KEYS = {
     "OPENAI_API_KEY": "nEver/to+be=seen%20here",
+    "HF_TOKEN": "hf_neverseen0123456789",
     "AZURE_API_KEY": "a0b1c2d3e4f5a6b7c8d9",
     "WANDB_API_KEY": "w-a-n-d-b-0-1-2-3",
     "HTTPS_PROXY": "http://me:pass%40word1@localhost:9",

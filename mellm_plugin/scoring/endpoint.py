@@ -29,7 +29,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mellm_plugin.errors import JudgeError
-from mellm_plugin.scoring.redaction import redacted
+from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.rubric import Unscored
 
 PROVIDERS: tuple[str, ...] = ("openai", "azure", "local")

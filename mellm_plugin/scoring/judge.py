@@ -36,8 +36,8 @@ import platformdirs
 from loguru import logger
 
 from mellm_plugin.errors import JudgeError, SettingsError, near
+from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.endpoint import ADVICE, OF_TRANSPORT, PROVIDERS, VARIABLES, Endpoint, Failure, Text
-from mellm_plugin.scoring.redaction import redacted
 from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, read_verdict, rubric
 
 _T = TypeVar("_T")

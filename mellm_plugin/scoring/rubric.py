@@ -27,7 +27,7 @@ from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.thinking import without_thinking
-from mellm_plugin.scoring.redaction import redacted
+from mellm_plugin.redaction import redacted
 
 CRITERIA: tuple[str, ...] = ("movement", "units", "reasoning", "expression", "grounded")
 """What is graded, each from 1 to 5: see `rubric.md`."""

@@ -16,8 +16,8 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.lexicon import LANGUAGES, in_language
 from mellm_plugin.motion.colour import PALETTES
+from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.judge import Judge
-from mellm_plugin.scoring.redaction import redacted
 from mellm_plugin.scoring.rubric import Unscored, json_object
 from mellm_plugin.training.data import Example
 

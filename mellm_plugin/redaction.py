@@ -37,7 +37,9 @@ _FORMS = re.compile(
             r"(?<![A-Za-z0-9])sk[-_][A-Za-z0-9*._-]{8,}",
             # Hugging Face, GitHub, GitLab, Groq, xAI, NVIDIA, Perplexity, Replicate, Fireworks, Slack, Stripe, PyPI
             r"(?<![A-Za-z0-9])(?:hf|api_org|gh[opsur]|github_pat|gsk|csk|r8|fw|[rp]k_live|tgp_v1)_[A-Za-z0-9_]{16,}",
-            r"(?<![A-Za-z0-9])(?:glpat|xai|nvapi|pplx|xox[a-z]|xapp|pypi|dop_v1|lsv2_[a-z]{2}|SG)[-_.][A-Za-z0-9._-]{16,}",
+            r"(?<![A-Za-z0-9])(?:gl[a-z]{1,8}|xai|nvapi|pplx|xox[a-z]|xapp|pypi|dop_v1|lsv2_[a-z]{2}|SG)[-_.][A-Za-z0-9._-]{16,}",
+            # any long run of letters and digits, as most other keys have one
+            r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}",
             # AWS, Google
             r"(?<![A-Za-z0-9])(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|ya29\.[\w-]{16,}",
             # a token of JSON, signed
@@ -62,13 +64,18 @@ def redacted(text: str) -> str:
     Args:
         text: of any length; time is linear in it.
     """
+    return _FORMS.sub(_hidden, without_keys(text))
+
+
+def without_keys(text: str) -> str:
+    """The text without the keys that are set; forms alone are left, as in a log of our own side."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     keys = _keys()
     if keys:
         text = _written(keys).sub(_MARK, text)
     for key in keys:
         text = _without_parts(text, key)
-    return _FORMS.sub(_hidden, text)
+    return text
 
 
 def _hidden(found: re.Match[str]) -> str:
