@@ -46,10 +46,11 @@ def _keep_keys_out_of_the_log() -> None:
     with suppress(ImportError):  # lmms-eval without loguru has no such log
         from loguru import logger
 
-        from mellm_plugin.redaction import without_keys
-
         def without(record: Any) -> None:
-            record["message"] = without_keys(record["message"])
+            with suppress(ImportError):
+                from mellm_plugin.redaction import without_keys
+
+                record["message"] = without_keys(record["message"])
 
         logger.configure(patcher=without)
 
