@@ -38,20 +38,21 @@ _FORMS = re.compile(
             # Hugging Face, GitHub, GitLab, Groq, xAI, NVIDIA, Perplexity, Replicate, Fireworks, Slack, Stripe, PyPI
             r"(?<![A-Za-z0-9])(?:hf|api_org|gh[opsur]|github_pat|gsk|csk|r8|fw|[rp]k_live|tgp_v1)_[A-Za-z0-9_]{16,}",
             r"(?<![A-Za-z0-9])(?:gl[a-z]{1,8}|xai|nvapi|pplx|xox[a-z]|xapp|pypi|dop_v1|lsv2_[a-z]{2}|SG)[-_.][A-Za-z0-9._-]{16,}",
-            # any long run of letters and digits, as most other keys have one
-            r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}",
             # AWS, Google
             r"(?<![A-Za-z0-9])(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|AIza[A-Za-z0-9_-]{30,}|ya29\.[\w-]{16,}",
             # a token of JSON, signed
             r"(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)?",
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
             r"(?<=://)[^\s/?#@\"'<>]+(?=@)",
-            r"(?i:\b(?:bearer|basic)(?:\s|%20|\+|\\u0020)+)(?P<scheme>[^\s\"'<>,;&)\]}\\]{4,})",
+            r"(?i:\bbearer(?:\s|%20|\+|\\u0020)+)(?P<scheme>[^\s\"'<>,;&)\]}\\]{4,})",
             # api-key: .., "x-api-key": "..", access_token=.., Incorrect API key provided: ..
             rf"(?i:\b(?:[a-z0-9]{{1,20}}[-_]){{0,6}}{_KIND}[-_ ]?(?:key|token|secret)\b"
             r"|\b(?:proxy-)?authorization\b|\b(?:password|passwd|set-cookie|cookie|x-[a-z-]*(?:token|key))\b|(?<=[?&])key(?==))"
             r"(?:\s+(?:provided|is|was|sent|used|header|value))*[\"'\\]*\s*(?:[:=]|=>|%3[AaDd])+\s*[\"'\\]*"
             r"(?P<value>(?i:(?:bearer|basic|token|digest|key)\s+)?[^\s\"'<>,;&)\]}\\]{4,})",
+            r"\b[Bb]asic\s+(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{6,}={0,2}",  # not: basic emotions
+            # any long run of letters and digits, as most other keys have one
+            r"(?<![A-Za-z0-9])(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{20,}",
         )
     ),
     re.DOTALL,
@@ -74,7 +75,8 @@ def without_keys(text: str) -> str:
     if keys:
         text = _written(keys).sub(_MARK, text)
     for key in keys:
-        text = _without_parts(text, key)
+        for whole in (key, *_in_base64(key.encode("utf-8", "surrogateescape"))):
+            text = _without_parts(text, whole)
     return text
 
 
