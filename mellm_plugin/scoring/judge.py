@@ -42,10 +42,8 @@ from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, r
 
 _T = TypeVar("_T")
 
-_WINDOW, _SILENT = (
-    20,
-    10,
-)  # requests; where so many of the last ones failed, a short one shows whether a server is there
+# Requests: where so many of the last ones had no answer, a short one shows whether the server is still there.
+_WINDOW, _SILENT = 20, 10
 _FAULTY, _OF = 45, 50  # texts without a verdict, of the last ones; where there are more the judge is asked no more
 _LONGEST_WAIT = 120.0  # s; a server that asks to wait for longer is not asked again for this clip
 
