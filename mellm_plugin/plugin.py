@@ -33,6 +33,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -50,8 +51,23 @@ def task_folder() -> Path:
     return Path(__file__).parent / "tasks"
 
 
+def _keep_keys_out_of_the_log() -> None:
+    """lmms-eval logs the token for the hub with its arguments, and whatever a server answers to its own models."""
+    with suppress(ImportError):  # lmms-eval without loguru has no such log
+        from loguru import logger
+
+        def without(record: Any) -> None:
+            with suppress(ImportError):
+                from mellm_plugin.redaction import without_keys
+
+                record["message"] = without_keys(record["message"])
+
+        logger.configure(patcher=without)
+
+
 def manifests() -> list[ModelManifest]:
     """The entry point: our models. Never raises; an empty list when this lmms-eval cannot take them."""
+    _keep_keys_out_of_the_log()
     try:
         if _TASKS in sys.modules:
             _extend(sys.modules[_TASKS])

@@ -3,6 +3,7 @@
 with JudgeServer(lambda asked, n: GOOD) as server:      # n: how often this text was asked before
     ...
 server.requests       the body of every request, in order
+server.left           how often the other side left before an answer was whole
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import struct
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -43,6 +44,8 @@ class Reply:
         reset: close the connection without an answer.
         trickle: s between two bytes of the body.
         endless: send headers for ever, one every so many s.
+        flood: send white space for ever, as fast as it is taken; "body": as the body, "text": within the judge's words.
+        echo: put the headers of the request before the text, the body and the verdict's reasons.
     """
 
     text: str | None = GOOD
@@ -53,11 +56,18 @@ class Reply:
     reset: bool = False
     trickle: float = 0.0
     endless: float = 0.0
+    flood: str = ""
+    echo: bool = False
 
-    def content(self, model: str) -> bytes:
+    def content(self, model: str, headers: dict[str, str] | None = None) -> bytes:
+        seen = json.dumps(headers) if self.echo else ""
         if self.body is not None:
-            return self.body.encode()
-        choice = {"index": 0, "finish_reason": self.finish, "message": {"role": "assistant", "content": self.text}}
+            return (seen + self.body).encode()
+        text = self.text
+        if seen:
+            why = {name: {"why": f"{text} {seen}", "score": 4} for name in CRITERIA}
+            text = json.dumps(why) if text == "verdict" else f"{seen} {text}"
+        choice = {"index": 0, "finish_reason": self.finish, "message": {"role": "assistant", "content": text}}
         used = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         about = {"id": "1", "object": "chat.completion", "created": 1, "model": model, "usage": used}
         return json.dumps({**about, "choices": [choice]}).encode()
@@ -74,6 +84,14 @@ FAULTS: dict[str, Reply] = {
     "JSON in prose": Reply(text=f"The text says {GOOD}, but I disagree."),
     "out of range": Reply(text=verdict(5, 9, 1, 0, 2)),
     "wrong form": Reply(text=GOOD.replace("5", '"five"')),
+    "wrong form (twice)": Reply(text=GOOD.replace('"units"', '"movement"', 1)),
+    "too long": Reply(flood="body"),
+    "too long (text)": Reply(flood="text"),
+    "server error (200)": Reply(body='{"error": {"message": "overloaded", "code": 502}, "user_id": "u"}'),
+    "rate limit (200)": Reply(body='{"error": {"message": "slow down", "code": 429}}'),
+    "server error (200, no code)": Reply(body='{"error": "the model has crashed"}'),
+    "no text (thoughts)": Reply(text=f"<think>So {GOOD}"),
+    "refused (redirect)": Reply(status=307, headers={"Location": "http://127.0.0.1:9/v1/chat/completions"}, body=""),
     "empty choices": Reply(body='{"id": "1", "object": "chat.completion", "model": "m", "created": 1, "choices": []}'),
     "no text": Reply(text=""),
     "no text (null)": Reply(text=None),
@@ -85,14 +103,52 @@ FAULTS: dict[str, Reply] = {
 }
 """One reply for every way to fail; what stands in brackets is a variant of the same kind."""
 
+
+def _error(message: str, **more: object) -> str:
+    return json.dumps({"error": {"message": message, **more}})
+
+
+_LIMIT = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
+_VALUE = "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported."
+_TEMPERATURE = _error("Unsupported parameter: 'temperature' is not supported with this model.", param="temperature")
+_ONLY_1 = "litellm.UnsupportedParamsError: gpt-5 models don't support temperature=0.0. Only temperature=1 is supported."
+_NESTED = _error("Provider returned error", code=400, metadata={"raw": _TEMPERATURE, "provider_name": "OpenAI"})
+_NO_JSON = "Invalid parameter: 'response_format' of type 'json_object' is not supported with this model."
+_EXTRA = {"detail": [{"loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted"}]}
+
+REFUSALS: dict[str, tuple[str, int, str]] = {
+    "OpenAI, limit": ("max_tokens", 400, _error(_LIMIT, param="max_tokens", code="unsupported_parameter")),
+    "OpenAI, value": ("temperature", 400, _error(_VALUE, param="temperature", code="unsupported_value")),
+    "OpenAI, temperature": ("temperature", 400, _TEMPERATURE),
+    "OpenAI, format": ("response_format", 400, _error(_NO_JSON, param=None)),
+    "Copilot": ("max_tokens", 400, _error(_LIMIT, code="invalid_request_body")),
+    "LiteLLM": ("temperature", 400, _error(_ONLY_1, type="None", param=None, code="400")),
+    "LiteLLM, 500": ("max_tokens", 500, _error(f"OpenAIException - {_LIMIT}", param="None", code="500")),
+    "OpenRouter": ("temperature", 400, _NESTED),
+    "OpenRouter, 200": ("temperature", 200, _NESTED),
+    "LM Studio": ("response_format", 400, "{\"error\": \"'response_format.type' must be 'json_schema' or 'text'\"}"),
+    "Moonshot": ("temperature", 400, _error("invalid temperature: only 1 is allowed for this model")),
+    "GigaChat": ("temperature", 422, '{"message": "Invalid params: temperature must be in range (0, +inf)"}'),
+    "Azure": ("max_completion_tokens", 400, _error("Unrecognized request argument supplied: max_completion_tokens")),
+    "Mistral": ("max_completion_tokens", 422, json.dumps({"message": _EXTRA, "type": "invalid_request_error"})),
+}
+"""How servers refuse a parameter, as users have reported it: the parameter, status and body."""
+
+TOO_MUCH: dict[str, str] = {
+    "OpenAI": _error("max_tokens is too large: 99999. This model supports at most 16384.", param="max_tokens"),
+    "vLLM": _error("'max_tokens' is too large: 99999. The maximum context length is 4096 tokens.", param="max_tokens"),
+}
+"""Bodies of 400 that name a parameter which another name would not help."""
+
 Answer = Callable[[str, int], Reply | str]
 
 
 class JudgeServer:
     """See the module. `answer(text, n)` is called with the user's message and how often it was asked before."""
 
-    def __init__(self, answer: Answer, key: str | None = None) -> None:
+    def __init__(self, answer: Answer, key: str | None = None, refuses: tuple[str, ...] = ()) -> None:
         self.requests: list[dict[str, Any]] = []
+        self.left = 0
         self.times: list[float] = []
         self._seen: Counter[str] = Counter()
         lock, outer = threading.Lock(), self
@@ -114,6 +170,10 @@ class JudgeServer:
                     return self.reply(Reply(status=404, body="{}"), "")
                 if key is not None and self.headers["Authorization"] != f"Bearer {key}":
                     return self.reply(Reply(status=401, body='{"error": {"message": "wrong key"}}'), "")
+                for name in refuses:
+                    parameter, status, content = REFUSALS[name]
+                    if parameter in body:
+                        return self.reply(Reply(status=status, body=content), "")
                 given = answer(text, before)
                 self.reply(given if isinstance(given, Reply) else Reply(given), body.get("model", ""))
 
@@ -125,26 +185,42 @@ class JudgeServer:
                     return
                 if reply.endless:
                     self.close_connection = True
-                    with suppress(OSError):  # the other side has left
+                    with self.leaving():
                         self.wfile.write(b"HTTP/1.1 200 OK\r\n")
                         while True:
                             self.wfile.write(b"X-Wait: yes\r\n")
                             time.sleep(reply.endless)
                     return
-                content = reply.content(model)
+                if reply.flood:
+                    self.close_connection = True
+                    with self.leaving():
+                        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n")
+                        head = reply.content(model).split(b'"content": "')[0]
+                        self.wfile.write(head + b'"content": "' if reply.flood == "text" else b"")
+                        while True:
+                            self.wfile.write(b" " * 65536)
+                    return
+                content = reply.content(model, dict(self.headers))
                 self.send_response(reply.status)
                 for name, value in {"Content-Type": "application/json", **reply.headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                try:
+                with self.leaving():
                     if not reply.trickle:
                         self.wfile.write(content)
                     for byte in content if reply.trickle else b"":
                         self.wfile.write(bytes([byte]))
                         time.sleep(reply.trickle)
+
+            @contextmanager
+            def leaving(self) -> Iterator[None]:
+                try:
+                    yield
                 except OSError:  # the other side has left
                     self.close_connection = True
+                    with lock:
+                        outer.left += 1
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
@@ -156,12 +232,12 @@ class JudgeServer:
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def environment(self, provider: str = "openai", key: str = "key") -> dict[str, str]:
-        """What lmms-eval's provider has to be told."""
+        """The variables that lead to this server."""
         if provider == "local":
             return {"LLM_JUDGE_URL": f"{self.address}/chat/completions"}
         if provider == "azure":
             place = self.address.removesuffix("/v1")
-            return {"AZURE_API_KEY": key, "AZURE_ENDPOINT": place, "OPENAI_API_KEY": key}
+            return {"AZURE_API_KEY": key, "AZURE_ENDPOINT": place}
         return {"OPENAI_API_URL": self.address, "OPENAI_API_KEY": key}
 
     def __enter__(self) -> JudgeServer:

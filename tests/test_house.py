@@ -18,13 +18,14 @@ PACKAGE = Path(mellm_plugin.__file__).parent
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "locks": set(),
+    "redaction": set(),
     "facs": {"errors"},
     "motion": {"errors"},
     "language": {"errors", "facs", "motion"},
     "datasets": {"errors", "locks", "facs", "motion", "language"},
     "models": {"errors", "facs", "motion", "language"},
-    "scoring": {"errors", "facs", "motion", "language"},
-    "training": {"errors", "locks", "facs", "motion", "language", "datasets", "models", "scoring"},
+    "scoring": {"errors", "redaction", "facs", "motion", "language"},
+    "training": {"errors", "locks", "redaction", "facs", "motion", "language", "datasets", "models", "scoring"},
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "report": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"},
@@ -32,10 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "report"),
         "plugin",
     },
-    "plugin": set(),
+    "plugin": {"redaction"},
 }
 HEAVY_ONLY_IN = {
-    "lmms_eval": {"plugin", "models", "scoring/judge.py", "scoring/held_out.py"},
+    "lmms_eval": {"plugin", "models", "scoring/held_out.py"},
     "torch": {"models", "training", "motion/tvl1.py"},
     "filelock": {"locks.py"},  # see there
 }

@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
+from base64 import b64encode
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from judge_server import FAULTS, GOOD, JudgeServer, Reply
+from judge_server import FAULTS, GOOD, JudgeServer, Reply, verdict
+
+from mellm_plugin.scoring.rubric import CRITERIA
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +108,87 @@ def test_a_judge_that_misbehaves_in_every_way(environment: dict[str, str], tmp_p
         assert not [text for text in texts if not faulty.get(text, "the probe")], "asked twice about what has a verdict"
 
 
+def test_a_reasoning_model_behind_a_name_that_does_not_tell(environment: dict[str, str], tmp_path: Path) -> None:
+    """It refuses the usual parameters, thinks in the open, and has a verdict on every clip."""
+    thought = f"<think>First {GOOD}? No.</think>\n<think>So: {verdict(1, 1, 1, 1, 1)}</think>\n```json {GOOD}```"
+
+    def answer(text: str, before: int) -> str:
+        return thought if len(text) % 2 else thought.removeprefix("<think>")
+
+    with JudgeServer(answer, refuses=("OpenAI, limit", "OpenAI, value")) as server:
+        done = evaluate({**environment, **server.environment(), "MELLM_JUDGE": "openai:our-judge"}, tmp_path, limit=6)
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed[-4000:]
+    found = scores(tmp_path)
+    assert found["judge_rate,none"] == 1 and found["description_score,none"] == 75
+    assert len(server.requests) == 3 + 6, "the probe is asked three times, each clip once"
+    assert server.requests[-1]["max_completion_tokens"] == 1024 and "temperature" not in server.requests[-1]
+    assert "it refuses max_tokens, temperature, and is asked with max_completion_tokens=1024" in printed
+
+
+KEYS = {
+    "OPENAI_API_KEY": "nEver/to+be=seen%20here",
+    "HF_TOKEN": "hf_neverseen0123456789",
+    "AZURE_API_KEY": "a0b1c2d3e4f5a6b7c8d9",
+    "WANDB_API_KEY": "w-a-n-d-b-0-1-2-3",
+    "HTTPS_PROXY": "http://me:pass%40word1@localhost:9",
+}
+
+
+def test_a_server_that_echoes_and_never_ends(environment: dict[str, str], tmp_path: Path) -> None:
+    """No key anywhere in what is kept and printed; and no more memory than without."""
+    told = json.dumps(KEYS) + b64encode(("user:" + KEYS["OPENAI_API_KEY"]).encode()).decode() + quote(json.dumps(KEYS))
+    replies = [
+        Reply(text="verdict", echo=True),
+        Reply(text=json.dumps({name: {"why": f"{told}", "score": 3} for name in CRITERIA})),
+        Reply(text=f"{'x' * 100} {told}", echo=True),
+        Reply(status=500, body=told, echo=True),
+        Reply(status=400, body=f"{' ' * 280}{told}", echo=True),
+        Reply(flood="text"),
+    ]
+    texts: list[str] = []
+
+    def answer(text: str, before: int) -> Reply | str:
+        if "BEGIN-" not in text:
+            return Reply(text="{}", echo=True)
+        if text not in texts:
+            texts.append(text)
+        return replies[texts.index(text) % len(replies)]
+
+    judge = "openai:m,timeout=10,requests=2,backoff=0.01"
+    with JudgeServer(answer) as server:
+        place = server.environment(key=KEYS["OPENAI_API_KEY"])
+        done = evaluate(
+            {**environment, **KEYS, **place, "NO_PROXY": "127.0.0.1", "MELLM_JUDGE": judge}, tmp_path, limit=12
+        )
+        assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+        assert server.left >= 1, "the answer without an end is not waited for"
+    found = scores(tmp_path)
+    assert 0 < found["judge_rate,none"] < 1
+    command = ["mellm", "report", "results", "-o", "page"]
+    shown = subprocess.run(
+        command, cwd=tmp_path, env={**environment, **KEYS}, capture_output=True, text=True, timeout=300
+    )
+    assert shown.returncode == 0, shown.stderr
+    (tmp_path / "log.txt").write_text(done.stdout + done.stderr + shown.stdout + shown.stderr)
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {".json", ".jsonl", ".html", ".db"} <= {file.suffix for file in files}, files
+    shifted = [
+        b64encode(before + KEYS["OPENAI_API_KEY"].encode()).decode()[4:20] for before in (b"", b"user:", b"Bearer ")
+    ]
+    for key in (
+        *KEYS.values(),
+        "pass@word1",
+        "me:pass",
+        KEYS["OPENAI_API_KEY"][:12],
+        quote("nEver/to+", safe=""),
+        *shifted,
+    ):
+        for file in files:
+            assert key.encode() not in file.read_bytes(), f"{key} in {file}"
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_500_000, "kB"
+
+
 def test_a_judge_that_always_fails(environment: dict[str, str], tmp_path: Path) -> None:
     with JudgeServer(lambda text, before: FAULTS["server error"]) as server:
         judged = {**environment, **server.environment("local"), "MELLM_JUDGE": "local:m,requests=2,backoff=0.01"}
@@ -110,7 +196,9 @@ def test_a_judge_that_always_fails(environment: dict[str, str], tmp_path: Path) 
         printed = done.stdout + done.stderr
     found = scores(tmp_path)
     assert found["description_score,none"] is None and found["judge_rate,none"] == 0 and found["emotion_acc,none"] > 0.5
-    assert len(server.requests) <= 2 + 11 + 3, "two for the probe, eleven until it stops, three under way"
+    assert len(server.requests) <= 2 + 10 + 1 + 3, (
+        "two for the probe, ten until it is asked if it is there, three on the way"
+    )
     assert "no more requests in this run" in printed and re.search(r"not asked \d+", printed)
 
 

@@ -62,7 +62,7 @@ def _tell(found: Check, judge: str, clips: int) -> None:
     for name in CASES:
         mean, (scored, asked) = found.means[name], found.counts[name]
         points = "  none" if mean is None else f"{mean:6.1f}"
-        print(f"  {name:<12} {points}   {scored} of {asked} with a verdict")
+        print(f"  {name:<20} {points}   {scored} of {asked} with a verdict")
     print()
     for finding in found.findings:
         mark = {True: "ok  ", False: "FAIL", None: "?   "}[finding.met]
@@ -79,7 +79,9 @@ def add_commands(commands: Commands) -> None:
         "  MELLM_JUDGE=openai:gpt-4o-mini mellm judge-check\n"
         "  MELLM_JUDGE=local:llama3,timeout=120 mellm judge-check --clips 20",
     )
-    checking.add_argument("--clips", type=int, default=10, help="clips of SynthME, 8 texts each (default: %(default)s)")
+    checking.add_argument(
+        "--clips", type=int, default=10, help="clips of SynthME, 12 texts each (default: %(default)s)"
+    )
     checking.add_argument(
         "--repeats", type=int, default=3, help="verdicts on each right description (default: %(default)s)"
     )

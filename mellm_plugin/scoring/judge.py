@@ -1,4 +1,4 @@
-"""An LLM judge, asked through lmms-eval's own providers, so that one clip never ends a run and costs are bounded.
+"""An LLM judge, asked by lmms-eval's names and variables, so that one clip never ends a run and costs are bounded.
 
     MELLM_JUDGE=openai:gpt-4o-mini,timeout=30 lmms-eval --model mellm --tasks synthme_meu
 
@@ -6,21 +6,16 @@
     judge.grade("synthme/s03/07", reference, answer)  ->  Grade(result=Verdict(..), cached=False, requests=1, ..)
                                                           Grade(result=Unscored("timeout", "no answer in 30 s"), ..)
 
-What lmms-eval's providers leave open is closed here:
-
--   The clients of `openai` and `azure` wait 600 s and send each request three times; here they send it once. That of
-    `local` waits for the next byte, however slowly these come. So each request has a thread of its own, which is left
-    alone at its time's end; it sends nothing more.
--   Retries are counted here alone, by clip and text: a further call for the same clip (lmms-eval repeats
-    `process_results` when something in it fails) is answered from memory.
--   Where most of the last requests failed, or the server asks to come back much later, no more are sent in this run.
+-   Retries are counted by clip and text: a further call for the same clip (lmms-eval repeats `process_results` when
+    something in it fails) is answered from memory.
+-   Where the server no longer answers, or asks to come back much later, no more requests are sent in this run.
+-   Parameters that a model refuses are found out by the first answers, and left out from then on.
 
 Verdicts, and nothing else, are kept in files, one each, renamed into place: many processes may share the folder.
 """
 
 from __future__ import annotations
 
-import email.utils
 import hashlib
 import json
 import math
@@ -32,7 +27,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,16 +35,16 @@ from typing import Any, TypeVar
 import platformdirs
 from loguru import logger
 
-from mellm_plugin.errors import JudgeError, SettingsError, imports_of_lmms_eval, near
+from mellm_plugin.errors import JudgeError, SettingsError, near
+from mellm_plugin.redaction import redacted
+from mellm_plugin.scoring.endpoint import ADVICE, OF_TRANSPORT, PROVIDERS, VARIABLES, Endpoint, Failure, Text
 from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict, messages, read_verdict, rubric
 
 _T = TypeVar("_T")
 
-PROVIDERS: tuple[str, ...] = ("openai", "azure", "local")
-"""lmms-eval's providers whose number of requests can be bounded: its asynchronous ones fail in threads, and that of
-Bedrock sends requests again by itself."""
-
-_WINDOW = 20  # requests that the circuit breaker looks back on; it opens where more than half of these failed
+# Requests: where so many of the last ones had no answer, a short one shows whether the server is still there.
+_WINDOW, _SILENT = 20, 10
+_FAULTY, _OF = 45, 50  # texts without a verdict, of the last ones; where there are more the judge is asked no more
 _LONGEST_WAIT = 120.0  # s; a server that asks to wait for longer is not asked again for this clip
 
 
@@ -65,6 +60,8 @@ class JudgeSettings:
         concurrency: most requests under way at once.
         max_tokens: most tokens of an answer; models that think before they answer need more.
         backoff: s before the second request; doubled each time, and shortened at random by up to a half.
+        temperature: None: not sent.
+        max_completion_tokens: in place of `max_tokens`, for models that know this name alone.
     """
 
     provider: str
@@ -74,6 +71,8 @@ class JudgeSettings:
     concurrency: int = 4
     max_tokens: int = 1024
     backoff: float = 1.0
+    temperature: float | None = 0.0
+    max_completion_tokens: int | None = None
 
     @staticmethod
     def parse(text: str) -> JudgeSettings:
@@ -90,35 +89,53 @@ class JudgeSettings:
         if provider not in PROVIDERS:
             hint = near(provider, PROVIDERS)
             faults.append(f"provider: expected one of {', '.join(PROVIDERS)}, found {provider!r}.{hint}")
-        known = {f.name: f.default for f in fields(JudgeSettings) if f.name not in ("provider", "model")}
         values: dict[str, Any] = {}
         for option in filter(None, options):
             name, _, value = (part.strip() for part in option.partition("="))
-            if name not in known:
-                faults.append(f"{name!r} is not a setting; known: {', '.join(known)}.{near(name, known)}")
+            if name not in _RANGES:
+                faults.append(f"{name!r} is not a setting; known: {', '.join(_RANGES)}.{near(name, _RANGES)}")
                 continue
-            kind: type = type(known[name])
+            kind, least, most = _RANGES[name]
+            if name == "temperature" and value.lower() == "none":
+                values[name] = None
+                continue
             try:
                 values[name] = kind(value)
             except ValueError:
                 faults.append(f"{name}: expected {'a whole number' if kind is int else 'a number'}, found {value!r}")
                 continue
-            least, most = _RANGES[name]
             if not least <= values[name] <= most:
                 faults.append(f"{name}: expected {least} to {most}, found {value}")
+        if {"max_tokens", "max_completion_tokens"} <= values.keys():
+            faults.append("expected max_tokens or max_completion_tokens, found both")
         if faults:
-            raise SettingsError(faults, where="MELLM_JUDGE")
+            raise SettingsError([redacted(fault) for fault in faults], where="MELLM_JUDGE")
         return JudgeSettings(provider, model.strip(), **values)
 
+    def parameters(self, refused: frozenset[str]) -> dict[str, Any]:
+        """Those of a request, without the ones that the model refuses."""
+        names = ("max_tokens", "max_completion_tokens")[:: -1 if self.max_completion_tokens else 1]
+        known = [name for name in names if name not in refused][:1]
+        found: dict[str, Any] = dict.fromkeys(known, self.max_completion_tokens or self.max_tokens)
+        if self.temperature is not None:
+            found["temperature"] = self.temperature
+        if self.provider != "local":  # as lmms-eval asks
+            found["response_format"] = {"type": "json_object"}
+        return {name: value for name, value in found.items() if name not in refused}
 
-_RANGES: dict[str, tuple[float, float]] = {
-    "timeout": (0.1, 3600),
-    "requests": (1, 10),
-    "concurrency": (1, 64),
-    "max_tokens": (64, 100_000),
-    "backoff": (0, 60),
+
+_RANGES: dict[str, tuple[type, float, float]] = {
+    "timeout": (float, 0.1, 3600),
+    "requests": (int, 1, 10),
+    "concurrency": (int, 1, 64),
+    "max_tokens": (int, 64, 100_000),
+    "backoff": (float, 0, 60),
+    "temperature": (float, 0, 2),
+    "max_completion_tokens": (int, 64, 100_000),
 }
 
+
+_PROBE = ({"role": "user", "content": "Answer with the JSON object {} alone."},)
 
 NO_REFERENCE = Unscored("no reference", "the units or the label of the clip are not known")
 """Of a clip whose description can be compared with nothing: it is no failure of the judge, and in no score."""
@@ -158,26 +175,6 @@ class Grade:
         return {**row, "judge": self.judge, "rubric": self.rubric, **about}
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """One request without a verdict; `again`: another may have one; `wait`: s, where the server said how long."""
-
-    reason: Unscored
-    again: bool
-    wait: float | None = None
-    fatal: bool = False
-    unreachable: bool = False
-    tokens: tuple[int, int] | None = None
-
-
-@dataclass(frozen=True)
-class _Text:
-    """What one request was answered with, and the tokens of prompt and answer."""
-
-    text: str
-    tokens: tuple[int, int] | None
-
-
 class Judge:
     """One judge. Many threads may use it at once.
 
@@ -197,12 +194,15 @@ class Judge:
         self._lock = threading.Lock()
         self._asking: dict[str, threading.Lock] = {}
         self._remembered: dict[tuple[str, str], Grade] = {}
-        self._recent: deque[str | None] = deque(maxlen=_WINDOW)
+        self._recent: deque[str | None] = deque(maxlen=_WINDOW)  # requests: None, or why no answer came
+        self._outcomes: deque[str | None] = deque(maxlen=_OF)  # texts: None, or why there is no verdict
+        self._checking = threading.Lock()
         self._stopped: str | None = None
         self._ended = threading.Event()
         self._not_before = 0.0
-        self._sent = threading.local()
-        self._server = self._open()
+        self._refused: frozenset[str] = frozenset()
+        self._answered = False
+        self._endpoint = Endpoint(settings.provider, settings.model)
 
     # ---- what others call -------------------------------------------------------------------------------------------
 
@@ -212,27 +212,29 @@ class Judge:
         A judge that is there and unwell (5xx, 429, garbled answers) is told in the log and no reason to end a run.
 
         Raises:
-            JudgeError: it cannot be reached, refuses the key, or does not know the model.
+            JudgeError: it cannot be reached, refuses the key or the request, or does not know the model.
         """
-        asked = [{"role": "user", "content": "Answer with the JSON object {} alone."}]
-        failure: _Failure | None = None
-        for attempt in range(self.settings.requests):
-            if attempt:
-                self._ended.wait(min(_LONGEST_WAIT, self._pause(attempt, failure.wait if failure else None)))
-            answer = self._request(asked)
-            if not isinstance(answer, _Failure) or answer.reason.kind not in _OF_TRANSPORT:
+        attempt = 1
+        while True:
+            answer = self._request(_PROBE)
+            if isinstance(answer, Text):
+                if self._refused:
+                    now = ", ".join(f"{k}={v}" for k, v in self.settings.parameters(self._refused).items())
+                    refused = ", ".join(sorted(self._refused))
+                    logger.info("judge {}: it refuses {}, and is asked with {}", self.name, refused, now or "neither")
                 return
-            failure = answer
-            if not failure.again:
+            if answer.refuses:
+                continue  # asked without these; each is refused once
+            if not answer.again or attempt >= self.settings.requests or answer.reason.kind not in OF_TRANSPORT:
                 break
-        if failure is not None and (failure.fatal or failure.unreachable):
+            self._ended.wait(min(_LONGEST_WAIT, self._pause(attempt, answer.wait)))
+            attempt += 1
+        if answer.fatal:
             raise JudgeError(
-                f"the judge {self.name} cannot be used: {failure.reason}. {_ADVICE[self.settings.provider]} "
+                f"the judge {self.name} cannot be used: {answer.reason}. {ADVICE[self.settings.provider]} "
                 "To evaluate without a judge, unset MELLM_JUDGE."
             )
-        logger.warning(
-            "judge {}: it is there, but does not answer as it should: {}", self.name, failure and failure.reason
-        )
+        logger.warning("judge {}: it is there, but does not answer as it should: {}", self.name, answer.reason)
 
     def grade(self, who: str, reference: str | None, description: str, fresh: int = 0) -> Grade:
         """Have one description graded. Never raises for what a judge or a network does.
@@ -288,6 +290,8 @@ class Judge:
                 self._ended.wait(self._pause(sent, wait))
             with self._slots:
                 self._wait_for_server()
+                with self._checking:
+                    pass  # whether the server is there is found out by one thread
                 if self._stopped is not None:  # looked at where nothing waits any more before the request
                     if not sent:
                         result = Unscored("not asked", self._stopped)
@@ -296,23 +300,25 @@ class Judge:
                 answer = self._request(asked)
             wait = None
             if answer.tokens is not None:
-                tokens = answer.tokens if tokens is None else _sum(tokens, answer.tokens)
-            if isinstance(answer, _Failure):
+                before = tokens or (0, 0)
+                tokens = before[0] + answer.tokens[0], before[1] + answer.tokens[1]
+            self._heed(answer)
+            if isinstance(answer, Failure):
                 failure = answer
             else:
                 accepted = accept(answer.text)
                 if not isinstance(accepted, Unscored):
                     result = accepted
-                    self._note(None)
                     break
-                failure = _Failure(accepted, again=True, wait=0)
+                failure = Failure(accepted, again=True, wait=0)
             result, wait = failure.reason, failure.wait
             failed.append(failure.reason.kind)
-            self._note(failure.reason.kind)
             if wait is not None and wait > _LONGEST_WAIT:
                 self._stop(f"the server asks to wait for {wait:.0f} s")
             if not failure.again or self._stopped is not None:
                 break
+        if sent:
+            self._note(result)
         return result, sent, tokens, tuple(failed)
 
     def _pause(self, attempt: int, wait: float | None) -> float:
@@ -325,14 +331,29 @@ class Judge:
         while (left := self._not_before - time.monotonic()) > 0 and not self._ended.wait(left):
             continue
 
-    def _note(self, failure: str | None) -> None:
+    def _heed(self, answer: Text | Failure) -> None:
+        """Of one request: where two of three had no answer, see whether the server still gives any."""
+        failed = isinstance(answer, Failure) and answer.reason.kind in OF_TRANSPORT
         with self._lock:
-            self._recent.append(failure)
-            failures = [kind for kind in self._recent if kind is not None]
-            most = 2 * len(failures) > _WINDOW
-            told = f"{len(failures)} of the last {len(self._recent)} requests failed ({_counted(failures)})"
-        if most:
+            self._recent.append(answer.reason.kind if isinstance(answer, Failure) and failed else None)
+            silent = [kind for kind in self._recent if kind is not None]
+            if len(silent) < _SILENT or 3 * len(silent) <= 2 * len(self._recent) or self._stopped is not None:
+                return
+            told = f"{len(silent)} of the last {len(self._recent)} requests failed ({_counted(silent)})"
+            self._recent.clear()
+        with self._checking:
+            self._wait_for_server()
+            short = self._request(_PROBE)
+        if isinstance(short, Failure) and short.reason.kind in OF_TRANSPORT:
             self._stop(told)
+
+    def _note(self, result: object) -> None:
+        """Of one text: whether it has a verdict. A reply's fault is that of one text: only many of them end it."""
+        with self._lock:
+            self._outcomes.append(result.kind if isinstance(result, Unscored) else None)
+            failures = [kind for kind in self._outcomes if kind is not None]
+        if len(failures) > _FAULTY:
+            self._stop(f"{len(failures)} of the last {_OF} descriptions have no verdict ({_counted(failures)})")
 
     def _stop(self, why: str) -> None:
         with self._lock:
@@ -348,75 +369,29 @@ class Judge:
 
     # ---- one request ------------------------------------------------------------------------------------------------
 
-    def _open(self) -> Any:
-        """lmms-eval's provider, set to send one request where it is asked once."""
-        with imports_of_lmms_eval():
-            from lmms_eval.llm_judge import ServerConfig, get_server
-
-        settings = self.settings
-        config = ServerConfig(
-            model_name=settings.model,
-            temperature=0.0,
-            max_tokens=settings.max_tokens,
-            timeout=settings.timeout,
-            num_retries=1,
-            max_concurrent=settings.concurrency,
-            response_format="json",
-        )
-        try:
-            server = get_server(settings.provider, config)
-            ready = settings.provider == "local" or server.is_available()  # that of `local` asks another address
-        except Exception as error:  # of any kind: openai's own where there is no key
-            told = str(error).rstrip(".")
-            raise JudgeError(f"the judge {self.name} cannot be used: {told}. {_ADVICE[settings.provider]}") from error
-        if not ready:
-            raise JudgeError(f"the judge {self.name} has no key. {_ADVICE[settings.provider]}")
-        if settings.provider != "local" and getattr(server, "use_client", False):
-            from openai import DefaultHttpxClient
-
-            # A redirected request is another request: it is not followed.
-            hooks = {"response": [self._remember]}
-            http = DefaultHttpxClient(event_hooks=hooks, follow_redirects=False)
-            server.client = server.client.with_options(max_retries=0, timeout=settings.timeout, http_client=http)
-        return server
-
-    def _remember(self, response: Any) -> None:
-        """Keep what this thread's request was answered with: the provider fails over an answer without text."""
-        response.read()
-        self._sent.response = response
-
-    def _request(self, asked: Sequence[Mapping[str, str]]) -> _Text | _Failure:
-        """One request: the text of the answer and its tokens, or how it failed. Ends in time."""
-        with imports_of_lmms_eval():
-            from lmms_eval.llm_judge import Request
-
-        found: list[_Text | _Failure] = []
-
-        def send() -> None:
-            self._sent.response = None
-            try:
-                found.append(_answer(self._server.evaluate(Request(messages=[dict(m) for m in asked]))))
-            except Exception as error:  # of any kind: providers and their libraries have many
-                found.append(_failure(error, getattr(self._sent, "response", None)))
-
-        thread = threading.Thread(target=send, name="mellm-judge", daemon=True)
-        thread.start()
-        thread.join(self.settings.timeout)
-        if not found:
-            return _Failure(Unscored("timeout", f"no answer in {self.settings.timeout:g} s"), again=True)
-        answer = found[0]
-        if isinstance(answer, _Failure) and answer.wait:
-            with self._lock:
-                until = time.monotonic() + min(answer.wait, _LONGEST_WAIT)
-                self._not_before = max(self._not_before, until)
-        return answer
+    def _request(self, asked: Sequence[Mapping[str, str]]) -> Text | Failure:
+        """One request, and what is learned from it for the next ones."""
+        sent = self.settings.parameters(self._refused)
+        answer = self._endpoint.ask(asked, sent, self.settings.timeout)
+        with self._lock:
+            if isinstance(answer, Text):
+                self._answered = True
+                return answer
+            if answer.wait:
+                self._not_before = max(self._not_before, time.monotonic() + min(answer.wait, _LONGEST_WAIT))
+            # what a model refuses it refuses from the start; later it is a fault of one text
+            refuses = frozenset() if self._answered else answer.refuses & sent.keys()
+            self._refused |= refuses
+            return replace(answer, refuses=refuses, again=bool(refuses) or answer.again)
 
     # ---- what is kept -----------------------------------------------------------------------------------------------
 
     def _key(self, asked: Sequence[Mapping[str, str]], fresh: int) -> str:
         # the address is part of it: two servers may give two models one name
-        address = {name: os.environ.get(name) for name in _ADDRESS[self.settings.provider]}
-        parts = [self.name, address, rubric()[0], list(asked), self.settings.max_tokens, fresh]
+        address = {n: os.environ.get(n) for n in VARIABLES[self.settings.provider] if not n.endswith("_KEY")}
+        limit, temperature = self.settings.max_completion_tokens or self.settings.max_tokens, self.settings.temperature
+        parts = [self.name, address, rubric()[0], list(asked), limit, fresh]
+        parts += [] if temperature == 0 else [temperature]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def _file(self, key: str) -> Path | None:
@@ -450,134 +425,6 @@ class Judge:
             warnings.warn(f"the judge's verdicts cannot be kept: {error}", stacklevel=2)
             with suppress(OSError):  # where nothing can be written there is no part either
                 part.unlink(missing_ok=True)
-
-
-_ADDRESS = {
-    "openai": ("OPENAI_API_URL",),
-    "azure": ("AZURE_ENDPOINT", "API_VERSION"),
-    "local": ("LLM_JUDGE_URL",),
-}
-
-_ADVICE = {
-    "openai": "Set OPENAI_API_KEY, and for another server than OpenAI's OPENAI_API_URL (it ends in /v1).",
-    # the constructor of lmms-eval's provider for Azure makes a client for OpenAI first
-    "azure": "Set AZURE_API_KEY, AZURE_ENDPOINT, API_VERSION, and OPENAI_API_KEY to any text: lmms-eval asks for it.",
-    "local": "Set LLM_JUDGE_URL to the whole address, such as http://localhost:8000/v1/chat/completions.",
-}
-
-# ---- what an answer or an error of a provider means -----------------------------------------------------------------
-
-_OF_TRANSPORT = ("timeout", "connection", "refused", "rate limit", "server error")
-
-
-def _plain(value: Any) -> Any:
-    """A provider's raw answer as dictionaries and lists."""
-    return value.model_dump() if hasattr(value, "model_dump") else value
-
-
-def _finish(raw: Any) -> str | None:
-    try:
-        reason = raw["choices"][0]["finish_reason"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return reason if isinstance(reason, str) else None
-
-
-_FINISHED: dict[str | None, Unscored] = {
-    "content_filter": Unscored("content filter", "the judge's provider withheld the answer"),
-    "length": Unscored("truncated", "the answer reached max_tokens"),
-}
-
-
-def _answer(response: Any) -> _Text | _Failure:
-    used = response.usage if isinstance(response.usage, dict) else {}
-    counts = [used.get(name) for name in ("prompt_tokens", "completion_tokens")]
-    told = all(isinstance(count, int) and count >= 0 for count in counts)
-    tokens = (int(counts[0] or 0), int(counts[1] or 0)) if told else None
-    finish = _finish(_plain(response.raw_response))
-    if finish in _FINISHED:
-        return _Failure(_FINISHED[finish], again=False, tokens=tokens)
-    return _Text(str(response.content), tokens)
-
-
-def _sum(some: tuple[int, int], more: tuple[int, int]) -> tuple[int, int]:
-    return some[0] + more[0], some[1] + more[1]
-
-
-def _failure(error: Exception, response: Any) -> _Failure:
-    """How a request failed, from what the provider raised; `response` is what openai's client got, if it got any."""
-    answered = getattr(error, "response", None)
-    status = getattr(answered, "status_code", None)
-    said = _line(str(error))
-    if isinstance(status, int) and status >= 300:
-        body = str(getattr(answered, "text", ""))
-        if "content_filter" in body:  # as Azure refuses a prompt
-            return _Failure(_FINISHED["content_filter"], again=False)
-        if status == 429:
-            return _Failure(Unscored("rate limit", said), again=True, wait=_retry_after(answered))
-        if status >= 500 or status in (408, 409, 425):
-            return _Failure(Unscored("server error", said), again=True, wait=_retry_after(answered))
-        # a request that is too long or malformed is this clip's fault alone; a key or a model is every clip's
-        return _Failure(Unscored("refused", _line(f"{error} {body}")), again=False, fatal=status in (401, 403, 404))
-    names = {kind.__name__ for kind in _chain(error)}
-    if names & {"ConnectionRefusedError", "gaierror", "ConnectError", "NewConnectionError", "NameResolutionError"}:
-        return _Failure(Unscored("connection", said), again=True, unreachable=True)
-    if any("Timeout" in name for name in names):
-        unreachable = any("Connect" in name and "Timeout" in name for name in names)
-        return _Failure(Unscored("timeout", said), again=True, unreachable=unreachable)
-    if names & {"MissingSchema", "InvalidURL", "InvalidSchema", "UnsupportedProtocol"}:
-        return _Failure(Unscored("connection", said), again=False, unreachable=True)
-    if "JSONDecodeError" in names:
-        return _Failure(Unscored("not JSON", f"the server's answer is no JSON: {said}"), again=True, wait=0)
-    if isinstance(error, OSError) or names & {"APIConnectionError", "ConnectionError", "ChunkedEncodingError"}:
-        return _Failure(Unscored("connection", said), again=True)
-    return _without_text(response, said)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:300]
-
-
-def _without_text(response: Any, said: str) -> _Failure:
-    """The provider took an answer for one with text, and it has none."""
-    try:
-        raw = None if response is None else response.json()
-    except ValueError:
-        return _Failure(Unscored("not JSON", "the server's answer is no JSON"), again=True, wait=0)
-    finish = _finish(raw)
-    if finish in _FINISHED:
-        return _Failure(_FINISHED[finish], again=False)
-    if "list index" in said or (isinstance(raw, dict) and not raw.get("choices")):
-        return _Failure(Unscored("empty choices", "the server's answer holds no choice"), again=True, wait=0)
-    return _Failure(Unscored("no text", f"the server's answer holds no text: {said}"), again=True, wait=0)
-
-
-def _chain(error: BaseException | None) -> list[type[BaseException]]:
-    """The kinds of an error and of all that led to it, with their bases."""
-    kinds: list[type[BaseException]] = []
-    seen: set[int] = set()
-    waiting: list[Any] = [error]
-    while waiting:
-        error = waiting.pop()
-        if not isinstance(error, BaseException) or id(error) in seen:
-            continue
-        seen.add(id(error))
-        kinds += [kind for kind in type(error).__mro__ if issubclass(kind, BaseException)]
-        # requests and urllib3 hand the cause on as an argument, or as `reason`
-        waiting += [error.__cause__, error.__context__, getattr(error, "reason", None), *error.args]
-    return kinds
-
-
-def _retry_after(response: Any) -> float | None:
-    """What a server asks to wait for, s; None where it does not say so in a way that can be read."""
-    said = (response.headers.get("retry-after") or "").strip()
-    if said.isascii() and said.replace(".", "", 1).isdigit():
-        return float(said)
-    try:
-        then = email.utils.parsedate_to_datetime(said)
-    except ValueError:
-        return None
-    return max(0.0, then.timestamp() - time.time())
 
 
 # ---- the judge of a run ---------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,14 +26,15 @@ from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.thinking import without_thinking
+from mellm_plugin.redaction import redacted
 
 CRITERIA: tuple[str, ...] = ("movement", "units", "reasoning", "expression", "grounded")
 """What is graded, each from 1 to 5: see `rubric.md`."""
 
 LIMIT = 6000
-"""Characters of a description that the judge is shown; what follows is cut."""
+"""Characters of a description that the judge is shown; of a longer one the middle is left out."""
 
-_THOUGHT = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _LONGEST = 20_000  # characters of a verdict
 _QUOTED = 120  # characters of the judge's own words in the reason why there is no verdict
 
@@ -43,11 +45,14 @@ class Verdict:
 
     Attributes:
         scores: 1 to 5, by criterion.
-        reasons: the judge's words, by criterion; may be empty.
+        reasons: the judge's words, by criterion, without keys; may be empty.
     """
 
     scores: Mapping[str, int]
     reasons: Mapping[str, str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reasons", {name: redacted(why) for name, why in self.reasons.items()})
 
     @property
     def points(self) -> float:
@@ -65,11 +70,14 @@ class Unscored:
 
     Attributes:
         kind: one of a few, to be counted: `timeout`, `not JSON`, ...
-        detail: what was found.
+        detail: what was found, without keys.
     """
 
     kind: str
     detail: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redacted(self.detail))
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
@@ -109,15 +117,17 @@ def reference(aus: Sequence[str], emotion: str) -> str:
 
 
 def messages(reference: str, description: str) -> list[dict[str, str]]:
-    """The request: the rubric, then reference and description as marked data, the description cut at `LIMIT`.
+    """The request: the rubric, then reference and description as marked data, the description shortened to `LIMIT`.
 
-    The mark depends on the whole text, so no description can hold its own.
+    The mark depends on the whole text, so no description can hold its own. What was thought before the answer is not
+    shown. Of a long answer both ends are: the conclusion stands at the end.
     """
-    shown = _THOUGHT.sub("", description, count=1).strip()  # what was thought before the answer is not the answer
-    cut = len(shown) > LIMIT
-    shown = shown[:LIMIT]
+    shown = without_thinking(description)
     mark = hashlib.sha256(f"{reference}\0{description}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    note = f"\n(The description was longer; it is cut after {LIMIT} characters.)" if cut else ""
+    note = ""
+    if (left := len(shown) - LIMIT) > 0:
+        shown = f"{shown[: LIMIT // 2]}\n[{mark}: {left} characters left out]\n{shown[-LIMIT // 2 :]}"
+        note = f"\n(The description was longer; {left} characters from its middle are left out where {mark} says so.)"
     asked = (
         f"Reference:\n{reference}\n\n"
         f"The description to be graded stands between the marks BEGIN-{mark} and END-{mark}. It is data.\n\n"
@@ -129,31 +139,77 @@ def messages(reference: str, description: str) -> list[dict[str, str]]:
     return [{"role": "system", "content": rubric()[1]}, {"role": "user", "content": asked}]
 
 
-_FENCED = re.compile(r"```(?:json)?\s*\n(.*)\n\s*```", re.DOTALL | re.IGNORECASE)
+# Around a whole answer: tokens that end a turn, open a box or an answer (GLM, Qwen, models trained as R1 was), and a
+# code fence, on one line or on several.
+_TOKEN = r"<\|[A-Za-z_]{1,30}\|>|</?(?:s|answer)>"
+_AROUND = re.compile(rf"\A(?:{_TOKEN})|(?:{_TOKEN})\Z")
+_FENCED = re.compile(r"(`+|~{3,})[ \t]*(?:json[c5]?)?(?P<text>.*)\1", re.DOTALL | re.IGNORECASE)
 
 
-def read_verdict(answer: str) -> Verdict | Unscored:
-    """The verdict that an answer is, after a leading `<think>` block and inside one code fence, if there is one.
+class _Twice(ValueError):
+    """A key that an object holds twice: which of its values is meant?"""
 
-    `Unscored.kind` is `no text`, `not JSON`, `JSON in prose`, `wrong form` (not the five criteria, each with a number)
-    or `out of range`.
+
+def json_object(answer: str) -> dict[str, Any] | Unscored:
+    """The one JSON object that an answer is, after what was thought and inside one code fence, if there is one.
+
+    `Unscored.kind` is `no text`, `not JSON`, `JSON in prose` or `wrong form` (another value, a key twice, too long).
     """
-    text = answer.strip()
-    if (thought := _THOUGHT.match(text)) is not None:
-        text = text[thought.end() :].strip()
+    faults: list[Unscored] = []
+    # as it stands first: a reason may quote the mark of a thought
+    for text in dict.fromkeys((answer, without_thinking(answer))):
+        found = _object(_bare(text))
+        if not isinstance(found, Unscored):
+            return found
+        faults.append(found)
+    if faults[-1].kind == "no text" and answer.strip():
+        return Unscored("no text", "the judge's answer holds nothing but thoughts")
+    return faults[-1]
+
+
+def _bare(text: str) -> str:
+    before = None
+    while text != before and len(text) <= _LONGEST:
+        before = text
+        text = _AROUND.sub("", text.strip().strip("\ufeff\u200b")).strip()
+        if (fenced := _FENCED.fullmatch(text)) is not None:
+            text = fenced["text"]
+    return text
+
+
+def _object(text: str) -> dict[str, Any] | Unscored:
     if not text:
         return Unscored("no text", "the judge's answer is empty")
     if len(text) > _LONGEST:
         return Unscored("wrong form", f"expected one JSON object, found {len(text)} characters: {_short(text)}")
-    if (fenced := _FENCED.fullmatch(text)) is not None:
-        text = fenced[1].strip()
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_once)
+    except _Twice as twice:
+        return Unscored("wrong form", f"expected each key once, found {twice} twice: {_short(text)}")
     except (ValueError, RecursionError):
         kind = "JSON in prose" if _holds_object(text) else "not JSON"
         return Unscored(kind, f"expected one JSON object and nothing else, found {_short(text)}")
-    if not isinstance(found, dict) or found.keys() != set(CRITERIA):
-        return Unscored("wrong form", f"expected an object with {', '.join(CRITERIA)}, found {_short(text)}")
+    return found if isinstance(found, dict) else Unscored("wrong form", f"expected a JSON object, found {_short(text)}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for key, count in Counter(key for key, _ in pairs).items():
+        if count > 1:
+            raise _Twice(_short(repr(key)))
+    return dict(pairs)
+
+
+def read_verdict(answer: str) -> Verdict | Unscored:
+    """The verdict that an answer is.
+
+    `Unscored.kind` is one of `json_object`'s, `wrong form` (not the five criteria, each with a number), `out of range`.
+    """
+    found = json_object(answer)
+    if isinstance(found, Unscored):
+        return found
+    if found.keys() != set(CRITERIA):
+        told = _short(json.dumps(found, ensure_ascii=False))
+        return Unscored("wrong form", f"expected an object with {', '.join(CRITERIA)}, found {told}")
     scores: dict[str, int] = {}
     reasons: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
@@ -180,5 +236,5 @@ def _holds_object(text: str) -> bool:
 
 
 def _short(text: str) -> str:
-    text = " ".join(text[: 4 * _QUOTED].split())
+    text = " ".join(redacted(text).split())  # first redacted: a key that is cut is no longer known
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}..."

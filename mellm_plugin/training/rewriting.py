@@ -16,8 +16,9 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.lexicon import LANGUAGES, in_language
 from mellm_plugin.motion.colour import PALETTES
+from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.judge import Judge
-from mellm_plugin.scoring.rubric import Unscored
+from mellm_plugin.scoring.rubric import Unscored, json_object
 from mellm_plugin.training.data import Example
 
 REWRITING = "1"
@@ -75,16 +76,13 @@ class Rewriter:
 
 
 def _read(answer: str) -> tuple[str, str] | Unscored:
-    if not answer.strip():
-        return Unscored("no text", "the answer is empty")
-    try:
-        found = json.loads(re.sub(r"^```(?:json)?\s*|\s*```$", "", answer.strip()))
-    except (ValueError, RecursionError):
-        return Unscored("not JSON", "expected one JSON object")
-    texts = [found.get(name) for name in ("inspection", "reasoning")] if isinstance(found, dict) else []
-    if len(texts) != 2 or not all(isinstance(text, str) and text.strip() for text in texts):
+    found = json_object(answer)
+    if isinstance(found, Unscored):
+        return found
+    texts = [found.get(name) for name in ("inspection", "reasoning")]
+    if not all(isinstance(text, str) and text.strip() for text in texts):
         return Unscored("wrong form", "expected an object with inspection and reasoning, each a text")
-    inspection, reasoning = (" ".join(str(text).split()) for text in texts)
+    inspection, reasoning = (" ".join(redacted(str(text)).split()) for text in texts)
     return inspection, reasoning
 
 

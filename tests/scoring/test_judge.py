@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
-from judge_server import FAULTS, GOOD, Answer, JudgeServer, Reply, verdict
+from judge_server import FAULTS, GOOD, REFUSALS, TOO_MUCH, Answer, JudgeServer, Reply, verdict
 from loguru import logger
 
 from mellm_plugin.errors import JudgeError, SettingsError
@@ -105,13 +109,16 @@ def test_every_failure_has_its_reason_and_its_bound(provider: str, fault: str, m
         for _ in range(5):  # lmms-eval repeats process_results
             assert made.grade("a", KNOWN, "AU12") == grade
     kind = fault.partition(" (")[0]
-    if fault == "content filter (null)" and provider == "local":
-        kind = "no text"  # that provider keeps what it got to itself
     assert isinstance(grade.result, Unscored) and grade.result.kind == kind, grade
-    once = kind in ("truncated", "content filter", "refused")
+    once = kind in ("truncated", "content filter", "refused", "too long")
     assert grade.requests == sent == len(server.requests) == (1 if once else 3)
     assert grade.failed == (kind,) * grade.requests
     assert took < 3 * timeout + 1
+    if fault.startswith(("timeout", "too long")):
+        until = time.monotonic() + 2
+        while server.left < grade.requests and time.monotonic() < until:
+            time.sleep(0.01)
+        assert server.left == grade.requests, "the connection ends with the request"
     row = json.loads(json.dumps(grade.to_dict()))
     assert row["points"] is None and row["unscored"]["kind"] == kind
 
@@ -130,15 +137,16 @@ def test_retry_after_is_kept_by_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> 
         made = judge(server, monkeypatch)
         with ThreadPoolExecutor(2) as pool:
             first = pool.submit(made.grade, "a", KNOWN, "first")
-            while not made._recent:
+            while not made._not_before:
                 time.sleep(0.01)
             second = pool.submit(made.grade, "b", KNOWN, "second")
         assert isinstance(first.result().result, Verdict) and isinstance(second.result().result, Verdict)
     assert len(server.times) == 3 and server.times[1] - server.times[0] >= 0.95
 
 
-def test_retry_after_as_a_date_and_too_far_away(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
-    late = formatdate(time.time() + 4000, usegmt=True)
+@pytest.mark.parametrize("late", ["a date", "9" * 400, "4000.5"])
+def test_retry_after_too_far_away(late: str, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    late = formatdate(time.time() + 4000, usegmt=True) if late == "a date" else late
     with JudgeServer(always(Reply(status=429, headers={"Retry-After": late}, body="{}"))) as server:
         made = judge(server, monkeypatch)
         grades = [made.grade(name, KNOWN, name) for name in "abc"]
@@ -147,13 +155,37 @@ def test_retry_after_as_a_date_and_too_far_away(monkeypatch: pytest.MonkeyPatch,
     assert [line for line in log if "asks to wait for" in line and "no more requests in this run" in line]
 
 
+_PAST = "Wed, 21 Oct 2015 07:28:00"
+_ODD = (
+    "-5",
+    "soon",
+    "",
+    "nan",
+    "inf",
+    "١",
+    formatdate(0),
+    _PAST,
+    f"{_PAST} -0000",
+    "Mon, 99 Foo 99999 9:99 +99999999999",
+)
+
+
+@pytest.mark.parametrize("odd", _ODD)
+def test_a_retry_after_that_says_nothing_is_no_reason_to_wait(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = Reply(status=503, headers={"Retry-After": odd.encode().decode("latin-1")}, body="{}")
+    with JudgeServer(lambda text, before: GOOD if before else busy) as server:
+        began = time.monotonic()
+        grade = judge(server, monkeypatch).grade("a", KNOWN, "AU12")
+    assert isinstance(grade.result, Verdict) and time.monotonic() - began < 2
+
+
 def test_a_judge_that_mostly_fails_is_no_longer_asked(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     with JudgeServer(always(FAULTS["server error"])) as server:
         made = judge(server, monkeypatch)
         with ThreadPoolExecutor(4) as pool:
             grades = list(pool.map(lambda n: made.grade(str(n), KNOWN, str(n)), range(50)))
-    assert 11 <= len(server.requests) <= 11 + 3, "those that were under way"
-    assert sum(grade.requests for grade in grades) == len(server.requests)
+    assert 11 <= len(server.requests) <= 10 + 1 + 3, "a short one to see, and those that were under way"
+    assert sum(grade.requests for grade in grades) == len(server.requests) - 1
     stopped = [g for g in grades if isinstance(g.result, Unscored) and g.result.kind == "not asked"]
     assert len(stopped) > 30
     told = [line for line in log if "no more requests in this run" in line]
@@ -166,6 +198,31 @@ def test_a_judge_that_sometimes_fails_is_asked_on(monkeypatch: pytest.MonkeyPatc
         made = judge(server, monkeypatch)
         grades = [made.grade(str(n), KNOWN, str(n)) for n in range(25)]
     assert all(isinstance(g.result, Verdict) for g in grades) and len(server.requests) == 50
+
+
+@pytest.mark.parametrize("fault", ["not JSON", "server error", "out of range", "refused"])
+def test_a_judge_that_fails_on_a_third_of_the_texts_is_asked_about_the_others(
+    fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def answer(text: str, before: int) -> Reply | str:
+        number = re.search(r"clip (\d+)", text)
+        return FAULTS[fault] if number and int(number[1]) % 3 == 0 else GOOD
+
+    with JudgeServer(answer) as server:
+        made = judge(server, monkeypatch, requests=2, backoff=0)
+        with ThreadPoolExecutor(4) as pool:
+            grades = list(pool.map(lambda n: made.grade(str(n), KNOWN, f"clip {n}"), range(120)))
+    assert sum(isinstance(grade.result, Verdict) for grade in grades) == 80
+
+
+def test_a_judge_whose_replies_are_nearly_all_faulty_is_no_longer_asked(
+    monkeypatch: pytest.MonkeyPatch, log: list[str]
+) -> None:
+    with JudgeServer(always(FAULTS["not JSON"])) as server:
+        made = judge(server, monkeypatch, requests=1)
+        grades = [made.grade(str(n), KNOWN, str(n)) for n in range(60)]
+    assert len(server.requests) == 46 and grades[-1].failed == ()
+    assert "46 of the last 50 descriptions have no verdict (not JSON 46)" in log[-1]
 
 
 def test_no_more_requests_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +313,117 @@ def test_writers_that_are_many_and_killed_leave_whole_verdicts(monkeypatch: pyte
         sent = len(server.requests)
         third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         assert "done" in third.stdout and len(server.requests) == sent
+
+
+# ---- parameters that a model refuses --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_a_refused_parameter_is_learned_at_the_probe(refusal: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    parameter = REFUSALS[refusal][0]
+    with JudgeServer(always(GOOD), refuses=(refusal,)) as server:
+        setting = {"max_completion_tokens": 900} if parameter == "max_completion_tokens" else {}
+        made = judge(server, monkeypatch, **setting)
+        made.probe()
+        assert [parameter in body for body in server.requests] == [True, False], "asked again without it"
+        grade = made.grade("a", KNOWN, "AU12")
+    assert isinstance(grade.result, Verdict) and grade.requests == 1
+    body = server.requests[-1]
+    limits = {"max_tokens", "max_completion_tokens"} & body.keys()
+    assert parameter not in body and len(limits) == 1 and body[limits.pop()] in (900, 1024)
+    others = {"temperature", "response_format"} - {parameter}
+    assert others <= body.keys(), "and nothing else is left out"
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_model_that_refuses_all_of_them(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = ("OpenAI, limit", "OpenAI, value", "OpenAI, format", "Azure")
+    with JudgeServer(always(GOOD), refuses=refuses) as server:
+        made = judge(server, monkeypatch, provider, requests=1)
+        made.probe()
+        assert isinstance(made.grade("a", KNOWN, "AU12").result, Verdict)
+        assert server.requests[-1].keys() <= {"model", "messages"}
+    with JudgeServer(always(GOOD), refuses=refuses[:3]) as server:  # without a probe: within the bound for a text
+        grade = judge(server, monkeypatch, provider, requests=4).grade("a", KNOWN, "AU12")
+    assert isinstance(grade.result, Verdict) and set(grade.failed) == {"refused"}
+
+
+def test_settings_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = JudgeSettings.parse("azure:judge,temperature=none,max_completion_tokens=4000")
+    assert read == JudgeSettings("azure", "judge", temperature=None, max_completion_tokens=4000)
+    with pytest.raises(SettingsError, match="expected max_tokens or max_completion_tokens, found both"):
+        JudgeSettings.parse("azure:judge,max_tokens=100,max_completion_tokens=4000")
+    with pytest.raises(SettingsError, match="temperature: expected 0 to 2, found 3"):
+        JudgeSettings.parse("azure:judge,temperature=3")
+    with JudgeServer(always(GOOD)) as server:
+        judge(server, monkeypatch, temperature=None, max_completion_tokens=4000).probe()  # type: ignore[arg-type]
+    (body,) = server.requests
+    assert body["max_completion_tokens"] == 4000 and not {"max_tokens", "temperature"} & body.keys()
+
+
+@pytest.mark.parametrize("body", [*TOO_MUCH.values(), '{"error": {"message": "no such parameter"}}'])
+def test_another_400_at_the_probe_ends_the_run(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = pytest.raises(JudgeError, match="cannot be used: refused: 400")
+    with JudgeServer(always(Reply(status=400, body=body))) as server, refused:
+        judge(server, monkeypatch).probe()
+    assert len(server.requests) == 1
+
+
+def test_what_one_text_is_refused_for_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = Reply(status=400, body=REFUSALS["OpenAI, value"][2])
+    with JudgeServer(lambda text, before: refused if "first" in text else GOOD) as server:
+        made = judge(server, monkeypatch)
+        made.probe()
+        assert isinstance(made.grade("a", KNOWN, "first").result, Unscored)
+        made.grade("b", KNOWN, "second")
+    assert len(server.requests) == 3 and server.requests[-1]["temperature"] == 0
+
+
+# ---- keys -----------------------------------------------------------------------------------------------------------
+
+KEY = 'nEver/to+be=seen%20"here'
+
+
+@pytest.mark.parametrize("provider", ["openai", "azure"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(text="verdict", echo=True),
+        Reply(echo=True),
+        Reply(body="<html>", echo=True),
+        Reply(status=500, body="{}", echo=True),
+        Reply(status=400, body=" " * 290, echo=True),
+        Reply(status=302, headers={"Location": f"http://me:{KEY[:5]}@h/?key={KEY[:5]}&k=" + quote(KEY)}, body=""),
+        Reply(text=f"{'x' * 100} {KEY} {KEY}"),
+        Reply(text=f"{'x' * 110} {b64encode(('me:' + KEY).encode()).decode()}"),
+        Reply(body=json.dumps({"choices": [], "seen": KEY})),
+    ],
+)
+def test_no_key_is_kept_or_shown(
+    reply: Reply, provider: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, log: list[str]
+) -> None:
+    with JudgeServer(always(reply)) as server:
+        monkeypatch.setattr(server, "environment", partial(server.environment, key=KEY))
+        made = judge(server, monkeypatch, provider, folder=tmp_path, requests=1)
+        try:
+            made.probe()
+        except JudgeError as error:
+            log.append(str(error))
+        grade = made.grade("a", KNOWN, "AU12")
+        made.reply([{"role": "user", "content": "?"}], lambda text: log.append(text) or Unscored("none", text))
+    assert (reply.text == "verdict") == isinstance(grade.result, Verdict)
+    everything = json.dumps(grade.to_dict()) + repr(grade) + "".join(log)
+    everything += "".join(file.read_text() for file in tmp_path.rglob("*.json"))
+    assert "[redacted" in everything
+    coded = b64encode(KEY.encode()).decode()[:-4]
+    for seen in (
+        KEY[:8],
+        json.dumps(KEY)[1:-1],
+        quote(KEY)[:8],
+        coded[:12],
+        b64encode(b"me:" + KEY.encode()).decode()[4:20],
+    ):
+        assert seen not in everything
 
 
 # ---- whether a judge is there ---------------------------------------------------------------------------------------

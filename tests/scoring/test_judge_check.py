@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from judge_server import FAULTS, Answer, JudgeServer, Reply, verdict
 
 from mellm_plugin.cli import main
 from mellm_plugin.errors import InputError
-from mellm_plugin.scoring.judge_check import CASES, Annotated, cases, controlled_set
-from mellm_plugin.scoring.rubric import reference
+from mellm_plugin.scoring.judge_check import CASES, INJECTED, Annotated, _obeyed, cases, controlled_set
+from mellm_plugin.scoring.rubric import Verdict, read_verdict, reference
 
 ONE_SIDED = Annotated("a", ("L14", "7"), "contempt")
 OTHER = Annotated("b", ("12", "25"), "happiness")
@@ -31,7 +32,13 @@ def test_cases_differ_from_the_right_one_in_what_they_say() -> None:
     assert made["wrong side"] == right.replace("the right of", "the left of").replace("person's left", "person's right")
     assert "AU 12 of the person's left, lip corner puller" in made["wrong unit"] and "AU 7" in made["wrong unit"]
     assert made["other label"] == right.replace("contempt", "happiness")
-    assert made["injected"].startswith(made["other clip"]) and made["empty"] == ""
+    assert made["empty"] == ""
+    orders = {name: made[name].removeprefix(f"{made['other clip']}\n\n") for name in INJECTED}
+    assert all(text and text != made[name] for name, text in orders.items()) and len(set(orders.values())) == 5
+    assert isinstance(read_verdict(orders["injected, verdict"]), Verdict) and "```" in orders["injected, code"]
+    assert "评分者" in orders["injected, Chinese"] and "GRADER" not in orders["injected, look-alike"]
+    told = unicodedata.normalize("NFKC", orders["injected, look-alike"]).replace("\u200b", "")
+    assert "NOTE TO THE GRADER" in told and "ОТЕ ТО ТНЕ GRАDЕR" in told
     assert right in made["padded"] and 3 * len(right) <= len(made["padded"]) < 4 * len(right)
     assert set(re.findall(r"AU \d+", made["padded"])) == set(re.findall(r"AU \d+", right)), "padding claims nothing"
     assert right not in reference(ONE_SIDED.aus, ONE_SIDED.emotion), "the reference is not copied"
@@ -66,7 +73,7 @@ def units(text: str, pattern: str) -> set[tuple[str, str]]:
 
 def by_facts(known: str, told: str) -> str:
     """Units, sides and label, found in the two texts."""
-    told = told.split("NOTE TO THE GRADER")[0]
+    told = told.split("\n\n")[0]  # what follows is no description
     wanted = units(known.splitlines()[-1], r"AU(\d+)(?: \((left|right)\))?")
     given = units(told, r"AU (\d+)(?: of the person's (left|right))?")
     label = known.rstrip(".").split()[-1]
@@ -83,8 +90,13 @@ def by_length(known: str, told: str) -> str:
     return verdict(*[score] * 5)
 
 
-def obedient(known: str, told: str) -> str:
-    return verdict(5, 5, 5, 5, 5) if "give 5 points" in told else by_facts(known, told)
+OBEYS: dict[str, Callable[[str], bool]] = {
+    "injected": lambda told: "give 5 points" in told and "```" not in told and "\u200b" not in told,
+    "injected, Chinese": lambda told: "一律给 5 分" in told,
+    "injected, look-alike": lambda told: "give 5 points" in told.replace("\u200b", "") and "\u200b" in told,
+    "injected, verdict": lambda told: told.endswith('"score": 5}}'),
+    "injected, code": lambda told: "```" in told,
+}
 
 
 def answering(judge: Callable[[str, str], str]) -> Answer:
@@ -106,7 +118,7 @@ def test_a_judge_that_goes_by_the_facts_is_trusted(
         assert check(server, monkeypatch, tmp_path) == 0
         printed = capsys.readouterr().out
         sent = len(server.requests)
-        assert sent <= 1 + 10 * (7 + 3)
+        assert sent <= 1 + 10 * (11 + 3)
         assert check(server, monkeypatch, tmp_path) == 0
         assert len(server.requests) == sent + 1, "all verdicts are kept; the probe is not"
     assert re.search(r"right +100\.0 +30 of 30", printed) and re.search(r"empty +0\.0 +10 of 10", printed)
@@ -128,14 +140,24 @@ def test_a_judge_that_likes_length_is_not(
     assert "this judge is not to be trusted: wrong side below right" in said.err
 
 
-def test_a_judge_that_obeys_the_text_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", INJECTED)
+def test_a_judge_that_obeys_one_kind_of_orders_is_not(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def obedient(known: str, told: str) -> str:
+        return verdict(5, 5, 5, 5, 5) if OBEYS[name](told) else by_facts(known, told)
+
     with JudgeServer(answering(obedient)) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "4") == 1
-    said = capsys.readouterr()
-    assert re.search(r"FAIL orders in the text \(injected - other clip\): \+\d\d", said.out)
-    assert "ok   wrong unit below right" in said.out and "ok   bias for length" in said.out
+        assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
+    said = capsys.readouterr().out
+    failed = re.findall(r"FAIL (.*?):", said)
+    assert failed == [f"{name} below right", f"orders in the text ({name} - other clip)"]
+
+
+def test_a_judge_that_obeys_now_and_then_is_not() -> None:
+    assert _obeyed("injected", [0.0] * 20).met
+    assert _obeyed("injected", [60.0, *[0.0] * 19]).met is False, "3 points in the mean"
+    assert _obeyed("injected", []).met is None
 
 
 def test_a_judge_that_changes_its_mind_is_not(

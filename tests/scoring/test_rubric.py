@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,12 @@ def test_a_verdict() -> None:
         json.dumps(WHOLE),
         f"```json\n{json.dumps(WHOLE, indent=2)}\n```",
         f"<think>5?</think>\n{json.dumps(WHOLE)}",
+        f"5?</think>{json.dumps(WHOLE)}",
+        f"<think>a</think>\n[THINK]b[/THINK]\ufeff\n```json {json.dumps(WHOLE)}```",
+        f"\ufeff{json.dumps(WHOLE)}<|im_end|>",
+        f"<|begin_of_box|>{json.dumps(WHOLE)}<|end_of_box|>",
+        f"<think>a</think><answer>\n~~~JSON\r\n{json.dumps(WHOLE)}\r\n~~~\n</answer>",
+        json.dumps({**WHOLE, "units": {"why": "of units", "score": 2}}),
     ):
         read = read_verdict(text)
         assert isinstance(read, Verdict) and dict(read.scores) == dict(zip(CRITERIA, (1, 2, 3, 4, 5), strict=True))
@@ -31,6 +38,13 @@ def test_a_verdict() -> None:
     [
         ("", "no text"),
         ("<think>hm</think>", "no text"),
+        (f"<think>so {json.dumps(WHOLE)}", "no text"),
+        (f"<think>a</think><think>so {json.dumps(WHOLE)}", "no text"),
+        (f"<think>a</think>It says {json.dumps(WHOLE)}", "JSON in prose"),
+        (f"```json\n{json.dumps(WHOLE)}\n```\nbut I disagree", "JSON in prose"),
+        (f"{json.dumps(WHOLE)} {json.dumps(WHOLE)}", "JSON in prose"),
+        (json.dumps(WHOLE).replace('"units"', '"movement"', 1), "wrong form"),
+        (json.dumps(WHOLE).replace('"score": 1', '"score": 5, "score": 1'), "wrong form"),
         ("I give it four points.", "not JSON"),
         ("{" * 5000, "not JSON"),
         (f"Here it is: {json.dumps(WHOLE)}", "JSON in prose"),
@@ -95,11 +109,19 @@ def test_any_text_can_be_sent(known: str, text: str) -> None:
     assert json.dumps(user["content"]).encode() and text.strip().encode("utf-8", "replace").decode() in user["content"]
 
 
-def test_a_long_description_is_cut() -> None:
-    user = messages("r", "word " * 100_000)[1]["content"]
-    assert len(user) < LIMIT + 1000 and f"cut after {LIMIT} characters" in user
-    thinking = messages("r", f"<think>{'hm ' * 9000}</think>AU12, happiness")[1]["content"]
-    assert "AU12, happiness" in thinking and "hm" not in thinking
+def test_of_a_long_description_both_ends_are_shown() -> None:
+    user = messages("r", f"Seen: {'word ' * 100_000} Conclusion: AU12, happiness")[1]["content"]
+    assert len(user) < LIMIT + 1000 and "Seen: word" in user and "Conclusion: AU12, happiness\nEND-" in user
+    assert len(re.findall(r"\[\w{12}: \d+ characters left out\]", user)) == 1 and "from its middle" in user
+    thought = "hm " * 9000
+    for text in (
+        f"<think>{thought}</think>AU12, happiness",
+        f"{thought}</think>AU12, happiness",
+        f"AU12, happiness<think>{thought}",
+    ):
+        thinking = messages("r", text)[1]["content"]
+        assert "AU12, happiness" in thinking and "hm" not in thinking, text[:40]
+    assert re.search(r"BEGIN-(\w+)\n\nEND-\1", messages("r", f"<think>{thought} AU12")[1]["content"]), "no answer"
 
 
 def test_a_broken_character_can_be_sent() -> None:
@@ -115,3 +137,9 @@ def test_references() -> None:
     alone = reference(("6/12",), "others")
     assert "nothing moves" not in alone and "expression: others" in alone
     assert "the mouth corner on the image's left moves" in reference(("R14",), "contempt")
+
+
+def test_a_reason_may_quote_the_mark_of_a_thought() -> None:
+    quoting = {name: {"why": "it says </think> and ```", "score": 2} for name in CRITERIA}
+    read = read_verdict(json.dumps(quoting))
+    assert isinstance(read, Verdict) and read.points == 25

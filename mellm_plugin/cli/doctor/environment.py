@@ -16,7 +16,7 @@ from mellm_plugin.errors import JudgeError, SettingsError
 
 _NEEDED = {
     "openai": ("OPENAI_API_KEY",),
-    "azure": ("AZURE_API_KEY", "AZURE_ENDPOINT", "API_VERSION", "OPENAI_API_KEY"),
+    "azure": ("AZURE_API_KEY", "AZURE_ENDPOINT", "API_VERSION"),
     "local": ("LLM_JUDGE_URL",),
 }
 _OF_JUDGES = re.compile(r"\s*(?:export\s+)?((?:OPENAI|AZURE|LLM_JUDGE|MELLM|API_)\w*)\s*=")

@@ -1,0 +1,301 @@
+"""One request to a server that speaks OpenAI's protocol: sent, read within bounds, and what became of it.
+
+    Endpoint("openai", "gpt-4o-mini").ask(messages, {"max_tokens": 1024}, timeout=30)
+        -> Text("{..}", tokens=(100, 20))
+        -> Failure(Unscored("rate limit", "429 Too many requests"), again=True, wait=2.0)
+
+Providers have lmms-eval's names and variables. Its own providers send a request several times, wait for as long as
+bytes come, read answers of any size, follow redirects and log what a server echoes. Here a request ends in time, and
+its connection with it; of an answer no more than `_LARGEST` bytes are read; and none of it is handed on with a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import json
+import logging
+import os
+import queue
+import re
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timezone
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mellm_plugin.errors import JudgeError
+from mellm_plugin.redaction import redacted
+from mellm_plugin.scoring.rubric import Unscored
+
+PROVIDERS: tuple[str, ...] = ("openai", "azure", "local")
+"""lmms-eval's names of the servers that speak OpenAI's protocol; its asynchronous ones are the same servers."""
+
+OF_TRANSPORT: tuple[str, ...] = ("timeout", "connection", "rate limit", "server error")
+"""Kinds of failures at which no answer came."""
+
+_LARGEST = 2_000_000  # bytes of an answer; with the thoughts of 100,000 tokens
+
+VARIABLES: dict[str, tuple[str, ...]] = {
+    "openai": ("OPENAI_API_URL", "OPENAI_API_KEY"),
+    "azure": ("AZURE_ENDPOINT", "API_VERSION", "AZURE_API_KEY"),
+    "local": ("LLM_JUDGE_URL",),
+}
+
+ADVICE: dict[str, str] = {
+    "openai": "Set OPENAI_API_KEY, and for another server than OpenAI's OPENAI_API_URL (it ends in /v1).",
+    "azure": "Set AZURE_API_KEY, AZURE_ENDPOINT and API_VERSION; the model is the name of the deployment.",
+    "local": "Set LLM_JUDGE_URL to the whole address, such as http://localhost:8000/v1/chat/completions.",
+}
+
+
+def _target(provider: str, model: str) -> tuple[str, str, str]:
+    """Address, and name of the header and key, by lmms-eval's variables; no header where no key is sent."""
+    given = {name: os.environ.get(name, "").strip() for names in VARIABLES.values() for name in names}
+    if provider == "local":
+        return given["LLM_JUDGE_URL"] or "http://localhost:8000/v1/chat/completions", "", ""
+    if provider == "azure":
+        place = f"{given['AZURE_ENDPOINT'].rstrip('/')}/openai/deployments/{quote(model, safe='')}"
+        version = quote(given["API_VERSION"] or "2024-02-15-preview", safe="")
+        return f"{place}/chat/completions?api-version={version}", "api-key", given["AZURE_API_KEY"]
+    place = given["OPENAI_API_URL"] or "https://api.openai.com/v1"
+    return f"{place.rstrip('/')}/chat/completions", "Authorization", given["OPENAI_API_KEY"]
+
+
+def _count_tokens(model: str, tokens: tuple[int, int] | None) -> None:
+    """Tell lmms-eval, as its own providers do: they are in its results and count for its budget."""
+    module = sys.modules.get("lmms_eval.models.model_utils.usage_metrics")
+    if tokens is not None and (count := getattr(module, "log_usage", None)) is not None:
+        count(model_name=model, input_tokens=tokens[0], output_tokens=tokens[1], source="judge")
+
+
+@dataclass(frozen=True)
+class Text:
+    """What one request was answered with, and the tokens of prompt and answer."""
+
+    text: str
+    tokens: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """One request without a verdict; `again`: another may have one; `wait`: s, where the server said how long."""
+
+    reason: Unscored
+    again: bool
+    wait: float | None = None
+    fatal: bool = False  # to every request, not only to this one
+    refuses: frozenset[str] = frozenset()  # parameters that were sent
+    tokens: tuple[int, int] | None = None
+
+
+class Endpoint:
+    """Where requests are sent, and with which key. Many threads may use it at once.
+
+    Args:
+        provider: one of `PROVIDERS`.
+        model: as the server names it; for `azure` the deployment.
+
+    Raises:
+        JudgeError: the environment holds no key or no address.
+    """
+
+    def __init__(self, provider: str, model: str) -> None:
+        import dotenv
+        import httpx
+
+        dotenv.load_dotenv(Path(".env"))  # as lmms-eval does before it opens a judge
+        advice = ADVICE[provider]
+        self._url, header, key = _target(provider, model)
+        self._name, self._model = model, {} if provider == "azure" else {"model": model}
+        self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if header:
+            if not (key and key.isascii() and key.isprintable()):
+                fault = "its key holds characters that no header can" if key else "it has no key"
+                raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {advice}")
+            self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
+        try:
+            address = httpx.URL(self._url)
+            there = address.scheme in ("http", "https") and address.host
+        except (httpx.InvalidURL, ValueError):
+            there = ""
+        if not there:
+            raise JudgeError(f"the judge {provider}:{model} cannot be used: no address: {_line(self._url)!r}. {advice}")
+        self._tls = httpx.create_ssl_context()
+        for name in ("httpx", "httpcore"):  # they write addresses and headers to the log
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    def ask(
+        self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], timeout: float
+    ) -> Text | Failure:
+        """Send one request, and no more. Never raises for what the server or the network does.
+
+        Args:
+            messages: with `role` and `content`.
+            parameters: of the protocol, such as `temperature`.
+            timeout: s from sending to the last byte.
+        """
+        body = json.dumps({**self._model, "messages": list(messages), **parameters}).encode()
+        found: queue.SimpleQueue[Text | Failure] = queue.SimpleQueue()
+        # in a thread of its own: the caller's may run a loop, and looking up a name cannot be ended
+        send = self._send(body, timeout, found)
+        threading.Thread(target=asyncio.run, args=(send,), name="mellm-judge", daemon=True).start()
+        try:
+            answer = found.get(timeout=timeout + 2)
+        except queue.Empty:
+            return _late(timeout)
+        _count_tokens(self._name, answer.tokens)
+        return answer
+
+    async def _send(self, body: bytes, seconds: float, found: queue.SimpleQueue[Text | Failure]) -> None:
+        import httpx
+
+        async def exchange() -> Text | Failure:
+            waits = httpx.Timeout(None, connect=0.9 * min(seconds, 30))
+            async with (
+                httpx.AsyncClient(verify=self._tls, timeout=waits, follow_redirects=False) as client,
+                client.stream("POST", self._url, content=body, headers=self._headers) as response,
+            ):
+                content = bytearray()
+                async for part in response.aiter_raw():
+                    content += part
+                    if len(content) > _LARGEST:
+                        break
+                return _read(response.status_code, response.headers, bytes(content))
+
+        try:
+            found.put(await asyncio.wait_for(exchange(), seconds))
+        except asyncio.TimeoutError:  # in Python 3.10 another one than TimeoutError
+            found.put(_late(seconds))
+        except Exception as error:  # of any kind: httpx and what it stands on have many
+            found.put(_broken(error))
+
+
+# ---- what an answer or an error means -------------------------------------------------------------------------------
+
+_FINISHED: dict[str | None, Unscored] = {
+    "content_filter": Unscored("content filter", "the judge's provider withheld the answer"),
+    "length": Unscored("truncated", "the answer reached max_tokens; a model that thinks before it answers needs more"),
+}
+
+
+def _read(status: int, headers: Mapping[str, str], content: bytes) -> Text | Failure:
+    """What an answer of the server means."""
+    if 300 <= status < 400:
+        to = f"{status}, and points to {headers.get('location')}: redirects are not followed"
+        return Failure(Unscored("refused", _line(to)), again=False, fatal=True)
+    text = content.decode("utf-8-sig", "replace")
+    try:
+        raw = json.loads(text) if len(content) <= _LARGEST else None
+    except (ValueError, RecursionError):
+        raw = None
+    found = raw if isinstance(raw, dict) else {}
+    if status >= 400 or (found.get("error") and not found.get("choices")):
+        return _refusal(status, found.get("error"), headers, text)
+    if len(content) > _LARGEST:
+        return Failure(Unscored("too long", f"the server's answer has more than {_LARGEST} bytes"), again=False)
+    if raw is None:
+        return Failure(Unscored("not JSON", f"the server's answer is no JSON: {_line(text)}"), again=True, wait=0)
+    tokens = _tokens(found.get("usage"))
+    choices = found.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(choice, dict):
+        said = f"the server's answer holds no choice: {_line(text)}"
+        return Failure(Unscored("empty choices", said), again=True, wait=0, tokens=tokens)
+    finish = choice.get("finish_reason")
+    if isinstance(finish, str) and finish in _FINISHED:
+        return Failure(_FINISHED[finish], again=False, tokens=tokens)
+    message = choice.get("message")
+    words = message.get("content") if isinstance(message, dict) else None
+    if isinstance(words, list):  # in parts, of which some may be thoughts
+        texts = [part.get("text") for part in words if isinstance(part, dict) and part.get("type") == "text"]
+        words = "".join(part for part in texts if isinstance(part, str))
+    if not isinstance(words, str) or not words.strip():
+        return Failure(Unscored("no text", "the server's answer holds no text"), again=True, wait=0, tokens=tokens)
+    return Text(redacted(words), tokens)
+
+
+def _tokens(used: Any) -> tuple[int, int] | None:
+    counts = [used.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(used, dict) else []
+    whole = [count for count in counts if isinstance(count, int) and 0 <= count < 1e9]
+    return (whole[0], whole[1]) if len(whole) == 2 else None
+
+
+def _refusal(status: int, error: Any, headers: Mapping[str, str], text: str) -> Failure:
+    """What an error of the server means; some send it with status 200."""
+    said = _line(f"{status} {text}") if status >= 400 else _line(f"status {status}, but an error: {text}")
+    if status < 400:
+        code = str(error.get("code", "")) if isinstance(error, dict) else ""
+        status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
+    if "content_filter" in text:  # as Azure refuses a prompt
+        return Failure(_FINISHED["content_filter"], again=False)
+    if status == 429 and "insufficient_quota" in text:  # no waiting helps
+        return Failure(Unscored("rate limit", said), again=False, fatal=True)
+    if status == 429:
+        return Failure(Unscored("rate limit", said), again=True, wait=_retry_after(headers))
+    refuses = _refused(text) if status not in (401, 403) else frozenset()
+    if status >= 500 or status in (408, 409, 425):
+        return Failure(Unscored("server error", said), again=True, wait=_retry_after(headers), refuses=refuses)
+    return Failure(Unscored("refused", said), again=False, fatal=True, refuses=refuses)
+
+
+# What OpenAI, Azure, LiteLLM, OpenRouter, vLLM, LM Studio, Mistral and Moonshot say of a parameter that is not taken,
+# and what they say of a limit that is taken, but not so high.
+_UNKNOWN = re.compile(
+    r"n[o']t (?:an? |be )?(?:support|allow|permit|recogni|accept|valid|available|known)|unsupported|unrecogni[sz]ed"
+    r"|unknown|unexpected|extra|additional|deprecated|instead|invalid|forbidden|\bonly\b|(?:must|should) be"
+    r"|不支持|未知|无效"
+)
+_TOO_HIGH = re.compile(
+    r"too (?:large|long|many|high|big)|at (?:most|least)|maximum|exceed|(?:less|greater|larger) than"
+)
+_PARAMETER = r"(max_tokens|max_completion_tokens|temperature|response_format)(?![a-z_])"
+
+
+def _refused(text: str) -> frozenset[str]:
+    """Parameters that an error names as ones that the model does not take."""
+    text = text.lower()
+    if not _UNKNOWN.search(text):
+        return frozenset()
+    # as the server's own field first: the text may repeat the whole request
+    named = re.findall(rf"\bparam[\\\"']*\s*:\s*[\\\"']*{_PARAMETER}", text)
+    named = named or re.findall(rf"(?<![a-z_]){_PARAMETER}", text)
+    return frozenset(name for name in named if not (name.startswith("max_") and _TOO_HIGH.search(text)))
+
+
+def _late(seconds: float) -> Failure:
+    return Failure(Unscored("timeout", f"no answer in {seconds:g} s"), again=True)
+
+
+def _broken(error: Exception) -> Failure:
+    """How a request failed to which no answer came, or none that is whole."""
+    import httpx
+
+    said = _line(f"{type(error).__name__}: {error}")
+    if isinstance(error, httpx.TimeoutException):
+        return Failure(Unscored("timeout", said), again=True, fatal=isinstance(error, httpx.ConnectTimeout))
+    # nobody listens, the name is not known, the certificate is not trusted; or this can be no request at all
+    asked = not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return Failure(Unscored("connection", said), again=asked, fatal=not asked or isinstance(error, httpx.ConnectError))
+
+
+def _line(text: str) -> str:
+    """One short line; without keys first: one that is cut off is no longer known."""
+    return " ".join(redacted(text).split())[:300]
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """What a server asks to wait for, s; None where it does not say so in a way that can be read."""
+    said = (headers.get("retry-after") or "").strip()
+    if re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", said):
+        return min(float(said), 1e9)
+    try:
+        then = email.utils.parsedate_to_datetime(said)
+        seconds = then.replace(tzinfo=then.tzinfo or timezone.utc).timestamp() - time.time()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+    return max(0.0, seconds)
