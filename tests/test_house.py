@@ -13,19 +13,20 @@ PACKAGE = Path(mellm_plugin.__file__).parent
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "locks": set(),
+    "locks": {"errors"},
+    "children": set(),
     "facs": {"errors"},
     "motion": {"errors"},
     "language": {"errors", "facs", "motion"},
     "datasets": {"errors", "locks", "facs", "motion", "language"},
     "models": {"errors", "facs", "motion", "language"},
     "scoring": {"errors", "facs", "motion", "language"},
-    "training": {"errors", "locks", "facs", "motion", "language", "datasets", "models", "scoring"},
+    "training": {"errors", "locks", "children", "facs", "motion", "language", "datasets", "models", "scoring"},
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "report": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"},
     "cli": {
-        *("errors", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "report"),
+        *("errors", "locks", "facs", "motion", "language", "datasets", "models", "scoring", "training", "meu", "report"),
         "plugin",
     },
     "plugin": set(),

@@ -27,6 +27,7 @@ from mellm_plugin import __version__
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import ImageError, InputError
 from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.images import write_atomically
 from mellm_plugin.training.data import Example, Examples
@@ -83,12 +84,18 @@ def write(
 
     Raises:
         InputError: the file is there, or cannot be written, or not one example could be made.
+        BusyError: another process writes it.
         DataError: the data cannot be read.
     """
     if out.is_dir():
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
-    if out.exists() and not replace:
-        raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
+    with sole_writer(out):
+        if out.exists() and not replace:
+            raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
+        return _write(examples, out, rewrite, rewriter)
+
+
+def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str) -> Written:
     folder = Path("images") / (out.stem if out.suffix == ".jsonl" else out.name)
     part = out.with_name(f".{out.name}.{_key(examples, rewriter)}.part")
     drawn = part.with_suffix(".images")  # those of a file that is replaced stay with it until then
