@@ -49,7 +49,7 @@ from mellm_plugin.training.folds import Fold, fold_config, make_folds
 DONE, SAMPLES, RESULTS, TABLE = "done.json", "samples.jsonl", "results.json", "table.txt"
 _PLAN, _PREDICTIONS = "plan.json", "predictions.jsonl"
 _TOLD = 3  # last lines of a log
-_GRACE = 1.0  # seconds that a command gets to end by itself
+_GRACE = 0.5  # seconds that the commands get to end by themselves
 
 
 def loso(
@@ -289,9 +289,10 @@ class Folds:
             self._stopped = True
             for process in self._at_work:
                 process.terminate()
+            deadline = monotonic() + _GRACE
             for process in self._at_work:
                 try:
-                    process.wait(_GRACE)
+                    process.wait(max(0.0, deadline - monotonic()))
                 except subprocess.TimeoutExpired:
                     process.kill()  # what it has saved is whole
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.errors import BusyError, InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.models.loading import add_adapter, carried_motion, load_model, load_processor
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.models.record import read_record
