@@ -35,19 +35,22 @@ def _prepare_table(given: argparse.Namespace) -> None:
 
 def _new_task(given: argparse.Namespace) -> None:
     from mellm_plugin.cli.tasks import list_tasks
-    from mellm_plugin.datasets import new_task
+    from mellm_plugin.datasets import new_task, table
+    from mellm_plugin.locks import sole_writer
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
-    made = new_task.write(
-        given.name,
-        given.csv,
-        given.out,
-        least=given.least,
-        replace=given.replace,
-        taken=list_tasks(task_folder()),
-        note=notes.append if given.json else _note,
-    )
+    table.check_name(given.name)
+    with sole_writer(given.out / f"{given.name}.yaml"):  # the file's name is longer: it tells what is asked
+        made = new_task.write(
+            given.name,
+            given.csv,
+            given.out,
+            least=given.least,
+            replace=given.replace,
+            taken=list_tasks(task_folder()),
+            note=notes.append if given.json else _note,
+        )
     if given.json:
         told = {"path": str(made.path), "task": made.task, "command": made.command, "notes": notes}
         print(json.dumps(told, ensure_ascii=False))

@@ -226,7 +226,7 @@ def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             skipped.add(where, f"expected one JSON object on the line, found {line.strip()[:60]!r} ({error})")
             continue
         if not isinstance(row, dict):

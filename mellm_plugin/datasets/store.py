@@ -84,7 +84,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
             f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)} Prepared"
             f" in {here}: {', '.join(prepared) or 'none'}. To prepare it, run: {prepare_command(name)}"
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
         found = info.get("schema") if isinstance(info, dict) else None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import ModelError
+from mellm_plugin.small_files import read_json
 
 FILE = "training.json"
 """Name of the record in the folder of a model or adapter."""
@@ -40,7 +41,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / FILE
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:

@@ -198,7 +198,6 @@ def _from_folder(folder: Path, fps: float | None) -> Clip:
     return Clip(frames, fps, names, str(folder), len(entries) - len(pictures))
 
 
-
 def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
     where = str(path)
     try:

@@ -105,7 +105,7 @@ def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str
         there = _taken_over(part, done)
         places = [place for place in range(len(examples)) if place not in there]
         with part.open("a", encoding="utf-8") as lines:
-            for place in tqdm(places, desc=out.name, unit="example"):
+            for place in tqdm(places, desc="examples", unit="example"):
                 try:
                     example = examples[place]
                 except ImageError as error:
