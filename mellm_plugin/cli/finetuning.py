@@ -29,7 +29,7 @@ def find_config(given: str) -> Path:
         InputError: there is neither.
     """
     path = Path(given).expanduser()
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return path
     known = shipped()
     if path.parent in (Path(), Path("configs")) and path.name.removesuffix(".yaml") in known:

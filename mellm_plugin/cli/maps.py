@@ -215,9 +215,8 @@ def _map_dataset(given: argparse.Namespace) -> None:
             raise InputError(drawn.faults, where=f"{name}, {split}")
         return
     beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
-    print(
-        f"{printable(str(drawn.folder))}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}"
-    )
+    doubtful = f"{len(drawn.doubtful)} of them doubtful"
+    print(f"{printable(str(drawn.folder))}: {drawn.maps} maps, {doubtful}; beside them {beside}")
     if drawn.without_nose:
         print(
             f"{drawn.without_nose} clips have no nose tip: head motion was removed by the robust fit", file=sys.stderr
