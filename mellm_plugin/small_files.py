@@ -1,10 +1,11 @@
-"""Files of settings, configs and records, which a user gives: read up to a bound, and not nested without end."""
+"""Files of settings, configs and records: read up to a bound of size and nesting, written whole or not at all."""
 
 from __future__ import annotations
 
 import json
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def parse_json(text: str) -> Any:
         if depth > DEEPEST:
             raise ValueError(too_deep())
     return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, UTF-8, in one step: a reader finds the old one or the new one, and nothing half-written is left.
+
+    Raises:
+        OSError: it cannot be written; it names the file.
+    """
+    part = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be written to has no part of it
+            part.unlink(missing_ok=True)
 
 
 def too_deep() -> str:

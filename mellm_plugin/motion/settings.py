@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import SettingsError, near
-from mellm_plugin.small_files import read_json
+from mellm_plugin.small_files import read_json, write_text
 
 ESTIMATORS: tuple[str, ...] = ("local", "dis", "farneback", "tvl1")
 HEADS: tuple[str, ...] = ("similarity", "nose", "none")
@@ -145,9 +145,7 @@ class MotionSettings:
         file = Path(path)
         if file.is_dir():
             file = file / FILE_NAME
-        part = file.with_name(f".{file.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(self.to_dict(), indent=2) + "\n")
 
 
 DEFAULT = MotionSettings()

@@ -38,6 +38,7 @@ from mellm_plugin.locks import sole_writer
 from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import read_record, together, write_record
+from mellm_plugin.small_files import write_text
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
@@ -195,9 +196,7 @@ class _Run:
                 "output=, or --restart to throw it away"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.part")
-        part.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(own, indent=1) + "\n")
 
     # --- one stage ---------------------------------------------------------------------------------------------------
 
@@ -392,9 +391,7 @@ class _Run:
             if line["stage"] in names[: names.index(stage)] or (line["stage"] == stage and line["step"] <= step)
         ]
         if self.state.is_main_process:
-            part = file.with_name(f".{CURVE}.part")
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            part.replace(file)
+            write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
         return float(next((line["seconds"] for line in reversed(kept) if line["stage"] == stage), 0.0))
 
     # --- the folder --------------------------------------------------------------------------------------------------

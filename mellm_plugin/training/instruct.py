@@ -124,9 +124,12 @@ def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str
             image.replace(out.parent / folder / image.name)
         drawn.rmdir()
         part.replace(out)
-    except OSError as error:
+    except (OSError, InputError) as error:
+        if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):  # not of an image's file
+            raise
         raise InputError(
-            f"cannot write the examples: {error}; what is written is kept, the same command goes on", where=str(out)
+            f"cannot write the examples: {error.__cause__ or error}; what is written is kept, the same command goes on",
+            where=str(out),
         ) from error
     return done
 

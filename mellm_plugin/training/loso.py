@@ -39,6 +39,7 @@ from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.scoring import held_out, summary
+from mellm_plugin.small_files import write_text
 from mellm_plugin.training import stages
 from mellm_plugin.training.adapter import versions
 from mellm_plugin.training.clips import DRAWN
@@ -204,7 +205,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
                 "with them, or another folder"
             )
         return
-    _write(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
+    write_text(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
 
 
 # ---- the folds ------------------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ class Folds:
         trained = folder / "adapter"
         config = fold_config(self.config, fold, self.every, trained)
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-        _write(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
+        write_text(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
         _wait_for(trained)
         command = ["mellm_plugin.cli", "finetune", str(folder / "config.yaml")]
         self._command(command, folder / "train.log", environment)
@@ -336,7 +337,7 @@ class Folds:
             log = folder / "evaluate.log"
             raise TrainingError(f"lmms-eval wrote no samples or no results: {_last_words(log)} ({log})")
         samples = fold_samples(fold, self.task, files[0][0])
-        _write(folder / SAMPLES, _lines(samples))
+        write_text(folder / SAMPLES, _lines(samples))
         files[1][0].replace(folder / RESULTS)
         shutil.rmtree(results, ignore_errors=True)
         done = {
@@ -345,7 +346,7 @@ class Folds:
             "stages": record["stages"],
             "seconds": round(monotonic() - began, 1),
         }
-        _write(folder / DONE, json.dumps(done, indent=1) + "\n")
+        write_text(folder / DONE, json.dumps(done, indent=1) + "\n")
         return done
 
     def _command(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -441,13 +442,6 @@ def _last_words(log: Path) -> str:
     return " / ".join(said[told:] if told is not None else said[-_TOLD:]) or "it printed nothing"
 
 
-def _write(file: Path, text: str) -> None:
-    """Write a file in one step."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
-
-
 # ---- the scores -----------------------------------------------------------------------------------------------------
 
 
@@ -510,9 +504,9 @@ def pool(
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write(out / _PREDICTIONS, _lines(samples))
-    _write(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
-    _write(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / _PREDICTIONS, _lines(samples))
+    write_text(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
+    write_text(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
 
 
