@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -161,3 +162,20 @@ def test_an_unknown_name_in_a_file_is_named_with_the_file(tmp_path: Path) -> Non
     file.write_text(json.dumps({"flor_px": 1}))
     with pytest.raises(SettingsError, match=r"motion\.json.*flor_px.*Did you mean"):
         MotionSettings.load(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, '{"floor_px":' + "[" * 900 + "]" * 900 + "}", '{"a":' * 60 + "1" + "}" * 60]
+)
+def test_a_file_that_is_nested_without_end_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "motion.json").write_text(text)
+    with pytest.raises(SettingsError, match="at most 50 levels of nesting"):
+        MotionSettings.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for given in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(SettingsError, match="found a device or a pipe"):
+            resolve(given)
