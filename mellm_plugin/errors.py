@@ -5,6 +5,7 @@ MellmError
 │   ├── ImageError    an image that cannot be read or used
 │   ├── CodeError     an action-unit code that cannot be read
 │   └── SettingsError motion settings, model arguments or settings of the judge
+├── BusyError         another process writes to the same place
 ├── DataError         a prepared dataset that is absent or damaged
 ├── ModelError        a model or an adapter that cannot be loaded
 ├── TrainingError     a training that cannot go on; what it has saved stays whole
@@ -56,6 +57,10 @@ class CodeError(InputError):
 
 class SettingsError(InputError):
     """Motion settings, model arguments or settings of the judge that cannot be used."""
+
+
+class BusyError(MellmError):
+    """Another process writes to the same file or folder."""
 
 
 class DataError(MellmError):

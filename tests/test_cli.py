@@ -19,6 +19,7 @@ from mellm_plugin.cli.commands import Headings, parsers
 from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.synthme import Face, clips, displacement, draw_clip, sample, warp
+from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion import colour
 from mellm_plugin.plugin import task_folder
 
@@ -336,3 +337,27 @@ def test_map_as_json(frames: tuple[str, str], video: Path, tmp_path: Path, capsy
     assert main(["map", str(video), "-o", str(out), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
     assert row["frames"] == 40 and row["onset"] < row["apex"] and Path(row["animation"]).is_file()
+
+
+@pytest.mark.parametrize("target", ["map.png", "me.jsonl", "maps/", "merged", "own.yaml", "report/", "clip.gif"])
+def test_what_another_process_writes_is_not_written(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("L", (64, 64)).save("a.png")
+    (tmp_path / "frames").mkdir()
+    commands = {
+        "map.png": ["map", "a.png", "a.png", "-o", "map.png"],
+        "clip.gif": ["map", "frames", "-o", "clip.png"],
+        "me.jsonl": ["instruct", "--dataset", "synthme", "--clips", "2", "-o", "me.jsonl"],
+        "maps/": ["map", "--dataset", "synthme", "-o", "maps"],
+        "merged": ["export", "adapter", "-o", "merged"],
+        "own.yaml": ["new-task", "own", "--csv", "own.csv"],
+        "report/": ["report", "results", "-o", "report"],
+    }
+    with sole_writer(tmp_path / target, folder=target.endswith("/")):
+        assert main(commands[target]) == 1
+        there = sorted(tmp_path.rglob("*"))
+    said = capsys.readouterr().err
+    assert f"mellm: {target.rstrip('/')}: another process writes to it: process {os.getpid()} on " in said
+    assert len(there) == 3 + target.endswith("/"), "a.png, frames, the lock, and its folder"

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
+from loguru import logger
 
-from mellm_plugin.locks import ProcessLock, Timeout
+from mellm_plugin.errors import BusyError, InputError
+from mellm_plugin.locks import ProcessLock, Timeout, sole_writer
 
 HOLD = (
     "import sys; from mellm_plugin.locks import ProcessLock\n"
@@ -56,3 +59,58 @@ def test_inside_lmms_eval_one_waits_for_whoever_prepares_a_dataset(tmp_path: Pat
     root.mkdir()
     done = subprocess.run([sys.executable, "-c", INSIDE, root, image], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+WRITE = (
+    "import sys, time; from pathlib import Path; from mellm_plugin.locks import sole_writer\n"
+    "with sole_writer(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
+)
+
+
+def test_who_writes_is_told_and_ends_with_its_process(tmp_path: Path) -> None:
+    out = tmp_path / "made" / "me.jsonl"
+    command = [sys.executable, "-c", WRITE, str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        told = rf"me.jsonl: another process writes to it: process {other.pid} on \S+ \(-c \S+\), since 20\d\d-"
+        with pytest.raises(BusyError, match=told), sole_writer(out):
+            pass
+        with sole_writer(out.with_name("other.jsonl")):  # of another file
+            pass
+        other.kill()
+    assert (out.parent / ".me.jsonl.lock").exists(), "the file of who was killed locks nothing"
+    with sole_writer(out):
+        pass
+    assert not tmp_path.joinpath("made", ".me.jsonl.lock").exists()
+
+
+def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    for kept in (False, True):
+        with sole_writer(folder, folder=True):
+            assert folder.is_dir()
+            if kept:
+                (folder / "map.png").touch()
+    assert [path.name for path in folder.iterdir()] == ["map.png"]
+    with pytest.raises(InputError, match=r"c: cannot be written: .*map.png"), sole_writer(folder / "map.png" / "c"):
+        pass
+    with sole_writer(tmp_path / "c" / "d.yaml"):
+        pass
+    assert not (tmp_path / "c").exists()
+
+
+def test_who_is_waited_for_is_told(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdin is not None and other.stdout.readline() == "held\n"
+        threading.Timer(0.5, lambda: print("go", file=other.stdin, flush=True)).start()
+        lines: list[str] = []
+        number = logger.add(lines.append, format="{message}")
+        try:
+            with ProcessLock(lock):
+                pass
+        finally:
+            logger.remove(number)
+    assert len(lines) == 1 and f"waiting for process {other.pid} on" in lines[0]

@@ -1,7 +1,7 @@
 """The command `mellm`. Every subcommand imports what it needs when it runs, so that `mellm --help` answers at once.
 
 Exit codes: 0 done; 1 an input or a value could not be used (the message says why and what to do); 2 the command line
-cannot be read; 130 interrupted.
+cannot be read; 130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -10,9 +10,13 @@ import argparse
 import io
 import json
 import os
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from types import FrameType
 
 from mellm_plugin import __version__
 from mellm_plugin.cli import (
@@ -74,7 +78,7 @@ start here:
 
 _MORE = """\
 exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the message says why and what to do);
-2 the command line cannot be read; 130 interrupted.
+2 the command line cannot be read; 130 interrupted; 143 ended by SIGTERM.
 
 Examples are in the help of each command: mellm map --help. A guide to each part is in the repository, README.md and
 docs/: motion, data, add-a-dataset, finetune, metrics, judge, report. Completion of commands, datasets and tasks in a
@@ -149,6 +153,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         complete(made)
     code = 0
+    # Pillow's word on large images; ours comes with what to do.
+    warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     try:
         try:
             code = _run(made.parse_args(arguments))
@@ -161,11 +167,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM came."""
+
+
+@contextmanager
+def _told_of_sigterm() -> Iterator[None]:
+    """SIGTERM interrupts, so that what is half written goes, and what this process has started ends."""
+
+    def told(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+        raise _Terminated
+
+    # torchrun ends its processes together; one that waits for another would not hear of it
+    alone = threading.current_thread() is threading.main_thread() and "LOCAL_RANK" not in os.environ
+    if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _run(given: argparse.Namespace) -> int:
     try:
-        given.run(given)
+        with _told_of_sigterm():
+            given.run(given)
     except MellmError as error:
         return _failed(str(error), 1)
+    except _Terminated:
+        return _failed("ended by SIGTERM; what is written is whole", 143)
     except KeyboardInterrupt:
         return _failed("interrupted; what is written is whole", 130)
     except BrokenPipeError:

@@ -12,15 +12,18 @@ from mellm_plugin.cli.finetuning import find_config
 
 
 def _export(given: argparse.Namespace) -> None:
+    from mellm_plugin.locks import sole_writer
     from mellm_plugin.training.export import export
 
-    out = export(
-        given.adapter,
-        Path(given.output),
-        base=given.base,
-        dtype=given.dtype,
-        trust_remote_code=given.trust_remote_code,
-    )
+    target = Path(given.output).expanduser()
+    with sole_writer(target):
+        out = export(
+            given.adapter,
+            target,
+            base=given.base,
+            dtype=given.dtype,
+            trust_remote_code=given.trust_remote_code,
+        )
     if given.json:
         print(json.dumps({"folder": str(out)}))
         return

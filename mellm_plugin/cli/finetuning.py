@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.commands import Commands, printable
 from mellm_plugin.errors import InputError, near
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -29,7 +29,7 @@ def find_config(given: str) -> Path:
         InputError: there is neither.
     """
     path = Path(given).expanduser()
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         return path
     known = shipped()
     if path.parent in (Path(), Path("configs")) and path.name.removesuffix(".yaml") in known:
@@ -67,7 +67,10 @@ def _finetune(given: argparse.Namespace) -> None:
         held = "" if stage["validation_loss"] is None else f", validation loss {stage['validation_loss']:.4f}"
         print(f"{stage['name']}: {stage['steps']} steps, loss {stage['loss']:.4f}{held}, {stage['seconds']:.0f} s")
     argument = "pretrained" if config.full else "adapter"
-    print(f"\nEvaluate: lmms-eval --model mellm --model_args {argument}={config.output} --tasks synthme_meu", end="")
+    print(
+        f"\nEvaluate: lmms-eval --model mellm --model_args {argument}={printable(config.output)} --tasks synthme_meu",
+        end="",
+    )
     print(" --output_path results --log_samples")
 
 
@@ -96,7 +99,7 @@ def _tell_plan(plan: Mapping[str, Any]) -> None:
         print(f"  up to {tokens['longest']} tokens an example, {tokens['answers']} of them learnt; about {memory}")
     print("\nexamples:")
     for name in plan["examples"]:
-        print(f"  {name}")
+        print(f"  {printable(name)}")
 
 
 def _tell_datasets(datasets: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.commands import Commands, printable
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _instruct(given: argparse.Namespace) -> None:
         print(json.dumps({**done.to_dict(), "data": examples.counts()}, ensure_ascii=False))
     else:
         forms = ", ".join(f"{form} {count}" for form, count in done.forms.items())
-        print(f"{done.file}: {done.examples} examples ({forms}) of {examples.clips} clips")
+        print(f"{printable(str(done.file))}: {done.examples} examples ({forms}) of {examples.clips} clips")
         if done.resumed:
             print(f"  {done.resumed} of them were there already")
         if rewriter is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.commands import Commands, printable
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,21 +68,21 @@ def _map_file(given: argparse.Namespace) -> Path:
 
 
 def _map_pair(given: argparse.Namespace) -> None:
+    from mellm_plugin.locks import sole_writer
     from mellm_plugin.motion.render import motion_map
 
     _refuse(given, (*_OF_CLIPS, *_OF_DATASETS), "two frames")
     out, settings = _map_file(given), _settings(given)
     onset, apex = given.frames
-    row = _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
+    with sole_writer(out):
+        row = _write_map(given, out, motion_map(onset, apex, settings, nose=given.nose))
     if given.json:
         print(json.dumps(row, ensure_ascii=False))
 
 
 def _map_clip(given: argparse.Namespace) -> None:
-    from mellm_plugin.motion.animation import FORMATS, animate
-    from mellm_plugin.motion.apex import find_cuts, spot
-    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip, scene
-    from mellm_plugin.motion.render import motion_map
+    from mellm_plugin.locks import sole_writer
+    from mellm_plugin.motion.animation import FORMATS
 
     _refuse(given, _OF_DATASETS, "one clip")
     out, settings = _map_file(given), _settings(given)
@@ -99,12 +99,22 @@ def _map_clip(given: argparse.Namespace) -> None:
         raise InputError("the map and its animation would be one file; name another with --animation")
     if not animation.parent.is_dir():
         raise InputError(f"there is no folder {str(animation.parent)!r}; make it first", where="--animation")
+    with sole_writer(out), sole_writer(animation):
+        _write_clip(given, settings, out, animation)
+
+
+def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, animation: Path) -> None:
+    from mellm_plugin.motion.animation import animate
+    from mellm_plugin.motion.apex import find_cuts, spot
+    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip, scene
+    from mellm_plugin.motion.render import motion_map
+
     clip = read_clip(given.frames[0], given.fps)
     onset, apex = given.onset, given.apex
     if onset is None or apex is None:
         found = spot(clip.frames, settings)
         if found.reason:
-            print(f"{clip.source}: {found.reason}", file=sys.stderr)
+            print(printable(f"{clip.source}: {found.reason}"), file=sys.stderr)
         onset = found.onset if onset is None else onset
         apex = found.apex if apex is None else apex
     if onset is None or apex is None:
@@ -116,7 +126,8 @@ def _map_clip(given: argparse.Namespace) -> None:
         )
     rate = f" at {clip.fps:g} frames a second" if clip.fps else ""
     if not given.json:
-        print(f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}")
+        told = f"{clip.source}: {len(clip)} frames{rate}; onset {clip.names[onset]}, apex {clip.names[apex]}"
+        print(printable(told))
     reach = given.average
     if reach is None:
         reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS)
@@ -130,7 +141,7 @@ def _map_clip(given: argparse.Namespace) -> None:
         about = {"clip": str(clip.source), "frames": len(clip), "fps": clip.fps, "onset": onset, "apex": apex}
         print(json.dumps({**about, **row, "animation": str(shown.path)}, ensure_ascii=False))
         return
-    print(f"{shown.path}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
+    print(f"{printable(str(shown.path))}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
 
 
 def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[str, Any]:
@@ -164,7 +175,7 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
     if given.json:
         return row
     size = f"{width}x{height}"
-    print(f"{out}: {size}, {100 * drawn.coloured:.0f} % coloured; {_head_words(drawn)}")
+    print(f"{printable(str(out))}: {size}, {100 * drawn.coloured:.0f} % coloured; {_head_words(drawn)}")
     if given.legend:
         print(f"colours: {colour.legend_text(palette)}")
     if drawn.settings.head == "nose" != drawn.facial.head_from:
@@ -204,13 +215,14 @@ def _map_dataset(given: argparse.Namespace) -> None:
             raise InputError(drawn.faults, where=f"{name}, {split}")
         return
     beside = ", ".join([*(sheet.name for sheet in drawn.sheets), TABLE])
-    print(f"{drawn.folder}: {drawn.maps} maps, {len(drawn.doubtful)} of them doubtful; beside them {beside}")
+    doubtful = f"{len(drawn.doubtful)} of them doubtful"
+    print(f"{printable(str(drawn.folder))}: {drawn.maps} maps, {doubtful}; beside them {beside}")
     if drawn.without_nose:
         print(
             f"{drawn.without_nose} clips have no nose tip: head motion was removed by the robust fit", file=sys.stderr
         )
     for clip, doubts in drawn.doubtful.items():
-        print(f"doubtful: {clip}: {'; '.join(doubts)}", file=sys.stderr)
+        print(printable(f"doubtful: {clip}: {'; '.join(doubts)}"), file=sys.stderr)
     if drawn.faults:
         raise InputError(drawn.faults, where=f"{name}, {split}")
 

@@ -27,7 +27,9 @@ def _report(given: argparse.Namespace) -> None:
         raise InputError(f"expected a folder, found the file {folder}", where="--output")
     if given.pictures and not given.page:
         raise InputError("pictures are for the page: give --pictures or --no-page", where="--pictures")
-    with _no_search_for_cycles():
+    from mellm_plugin.locks import sole_writer
+
+    with sole_writer(folder, folder=True), _no_search_for_cycles():
         _make(given, folder)
 
 

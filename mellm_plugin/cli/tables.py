@@ -39,8 +39,9 @@ def _prepare_table(given: argparse.Namespace) -> None:
 
 def _new_task(given: argparse.Namespace) -> None:
     from mellm_plugin.cli.tasks import list_tasks
-    from mellm_plugin.datasets import new_task
+    from mellm_plugin.datasets import new_task, table
     from mellm_plugin.datasets.sheets import given_columns
+    from mellm_plugin.locks import sole_writer
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
@@ -52,12 +53,14 @@ def _new_task(given: argparse.Namespace) -> None:
         "note": notes.append if given.json else _note,
     }
     names = _names(given.labels)
-    if given.listing is not None:
-        made = new_task.write_listed(given.name, given.listing, given.out, names=names, **settings)
-    elif names:
+    if names and given.listing is None:
         raise InputError("expected --from with it: it says what the labels of a list of clips mean", where="--labels")
-    else:
-        made = new_task.write(given.name, given.csv, given.out, **settings)
+    table.check_name(given.name)
+    with sole_writer(given.out / f"{given.name}.yaml"):  # the file's name is longer: it tells what is asked
+        if given.listing is not None:
+            made = new_task.write_listed(given.name, given.listing, given.out, names=names, **settings)
+        else:
+            made = new_task.write(given.name, given.csv, given.out, **settings)
     if given.json:
         told = {"path": str(made.path), "task": made.task, "command": made.command, "notes": notes}
         print(json.dumps(told, ensure_ascii=False))

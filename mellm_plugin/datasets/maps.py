@@ -26,6 +26,7 @@ from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.datasets.sheets import guarded
 from mellm_plugin.errors import ImageError, InputError, near
+from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.contact_sheet import contact_sheet
 from mellm_plugin.motion.facial import Nose
@@ -91,6 +92,7 @@ def draw_dataset(
         DataError: the dataset is not prepared, has no such split, or cannot be read.
         SettingsError: a device for another estimator than TV-L1.
         InputError: the folder cannot be written to, or not a single map could be drawn.
+        BusyError: another process draws into it.
     """
     if workers < 1:
         raise InputError(f"expected at least one worker, found {workers}")
@@ -99,10 +101,24 @@ def draw_dataset(
         raise InputError(
             f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{near(split, splits)}"
         )
-    samples = store.read(name, split)
     out = Path(folder)
     if out.exists() and not out.is_dir():
         raise InputError("expected a folder, found a file; choose another name", where=str(out))
+    with sole_writer(out, folder=True):
+        return _draw(name, split, out, settings, workers, device, cache, splits[split]["clips"])
+
+
+def _draw(
+    name: str,
+    split: str,
+    out: Path,
+    settings: MotionSettings,
+    workers: int,
+    device: str | None,
+    cache: MotionCache | None,
+    clips: int,
+) -> DrawnDataset:
+    samples = store.read(name, split)
     drawn = DrawnDataset(out)
     waiting: deque[Sample] = deque()
 
@@ -136,9 +152,8 @@ def draw_dataset(
 
     first = list(islice(every, 1))  # what fails at once leaves the folder as it is
     try:
-        out.mkdir(parents=True, exist_ok=True)
         settings.save(out)
-        with _table(out / TABLE) as table, tqdm(total=splits[split]["clips"], desc="maps", unit="clip") as progress:
+        with _table(out / TABLE) as table, tqdm(total=clips, desc="maps", unit="clip") as progress:
             shown = ((clip, found.image) for clip, found in maps(table, progress))
             drawn.sheets = contact_sheet(shown, out / SHEET, palette=settings.palette)
         if cache is not None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import ModelError
+from mellm_plugin.small_files import read_json, write_text
 
 FILE = "training.json"
 """Name of the record in the folder of a model or adapter."""
@@ -40,7 +41,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """
     file = folder / FILE
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        record = read_json(file)
     except (OSError, ValueError) as error:
         raise ModelError(f"{file} cannot be read: {error}") from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
@@ -53,10 +54,8 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write the record of a folder, in one step."""
-    part = folder / f".{FILE}.part"
     text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
-    part.write_text(text + "\n", encoding="utf-8")
-    part.replace(folder / FILE)
+    write_text(folder / FILE, text + "\n")
 
 
 def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:

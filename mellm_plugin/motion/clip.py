@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels, to_grey
+from mellm_plugin.motion.images import SMALLEST_SIDE, check_size, open_image, read_pixels, to_grey
 
 LARGEST = 512 * 2**20
 """Bytes of grey pixels that a clip may have: 1700 frames of 640x480, 10 000 of 224x224. Reading takes twice that."""
@@ -198,20 +198,6 @@ def _from_folder(folder: Path, fps: float | None) -> Clip:
     return Clip(frames, fps, names, str(folder), len(entries) - len(pictures))
 
 
-def _picture(path: Path) -> Image.Image | None:
-    """The file opened as a picture; None where it is none."""
-    try:
-        picture = Image.open(path)
-    except UnidentifiedImageError:
-        return None
-    except Exception as error:  # Pillow's readers raise whatever a damaged file leads them to
-        raise ImageError(f"the file cannot be read: {error or type(error).__name__}", str(path)) from error
-    if picture.format == "MPEG":  # Pillow knows the name of these videos, not how to read them
-        picture.close()
-        return None
-    return picture
-
-
 def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
     where = str(path)
     try:
@@ -230,8 +216,11 @@ def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
     def read(index: int) -> Pixels:
         try:
             picture.seek(index)
+            check_size(*picture.size, f"frame {index}")  # pages of a TIFF each have their own
             picture.load()
             single = picture.copy()
+        except ImageError:
+            raise
         except Exception as error:
             raise ImageError(f"frame {index}: cannot be read: {error or type(error).__name__}") from error
         durations.append(float(picture.info.get("duration") or 0))
@@ -268,6 +257,7 @@ def _from_video(path: Path, fps: float | None) -> Clip:
             raise ImageError(
                 f"expected frames of at least {SMALLEST_SIDE} px a side, found {width}x{height}", where
             )  # fmt: skip
+        check_size(width, height, where)
         if declared * width * height > LARGEST:
             raise _too_large(round(declared), width, height, where)
         frames: list[Pixels | None] = []
@@ -334,7 +324,7 @@ def read_clip(path: str | os.PathLike[str], fps: float | None = None) -> Clip:
             raise ImageError("the file is empty; copy it again from its source", str(source))
     except (OSError, ValueError) as error:
         raise ImageError(f"the clip cannot be read: {error}", str(source)) from error
-    picture = _picture(source)
+    picture = open_image(source, str(source))
     if picture is None:
         return _from_video(source, fps)
     with picture:

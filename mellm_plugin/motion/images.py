@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Union
@@ -23,6 +24,16 @@ Frame = Union[str, "os.PathLike[str]", bytes, Image.Image, npt.NDArray[np.uint8]
 
 LARGEST_SIDE = 16384
 """Frames with a longer side are refused: OpenCV cannot warp them."""
+
+MOST_PIXELS = 2**26
+"""Frames of more pixels (67 million, 8192x8192) are refused by their header: a few kB of PNG can hold as much as fills
+the memory. A frame of an 8K camera has 33 million."""
+
+FORMATS: tuple[str, ...] = (
+    *("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF"),
+    *("JPEG2000", "PPM", "PCX", "SGI", "TGA"),
+)
+"""Pillow's names of what is read. Others run programs (EPS), or hold an image of another size than they say (ICO)."""
 
 SMALLEST_SIDE = 32
 """Frames with a shorter side are refused: no face can be read in them."""
@@ -45,18 +56,60 @@ def _open(source: str | os.PathLike[str]) -> Image.Image:
     return _decode(path, str(path))
 
 
-def _decode(file: Path | BytesIO, where: str) -> Image.Image:
+@cache
+def _formats() -> list[str]:
+    """Those of `FORMATS` that this Pillow reads."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
+
+
+def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
+    """An image of a size that can be read, none of its pixels read yet; None where the file is none of `FORMATS`.
+
+    Raises:
+        ImageError: it is too large, or its header is damaged.
+    """
     try:
-        image = Image.open(file)
+        image = Image.open(file, formats=_formats())
     except UnidentifiedImageError:
-        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where) from None
+        return None
+    except Image.DecompressionBombError:
+        raise ImageError(_too_large("more"), where=where) from None
     except Exception as error:
         raise _unreadable(error, where) from error
+    check_size(*image.size, where)
+    return image
+
+
+def check_size(width: int, height: int, where: str) -> None:
+    """Refuse a frame by what its header says of it, before room is made for its pixels.
+
+    Raises:
+        ImageError: it has too many.
+    """
+    if width * height > MOST_PIXELS:
+        raise ImageError(_too_large(f"{width}x{height}"), where=where)
+    if max(width, height) > LARGEST_SIDE:
+        raise ImageError(
+            f"expected a frame of at most {LARGEST_SIDE} px a side, found {width}x{height}; cut it to the face",
+            where=where,
+        )
+
+
+def _too_large(found: str) -> str:
+    return f"expected an image of at most {MOST_PIXELS // 10**6} megapixels, found {found}; cut it to the face"
+
+
+def _decode(file: Path | BytesIO, where: str) -> Image.Image:
+    image = open_image(file, where)
+    if image is None:
+        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where)
     return _single(image, where)
 
 
 def _single(image: Image.Image, where: str) -> Image.Image:
     """The image with its pixels read, if it is only one."""
+    check_size(*image.size, where)
     try:
         image.load()  # what is wrong with the file behind it shows only here
         count = int(getattr(image, "n_frames", 1))
@@ -127,11 +180,7 @@ def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | n
             f"expected a frame of at least {SMALLEST_SIDE} px a side, found {size}; cut it from a larger one",
             where=where,
         )
-    if max(pixels.shape[:2]) > LARGEST_SIDE:
-        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        raise ImageError(
-            f"expected a frame of at most {LARGEST_SIDE} px a side, found {size}; cut it to the face", where=where
-        )
+    check_size(pixels.shape[1], pixels.shape[0], where)
     return pixels
 
 

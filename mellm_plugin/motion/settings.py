@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import SettingsError, near
+from mellm_plugin.small_files import read_json, write_text
 
 ESTIMATORS: tuple[str, ...] = ("local", "dis", "farneback", "tvl1")
 HEADS: tuple[str, ...] = ("similarity", "nose", "none")
@@ -25,8 +25,16 @@ def _choice(default: str, known: tuple[str, ...], text: str) -> Any:
     return field(default=default, metadata={"help": text, "known": known})
 
 
-def _pixels(default: float, low: float, high: float, text: str) -> Any:
-    return field(default=default, metadata={"help": text, "low": low, "high": high})
+def _pixels(default: float, low: float, high: float, text: str, **more: float) -> Any:
+    return field(default=default, metadata={"help": text, "low": low, "high": high, **more})
+
+
+def _short(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        shown = "a number of thousands of digits"
+    return shown if len(shown) <= 80 else f"{shown[:77]}..."
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class MotionSettings:
         "similarity", HEADS, "head motion subtracted: a robust similarity fit, the mean flow at the nose tip, or none"
     )
     working_side: float = _pixels(
-        336, 0, 4096, "frames with a longer shorter side are measured at this one, in px of the frame; 0: never"
+        336, 32, 4096, "frames with a longer shorter side are measured at this one, in px of the frame; 0: never", off=0
     )
     smooth_px: float = _pixels(1.0, 0.0, 20.0, "sigma of the Gaussian that smooths the flow")
     doubt_px: float = _pixels(
@@ -66,12 +74,13 @@ class MotionSettings:
                 known = f.metadata["known"]
                 if value not in known:
                     hint = near(value, known)
-                    faults.append(f"{f.name}: expected one of {', '.join(known)}, found {value!r}.{hint}")
+                    faults.append(f"{f.name}: expected one of {', '.join(known)}, found {_short(value)}.{hint}")
                 continue
             low, high = f.metadata["low"], f.metadata["high"]
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or not low <= value <= high:
-                faults.append(f"{f.name}: expected a number from {low:g} to {high:g}, found {value!r}")
+            number = isinstance(value, int | float) and not isinstance(value, bool)  # NaN is in no range
+            if not number or not (low <= value <= high or value == f.metadata.get("off", low)):
+                off = "0, or " if "off" in f.metadata else ""
+                faults.append(f"{f.name}: expected {off}a number from {low:g} to {high:g}, found {_short(value)}")
         if faults:
             raise SettingsError(faults, where="motion settings")
 
@@ -121,8 +130,8 @@ class MotionSettings:
         if file.is_dir():
             file = file / FILE_NAME
         try:
-            values = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError) as error:
+            values = read_json(file)
+        except (OSError, ValueError) as error:
             raise SettingsError(f"cannot read motion settings: {error}", where=str(file)) from error
         if not isinstance(values, dict):
             raise SettingsError(f"expected a JSON object of settings, found {type(values).__name__}", where=str(file))
@@ -136,9 +145,7 @@ class MotionSettings:
         file = Path(path)
         if file.is_dir():
             file = file / FILE_NAME
-        part = file.with_name(f".{file.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(self.to_dict(), indent=2) + "\n")
 
 
 DEFAULT = MotionSettings()

@@ -152,7 +152,7 @@ def docs(file: str, clips: Any) -> Any:
         known = json.loads(Path(file).read_text(encoding="utf-8"))
         people = {(dataset, subject) for dataset, of in known["people"].items() for subject in of}
         process = utils.load_yaml_config(yaml_path=known["file"]).get("process_docs")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RecursionError) as error:
         raise InputError(f"cannot be read: {error!r}; write the task again", where=file) from error
     clips = process(clips) if process is not None else clips
     rows = zip(clips["dataset"], clips["subject"], strict=True)

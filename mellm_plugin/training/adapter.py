@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from mellm_plugin.language.prompts import PROMPT_VERSION
 from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
+from mellm_plugin.small_files import read_json
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.config import OFF, PARTS, Config
 
@@ -84,7 +84,7 @@ def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
     """
     faults: list[str] = []
     try:
-        own = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+        own = read_json(folder / "adapter_config.json")
         trained_on = read_record(folder)["base"]["sha256"] if (folder / RECORD).is_file() else None
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}: cannot be read: {error}") from error

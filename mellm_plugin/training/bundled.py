@@ -36,6 +36,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from mellm_plugin.children import end_with_parent
 from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, VERSION
 from mellm_plugin.errors import ModelError
 from mellm_plugin.facs.codes import parse_canonical
@@ -371,7 +372,7 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
         start = state["step"]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {start}", flush=True)
     painted = Batches(drawn, processor, batch, seed, start, steps)
-    batches = iter(DataLoader(painted, batch_size=None, num_workers=1, prefetch_factor=2))
+    batches = iter(DataLoader(painted, None, num_workers=1, prefetch_factor=2, worker_init_fn=end_with_parent))
     model.train()
     began, totals = time.monotonic(), [0.0, 0.0]
     for step in range(start, steps):

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from mellm_plugin.children import end_with_parent
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.errors import DataError, ImageError
 from mellm_plugin.facs.codes import mirrored, read_codes
@@ -416,10 +417,17 @@ class DrawnClips:
                     progress.update()
                 return
             # forked from many threads a process may hang
-            with ProcessPoolExecutor(self.processes, mp_context=get_context("spawn")) as pool:
-                for drawing in [pool.submit(_draw_file, *job) for job in jobs]:
-                    drawing.result()
-                    progress.update()
+            spawn, others = get_context("spawn"), active_children()
+            with ProcessPoolExecutor(self.processes, mp_context=spawn, initializer=end_with_parent) as pool:
+                try:
+                    for drawing in [pool.submit(_draw_file, *job) for job in jobs]:
+                        drawing.result()
+                        progress.update()
+                except BaseException:
+                    for process in active_children():
+                        if process not in others:
+                            process.terminate()  # a file of clips takes minutes, and what it holds is kept
+                    raise
 
     def _kept(self, kind: str, number: int) -> Any:
         """What is kept of one clip: its record of a file."""

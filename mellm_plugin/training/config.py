@@ -31,6 +31,7 @@ from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, SettingsError, near
 from mellm_plugin.models import BUNDLED, near_folder
 from mellm_plugin.motion.settings import MotionSettings, resolve
+from mellm_plugin.small_files import DEEPEST, read_text, too_deep
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
 
@@ -92,7 +93,11 @@ def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Ca
     told += f" and at most {high:g}" if high < math.inf else ""
 
     def read(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        try:
+            finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        except OverflowError:  # a whole number of hundreds of digits
+            finite = False
+        if not finite:
             raise ValueError(told)
         if not low <= value <= high or (open_low and value == low):
             raise ValueError(told)
@@ -360,12 +365,12 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
             prepared.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path, _LARGEST)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot be read: {error}", where=str(path)) from error
     try:
-        given = yaml.load(text, _OnceOnly)
-    except yaml.YAMLError as error:
+        given = _yaml(text)
+    except (yaml.YAMLError, ValueError) as error:  # a date or a number that cannot be is a ValueError
         raise InputError(f"expected YAML: {error}", where=str(path)) from error
     if not isinstance(given, dict):
         raise InputError(f"expected a mapping, found {type(given).__name__}", where=str(path))
@@ -423,6 +428,10 @@ def _start_faults(given: Mapping[str, Any]) -> list[str]:
     return faults
 
 
+_LARGEST = 1 << 20  # bytes of a config
+_MOST_VALUES = 100_000
+
+
 class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
     """YAML in which a key may stand once: the second would silently win."""
 
@@ -448,14 +457,42 @@ _OnceOnly.add_implicit_resolver(
 )
 
 
+def _yaml(text: str) -> Any:
+    """The value of a YAML text.
+
+    Raises:
+        yaml.YAMLError: it is none, is nested more than 50 levels deep, or holds more than 100 000 values, those behind
+            an alias counted each time: a few lines of aliases of aliases stand for more than any memory holds.
+    """
+    sizes: dict[str, int] = {}
+    open_: list[tuple[str | None, int]] = []  # anchor of each level, and the values before it
+    count = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            count += sizes.get(event.anchor, 1)
+        elif isinstance(event, yaml.NodeEvent):
+            count += 1
+            if isinstance(event, yaml.CollectionStartEvent):
+                open_.append((event.anchor, count))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_.pop()
+            if anchor is not None:
+                sizes[anchor] = count - before + 1
+        if len(open_) > DEEPEST:
+            raise yaml.MarkedYAMLError(None, None, too_deep(), event.start_mark)
+        if count > _MOST_VALUES:
+            raise yaml.MarkedYAMLError(None, None, f"expected at most {_MOST_VALUES} values", event.start_mark)
+    return yaml.load(text, _OnceOnly)
+
+
 def _change(given: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     steps = re.findall(r"[^.\[\]]+", key)
     if not equals or not steps or not re.fullmatch(r"\w+(\.\w+|\[\d+\])*", key):
         raise ValueError("key=value, as in trainer.batch_size=4 or stages[0].steps=100")
     try:
-        value = yaml.load(text, _OnceOnly)
-    except yaml.YAMLError as error:
+        value = _yaml(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"a value in YAML ({error})") from None
     at: Any = given
     for step, following in zip(steps, [*steps[1:], None], strict=True):

@@ -21,6 +21,8 @@ from transformers import AutoConfig, AutoModelForImageTextToText
 from mellm_plugin.errors import InputError, ModelError, TrainingError
 from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.loading import local_or_hub
+from mellm_plugin.motion.images import write_atomically
+from mellm_plugin.small_files import write_text
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.collator import IGNORED, Collator
@@ -134,13 +136,13 @@ def _write(config: Config, number: int, some: list[Example], collator: Collator,
             name = f"{number + 1}-{config.stages[number].name}-{place}-{example.form}"
             for which, picture in enumerate(example.images, start=1):
                 more = f"-{which}" if len(example.images) > 1 else ""
-                Image.fromarray(picture).save(folder / f"{name}{more}.png")
+                write_atomically(folder / f"{name}{more}.png", [Image.fromarray(picture)], "example")
             learnt = len(collator.answer_ids(example))
             text = (
                 f"clip: {example.clip}\nform: {example.form}\ntokens learnt: {learnt}\n\n"
                 f"--- asked ---\n{example.prompt}\n\n--- answered ---\n{example.answer}\n"
             )
-            (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+            write_text(folder / f"{name}.txt", text)
             names.append(str(folder / f"{name}.txt"))
     except OSError as error:
         raise TrainingError(f"{folder} cannot be written: {error}; choose another folder with output=") from error

@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,19 @@ import torch
 from accelerate import PartialState
 from loguru import logger
 from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 from transformers import TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
+from mellm_plugin.children import end_with_parent
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
-from mellm_plugin.locks import ProcessLock, Timeout
+from mellm_plugin.locks import sole_writer
 from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import read_record, together, write_record
+from mellm_plugin.small_files import write_text
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
@@ -76,11 +79,15 @@ class _Shown(Dataset[Example]):  # type: ignore[misc]
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
+        self._first = True
 
     def __len__(self) -> int:
         return len(self._examples)
 
     def __getitem__(self, index: int) -> Example:
+        if self._first and get_worker_info() is not None:
+            end_with_parent()
+        self._first = False
         return self._examples[index]
 
 
@@ -99,24 +106,16 @@ def finetune(config: Config, *, restart: bool = False, progress: bool = True) ->
         InputError: data or subjects that cannot be used; all faults at once.
         ModelError: the base cannot be loaded.
         TrainingError: the folder is of another config, base or data; the training cannot go on. What it saved is whole.
+        BusyError: another process trains into the folder.
     """
+    if "LOCAL_RANK" in os.environ:  # one of several, which torchrun or accelerate started
+        end_with_parent()
     output = Path(config.output).expanduser()
     state = processes()
     # OpenCV's threads do not live on in the forked workers that draw the maps, where waiting for them would never end.
     cv2.setNumThreads(1)
-    lock = ProcessLock(output / ".lock")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if state.is_main_process:
-            lock.acquire(timeout=0)
-    except Timeout:
-        raise TrainingError(f"{output}: another process trains into this folder; wait for it, or set output=") from None
-    except OSError as error:
-        raise TrainingError(f"{output} cannot be written: {error}; choose another folder with output=") from error
-    try:
+    with sole_writer(output, folder=True) if state.is_main_process else nullcontext():
         return _Run(config, output, progress).all(restart)
-    finally:
-        lock.release()
 
 
 def processes() -> PartialState:
@@ -197,9 +196,7 @@ class _Run:
                 "output=, or --restart to throw it away"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f".{file.name}.part")
-        part.write_text(json.dumps(own, indent=1) + "\n", encoding="utf-8")
-        part.replace(file)
+        write_text(file, json.dumps(own, indent=1) + "\n")
 
     # --- one stage ---------------------------------------------------------------------------------------------------
 
@@ -394,9 +391,7 @@ class _Run:
             if line["stage"] in names[: names.index(stage)] or (line["stage"] == stage and line["step"] <= step)
         ]
         if self.state.is_main_process:
-            part = file.with_name(f".{CURVE}.part")
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-            part.replace(file)
+            write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
         return float(next((line["seconds"] for line in reversed(kept) if line["stage"] == stage), 0.0))
 
     # --- the folder --------------------------------------------------------------------------------------------------

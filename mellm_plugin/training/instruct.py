@@ -27,6 +27,7 @@ from mellm_plugin import __version__
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import ImageError, InputError
 from mellm_plugin.language.prompts import PROMPT_VERSION
+from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.images import write_atomically
 from mellm_plugin.training.data import Example, Examples
@@ -83,12 +84,18 @@ def write(
 
     Raises:
         InputError: the file is there, or cannot be written, or not one example could be made.
+        BusyError: another process writes it.
         DataError: the data cannot be read.
     """
     if out.is_dir():
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
-    if out.exists() and not replace:
-        raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
+    with sole_writer(out):
+        if out.exists() and not replace:
+            raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
+        return _write(examples, out, rewrite, rewriter)
+
+
+def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str) -> Written:
     folder = Path("images") / (out.stem if out.suffix == ".jsonl" else out.name)
     part = out.with_name(f".{out.name}.{_key(examples, rewriter)}.part")
     drawn = part.with_suffix(".images")  # those of a file that is replaced stay with it until then
@@ -98,7 +105,7 @@ def write(
         there = _taken_over(part, done)
         places = [place for place in range(len(examples)) if place not in there]
         with part.open("a", encoding="utf-8") as lines:
-            for place in tqdm(places, desc=out.name, unit="example"):
+            for place in tqdm(places, desc="examples", unit="example"):
                 try:
                     example = examples[place]
                 except ImageError as error:
@@ -117,9 +124,12 @@ def write(
             image.replace(out.parent / folder / image.name)
         drawn.rmdir()
         part.replace(out)
-    except OSError as error:
+    except (OSError, InputError) as error:
+        if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):  # not of an image's file
+            raise
         raise InputError(
-            f"cannot write the examples: {error}; what is written is kept, the same command goes on", where=str(out)
+            f"cannot write the examples: {error.__cause__ or error}; what is written is kept, the same command goes on",
+            where=str(out),
         ) from error
     return done
 

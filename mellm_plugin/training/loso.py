@@ -20,11 +20,9 @@ import os
 import queue
 import shutil
 import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
@@ -32,15 +30,16 @@ from typing import Any
 
 import torch
 import yaml
-from loguru import logger
 
+from mellm_plugin import children
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
-from mellm_plugin.locks import ProcessLock, Timeout
+from mellm_plugin.locks import ProcessLock, sole_writer
 from mellm_plugin.models.loading import carried_record, weights_sum
 from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.scoring import held_out, summary
+from mellm_plugin.small_files import write_text
 from mellm_plugin.training import stages
 from mellm_plugin.training.adapter import versions
 from mellm_plugin.training.clips import DRAWN
@@ -51,6 +50,7 @@ from mellm_plugin.training.folds import Fold, fold_config, make_folds
 DONE, SAMPLES, RESULTS, TABLE = "done.json", "samples.jsonl", "results.json", "table.txt"
 _PLAN, _PREDICTIONS = "plan.json", "predictions.jsonl"
 _TOLD = 3  # last lines of a log
+_GRACE = 0.5  # seconds that the commands get to end by themselves
 
 
 def loso(
@@ -86,6 +86,7 @@ def loso(
     Raises:
         InputError: the config, the task or the options cannot be used, or do not fit; all faults at once.
         TrainingError: folds have failed, named with their reasons; or the folder is of something else.
+        BusyError: another process works in the folder.
     """
     out = out.expanduser().absolute()
     _check_options(out, jobs, devices, batch_size)
@@ -94,7 +95,7 @@ def loso(
     check_people(config, known, every)
     planned = make_folds([(one.dataset, one.subject) for one in known.asked], folds, config.seed)
     _check_folds(config, planned, every)
-    with _locked(out):
+    with sole_writer(out, folder=True):
         keep_plan(out, config, known, planned)
         tell(f"{task}: {len(known.asked)} clips, {len(planned)} folds")
         failed = Folds(config, known, out, every, batch_size).run(planned, jobs, devices, tell)
@@ -170,22 +171,6 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
         raise InputError(faults, where="loso")
 
 
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    lock = ProcessLock(out / ".lock")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise TrainingError(f"{out}: another mellm loso works in this folder; wait for it, or give another") from None
-    except OSError as error:
-        raise TrainingError(f"{out} cannot be written: {error}; choose another folder") from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
 def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
     """Write down what the folds are of, or refuse to go on with those of something else.
 
@@ -220,7 +205,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
                 "with them, or another folder"
             )
         return
-    _write(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
+    write_text(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
 
 
 # ---- the folds ------------------------------------------------------------------------------------------------------
@@ -305,6 +290,12 @@ class Folds:
             self._stopped = True
             for process in self._at_work:
                 process.terminate()
+            deadline = monotonic() + _GRACE
+            for process in self._at_work:
+                try:
+                    process.wait(max(0.0, deadline - monotonic()))
+                except subprocess.TimeoutExpired:
+                    process.kill()  # what it has saved is whole
 
     def _one(self, fold: Fold, slots: queue.SimpleQueue[str | None], at_once: int) -> dict[str, Any]:
         device = slots.get()
@@ -320,9 +311,9 @@ class Folds:
         trained = folder / "adapter"
         config = fold_config(self.config, fold, self.every, trained)
         text = yaml.safe_dump(config.to_dict(), sort_keys=False, allow_unicode=True)
-        _write(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
+        write_text(folder / "config.yaml", f"# mellm finetune {folder / 'config.yaml'}\n{text}")
         _wait_for(trained)
-        command = ["-m", "mellm_plugin.cli", "finetune", str(folder / "config.yaml")]
+        command = ["mellm_plugin.cli", "finetune", str(folder / "config.yaml")]
         self._command(command, folder / "train.log", environment)
         try:
             record = read_record(trained)
@@ -337,7 +328,7 @@ class Folds:
         shutil.rmtree(results, ignore_errors=True)
         argument = "pretrained" if self.config.full else "adapter"
         # lmms-eval takes one folder of tasks, so a user's own are reached by the file that the task includes.
-        command = ["-m", "lmms_eval", "--model", "mellm", "--model_args", f"{argument}={trained}", "--tasks", name]
+        command = ["lmms_eval", "--model", "mellm", "--model_args", f"{argument}={trained}", "--tasks", name]
         command += ["--include_path", str(folder / "task"), "--batch_size", str(self._batch_size)]
         command += ["--output_path", str(results), "--log_samples"]
         self._command(command, folder / "evaluate.log", environment)
@@ -346,7 +337,7 @@ class Folds:
             log = folder / "evaluate.log"
             raise TrainingError(f"lmms-eval wrote no samples or no results: {_last_words(log)} ({log})")
         samples = fold_samples(fold, self.task, files[0][0])
-        _write(folder / SAMPLES, _lines(samples))
+        write_text(folder / SAMPLES, _lines(samples))
         files[1][0].replace(folder / RESULTS)
         shutil.rmtree(results, ignore_errors=True)
         done = {
@@ -355,7 +346,7 @@ class Folds:
             "stages": record["stages"],
             "seconds": round(monotonic() - began, 1),
         }
-        _write(folder / DONE, json.dumps(done, indent=1) + "\n")
+        write_text(folder / DONE, json.dumps(done, indent=1) + "\n")
         return done
 
     def _command(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
@@ -364,34 +355,22 @@ class Folds:
             with self._lock:
                 if self._stopped:
                     raise TrainingError("not run, for the others were interrupted")
-                process = subprocess.Popen(
-                    [sys.executable, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=file,
-                    stderr=subprocess.STDOUT,
-                    env=dict(environment),
-                )
+                process = children.start(arguments, stdout=file, stderr=subprocess.STDOUT, env=dict(environment))
                 self._at_work.add(process)
-            try:
+            with process:
                 code = process.wait()
-            finally:
-                with self._lock:
-                    self._at_work.discard(process)
+            with self._lock:
+                self._at_work.discard(process)
         if code:
             ended = f"was killed by signal {-code}" if code < 0 else f"ended with {code}"
             raise TrainingError(f"{log.stem} {ended}: {_last_words(log)} ({log})")
 
 
 def _wait_for(trained: Path) -> None:
-    """Wait for a training that outlived the call that began it, which was killed: it makes what is wanted here."""
+    """Wait for a training of this fold that somebody began by hand: it makes what is wanted here."""
     trained.mkdir(parents=True, exist_ok=True)
-    lock = ProcessLock(trained / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        logger.info(f"mellm: a training of an earlier call still writes to {trained}; waiting for it")
-        lock.acquire()
-    lock.release()
+    with ProcessLock(trained / ".lock"):
+        pass
 
 
 def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
@@ -458,16 +437,9 @@ def environment_of(device: str | None, at_once: int) -> dict[str, str]:
 def _last_words(log: Path) -> str:
     """The end of what a command printed."""
     lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
+    said = [line.strip() for line in "\n".join(lines).replace("]mellm: ", "]\nmellm: ").splitlines() if line.strip()]
     told = next((n for n in range(len(said) - 1, -1, -1) if said[n].startswith("mellm: ")), None)
     return " / ".join(said[told:] if told is not None else said[-_TOLD:]) or "it printed nothing"
-
-
-def _write(file: Path, text: str) -> None:
-    """Write a file in one step."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(file)
 
 
 # ---- the scores -----------------------------------------------------------------------------------------------------
@@ -532,9 +504,9 @@ def pool(
         "versions": versions(),
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write(out / _PREDICTIONS, _lines(samples))
-    _write(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
-    _write(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    write_text(out / _PREDICTIONS, _lines(samples))
+    write_text(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
+    write_text(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import pytest
 from PIL import Image
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion import images
+from mellm_plugin.motion.clip import read_clip
+from mellm_plugin.motion.images import read_pair, read_pixels
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (48, 64), dtype=np.uint8)
@@ -93,3 +97,37 @@ def test_a_turned_photograph_is_turned_back(tmp_path: Path) -> None:
     Image.fromarray(np.rot90(GREY).copy()).save(path, exif=exif)
     first, _ = read_pair(path, GREY)
     assert (first == GREY).all()
+
+
+def _blank_png(width: int, height: int, depth: int) -> bytes:
+    """A PNG of black pixels, of which nothing but the header is whole: whoever decodes it fails otherwise."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Image size")
+@pytest.mark.parametrize("size", [(8193, 8192), (13000, 13000), (16385, 40), (60000, 60000)])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_what_is_too_large_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int], depth: int) -> None:
+    file = tmp_path / "large.png"
+    file.write_bytes(_blank_png(*size, depth))
+    told = "at most 16384 px a side" if size[1] == 40 else "at most 67 megapixels, found (more|8193x|13000x)"
+    for source in (file, file.read_bytes()):
+        with pytest.raises(ImageError, match=told):
+            read_pixels(source)
+    with pytest.raises(ImageError, match=told):
+        read_clip(file)
+    if size[0] < 60000:  # which Pillow opens
+        with pytest.raises(ImageError, match=told):
+            read_pixels(Image.open(file))
+
+
+def test_pages_of_a_tiff_are_each_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", 64 * 48)
+    pages = [Image.new("L", (64, 48)), Image.new("L", (128, 96))]
+    pages[0].save(tmp_path / "clip.tif", save_all=True, append_images=pages[1:])
+    with pytest.raises(ImageError, match="frame 1: expected an image of at most .* found 128x96"):
+        read_clip(tmp_path / "clip.tif")

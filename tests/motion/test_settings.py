@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -97,7 +98,7 @@ CHOICES = {
     "palette": ("standard", "colour-blind"),
 }
 RANGES = {
-    "working_side": (0, 4096),
+    "working_side": (32, 4096),
     "smooth_px": (0, 20),
     "doubt_px": (0, 5),
     "floor_px": (0, 5),
@@ -127,8 +128,8 @@ def test_ranges(name: str, tmp_path: Path) -> None:
         settings = replace(DEFAULT, **{name: value})
         settings.save(tmp_path / "a.json")
         assert MotionSettings.load(tmp_path / "a.json") == settings
-    for wrong in (low - 0.01, high + 0.01, float("nan"), float("inf"), "1", None, True, [1]):
-        with pytest.raises(SettingsError, match=f"{name}: expected a number from {low:g} to {high:g}, found"):
+    for wrong in (low - 0.01, high + 0.01, 10**400, 10**5000, float("nan"), float("inf"), "1", None, True, [1]):
+        with pytest.raises(SettingsError, match=f"{name}: expected (0, or )?a number from {low:g} to {high:g}, found"):
             replace(DEFAULT, **{name: wrong})
 
 
@@ -161,3 +162,20 @@ def test_an_unknown_name_in_a_file_is_named_with_the_file(tmp_path: Path) -> Non
     file.write_text(json.dumps({"flor_px": 1}))
     with pytest.raises(SettingsError, match=r"motion\.json.*flor_px.*Did you mean"):
         MotionSettings.load(file)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, '{"floor_px":' + "[" * 900 + "]" * 900 + "}", '{"a":' * 60 + "1" + "}" * 60]
+)
+def test_a_file_that_is_nested_without_end_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "motion.json").write_text(text)
+    with pytest.raises(SettingsError, match="at most 50 levels of nesting"):
+        MotionSettings.load(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="has no pipes")
+def test_only_files_are_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for given in (str(tmp_path / "pipe"), "/dev/zero"):
+        with pytest.raises(SettingsError, match="found a device or a pipe"):
+            resolve(given)

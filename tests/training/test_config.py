@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,6 +148,9 @@ def test_a_misspelt_base_is_no_hub_id(given: Make, tmp_path: Path, monkeypatch: 
         assert read({**given(), "base": name}).base == name
 
 
+ALIASES = tuple(itertools.pairwise("abcdefghij"))
+
+
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
@@ -153,6 +158,16 @@ def test_a_misspelt_base_is_no_hub_id(given: Make, tmp_path: Path, monkeypatch: 
         ("- a\n", "expected a mapping, found list"),
         ("base: [\n", "expected YAML"),
         ("1: a\n", "expected a text as key, found 1"),
+        ("base: " + "[" * 3000 + "]" * 3000, "at most 50 levels of nesting"),
+        ("base: " + "{a: " * 60 + "1" + "}" * 60, "at most 50 levels of nesting"),
+        (
+            "a: &a [x]\n" + "".join(f"{t}: &{t} [{', '.join([f'*{f}'] * 9)}]\n" for f, t in ALIASES),
+            "at most 100000 val",
+        ),
+        ("base: 2026-99-99\n", "expected YAML: month must be"),
+        (f"base: {'9' * 5000}\n", "expected YAML: Exceeds the limit"),
+        (f"base: {'9' * 400}\nseed: {'9' * 400}\nstages: [{{weight: {'9' * 400}}}]\n", "seed: expected a whole number"),
+        ("#" * (2**20 + 1), "at most 1 MiB"),
     ],
 )
 def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None:
@@ -162,6 +177,10 @@ def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None
         load(file)
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "none.yaml")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe.yaml")
+        with pytest.raises(InputError, match="found a device or a pipe"):
+            load(find_config(str(tmp_path / "pipe.yaml")))
 
 
 def test_numbers_without_a_dot_are_numbers(given: Make, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""Files of settings, configs and records: read up to a bound of size and nesting, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+LARGEST = 16 << 20
+"""Bytes of such a file; real ones have a few thousand."""
+
+DEEPEST = 50
+"""Levels of nesting; real files have about five, and Python's own limit is met somewhere behind 900."""
+
+
+def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
+    """The text of a file, UTF-8 with or without a byte-order mark.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file, larger than `most` bytes, or not UTF-8.
+    """
+    file = Path(path)
+    kind = file.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # opening a folder says so itself; opening a pipe may wait
+        raise ValueError("expected a file, found a device or a pipe; save it in a file first")
+    with file.open("rb") as opened:
+        data = opened.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"expected a file of at most {most / 2**20:g} MiB, found more")
+    return data.decode("utf-8-sig")
+
+
+def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:
+    """The value of a JSON file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: as for `read_text` and `parse_json`.
+    """
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is no JSON, or nested more than `DEEPEST` levels deep.
+    """
+    try:
+        found = json.loads(text)
+    except RecursionError:
+        raise ValueError(too_deep()) from None
+    level, depth = [found], 0
+    while level := [
+        one for of in level if isinstance(of, dict | list) for one in (of.values() if isinstance(of, dict) else of)
+    ]:
+        depth += 1
+        if depth > DEEPEST:
+            raise ValueError(too_deep())
+    return found
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, UTF-8, in one step: a reader finds the old one or the new one, and nothing half-written is left.
+
+    Raises:
+        OSError: it cannot be written; it names the file.
+    """
+    part = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    finally:
+        with suppress(OSError):  # a folder that cannot be written to has no part of it
+            part.unlink(missing_ok=True)
+
+
+def too_deep() -> str:
+    """What is said of a text that is nested too deep."""
+    return f"expected at most {DEEPEST} levels of nesting, found more; the file is damaged"
