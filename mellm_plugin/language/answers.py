@@ -917,7 +917,8 @@ class _Scan:
         if self.number_at(start):
             return self.units_from(start, head=position)
         self.zero(start)
-        before = self.tokens[max(0, position - 2) : position]
+        reach = 3 if self.tokens[position - 1].text == "的" else 2  # 没有明显的动作单元: "no clear action units"
+        before = self.tokens[max(0, position - reach) : position]
         # "no action units", but not "I cannot identify action units"
         just_negated = self.negated and any(
             t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
