@@ -109,10 +109,17 @@ def load_model(
             f"{pretrained}: {some(report['missing_keys'])} are in none of its files and would be random; "
             "download or save it again"
         )
-    broken = [name for name, weight in model.named_parameters() if not is_number(weight)]
-    if broken:
-        raise ModelError(f"{pretrained}: {some(broken)} hold NaN or infinity; download or save it again")
     return model.eval()
+
+
+def check_numbers(model: Any, name: str) -> None:
+    """Refuse a model whose weights hold NaN or infinity; training finds that out by its loss.
+
+    Raises:
+        ModelError: with the tensors.
+    """
+    if broken := [one for one, weight in model.named_parameters() if not is_number(weight)]:
+        raise ModelError(f"{name}: {some(broken)} hold NaN or infinity; download or save it again")
 
 
 def load_processor(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:

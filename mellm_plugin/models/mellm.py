@@ -37,6 +37,7 @@ from mellm_plugin.models.loading import (
     carried_motion,
     carried_record,
     carries_processor,
+    check_numbers,
     fetch_adapter,
     limit_pixels,
     load_model,
@@ -216,6 +217,7 @@ class Mellm(lmms):  # type: ignore[misc]
                 attn_implementation=given.attn_implementation,
                 trust_remote_code=given.trust_remote_code,
             )
+            check_numbers(self._model, source)
         except ModelError as error:
             raise error if folder is None or given.pretrained else base_of(folder, error) from error
         if given.device_map is not None:

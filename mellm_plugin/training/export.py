@@ -28,6 +28,7 @@ from mellm_plugin.models.loading import (
     carried_motion,
     carried_record,
     carries_processor,
+    check_numbers,
     fetch_adapter,
     load_model,
     load_processor,
@@ -77,6 +78,7 @@ def export(
         if dtype == "auto":
             dtype = _stored(source, revision, trust_remote_code)
         model = load_model(source, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
+        check_numbers(model, source)
     except ModelError as error:
         raise error if base is not None else base_of(folder, error) from error
     where, which = (str(folder), None) if carries_processor(folder) else (source, revision)

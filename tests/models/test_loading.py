@@ -18,6 +18,7 @@ from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
     carried_motion,
+    check_numbers,
     fetch_adapter,
     limit_pixels,
     load_model,
@@ -134,7 +135,7 @@ def test_weights_that_are_no_numbers_are_refused(
         own = broken(adapter, "adapter_model.safetensors")
         add_adapter(load_model(str(base)), Path(own), merge=merge)
     with pytest.raises(ModelError, match=r"1 tensors \(.*weight\) hold NaN or infinity"):
-        load_model(broken(base, "model.safetensors"))
+        check_numbers(load_model(broken(base, "model.safetensors")), "base")
 
 
 # As ms-swift, LLaMA-Factory, Unsloth, TRL and PEFT itself say which layers were trained.
