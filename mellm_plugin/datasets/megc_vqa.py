@@ -98,9 +98,9 @@ def question_kind(question: str) -> str:
 
 _LONG_FILE = re.compile(r"lvqa|melv|long[-_ ]?video", re.IGNORECASE)
 _LONG_QUESTION = re.compile(
-    r"\b(?:how many|number of|count)\b.*\bexpressions?\b|\bdistinct (?:action units?|aus?)\b|\bmacro[- ]?expressions?\b"
+    r"\b(?:how many|number of|count)\b.{0,300}\bexpressions?\b|\bdistinct (?:action units?|aus?)\b|\bmacro[- ]?expressions?\b"
     r"|\b(?:expression|emotional) events?\b"
-    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b.*\b(?:expressions?|events?)\b"
+    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b.{0,300}\b(?:expressions?|events?)\b"
 )
 
 

@@ -470,7 +470,7 @@ def _within_bounds(archive: zipfile.ZipFile, where: str) -> tuple[dict[str, list
             cells += 1
             if cells > _MOST_CELLS:
                 raise _too_large(f"it holds more than {_MOST_CELLS} cells", where)
-        for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
+        for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^<>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
             left, top, right, bottom = bounds = range_boundaries(found[1].decode())
             area += (right - left + 1) * (bottom - top + 1)
             if area > _MOST_MERGED:
