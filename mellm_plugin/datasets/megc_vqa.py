@@ -47,6 +47,7 @@ from mellm_plugin.errors import DataError, InputError, MellmError, near
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.motion.apex import spot
 from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
+from mellm_plugin.small_files import read_text
 
 if TYPE_CHECKING:
     from mellm_plugin.datasets.crop import Cropper
@@ -96,11 +97,14 @@ def question_kind(question: str) -> str:
     return "units" if units else "other"
 
 
+_LARGEST = 64 << 20  # bytes of a question file; real ones have up to 1 MB
 _LONG_FILE = re.compile(r"lvqa|melv|long[-_ ]?video", re.IGNORECASE)
 _LONG_QUESTION = re.compile(
-    r"\b(?:how many|number of|count)\b.{0,300}\bexpressions?\b|\bdistinct (?:action units?|aus?)\b|\bmacro[- ]?expressions?\b"
+    r"\b(?:how many|number of|count)\b.{0,300}\bexpressions?\b|\bdistinct (?:action units?|aus?)\b"
+    r"|\bmacro[- ]?expressions?\b"
     r"|\b(?:expression|emotional) events?\b"
-    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b.{0,300}\b(?:expressions?|events?)\b"
+    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b"
+    r".{0,300}\b(?:expressions?|events?)\b"
 )
 
 
@@ -252,8 +256,8 @@ def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
     name = path.name
     rows: list[_Row] = []
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
+        text = read_text(path, _LARGEST)
+    except (OSError, ValueError) as error:
         skipped.add(str(path), f"cannot be read as a text file of JSON Lines ({error}); give the challenge's .jsonl")
         return [], []
     told = len(skipped.entries)

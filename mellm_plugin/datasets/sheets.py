@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import InputError, near
+from mellm_plugin.small_files import read_bytes
 
 _HEADER_WITHIN = 100  # rows in which the header is looked for
 _MISSING = frozenset({"nan", "na", "nil", "nat", "none", "null", "unknown", "missing", "未知", "缺失", "无"})
@@ -372,12 +373,7 @@ def _read(source: Path) -> bytes:
     try:
         if source.is_dir():
             raise InputError("expected a sheet, .xlsx or .csv, found a folder; name the file in it", where=where)
-        if (size := source.stat().st_size) > _LARGEST_FILE:
-            told = (
-                f"expected a sheet, found a file of {size >> 20} MiB, of which at most {_LARGEST_FILE >> 20} are read"
-            )
-            raise InputError(f"{told}; is it the right one?", where=where)
-        data = source.read_bytes()
+        data = read_bytes(source, _LARGEST_FILE)
     except FileNotFoundError:
         folder = source.parent
         sheets = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in (*_CSV, ".xlsx", ".xls"))
@@ -385,6 +381,8 @@ def _read(source: Path) -> bytes:
         raise InputError(f"there is no such file{beside}", where=where) from None
     except OSError as error:
         raise InputError(f"the sheet cannot be read ({error}); check its permissions", where=where) from error
+    except ValueError as error:  # a pipe, a device, or too large
+        raise InputError(f"the sheet cannot be read: {error}", where=where) from None
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise InputError(f"this is an old Excel file (.xls), or one with a password; {_SAVE_AS}", where=where)
     if not data.strip():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import os
 import re
 import tempfile
 import zipfile
@@ -406,3 +407,10 @@ def test_rows_are_told_by_their_causes() -> None:
 def test_no_cell_that_is_written_is_a_formula(sign: str) -> None:
     assert str(guarded(f"{sign}1+1")).startswith("'")
     assert (guarded("a=1"), guarded(-1.5), guarded(None), guarded("")) == ("a=1", -1.5, None, "")
+
+
+def test_a_pipe_is_no_sheet(tmp_path: Path) -> None:
+    """It may have no writer, and a device no end."""
+    os.mkfifo(tmp_path / "s.csv")
+    with pytest.raises(InputError, match="expected a file, found a device or a pipe"):
+        read_sheet(tmp_path / "s.csv", COLUMNS)
