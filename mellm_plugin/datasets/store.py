@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -308,8 +309,8 @@ def _traces(folder: Path) -> list[Path]:
     return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
-def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> str:
-    """What a dataset needs of the disk, against what is free, in a sentence.
+def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> None:
+    """Say what a dataset needs of the disk and what is free, on standard error, before it is made.
 
     Args:
         name: of the dataset.
@@ -330,7 +331,7 @@ def check_room(name: str, needed: int, root: Path | None = None, *, least: int) 
             f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
             "variable MELLM_DATA"
         )
-    return told
+    print(f"{name}: {told}", file=sys.stderr)
 
 
 def in_words(size: float) -> str:
