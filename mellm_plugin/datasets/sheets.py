@@ -210,26 +210,6 @@ def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> di
     return {key: changed.get(key, column) for key, column in columns.items()}
 
 
-def given_columns(texts: Iterable[str]) -> dict[str, str]:
-    """The keys and headers of `--columns subject=sub,clip=material`; a header may hold a comma, if no key follows it.
-
-    Raises:
-        InputError: what is no pair, or a key twice; all faults at once.
-    """
-    faults: list[str] = []
-    named: dict[str, str] = {}
-    for text in texts:
-        for pair in re.split(r",(?=\s*\w+\s*=)", text):
-            key, mark, header = (part.strip() for part in pair.partition("="))
-            if not (key and mark and _plain(header)):
-                faults.append(f"expected KEY=HEADER, such as subject=sub,clip=material, found {pair.strip()!r}")
-            elif named.setdefault(key, header) != header:
-                faults.append(f"expected each key once, found {key}={named[key]} and {key}={header}")
-    if faults:
-        raise InputError(faults, where="--columns")
-    return named
-
-
 def is_missing(text: str) -> bool:
     """Whether the text of a cell says that there is nothing: marks alone (`/`, `\\`, `-`, `?`), `n/a`, `null`, `nan`.
 
