@@ -35,15 +35,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
 from mellm_plugin.datasets.frames import frame_number
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.errors import DataError, InputError, MellmError, near
+from mellm_plugin.errors import InputError, MellmError, near
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.motion.apex import spot
 from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
@@ -331,13 +329,8 @@ class _PreparedClips:
         self.name, self.root = name, root
         self.by_subject: dict[str | int, list[tuple[_Key, str]]] = defaultdict(list)
         self.splits: dict[str, list[str]] = {}  # ids, in stored order
-        for split, entry in store.read_info(name, root)["splits"].items():
-            path = store.dataset_dir(name, root) / entry["file"]
-            try:
-                rows = pq.read_table(path, columns=["id", "subject", "clip"]).to_pylist()  # not the frames
-            except (OSError, pa.ArrowException) as error:
-                again = f"To make it again, run: {prepare_command(name)} --replace"
-                raise DataError(f"{path} cannot be read ({error}). {again}") from error
+        for split in store.read_info(name, root)["splits"]:
+            rows = store.read_columns(name, split, ("id", "subject", "clip"), root)
             self.splits[split] = [row["id"] for row in rows]
             for row in rows:
                 self.by_subject[_subject(row["subject"])].append((_key(row["clip"]), row["id"]))

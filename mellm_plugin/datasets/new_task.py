@@ -345,9 +345,7 @@ def _label_faults(labels: Sequence[str]) -> list[str]:
             faults.append(f"the label {label!r} has {marks}, which a task or an answer cannot; rename it in the table")
         elif (found := read(f"Conclusion: expression: {label}.", labels).label) != label:
             seen = "is not read in an answer" if found is None else f"is read as {found!r} in an answer"
-            faults.append(
-                f"the label {label!r} {seen}: its words are told by their letters alone; rename it in the table"
-            )
+            faults.append(f"the label {label!r} {seen}: answers are read by letters alone; rename it in the table")
     if len(labels) == 1 and labels[0] in LABELS:
         faults.append(f"the label {labels[0]!r} names a dataset; rename it in the table")
     return faults
