@@ -43,7 +43,7 @@ from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.prompts import fill_legend, vqa_prompt
 from mellm_plugin.language.thinking import without_thinking
-from mellm_plugin.language.unanswered import unanswered
+from mellm_plugin.language.unanswered import unanswered, without_last_tokens
 from mellm_plugin.language.vqa_answers import in_order_of, vqa_reading
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, summary, text, units
@@ -287,7 +287,7 @@ def submitted(doc: Doc, answer: str) -> str:
 
     Of a class, a side, or yes and no it is the one word that was read; of a list of units their names, in the order in
     which the model gave them. Where a text is asked for, or nothing can be read, it is what the model gave, without
-    its thoughts.
+    its thoughts and the special tokens behind it.
     """
     match reading(doc, answer):
         case {"shown": bool(shown)}:
@@ -297,7 +297,7 @@ def submitted(doc: Doc, answer: str) -> str:
         case {"coarse": str(word)} | {"fine": str(word)} | {"side": str(word)} if doc["kind"] != "combined":
             return word
         case _:
-            return without_thinking(answer)
+            return without_last_tokens(without_thinking(answer))
 
 
 # ---- readings become scores -----------------------------------------------------------------------------------------

@@ -346,7 +346,8 @@ def composite(docs: Any) -> Any:
     """
     listed = megc2019.clips()
     keys = list(map(megc2019.clip_of, docs["dataset"], docs["subject"], docs["clip"]))
-    kept = [i for i, key in enumerate(keys) if key in listed and key not in keys[:i]]
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    kept = sorted(i for key, i in first.items() if key in listed)
     if not kept:
         raise InputError(f"no clip belongs to the composite of {', '.join(megc2019.PARTS)}")
     if lines := megc2019.missing(keys):
@@ -358,16 +359,18 @@ def composite(docs: Any) -> Any:
     classes = [listed[keys[i]][0] for i in kept]
     docs = docs.select(kept)
     ids, emotions, own = docs["id"][:], docs["emotion"][:], docs["coarse"][:]
-    others = [i for i, (said, coarse) in enumerate(zip(own, classes, strict=True)) if said != coarse]
+    others = {i: of_list for i, (said, of_list) in enumerate(zip(own, classes, strict=True)) if said != of_list}
     if others:
         logger.warning(
             "MEGC 2019: the challenge's list gives {} clips another class than their labels do, and decides:\n  {}",
-            *(len(others), "\n  ".join(f"{ids[i]}: {classes[i]}, labelled {emotions[i] or own[i]}" for i in others)),
+            *(
+                len(others),
+                "\n  ".join(f"{ids[i]}: {of_list}, labelled {emotions[i] or own[i]}" for i, of_list in others.items()),
+            ),
         )
         # Without its label, which would be scored before the class if it is the name of another one.
-        fine = [None if i in set(others) else label for i, label in enumerate(emotions)]
-        columns = {"emotion": fine, "coarse": classes}
-        for name, values in columns.items():
+        fine = [None if i in others else label for i, label in enumerate(emotions)]
+        for name, values in {"emotion": fine, "coarse": classes}.items():
             feature = docs.features[name]
             docs = docs.remove_columns(name).add_column(name, values, feature=feature)
     return protocol(docs, labels="smic", aus="1+2+4+5+6+7+9+10+12+14+15+17")
@@ -668,11 +671,6 @@ _TOLD = (
     "judge_rate",
 )
 """Their items, and those of each UF1, are what the intervals and tables of a task are made of."""
-
-
-def motion_doubts(doc: Doc) -> list[str]:
-    """What speaks against the clip's flow being that of a micro-expression; the fault where it has no usable frames."""
-    return _measured(doc)[1]
 
 
 def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:

@@ -1,4 +1,5 @@
-"""Files of settings, configs and records: read up to a bound of size and nesting, written whole or not at all."""
+"""Files of settings, configs, records and sheets: read up to a bound of size and of nesting, written whole or not at
+all."""
 
 from __future__ import annotations
 
@@ -21,7 +22,17 @@ def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no file, larger than `most` bytes, or not UTF-8.
+        ValueError: as for `read_bytes`, or it is not UTF-8.
+    """
+    return read_bytes(path, most).decode("utf-8-sig")
+
+
+def read_bytes(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
+    """What a file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file, or larger than `most` bytes.
     """
     file = Path(path)
     kind = file.stat().st_mode
@@ -31,7 +42,7 @@ def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
         data = opened.read(most + 1)
     if len(data) > most:
         raise ValueError(f"expected a file of at most {most / 2**20:g} MiB, found more")
-    return data.decode("utf-8-sig")
+    return data
 
 
 def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:

@@ -22,7 +22,9 @@ import pytest
 from fictitious import Fictitious, casme2, casme3, samm, smic
 
 from mellm_plugin.cli import main
+from mellm_plugin.cli.tables import COLUMNS, pairs
 from mellm_plugin.datasets import store
+from mellm_plugin.errors import InputError
 
 MELLM = Path(sys.executable).parent / "mellm"
 QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
@@ -393,8 +395,8 @@ def test_missing_and_renamed_columns(made: Fictitious, tmp_path: Path, capsys: C
     error = refused(command(made, tmp_path / "out"), tmp_path / "out", capsys)
     assert "(Sheet1, row 1) lacks OnsetFrame, Estimated Emotion; it has: Subject, Filename, Beginning, " in error
     given = ["--columns", "onset=Beginning,emotion=Action Units"]
-    assert main(command(made, tmp_path / "out", *given)) == 1, "units are no labels"
-    assert "expected one of disgust, fear" in capsys.readouterr().err
+    assert main(command(made, tmp_path / "out", *given)) == 1
+    assert "lacks Action Units; it has: " in capsys.readouterr().err, "a column is read as what the user says, alone"
     made = fictitious.column_renamed(made, "Action Units", "Feeling")
     error = refused(command(made, tmp_path / "out", "--columns", "onst=Beginning"), tmp_path / "out", capsys)
     assert "--columns: 'onst' is no column of it; expected subject, clip, onset, apex, offset, aus, emotion" in error
@@ -761,3 +763,12 @@ def test_what_clearly_does_not_fit_is_not_begun(
     monkeypatch.setattr(shutil, "disk_usage", lambda place: shutil._ntuple_diskusage(10**6, 10**6 - 9000, 9000))
     error = refused(command(made, tmp_path / "out"), tmp_path / "out", capsys)
     assert "the dataset 'casme2' does not fit: about " in error and "9.0 kB are free. Free this place" in error
+
+
+def test_keys_and_values_of_a_flag() -> None:
+    given = ["subject=sub, no. 2,clip = material", "onset=起始 帧"]
+    assert pairs(given, "--columns", COLUMNS) == {"subject": "sub, no. 2", "clip": "material", "onset": "起始 帧"}
+    with pytest.raises(InputError) as refused:
+        pairs(["subject", "=x", "clip=", "onset=a,onset=b"], "--columns", COLUMNS)
+    assert [fault[:25] for fault in refused.value.faults[:3]] == ["expected KEY=HEADER, such"] * 3
+    assert refused.value.faults[3] == "expected 'onset' once, found onset=a and onset=b"

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "facs": {"errors"},
     "motion": {"errors", "small_files"},
     "language": {"errors", "facs", "motion"},
-    "datasets": {"errors", "locks", "facs", "motion", "language"},
+    "datasets": {"errors", "locks", "small_files", "facs", "motion", "language"},
     "models": {"errors", "small_files", "facs", "motion", "language"},
     "scoring": {"errors", "redaction", "facs", "motion", "language"},
     "training": {

@@ -114,6 +114,8 @@ def test_a_submission_has_the_form_of_the_challenge() -> None:
     ), "in the order of the answer"
     assert megc_vqa.submitted(doc("units"), "Action units: none") == "none"
     assert megc_vqa.submitted(doc("units"), "hard to say") == "hard to say"
+    left = "A <|box|> on the brow.</s> <|im_end|>\n<|endoftext|>\n"
+    assert megc_vqa.submitted(doc("combined"), left) == "A <|box|> on the brow."
     assert megc_vqa.submitted(doc("combined"), COMBINED_A) == COMBINED_A
     assert megc_vqa.submitted(doc("coarse"), "I cannot tell.") == "I cannot tell."
 

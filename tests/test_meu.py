@@ -733,7 +733,6 @@ def test_doubts_about_the_motion_are_in_the_samples(moving: Any) -> None:
     )  # of an implausible pair it would be no strength of a face
     assert items[1]["doubts"] == ["onset and apex are the same picture, pixel for pixel"]
     assert len(items[2]["doubts"]) >= 1 and all(isinstance(doubt, str) for doubt in items[2]["doubts"])
-    assert meu.motion_doubts(moving[2]) == items[2]["doubts"]
     assert json.loads(json.dumps(items)) == items
 
 
@@ -763,13 +762,14 @@ def test_frames_that_cannot_be_used_are_a_doubt_and_no_crash(toy: Any, frames: d
 def test_a_damaged_frame_is_a_doubt_and_no_crash(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval has Pillow fill in what is missing
     damaged = Image.open(io.BytesIO(picture(3)[:2000]))
-    (doubt,) = meu.motion_doubts({**meu.protocol(toy)[0], "apex": damaged})
-    assert "apex: the image cannot be read" in doubt
+    items = meu.process_results({**meu.protocol(toy)[0], "apex": damaged}, ["disgust"])
+    assert "apex: the image cannot be read" in items["motion_plausible_rate"]["doubts"][0]
 
 
 def test_doubts_do_not_depend_on_what_the_model_was_shown(moving: Any) -> None:
     # A nose tip outside the frame is a fault of settings that use it, not of the clip's motion.
-    assert meu.motion_doubts({**moving[0], "nose": [-50, 900]}) == []
+    items = meu.process_results({**moving[0], "nose": [-50, 900]}, ["fear"])
+    assert items["motion_plausible_rate"]["doubts"] == []
 
 
 def test_lmms_eval_is_asked_for_the_frames() -> None:

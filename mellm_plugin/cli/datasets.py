@@ -27,11 +27,11 @@ _TOLD = 20  # clips that are told one by one; info.json holds all
 def _prepare(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets.catalogue import converter
     from mellm_plugin.datasets.conversion import prepare
-    from mellm_plugin.datasets.sheets import given_columns, named_columns
+    from mellm_plugin.datasets.sheets import named_columns
 
     dataset = converter(given.dataset)
     sheets = _sheets(given.sheet or (), given.dataset)
-    if columns := given_columns(given.columns):
+    if columns := tables.pairs(given.columns, "--columns", tables.COLUMNS):
         if not sheets:
             raise InputError("expected --sheet with it: there is no sheet that could have columns", where="--columns")
         dataset = replace(dataset, columns=named_columns(dataset.columns, columns))

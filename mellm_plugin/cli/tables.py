@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,16 @@ from mellm_plugin.errors import InputError
 if TYPE_CHECKING:
     from mellm_plugin.datasets.conversion import Report
 
+COLUMNS = "KEY=HEADER, such as subject=sub,clip=material"
+"""What `--columns` takes."""
+_LABELS = "LABEL=NAME, such as 0=negative,1=positive"
+
 
 def _prepare_table(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import table
     from mellm_plugin.datasets.crop import cropper
-    from mellm_plugin.datasets.sheets import given_columns
 
-    columns = given_columns(given.columns)
+    columns = pairs(given.columns, "--columns", COLUMNS)
     report = table.prepare(
         given.csv,
         given.name,
@@ -40,19 +44,18 @@ def _prepare_table(given: argparse.Namespace) -> None:
 def _new_task(given: argparse.Namespace) -> None:
     from mellm_plugin.cli.tasks import list_tasks
     from mellm_plugin.datasets import new_task, table
-    from mellm_plugin.datasets.sheets import given_columns
     from mellm_plugin.locks import sole_writer
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
     settings: dict[str, Any] = {
-        "columns": given_columns(given.columns),
+        "columns": pairs(given.columns, "--columns", COLUMNS),
         "least": given.least,
         "replace": given.replace,
         "taken": list_tasks(task_folder()),
         "note": notes.append if given.json else _note,
     }
-    names = _names(given.labels)
+    names = pairs(given.labels, "--labels", _LABELS)
     if names and given.listing is None:
         raise InputError("expected --from with it: it says what the labels of a list of clips mean", where="--labels")
     table.check_name(given.name)
@@ -69,19 +72,27 @@ def _new_task(given: argparse.Namespace) -> None:
     print(f"run it: {made.command}")
 
 
-def _names(texts: Sequence[str]) -> dict[str, str]:
-    """The labels and their names of `--labels 0=negative,1=positive`."""
+def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, str]:
+    """The keys and values of `KEY=VALUE,KEY=VALUE`; a value may hold a comma, if no key follows it.
+
+    Args:
+        texts: as they were given, one for each use of the flag.
+        flag, example: for messages.
+
+    Raises:
+        InputError: what is no pair, or a key with two values; all faults at once.
+    """
     faults: list[str] = []
-    names: dict[str, str] = {}
-    for pair in (pair for text in texts for pair in text.split(",")):
-        label, mark, name = (part.strip() for part in pair.partition("="))
-        if not (label and mark and name):
-            faults.append(f"expected LABEL=NAME, such as 0=negative,1=positive, found {pair.strip()!r}")
-        elif names.setdefault(label, name) != name:
-            faults.append(f"expected each label once, found {label}={names[label]} and {label}={name}")
+    found: dict[str, str] = {}
+    for pair in (pair for text in texts for pair in re.split(r",(?=[^,=]*=)", text)):
+        key, _, value = (part.strip() for part in pair.partition("="))
+        if not (key and value):
+            faults.append(f"expected {example}, found {pair.strip()!r}")
+        elif found.setdefault(key, value) != value:
+            faults.append(f"expected {key!r} once, found {key}={found[key]} and {key}={value}")
     if faults:
-        raise InputError(faults, where="--labels")
-    return names
+        raise InputError(faults, where=flag)
+    return found
 
 
 def _note(odd: str) -> None:

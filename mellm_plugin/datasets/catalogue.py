@@ -8,6 +8,9 @@ A dataset that is not listed here is one of the user's own, see `table.py`.
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -46,6 +49,44 @@ KNOWN: dict[str, Known] = {
     "synthme_ladder": Known("SynthME's amplitude ladder"),
 }
 """By the name that tasks, folders and commands use."""
+
+
+_OTHER_NAMES: dict[str, str] = {
+    **dict.fromkeys(("casmeii", "casme02", "cas2"), "casme2"),
+    **dict.fromkeys(("casmeiii", "cas3", "casme3a", "casme3parta"), "casme3"),
+    **dict.fromkeys(("smichs", "smichse", "smicehs", "smicallcropped", "smicallraw"), "smic"),
+    **dict.fromkeys(("smicvise", "smicevis"), "smic_vis"),
+    **dict.fromkeys(("smicnire", "smicenir"), "smic_nir"),
+    **dict.fromkeys(("4dme", "fourd", "4dmicro"), "fourdme"),
+}
+# CAS(ME)^2 is a dataset of its own, and CASME2 the usual short name of CASME II: the marks alone tell them apart.
+_CASME_SQUARED = re.compile(r"cas\s*\(\s*me\s*\)\W*(2|²|ii\b)|casme\s*(\^\W*2|²)|casme[\s_-]*sq", re.IGNORECASE)
+
+
+def is_casme_squared(text: str) -> bool:
+    """Whether CAS(ME)^2 is meant, which this package does not know and which is not CASME II."""
+    narrow = unicodedata.normalize("NFKC", text)  # makes 2 of ², and ^ of its full width
+    return any(_CASME_SQUARED.search(one) for one in (text, narrow))
+
+
+def dataset_named(text: str, own: Iterable[str] = ()) -> str | None:
+    """The name of a dataset as lists and question files write it; None where no dataset is called so.
+
+    >>> dataset_named("CASME_II"), dataset_named("CAS(ME)^3"), dataset_named("SMIC-HS"), dataset_named("CAS(ME)^2")
+    ('casme2', 'casme3', 'smic', None)
+
+    Args:
+        text: in any case and width, with any marks.
+        own: names of further datasets.
+    """
+    if is_casme_squared(text):
+        return None
+    plain = _letters(unicodedata.normalize("NFKC", text))
+    return _OTHER_NAMES.get(plain) or {_letters(name): name for name in (*own, *KNOWN)}.get(plain)
+
+
+def _letters(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "", text.lower())
 
 
 def prepare_command(name: str) -> str:

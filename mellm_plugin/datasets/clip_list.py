@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.catalogue import KNOWN, prepare_command
-from mellm_plugin.datasets.sheets import Column, Row, as_text, listed, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
+from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, listed, named_columns, read_bare, read_sheet
 from mellm_plugin.datasets.table import label_of
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import coarse
@@ -38,15 +38,6 @@ COLUMNS: dict[str, Column] = {
 MEGC: dict[str, str] = {"0": "negative", "1": "positive", "2": "surprise"}
 """What the numbers of the MEGC lists mean."""
 
-_OTHER_NAMES = {
-    **dict.fromkeys(("casmeii", "casme2", "casme02"), "casme2"),
-    **dict.fromkeys(("smic", "smichs", "smichse", "smicehs", "smicallcropped", "smicallraw"), "smic"),
-    **dict.fromkeys(("smicvis", "smicvise", "smicevis"), "smic_vis"),
-    **dict.fromkeys(("smicnir", "smicnire", "smicenir"), "smic_nir"),
-    **dict.fromkeys(("casme3", "casmeiii", "casme3a", "casme3parta"), "casme3"),
-    **dict.fromkeys(("4dme", "fourdme", "fourd", "4dmicro"), "fourdme"),
-}
-_CASME_SQUARED = re.compile(r"cas\s*\(me\)\s*\^?\s*2|casme[\s_-]*sq")  # another dataset than CASME II
 _NAMED = 12  # clips that are named in one message
 _AGREE = 0.95  # of the clips whose datasets say it, before numbers are taken for those of MEGC
 _FILE_ENDING = re.compile(r"\.(avi|mp4|mov|npy|npz|mat|jpe?g|png|bmp|tiff?)$", re.IGNORECASE)
@@ -170,18 +161,6 @@ def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = Non
     return chosen
 
 
-def dataset_named(text: str, prepared: Sequence[str]) -> str | None:
-    """The name of a dataset as a list writes it (`CASME II`, `casme2`); None where it is none known or prepared."""
-    written = _plain(text)
-    plain = re.sub(r"[\W_]+", "", written)
-    if _CASME_SQUARED.match(written):
-        return None
-    if name := _OTHER_NAMES.get(plain):
-        return name
-    known = {re.sub(r"[\W_]+", "", name): name for name in (*KNOWN, *prepared)}
-    return known.get(plain)
-
-
 def _plain(text: str) -> str:
     return unicodedata.normalize("NFKC", text).lower().strip()
 
@@ -230,14 +209,13 @@ class _Search:
             name = dataset_named(written, self.prepared)
             if name is None:
                 hint = near(written.lower(), {*KNOWN, *self.prepared})
-                hint = " It is another than CASME II and CAS(ME)^3." if _CASME_SQUARED.match(_plain(written)) else hint
+                hint = " It is another than CASME II and CAS(ME)^3." if is_casme_squared(written) else hint
                 self._absent(f"{written!r} is no dataset that is known here.{hint}", row, called)
                 return None
-            if (name := self._stored(name)) is None:
-                of = dataset_named(written, self.prepared)
-                self._absent(f"{of} is not prepared; run: {prepare_command(str(of))}", row, called)
+            if (stored := self._stored(name)) is None:
+                self._absent(f"{name} is not prepared; run: {prepare_command(name)}", row, called)
                 return None
-            within = [name]
+            within = [stored]
         found = [(name, one) for name in within for one in self._matching(name, subject, clip, row)]
         if len(found) != 1:
             where = within[0] if len(within) == 1 else "the prepared datasets"
@@ -258,7 +236,7 @@ class _Search:
             emotion=one["emotion"],
             coarse=one["coarse"],
             aus=None if one["aus"] is None else tuple(one["aus"]),
-            label=None if text is None or text.lower() in ("/", "-", "?", "nan", "n/a", "none") else as_key(text),
+            label=None if text is None or is_missing(text) else as_key(text),
         )
 
     def _absent(self, cause: str, row: Row, clip: str) -> None:

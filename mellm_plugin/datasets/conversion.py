@@ -14,7 +14,6 @@ import math
 import os
 import re
 import shutil
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -251,8 +250,9 @@ class _Conversion:
             self._skip("", "--frames", fault)
 
     def run(self) -> Report:
-        entries = self._unique([self._corrected(entry) for entry in self._entries()])
-        self._any_folder(entries)
+        rows = [self._corrected(entry) for entry in self._entries()]
+        self._any_folder(rows)  # first: rows of another dataset's sheet may all seem one clip
+        entries = self._unique(rows)
         located = [found for entry in entries if (found := self._locate(entry))]
         if not located:
             raise self._refusal()
@@ -316,8 +316,7 @@ class _Conversion:
         new = max(0, new - sum(map(_size, clips.glob("*.parquet"))))
         # a cut frame is stored anew, often smaller: only a fraction is certain
         least = (whole + new) // (1 if isinstance(self.options.crop, Whole) else 10)
-        told = store.check_room(self.dataset.name, whole + new, self.options.root, least=least)
-        print(f"{self.dataset.name}: {told}", file=sys.stderr)
+        store.check_room(self.dataset.name, whole + new, self.options.root, least=least)
 
     # ---- rows ----
 

@@ -37,6 +37,7 @@ from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sheets import decoded
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
+from mellm_plugin.small_files import read_bytes
 
 KINDS: tuple[str, ...] = ("none", "box", "detector")
 """Where the boxes come from: nowhere (the frames are cropped already), a CSV, or a face detector."""
@@ -296,14 +297,11 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
 def _read_text(path: Path) -> str:
     where = str(path)
     try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_CSV + 1)
+        data = read_bytes(path, _LARGEST_CSV)
     except FileNotFoundError:
         raise InputError("no such file; expected a CSV with the columns id,left,top,right,bottom", where) from None
     except (OSError, ValueError) as error:
         raise InputError(f"the file cannot be read: {error}", where) from error
-    if len(data) > _LARGEST_CSV:
-        raise InputError(f"expected a CSV of boxes, found a file of more than {_LARGEST_CSV >> 20} MiB", where)
     if data.startswith(b"PK"):
         raise InputError("expected a CSV, found a spreadsheet or a zip file; save the sheet as CSV (UTF-8)", where)
     return decoded(data, where)

@@ -43,6 +43,7 @@ FACES = 44
 CLIPS = FACES * len(synthme.AUS)
 """Four of each unit at each level."""
 
+_BYTES = 67_000_000  # as it is stored
 _NAMED = re.compile(r"au(\d+)_([\d.]+)px")
 
 
@@ -99,15 +100,16 @@ def prepare(root: Path | None = None, replace: bool = False) -> Path:
         replace: draw it again even if it is there.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or too little of the disk is free.
     """
     source = f"drawn by mellm_plugin.datasets.ladder, version {VERSION}, drawings version {synthme.VERSION}, seed 0"
     exists: Literal["replace", "keep"] = "replace" if replace else "keep"
-    return store.write(NAME, {"test": _shown()}, {"source": source}, root=root, exists=exists)
+    return store.write(NAME, {"test": _shown(root)}, {"source": source}, root=root, exists=exists)
 
 
-def _shown() -> Iterator[Sample]:
+def _shown(root: Path | None) -> Iterator[Sample]:
     """All clips, with a progress bar once the first is asked for."""
     from tqdm import tqdm
 
+    store.check_room(NAME, _BYTES, root, least=_BYTES)
     yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)

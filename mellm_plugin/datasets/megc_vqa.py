@@ -35,18 +35,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
-import pyarrow as pa
-import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.catalogue import KNOWN, prepare_command
+from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
 from mellm_plugin.datasets.frames import frame_number
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.errors import DataError, InputError, MellmError, near
+from mellm_plugin.errors import InputError, MellmError, near
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.motion.apex import spot
 from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
+from mellm_plugin.small_files import read_text
 
 if TYPE_CHECKING:
     from mellm_plugin.datasets.crop import Cropper
@@ -96,11 +95,14 @@ def question_kind(question: str) -> str:
     return "units" if units else "other"
 
 
+_LARGEST = 64 << 20  # bytes of a question file; real ones have up to 1 MB
 _LONG_FILE = re.compile(r"lvqa|melv|long[-_ ]?video", re.IGNORECASE)
 _LONG_QUESTION = re.compile(
-    r"\b(?:how many|number of|count)\b.*\bexpressions?\b|\bdistinct (?:action units?|aus?)\b|\bmacro[- ]?expressions?\b"
+    r"\b(?:how many|number of|count)\b.{0,300}\bexpressions?\b|\bdistinct (?:action units?|aus?)\b"
+    r"|\bmacro[- ]?expressions?\b"
     r"|\b(?:expression|emotional) events?\b"
-    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b.*\b(?:expressions?|events?)\b"
+    r"|\b(?:[0-9]+ ?-? ?(?:st|nd|rd|th)|first|second|third|fourth|fifth|last|final)\b"
+    r".{0,300}\b(?:expressions?|events?)\b"
 )
 
 
@@ -252,8 +254,8 @@ def _read(path: Path, skipped: _Skipped) -> tuple[list[_Row], list[_Row]]:
     name = path.name
     rows: list[_Row] = []
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
+        text = read_text(path, _LARGEST)
+    except (OSError, ValueError) as error:
         skipped.add(str(path), f"cannot be read as a text file of JSON Lines ({error}); give the challenge's .jsonl")
         return [], []
     told = len(skipped.entries)
@@ -303,27 +305,7 @@ def _clip_named(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 # ---- clips of datasets that are prepared ----------------------------------------------------------------------------
 
-_DATASETS: dict[str, str] = {
-    **{re.sub(r"[^a-z0-9]", "", name): name for name in KNOWN},
-    **dict.fromkeys(("casmeii", "cas2"), "casme2"),
-    **dict.fromkeys(("casmeiii", "cas3", "casme3parta"), "casme3"),
-    **dict.fromkeys(("smichs", "smichse"), "smic"),
-    "4dme": "fourdme",
-}
-# CAS(ME)^2 is a database of its own, and CASME2 the usual short name of CASME II: the marks alone tell them apart.
-_CASME_SQUARED = re.compile(r"cas\s*\(\s*me\s*\)\W*(2|²|ii\b)|casme\s*(\^\W*2|²)", re.IGNORECASE)
 _VIDEO_PREFIXES: dict[str, str] = {"samm": "samm", "cas": "casme3", "casme": "casme3"}
-
-
-def dataset_name(text: str) -> str | None:
-    """Our name of a dataset as question files write it; None where no dataset is called so.
-
-    >>> dataset_name("CASME_II"), dataset_name("CAS(ME)^3"), dataset_name("SMIC-HS")
-    ('casme2', 'casme3', 'smic')
-    """
-    if _CASME_SQUARED.search(text):
-        return None
-    return _DATASETS.get(re.sub(r"[^a-z0-9]", "", text.lower()))
 
 
 _Key = tuple[str | int, ...]
@@ -347,13 +329,8 @@ class _PreparedClips:
         self.name, self.root = name, root
         self.by_subject: dict[str | int, list[tuple[_Key, str]]] = defaultdict(list)
         self.splits: dict[str, list[str]] = {}  # ids, in stored order
-        for split, entry in store.read_info(name, root)["splits"].items():
-            path = store.dataset_dir(name, root) / entry["file"]
-            try:
-                rows = pq.read_table(path, columns=["id", "subject", "clip"]).to_pylist()  # not the frames
-            except (OSError, pa.ArrowException) as error:
-                again = f"To make it again, run: {prepare_command(name)} --replace"
-                raise DataError(f"{path} cannot be read ({error}). {again}") from error
+        for split in store.read_info(name, root)["splits"]:
+            rows = store.read_columns(name, split, ("id", "subject", "clip"), root)
             self.splits[split] = [row["id"] for row in rows]
             for row in rows:
                 self.by_subject[_subject(row["subject"])].append((_key(row["clip"]), row["id"]))
@@ -500,7 +477,7 @@ def _video_id(row: Mapping[str, Any]) -> str:
 def _video_dataset(row: Mapping[str, Any]) -> str:
     """The dataset that a test video is of, as far as the row says so (`SAMM-3`, `CAS-12`); else this one."""
     written = re.sub("_test$", "", _text(row, "dataset").lower())
-    named = dataset_name(written) if written else None
+    named = dataset_named(written)
     if _of_first_release(row) and not re.search("[0-9]", _text(row, "subject")):
         return "casme3"  # whose rows say `samm_test` there, too; SAMM's subjects are numbers
     prefix = re.match(r"[a-z]*", Path(_video_name(row)).name.lower())
@@ -574,10 +551,10 @@ class _Preparation:
             if _video_names(row.row):
                 continue
             written = _text(row.row, "dataset")
-            name = dataset_name(written)
+            name = dataset_named(written)
             if name is None:
-                squared = _CASME_SQUARED.search(written)
-                hint = " It is another database than CASME II." if squared else near(written.lower(), KNOWN)
+                squared = is_casme_squared(written)
+                hint = " It is another dataset than CASME II." if squared else near(written.lower(), KNOWN)
                 reason = f"dataset: expected a dataset that is known, found {written!r}.{hint}"
                 unfound[reason, ""].append(row)
             elif not store.is_prepared(name, self.root):
@@ -666,6 +643,23 @@ class _Preparation:
         order = list(dict.fromkeys(row.file for row in (*self.rows, *self.lost)))
         return [found[key] for key in sorted(found, key=lambda key: (order.index(key[0]), key[1]))]
 
+    def check_room(self) -> None:
+        """Say what disk is needed: for the clips of datasets their share of the files, for each video about its size.
+
+        Raises:
+            DataError: there is too little for certain.
+        """
+        copied = 0
+        for name, wanted in self.clips.items():
+            folder, splits = store.dataset_dir(name, self.root), store.read_info(name, self.root)["splits"]
+            size = sum((folder / entry["file"]).stat().st_size for entry in splits.values())
+            copied += size * len(wanted) // sum(entry["clips"] for entry in splits.values())
+        videos = 0
+        for path in self.paths.values():
+            sizes = [file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
+            videos += sum(sorted(sizes)[-2:])
+        store.check_room(NAME, copied + videos, self.root, least=copied // 2)  # clips are of different sizes
+
     def refusal(self) -> InputError:
         return InputError(self.skipped.sentences() or ["no question at all"], where=NAME)
 
@@ -726,6 +720,11 @@ def prepare(
     if not splits:
         raise work.refusal()
 
+    def begun(samples: Iterator[Sample]) -> Iterator[Sample]:
+        """The first split, asked for where the dataset is made and not kept."""
+        work.check_room()
+        yield from samples
+
     def finished(samples: Iterator[Sample]) -> Iterator[Sample]:
         """The last split; behind it, what is known only then."""
         yield from samples
@@ -743,8 +742,9 @@ def prepare(
         info["skipped"] = work.skipped.entries
         info["spotted_by_difference"] = work.by_difference
 
-    last = list(splits)[-1]
-    splits[last] = finished(splits[last])
+    first_split, last_split = next(iter(splits)), list(splits)[-1]
+    splits[first_split] = begun(splits[first_split])
+    splits[last_split] = finished(splits[last_split])
     folder = store.write(NAME, splits, info, root=root, exists=exists, files=files)
     if strict and (left_out := store.read_info(NAME, root)["skipped"]):  # kept from a run that was not strict
         raise InputError(_sentences(left_out), where=f"{folder}, prepared before, lacks what was left out")

@@ -21,8 +21,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,9 +29,10 @@ from typing import Any
 from mellm_plugin.datasets import clip_list, store, table
 from mellm_plugin.datasets.sheets import Sheet, by_cause
 from mellm_plugin.errors import InputError
-from mellm_plugin.facs.codes import numbers, read_codes
+from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.answers import read
+from mellm_plugin.small_files import write_text
 
 _KINDS = {"all": "meu", "emotion": "emotion", "aus": "au"}
 # What `!function mellm_plugin.meu.table(FILE)` can carry: YAML ends a value at ": " and " #", arguments end at a comma.
@@ -102,7 +102,11 @@ def write(
         except InputError as error:
             # what no clip has to be read for is told together with it
             faults += error.faults
-            info = {"splits": {"test": _counted(sheet)}, "unread_codes": _unread(sheet)}
+            clips = (
+                (row.text("subject") or "", table.label(row), read_codes(row.raw("aus")).canonical())
+                for row in sheet.rows
+            )
+            info = {"splits": {"test": _counted(clips)}, "unread_codes": _unread(sheet)}
 
     if "test" not in info["splits"]:
         raise InputError(f"expected clips in the split 'test', found: {', '.join(info['splits'])}", where=name)
@@ -172,7 +176,7 @@ def write_listed(
         odd.append(told)
     if without := [clip.id for clip in chosen.clips if found and not clip.label]:
         odd.append(f"{len(without)} clips have no label in the list, and keep that of their dataset")
-    counts = _counted_clips(chosen.clips, labels_of)
+    counts = _counted((f"{clip.dataset}/{clip.subject}", labels_of.get(clip.id), clip.aus) for clip in chosen.clips)
     labels = list(counts["emotions"])
     own = [labels_of[clip.id] for clip in chosen.clips if not clip.label and clip.id in labels_of]
     of_several = own and len({clip.dataset for clip in chosen.clips}) > 1
@@ -281,33 +285,12 @@ def _write(
     return Written(path, task, command)
 
 
-def _counted_clips(clips: Sequence[clip_list.Clip], labels: Mapping[str, str]) -> dict[str, Any]:
-    """What a prepared dataset of the clips of a list would say of them."""
-    units = Counter("/".join(map(str, unit)) for clip in clips for unit in numbers(clip.aus or ()))
-    emotions = Counter(labels[clip.id] for clip in clips if clip.id in labels)
-    return {
-        "clips": len(clips),
-        "subjects": len({(clip.dataset, clip.subject) for clip in clips}),
-        "emotions": dict(sorted(emotions.items())),
-        "without_emotion": len(clips) - sum(emotions.values()),
-        "aus": {unit: units[unit] for unit in sorted(units, key=lambda unit: [int(n) for n in unit.split("/")])},
-        "without_aus": sum(clip.aus is None for clip in clips),
-    }
-
-
-def _counted(sheet: Sheet) -> dict[str, Any]:
-    """What a prepared dataset would say of its clips, counted over all rows of a table, with faults or without."""
-    labels = [table.label(row) for row in sheet.rows]
-    codes = [read_codes(row.raw("aus")).canonical() for row in sheet.rows]
-    units = Counter("/".join(map(str, unit)) for code in codes if code for unit in set(numbers(code)))
-    return {
-        "clips": len(sheet.rows),
-        "subjects": len({row.text("subject") for row in sheet.rows}),
-        "emotions": dict(sorted(Counter(label for label in labels if label is not None).items())),
-        "without_emotion": labels.count(None),
-        "aus": {unit: units[unit] for unit in sorted(units, key=lambda unit: [int(n) for n in unit.split("/")])},
-        "without_aus": codes.count(None),
-    }
+def _counted(clips: Iterable[tuple[str, str | None, Sequence[str] | None]]) -> dict[str, Any]:
+    """What a prepared dataset would say of clips, of which subject, label and canonical codes are given."""
+    tally = store.Tally()
+    for clip in clips:
+        tally.add(*clip)
+    return tally.counts()
 
 
 def _unread(sheet: Sheet) -> dict[str, str]:
@@ -362,9 +345,7 @@ def _label_faults(labels: Sequence[str]) -> list[str]:
             faults.append(f"the label {label!r} has {marks}, which a task or an answer cannot; rename it in the table")
         elif (found := read(f"Conclusion: expression: {label}.", labels).label) != label:
             seen = "is not read in an answer" if found is None else f"is read as {found!r} in an answer"
-            faults.append(
-                f"the label {label!r} {seen}: its words are told by their letters alone; rename it in the table"
-            )
+            faults.append(f"the label {label!r} {seen}: answers are read by letters alone; rename it in the table")
     if len(labels) == 1 and labels[0] in LABELS:
         faults.append(f"the label {labels[0]!r} names a dataset; rename it in the table")
     return faults
@@ -419,12 +400,8 @@ def _oddities(
 
 
 def _save(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
+        write_text(path, text)
     except OSError as error:
         raise InputError(f"the task file cannot be written ({error}); choose another folder", str(path)) from error
-    finally:
-        part.unlink(missing_ok=True)

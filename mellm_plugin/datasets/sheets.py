@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import InputError, near
+from mellm_plugin.small_files import read_bytes
 
 _HEADER_WITHIN = 100  # rows in which the header is looked for
 _MISSING = frozenset({"nan", "na", "nil", "nat", "none", "null", "unknown", "missing", "未知", "缺失", "无"})
@@ -209,26 +210,6 @@ def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> di
     return {key: changed.get(key, column) for key, column in columns.items()}
 
 
-def given_columns(texts: Iterable[str]) -> dict[str, str]:
-    """The keys and headers of `--columns subject=sub,clip=material`; a header may hold a comma, if no key follows it.
-
-    Raises:
-        InputError: what is no pair, or a key twice; all faults at once.
-    """
-    faults: list[str] = []
-    named: dict[str, str] = {}
-    for text in texts:
-        for pair in re.split(r",(?=\s*\w+\s*=)", text):
-            key, mark, header = (part.strip() for part in pair.partition("="))
-            if not (key and mark and _plain(header)):
-                faults.append(f"expected KEY=HEADER, such as subject=sub,clip=material, found {pair.strip()!r}")
-            elif named.setdefault(key, header) != header:
-                faults.append(f"expected each key once, found {key}={named[key]} and {key}={header}")
-    if faults:
-        raise InputError(faults, where="--columns")
-    return named
-
-
 def is_missing(text: str) -> bool:
     """Whether the text of a cell says that there is nothing: marks alone (`/`, `\\`, `-`, `?`), `n/a`, `null`, `nan`.
 
@@ -372,12 +353,7 @@ def _read(source: Path) -> bytes:
     try:
         if source.is_dir():
             raise InputError("expected a sheet, .xlsx or .csv, found a folder; name the file in it", where=where)
-        if (size := source.stat().st_size) > _LARGEST_FILE:
-            told = (
-                f"expected a sheet, found a file of {size >> 20} MiB, of which at most {_LARGEST_FILE >> 20} are read"
-            )
-            raise InputError(f"{told}; is it the right one?", where=where)
-        data = source.read_bytes()
+        data = read_bytes(source, _LARGEST_FILE)
     except FileNotFoundError:
         folder = source.parent
         sheets = sorted(p.name for p in folder.glob("*") if p.suffix.lower() in (*_CSV, ".xlsx", ".xls"))
@@ -385,6 +361,8 @@ def _read(source: Path) -> bytes:
         raise InputError(f"there is no such file{beside}", where=where) from None
     except OSError as error:
         raise InputError(f"the sheet cannot be read ({error}); check its permissions", where=where) from error
+    except ValueError as error:  # a pipe, a device, or too large
+        raise InputError(f"the sheet cannot be read: {error}", where=where) from None
     if data.startswith(b"\xd0\xcf\x11\xe0"):
         raise InputError(f"this is an old Excel file (.xls), or one with a password; {_SAVE_AS}", where=where)
     if not data.strip():
@@ -470,7 +448,7 @@ def _within_bounds(archive: zipfile.ZipFile, where: str) -> tuple[dict[str, list
             cells += 1
             if cells > _MOST_CELLS:
                 raise _too_large(f"it holds more than {_MOST_CELLS} cells", where)
-        for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
+        for found in re.finditer(rb"<(?:\w+:)?mergeCell\s[^<>]*?ref=[\"']([A-Za-z0-9$:]+)[\"']", text):
             left, top, right, bottom = bounds = range_boundaries(found[1].decode())
             area += (right - left + 1) * (bottom - top + 1)
             if area > _MOST_MERGED:

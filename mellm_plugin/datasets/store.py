@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -229,9 +230,9 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
         if (found := sha256(path)) != entry["sha256"]:
             faults.append(f"{entry['file']}: expected sha256 {entry['sha256']}, found {found}")
             continue
-        tally = _Tally()
+        tally = Tally()
         for sample in read(name, split, root):
-            tally.add(sample)
+            tally.add(sample.subject, sample.emotion, sample.aus)
         counts = tally.counts()
         faults += [
             f"{entry['file']}: expected {key} {entry.get(key)!r}, found {value!r}"
@@ -264,7 +265,9 @@ def remove(names: Sequence[str], root: Path | None = None) -> list[dict[str, Any
         try:
             if not any(path.exists() or path.is_symlink() for path in _traces(dataset_dir(name, root))):
                 known = list_prepared(root)
-                faults.append(f"no dataset {name!r} is prepared; there are: {_shown(known)}.{near(name, known)}")
+                faults.append(
+                    f"no dataset {name!r} is prepared; there are: {', '.join(known) or 'none'}.{near(name, known)}"
+                )
         except InputError as error:
             faults += error.faults
     if faults:
@@ -306,12 +309,8 @@ def _traces(folder: Path) -> list[Path]:
     return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
-def _shown(names: Sequence[str]) -> str:
-    return ", ".join(names) or "none"
-
-
-def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> str:
-    """What a dataset needs of the disk, against what is free, in a sentence.
+def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> None:
+    """Say what a dataset needs of the disk and what is free, on standard error, before it is made.
 
     Args:
         name: of the dataset.
@@ -332,7 +331,7 @@ def check_room(name: str, needed: int, root: Path | None = None, *, least: int) 
             f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
             "variable MELLM_DATA"
         )
-    return told
+    print(f"{name}: {told}", file=sys.stderr)
 
 
 def in_words(size: float) -> str:
@@ -410,7 +409,7 @@ def load_sample(path: Path) -> tuple[Sample, list[str]] | None:
         return None
 
 
-class _Tally:
+class Tally:
     """Counts what a split holds."""
 
     def __init__(self) -> None:
@@ -421,19 +420,21 @@ class _Tally:
         self.without_emotion = 0
         self.without_aus = 0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
+        """Count one clip; each of its units once, on whichever sides it is coded."""
         self.clips += 1
-        self.subjects.add(sample.subject)
-        if sample.emotion is None:
+        self.subjects.add(subject)
+        if emotion is None:
             self.without_emotion += 1
         else:
-            self.emotions[sample.emotion] += 1
-        if sample.aus is None:
+            self.emotions[emotion] += 1
+        if aus is None:
             self.without_aus += 1
         else:
-            self.aus.update({"/".join(map(str, unit)) for unit in numbers(sample.aus)})
+            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
 
     def counts(self) -> dict[str, Any]:
+        """The counts as `info.json` has them for each split."""
         by_number = sorted(self.aus, key=lambda units: [int(n) for n in units.split("/")])
         return {
             "clips": self.clips,
@@ -454,7 +455,7 @@ def _write_folder(
     entries: dict[str, dict[str, Any]] = {}
     for split, samples in splits.items():
         file = f"data/{split}-00000-of-00001.parquet"
-        tally = _Tally()
+        tally = Tally()
         _write_parquet(folder / file, _checked(samples, split, seen, tally, faults))
         if not tally.clips and not faults:
             faults.append(f"split {split}: expected at least one clip, found none")
@@ -474,7 +475,7 @@ def _write_folder(
 
 
 def _checked(
-    samples: Iterable[Sample], split: str, seen: set[str], tally: _Tally, faults: list[str]
+    samples: Iterable[Sample], split: str, seen: set[str], tally: Tally, faults: list[str]
 ) -> Iterator[Sample]:
     """The samples that can be stored; what is wrong with the others goes into `faults`."""
     for sample in samples:
@@ -484,7 +485,7 @@ def _checked(
         seen.add(sample.id)
         faults += found
         if not found:
-            tally.add(sample)
+            tally.add(sample.subject, sample.emotion, sample.aus)
             yield sample
 
 

@@ -48,6 +48,7 @@ AMPLITUDE = (0.3, 3.0)
 SUBJECT_CLIPS = 10
 """Clips drawn of one face."""
 
+_BYTES = 28_400_000  # of the test set, as it is stored
 _MARGIN = 16  # px drawn round the frame, so that the warp never reaches beyond the picture
 _INVERSE_ITERATIONS = 20
 _INVERSE_DAMPING = 0.6
@@ -612,11 +613,12 @@ def prepare(root: Path | None = None, replace: bool = False) -> Path:
         replace: draw it again even if it is there.
 
     Raises:
-        DataError: the folder cannot be written.
+        DataError: the folder cannot be written, or too little of the disk is free.
     """
     info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
 
     def samples() -> Iterator[Sample]:
+        store.check_room(NAME, _BYTES, root, least=_BYTES)
         for clip in tqdm(clips("test", TEST_CLIPS), "drawing SynthME", TEST_CLIPS, unit="clip", disable=None):
             yield sample(clip)
 

@@ -245,11 +245,6 @@ class Codes:
         """What could not be read; there may be more units in it than in `units`."""
         return tuple(part for part in self.detail if part.role == "unread")
 
-    @property
-    def not_events(self) -> tuple[Part, ...]:
-        """References, units kept from before, and gross behaviour."""
-        return tuple(part for part in self.detail if part.role in ("reference", "kept", "gross"))
-
     def canonical(self) -> list[str] | None:
         """The events as `Sample.aus` holds them; None where they are unknown."""
         return None if self.units is None else [str(unit) for unit in self.units]

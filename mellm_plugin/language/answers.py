@@ -58,7 +58,26 @@ from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.language.sides import TITLE_WORDS, Span, agreed, field_side, sides
 from mellm_plugin.language.tables import in_words, is_low
 from mellm_plugin.language.thinking import without_thinking
-from mellm_plugin.language.words import PHRASES
+from mellm_plugin.language.words import (
+    ACTIVATED,
+    ADVERSATIVE,
+    BEFORE_NUMBERS,
+    CLASSING,
+    DEFINING,
+    FURTHER,
+    GOING_ON,
+    GRADES,
+    HERE,
+    MEASURED_BY,
+    MEASURES,
+    NO_OR_NONE,
+    NO_VERB,
+    NOT_THE_CLASS,
+    PHRASES,
+    PLACES,
+    REJECTING,
+    SOMEWHERE,
+)
 
 
 @dataclass(frozen=True)
@@ -118,16 +137,6 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
 
 # ---- words ----------------------------------------------------------------------------------------------------------
 
-_MEASURES = frozenset(
-    re.findall(
-        "[a-z]+",
-        "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
-        "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
-        "emotions expression expressions class classes other more further additional different main key part "
-        "parts action unit units others",
-    )
-)
-"""Words after a number that make it a count or a measure, and not one more unit of a list."""
 
 _CLAUSE = "\ue000"
 """Stands for the full-width comma, which in Chinese ends a clause and never joins the items of a list."""
@@ -501,75 +510,9 @@ def _shares(tokens: list[_Token]) -> dict[int, float]:
 
 # ---- one segment: units and labels, affirmed or not -----------------------------------------------------------------
 
-_BEFORE_NUMBERS = frozenset(
-    re.findall(
-        r"\w+",
-        "number numbers code codes include includes including involved identified the following are is most likely "
-        "appear appears that being detected observed present active activated as such i we can see find detect "
-        "identify facs there 为 是 有 包 括 含 分 别",
-    )
-)
-_MEASURED_BY = frozenset(
-    re.findall(
-        r"\w+|[<≈≤]",
-        "confidence conf probability prob prob. p score intensity intensities presence activation value likelihood "
-        "certainty level low high very weak strong at of with about around approx approximately only just < ≈ ≤ "
-        "概 率 置 信 度 强 得 分",
-    )
-)
-"""Words between a unit and its value: "AU12 with a confidence of 3%"."""
-_ADVERSATIVE = frozenset({"finally", "最", "but", "however", "yet", "though", "although", "但", "然", "不"})
-_HERE = frozenset({"here", "this", "此", "这", "本"})  # what is said in general ends there
-_DEFINING = frozenset({"characterised", "characterized", "defined"})
-_GOING_ON = frozenset({"with", "which", "indicating", "suggesting", "only", "因"})
-_REJECTING = frozenset(
-    {
-        "rejected",
-        "rejecting",
-        "discarded",
-        "discarding",
-        "dismissing",
-        "eliminating",
-        "dismissed",
-        "eliminated",
-        "excluded",
-        "discounted",
-        "排",
-    }
-)
-"""Words that, in front of a unit, deny that one and not the one before them."""
-_ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "fire", "fired", "激"})
-_PLACES = frozenset(
-    re.findall(
-        r"\w+",
-        "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip lips "
-        "mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头",
-    )
-)
-"""Words between "no" and "movement" that make it that of one place: "no brow movement"."""
-_FURTHER = frozenset({"other", "further", "additional", "more", "rest", "remaining", "else", "余", "它", "他"})
-_SOMEWHERE = frozenset(
-    {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
-)
-
 
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
-_CLASSING = frozenset(
-    re.findall(
-        r"\w+",
-        "classified labelled labeled categorized categorised annotated coded described listed grouped map maps mapped "
-        "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
-        "assigned it",
-    )
-)
-"""Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
-_NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
-"""Words in front of "others" that make it other units or brows, also where the expression is told."""
-_GRADES = frozenset({"upper", "lower", "left", "right", "inner", "outer", "vertical", "horizontal"})
-_NO_VERB = frozenset({"not", "don't", "doesn't", "didn't", "never"})
-_NO_OR_NONE = frozenset("没沒无無")
-"""Words for no that alone, behind "action units", say that there are none."""
 
 
 class _Scan:
@@ -607,7 +550,7 @@ class _Scan:
         while position < len(self.tokens):
             self.bare = self.bare and (
                 self.kind(position) not in ("word", "label", "stillness")
-                or self.tokens[position].text in _BEFORE_NUMBERS
+                or self.tokens[position].text in BEFORE_NUMBERS
                 or self.number_at(position) is not None
             )
             position = self.step(position)
@@ -635,7 +578,7 @@ class _Scan:
         elif token.kind == "not_there" and self.is_of_place(position):
             self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
-            forward = token.text in _REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            forward = token.text in REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
             if forward or self.is_field(position):
                 self.pending = []  # "AU4, but rejected AU12"
@@ -664,7 +607,7 @@ class _Scan:
         elif token.kind in ("turn", "therefore"):
             self.negated = self.hedged = False
             self.subject = []
-            self.in_general = self.in_general and token.text in _GOING_ON
+            self.in_general = self.in_general and token.text in GOING_ON
             if not self.is_rejected(position):
                 self.pending = []
         elif token.kind == "comma":
@@ -673,7 +616,7 @@ class _Scan:
                 self.pending = []
         elif token.kind == "hedge":
             self.hedged = True
-        elif token.text in _HERE:
+        elif token.text in HERE:
             self.in_general = False
         elif token.kind == "general":
             self.generalise(position)
@@ -714,7 +657,7 @@ class _Scan:
     def is_of_place(self, position: int) -> bool:
         """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
         before = self.tokens[max(0, position - 2) : position]
-        return any(token.kind == "word" and token.text in _PLACES - _GRADES for token in before)
+        return any(token.kind == "word" and token.text in PLACES - GRADES for token in before)
 
     def is_field(self, position: int) -> bool:
         """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
@@ -727,7 +670,7 @@ class _Scan:
 
     def is_rejected(self, position: int) -> bool:
         """Whether "but" stands here, and behind it that what is in front is denied: "considered, but rejected"."""
-        return self.tokens[position].text in _ADVERSATIVE and self.is_denied_behind(position)
+        return self.tokens[position].text in ADVERSATIVE and self.is_denied_behind(position)
 
     def is_denied_behind(self, position: int) -> bool:
         """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
@@ -745,7 +688,7 @@ class _Scan:
     def generalise(self, position: int) -> None:
         """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
         word."""
-        if self.tokens[position].text in _DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+        if self.tokens[position].text in DEFINING and not any(isinstance(m.value, str) for m in self.subject):
             return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
         if self.kind(position - 1) != "comma":
@@ -771,7 +714,7 @@ class _Scan:
             return False
         ahead, count, marked = position, 0, self.kind(position) == "word"
         marked |= position > 0 and self.tokens[position - 1].text in ("unit", "units")
-        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in _ACTIVATED
+        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in ACTIVATED
         if self.kind(position - 1) == "be" and position > 1 and self.tokens[position - 2].text in ("so", "as"):
             announced = marked = True  # "AU1 is active, and so are 2 and 5"
         end = position
@@ -789,7 +732,7 @@ class _Scan:
             self.kind(end) == "be" or self.tokens[end].text in ("both", "all", "被", "均")
         ):
             end += 1
-        said = end < len(self.tokens) and self.tokens[end].text in _ACTIVATED
+        said = end < len(self.tokens) and self.tokens[end].text in ACTIVATED
         if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
             return True  # "AU4 is activated, 7 as well"
         return announced or (said and self.kind(end) in ("there", "occur"))
@@ -799,7 +742,7 @@ class _Scan:
 
     def measured(self, position: int) -> bool:
         """Whether the number in front of `position` is a count or a measure."""
-        return position < len(self.tokens) and self.tokens[position].text in _MEASURES
+        return position < len(self.tokens) and self.tokens[position].text in MEASURES
 
     def note(self, value: int | str, into: list[_Mention], start: int, end: int) -> _Mention:
         mention = _Mention(value, _NEGATED if self.negated else _AFFIRMED, start, end)
@@ -835,7 +778,7 @@ class _Scan:
                 self.pending = self.pending[-1:]
 
     def negate(self, position: int) -> None:
-        if self.tokens[position].text in _NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
+        if self.tokens[position].text in NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
             if self.pending and position in (self.pending[-1].end, self.number_end):
                 self.pending = self.pending[-1:]
                 self.deny(valued=True)  # "AU4有，AU12无"
@@ -895,9 +838,9 @@ class _Scan:
         before = self.tokens[max(0, position - 4) : position]
         after = {token.text for token in self.tokens[position + 1 : position + 2]}
         denied = self.negated and "no" in {token.kind for token in before}
-        if self.tokens[position].text == "change" and _NO_VERB & {token.text for token in before}:
+        if self.tokens[position].text == "change" and NO_VERB & {token.text for token in before}:
             return  # "the lips do not change"
-        if denied and not (_FURTHER | _PLACES) & {token.text for token in before} and not _SOMEWHERE & after:
+        if denied and not (FURTHER | PLACES) & {token.text for token in before} and not SOMEWHERE & after:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
             elif not self.segment.units:
@@ -909,7 +852,7 @@ class _Scan:
         start = position + 1
         long_form = self.tokens[position].text != "ad"
         while self.kind(start) in ("colon", "dash", "open") or (
-            long_form and start - position < 7 and self.kind(start) and self.tokens[start].text in _BEFORE_NUMBERS
+            long_form and start - position < 7 and self.kind(start) and self.tokens[start].text in BEFORE_NUMBERS
         ):
             start += 1
         if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
@@ -1012,7 +955,7 @@ class _Scan:
         start = position
         while position - start < 5 and (
             self.kind(position) in ("colon", "open", "dash", "be", "close")
-            or (position < len(self.tokens) and self.tokens[position].text in _MEASURED_BY)
+            or (position < len(self.tokens) and self.tokens[position].text in MEASURED_BY)
         ):
             position += 1
         if self.kind(position) != "number":
@@ -1073,7 +1016,7 @@ class _Scan:
         """A position of head or eyes, which is a unit only where units are listed."""
         before = position
         while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
-            before and self.tokens[before - 1].text in _BEFORE_NUMBERS
+            before and self.tokens[before - 1].text in BEFORE_NUMBERS
         ):
             before -= 1
         listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
@@ -1106,9 +1049,9 @@ class _Scan:
         texts = ["", "", *(token.text for token in self.tokens[max(0, position - 2) : position])][-2:]
         if self.tokens[position].text == "others":
             in_field = "emotion_head" in self.segment.title and not self.segment.labels
-            if in_field and texts[1] not in _NOT_THE_CLASS:
+            if in_field and texts[1] not in NOT_THE_CLASS:
                 return True  # "expression: probably others"
-            if texts[0] in _CLASSING and texts[1] in ("as", "to", "under", "into"):
+            if texts[0] in CLASSING and texts[1] in ("as", "to", "under", "into"):
                 return True  # "best classified as others"
             if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
                 return True  # "most likely others"

@@ -48,10 +48,10 @@ _IN_PLACE = (
 )
 # Behind what a tool said, too, for async_openai adds it to that.
 _NO_MESSAGE = re.compile(r'can only concatenate str \(not "NoneType"\) to str\Z')
-_NOTHING = re.compile(
-    r"(?:<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
-    r"|[\s\u200b-\u200f\u2060\ufeff\0])*"
+_TOKEN = re.compile(
+    r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
 )
+_NOTHING = re.compile(rf"(?:{_TOKEN.pattern}|[\s\u200b-\u200f\u2060\ufeff\0])*")
 _STATUS = re.compile(
     r"\b(?:Error code|status(?:[ _]code)?|HTTP(?:/[\d.]+)?|ERROR)\W{0,3}([45]\d\d)\b|\b([45]\d\d) [A-Z]"
 )
@@ -75,6 +75,20 @@ def unanswered(text: str | None) -> str | None:
     if _NO_MESSAGE.search(given[-100:]):
         return NO_TEXT
     return _THOUGHTS if _NOTHING.fullmatch(without_thinking(given)) else None
+
+
+def without_last_tokens(text: str) -> str:
+    """The text without the special tokens at its end, which some servers leave there (`<|im_end|>`, `</s>`).
+
+    Returns:
+        the beginning of `text`, without white space behind it.
+    """
+    text = text.rstrip()
+    for token in reversed(list(_TOKEN.finditer(text))):
+        if token.end() < len(text):
+            break
+        text = text[: token.start()].rstrip()
+    return text
 
 
 def as_given(text: str, item: Mapping[str, Any]) -> str:

@@ -68,6 +68,7 @@ def _decided(answer: str) -> str:
     plain = unicodedata.normalize("NFKC", without_thinking(answer)).lower()  # full-width marks are plain ones, too
     plain = plain.replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
     plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", plain)  # quotation marks, not the one of "isn't"
+    plain = "\n".join(line for line in plain.split("\n") if line.strip())  # long blank stretches take quadratic time
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
     told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))

@@ -1,9 +1,14 @@
 """The words that `language.answers` reads by, in English and Chinese: what each does in an answer.
 
 PHRASES["not_there"]  ->  "absent, missing, inactive, .."
+"px" in MEASURES      ->  True: "AU4 moves by 3 px" names no unit 3
+
+The sets hold single words as the text is cut into them: of Chinese, single characters.
 """
 
 from __future__ import annotations
+
+import re
 
 PHRASES: dict[str, str] = {
     "aus_head": "au, aus, au's, ad, action unit, action units, actionunit, actionunits, action descriptor, "
@@ -85,3 +90,79 @@ PHRASES: dict[str, str] = {
     "and": "and, or, plus, as well as, 和, 与, 與, 及, 以及, 或, 或者",
 }
 """What the words of an answer do, by kind; a phrase counts before the words it is made of."""
+
+MEASURES = frozenset(
+    re.findall(
+        "[a-z]+",
+        "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
+        "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
+        "emotions expression expressions class classes other more further additional different main key part "
+        "parts action unit units others",
+    )
+)
+"""Words after a number that make it a count or a measure, and not one more unit of a list."""
+BEFORE_NUMBERS = frozenset(
+    re.findall(
+        r"\w+",
+        "number numbers code codes include includes including involved identified the following are is most likely "
+        "appear appears that being detected observed present active activated as such i we can see find detect "
+        "identify facs there 为 是 有 包 括 含 分 别",
+    )
+)
+MEASURED_BY = frozenset(
+    re.findall(
+        r"\w+|[<≈≤]",
+        "confidence conf probability prob prob. p score intensity intensities presence activation value likelihood "
+        "certainty level low high very weak strong at of with about around approx approximately only just < ≈ ≤ "
+        "概 率 置 信 度 强 得 分",
+    )
+)
+"""Words between a unit and its value: "AU12 with a confidence of 3%"."""
+ADVERSATIVE = frozenset({"finally", "最", "but", "however", "yet", "though", "although", "但", "然", "不"})
+HERE = frozenset({"here", "this", "此", "这", "本"})  # what is said in general ends there
+DEFINING = frozenset({"characterised", "characterized", "defined"})
+GOING_ON = frozenset({"with", "which", "indicating", "suggesting", "only", "因"})
+REJECTING = frozenset(
+    {
+        "rejected",
+        "rejecting",
+        "discarded",
+        "discarding",
+        "dismissing",
+        "eliminating",
+        "dismissed",
+        "eliminated",
+        "excluded",
+        "discounted",
+        "排",
+    }
+)
+"""Words that, in front of a unit, deny that one and not the one before them."""
+ACTIVATED = frozenset({"active", "activated", "engaged", "involved", "triggered", "fire", "fired", "激"})
+PLACES = frozenset(
+    re.findall(
+        r"\w+",
+        "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip lips "
+        "mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头",
+    )
+)
+"""Words between "no" and "movement" that make it that of one place: "no brow movement"."""
+FURTHER = frozenset({"other", "further", "additional", "more", "rest", "remaining", "else", "余", "它", "他"})
+SOMEWHERE = frozenset(
+    {"in", "of", "at", "around", "elsewhere", "on", "near", "from", "beyond", "besides", "other", "except"}
+)
+CLASSING = frozenset(
+    re.findall(
+        r"\w+",
+        "classified labelled labeled categorized categorised annotated coded described listed grouped map maps mapped "
+        "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
+        "assigned it",
+    )
+)
+"""Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
+NOT_THE_CLASS = frozenset({"the", "than", "all", "any", "two", "with", "these", "those", "in", "of", "from", "like"})
+"""Words in front of "others" that make it other units or brows, also where the expression is told."""
+GRADES = frozenset({"upper", "lower", "left", "right", "inner", "outer", "vertical", "horizontal"})
+NO_VERB = frozenset({"not", "don't", "doesn't", "didn't", "never"})
+NO_OR_NONE = frozenset("没沒无無")
+"""Words for no that alone, behind "action units", say that there are none."""

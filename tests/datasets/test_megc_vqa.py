@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets.catalogue import dataset_named
 from mellm_plugin.datasets.crop import cropper
 from mellm_plugin.datasets.megc_vqa import (
     KINDS,
@@ -24,7 +25,6 @@ from mellm_plugin.datasets.megc_vqa import (
     NAME,
     TEST,
     Question,
-    dataset_name,
     on_long_video,
     prepare,
     question_kind,
@@ -99,12 +99,13 @@ def test_any_text_has_a_kind(text: str) -> None:
     [
         *(("CASME_II", "casme2"), ("casme2", "casme2"), ("CASME II", "casme2"), ("CASMEII", "casme2")),
         *((name, None) for name in ("CAS(ME)^2", "cas(me)2", "CAS (ME) II", "CAS(ME)²", "CASME^2")),
+        *((name, None) for name in ("CASME²", "CASME-sq", "ＣＡＳ（ＭＥ）＾２")),
         *(("SAMM", "samm"), ("SMIC-HS", "smic"), ("CAS(ME)^3", "casme3"), ("CASME3", "casme3"), ("4DME", "fourdme")),
         *(("dfme", "dfme"), ("casme", None), ("", None)),
     ],
 )
 def test_spellings_of_datasets(written: str, name: str | None) -> None:
-    assert dataset_name(written) == name
+    assert dataset_named(written) == name
 
 
 # ---- a data root with three fictitious datasets ---------------------------------------------------------------------
@@ -301,7 +302,7 @@ def test_the_beginning_of_a_name_names_no_clip(tmp_path: Path, root: Path) -> No
 
 def test_another_database_is_told_apart_from_casme_ii(tmp_path: Path, root: Path) -> None:
     file = write_lines(tmp_path / "train.jsonl", [labelled("CAS(ME)^2", "sub01", "EP02_01f")])
-    with pytest.raises(InputError, match="It is another database than CASME II") as refused:
+    with pytest.raises(InputError, match="It is another dataset than CASME II") as refused:
         prepare([file], root=root)
     assert "Did you mean" not in str(refused.value)
 

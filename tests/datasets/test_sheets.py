@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import io
+import os
 import re
 import tempfile
 import zipfile
@@ -25,7 +26,6 @@ from mellm_plugin.datasets.sheets import (
     as_text,
     by_cause,
     decoded,
-    given_columns,
     guarded,
     listed,
     named_columns,
@@ -296,7 +296,7 @@ def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
     path.write_text("Subject,Onset,Remarks,video,clip\na,1,x,v,c\n")
     with pytest.raises(InputError, match=r"lacks Filename; it has: .*, video, clip\. .* --columns clip=HEADER"):
         read_sheet(path, {**COLUMNS, "clip": Column("Filename")})
-    named = named_columns({**COLUMNS, "clip": Column("Filename")}, given_columns(["clip=video"]))
+    named = named_columns({**COLUMNS, "clip": Column("Filename")}, {"clip": "video"})
     assert read_sheet(path, named).rows[0].text("clip") == "v"
 
 
@@ -309,14 +309,7 @@ def test_what_a_user_names_is_read_or_told(tmp_path: Path) -> None:
         read_sheet(path, named_columns(COLUMNS, {"subject": "Onset"}))
 
 
-def test_columns_are_given_by_key_and_header() -> None:
-    assert given_columns(["subject=sub, no. 2,clip = material", "onset=起始 帧"]) == {
-        **{"subject": "sub, no. 2", "clip": "material", "onset": "起始 帧"}
-    }
-    with pytest.raises(InputError) as refused:
-        given_columns(["subject", "=x", "clip=", "onset=a,onset=b"])
-    assert [fault[:25] for fault in refused.value.faults[:3]] == ["expected KEY=HEADER, such"] * 3
-    assert refused.value.faults[3] == "expected each key once, found onset=a and onset=b"
+def test_columns_are_named_by_their_keys() -> None:
     with pytest.raises(InputError) as refused:
         named_columns(COLUMNS, {"subjct": "a", "onset": "On set", "note": "onset"})
     assert refused.value.faults == (
@@ -406,3 +399,10 @@ def test_rows_are_told_by_their_causes() -> None:
 def test_no_cell_that_is_written_is_a_formula(sign: str) -> None:
     assert str(guarded(f"{sign}1+1")).startswith("'")
     assert (guarded("a=1"), guarded(-1.5), guarded(None), guarded("")) == ("a=1", -1.5, None, "")
+
+
+def test_a_pipe_is_no_sheet(tmp_path: Path) -> None:
+    """It may have no writer, and a device no end."""
+    os.mkfifo(tmp_path / "s.csv")
+    with pytest.raises(InputError, match="expected a file, found a device or a pipe"):
+        read_sheet(tmp_path / "s.csv", COLUMNS)

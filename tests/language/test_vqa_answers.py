@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def test_a_thought_that_was_cut_off_is_no_answer(thought: str, mark: str) -> Non
 def test_any_words_are_read(words: list[str]) -> None:
     assert read_side(" ".join(words)) in ("left", "right", "both", None)
     assert read_shown(" ".join(words), 4) in (True, False, None)
+
+
+@pytest.mark.parametrize("blank", ["\n", "\n ", "\r\n", " "])
+def test_a_long_blank_stretch_takes_no_time(blank: str) -> None:
+    answer = f"a{blank * 20_000}yes, on the left"  # a minute, where each line break looks for what follows it
+    started = time.process_time()
+    assert read_side(answer) == "left" and read_shown(answer, 4) is True
+    assert time.process_time() - started < 10
 
 
 @pytest.mark.parametrize(
