@@ -251,8 +251,9 @@ class _Conversion:
             self._skip("", "--frames", fault)
 
     def run(self) -> Report:
-        entries = self._unique([self._corrected(entry) for entry in self._entries()])
-        self._any_folder(entries)
+        rows = [self._corrected(entry) for entry in self._entries()]
+        self._any_folder(rows)
+        entries = self._unique(rows)
         located = [found for entry in entries if (found := self._locate(entry))]
         if not located:
             raise self._refusal()
