@@ -109,12 +109,6 @@ def _two_kinds(made: Fictitious) -> Fictitious:
     return made
 
 
-def _a_copy(made: Fictitious) -> Fictitious:
-    file = made.clips[1].frame(made.clips[1].peak)
-    shutil.copy(file, file.with_name(f"{file.stem} (1).jpg"))
-    return made
-
-
 def _two_layouts(made: Fictitious) -> Fictitious:
     clip = made.clips[1]
     shutil.copytree(clip.folder, made.frames / "Cropped" / clip.subject / clip.clip)
@@ -166,7 +160,6 @@ BROKEN: dict[str, tuple[Callable[[Fictitious], Fictitious], str]] = {
     ),
     "no folder": (_folder_gone, "expected a folder of its frames below {frames}, found none; the nearest is {frames}"),
     "two kinds of files": (_two_kinds, "{peak_name}.jpg, {peak_name}.png are all frame {peak}; keep the files of one"),
-    "a copy": (_a_copy, "{peak_name} (1).jpg, {peak_name}.jpg are all frame {peak}; keep the files of one kind"),
     "two layouts": (_two_layouts, "found {frames}/Cropped/{subject}/{clip} and {folder}; name the folder of one kind"),
     "merged numbers": (_merged_onset, "OnsetFrame: the cell is merged with that of row 2; unmerge and fill it in"),
     "huge": (_cell("ApexFrame", 10**15), "ApexFrame: expected a whole number, found '1000000000000000'"),

@@ -258,6 +258,10 @@ class _Search:
         for text in texts:
             if same := [one for one in of_subject if one["clip"].lower() == text.lower()]:
                 return same
+        # a path names the clip by its last folders, or by that of a file
+        parts = [_FILE_ENDING.sub("", part) for part in re.split(r"[/\\]", clip)]
+        ends = range(len(parts), 0, -1)
+        texts += ["/".join(parts[start:end]) for end in ends for start in range(end) if end - start < len(parts)]
         for text in texts:
             if same := [one for one in of_subject if _forms(text, subject, one["subject"]) & one["forms"]]:
                 return same
@@ -285,7 +289,7 @@ def _tokens(text: str) -> tuple[str, ...]:
 
 def _person(subject: str) -> tuple[str, ...]:
     """A subject as it is compared: `sub01`, `01` and 1 are one."""
-    parts = _tokens(subject)
+    parts = _tokens(re.sub(r"(?<=\d)\.0+$", "", subject.strip()))  # `6.0`, of a column of floats
     return parts[1:] if len(parts) > 1 and not parts[0].isdigit() and parts[1].isdigit() else parts
 
 

@@ -9,6 +9,7 @@ is opened before its clip is.
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import zipfile
@@ -120,25 +121,31 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
             )
     files: dict[int, Path] = {}
     twice: dict[int, list[str]] = {}
-    for number, name in sorted(ordered[0]) if ordered else ():
+    copies: list[str] = []
+    for number, name in sorted(ordered[0], key=lambda one: (one[0], len(one[1]), one[1])) if ordered else ():
         if number in files:
+            if filecmp.cmp(files[number], folder / name, shallow=False):
+                copies.append(name)
+                continue
             twice.setdefault(number, [files[number].name]).append(name)
         files[number] = folder / name
     faults += [
         f"{folder}: {', '.join(sorted(names))} are all frame {number}; keep the files of one kind"
         for number, names in sorted(twice.items())[:3]
     ]
+    if copies:
+        notes.append(f"left aside, copies of other frames: {', '.join(copies[:3])}{' ...' if len(copies) > 3 else ''}")
     return ClipFolder(folder, files, tuple(faults), tuple(notes))
 
 
 @lru_cache(maxsize=1 << 16)
 def plain(name: str) -> str:
-    """A name without what its copies differ in: case, spaces, zeros before its numbers.
+    """A name without what its copies differ in: case, spaces, zeros before its numbers, hyphens for low lines.
 
-    >>> plain("S01_ne_01"), plain(" EP02_01f "), plain("006_1_2")
+    >>> plain("S01-ne-01"), plain(" EP02_01f "), plain("006_1_2")
     ('s1_ne_1', 'ep2_1f', '6_1_2')
     """
-    return re.sub(r"0*([0-9]+)", r"\1", "".join(name.split()).casefold())
+    return re.sub(r"0*([0-9]+)", r"\1", "".join(name.split()).casefold().replace("-", "_"))
 
 
 @lru_cache(maxsize=1 << 16)
@@ -174,6 +181,7 @@ class FrameTree:
         self.faults: list[str] = []
         self._parts: dict[Path, tuple[str, ...]] = {}
         self._empty: set[Path] = set()
+        self._unnumbered: Path | None = None
         where = str(root)
         if self.root.is_file():
             advice = (
@@ -195,6 +203,9 @@ class FrameTree:
             links = {name for name in folders if os.path.islink(os.path.join(path, name))}
             folders[:] = [*sorted({*folders} - links), *sorted(links)]  # a link is a second name
             empty = not any(frame_number(name) is not None for name in files)
+            if empty and self._unnumbered is None:
+                pictures = [Path(path, name) for name in sorted(files) if not name.startswith(".")]
+                self._unnumbered = next((file for file in pictures if file.suffix.lower() in SUFFIXES), None)
             if empty and folders:
                 continue
             parts = (*above, *Path(path).relative_to(self.root).parts)
@@ -207,6 +218,11 @@ class FrameTree:
         if len(self._empty) == len(self._parts):
             advice = "check its permissions" if self.faults else "is it the right one, and unpacked?"
             told = "expected folders of frames (jpg, png, bmp), found no frame"
+            if self._unnumbered:
+                told = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
+                advice = (
+                    "give each file the number of its frame, or write a table of onset and apex: mellm prepare table"
+                )
             if left_aside:
                 told, advice = f"{told} of this dataset's clips, only others, {left_aside} for instance", "name another"
             raise InputError([*self.faults, f"{told}; {advice}"], where)

@@ -166,7 +166,8 @@ def write_listed(
     if not chosen.clips:
         for told in chosen.notes:
             note(told)
-        raise InputError([*faults, *chosen.absent], where=f"{file}: not one of its clips is prepared")
+        told = "can be used" if faults else "is prepared"
+        raise InputError([*faults, *chosen.absent], where=f"{file}: not one of its clips {told}")
     try:
         labels_of = chosen.labels(names)
     except InputError as error:

@@ -18,6 +18,7 @@ import unicodedata
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any
 
@@ -271,6 +272,7 @@ def read_bare(path: str | Path, columns: Mapping[str, Column], is_row: Callable[
     source, data, tables, _ = _tables(path, columns, ())
     for table in tables:
         filled = [(n, cells) for n, cells in table.rows if any(as_text(cell) is not None for cell in cells)]
+        filled = [*dropwhile(lambda row: (as_text(_cell(row[1], 0)) or "").startswith("#"), filled)]  # remarks
         if not filled:
             continue
         if not is_row([as_text(cell) or "" for cell in filled[0][1]]):
@@ -469,7 +471,10 @@ def _csv_table(source: Path, data: bytes, columns: Mapping[str, Column]) -> _Wor
     required = {key for key, column in columns.items() if column.required}
     head = [line[:10_000] for line in io.StringIO(text[: 1 << 20]).readlines()[:_HEADER_WITHIN]]
     tried: list[tuple[int, _Worksheet | InputError]] = []
-    for delimiter in sorted(",;\t|", key=text.count, reverse=True):
+    marks = ",;\t|"
+    if not any(mark in text for mark in marks):  # columns with blanks between them
+        text, marks = re.sub(" +", " ", text), " "
+    for delimiter in sorted(marks, key=text.count, reverse=True):
         # how many columns the mark makes of a line, whether or not the rest can be read with it
         known = max((len(_places([c.strip('" ') for c in row.split(delimiter)], columns)) for row in head), default=0)
         lines: _Table = []
@@ -509,6 +514,10 @@ def decoded(data: bytes, where: str) -> str:
     halves = data[:4096:2].count(0), data[1:4096:2].count(0)
     if max(halves) > 0.2 * len(data[:4096:2]) and len(encodings) > 1:
         encodings = ["utf-16-le" if halves[1] > halves[0] else "utf-16-be"]
+    # In Chinese bytes above 0x7f stand together; the single ones of Western text are letters of Windows-1252.
+    western = "gb18030" in encodings and re.search(rb"[\x80-\xff]", data) and not re.search(rb"[\x80-\xff]{2}", data)
+    if western:
+        encodings = ["utf-8-sig", "cp1252"]
     first: UnicodeDecodeError | None = None
     for encoding in encodings:
         try:

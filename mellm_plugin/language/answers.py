@@ -478,7 +478,7 @@ def _weak_labels(tokens: list[_Token]) -> dict[int, str]:
         numbering = token.kind == "stop" and before == "number"  # "1. anger 2. fear"
         if token.kind == "label":
             run.append(token)
-        elif token.kind not in separators and token.text != "%" and not numbering:
+        elif token.text == "→" or (token.kind not in separators and token.text != "%" and not numbering):
             rated = sorted(
                 (shares[label.start], str(label.value), label.start) for label in run if label.start in shares
             )
@@ -616,6 +616,9 @@ class _Scan:
                 self.pending = []
         elif token.kind == "hedge":
             self.hedged = True
+            if token.text == "would" and self.turned_from(position):
+                for mention in self.pending:
+                    mention.status = _HEDGED  # "AU6+AU12 would indicate happiness, however .."
         elif token.text in HERE:
             self.in_general = False
         elif token.kind == "general":
@@ -653,6 +656,12 @@ class _Scan:
             if listed or self.is_plus_list(position):
                 return self.units_from(position, bare=True)
         return position + 1
+
+    def turned_from(self, position: int) -> bool:
+        """Whether units stand directly in front of a word, and the sentence turns against them behind it."""
+        return bool(self.pending and self.pending[-1].end == position) and any(
+            token.text in ("but", "however", "yet") for token in self.tokens[position:]
+        )
 
     def is_of_place(self, position: int) -> bool:
         """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
@@ -1037,6 +1046,8 @@ class _Scan:
         before = {word.text for word in self.tokens[max(0, position - 2) : position]}
         if value == "neutral" and ("from" in before or (after is not None and after.text in ("to", "onset", "state"))):
             return  # "from a neutral face to ..."
+        if before == {"followed", "by"} and self.segment.says(self.segment.labels, _AFFIRMED) not in ([], ["neutral"]):
+            self.hedged = True  # "disgust, followed by anger"
         mention = self.note(value, self.segment.labels, position, position + 1)
         if hedged and mention.status == _AFFIRMED:
             mention.status = _HEDGED  # "contempt-like", "positive emotions show AU12"
@@ -1104,8 +1115,16 @@ def _named_labels(
         saying = [s for s in some if s.says(s.labels, _AFFIRMED)]
         if saying:
             chosen = saying[-1:] if last_only else saying
+            if some is concluding and (behind := _behind_therefore(chosen[0])):
+                return behind
             return list(dict.fromkeys(str(v) for s in chosen for v in s.says(s.labels, _AFFIRMED)))
     return list(dict.fromkeys(str(v) for s in segments for v in s.says(s.labels, _HEDGED)))
+
+
+def _behind_therefore(segment: _Segment) -> list[str]:
+    """The different labels that are affirmed behind the last "therefore" or "so" of a sentence."""
+    last = max(at for at, token in enumerate(segment.tokens) if token.kind == "therefore")
+    return list(dict.fromkeys(str(m.value) for m in segment.labels if m.status == _AFFIRMED and m.start > last))
 
 
 def _leave_other_grain_out(segments: list[_Segment], labels: Sequence[str]) -> None:

@@ -81,6 +81,9 @@ def ids(rows: Sequence[Sequence[object]], **columns: str) -> list[str]:
         (("smic", "s11", "s11_po_02"), "smic/s11/s11_po_02"),
         (("CAS(ME)^3", "spNO.1", "a"), "casme3/spNO.1/a_355"),
         (("casme3", "1", "spNO.1_b_166"), "casme3/spNO.1/b_166"),
+        (("samm", "6.0", "006_1_2"), "samm/006/006_1_2"),  # a column of floats
+        (("casme2", "1", r"D:\CASME2\Cropped\sub01\EP02_01f"), "casme2/sub01/EP02_01f"),
+        (("smic", "s1", "/data/SMIC/HS/s1/micro/negative/s1_ne_01/image563849.bmp"), "smic/s01/s1_ne_01"),
     ],
 )
 def test_a_clip_is_found_as_lists_write_it(row: tuple[str, ...], id: str) -> None:
@@ -101,6 +104,12 @@ def test_headers_and_marks_of_published_lists() -> None:
     ]
     with_gaps = [["casme2", "sub01", "EP02_01f", 1], ["", "", "", ""], ["samm", 6, "006_1_2", 0]]  # as of MEGC 2019
     assert ids(with_gaps) == ["casme2/sub01/EP02_01f", "samm/006/006_1_2"]
+
+
+def test_a_list_of_plain_text_with_remarks_above_it() -> None:
+    Path("split.txt").write_text("# ours\ncasme2  sub01 EP02_01f 1\nsamm 6 006_1_2 0\n", encoding="utf-8")
+    chosen = clip_list.choose("split.txt", {})
+    assert {clip.id: clip.label for clip in chosen.clips} == {"casme2/sub01/EP02_01f": "1", "samm/006/006_1_2": "0"}
 
 
 def test_what_is_not_there_is_named_by_its_cause() -> None:
@@ -212,6 +221,7 @@ def test_the_task_of_a_list_asks_for_its_labels(capsys: pytest.CaptureFixture[st
             [],
             "not one of its clips is prepared: mmew is not prepared; run: mellm prep",
         ),
+        ([["samm", 6, "006_1_2", n] for n in "01"], [], "not one of its clips can be used: samm/006/006_1_2 "),
         ([["casme2", 1, "EP02_01f", 7]], [], "its labels are numbers; say what they mean: --labels 7=LABEL"),
         ([["casme2", 1, "EP02_01f", 7]], ["--labels", "7"], "--labels: expected LABEL=NAME, such as 0=negative"),
         (

@@ -51,7 +51,7 @@ def test_a_number_is_never_invented(name: str) -> None:
 def _files(folder: Path, *names: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"")
+        (folder / name).write_text(name)
     return folder
 
 
@@ -73,6 +73,20 @@ def test_files_that_cannot_be_told_apart(tmp_path: Path) -> None:
     assert folder.faults == (
         f"{tmp_path}: img046.jpg, img46.jpg, img46.png are all frame 46; keep the files of one kind",
     )
+
+
+def test_a_copy_does_no_harm(tmp_path: Path) -> None:
+    _files(tmp_path, "img46.jpg", "img47.jpg")
+    (tmp_path / "img46 (1).jpg").write_text("img46.jpg")
+    folder = list_frames(tmp_path)
+    assert folder.files[46].name == "img46.jpg" and not folder.faults
+    assert folder.notes == ("left aside, copies of other frames: img46 (1).jpg",)
+
+
+def test_pictures_without_numbers_are_told_as_such(tmp_path: Path) -> None:
+    _files(tmp_path, "onset.jpg", "apex.jpg")
+    with pytest.raises(InputError, match=r"their numbers .*, found .*apex.jpg; .* mellm prepare table"):
+        FrameTree(tmp_path)
 
 
 def test_a_folder_that_is_gone(tmp_path: Path) -> None:

@@ -291,6 +291,13 @@ def test_headers_of_published_sheets(header: str, encoding: str, tmp_path: Path)
     assert [row.text(key) for key in SEVEN] == ["1", "EP02_01f", "46", "59", "86", "12", "happiness"]
 
 
+def test_western_letters_are_no_chinese(tmp_path: Path) -> None:
+    path = tmp_path / "s.csv"
+    path.write_bytes("Subject;Onset;Höhepunkt\nGroß;1;2\n".encode("cp1252"))
+    sheet = read_sheet(path, {**COLUMNS, "apex": Column("Höhepunkt")})
+    assert sheet.rows[0].text("subject") == "Groß" and sheet.rows[0].whole("apex") == 2
+
+
 def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     path.write_text("Subject,Onset,Remarks,video,clip\na,1,x,v,c\n")
