@@ -59,8 +59,9 @@ def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, UTF-8 with line ends as they are, in one step: a reader finds the old one or the new one, and nothing
-    half-written is left.
+    """Write a file, UTF-8 with line ends as they are, in one step: a reader finds the old one or the new one.
+
+    Nothing half-written is left.
 
     Raises:
         OSError: it cannot be written; it names the file.
