@@ -220,7 +220,9 @@ class Mellm(lmms):  # type: ignore[misc]
             )
             check_numbers(self._model, source)
         except ModelError as error:
-            raise error if folder is None or given.pretrained else base_of(folder, error) from error
+            if folder is None or given.pretrained:
+                raise
+            raise base_of(folder, error) from error
         if given.device_map is not None:
             self._device = self._model.device
         # Whatever the adapter does not bring is its base's.
