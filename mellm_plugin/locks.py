@@ -30,6 +30,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mellm_plugin.errors import BusyError, InputError
+from mellm_plugin.redaction import redacted
 
 __all__ = ["ProcessLock", "Timeout", "holder", "sole_writer"]
 
@@ -67,7 +68,7 @@ class ProcessLock(FileLock):
 
 
 def _note() -> str:
-    command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]) if sys.argv else ""
+    command = redacted(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])) if sys.argv else ""
     since = datetime.now(timezone.utc).isoformat(timespec="seconds")
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command[:_COMMAND], "since": since})
 
@@ -94,11 +95,11 @@ def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
         BusyError: another process writes to it; at once, and with who it is.
         InputError: its place cannot be written to, or not locked.
     """
-    place = target if folder else target.parent
-    file = target / ".lock" if folder else target.with_name(f".{target.name[:200]}.lock")
+    whole = target.absolute()  # "." has no name to put a lock beside
+    file = whole / ".lock" if folder else whole.parent / f".{whole.name[:200]}.lock"
     with ExitStack() as stack:
         try:
-            _make(place, stack)
+            _make(file.parent, stack)
             lock = ProcessLock(file)
             lock.acquire(timeout=0)
         except Timeout:

@@ -403,8 +403,9 @@ def _with_packages(results: Any) -> Any:
     return results
 
 
-_FAILED = "[LMMS_EVAL_"
-"""What lmms-eval gives in place of an answer, where a request failed or its budget of tokens was spent, begins so."""
+_FAILED = ("[LMMS_EVAL_", "[MELLM_")
+"""How a text in place of an answer begins: lmms-eval's of a request that failed or a budget that was spent, and ours of
+images that cannot be used."""
 
 
 def _extend_cache(module: Any) -> None:

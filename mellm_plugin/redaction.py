@@ -45,9 +45,11 @@ _FORMS = re.compile(
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
             r"(?<=://)[^\s/?#@\"'<>]+(?=@)",
             r"(?i:\bbearer(?:\s|%20|\+|\\u0020)+)(?P<scheme>[^\s\"'<>,;&)\]}\\]{4,})",
+            # of cookies all
+            r"(?i:\b(?:set-)?cookie)[\"'\\]*\s*[:=]\s*[\"'\\]*(?P<cookies>[^\r\n\"'<>\\]{4,})",
             # api-key: .., "x-api-key": "..", access_token=.., Incorrect API key provided: ..
             rf"(?i:\b(?:[a-z0-9]{{1,20}}[-_]){{0,6}}{_KIND}[-_ ]?(?:key|token|secret)\b"
-            r"|\b(?:proxy-)?authorization\b|\b(?:password|passwd|set-cookie|cookie|x-[a-z-]*(?:token|key))\b|(?<=[?&])key(?==))"
+            r"|\b(?:proxy-)?authorization\b|\b(?:password|passwd|x-[a-z-]*(?:token|key))\b|(?<=[?&])(?:key|token|sig|signature)(?==))"
             r"(?:\s+(?:provided|is|was|sent|used|header|value))*[\"'\\]*\s*(?:[:=]|=>|%3[AaDd])+\s*[\"'\\]*"
             r"(?P<value>(?i:(?:bearer|basic|token|digest|key)\s+)?[^\s\"'<>,;&)\]}\\]{4,})",
             r"\b[Bb]asic\s+(?=[A-Za-z+/]*[0-9=])[A-Za-z0-9+/]{6,}={0,2}",  # not: basic emotions
@@ -81,7 +83,7 @@ def without_keys(text: str) -> str:
 
 
 def _hidden(found: re.Match[str]) -> str:
-    for group in ("scheme", "value"):
+    for group in ("scheme", "cookies", "value"):
         if found[group] is not None:
             gone = found[group].startswith(_MARK[:-1])  # the bracket is not part of what these forms match
             return found[0] if gone else found[0][: found.start(group) - found.start()] + _MARK

@@ -16,6 +16,8 @@ LARGEST = 16 << 20
 DEEPEST = 50
 """Levels of nesting; real files have about five, and Python's own limit is met somewhere behind 900."""
 
+TOO_DEEP = f"expected at most {DEEPEST} levels of nesting, found more; the file is damaged"
+
 
 def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
     """The text of a file, UTF-8 with or without a byte-order mark.
@@ -50,48 +52,37 @@ def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: as for `read_text` and `parse_json`.
+        ValueError: as for `read_text`; it is no JSON, or nested more than `DEEPEST` levels deep.
     """
-    return parse_json(read_text(path, most))
-
-
-def parse_json(text: str) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        ValueError: it is no JSON, or nested more than `DEEPEST` levels deep.
-    """
+    text = read_text(path, most)
     try:
         found = json.loads(text)
     except RecursionError:
-        raise ValueError(too_deep()) from None
+        raise ValueError(TOO_DEEP) from None
     level, depth = [found], 0
     while level := [
         one for of in level if isinstance(of, dict | list) for one in (of.values() if isinstance(of, dict) else of)
     ]:
         depth += 1
         if depth > DEEPEST:
-            raise ValueError(too_deep())
+            raise ValueError(TOO_DEEP)
     return found
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, UTF-8, in one step: a reader finds the old one or the new one, and nothing half-written is left.
+    """Write a file, UTF-8 with line ends as they are, in one step: a reader finds the old one or the new one.
+
+    Nothing half-written is left.
 
     Raises:
         OSError: it cannot be written; it names the file.
     """
     part = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="")
         part.replace(path)
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         with suppress(OSError):  # a folder that cannot be written to has no part of it
             part.unlink(missing_ok=True)
-
-
-def too_deep() -> str:
-    """What is said of a text that is nested too deep."""
-    return f"expected at most {DEEPEST} levels of nesting, found more; the file is damaged"

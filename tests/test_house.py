@@ -17,7 +17,7 @@ PACKAGE = Path(mellm_plugin.__file__).parent
 
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
-    "locks": {"errors"},
+    "locks": {"errors", "redaction"},
     "children": set(),
     "small_files": set(),
     "redaction": set(),
@@ -33,7 +33,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "meu": {"errors", "facs", "motion", "language", "datasets", "scoring"},
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
-    "report": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"},
+    "report": {
+        *("errors", "small_files", "redaction"),
+        *("facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"),
+    },
     "cli": {
         *(
             "errors",

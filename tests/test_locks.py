@@ -94,7 +94,7 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["map.png"]
     with pytest.raises(InputError, match=r"c: cannot be written: .*map.png"), sole_writer(folder / "map.png" / "c"):
         pass
-    with sole_writer(tmp_path / "c" / "d.yaml"):
+    with sole_writer(tmp_path / "c" / "d.yaml"), sole_writer(Path(".")):  # which has no name
         pass
     assert not (tmp_path / "c").exists()
 

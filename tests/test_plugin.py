@@ -544,10 +544,11 @@ def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -
         cache = evaluator.response_cache.ResponseCache()
         class Result: text = "[LMMS_EVAL_BUDGET_EXCEEDED]"
         cache.kept.update(a="AU4", b="[LMMS_EVAL_REQUEST_FAILED after 5 retries] Connection error.")
-        print([cache._lookup(key) for key in "abc"])
+        cache.kept["c"] = "[MELLM_IMAGES_UNUSABLE] no such file"
+        print([cache._lookup(key) for key in "abcd"])
         print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True))])
     """
-    assert stand_in.run(code) == (["['AU4', None, None]", "[True, False, False, True]"], [])
+    assert stand_in.run(code) == (["['AU4', None, None, None]", "[True, False, False, True]"], [])
 
 
 def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> None:

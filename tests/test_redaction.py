@@ -51,6 +51,8 @@ def test_a_key_that_is_set_is_gone_in_every_writing(key: str, before: str, behin
         ('{"Authorization": "Bearer abc.def"}', '{"Authorization": "[redacted]"}'),
         ("{\\'api-key\\': \\'abcdef\\'}", "{\\'api-key\\': \\'[redacted]\\'}"),
         ("GET /v1?key=abcdef&x=1", "GET /v1?key=[redacted]&x=1"),
+        ("GET /v1?sv=1&sig=a%2Bb%3D&x=1", "GET /v1?sv=1&sig=[redacted]&x=1"),
+        ('{"Cookie": "a=bcdef; b=cdefg"}', '{"Cookie": "[redacted]"}'),
         ("no route to http://me:secret@host:8000/v1", "no route to http://[redacted]@host:8000/v1"),
         ("sk-ant-api03-abcdefgh", "[redacted]"),
         ("sk-proj-********abcd", "[redacted]"),

@@ -21,8 +21,9 @@ one of the following as the answer (versions 0.5 to 0.7.3, read in its sources):
                                                         models that catch what `generate` raises: huggingface's
                                                         omni models, baichuan_omni, minicpm, cogvlm2, ola and others
 
-`mellm` writes nothing of a clip whose images cannot be used. A text of nothing but special tokens is none, and thoughts
-without an answer behind them are none: they were cut off, and some servers leave such thoughts out.
+`mellm` writes `IMAGES_UNUSABLE` and the fault for a clip whose images cannot be used; earlier versions wrote nothing. A
+text of nothing but special tokens is none, and thoughts without an answer behind them are none: they were cut off, and
+some servers leave such thoughts out.
 
 A refusal in words ("I cannot tell emotions from faces") is an answer.
 """
@@ -37,11 +38,14 @@ from typing import Any
 from mellm_plugin.language.thinking import without_thinking
 
 NO_TEXT = "no text"
+IMAGES_UNUSABLE = "[MELLM_IMAGES_UNUSABLE]"
+"""How `mellm` begins what stands in the place of an answer to a clip whose images cannot be used."""
 _THOUGHTS = "thoughts alone, with no answer behind them"
 
 _IN_PLACE = (
     (re.compile(r"\[LMMS_EVAL_BUDGET_EXCEEDED"), "the token budget was spent"),
     (re.compile(r"\[SAFETY_BLOCKED"), "held back by the provider's filter"),
+    (re.compile(re.escape(IMAGES_UNUSABLE)), "the clip's images could not be used"),
     (re.compile(r"\[LMMS_EVAL_[A-Z_]+|\[(?:GENERATION_FAILED|ERROR)\]|Batch failed\Z"), "request failed"),
     (re.compile(r"Video .{0,4096} (?:can not load|generate failed), check the source\Z", re.DOTALL), "request failed"),
     (re.compile(r"Can not infer the answer\.\Z"), "request failed"),

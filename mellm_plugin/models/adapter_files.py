@@ -26,6 +26,7 @@ from safetensors import safe_open
 from torch import nn
 
 from mellm_plugin.errors import ModelError
+from mellm_plugin.small_files import read_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -56,9 +57,8 @@ def plain_config(folder: Path) -> dict[str, Any]:
     """
     file = folder / ADAPTER_CONFIG
     try:
-        text = file.read_text(encoding="utf-8")
-        found = json.loads(text)
-    except (OSError, ValueError, RecursionError) as error:
+        found = read_json(file)
+    except (OSError, ValueError) as error:
         if pointer := _pointer(file):
             raise ModelError(pointer) from None
         raise ModelError(f"{folder}: cannot read {ADAPTER_CONFIG}: {error}") from error

@@ -26,6 +26,7 @@ from tqdm import tqdm
 from transformers.image_utils import load_image
 
 from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
+from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.arguments import TEXTS, ModelArguments
 from mellm_plugin.models.hook import with_maps
@@ -219,7 +220,9 @@ class Mellm(lmms):  # type: ignore[misc]
             )
             check_numbers(self._model, source)
         except ModelError as error:
-            raise error if folder is None or given.pretrained else base_of(folder, error) from error
+            if folder is None or given.pretrained:
+                raise
+            raise base_of(folder, error) from error
         if given.device_map is not None:
             self._device = self._model.device
         # Whatever the adapter does not bring is its base's.
@@ -375,7 +378,7 @@ class Mellm(lmms):  # type: ignore[misc]
         """Answers in the order of the requests.
 
         They come one by one, before later ones are generated, so that lmms-eval can save each. A clip whose
-        images cannot be used has an empty answer; the log says which and why.
+        images cannot be used has `IMAGES_UNUSABLE` and the fault in place of an answer; the log says so, too.
 
         Returns:
             an iterator; a list for a single request, where lmms-eval's agentic loop takes the first.
@@ -453,7 +456,7 @@ class Mellm(lmms):  # type: ignore[misc]
         return content
 
     def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
-        """Answers of a batch, an empty one for a clip with a fault."""
+        """Answers of a batch; of a clip with a fault that fault, as `language.unanswered` reads it."""
         arguments, until, unknown = generation_arguments(gen_kwargs)
         if unknown and not tally.requests:
             self._say("WARNING", f"generation arguments that mean nothing here: {', '.join(unknown)}")
@@ -462,7 +465,7 @@ class Mellm(lmms):  # type: ignore[misc]
         tally.requests += len(clips)
         sound = [clip for clip in clips if not clip.fault]
         answers = iter(self._run(sound, arguments, until, tally))
-        return [GenerationResult("") if clip.fault else next(answers) for clip in clips]
+        return [GenerationResult(f"{IMAGES_UNUSABLE} {clip.fault}") if clip.fault else next(answers) for clip in clips]
 
     def _finish_maps(self, clip: _Clip, tally: _Tally) -> None:
         try:
@@ -476,7 +479,7 @@ class Mellm(lmms):  # type: ignore[misc]
         except ImageError as error:
             clip.fault = str(error)
         if clip.fault:
-            logger.error(f"mellm: {clip.name} gets an empty answer, its images cannot be used: {clip.fault}")
+            logger.error(f"mellm: {clip.name} has no answer, its images cannot be used: {clip.fault}")
             tally.faults[clip.name] = clip.fault
 
     def _run(
@@ -543,7 +546,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def _report(self, tally: _Tally) -> None:
         if tally.faults:
             faults = "".join(f"\n  - {name}: {fault}" for name, fault in tally.faults.items())
-            logger.error(f"mellm: {len(tally.faults)} clips got an empty answer, their images cannot be used:{faults}")
+            logger.error(f"mellm: {len(tally.faults)} clips have no answer, their images cannot be used:{faults}")
         if tally.without_nose:
             logger.warning(
                 f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings ask "

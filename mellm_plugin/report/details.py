@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mellm_plugin.facs.codes import numbers
+from mellm_plugin.redaction import redacted
 from mellm_plugin.report import items as scoring_items
 from mellm_plugin.report.items import Items
 from mellm_plugin.report.results import Clip, Run
@@ -165,8 +167,8 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
             "score": verdict["points"],
             "judge": verdict["judge"],
             "scores": verdict["scores"],
-            "reasons": verdict["reasons"],
-            "unscored": verdict["unscored"],
+            "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
+            "unscored": verdict["unscored"] and {name: redacted(told) for name, told in verdict["unscored"].items()},
         }
     read_units: Sequence[int] | None
     label: str | None
@@ -185,8 +187,9 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         read_units, label, coarse, unparsed = clip.read_units, clip.read_label, clip.read_coarse, clip.unparsed
         label_right = None if clip.label is None else label == clip.label
     marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
+    text = _without_keys(clip.text) if clip.unanswered is None else redacted(clip.text)
     return {
-        "text": clip.text,
+        "text": text,
         "aus": list(read_units) if read_units is not None else None,
         "label": label,
         "coarse": coarse,
@@ -195,8 +198,20 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         # of a clip without a label nothing but its units is asked
         "unparsed": None if clip.kind is None and clip.label is None and read_units is not None else unparsed,
         "judge": judge,
-        "read": [list(span) for span in _spans(clip.text, tuple(read_units or ()), marked, units_alone)],
+        "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
     }
+
+
+# What any key has, looked for first: taking keys out takes thirty times as long. Of servers' own words all are.
+_RUN = re.compile(r"[A-Za-z0-9_-]{18}")
+_OF_KEYS = ("bearer", "basic", "key", "token", "secret", "passw", "cookie", "authoriz", "://", "sk-", "sk_")
+
+
+@lru_cache(maxsize=100_000)
+def _without_keys(text: str) -> str:
+    """The text without keys, which files of earlier versions may hold."""
+    lowered = text.lower()
+    return redacted(text) if _RUN.search(text) or any(word in lowered for word in _OF_KEYS) else text
 
 
 @lru_cache(maxsize=100_000)

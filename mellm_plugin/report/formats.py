@@ -15,13 +15,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mellm_plugin import small_files
 from mellm_plugin.datasets.sheets import CONTROL, guarded
 from mellm_plugin.errors import InputError
 from mellm_plugin.report.items import MAIN
@@ -70,17 +69,11 @@ def write_text(file: Path, text: str) -> None:
     Raises:
         InputError: it cannot be written; the former one is left as it was.
     """
-    part = file.with_name(f".{file.name[:80]}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as opened:
-            opened.write(text)
-        part.replace(file)
-    except OSError as error:  # that of a full disk names no file
+        small_files.write_text(file, text)
+    except OSError as error:
         told = f"cannot be written: {error.strerror}; make room, or choose another folder with -o"
         raise InputError(told, where=str(file)) from error
-    finally:
-        with suppress(OSError):  # a folder that cannot be written to has no part of it
-            part.unlink(missing_ok=True)
 
 
 def plain_json(data: Mapping[str, Any]) -> str:

@@ -33,6 +33,7 @@ from typing import Any
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.language.unanswered import as_given, unanswered
+from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.held_out import ENDING
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -462,12 +463,20 @@ def _run(
     )
 
 
+_SECRET = re.compile(
+    r"((?:^|,)\s*(?:[a-z_]*(?:api|access|auth|hf|secret)_?(?:key|token)|key|token|[a-z_]*(?:secret|password))\s*=)[^,]+",
+    re.IGNORECASE,
+)
+"""An argument that is a key, as some models of lmms-eval take one."""
+
+
 def _arguments(config: Mapping[str, Any], loso: Mapping[str, Any] | None) -> str:
     if loso is None:
         given = config.get("model_args")
         if isinstance(given, dict):
-            return ",".join(f"{key}={value}" for key, value in given.items())
-        return given if isinstance(given, str) else json.dumps(given) if given else ""
+            given = ",".join(f"{key}={value}" for key, value in given.items())
+        text = given if isinstance(given, str) else json.dumps(given) if given else ""
+        return _SECRET.sub(r"\1[redacted]", text)
     base = _mapping(config.get("finetune")).get("base")
     return f"base={base}, {len(_list(loso.get('folds')))} folds" if base else f"{len(_list(loso.get('folds')))} folds"
 
@@ -897,5 +906,5 @@ def _clean(text: str) -> str:
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else repr(value)
-    text = " ".join(text[:200].split())
+    text = " ".join(redacted(text)[:200].split())  # first redacted: a key that is cut is no longer known
     return text if len(text) <= 60 else f"{text[:59]}…"

@@ -220,8 +220,8 @@ class Judge:
             if isinstance(answer, Text):
                 if self._refused:
                     now = ", ".join(f"{k}={v}" for k, v in self.settings.parameters(self._refused).items())
-                    refused = ", ".join(sorted(self._refused))
-                    logger.info("judge {}: it refuses {}, and is asked with {}", self.name, refused, now or "neither")
+                    told = ", ".join(sorted(self._refused)), now or "none of them"
+                    logger.info("judge {}: it refuses {}, and is asked with {}", self.name, *told)
                 return
             if answer.refuses:
                 continue  # asked without these; each is refused once

@@ -22,7 +22,6 @@ from mellm_plugin.language.prompts import VQA_QUESTIONS, fill_legend, vqa_prompt
 from mellm_plugin.training.clips import Record
 
 _SIDES = {"L": "left", "R": "right"}
-_UNIT_KINDS = frozenset({"units", "unit", "combined"})
 
 
 def certain_units(record: Record) -> tuple[int, ...]:

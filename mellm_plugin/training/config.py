@@ -31,7 +31,7 @@ from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, SettingsError, near
 from mellm_plugin.models import BUNDLED, near_folder
 from mellm_plugin.motion.settings import MotionSettings, resolve
-from mellm_plugin.small_files import DEEPEST, read_text, too_deep
+from mellm_plugin.small_files import DEEPEST, TOO_DEEP, read_text
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
 
@@ -479,7 +479,7 @@ def _yaml(text: str) -> Any:
             if anchor is not None:
                 sizes[anchor] = count - before + 1
         if len(open_) > DEEPEST:
-            raise yaml.MarkedYAMLError(None, None, too_deep(), event.start_mark)
+            raise yaml.MarkedYAMLError(None, None, TOO_DEEP, event.start_mark)
         if count > _MOST_VALUES:
             raise yaml.MarkedYAMLError(None, None, f"expected at most {_MOST_VALUES} values", event.start_mark)
     return yaml.load(text, _OnceOnly)

@@ -80,7 +80,9 @@ def export(
         model = load_model(source, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trust_remote_code)
         check_numbers(model, source)
     except ModelError as error:
-        raise error if base is not None else base_of(folder, error) from error
+        if base is not None:
+            raise
+        raise base_of(folder, error) from error
     where, which = (str(folder), None) if carries_processor(folder) else (source, revision)
     processor = load_processor(where, revision=which, trust_remote_code=trust_remote_code)
     model = add_adapter(model, folder, merge=True, processor=processor)

@@ -436,8 +436,8 @@ def environment_of(device: str | None, at_once: int) -> dict[str, str]:
 
 def _last_words(log: Path) -> str:
     """The end of what a command printed."""
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
-    said = [line.strip() for line in "\n".join(lines).replace("]mellm: ", "]\nmellm: ").splitlines() if line.strip()]
+    text = log.read_text(encoding="utf-8", errors="replace").replace("]mellm: ", "]\nmellm: ")  # behind a progress bar
+    said = [line.strip() for line in text.splitlines() if line.strip()]
     told = next((n for n in range(len(said) - 1, -1, -1) if said[n].startswith("mellm: ")), None)
     return " / ".join(said[told:] if told is not None else said[-_TOLD:]) or "it printed nothing"
 

@@ -21,6 +21,7 @@ from PIL import Image, ImageFile
 from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import ModelArguments
 from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
@@ -148,7 +149,7 @@ def test_a_nose_outside_the_frame_is_the_fault_of_its_clip(base: Path, log: list
     by_nose = Mellm(pretrained=base, device="cpu", motion=AT_NOSE, batch_size=2)
     docs = [{**DOCS[0], "nose": [40, 40]}, {**DOCS[1], "nose": [400, 40]}, {**DOCS[2], "nose": [40, 40]}]
     first, second, third = texts(by_nose, docs)
-    assert first and third and second == ""
+    assert [*map(unanswered, (first, second, third))] == [None, "the clip's images could not be used", None]
     assert "set/s1/clip1: expected a nose tip inside the frame of 84x84 px, found x 400, y 40" in log[-1]
 
 
@@ -416,7 +417,8 @@ def test_a_broken_clip_does_not_lose_the_others(model: Mellm, tmp_path: Path, lo
     docs = [DOCS[0], wrong_size, DOCS[2], absent, DOCS[4]]
     answers = list(model.generate_until(requests(model, docs)))
     expected = texts(model, DOCS)
-    assert [a.text for a in answers] == [expected[0], "", expected[2], "", expected[4]]
+    assert [answers[at].text for at in (0, 2, 4)] == [expected[at] for at in (0, 2, 4)]
+    assert {unanswered(answers[at].text) for at in (1, 3)} == {"the clip's images could not be used"}
     assert answers[1].token_counts is None
     assert gen_metrics.get_logged_metrics_history()[0]["clips_without_answer"] == 2
     report = log[-1]
@@ -433,14 +435,14 @@ def test_a_picture_that_was_opened_and_not_read_may_be_damaged(
     DOCS[0]["apex"].save(file, "PNG")
     damaged = {**DOCS[0], "apex": Image.open(io.BytesIO(file.getvalue()[:3000]))}
     answers = texts(model, [damaged, DOCS[1]])
-    assert answers[0] == "" and answers[1]
+    assert unanswered(answers[0]) and not unanswered(answers[1])
     assert "clip0" in log[-1] and "apex: the image cannot be read" in log[-1]
 
 
 def test_an_image_that_is_no_map_may_be_broken_too(model: Mellm, tmp_path: Path, log: list[str]) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
     docs = [{**DOCS[0], "onset": str(tmp_path / "torn.png")}, DOCS[1]]
-    assert texts(model, docs, messages=unmarked)[0] == ""
+    assert unanswered(texts(model, docs, messages=unmarked)[0])
     assert "clip0" in log[-1]
 
 

@@ -146,6 +146,17 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     assert "answer_rate" not in formats.markdown(data), "a column of ones says nothing"
 
 
+def test_keys_in_old_files_do_not_get_into_a_report(tmp_path: Path) -> None:
+    key = "sk-proj-0a1b2c3d4e5f6a7b8c9d"
+    lacking = [f"{FAILED} you sent Bearer {key}", f"AU4 {key}"] * 40
+    write_run(tmp_path, ASKED, replace(GOOD, args=f"model=x,api_key={key}"), "20261122_000001", answers=lacking)
+    file = tmp_path / "20261122_000001_samples_synthme_meu.jsonl"
+    file.write_text(f"{file.read_text(encoding='utf-8')}{key} [redacted", encoding="utf-8")  # a damaged line
+    data = made(tmp_path)
+    assert data["entries"][0]["model_args"] == "model=x,api_key=[redacted]" and data["reading"]["faults"]
+    assert "0a1b2c3d" not in json.dumps(data)
+
+
 def test_a_part_of_the_clips_is_marked_and_not_ranked(tmp_path: Path) -> None:
     write_run(tmp_path, ASKED, POOR, "20261122_000001")
     write_run(tmp_path, ASKED, GOOD, "20261122_000002", limit=20)

@@ -60,7 +60,7 @@ def judge(asked: bool) -> Iterator[Finding]:
 
 
 def _dotenv() -> list[str]:
-    """The variables for judges in ./.env, which lmms-eval reads when it opens a judge."""
+    """The variables for judges in ./.env, which are read when a judge is opened."""
     try:
         text = Path(".env").read_text(encoding="utf-8", errors="replace")
     except OSError:
