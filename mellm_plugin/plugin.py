@@ -425,6 +425,8 @@ def _extend_cache(module: Any) -> None:
 
     @functools.wraps(plain_valid)
     def is_valid_response(response: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(getattr(response, "text", ""), str):
+            return False  # a message in parts, with which lmms-eval ends the run
         return plain_valid(response, *args, **kwargs) and not failed(response)
 
     lookup.ends_with_mellm = True  # type: ignore[attr-defined]

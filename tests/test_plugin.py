@@ -543,11 +543,12 @@ def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -
         TaskManager(), TaskManager()
         cache = evaluator.response_cache.ResponseCache()
         class Result: text = "[LMMS_EVAL_BUDGET_EXCEEDED]"
+        class Parts: text = [{"type": "text", "text": "AU4"}]
         cache.kept.update(a="AU4", b="[LMMS_EVAL_REQUEST_FAILED after 5 retries] Connection error.")
         print([cache._lookup(key) for key in "abc"])
-        print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True))])
+        print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True), Parts())])
     """
-    assert stand_in.run(code) == (["['AU4', None, None]", "[True, False, False, True]"], [])
+    assert stand_in.run(code) == (["['AU4', None, None]", "[True, False, False, True, False]"], [])
 
 
 def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> None:

@@ -122,9 +122,11 @@ def _labels(given: object, needed: bool) -> tuple[str, ...]:
 
 def _first(value: object) -> object:
     """The first of a text, a list or a list of lists, as lmms-eval logs answers; None of a message without text."""
-    while isinstance(value, list) and value:
+    from mellm_plugin.language.unanswered import in_words
+
+    while isinstance(value, list) and value and not isinstance(value[0], dict):
         value = value[0]
-    return value
+    return in_words(value) if isinstance(value, int | float) or (isinstance(value, list) and value) else value
 
 
 def _short(text: str) -> str:
