@@ -251,14 +251,20 @@ def _end_retries(tasks: ModuleType) -> None:
 def _ours(error: BaseException | None) -> Exception | None:
     """The error of this package that caused this one, or that was the last when something was tried several times."""
     errors: Any = sys.modules.get(f"{__package__}.errors")
+    if errors is None:
+        return None
+    return next((one for one in _with_causes(error) if isinstance(one, errors.MellmError)), None)
+
+
+def _with_causes(error: BaseException | None) -> Iterator[Exception]:
+    """An error, what caused it, and what was the last error when something was tried several times."""
     seen: set[int] = set()
-    while errors is not None and error is not None and id(error) not in seen:
-        if isinstance(error, Exception) and isinstance(error, errors.MellmError):
-            return error
+    while error is not None and id(error) not in seen:
+        if isinstance(error, Exception):
+            yield error
         seen.add(id(error))
         attempt: Any = getattr(error, "last_attempt", None)  # of tenacity's RetryError
         error = error.__cause__ or (attempt.exception() if attempt is not None else None)
-    return None
 
 
 def _faults_of_files(manager: Any, names: Any) -> Iterator[Exception]:
@@ -362,13 +368,14 @@ def _ending(plain: Any) -> Any:
                 if ours is None or ours is error:
                     raise
                 raise ours from error
-            if ours is None and not _is_within_ours(error):
+            within = next((one for one in _with_causes(error) if _is_within_ours(one)), None)
+            if ours is None and within is None:
                 raise
             problem = error
         if ours is None:
             sys.stdout.flush()
             traceback.print_exception(problem)
-        _leave(str(ours) if ours is not None else _named(problem))
+        _leave(str(ours) if ours is not None else _named(within or problem))
 
     run.ends_with_mellm = True  # type: ignore[attr-defined]
     return run
