@@ -43,7 +43,7 @@ from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.prompts import fill_legend, vqa_prompt
 from mellm_plugin.language.thinking import without_thinking
-from mellm_plugin.language.unanswered import in_words, unanswered
+from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.language.vqa_answers import in_order_of, vqa_reading
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import emotion, summary, text, units
@@ -255,8 +255,7 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     answer has beside it only its line of the submission; there are no intervals then, for nothing tells the faces of
     test videos apart. `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them.
     """
-    answer = in_words(results[0])
-    why = unanswered(answer)
+    answer, why = results[0], unanswered(results[0])
     said = reading(doc, answer if why is None else "")
     asked = {name: doc[name] for name in ("id", "subject", "dataset", "kind", "file", "line")}
     expected = None if doc["answer"] is None else reading(doc, doc["answer"])

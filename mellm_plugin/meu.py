@@ -47,7 +47,7 @@ from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.prompts import ASKS, PROMPT_VERSION, frames_prompt, map_prompt, open_map_prompt
-from mellm_plugin.language.unanswered import in_words, reasons_in_words, unanswered
+from mellm_plugin.language.unanswered import reasons_in_words, unanswered
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair
@@ -522,17 +522,16 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any
     """
     clip = {"id": doc["id"], "subject": doc["subject"]}
     gold = _gold_label(doc["emotion"], doc["coarse"], doc["labels"])
-    text = in_words(results[0])
-    answer, items = _answered(doc, text, gold)
+    answer, items = _answered(doc, results[0], gold)
     facial, doubts = _measured(doc)
     if answer is not None:
-        items |= _readings(doc, text, answer, gold, None if doubts else facial)
+        items |= _readings(doc, results[0], answer, gold, None if doubts else facial)
     moved = None if facial is None or doubts else round(strength(facial), 3)
     items["motion_plausible_rate"] = {**clip, "doubts": doubts, "motion_px": moved}
     # last, so that no fault of another step repeats its requests
     if answer is not None and doc["asks"] == "all" and (by := judge.configured()) is not None:
         known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
-        grade = by.grade(doc["id"], known, text).to_dict()
+        grade = by.grade(doc["id"], known, results[0]).to_dict()
         items["description_score"] = {**clip, **grade}
         items["judge_rate"] = {**clip, "points": grade["points"], "unscored": grade["unscored"]}
     return _with_intervals(items)
@@ -617,7 +616,7 @@ def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, dict[str,
     clip that has none (None). See `scoring.sensitivity` for the other items, which an answer that was never given has
     none of.
     """
-    answer, items = _answered(doc, in_words(results[0]), None)
+    answer, items = _answered(doc, results[0], None)
     if answer is None:
         return _with_intervals(items)
     unit, level = ladder.rung(doc["clip"])

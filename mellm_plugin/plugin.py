@@ -18,7 +18,9 @@ And with the first TaskManager, when the rest of lmms-eval is there as well:
     last words, where lmms-eval prints a traceback and exits with 0. Called from Python it raises that error. Its
     results say under ``packages`` which lmms-eval it was: what lmms-eval says itself is the commit of whatever
     repository its environment lies in;
--   ``ResponseCache``: a request that failed is asked anew, where lmms-eval keeps its failure as the answer.
+-   ``ResponseCache``: a request that failed is asked anew, where lmms-eval keeps its failure as the answer;
+-   ``evaluator.unwrap_generation_output``: a message that a server sent in parts becomes the text of them, where the
+    run would end at the first one.
 
 None of this may fail: one failing entry point hides all later ones. What goes wrong is told once, with what to do
 about it, and lmms-eval goes on as if this package were not there.
@@ -350,6 +352,7 @@ def _extend_evaluation() -> None:
     try:
         evaluator.simple_evaluate = _ending(evaluator.simple_evaluate)
         _extend_cache(sys.modules["lmms_eval.caching.response_cache"])
+        _extend_answers(evaluator)
     except Exception as error:
         _tell("cache", f"with --use_cache this lmms-eval keeps failed requests as answers: {_named(error)}.")
 
@@ -408,6 +411,27 @@ def _with_packages(results: Any) -> Any:
             found["lmms_eval"] += f"+{results['git_hash']}"  # lmms-eval's own repository
         results["packages"] = found
     return results
+
+
+def _extend_answers(evaluator: Any) -> None:
+    import functools
+
+    plain = getattr(evaluator, "unwrap_generation_output", None)
+    if plain is None:
+        return
+
+    @functools.wraps(plain)
+    def unwrap(output: Any) -> Any:
+        text = getattr(output, "text", "")
+        rounds = isinstance(text, list) and bool(text) and all(isinstance(one, str) for one in text)
+        if rounds or isinstance(text, str | None):
+            return plain(output)
+        from mellm_plugin.language.unanswered import in_words
+
+        _, tokens = plain(output)
+        return in_words(text), tokens
+
+    evaluator.unwrap_generation_output = unwrap
 
 
 _FAILED = "[LMMS_EVAL_"

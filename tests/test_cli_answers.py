@@ -161,9 +161,6 @@ def test_answers_that_were_never_given_are_counted_apart_by_their_reason(
     told = out.split("\n\n")[1].splitlines()
     assert told[:3] == ["5 answers", "  never given, request failed (HTTP 429): 2", "  never given, no text: 2"]
     assert "  expression right: 1 of 1 (100.0%)" in told
-    parts = [[{"type": "thinking", "thinking": "AU1"}, {"type": "text", "text": "AU4; disgust"}]]
-    assert main(["read", written(tmp_path / "parts.jsonl", [sample(parts, gold)])]) == 0
-    assert "  expression right: 1 of 1 (100.0%)" in capsys.readouterr().out
     results = tmp_path / "20260101_000000_results.json"
     results.write_text("{}")
     assert main(["read", str(results)]) == 1

@@ -456,6 +456,9 @@ except Exception as error:
 EVALUATOR = """
     from lmms_eval.caching import response_cache
 
+    def unwrap_generation_output(output):
+        return (output, None) if isinstance(output, (str, tuple)) else (output.text, output.tokens)
+
     def simple_evaluate(model=None, **rest):
         from mellm_plugin.errors import InputError
         from mellm_plugin import meu
@@ -538,6 +541,8 @@ def test_an_error_of_ours_ends_the_command_and_is_raised_in_python(
 
 
 def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -> None:
+    stand_in.write("mellm_plugin/language/__init__.py", "")
+    stand_in.write("mellm_plugin/language/unanswered.py", "def in_words(content): return content[0]['text']")
     stand_in.write("lmms_eval/caching/__init__.py", "")
     stand_in.write("lmms_eval/caching/response_cache.py", CACHE)
     stand_in.write("lmms_eval/evaluator.py", EVALUATOR)
@@ -553,8 +558,17 @@ def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -
         cache.kept.update(a="AU4", b="[LMMS_EVAL_REQUEST_FAILED after 5 retries] Connection error.")
         print([cache._lookup(key) for key in "abc"])
         print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True), Parts())])
+        Parts.tokens = 7
+        print([evaluator.unwrap_generation_output(one) for one in ("AU1", (-1.5, True), Parts())])
     """
-    assert stand_in.run(code) == (["['AU4', None, None]", "[True, False, False, True, False]"], [])
+    assert stand_in.run(code) == (
+        [
+            "['AU4', None, None]",
+            "[True, False, False, True, False]",
+            "[('AU1', None), ((-1.5, True), None), ('AU4', 7)]",
+        ],
+        [],
+    )
 
 
 def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> None:

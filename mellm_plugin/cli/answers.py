@@ -122,11 +122,9 @@ def _labels(given: object, needed: bool) -> tuple[str, ...]:
 
 def _first(value: object) -> object:
     """The first of a text, a list or a list of lists, as lmms-eval logs answers; None of a message without text."""
-    from mellm_plugin.language.unanswered import in_words
-
-    while isinstance(value, list) and value and not isinstance(value[0], dict):
+    while isinstance(value, list) and value:
         value = value[0]
-    return in_words(value) if isinstance(value, int | float) or (isinstance(value, list) and value) else value
+    return value
 
 
 def _short(text: str) -> str:

@@ -32,7 +32,7 @@ from typing import Any
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
-from mellm_plugin.language.unanswered import as_given, in_words, unanswered
+from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.scoring.held_out import ENDING
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
@@ -800,10 +800,10 @@ def _answer(row: Mapping[str, Any]) -> str:
     found: list[object] = []
     for key in ("filtered_resps", "resps"):
         value = row.get(key, [])
-        while isinstance(value, list) and value and not isinstance(value[0], dict):
+        while isinstance(value, list) and value:
             value = value[0]
-        if isinstance(value, str | int | float) or (isinstance(value, list) and value):
-            return _clean(in_words(value))
+        if isinstance(value, str):
+            return _clean(value)
         found.append(value)
     if None in found:  # a server's message without text
         return ""
