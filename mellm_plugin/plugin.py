@@ -424,6 +424,10 @@ def _extend_answers(evaluator: Any) -> None:
     def unwrap(output: Any) -> Any:
         text = getattr(output, "text", "")
         rounds = isinstance(text, list) and bool(text) and all(isinstance(one, str) for one in text)
+        if isinstance(text, str) and text.startswith(_FAILED):
+            from mellm_plugin.redaction import redacted
+
+            return redacted(text), plain(output)[1]  # some servers send the key back
         if rounds or isinstance(text, str | None):
             return plain(output)
         from mellm_plugin.language.unanswered import in_words

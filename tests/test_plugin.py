@@ -543,6 +543,7 @@ def test_an_error_of_ours_ends_the_command_and_is_raised_in_python(
 def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -> None:
     stand_in.write("mellm_plugin/language/__init__.py", "")
     stand_in.write("mellm_plugin/language/unanswered.py", "def in_words(content): return content[0]['text']")
+    stand_in.write("mellm_plugin/redaction.py", "def redacted(text): return text.replace('key', '[redacted]')")
     stand_in.write("lmms_eval/caching/__init__.py", "")
     stand_in.write("lmms_eval/caching/response_cache.py", CACHE)
     stand_in.write("lmms_eval/evaluator.py", EVALUATOR)
@@ -560,12 +561,15 @@ def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -
         print([cache._is_valid_response(one, "generate_until") for one in ("AU4", "", Result(), (-1.5, True), Parts())])
         Parts.tokens = 7
         print([evaluator.unwrap_generation_output(one) for one in ("AU1", (-1.5, True), Parts())])
+        Result.text, Result.tokens = "[LMMS_EVAL_REQUEST_FAILED after 1 retries] key", 0
+        print(evaluator.unwrap_generation_output(Result()))
     """
     assert stand_in.run(code) == (
         [
             "['AU4', None, None]",
             "[True, False, False, True, False]",
             "[('AU1', None), ((-1.5, True), None), ('AU4', 7)]",
+            "('[LMMS_EVAL_REQUEST_FAILED after 1 retries] [redacted]', 0)",
         ],
         [],
     )
