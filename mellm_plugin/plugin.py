@@ -18,7 +18,9 @@ And with the first TaskManager, when the rest of lmms-eval is there as well:
     last words, where lmms-eval prints a traceback and exits with 0. Called from Python it raises that error. Its
     results say under ``packages`` which lmms-eval it was: what lmms-eval says itself is the commit of whatever
     repository its environment lies in;
--   ``ResponseCache``: a request that failed is asked anew, where lmms-eval keeps its failure as the answer.
+-   ``ResponseCache``: a request that failed is asked anew, where lmms-eval keeps its failure as the answer;
+-   ``evaluator.unwrap_generation_output``: a message that a server sent in parts becomes the text of them, where the
+    run would end at the first one.
 
 None of this may fail: one failing entry point hides all later ones. What goes wrong is told once, with what to do
 about it, and lmms-eval goes on as if this package were not there.
@@ -251,14 +253,20 @@ def _end_retries(tasks: ModuleType) -> None:
 def _ours(error: BaseException | None) -> Exception | None:
     """The error of this package that caused this one, or that was the last when something was tried several times."""
     errors: Any = sys.modules.get(f"{__package__}.errors")
+    if errors is None:
+        return None
+    return next((one for one in _with_causes(error) if isinstance(one, errors.MellmError)), None)
+
+
+def _with_causes(error: BaseException | None) -> Iterator[Exception]:
+    """An error, what caused it, and what was the last error when something was tried several times."""
     seen: set[int] = set()
-    while errors is not None and error is not None and id(error) not in seen:
-        if isinstance(error, Exception) and isinstance(error, errors.MellmError):
-            return error
+    while error is not None and id(error) not in seen:
+        if isinstance(error, Exception):
+            yield error
         seen.add(id(error))
         attempt: Any = getattr(error, "last_attempt", None)  # of tenacity's RetryError
         error = error.__cause__ or (attempt.exception() if attempt is not None else None)
-    return None
 
 
 def _faults_of_files(manager: Any, names: Any) -> Iterator[Exception]:
@@ -344,6 +352,7 @@ def _extend_evaluation() -> None:
     try:
         evaluator.simple_evaluate = _ending(evaluator.simple_evaluate)
         _extend_cache(sys.modules["lmms_eval.caching.response_cache"])
+        _extend_answers(evaluator)
     except Exception as error:
         _tell("cache", f"with --use_cache this lmms-eval keeps failed requests as answers: {_named(error)}.")
 
@@ -362,13 +371,14 @@ def _ending(plain: Any) -> Any:
                 if ours is None or ours is error:
                     raise
                 raise ours from error
-            if ours is None and not _is_within_ours(error):
+            within = next((one for one in _with_causes(error) if _is_within_ours(one)), None)
+            if ours is None and within is None:
                 raise
             problem = error
         if ours is None:
             sys.stdout.flush()
             traceback.print_exception(problem)
-        _leave(str(ours) if ours is not None else _named(problem))
+        _leave(str(ours) if ours is not None else _named(within or problem))
 
     run.ends_with_mellm = True  # type: ignore[attr-defined]
     return run
@@ -403,6 +413,31 @@ def _with_packages(results: Any) -> Any:
     return results
 
 
+def _extend_answers(evaluator: Any) -> None:
+    import functools
+
+    plain = getattr(evaluator, "unwrap_generation_output", None)
+    if plain is None:
+        return
+
+    @functools.wraps(plain)
+    def unwrap(output: Any) -> Any:
+        text = getattr(output, "text", "")
+        rounds = isinstance(text, list) and bool(text) and all(isinstance(one, str) for one in text)
+        if isinstance(text, str) and text.startswith(_FAILED):
+            from mellm_plugin.redaction import redacted
+
+            return redacted(text), plain(output)[1]  # some servers send the key back
+        if rounds or isinstance(text, str | None):
+            return plain(output)
+        from mellm_plugin.language.unanswered import in_words
+
+        _, tokens = plain(output)
+        return in_words(text), tokens
+
+    evaluator.unwrap_generation_output = unwrap
+
+
 _FAILED = ("[LMMS_EVAL_", "[MELLM_")
 """How a text in place of an answer begins: lmms-eval's of a request that failed or a budget that was spent, and ours of
 images that cannot be used."""
@@ -426,6 +461,8 @@ def _extend_cache(module: Any) -> None:
 
     @functools.wraps(plain_valid)
     def is_valid_response(response: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(getattr(response, "text", ""), str):
+            return False  # a message in parts, with which lmms-eval ends the run
         return plain_valid(response, *args, **kwargs) and not failed(response)
 
     lookup.ends_with_mellm = True  # type: ignore[attr-defined]

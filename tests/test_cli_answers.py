@@ -234,3 +234,8 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, capsys: pytest.Captu
 
     peak(10)  # the vocabulary is made once
     assert peak(2_000) < peak(200) + 100_000
+
+
+def test_a_line_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["read", "/dev/zero"]) == 1
+    assert "line 1: expected at most 64000000 bytes" in capsys.readouterr().err

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mellm_plugin.language.answers import Answer
 
 _ASKS = ("all", "emotion", "aus")
+_LONGEST = 64_000_000
 
 
 @dataclass(frozen=True)
@@ -247,7 +248,10 @@ def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
     """The lines that are not empty, with the name of their file and their number in it."""
     for file in files:
         with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as stream:
-            for number, raw in enumerate(stream, 1):
+            # A line of more is none: /dev/zero, or a file of something else, would fill the memory.
+            for number, raw in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
+                if len(raw) == _LONGEST:
+                    raise InputError(f"{file}, line {number}: expected at most {_LONGEST} bytes, found more")
                 if raw.strip():
                     yield "standard input" if file == "-" else file, number, raw
 

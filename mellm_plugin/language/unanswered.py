@@ -95,6 +95,19 @@ def without_last_tokens(text: str) -> str:
     return text
 
 
+def in_words(content: object) -> str:
+    """The text of what a server sent as its message: a text, nothing, or parts of which some are texts.
+
+    lmms-eval hands on whatever was sent. Of the parts `[{"type": "thinking", ..}, {"type": "text", "text": ".."}]`
+    those are taken that are texts.
+    """
+    if isinstance(content, list | tuple):
+        return "".join(in_words(part) for part in content)
+    if isinstance(content, Mapping):
+        return in_words(content.get("text")) if content.get("type", "text") in ("text", "output_text") else ""
+    return "" if content is None else str(content)
+
+
 def as_given(text: str, item: Mapping[str, Any]) -> str:
     """The answer that a line of a samples file holds: lmms-eval writes a message without text as `None`.
 

@@ -357,6 +357,10 @@ def local_or_hub(name: str, wanted: str = "config.json") -> str:
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
         return path
+    if os.path.exists(path):
+        raise ModelError(f"{name}: expected a folder, found a file; give the folder: {Path(name).parent}")
+    if page := re.match(r"https?://[^/]+/([\w.-]+/[\w.-]+)", path):
+        raise ModelError(f"{name}: expected a folder or a hub id, found an address; the id is {page[1]}")
     if path.startswith((".", os.sep)) or path.count("/") != 1 or "\\" in path:
         hint = near_folder(name)
         if not hint and (there := _inside(Path(path).parent, wanted)):
@@ -382,7 +386,8 @@ def _which(name: str, inside: list[str]) -> str:
 
 
 def _advice(name: str, error: Exception) -> str:
-    text = f"{name}: cannot be loaded: {error}"
+    first = re.sub(r"\nModel type should be one of .*", "", str(error))  # a hundred names
+    text = f"{name}: cannot be loaded: {first}"
     if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
         text = f"{name}: there is no such folder here, and {reason}"
     text += taken_for_hub_id(name)

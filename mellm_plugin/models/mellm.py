@@ -588,6 +588,9 @@ def _split(text: str) -> dict[str, Any]:
         odd = next((piece for piece in pieces if piece and "=" not in piece), text)
         raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
     known = {one.name for one in fields(ModelArguments)}
+    names = re.findall(rf"(?:^|,)\s*({'|'.join(known)})\s*=", re.sub(r"\"[^\"]*\"|'[^']*'", "", text))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"found {', '.join(twice)} twice in {text!r}; give one")
     for name in found:
         whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
         if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):

@@ -29,6 +29,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mellm_plugin.errors import JudgeError
+from mellm_plugin.language.unanswered import in_words
 from mellm_plugin.redaction import redacted
 from mellm_plugin.scoring.rubric import Unscored
 
@@ -212,8 +213,7 @@ def _read(status: int, headers: Mapping[str, str], content: bytes) -> Text | Fai
     message = choice.get("message")
     words = message.get("content") if isinstance(message, dict) else None
     if isinstance(words, list):  # in parts, of which some may be thoughts
-        texts = [part.get("text") for part in words if isinstance(part, dict) and part.get("type") == "text"]
-        words = "".join(part for part in texts if isinstance(part, str))
+        words = in_words(words)
     if not isinstance(words, str) or not words.strip():
         return Failure(Unscored("no text", "the server's answer holds no text"), again=True, wait=0, tokens=tokens)
     return Text(redacted(words), tokens)

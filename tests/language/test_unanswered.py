@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mellm_plugin.language.unanswered import NO_TEXT, reasons_in_words, unanswered
+from mellm_plugin.language.unanswered import NO_TEXT, in_words, reasons_in_words, unanswered
 
 _PLACES = {
     "": NO_TEXT,
@@ -61,3 +61,19 @@ def test_nothing_of_what_a_server_said_is_in_the_reason_but_its_status(said: str
 
 def test_reasons_are_counted_the_most_frequent_first() -> None:
     assert reasons_in_words([None, NO_TEXT, "request failed", NO_TEXT]) == "no text: 2, request failed: 1"
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        ("AU4", "AU4"),
+        (None, ""),
+        ([{"type": "thinking", "thinking": "AU1", "text": "AU1"}, {"type": "text", "text": "AU4"}], "AU4"),
+        ([{"type": "output_text", "text": "AU4; "}, "disgust", {"type": "image_url", "image_url": {}}], "AU4; disgust"),
+        ({"text": "AU4"}, "AU4"),
+        ([], ""),
+        (12, "12"),
+    ],
+)
+def test_a_message_in_parts_is_the_text_of_them(sent: object, text: str) -> None:
+    assert in_words(sent) == text

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,10 @@ def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp
         fetch_adapter(str(base))
     with pytest.raises(ModelError, match="no such folder"):
         fetch_adapter(str(tmp_path / "none"))
+    with pytest.raises(ModelError, match=rf"found a file; give the folder: {re.escape(str(adapter))}$"):
+        fetch_adapter(str(adapter / "adapter_model.safetensors"))
+    with pytest.raises(ModelError, match=r"found an address; the id is Qwen/Qwen2\.5-VL-7B-Instruct$"):
+        load_model("https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct/tree/main")
     pickled = tmp_path / "pickled"
     shutil.copytree(adapter, pickled)
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")

@@ -529,6 +529,8 @@ def test_arguments_come_as_a_line_a_dict_or_options(base: Path) -> None:
         Mellm.create_from_arg_string("pretrained", None)
     with pytest.raises(SettingsError, match="Did you mean 'pretrained'"):
         Mellm.create_from_arg_string("pretrain=a/b", {"batch_size": 1})
+    with pytest.raises(SettingsError, match="found adapter twice in"):
+        Mellm.create_from_arg_string("adapter=a/b,device=cpu, adapter=a/c", {})
 
 
 def test_folders_that_look_like_numbers_or_have_commas(
