@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         ),
         "plugin",
     },
-    "plugin": {"redaction"},
+    "plugin": {"redaction", "language"},
 }
 HEAVY_ONLY_IN = {
     "lmms_eval": {"plugin", "models", "scoring/held_out.py"},
