@@ -236,6 +236,9 @@ def test_memory_does_not_grow_with_the_file(tmp_path: Path, capsys: pytest.Captu
     assert peak(2_000) < peak(200) + 100_000
 
 
-def test_a_line_without_end_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["read", "/dev/zero"]) == 1
-    assert "line 1: expected at most 64000000 bytes" in capsys.readouterr().err
+def test_a_line_without_end_loses_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "good.jsonl").write_text('{"answer": "AU4, disgust"}\n')
+    assert main(["read", "/dev/zero", str(tmp_path / "good.jsonl"), "--labels", "casme2"]) == 1
+    printed = capsys.readouterr()
+    assert "/dev/zero, line 1: expected at most 64000000 bytes" in printed.err and "1 of 2 lines" in printed.err
+    assert "AU4; disgust" in printed.out

@@ -244,16 +244,21 @@ def _unusable(file: str) -> str:
     return f"{file}: expected a samples file of lmms-eval, JSON lines or -, found {found}"
 
 
-def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes]]:
-    """The lines that are not empty, with the name of their file and their number in it."""
+def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes | None]]:
+    """The lines that are not empty, with the name of their file and their number in it.
+
+    None stands for a line that is too long, and ends its file: /dev/zero, or a file of something else, would fill the
+    memory.
+    """
     for file in files:
+        name = "standard input" if file == "-" else file
         with nullcontext(sys.stdin.buffer) if file == "-" else open(file, "rb") as stream:
-            # A line of more is none: /dev/zero, or a file of something else, would fill the memory.
             for number, raw in enumerate(iter(lambda: stream.readline(_LONGEST), b""), 1):
                 if len(raw) == _LONGEST:
-                    raise InputError(f"{file}, line {number}: expected at most {_LONGEST} bytes, found more")
+                    yield name, number, None
+                    break
                 if raw.strip():
-                    yield "standard input" if file == "-" else file, number, raw
+                    yield name, number, raw
 
 
 def _read(given: argparse.Namespace) -> None:
@@ -271,6 +276,8 @@ def _read(given: argparse.Namespace) -> None:
     for where, number, raw in _raw_lines(given.files):
         lines += 1
         try:
+            if raw is None:
+                raise InputError(f"expected at most {_LONGEST} bytes, found more; the rest of the file is not read")
             line = _parsed(raw, number, given)
             why = unanswered(line.answer)
             if why is None:
