@@ -35,6 +35,7 @@ PHRASES: dict[str, str] = {
     "less likely, is off, are off, would be present, would be active, would be expected, would be needed, "
     "would be required, unchanged, rejected, rejecting, discarding, dismissing, eliminating, discarded, dismissed, "
     "eliminated, discounted, withdrawn, retracted, overruled, refuted, crossed out, disregarded, false alarm, "
+    "not be counted, not counted, not count, ignored, not be scored, not scored, not be coded, "
     "not hold up, not hold, not fit, an artefact, an artifact, ruled it out, ruled them out, 缺失, 不变, 保持不变, "
     "排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立, was dropped, were dropped",
     "there": "present, visible, active, activated, seen, observed, detected, involved, evident, shown, engaged, "
@@ -42,7 +43,8 @@ PHRASES: dict[str, str] = {
     "plausible, yes, true, selected, chosen, kept, retained, included, confirmed, accepted, adopted, convincing, "
     "observable, verified, substantiated, 激活, 出现, 存在, 可见, 明显, 检测到, 看到, 观察到, 活跃, 采纳, 成立",
     "occur": "appear, appears, occur, occurs, fire, fires, fired, show up, shows up",
-    "not_a_negation": "not only, not just, not merely, no doubt, no other than, none other than, not surprisingly, "
+    "not_a_negation": "not only, not to be ignored, not be ignored, not just, not merely, no doubt, no other than, "
+    "none other than, not surprisingly, "
     "not surprising, no surprise that, no surprise to, no surprise here, no surprise to see, no one's surprise, "
     "nobody's surprise, no wonder, no question, no matter, no less than, nothing but, nothing other than, "
     "not to mention, not least, no fear of, without a doubt, without doubt, without question, cannot but, 非常, "
