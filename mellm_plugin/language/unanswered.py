@@ -5,7 +5,7 @@
     unanswered("AU4; disgust")                                                     ->  None
 
 No answer is not a wrong answer: it says nothing of what the model sees. lmms-eval goes on when a request fails and logs
-one of the following as the answer (versions 0.5 to 0.7.3, read in its sources):
+one of the following as the answer (0.7.3 and the repository of August 2026, by their sources):
 
     [LMMS_EVAL_REQUEST_FAILED after N retries] ERROR    openai, async_openai, litellm, gemini (chat and simple)
     [LMMS_EVAL_BUDGET_EXCEEDED]                         openai, async_openai, gemini: `--max_tokens` is spent
