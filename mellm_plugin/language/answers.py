@@ -616,9 +616,11 @@ class _Scan:
                 self.pending = []
         elif token.kind == "hedge":
             self.hedged = True
-            if token.text == "would" and self.turned_from(position):
-                for mention in self.pending:
-                    mention.status = _HEDGED  # "AU6+AU12 would indicate happiness, however .."
+            if token.text == "would":
+                turned = self.pending if self.turned_from(position) else []  # "AU6+AU12 would indicate .., however .."
+                of_labels = [m for m in self.subject if isinstance(m.value, str)]  # "fear would show AU5"
+                for mention in (*turned, *of_labels):
+                    mention.status = _HEDGED if mention.status == _AFFIRMED else mention.status
         elif token.text in HERE:
             self.in_general = False
         elif token.kind == "general":
@@ -690,6 +692,8 @@ class _Scan:
             if kind in _DENIALS:
                 far = ahead - position > 3 or self.kind(position) == "turn"
                 return not far or kind == "not_there" or self.kind(ahead + 1) in ("there", "occur")
+            if self.tokens[ahead].text in ("it", "they") and self.kind(ahead + 1) == "be":
+                continue  # "suspected, but on inspection it is absent"
             if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
                 return False
         return False

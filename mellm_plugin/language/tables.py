@@ -54,7 +54,7 @@ def is_low(value: str) -> bool:
 
 def in_words(body: str) -> str:
     """An answer, in lower case, with what its tables, records, vectors and boxes say of units put into words."""
-    return _with_boxes(_with_rows(_with_columns(_with_vectors(_with_tool_columns(_with_records(body))))))
+    return _with_boxes(_with_rows(_with_pairs(_with_columns(_with_vectors(_with_tool_columns(_with_records(body)))))))
 
 
 def _flag(value: str) -> bool | None:
@@ -130,6 +130,24 @@ def _with_columns(body: str) -> str:
                     cells[i] = "both sides" if cell == "both" else ""  # without a side the unit is there all the same
             lines[at] = " | ".join(cells)
     return "\n".join(lines)
+
+
+# ---- pairs: a unit and its value in each line ------------------------------------------------------------------------
+
+_PAIR = rf"[ \t]{{0,9}}{_UNIT}[ \t]{{0,9}}[,;\t][ \t]{{0,9}}({_NUMBER}%?|true|false|yes|no)[ \t\r]{{0,9}}"
+_PAIRS = re.compile(rf"^{_PAIR}(?:\n{_PAIR})+$", re.MULTILINE)
+
+
+def _with_pairs(body: str) -> str:
+    """The text with lines of a unit and its flag (`AU1,0` over `AU4,1`) as `au1: no`, `au4: yes`."""
+
+    def said(block: re.Match[str]) -> str:
+        pairs = [found for line in block[0].split("\n") if (found := re.fullmatch(_PAIR, line)) is not None]
+        if not _is_indicator([found[3] for found in pairs]):
+            return block[0]  # lists of units: `AU1, 2`
+        return _said((found[1], bool(_flag(found[3]))) for found in pairs)
+
+    return _PAIRS.sub(said, body)
 
 
 # ---- rows: units in one line, their values in the next ---------------------------------------------------------------
@@ -317,7 +335,7 @@ def _with_boxes(body: str) -> str:
     lines = body.split("\n")
     for at, line in enumerate(lines):
         boxes = list(_BOX.finditer(line))
-        if not boxes or _EMPTY_LIST.search(line):
+        if not boxes or (_EMPTY_LIST.search(line) and not _UNIT_CELL.search(line)):
             continue  # an empty list
         before = line[: boxes[0].start()]
         if _BEFORE_BOX.fullmatch(before) or (before.rstrip().endswith(":") and not _UNIT_CELL.search(before)):
