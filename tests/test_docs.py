@@ -319,7 +319,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(SOURCE / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(folder / "examples" / "mydata" / "frames", folder / "frames")
     shutil.copy(folder / "examples" / "mydata" / "clips.csv", folder)
-    made = fictitious.casme2(folder / "made", 6, frames=6)
+    made = fictitious.casme2(folder / "made", 8, frames=6)  # sub01 is one of them
     (folder / "CASME2").mkdir()
     made.frames.rename(folder / "CASME2" / "Cropped")
     made.sheet.rename(folder / "CASME2-coding-20140508.xlsx")
