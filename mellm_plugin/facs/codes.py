@@ -320,7 +320,9 @@ def _mark(found: re.Match[str]) -> str:
 def _without_last_comma(plain: str, text: str) -> str:
     """A comma at the end, which programs write behind a list; a `+` there may have lost a unit."""
     last = len(text.rstrip()) - 1
-    return plain[:last] if last > 0 and text[last] in ",;,；、" else plain
+    commas = ",;，；、"
+    single = last > 0 and text[last] in commas and text[:last].rstrip()[-1:] not in (*commas, "")
+    return plain[:last] if single else plain
 
 
 def _by_blanks(raw: str, clean: str) -> Iterator[tuple[str, str]]:
