@@ -4,8 +4,9 @@
     without_thinking("Brows? AU4.</think>AU9, disgust")         ->  "AU9, disgust"    the server's template opened it
     without_thinking("<think>Brows? AU4, so")                   ->  ""                cut off while thinking
 
-Models mark thoughts in many ways. The marks below are those that the reasoning parsers of vLLM and SGLang know, as of
-November 2026, without the few that are ordinary words of a face's description (`<reasoning>`, `<analysis>`).
+Models mark thoughts in many ways. The marks of Seed-OSS, LongCat, Granite, Apertus and Pangu are those of vLLM's
+reasoning parsers; those of Gemma 4, Command A, MiniMax M3 and EXAONE are seen in other public code; the rest are
+commonly known. Ordinary words of a face's description (`<reasoning>`, `<analysis>`) are no marks.
 """
 
 from __future__ import annotations

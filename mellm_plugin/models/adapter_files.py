@@ -3,7 +3,7 @@
     adapter_config.json          PEFT's config: ranks, scales, and which layers were trained
     adapter_model.safetensors    base_model.model.LAYER.lora_A.weight, ..
 
-PEFT of each version, ms-swift, LLaMA-Factory, Unsloth and TRL write these with other fields, other ways to say which
+Versions of PEFT, and trainers such as ms-swift and Unsloth, write these with other fields, other ways to say which
 layers, and (before transformers 4.52) other names of them. The tensors themselves tell which layers were trained.
 """
 

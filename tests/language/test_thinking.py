@@ -1,4 +1,4 @@
-"""Where an answer begins behind thoughts: marks of public models, as their servers' reasoning parsers know them."""
+"""Where an answer begins behind thoughts: the marks of public models."""
 
 from __future__ import annotations
 
