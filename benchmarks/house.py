@@ -1,0 +1,92 @@
+"""python benchmarks/house.py [--results FOLDER]
+
+The size of this project, and how fast its command starts. Run it in a clone, before a change and after it.
+
+-   Lines of code of the package and of the tests: lines with a token that is neither comment nor docstring; and all
+    lines of their files.
+-   The modules of the package of more than 500 lines, and the longest task file.
+-   With `--results`, the folder of a run with `--log_samples`: the mean size of a clip in its samples files.
+-   `mellm --help`: the median of several fresh interpreters. What the entry point costs: `benchmarks/entry_point.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import statistics
+import subprocess
+import sys
+import time
+import tokenize
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+LONG = 500
+_NO_CODE = {
+    tokenize.COMMENT,
+    tokenize.NL,
+    tokenize.NEWLINE,
+    tokenize.INDENT,
+    tokenize.DEDENT,
+    tokenize.ENCODING,
+    tokenize.ENDMARKER,
+}
+
+
+def code_lines(text: str) -> int:
+    """The number of lines that hold code: no comment, no docstring (any string that is a statement of its own)."""
+    strings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            strings.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in _NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    return len(lines - strings)
+
+
+def size(files: Iterable[Path]) -> tuple[int, int, int]:
+    """Files, lines of code, and all lines."""
+    texts = [file.read_text(encoding="utf-8") for file in files]
+    return len(texts), sum(map(code_lines, texts)), sum(len(text.splitlines()) for text in texts)
+
+
+def median_s(*command: str, runs: int = 7) -> float:
+    """The median time of a command, seconds."""
+    times = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, help="a folder with samples files of lmms-eval")
+    given = parser.parse_args()
+    for name in ("mellm_plugin", "tests"):
+        files, code, every = size((ROOT / name).rglob("*.py"))
+        print(f"{name}: {code:,} lines of code, {every:,} lines in all, {files} files")
+    lengths = {
+        file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / "mellm_plugin").rglob("*.py")
+    }
+    long = sorted(((n, file) for file, n in lengths.items() if n > LONG), reverse=True)
+    print(f"modules over {LONG} lines: {len(long)}")
+    for n, file in long:
+        print(f"    {n:5} {file.relative_to(ROOT)}")
+    tasks = ROOT / "tasks" if (ROOT / "tasks").is_dir() else ROOT / "mellm_plugin" / "tasks"
+    longest = max(tasks.rglob("*.yaml"), key=lambda file: len(file.read_text(encoding="utf-8").splitlines()))
+    lines = len(longest.read_text(encoding="utf-8").splitlines())
+    print(f"longest task file: {lines} lines, {longest.relative_to(ROOT)}")
+    for file in sorted(given.results.rglob("*_samples_*.jsonl")) if given.results else ():
+        clips = file.read_bytes().splitlines()
+        print(f"{file.name}: {sum(map(len, clips)) / len(clips) / 1000:.1f} kB a clip, {len(clips)} clips")
+    print(f"mellm --help: {1000 * median_s(sys.executable, '-m', 'mellm_plugin.cli', '--help'):.0f} ms")
+
+
+if __name__ == "__main__":
+    main()
