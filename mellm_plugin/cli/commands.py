@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "loso": "leave one subject out: train on all subjects but one, evaluate on that one; resumes interrupted runs",
     },
     "check the installation": {
-        "doctor": "check the installation, and say how to fix each fault; exit code 1 if there is one",
+        "doctor": "check the installation, and say how to fix each fault; exit code 1 if there is one"
     },
 }
 """The one-line help of each command, by heading and name, in the order of `mellm --help`."""

@@ -110,10 +110,7 @@ BROKEN: list[tuple[Breaker, str]] = [
     (lambda m, i: fictitious.truncated(m, i, m.clips[i].onset), "{first_file}: the image cannot be read"),
     (lambda m, i: _file(m, i, m.clips[i].peak).write_bytes(b"") and None, "{peak_file}: "),
     (_spotting(lambda file: file.write_bytes(b"nothing")), "{late_file}: not an image in a known format"),
-    (
-        _spotting(lambda file: file.write_bytes(file.read_bytes()[:-120])),
-        "{late_file}: the image cannot be read",
-    ),
+    (_spotting(lambda file: file.write_bytes(file.read_bytes()[:-120])), "{late_file}: the image cannot be read"),
     (
         _spotting(lambda file: cv2.imwrite(str(file), np.zeros((60, 60, 3), np.uint8))),
         "expected frames of one size, found another in {late_file}",
@@ -227,10 +224,7 @@ def test_missing_frames_are_replaced_only_if_asked(made: Fictitious, tmp_path: P
     info = store.verify("casme2", tmp_path / "out")
     assert info["skipped"] == [] and info["splits"]["test"]["clips"] == 8
     by_id = {sample.id: sample for sample in store.read("casme2", "test", tmp_path / "out")}
-    for clip, number, asked in (
-        (gap, gap.peak - 1, gap.peak),
-        (late, late.numbers[-1], late.numbers[-1] + 1000),
-    ):
+    for clip, number, asked in ((gap, gap.peak - 1, gap.peak), (late, late.numbers[-1], late.numbers[-1] + 1000)):
         name = f"casme2/{clip.subject}/{clip.clip}"
         assert info["notes"][name] == [f"apex: frame {number} in place of {asked}, which is missing"]
         assert by_id[name].apex_frame == number and by_id[name].apex == clip.frame(number).read_bytes()
@@ -376,10 +370,7 @@ SHEETS: dict[str, tuple[Callable[[Fictitious], Path], list[str]]] = {
     "no text": (lambda m: _as(m, "t.csv", b"\xff\xfe\xff\xdf\x00"), ["row 1: expected text in UTF-8, found"]),
     "a zip file": (_zipped, ["this is a zip file and no workbook; unzip it and name the sheet in it"]),
     "a damaged workbook": (_damaged, ["the workbook cannot be read (", "save it as .xlsx or .csv"]),
-    "the sheet of SAMM": (
-        lambda m: samm(m.sheet.parent / "samm", 4, **QUICK).sheet,
-        ["rows of {sheet}, found none"],
-    ),
+    "the sheet of SAMM": (lambda m: samm(m.sheet.parent / "samm", 4, **QUICK).sheet, ["rows of {sheet}, found none"]),
     "the sheet of CAS(ME)^3": (lambda m: casme3(m.sheet.parent / "casme3", 4, **QUICK).sheet, [""]),
     "about something else": (
         _about_something_else,

@@ -9,7 +9,6 @@ These checks import nothing heavy: they read versions from metadata, and the nam
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -256,21 +255,14 @@ def repository(lmms_eval: Path | None) -> Iterator[Finding]:
 
 def bundled_model(folder: Path) -> Iterator[Finding]:
     """Whether the weights of the bundled model are complete."""
+    from safetensors import SafetensorError, safe_open
+
     file = folder / "model.safetensors"
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            size = file.stat().st_size
-            if not 0 < length <= size - 8:
-                raise ValueError(f"its header says {length} bytes, the file has {size}")
-            tensors = json.loads(stream.read(length))
-        end = 8 + length + max(one["data_offsets"][1] for name, one in tensors.items() if name != "__metadata__")
-        if end != size:
-            raise ValueError(f"expected {end} bytes, found {size}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        with safe_open(file, framework="np") as opened:
+            yield ok(f"{len(opened.keys())} tensors, {file.stat().st_size / 1e6:.1f} MB")
+    except (OSError, SafetensorError) as error:
         yield fault(f"{file} is incomplete: {error}", _REINSTALL)
-    else:
-        yield ok(f"{len(tensors)} tensors, {size / 1e6:.1f} MB")
 
 
 def optional(packages: Packages) -> Iterator[Finding]:
