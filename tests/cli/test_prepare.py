@@ -353,44 +353,41 @@ def _damaged(made: Fictitious) -> Path:
     return made.sheet
 
 
-SHEETS: dict[str, tuple[Callable[[Fictitious], Path], list[str]]] = {
-    "old Excel": (lambda m: fictitious.as_xls(m).sheet, ["this is an old Excel file (.xls)"]),
-    "a folder": (lambda m: m.frames, ["expected a sheet, .xlsx or .csv, found a folder; name the file"]),
+SHEETS: dict[str, tuple[Callable[[Fictitious], Path], str]] = {
+    "old Excel": (lambda m: fictitious.as_xls(m).sheet, "this is an old Excel file (.xls)"),
+    "a folder": (lambda m: m.frames, "expected a sheet, .xlsx or .csv, found a folder; name the file"),
     "nothing": (
         lambda m: m.sheet.with_name("none.xlsx"),
-        ["there is no such file; {folder} holds CASME2-coding-20140508.xlsx"],
+        "there is no such file; {folder} holds CASME2-coding-2014",
     ),
-    "an empty file": (lambda m: _as(m, "e.xlsx", b""), ["the file is empty; copy it again"]),
-    "blank lines": (lambda m: _as(m, "e.csv", b"\n\n \n"), ["the file is empty"]),
-    "a page": (lambda m: _as(m, "p.xlsx", b"<html>Log in"), ["expected an .xlsx or .csv file, found an HTML page"]),
-    "a picture": (lambda m: _as(m, "p.xlsx", b"\xff\xd8\xff"), ["found something else; open it in a spreadsheet"]),
-    "half a workbook": (lambda m: _as(m, "h.xlsx", m.sheet.read_bytes()[:3000]), ["found something else"]),
-    "a workbook called CSV": (lambda m: _as(m, "w.csv", m.sheet.read_bytes()), ["name it w.xlsx"]),
-    "an open quote": (lambda m: _as(m, "q.csv", b'Subject,Filename\n01,"EP'), ["cannot be read as CSV"]),
-    "no text": (lambda m: _as(m, "t.csv", b"\xff\xfe\xff\xdf\x00"), ["row 1: expected text in UTF-8, found"]),
-    "a zip file": (_zipped, ["this is a zip file and no workbook; unzip it and name the sheet in it"]),
-    "a damaged workbook": (_damaged, ["the workbook cannot be read (", "save it as .xlsx or .csv"]),
-    "the sheet of SAMM": (lambda m: samm(m.sheet.parent / "samm", 4, **QUICK).sheet, ["rows of {sheet}, found none"]),
-    "the sheet of CAS(ME)^3": (lambda m: casme3(m.sheet.parent / "casme3", 4, **QUICK).sheet, [""]),
+    "an empty file": (lambda m: _as(m, "e.xlsx", b""), "the file is empty; copy it again"),
+    "blank lines": (lambda m: _as(m, "e.csv", b"\n\n \n"), "the file is empty"),
+    "a page": (lambda m: _as(m, "p.xlsx", b"<html>Log in"), "expected an .xlsx or .csv file, found an HTML page"),
+    "a picture": (lambda m: _as(m, "p.xlsx", b"\xff\xd8\xff"), "found something else; open it in a spreadsheet"),
+    "half a workbook": (lambda m: _as(m, "h.xlsx", m.sheet.read_bytes()[:3000]), "found something else"),
+    "a workbook called CSV": (lambda m: _as(m, "w.csv", m.sheet.read_bytes()), "name it w.xlsx"),
+    "an open quote": (lambda m: _as(m, "q.csv", b'Subject,Filename\n01,"EP'), "cannot be read as CSV"),
+    "no text": (lambda m: _as(m, "t.csv", b"\xff\xfe\xff\xdf\x00"), "row 1: expected text in UTF-8, found"),
+    "a zip file": (_zipped, "this is a zip file and no workbook; unzip it and name the sheet in it"),
+    "a damaged workbook": (_damaged, "the workbook cannot be read ( | save it as .xlsx or .csv"),
+    "the sheet of SAMM": (lambda m: samm(m.sheet.parent, 4, **QUICK).sheet, "rows of {sheet}, found none"),
+    "the sheet of CAS(ME)^3": (lambda m: casme3(m.sheet.parent, 4, **QUICK).sheet, "{sheet}"),
     "about something else": (
         _about_something_else,
-        [
-            "expected a row with the columns Subject, Filename, OnsetFrame",
-            "The nearest header (Sheet, row 1) lacks Subject, Filename, ",
-            "it has: Date, Expenses. ",
-        ],
+        "expected a row with the columns Subject, Filename, OnsetFrame | The nearest header (Sheet, row 1) lacks "
+        "Subject, Filename,  | it has: Date, Expenses. ",
     ),
     "missing columns": (
         _columns_missing,
-        ["(Sheet1, row 1) lacks OnsetFrame, Estimated Emotion; it has: Subject, Filename, Beginning, "],
+        "(Sheet1, row 1) lacks OnsetFrame, Estimated Emotion; it has: Subject, Filename, Beginning, ",
     ),
     "a column twice": (
         _edited(lambda sheet: sheet.cell(1, 3, "onset frame")),
-        ["row 1: expected one column of each name, found onset frame twice; delete or rename"],
+        "row 1: expected one column of each name, found onset frame twice; delete or rename",
     ),
     "no rows": (
         _edited(lambda sheet: sheet.delete_rows(2, 100)),
-        ["expected clips below the header in row 1, found none"],
+        "expected clips below the header in row 1, found no",
     ),
 }
 
@@ -401,7 +398,8 @@ def test_files_that_are_no_coding_sheet(what: str, made: Fictitious, tmp_path: P
     sheet = give(made)
     given = ["prepare", "casme2", "--frames", str(made.frames), "--sheet", str(sheet), "--out", str(tmp_path / "out")]
     error = refused(given, tmp_path / "out", capsys)
-    assert str(sheet) in error and all(words.format(sheet=sheet, folder=sheet.parent) in error for words in says)
+    assert str(sheet) in error
+    assert all(words in error for words in says.format(sheet=sheet, folder=sheet.parent).split(" | "))
 
 
 def test_renamed_columns(made: Fictitious, tmp_path: Path, capsys: Capture) -> None:
