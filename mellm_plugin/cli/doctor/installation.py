@@ -16,6 +16,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -50,12 +51,9 @@ def installed(path: Sequence[str] | None = None) -> dict[str, Distribution]:
     """
     found: dict[str, Distribution] = {}
     for one in distributions() if path is None else distributions(path=list(path)):
-        try:
-            name = one.metadata["Name"] if one.metadata is not None else None
-        except (OSError, ValueError):  # an unreadable metadata file; the package itself may work
-            name = None
-        if name:  # an uninstalled package may leave a folder without metadata
-            found.setdefault(_normalised(name), one)
+        # without readable metadata, as an uninstalled package may leave a folder, there is no name
+        with suppress(OSError, ValueError, TypeError):
+            found.setdefault(_normalised(one.metadata["Name"]), one)
     return found
 
 
