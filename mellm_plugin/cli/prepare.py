@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "questions of the MEGC challenges, on prepared datasets and on their test videos"
     _add_questions(add_command(datasets, "megc_vqa", text, f"  {prepare_command('megc_vqa')}\n"))
     for name, text in (("synthme", "300 drawn test clips"), ("synthme_ladder", "704 drawn clips of known strengths")):
-        drawn = add_command(datasets, name, f"{text} (tasks make them themselves)", f"  mellm prepare {name}\n")
+        drawn = add_command(datasets, name, f"{text} (tasks draw them when needed)", f"  mellm prepare {name}\n")
         drawn.set_defaults(run=_prepare_drawn, dataset=name)
         _add_output(drawn)
 

@@ -48,10 +48,10 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_common_chat_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "er" / "out.jsonl"
     assert _run(*DRAWN, "--languages", "en,zh", "-o", out, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
     lines = _lines(out)
-    assert told["examples"] == len(lines) == 12 and sum(told["forms"].values()) == 12
-    assert told["data"]["datasets"]["synthme"]["examples"] == 12
+    assert said["examples"] == len(lines) == 12 and sum(said["forms"].values()) == 12
+    assert said["data"]["datasets"]["synthme"]["examples"] == 12
     assert len({line["id"] for line in lines}) == 12
     for line in lines:
         user, assistant = line["messages"]
@@ -118,9 +118,9 @@ def test_a_damaged_clip_is_left_out_alone(prepared: Path, capsys: pytest.Capture
     out = prepared / "toy.jsonl"
     arguments = ("instruct", "--dataset", "toy", "--labels", "synthme", "--forms", "label", "--plain", "-o", out)
     assert _run(*arguments) == 1
-    told = capsys.readouterr()
-    assert "toy/s0/4" in told.err and "the others are written" in told.err
-    assert "licences" in told.out
+    said = capsys.readouterr()
+    assert "toy/s0/4" in said.err and "the others are written" in said.err
+    assert "licences" in said.out
     lines = _lines(out)
     assert {line["id"].partition("#")[0] for line in lines} == {f"toy/s{n % 2}/{n}" for n in (0, 1, 2, 3, 5)}
     assert len({line["messages"][0]["content"] for line in lines}) == 1
@@ -161,19 +161,19 @@ def test_subjects_are_left_out(prepared: Path, capsys: pytest.CaptureFixture[str
     assert _run("instruct", "--dataset", "toy", "--labels", "synthme", "--without", "toy/s0", "-o", out) == 0
     assert {line["subject"] for line in _lines(out)} == {"toy/s1"}
     assert _run("instruct", "--dataset", "toy", "--without", "toy/s9", "toy", "-o", prepared / "b.jsonl") == 1
-    told = capsys.readouterr().err
-    assert "found 'toy/s9'" in told and "found 'toy'" in told
+    said = capsys.readouterr().err
+    assert "found 'toy/s9'" in said and "found 'toy'" in said
 
 
 def test_all_faults_at_once(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("instruct", "--dataset", "toyy", "toy", "--forms", "labl,aus", "--count", "0")
     assert _run(*arguments, "-o", prepared / "out.jsonl") == 1
-    told = capsys.readouterr().err
+    said = capsys.readouterr().err
     for words in ("'toyy' is not prepared", "Did you mean 'label'?", "count: expected at least 1"):
-        assert words in told
+        assert words in said
     assert _run("instruct", "--dataset", "toy", "--forms", "label=x", "aus=y", "-o", prepared / "out.jsonl") == 1
-    told = capsys.readouterr().err
-    assert "'label=x'" in told and "'aus=y'" in told
+    said = capsys.readouterr().err
+    assert "'label=x'" in said and "'aus=y'" in said
     assert not list(prepared.glob("*.jsonl"))
 
 

@@ -470,7 +470,9 @@ def test_links_trailing_slashes_spaces_and_other_alphabets(
 
 
 def _drop_capabilities() -> None:
-    """From this thread and those that it starts: root may no longer ignore permissions."""
+    """In this thread and those that it starts, root may no longer ignore permissions."""
+    if os.geteuid() != 0:
+        return
     header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
     libc = ctypes.CDLL(None, use_errno=True)
     libc.capget(header, data)
