@@ -44,11 +44,7 @@ def run(given: argparse.Namespace) -> None:
 
 
 def examine(ask_judge: bool = False) -> Iterator[tuple[str, Finding]]:
-    """Run every check; yields the check's name with each of its findings.
-
-    Args:
-        ask_judge: whether to send the judge a request.
-    """
+    """Run every check, with a request to the judge if `ask_judge`; yields the check's name with each finding."""
     from concurrent.futures import ThreadPoolExecutor
 
     from mellm_plugin.cli.doctor import environment, gpu, installation, places

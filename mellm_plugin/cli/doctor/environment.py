@@ -1,8 +1,4 @@
-"""Checks of the environment: the judge, misleading variables, the shell.
-
-ok     judge        openai:gpt-4o-mini, OPENAI_API_KEY is set; mellm doctor --judge sends it one request
-fault  environment  LMMS_EVAL_PLUGINS=..: lmms-eval adds tasks of such plugins too late    -> unset LMMS_EVAL_PLUGINS
-"""
+"""Checks of the environment: the judge, misleading variables, the shell."""
 
 from __future__ import annotations
 
@@ -29,11 +25,7 @@ _STARTUP_FILES = {
 
 
 def judge(ask: bool) -> Iterator[Finding]:
-    """The judge that grades descriptions.
-
-    Args:
-        ask: whether to send it a request.
-    """
+    """The judge that grades descriptions, and, if `ask`, its answer to one request."""
     name = os.environ.get("MELLM_JUDGE", "").strip()
     if not name:
         yield note("none is set, so there is no description_score", "export MELLM_JUDGE=openai:gpt-4o-mini")

@@ -1,6 +1,7 @@
 """What a check of `mellm doctor` finds.
 
 fault("opencv-python and opencv-python-headless overwrite each other", "pip uninstall -y opencv-python")
+ok("room for Qwen2.5-VL-7B in bf16")
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Checks of the GPU, and what it has room for.
 
-    ok    gpu  NVIDIA H200, 150 GB, bf16; torch 2.15.0+cu132
-    note  gpu  no GPU is visible: the bundled model runs on the CPU, Qwen2.5-VL-7B needs a GPU
-
 Importing torch takes seconds. Another process does it, in parallel with the other checks, and only on a machine with
 signs of a GPU. A driver that hangs or crashes affects that process alone.
 """
@@ -40,11 +37,7 @@ print("\\n" + json.dumps(found))
 
 
 def ask_torch(seconds: float = 60.0) -> Finding | dict[str, Any]:
-    """The GPUs that torch can use, as `assess` takes them; or why there is nothing to assess.
-
-    Args:
-        seconds: how long torch may take.
-    """
+    """The GPUs that torch lists within some seconds, as `assess` takes them; or why there is nothing to assess."""
     signs = sys.platform == "darwin" or shutil.which("nvidia-smi") or any(Path(s).exists() for s in _SIGNS)
     if not signs:
         return note(f"no GPU is visible: {_CPU_ONLY}")

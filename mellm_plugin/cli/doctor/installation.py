@@ -1,8 +1,5 @@
 """Checks of the installation: versions, OpenCV, what lmms-eval finds of this package, clashing names.
 
-    ok     packages     lmms-eval 0.7.3, transformers 5.23.0, .. are within the bounds of mellm-plugin 0.1.0
-    fault  entry point  mellm-plugin is not installed in this Python: lmms-eval finds neither its model nor its tasks
-
 These checks import nothing heavy: they read versions from metadata, and the names of lmms-eval's tasks from its files.
 """
 
@@ -203,12 +200,7 @@ def tasks(folder: Path) -> Iterator[Finding]:
 
 
 def names(folder: Path, lmms_eval: Path | None) -> Iterator[Finding]:
-    """Names of ours that lmms-eval uses too: it silently prefers its own.
-
-    Args:
-        folder: our task files.
-        lmms_eval: the folder of lmms-eval.
-    """
+    """Names in our folder of tasks that lmms-eval uses too: it silently prefers its own."""
     if lmms_eval is None:
         return
     try:

@@ -1,9 +1,4 @@
-"""Checks of folders and disks: prepared datasets, caches, leftovers.
-
-ok     data   /home/me/.local/share/mellm (the user's data folder), 120 GB free
-note   data   casme2 is not prepared    -> mellm prepare casme2 --frames FOLDER --sheet ..
-fault  data   samm: data/test-00000-of-00001.parquet is missing    -> mellm prepare samm .. --replace
-"""
+"""Checks of folders and disks: prepared datasets, caches, leftovers."""
 
 from __future__ import annotations
 
@@ -118,13 +113,7 @@ def hub() -> Iterator[Finding]:
 
 
 def _writable(folder: Path, text: str, do: str) -> Finding:
-    """Whether a folder, which may not exist yet, can be written to and has space.
-
-    Args:
-        folder: the folder.
-        text: its name and what else is known about it.
-        do: how to choose another.
-    """
+    """Whether a folder, which may not exist yet, can be written to and has space; `do` says how to choose another."""
     there = _existing(folder)
     try:
         with tempfile.TemporaryFile(dir=there) as file:
