@@ -22,16 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mellm_plugin.scoring import emotion, units
-from mellm_plugin.scoring.intervals import (
-    RESAMPLES,
-    Clip,
-    Counts,
-    bootstrap,
-    compare,
-    label_counts,
-    rate_counts,
-    unit_counts,
-)
+from mellm_plugin.scoring.counts import Clip, Counts, label_counts, rate_counts, unit_counts
+from mellm_plugin.scoring.intervals import RESAMPLES, bootstrap, compare
 
 LABELS = ("disgust", "happiness", "others", "repression", "surprise")
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)

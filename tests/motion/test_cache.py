@@ -356,12 +356,12 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("MELLM_CACHE", str(place))
-        with pytest.warns(UserWarning, match="no motion cache: .*cannot be made.*set MELLM_CACHE"):
+        with pytest.warns(UserWarning, match="no motion cache: .*cannot create the folder.*set MELLM_CACHE"):
             assert default_cache() is None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert default_cache() is None, "said once, not for every clip"
-        with pytest.raises(SettingsError, match="cannot be made"):
+        with pytest.raises(SettingsError, match="cannot create the folder"):
             MotionCache(place)
 
 

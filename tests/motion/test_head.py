@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mellm_plugin.datasets.synthme import displacement
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.head import HeadMotion, face_ellipse, fit_head, nose_motion
+from mellm_plugin.motion.geometry import face_ellipse
+from mellm_plugin.motion.head import HeadMotion, fit_head, nose_motion
 
 
 @settings(deadline=None, max_examples=40)

@@ -16,20 +16,8 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.scoring import emotion, facts, units
-from mellm_plugin.scoring.intervals import (
-    Comparison,
-    Counts,
-    Interval,
-    bootstrap,
-    compare,
-    compare_all,
-    fact_counts,
-    holm,
-    label_counts,
-    rate_counts,
-    sum_counts,
-    unit_counts,
-)
+from mellm_plugin.scoring.counts import Counts, fact_counts, label_counts, rate_counts, sum_counts, unit_counts
+from mellm_plugin.scoring.intervals import Comparison, Interval, bootstrap, compare, compare_all, holm
 
 LABELS = ("negative", "positive", "surprise")
 UNITS = (1, 4, 12, 17)
@@ -370,14 +358,14 @@ def test_runs_that_cannot_be_compared() -> None:
     assert len(error.value.faults) == 2
     with pytest.raises(InputError, match="more often"):
         compare(first, label_counts([*clips, clips[0]], [*gold, gold[0]], [*read, None], LABELS), "uf1")
-    with pytest.raises(InputError, match="other subjects"):
+    with pytest.raises(InputError, match="different subjects"):
         compare(first, label_counts([(id, "x") for id, _ in clips], gold, read, LABELS), "uf1")
-    with pytest.raises(InputError, match="other annotations"):
+    with pytest.raises(InputError, match="different annotations"):
         compare(first, label_counts(clips, ["negative"] * 20, read, LABELS), "uf1")
     swapped = [{"negative": "positive", "positive": "negative"}.get(label, label) for label in gold]
-    with pytest.raises(InputError, match="other annotations"):
+    with pytest.raises(InputError, match="different annotations"):
         compare(first, label_counts(clips, swapped, read, LABELS), "uf1")
-    with pytest.raises(InputError, match="other labels or units"):
+    with pytest.raises(InputError, match="different labels or units"):
         compare(first, label_counts(clips, gold, read, (*LABELS, "others")), "uf1")
 
 

@@ -25,7 +25,8 @@ from loguru import logger
 
 from mellm_plugin.errors import JudgeError, SettingsError
 from mellm_plugin.scoring import judge as judging
-from mellm_plugin.scoring.judge import Grade, Judge, JudgeSettings
+from mellm_plugin.scoring.judge import Grade, Judge
+from mellm_plugin.scoring.judge_settings import JudgeSettings
 from mellm_plugin.scoring.rubric import Unscored, Verdict, reference
 
 KNOWN = reference(("12",), "happiness")
@@ -277,7 +278,7 @@ def test_damaged_files_are_asked_about_anew(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_a_folder_that_cannot_be_written_costs_a_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with JudgeServer(always(GOOD)) as server, pytest.warns(UserWarning, match="verdicts cannot be kept"):
+    with JudgeServer(always(GOOD)) as server, pytest.warns(UserWarning, match="verdicts cannot be stored"):
         grade = judge(server, monkeypatch, folder=tmp_path / "taken").grade("a", KNOWN, "AU12")
     assert isinstance(grade.result, Verdict)
 
@@ -285,7 +286,8 @@ def test_a_folder_that_cannot_be_written_costs_a_warning(monkeypatch: pytest.Mon
 _WRITER = """
 import sys
 from pathlib import Path
-from mellm_plugin.scoring.judge import Judge, JudgeSettings
+from mellm_plugin.scoring.judge import Judge
+from mellm_plugin.scoring.judge_settings import JudgeSettings
 made = Judge(JudgeSettings("local", "m", backoff=0.01), Path(sys.argv[1]))
 print("ready", flush=True)
 for n in range(400):
@@ -468,7 +470,7 @@ def test_a_judge_that_is_unwell_does_not_end_a_run(monkeypatch: pytest.MonkeyPat
         with JudgeServer(always(FAULTS[fault])) as server:
             judge(server, monkeypatch).probe()
         assert len(server.requests) == 3
-        assert "does not answer as it should" in log[-1] and fault in log[-1]
+        assert "but not as expected" in log[-1] and fault in log[-1]
     with JudgeServer(always(Reply(body="[]"))) as server:
         judge(server, monkeypatch).probe()
     assert len(server.requests) == 1
@@ -505,7 +507,7 @@ def test_scores_of_grades() -> None:
     rows = [grade(full, requests=1, tokens=(10, 5)), grade(half, cached=True), failed, grade(judging.NO_REFERENCE)]
     assert judging.description_score(rows) == 75 and judging.judge_rate(rows) == 2 / 3
     assert judging.summary(rows) == (
-        "2 of 3 descriptions have a verdict, 1 of them kept from before; without one: timeout 1; 1 clips left out: "
+        "2 of 3 descriptions have a verdict, 1 of them stored earlier; without one: timeout 1; 1 clips left out: "
         "their units or label are not known; 4 requests, failed: connection 1, timeout 2; 10 prompt and 5 answer tokens"
     )
     assert judging.description_score([failed]) is None and judging.judge_rate([failed]) == 0

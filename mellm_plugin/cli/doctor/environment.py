@@ -32,7 +32,8 @@ def judge(asked: bool) -> Iterator[Finding]:
     if not set_to:
         yield note("judge", "none is set, so there is no description_score", "export MELLM_JUDGE=openai:gpt-4o-mini")
         return
-    from mellm_plugin.scoring.judge import JudgeSettings, configured
+    from mellm_plugin.scoring.judge import configured
+    from mellm_plugin.scoring.judge_settings import JudgeSettings
 
     try:
         settings = JudgeSettings.parse(set_to)
