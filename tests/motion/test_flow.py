@@ -52,16 +52,11 @@ def test_disagreement_is_how_far_one_ends_from_its_start() -> None:
 @pytest.mark.parametrize("wrong", ["farnback", "fast", ""])
 def test_a_wrong_name_lists_the_known(wrong: str) -> None:
     grey = np.zeros((64, 64), np.uint8)
-    with pytest.raises(SettingsError, match="known: local, dis, farneback, tvl1"):
+    near = ". Did you mean 'farneback'" if wrong == "farnback" else ""
+    with pytest.raises(SettingsError, match=f"known: local, dis, farneback, tvl1{near}"):
         flow(grey, grey, wrong)
     with pytest.raises(SettingsError, match="estimator: expected one of local, dis, farneback, tvl1"):
         MotionSettings(estimator=wrong)
-
-
-def test_a_wrong_name_lists_the_near_ones() -> None:
-    grey = np.zeros((64, 64), np.uint8)
-    with pytest.raises(SettingsError, match="Did you mean 'farneback'"):
-        flow(grey, grey, "farnback")
 
 
 @pytest.mark.parametrize("estimator", ["local", "dis"])

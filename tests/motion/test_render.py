@@ -124,7 +124,7 @@ def test_strong_motion_of_a_large_part_keeps_its_shades() -> None:
 # Sizes
 
 
-@pytest.mark.parametrize("side", [336, 448, 896, 1792])
+@pytest.mark.parametrize("side", [336, 1792])
 def test_the_same_clip_in_a_larger_frame_shows_the_same_motion(side: int) -> None:
     clip = next(clips("flow", 1, seed=2))
     plain = motion_map(clip.onset, clip.apex)
@@ -328,9 +328,9 @@ def test_on_a_device_they_are_the_same_maps(tmp_path: Path) -> None:
         (tmp_path / "absent.png", dots(1)),
         (dots(2), dots(3), (30, 31)),
         (dots(2), dots(3), (99, 31)),
-        (dots(4, 96), np.roll(dots(4, 96), 2, 1), None),
+        (dots(4, 64), np.roll(dots(4, 64), 2, 1), None),
     ]
-    settings = MotionSettings(estimator="tvl1", head="nose", working_side=48)
+    settings = MotionSettings(estimator="tvl1", head="nose", working_side=32)
     plain = list(motion_maps(pairs, settings))
     found = list(motion_maps(iter(pairs), settings, device="cpu"))
     assert len(found) == len(plain)
