@@ -1,4 +1,4 @@
-"""The judge, against a real server that misbehaves in every way."""
+"""The judge against a real server that misbehaves in every way."""
 
 from __future__ import annotations
 
@@ -62,25 +62,6 @@ def judge(
 
 def always(reply: Reply | str) -> Answer:
     return lambda text, before: reply
-
-
-# ---- settings -------------------------------------------------------------------------------------------------------
-
-
-def test_settings_are_read() -> None:
-    assert JudgeSettings.parse("openai:gpt-4o") == JudgeSettings("openai", "gpt-4o")
-    read = JudgeSettings.parse(" local:llama3:8b , timeout=30,requests=2, concurrency=8,max_tokens=4000,backoff=0.5")
-    assert read == JudgeSettings("local", "llama3:8b", 30.0, 2, 8, 4000, 0.5)
-
-
-def test_all_faults_of_the_settings_are_told_at_once() -> None:
-    with pytest.raises(SettingsError) as error:
-        JudgeSettings.parse("opnai:,timout=3,requests=many,concurrency=0,timeout=nan")
-    text = str(error.value)
-    assert len(error.value.faults) == 6
-    assert "Did you mean 'openai'" in text and "Did you mean 'timeout'" in text
-    assert "requests: expected a whole number, found 'many'" in text
-    assert "concurrency: expected 1 to 64, found 0" in text and "timeout: expected 0.1 to 3600, found nan" in text
 
 
 # ---- every way to fail ----------------------------------------------------------------------------------------------
@@ -290,7 +271,7 @@ from mellm_plugin.scoring.judge import Judge
 from mellm_plugin.scoring.judge_settings import JudgeSettings
 made = Judge(JudgeSettings("local", "m", backoff=0.01), Path(sys.argv[1]))
 print("ready", flush=True)
-for n in range(400):
+for n in range(150):
     made.grade(str(n), "reference", f"text {n}")
 print("done", flush=True)
 """
@@ -309,7 +290,7 @@ def test_writers_that_are_many_and_killed_leave_whole_verdicts(monkeypatch: pyte
         both[0].wait()
         assert both[1].communicate(timeout=60)[0].strip().endswith("done")
         kept = list(tmp_path.rglob("*.json"))
-        assert len(kept) == 400
+        assert len(kept) == 150
         for file in kept:
             assert json.loads(file.read_text())["points"] == 75
         sent = len(server.requests)
@@ -351,12 +332,6 @@ def test_a_model_that_refuses_all_of_them(provider: str, monkeypatch: pytest.Mon
 
 
 def test_settings_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
-    read = JudgeSettings.parse("azure:judge,temperature=none,max_completion_tokens=4000")
-    assert read == JudgeSettings("azure", "judge", temperature=None, max_completion_tokens=4000)
-    with pytest.raises(SettingsError, match="expected max_tokens or max_completion_tokens, found both"):
-        JudgeSettings.parse("azure:judge,max_tokens=100,max_completion_tokens=4000")
-    with pytest.raises(SettingsError, match="temperature: expected 0 to 2, found 3"):
-        JudgeSettings.parse("azure:judge,temperature=3")
     with JudgeServer(always(GOOD)) as server:
         judge(server, monkeypatch, temperature=None, max_completion_tokens=4000).probe()  # type: ignore[arg-type]
     (body,) = server.requests
@@ -456,7 +431,7 @@ def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
             Judge(JudgeSettings("local", "m", backoff=0.01)).probe()
 
 
-def test_a_key_that_is_refused_and_a_model_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rejected_key_and_an_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(always(GOOD), key="other") as server, pytest.raises(JudgeError, match="refused: .*401"):
         judge(server, monkeypatch).probe()
     missing = Reply(status=404, body='{"error": {"message": "no model m"}}')
