@@ -162,8 +162,7 @@ def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nos
     """Flow of the face alone, at the size of the frames.
 
     Args:
-        onset: uint8 `(H, W)`, grey, cropped to the face.
-        apex: the same shape.
+        onset, apex: uint8 `(H, W)`, grey, cropped to the face.
         settings: estimator, head model and smoothing.
         nose: nose tip, if it is known. Settings with `head="nose"` fall back to the similarity fit without it.
 

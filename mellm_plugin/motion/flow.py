@@ -58,8 +58,7 @@ def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
     """Optical flow from onset to apex, at onset pixels.
 
     Args:
-        onset: uint8 `(H, W)`, grey.
-        apex: uint8 `(H, W)`, grey.
+        onset, apex: uint8 `(H, W)`, grey.
         estimator: a name of `ESTIMATORS`.
 
     Returns:

@@ -114,8 +114,7 @@ def local(onset: Grey, apex: Grey) -> Field:
     """Flow from onset to apex: the head's similarity, and the motion of the face beyond it.
 
     Args:
-        onset: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
-        apex: the same shape.
+        onset, apex: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
 
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels.

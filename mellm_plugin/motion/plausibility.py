@@ -35,8 +35,7 @@ def picture_doubts(onset: Grey, apex: Grey) -> list[str]:
     """Faults of two frames that no flow can mend; empty for frames that can be measured.
 
     Args:
-        onset: uint8 `(H, W)`, grey.
-        apex: the same shape.
+        onset, apex: uint8 `(H, W)`, grey.
     """
     found = ["onset and apex are the same picture, pixel for pixel"] if np.array_equal(onset, apex) else []
     for name, frame in (("onset", onset), ("apex", apex)):
@@ -55,8 +54,7 @@ def flow_doubts(onset: Grey, apex: Grey, flow: Field, facial: Field, head: HeadM
     """Faults of a flow; empty for a plausible one.
 
     Args:
-        onset: uint8 `(H, W)`, grey.
-        apex: the same shape.
+        onset, apex: uint8 `(H, W)`, grey.
         flow: float32 `(H, W, 2)`, px, from onset to apex, with the head's motion.
         facial: the same without the head's motion.
         head: a similarity fitted to the flow.

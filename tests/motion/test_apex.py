@@ -1,4 +1,4 @@
-"""Onset and apex of drawn clips, where both are known; what is no movement is not made one."""
+"""Onset and apex of drawn clips, where both are known; a still face has neither."""
 
 from __future__ import annotations
 
@@ -100,14 +100,14 @@ def test_frames_that_are_all_the_same(method: str) -> None:
         assert np.isfinite(found.curve).all()
 
 
-def test_a_blink_alone_is_said_to_be_at_the_eyes() -> None:
+def test_a_blink_alone_is_reported_at_the_eyes() -> None:
     found = spot(_clip(2, (), 0, 10, blink=15))
     assert found.at_the_eyes and "blink" in found.reason
     assert found.apex is not None and abs(found.apex - 15) <= 2
 
 
 @pytest.mark.parametrize(("seed", "code", "amplitude"), [(8, "17", 1.0), (9, "15", 0.9)])
-def test_a_larger_blink_is_passed_over(seed: int, code: str, amplitude: float) -> None:
+def test_a_larger_blink_is_ignored(seed: int, code: str, amplitude: float) -> None:
     found = spot(_clip(seed, (code,), 6, 16, blink=28, amplitude=amplitude, closing_px=6.0))
     assert found.apex is not None and abs(found.apex - 16) <= 2
     assert "ignored as a blink" in found.reason and not found.at_the_eyes
@@ -127,7 +127,7 @@ def test_a_movement_that_still_grows_says_so() -> None:
     assert "still grows" in found.reason and found.offset is None
 
 
-def test_only_the_longest_scene_is_looked_at() -> None:
+def test_only_the_longest_scene_is_examined() -> None:
     frames = np.concatenate([_clip(1, (), 0, 10, length=24)[:10], _clip(3, ("12",), 8, 18)])
     found = spot(frames)
     assert found.cuts == (10,) and "scene changes at frame 10" in found.reason
@@ -159,7 +159,7 @@ def test_any_size(size: tuple[int, int]) -> None:
     assert found.apex is not None and abs(found.apex - 18) <= 3
 
 
-def test_head_motion_is_left_in_where_the_settings_say_so() -> None:
+def test_head_motion_is_left_in_if_the_settings_say_so() -> None:
     kept = MotionSettings(head="none")
     found = spot(_clip(3, ("12",), 8, 18), kept)
     assert found.apex is not None and abs(found.apex - 18) <= 2

@@ -109,7 +109,7 @@ def test_shrunk_frames_come_back_in_px_of_the_large(tmp_path: Path) -> None:
 # The key
 
 
-HEEDED: dict[str, tuple[MotionSettings, tuple[float, float] | None]] = {
+MEASURING: dict[str, tuple[MotionSettings, tuple[float, float] | None]] = {
     "estimator": (replace(NOSE, estimator="dis"), (20, 30)),
     "head": (replace(NOSE, head="similarity"), (20, 30)),
     "smooth_px": (replace(NOSE, smooth_px=1.5), (20, 30)),
@@ -136,15 +136,15 @@ def warm(tmp_path: Path) -> MotionCache:
     return cache
 
 
-@pytest.mark.parametrize("name", HEEDED)
-def test_what_the_measurement_heeds_is_in_the_key(warm: MotionCache, name: str) -> None:
-    settings, nose = HEEDED[name]
+@pytest.mark.parametrize("name", MEASURING)
+def test_settings_of_the_measurement_are_in_the_key(warm: MotionCache, name: str) -> None:
+    settings, nose = MEASURING[name]
     assert same(warm.measure(pair(0, settings, nose), settings), measure(pair(0, settings, nose), settings))
     assert len(entries(warm)) == 2
 
 
 @pytest.mark.parametrize("name", PAINTING)
-def test_what_only_the_painting_heeds_is_not(warm: MotionCache, name: str) -> None:
+def test_settings_of_the_painting_are_not_in_the_key(warm: MotionCache, name: str) -> None:
     drawn = motion_map(*frames(), PAINTING[name], nose=(20, 30), cache=warm)
     assert len(entries(warm)) == 1
     plain = motion_map(*frames(), PAINTING[name], nose=(20, 30))
@@ -152,8 +152,8 @@ def test_what_only_the_painting_heeds_is_not(warm: MotionCache, name: str) -> No
 
 
 def test_every_setting_is_in_the_key_or_painting() -> None:
-    heeded = {"estimator", "head", "smooth_px", "doubt_px"}
-    assert heeded | set(PAINTING) == set(DEFAULT.to_dict()), "a new setting: does the measurement heed it?"
+    measuring = {"estimator", "head", "smooth_px", "doubt_px"}
+    assert measuring | set(PAINTING) == set(DEFAULT.to_dict()), "a new setting: does it affect the measurement?"
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -165,7 +165,7 @@ def test_one_pixel_is_in_the_key(warm: MotionCache, which: int) -> None:
     assert len(entries(warm)) == 3
 
 
-def test_a_nose_that_is_not_used_is_not_in_the_key(tmp_path: Path) -> None:
+def test_an_unused_nose_is_not_in_the_key(tmp_path: Path) -> None:
     cache = MotionCache(tmp_path)
     for nose in (None, (20, 30), (1, 2)):
         cache.measure(pair(0, DEFAULT, nose), DEFAULT)
@@ -242,7 +242,7 @@ def test_a_full_disk_costs_a_warning(tmp_path: Path, when: str) -> None:
 # The bound
 
 
-def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache = MotionCache(tmp_path)
     files = []
     for seed in range(5):
@@ -260,7 +260,7 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     assert len(entries(cache)) == 3, "within its bound nothing goes"
 
 
-def test_the_bound_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_is_enforced_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TRIM_EVERY", 4)
     MotionCache(tmp_path).measure(pair(0), DEFAULT)
     size = entries(MotionCache(tmp_path))[0].stat().st_size
@@ -274,7 +274,7 @@ def test_the_bound_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("gigabytes", [0, -1, float("nan"), float("inf")])
-def test_a_bound_that_is_none_is_refused(tmp_path: Path, gigabytes: float) -> None:
+def test_an_invalid_limit_is_refused(tmp_path: Path, gigabytes: float) -> None:
     with pytest.raises(SettingsError, match="positive number of gigabytes"):
         MotionCache(tmp_path, gigabytes)
 
@@ -360,7 +360,7 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, monkeypatc
             assert default_cache() is None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert default_cache() is None, "said once, not for every clip"
+            assert default_cache() is None, "one warning, not one for every clip"
         with pytest.raises(SettingsError, match="cannot create the folder"):
             MotionCache(place)
 

@@ -1,4 +1,4 @@
-"""Clips in every form they come in, and what is refused."""
+"""Clips from every kind of source, and what is refused."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     assert clip.fps == (None if suffix == "tif" else pytest.approx(50))
 
 
-def test_a_picture_whose_frames_last_unequally_tells_no_speed(tmp_path: Path) -> None:
+def test_uneven_durations_give_no_frame_rate(tmp_path: Path) -> None:
     pages = [Image.fromarray(frame) for frame in _frames(4)]
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=[20, 20, 900, 20])
     assert read_clip(tmp_path / "a.gif").fps is None
@@ -138,7 +138,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
         read_clip(folder)
 
 
-def test_a_video_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_video(tmp_path: Path) -> None:
     data = _video(tmp_path / "whole.avi", np.repeat(_frames(20), 3, axis=0), "MJPG").read_bytes()
     (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=r"half.avi: expected 60 frames by its header, only \d+ can be decoded"):

@@ -85,12 +85,12 @@ def test_a_head_that_moves_too_far(photograph: Any, head: dict[str, float]) -> N
 
 
 @pytest.mark.parametrize("head", [{"tx": 20}, {"ty": 15}, {"degrees": 6}, {"scale": 1.06}, {"scale": 0.95}])
-def test_a_head_that_moves_as_heads_do(photograph: Any, head: dict[str, float]) -> None:
+def test_a_head_that_moves_normally(photograph: Any, head: dict[str, float]) -> None:
     face = photograph.moved().onset
     assert doubts(face, moved_head(face, **head)) == ()
 
 
-def test_the_head_is_told_in_words() -> None:
+def test_the_message_describes_the_head_motion() -> None:
     frame = grey(cv2.GaussianBlur(np.random.default_rng(0).normal(128, 300, (100, 100)), (0, 0), 3))
     head = HeadMotion(15, 20, 0.02, -0.0356)
     still = np.zeros((100, 100, 2), np.float32)

@@ -204,7 +204,7 @@ def test_intervals_over_subjects_hold_the_truth_and_those_over_clips_do_not() ->
     assert held["subjects"] >= 0.9 * rounds > 0.85 * rounds > held["clips"]
 
 
-def test_a_rare_class_that_resamples_lack_is_told() -> None:
+def test_a_rare_class_missing_in_resamples_is_reported() -> None:
     clips = clips_of([3] * 6)
     gold = ["negative"] * 17 + ["surprise"]
     found = bootstrap(label_counts(clips, gold, ["negative"] * 18, LABELS))
@@ -228,7 +228,7 @@ def test_fewer_than_two_subjects_have_no_interval() -> None:
 def test_two_subjects_have_a_wide_interval() -> None:
     clips = clips_of([10, 10])
     found = bootstrap(rate_counts(clips, [True] * 9 + [False] * 11)).intervals["rate"]
-    assert (found.low, found.high) == (0.0, 0.9), "all that two subjects can tell"
+    assert (found.low, found.high) == (0.0, 0.9), "the range of two subjects"
 
 
 def test_units_that_occur_in_no_resample() -> None:
@@ -271,7 +271,7 @@ def test_pairing_takes_out_what_makes_clips_hard_for_both() -> None:
     assert alone[0].high is not None and alone[1].low is not None and alone[0].high > alone[1].low, "they overlap"
 
 
-def test_runs_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
+def test_equal_runs_differ_one_time_in_twenty() -> None:
     rng = np.random.default_rng(9)
     below = 0
     rounds = 200
@@ -391,7 +391,7 @@ def test_holm_keeps_the_order_and_never_makes_smaller(values: list[float], rng: 
     assert [q for _, q in sorted(pairs)] == sorted(q for _, q in pairs if q is not None)
 
 
-def test_subjects_that_say_nothing_about_a_score_make_no_interval() -> None:
+def test_subjects_that_contribute_nothing_give_no_interval() -> None:
     clips = clips_of([1] * 20)
     alone = bootstrap(rate_counts(clips, [1] + [0] * 19, [1] + [0] * 19)).intervals["rate"]
     assert alone == Interval(1.0, None, None, None)
@@ -404,12 +404,12 @@ def test_subjects_that_say_nothing_about_a_score_make_no_interval() -> None:
     assert among.stderr is not None and bare.stderr is not None and among.stderr > 0.8 * bare.stderr
 
 
-def test_runs_that_speak_of_other_subjects_are_not_told_apart() -> None:
+def test_runs_with_contributions_of_different_subjects_do_not_differ() -> None:
     clips = clips_of([1] * 12)
     first = rate_counts(clips, [1] + [0] * 11, [1] + [0] * 11)
     second = rate_counts(clips, [0] * 12, [0, 1] + [0] * 10)
     assert compare(first, second, "rate") == Comparison(-1.0, None, None, None)
-    # exchanges that leave a run without any say are no exchanges: of two subjects each
+    # exchanges that leave a run undefined are not counted: two subjects each
     first = rate_counts(clips, [1, 1] + [0] * 10, [1, 1] + [0] * 10)
     second = rate_counts(clips, [0] * 12, [0, 0, 1, 1] + [0] * 8)
     found = compare(first, second, "rate", resamples=2000)

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from urllib.parse import quote
 
@@ -77,8 +78,7 @@ def test_a_verdict(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert body["temperature"] == 0 and "AU12, happiness" in body["messages"][-1]["content"]
 
 
-@pytest.mark.parametrize("provider", PROVIDERS)
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("fault", "provider"), [*zip(FAULTS, cycle(PROVIDERS), strict=False)])
 def test_every_failure_has_its_reason_and_its_bound(provider: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     timeout = 0.3 if fault.startswith("timeout") else 5.0
     with JudgeServer(always(FAULTS[fault])) as server:
@@ -106,14 +106,14 @@ def test_every_failure_has_its_reason_and_its_bound(provider: str, fault: str, m
 
 
 @pytest.mark.parametrize("fault", ["rate limit", "server error", "connection", "not JSON", "empty choices"])
-def test_what_passes_is_asked_again(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_failures_are_repeated(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(lambda text, before: FAULTS[fault] if before < 2 else GOOD) as server:
         grade = judge(server, monkeypatch).grade("a", KNOWN, "AU12")
     assert isinstance(grade.result, Verdict) and grade.requests == len(server.requests) == 3
     assert grade.failed == (fault, fault)
 
 
-def test_retry_after_is_kept_by_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_threads_obey_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = Reply(status=429, headers={"Retry-After": "1"}, body="{}")
     with JudgeServer(lambda text, before: busy if "first" in text and before == 0 else GOOD) as server:
         made = judge(server, monkeypatch)
@@ -161,7 +161,7 @@ def test_a_retry_after_that_says_nothing_is_no_reason_to_wait(odd: str, monkeypa
     assert isinstance(grade.result, Verdict) and time.monotonic() - began < 2
 
 
-def test_a_judge_that_mostly_fails_is_no_longer_asked(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+def test_a_judge_that_mostly_fails_gets_no_more_requests(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     with JudgeServer(always(FAULTS["server error"])) as server:
         made = judge(server, monkeypatch)
         with ThreadPoolExecutor(4) as pool:
@@ -175,7 +175,7 @@ def test_a_judge_that_mostly_fails_is_no_longer_asked(monkeypatch: pytest.Monkey
     assert "not asked" in judging.summary([g.to_dict() for g in grades])
 
 
-def test_a_judge_that_sometimes_fails_is_asked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_judge_that_sometimes_fails_gets_further_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(lambda text, before: FAULTS["connection"] if before == 0 else GOOD) as server:
         made = judge(server, monkeypatch)
         grades = [made.grade(str(n), KNOWN, str(n)) for n in range(25)]
@@ -183,9 +183,7 @@ def test_a_judge_that_sometimes_fails_is_asked_on(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("fault", ["not JSON", "server error", "out of range", "refused"])
-def test_a_judge_that_fails_on_a_third_of_the_texts_is_asked_about_the_others(
-    fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failures_on_a_third_of_the_texts_do_not_affect_the_others(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(text: str, before: int) -> Reply | str:
         number = re.search(r"clip (\d+)", text)
         return FAULTS[fault] if number and int(number[1]) % 3 == 0 else GOOD
@@ -197,7 +195,7 @@ def test_a_judge_that_fails_on_a_third_of_the_texts_is_asked_about_the_others(
     assert sum(isinstance(grade.result, Verdict) for grade in grades) == 80
 
 
-def test_a_judge_whose_replies_are_nearly_all_faulty_is_no_longer_asked(
+def test_a_judge_with_nearly_all_faulty_replies_gets_no_more_requests(
     monkeypatch: pytest.MonkeyPatch, log: list[str]
 ) -> None:
     with JudgeServer(always(FAULTS["not JSON"])) as server:
@@ -227,10 +225,10 @@ def test_no_more_requests_at_once_than_allowed(monkeypatch: pytest.MonkeyPatch) 
     assert most == 2 and len(server.requests) == 24
 
 
-# ---- what is kept ---------------------------------------------------------------------------------------------------
+# ---- stored verdicts ------------------------------------------------------------------------------------------------
 
 
-def test_a_second_run_asks_nothing_twice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_second_run_repeats_no_request(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with JudgeServer(lambda text, before: FAULTS["truncated"] if "three" in text else GOOD) as server:
         made = judge(server, monkeypatch, folder=tmp_path)
         first = [made.grade(name, KNOWN, name) for name in ("one", "two", "three", "two")]
@@ -246,7 +244,7 @@ def test_a_second_run_asks_nothing_twice(monkeypatch: pytest.MonkeyPatch, tmp_pa
         assert not later.grade("one", KNOWN, "one", fresh=1).cached
 
 
-def test_damaged_files_are_asked_about_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_damaged_files_are_replaced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with JudgeServer(always(GOOD)) as server:
         judge(server, monkeypatch, folder=tmp_path).grade("a", KNOWN, "AU12")
         (file,) = tmp_path.rglob("*.json")
@@ -346,7 +344,7 @@ def test_another_400_at_the_probe_ends_the_run(body: str, monkeypatch: pytest.Mo
     assert len(server.requests) == 1
 
 
-def test_what_one_text_is_refused_for_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refusal_of_one_text_is_not_learned(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = Reply(status=400, body=REFUSALS["OpenAI, value"][2])
     with JudgeServer(lambda text, before: refused if "first" in text else GOOD) as server:
         made = judge(server, monkeypatch)
@@ -403,7 +401,7 @@ def test_no_key_is_kept_or_shown(
         assert seen not in everything
 
 
-# ---- whether a judge is there ---------------------------------------------------------------------------------------
+# ---- whether the judge can be used ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("provider", ["openai", "azure"])
@@ -413,7 +411,7 @@ def test_without_a_key(provider: str) -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
-def test_nobody_listens(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_server(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(always(GOOD)) as server:
         made = judge(server, monkeypatch, provider)
         made.probe()
@@ -424,7 +422,7 @@ def test_nobody_listens(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert time.monotonic() - began < 5
 
 
-def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_address(monkeypatch: pytest.MonkeyPatch) -> None:
     for address in ("localhost:1", "nonsense"):
         monkeypatch.setenv("LLM_JUDGE_URL", address)
         with pytest.raises(JudgeError, match="Set LLM_JUDGE_URL to the whole address"):
@@ -440,7 +438,7 @@ def test_a_rejected_key_and_an_unknown_model(monkeypatch: pytest.MonkeyPatch) ->
     assert len(server.requests) == 1
 
 
-def test_a_judge_that_is_unwell_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+def test_a_server_with_problems_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
     for fault in ("server error", "rate limit", "connection"):
         with JudgeServer(always(FAULTS[fault])) as server:
             judge(server, monkeypatch).probe()
