@@ -54,6 +54,7 @@ class Spotted:
         noise: standard deviation of the curve from frame to frame, in its unit.
         cuts: first frames of new scenes; if there are any, only the longest scene was examined.
         at_the_eyes: the movement is mostly at the eyes: a blink, or units 5, 7 and 41 to 46.
+        method: one of `METHODS`.
         reason: remarks on the result; empty if there are none.
     """
 
@@ -65,6 +66,7 @@ class Spotted:
     noise: float
     cuts: tuple[int, ...]
     at_the_eyes: bool
+    method: str
     reason: str
 
 
@@ -91,7 +93,7 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     curve = np.full(len(frames), np.nan, np.float32)
     if stop - start < 2:
         reason = "every frame shows another scene: this is no clip of a face"
-        return Spotted(False, None, None, None, curve, 0.0, cuts, False, reason)
+        return Spotted(False, None, None, None, curve, 0.0, cuts, False, method, reason)
     if method == "flow":
         event, at_the_eyes, blink = _by_flow(frames[start:stop], settings)
     else:
@@ -103,7 +105,7 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
         notes.append(f"the scene changes at frame {', '.join(map(str, cuts))}: examined only {start} to {stop - 1}")
     if event.peak <= least or event.apex == event.onset:
         notes.append(f"nothing moves by more than {least:g} {unit}")
-        return Spotted(False, None, None, None, curve, event.noise, cuts, False, "; ".join(notes))
+        return Spotted(False, None, None, None, curve, event.noise, cuts, False, method, "; ".join(notes))
     if stop - start < 4 and method == "flow":
         notes.append(f"{stop - start} frames are too few to tell motion from noise: look at the map")
     if blink is not None:
@@ -114,7 +116,7 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
         notes.append("the movement still grows in the last frame: the clip may end before the apex")
     offset = None if event.offset is None else start + event.offset
     found = start + event.onset, start + event.apex, offset
-    return Spotted(True, *found, curve, event.noise, cuts, at_the_eyes, "; ".join(notes))
+    return Spotted(True, *found, curve, event.noise, cuts, at_the_eyes, method, "; ".join(notes))
 
 
 def _check(frames: npt.NDArray[np.uint8], method: str) -> None:
