@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError, SettingsError, near
 from mellm_plugin.motion.geometry import Field
-from mellm_plugin.motion.images import SMALLEST_SIDE
+from mellm_plugin.motion.images import check_size
 from mellm_plugin.motion.scenes import find_cuts
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.motion.tracking import Tracker
@@ -127,9 +127,7 @@ def _check(frames: npt.NDArray[np.uint8], method: str) -> None:
         raise ImageError(f"expected frames as a uint8 array (T, H, W), found {found}; read them with read_clip")
     if len(frames) < 2:
         raise ImageError(f"expected a clip of at least 2 frames, found {len(frames)}; give the whole clip")
-    if min(frames.shape[1:]) < SMALLEST_SIDE:
-        size = f"{frames.shape[2]}x{frames.shape[1]}"
-        raise ImageError(f"expected frames of at least {SMALLEST_SIDE} px a side, found {size}")
+    check_size(frames.shape[2], frames.shape[1], "")
 
 
 @dataclass(frozen=True)

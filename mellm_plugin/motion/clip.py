@@ -16,8 +16,8 @@ from PIL import Image
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.images import (
-    SMALLEST_SIDE,
     Pixels,
+    check_file,
     check_size,
     common_depth,
     open_image,
@@ -74,18 +74,9 @@ def read_clip(path: str | os.PathLike[str], fps: float | None = None) -> Clip:
     source = Path(path)
     if fps is not None and not 0 < fps <= 100_000:
         raise ImageError(f"expected frames per second above 0, found {fps!r}", str(source))
-    try:
-        if source.is_dir():
-            return _from_folder(source, fps)
-        if not source.exists():
-            raise ImageError("no such file or folder", str(source))
-        if not source.is_file():
-            raise ImageError("expected a file or a folder, found a device or a pipe; save the clip first", str(source))
-        if source.stat().st_size == 0:
-            raise ImageError("the file is empty; copy it again from its source", str(source))
-    except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read the clip: {error}", str(source)) from error
-    picture = open_image(source, str(source))
+    if os.path.isdir(source):
+        return _from_folder(source, fps)
+    picture = open_image(check_file(source), str(source))
     if picture is None:
         return _from_video(source, fps)
     with picture:
@@ -179,8 +170,6 @@ def _from_video(path: Path, fps: float | None) -> Clip:
             )
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         declared, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), float(capture.get(cv2.CAP_PROP_FPS))
-        if min(width, height) < SMALLEST_SIDE:
-            raise ImageError(f"expected frames of at least {SMALLEST_SIDE} px a side, found {width}x{height}", where)
         check_size(width, height, where)
         if declared * width * height > LARGEST:
             raise _too_large(round(declared), width, height, where)

@@ -56,7 +56,7 @@ def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
     """An image of acceptable size whose pixels are not read yet; None for an unknown format.
 
     Raises:
-        ImageError: it is too large, or its header is damaged.
+        ImageError: it is too small or too large, or its header is damaged.
     """
     try:
         image = Image.open(file, formats=_known_formats())
@@ -71,7 +71,12 @@ def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
 
 
 def check_size(width: int, height: int, where: str) -> None:
-    """Raise an ImageError if a frame of this size has too many pixels; call it before memory is allocated."""
+    """Raise an ImageError for a frame that is too small or too large; call it before memory is allocated."""
+    if min(width, height) < SMALLEST_SIDE:
+        raise ImageError(
+            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {width}x{height}; crop a larger one",
+            where=where,
+        )
     if width * height > MOST_PIXELS:
         raise ImageError(_too_large(f"{width}x{height}"), where=where)
     if max(width, height) > LARGEST_SIDE:
@@ -90,18 +95,19 @@ def _unreadable(error: Exception, where: str) -> ImageError:
     return ImageError(f"the image cannot be read: {str(error) or type(error).__name__}", where=where)
 
 
-def _regular_file(source: str | os.PathLike[str]) -> Path:
+def check_file(source: str | os.PathLike[str]) -> Path:
+    """The path, if it is a file with content; otherwise raise an ImageError."""
     path = Path(source)
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise ImageError("no such file", where=str(path)) from None
+        raise ImageError("no such file or folder", where=str(path)) from None
     except (OSError, ValueError) as error:
         raise ImageError(f"cannot read the file: {error}", where=str(path)) from error
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("expected an image, found a folder; name one frame in it", where=str(path))
     if not stat.S_ISREG(status.st_mode):
-        raise ImageError("expected a file, found a device or a pipe; save the frame to a file", where=str(path))
+        raise ImageError("expected a file, found a device or a pipe; save it to a file first", where=str(path))
     if status.st_size == 0:
         raise ImageError("the file is empty; copy it again from its source", where=str(path))
     return path
@@ -168,7 +174,7 @@ def read_pixels(source: Frame, name: str = "frame") -> Pixels:
     """
     where = str(source) if isinstance(source, str | os.PathLike) else name
     if isinstance(source, str | os.PathLike):
-        pixels = _decode(_regular_file(source), where)
+        pixels = _decode(check_file(source), where)
     elif isinstance(source, bytes):
         pixels = _decode(BytesIO(source), where)
     elif isinstance(source, Image.Image):
@@ -177,13 +183,7 @@ def read_pixels(source: Frame, name: str = "frame") -> Pixels:
         pixels = _array_pixels(source, where)
     else:
         raise ImageError(f"expected a path, a PIL image or an array, found {type(source).__name__}", where=where)
-    height, width = pixels.shape[:2]
-    if min(height, width) < SMALLEST_SIDE:
-        raise ImageError(
-            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {width}x{height}; crop a larger one",
-            where=where,
-        )
-    check_size(width, height, where)
+    check_size(pixels.shape[1], pixels.shape[0], where)
     return pixels
 
 
