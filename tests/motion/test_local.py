@@ -77,7 +77,7 @@ def test_a_photographed_face_under_a_moving_head(photograph: Any, px: float, sha
 
 def test_drawn_faces_of_all_kinds() -> None:
     right, errors = [], []
-    for px in (0.3, 0.5, 1.0):
+    for px in (0.3, 0.8):
         for number in AUS:
             clip = draw_clip(Face(100 + number), np.random.default_rng(number), (str(number),), px, head=1.0)
             whole, facial = both(*read_pair(clip.onset, clip.apex))

@@ -137,7 +137,7 @@ BROWS, MOUTH = ("inner brows", "outer brows", "brows"), ("lips", "mouth corners"
 def test_regions_of_drawn_clips() -> None:
     """Faces at other places and of other sizes: what is seen is right, and what stands still is not seen."""
     seen = right = still = invented = 0
-    for at, number in enumerate(4 * synthme.AUS):
+    for at, number in enumerate(2 * synthme.AUS):
         rng = np.random.default_rng([5, at])
         clip = synthme.draw_clip(synthme.Face(at), rng, (str(number),), (0.4, 0.8, 1.6)[at % 3])
         onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (clip.onset, clip.apex))
@@ -148,5 +148,5 @@ def test_regions_of_drawn_clips() -> None:
         far = MOUTH if number in UPPER else BROWS if number in LOWER else ()
         still += sum(region in far for region, _ in found)
         invented += sum(region in far and one.visible for (region, _), one in found.items())
-    assert seen >= 90 and right >= 0.95 * seen, (seen, right)
-    assert still >= 200 and invented <= 0.03 * still, (still, invented)
+    assert seen >= 45 and right >= 0.95 * seen, (seen, right)
+    assert still >= 100 and invented <= 0.03 * still, (still, invented)

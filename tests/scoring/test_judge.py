@@ -113,6 +113,15 @@ def test_temporary_failures_are_repeated(fault: str, monkeypatch: pytest.MonkeyP
     assert grade.failed == (fault, fault)
 
 
+def test_pauses_double_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    with JudgeServer(always(FAULTS["server error"])) as server:
+        made = judge(server, monkeypatch, requests=4, backoff=20)
+        monkeypatch.setattr(made._ended, "wait", lambda timeout=None: pauses.append(timeout))
+        assert made.grade("a", KNOWN, "AU12").requests == 4
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, (20, 40, 60), strict=True))
+
+
 def test_all_threads_obey_retry_after(monkeypatch: pytest.MonkeyPatch) -> None:
     busy = Reply(status=429, headers={"Retry-After": "1"}, body="{}")
     with JudgeServer(lambda text, before: busy if "first" in text and before == 0 else GOOD) as server:
