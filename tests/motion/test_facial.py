@@ -59,16 +59,12 @@ def test_a_fault_is_reported_in_px_of_the_original_frame() -> None:
         facial_flow(onset, np.roll(onset, 1, 1), replace(AT_NOSE, working_side=100), (510, 30))
 
 
-def test_without_a_nose_the_fit_is_used_and_reported(photograph: Any) -> None:
+def test_without_a_nose_or_its_use_the_fit_is_reported(photograph: Any) -> None:
     clip = photograph.moved(["12"])
     found = facial_flow(clip.onset, clip.apex, AT_NOSE)
     fitted = facial_flow(clip.onset, clip.apex, replace(AT_NOSE, head="similarity"))
     assert found.head_from == fitted.head_from == "similarity"
     assert found.head == fitted.head and np.array_equal(found.flow, fitted.flow)
-
-
-def test_settings_without_the_nose_ignore_it(photograph: Any) -> None:
-    clip = photograph.moved(["12"])
     plain = facial_flow(clip.onset, clip.apex)
     given = facial_flow(clip.onset, clip.apex, nose=(1000, -5))
     assert plain.head_from == given.head_from == "similarity" and np.array_equal(plain.flow, given.flow)

@@ -336,10 +336,7 @@ def test_on_a_device_they_are_the_same_maps(tmp_path: Path) -> None:
             assert np.abs(first.image.astype(int) - second.image).mean() < 0.5
 
 
-def test_a_device_is_for_tvl1_alone() -> None:
+def test_a_device_is_for_tvl1_alone_and_no_pairs_give_no_maps() -> None:
     with pytest.raises(SettingsError, match="only the estimator tvl1 runs on one, found 'local'"):
         motion_maps([(dots(0), dots(1))], device="cpu")
-
-
-def test_no_pairs_no_maps() -> None:
     assert list(motion_maps([])) == []
