@@ -103,7 +103,7 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     except FileNotFoundError:
         raise ImageError("no such file or folder", where=str(path)) from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"cannot read the file: {error}", where=str(path)) from error
+        raise ImageError(f"the file cannot be read: {error}", where=str(path)) from error
     if stat.S_ISDIR(status.st_mode):
         raise ImageError("expected an image, found a folder; name one frame in it", where=str(path))
     if not stat.S_ISREG(status.st_mode):
