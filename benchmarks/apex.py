@@ -1,16 +1,16 @@
 """python benchmarks/apex.py [--clips 48] [--still 16] [--long 4] [--seed 0]
 
-How far `mellm_plugin.motion.apex.spot` is off, in frames, on drawn clips whose onset and apex are known exactly, beside
-the plain frame difference; and what it takes.
+Error in frames, and cost, of `mellm_plugin.motion.apex.spot` and of the plain frame difference, on drawn clips whose
+onset and apex are known exactly.
 
-A clip is 40 to 100 frames of 224 px at 200 fps: a drawn face is moved by action units of 0.5 to 2.5 px that rise and
-fall along a random profile. In half of the clips the head moves smoothly throughout, by up to 3 px, 1.2 degrees and
-1.2 %. A third has a blink, a fifth begins at its onset, a quarter keeps a part of its movement to the end. Light drifts
+A clip has 40 to 100 frames of 224 px at 200 fps: action units of 0.5 to 2.5 px move a drawn face and rise and fall
+along a random profile. In half of the clips the head moves smoothly throughout, by up to 3 px, 1.2 degrees and 1.2 %.
+A third has a blink, a fifth begins at its onset, a quarter keeps a part of its movement to the end. Light drifts
 slowly, and each frame has its own sensor noise of 0.5 to 3 grey levels. In the still clips no unit moves, while head,
-blink, light and noise are as in the others: nothing should be found in them, or it should be said to be at the eyes.
-The long clips have 500 frames, of which not each is measured.
+blink, light and noise are as in the others: nothing should be found in them, or only a movement at the eyes. The long
+clips have 500 frames, which are not all measured.
 
-Milliseconds are of one thread, reading not included. Drawing takes most of the time of this script (some minutes).
+Milliseconds are those of one thread, without reading. Drawing takes most of the time of this script (some minutes).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MARGIN = 16
 
 @dataclass(frozen=True)
 class DrawnClip:
-    """A drawn clip and its truth.
+    """A drawn clip and its true events.
 
     Attributes:
         frames: uint8 `(T, 224, 224)`, grey.
@@ -42,7 +42,7 @@ class DrawnClip:
         apex: the frame of the largest movement.
         offset: the first frame after which the movement changes no more.
         amplitude: peak displacement of the strongest unit, px; 0 in a still clip.
-        head, blink: whether these move, too.
+        head, blink: whether the head moves, and whether there is a blink.
     """
 
     frames: npt.NDArray[np.uint8]

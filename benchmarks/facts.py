@@ -1,7 +1,7 @@
 """python benchmarks/facts.py [--clips 300] [--no-nose] [--start 0]
 
-What `mellm_plugin.scoring.facts` makes of descriptions of known worth, on SynthME's test clips: the right one, that of
-another clip, and the right one with every direction turned round; and what it takes.
+Scores of `mellm_plugin.scoring.facts` for descriptions of known quality on SynthME's test clips: the right one, that of
+another clip, and the right one with every direction reversed; and their cost.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COUNTS = ("right", "claims", "found", "facts", "contradicting", "decided")
 
 
 def turned(description: str) -> str:
-    """The description with the direction of each movement turned round, and its colours left out."""
+    """The description with the direction of each movement reversed, and without its colours."""
     plain = re.sub(r" \([^)]*\)", "", description)
     words = "|".join(sorted(OPPOSITE, key=len, reverse=True))
     moves = re.compile(rf"(moves? )((?:{words})(?:(?: and |-)(?:{words}))?)")

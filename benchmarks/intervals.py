@@ -1,4 +1,4 @@
-"""The bootstrap over subjects: what it costs beside recomputing every resample; whether its intervals hold the truth.
+"""The bootstrap over subjects: its cost compared with recomputing every resample, and the coverage of its intervals.
 
     python benchmarks/intervals.py              # about 20 s: cost
     python benchmarks/intervals.py --coverage   # some minutes: coverage, and errors of the comparison; see --subjects
@@ -6,8 +6,8 @@
 Cost: 1,000 clips, 10,000 resamples; the recomputation scores some hundred resamples clip by clip and is scaled up. Both
 run in turns, and the ratio is that of each turn.
 
-Coverage: subjects differ in how well they are read and in which classes they show. The truth is the score of a great
-many subjects. An interval of 95 % ought to hold it in 95 of 100 samples.
+Coverage: subjects differ in how well they are read and in which classes they show. The true score is that of very many
+subjects. An interval of 95 % should contain it in 95 of 100 samples.
 """
 
 from __future__ import annotations
@@ -22,16 +22,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mellm_plugin.scoring import emotion, units
-from mellm_plugin.scoring.intervals import (
-    RESAMPLES,
-    Clip,
-    Counts,
-    bootstrap,
-    compare,
-    label_counts,
-    rate_counts,
-    unit_counts,
-)
+from mellm_plugin.scoring.counts import Clip, Counts, label_counts, rate_counts, unit_counts
+from mellm_plugin.scoring.intervals import RESAMPLES, bootstrap, compare
 
 LABELS = ("disgust", "happiness", "others", "repression", "surprise")
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)

@@ -1,29 +1,29 @@
 """python benchmarks/motion_maps.py [--peer CONTRIB/bin/python] [--clips 3] [--quick] [--write FILE] [--sheets DIR]
 
-How truly motion maps show what moves, how much they show where nothing does, and what they take, on clips whose motion
-is known at every pixel; beside what is published, computed by OpenCV contrib. Five minutes (`--quick`: less than one).
+Accuracy, noise and cost of motion maps on clips whose motion is known at every pixel, compared with the published
+method in OpenCV contrib. Five minutes (`--quick`: less than one).
 
 Clips: each labelled unit of SynthME at each of six amplitudes, `--clips` times: of three, two are new drawn faces and
 one is the photographed face of scikit-image (NASA's astronaut). The head moves by up to 3 px, 1.2 degrees and 1.2 %;
-the light changes by some per cent; sensor noise is .5 to 3 grey levels, in drawn clips of each colour channel, and some
-of these are JPEGs. In still faces, drawn and photographed, nothing moves but the head, and in half of them not even
-that. All is drawn from `--seed`. No constant of the package was chosen on these clips; but the photograph is one that
-they were chosen on.
+the light changes by a few per cent; sensor noise is .5 to 3 grey levels, in drawn clips for each colour channel, and
+some of these are JPEGs. In still faces, drawn and photographed, at most the head moves; in half of them nothing does.
+Everything is drawn from `--seed`. No constant of the package was tuned on these clips, but some were tuned on the same
+photograph.
 
 Right: an action unit moves one or more regions of the skin; the mean flow of a region must fall into the right one of
-the twelve bins of directions. An interval holds 95 % of 2000 resamples of the clips. "Length": of a region's mean flow,
-as a share of the true one; "region / still": the same length over the rms of the flow where the face stands still; both
-are medians of the regions that move by up to 1 px. "Head left": rms over the face of the true head motion less the
-removed one. Colour is its strength, 0 to 1; "beside the face" is the share of pixels above .05 there, background and
-rim of the frame. "False doubts": maps of these clips that come with a warning.
+the twelve direction bins. An interval contains 95 % of 2000 resamples of the clips. "Length": length of a region's mean
+flow as a share of the true one; "region / still": the same length over the rms of the flow on still skin; both are
+medians of the regions that move by up to 1 px. "Head left": rms over the face of the true head motion minus the removed
+one. Colour is its strength, 0 to 1; "beside the face" is the share of pixels above .05 in the background and at the rim
+of the frame. "False doubts": maps of these clips with a warning.
 
-Times are of the processor, which other work on the machine disturbs less than the clock, on one thread. A map is
-measured from grey frames to picture; the first clips are also computed by OpenCV contrib's TV-L1 in a process of the
-environment that `--peer` names (it must be another one: two opencv packages break each other), before and after ours in
-turn, and the ratio is that of whole maps of one pair. Maps a second are by the clock, from `motion_maps`.
+Times are processor times on one thread, which other work on the machine disturbs less than the clock. A map is timed
+from grey frames to picture. OpenCV contrib's TV-L1 also computes the first clips, in a process of the environment given
+by `--peer` (a separate one: two opencv packages break each other), alternately before and after ours; the ratio is that
+of whole maps of one pair. Maps a second are by the clock, from `motion_maps`.
 
 `--write` puts the tables between the markers of a Markdown file and a plot beside it (needs matplotlib). `--sheets`
-writes contact sheets of every unit and amplitude instead, and measures nothing.
+only writes contact sheets of every unit and amplitude.
 """
 
 from __future__ import annotations
@@ -62,27 +62,27 @@ Floats = npt.NDArray[np.float64]
 
 AMPLITUDES = (0.3, 0.5, 0.8, 1.0, 2.0, 3.0)
 SMALL = 1.0
-"""Largest amplitude, px, of what is called small."""
+"""Largest small amplitude, px."""
 
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 PLOT = "motion_accuracy.svg"
 RESAMPLES = 2000
 NOSE_OFF = 20.0
-"""How far a wrong nose tip is off, px."""
+"""Distance of a wrong nose tip, px."""
 
 _SEED = 0x6D6D  # keeps these clips apart from others with the same seed
 _MARGIN = 16
-_STILL_BELOW = 0.02  # px; skin that moves less stands still
+_STILL_BELOW = 0.02  # px; skin that moves less is still
 _HIGH_PASS = 6.0  # px
 
 
 @dataclass(frozen=True)
 class Clip:
-    """Two frames and the truth about them.
+    """Two frames and their true motion.
 
     Attributes:
-        photo: whether the face is photographed; else it is drawn.
-        unit: action unit; None where nothing of the face moves.
+        photo: whether the face is photographed; otherwise it is drawn.
+        unit: action unit; None for a still face.
         amplitude: its peak displacement, px.
         onset, apex: uint8 `(224, 224)`, grey.
         total: float32 `(224, 224, 2)`, px: where each onset pixel went, head and face together.
@@ -114,18 +114,19 @@ class Clip:
 
     @cached_property
     def still(self) -> Mask:
-        """The part of the face that stands still."""
+        """The still part of the face."""
         still: Mask = self.face & (np.linalg.norm(self.facial, axis=-1) < _STILL_BELOW)
         return still
 
     @cached_property
     def regions(self) -> list[Mask]:
-        """What the unit moves, by window and side: each window's core, where it goes in the window's direction."""
+        """The regions that the unit moves: the core of each window, on each side, where it follows the window's
+        direction."""
         found: list[Mask] = []
         size = np.linalg.norm(self.facial, axis=-1)
         y, x = np.ogrid[:SIZE, :SIZE]
         for window in WINDOWS[self.unit] if self.unit else ():
-            if np.hypot(window.dx, window.dy) < 0.5:  # only follows a stronger window beside it
+            if np.hypot(window.dx, window.dy) < 0.5:  # only follows a stronger neighbour
                 continue
             for m in (1, -1) if window.x else (1,):
                 across = (x - self.centre[0] - self.half * m * window.x) / (self.half * window.sx)
@@ -144,17 +145,17 @@ def _wrong(nose: tuple[float, float], rng: np.random.Generator) -> tuple[float, 
 
 
 def drawn(unit: int | None, amplitude: float, key: Sequence[int], head: float = 1.0, face: Face | None = None) -> Clip:
-    """A drawn clip; `key` is its entropy, `head` as in `draw_clip`, `face` a new one when None."""
+    """A drawn clip; `key` is its entropy, `head` as in `draw_clip`, `face=None` a new face."""
     face = face or Face(int(np.random.default_rng([*key, 0]).integers(2**63)))
-    # draw_clip does not tell where it puts the face: its first draws are repeated here, and the nose tip tells if they
-    # are no longer the same.
+    # draw_clip does not return the place of the face, so its first random draws are repeated here; the nose tip shows
+    # whether they still match.
     again = np.random.default_rng([*key, 1])
     half = 0.44 * SIZE * again.uniform(0.87, 1.05)
     centre = (SIZE / 2 + again.uniform(-0.05, 0.05) * SIZE, SIZE / 2 + again.uniform(-0.05, 0.04) * SIZE)
     codes = () if unit is None else (str(unit),)
     clip = draw_clip(face, np.random.default_rng([*key, 1]), codes, amplitude, head=head)
     if not np.allclose(clip.nose, (centre[0], centre[1] + half * face.nose_y)):
-        raise SystemExit("draw_clip no longer places the face by its first draws; mend drawn() in this script")
+        raise SystemExit("draw_clip no longer places the face by its first draws; adapt drawn() in this script")
     onset, apex = read_pair(clip.onset, clip.apex)
     wrong = _wrong(clip.nose, np.random.default_rng([*key, 2]))
     return Clip(False, unit, amplitude, onset, apex, clip.flow, clip.facial, clip.nose, wrong, centre, half)
@@ -194,13 +195,13 @@ def photographed(unit: int | None, amplitude: float, key: Sequence[int], head: f
     nose = (centre[0], centre[1] + 0.22 * half)
     wrong = _wrong(nose, np.random.default_rng([*key, 2]))
     truth = total[inside, inside], facial[inside, inside]
-    # The estimators want frames that lie in one piece.
+    # The estimators need contiguous frames.
     onset, apex = (np.ascontiguousarray(frame[inside, inside]) for frame in (onset, apex))
     return Clip(True, unit, amplitude, onset, apex, *truth, nose, wrong, centre, half)
 
 
 def moving_clips(times: int, seed: int) -> Iterator[Clip]:
-    """Every unit at every amplitude, `times` times; every part of the sequence has all kinds in it."""
+    """Every unit at every amplitude, `times` times, in random order."""
     cells = [(i, j) for i in range(len(AUS)) for j in range(len(AMPLITUDES))]
     for turn in range(times):
         for place in np.random.default_rng([_SEED, seed, turn]).permutation(len(cells)):
@@ -210,20 +211,20 @@ def moving_clips(times: int, seed: int) -> Iterator[Clip]:
 
 
 def still_clips(number: int, seed: int) -> Iterator[Clip]:
-    """`number` faces that show nothing, every other one photographed; half of each kind hold their head still."""
+    """`number` still faces, every other one photographed; half of each kind with a still head."""
     for i in range(number):
         make = photographed if i % 2 else drawn
         yield make(None, 0.0, [_SEED, seed, 2, i], head=float(i // 2 % 2))
 
 
 def high_passed_tvl1(onset: Grey, apex: Grey) -> Field:
-    """TV-L1 on frames without their coarse brightness, which changes with the light."""
+    """TV-L1 on frames without coarse brightness, which changes with the light."""
     frames = [frame.astype(np.float32) for frame in (onset, apex)]
     return tvl1(*(frame - cv2.GaussianBlur(frame, (0, 0), _HIGH_PASS) for frame in frames))
 
 
 PEER = "OpenCV contrib's TV-L1"
-"""Name of the flow that the other environment computes."""
+"""The flow that the other environment computes."""
 
 HIGH_PASSED = "high-passed tvl1"
 
@@ -232,21 +233,21 @@ FLOWS: dict[str, Callable[[Grey, Grey], Field]] = {
     HIGH_PASSED: high_passed_tvl1,
     "nothing": lambda onset, _: np.zeros((*onset.shape, 2), np.float32),
 }
-"""How a row's flow is estimated here."""
+"""Flows computed in this environment, by name."""
 
 SLOW = ("tvl1", HIGH_PASSED)
-"""Flows that `--quick` computes for some clips only."""
+"""Flows that `--quick` computes only for some clips."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A way to draw maps.
+    """A method in the tables.
 
     Attributes:
         name: in the tables.
-        settings: what is done with the flow.
+        settings: the processing of the flow.
         flow: a name of `FLOWS`, or `PEER`.
-        wrong_nose: whether it is told a wrong nose tip.
+        wrong_nose: whether it gets a wrong nose tip.
     """
 
     name: str
@@ -256,11 +257,11 @@ class Row:
 
     @property
     def drawn_by_settings(self) -> bool:
-        """Whether `motion_maps` with these settings draws this row's maps, and no other row's."""
+        """Whether `motion_maps` with these settings draws exactly this row's maps."""
         return self.flow == self.settings.estimator and not self.wrong_nose
 
     def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
-        """All of a map but its flow: float32 `(H, W, 2)` forward -> what it shows, and how strongly."""
+        """A map from its flow, float32 `(H, W, 2)`: the facial flow and the strength of its colour."""
         nose = clip.wrong_nose if self.wrong_nose else clip.nose
         backward: Field | None = None
         if self.settings.doubt_px:
@@ -289,7 +290,7 @@ ROWS: tuple[Row, ...] = (
     Row(NOTHING, replace(DEFAULT, head="none", doubt_px=0.0, smooth_px=0.0), "nothing"),
 )
 PLOTTED: dict[str, tuple[str, str, str]] = {
-    # Colours of Okabe and Ito, which the colour-blind tell apart; markers and dashes say the same once more.
+    # Colours of Okabe and Ito, safe for the colour-blind; markers and dashes repeat the distinction.
     ROBUST: ("#0072B2", "o", "-"),
     "`tvl1`, similarity": ("#009E73", "s", "-"),
     "former default": ("#CC79A7", "^", "--"),
@@ -301,14 +302,14 @@ PLOTTED: dict[str, tuple[str, str, str]] = {
 
 @dataclass(frozen=True)
 class Region:
-    """A region of a clip as a row sees it.
+    """One row's result for a region of a clip.
 
     Attributes:
         right: whether its mean flow falls into the right bin.
-        degrees: by how much its direction is off.
+        degrees: error of its direction.
         error: mean end-point error, px.
         length: of its mean flow, as a share of the true one's.
-        over_still: the same length over the rms of the flow where the face stands still.
+        over_still: the same length over the rms of the flow on still skin.
     """
 
     right: bool
@@ -320,15 +321,15 @@ class Region:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A clip as a row sees it.
+    """One row's result for a clip.
 
     Attributes:
-        photo, unit, amplitude: of the clip.
+        photo, unit, amplitude: as in the clip.
         regions: none in a still clip.
         error: mean end-point error over the face, px.
-        head_left: rms over the face of the true head motion less the removed one, px.
-        doubted: whether the map came with doubts.
-        seconds: of the processor, for the whole map.
+        head_left: rms over the face of the true head motion minus the removed one, px.
+        doubted: whether the map has doubts.
+        seconds: processor time of the whole map.
         shown, beside: strength over a still face and beside it, float32 `(N,)`; None in other clips.
     """
 
@@ -345,7 +346,7 @@ class Outcome:
 
 
 def outcome(clip: Clip, facial: FacialFlow, shown: Field, seconds: float) -> Outcome:
-    """Compares what was measured with the truth."""
+    """Compare the measured flow with the true one."""
     errors = np.linalg.norm(facial.flow - clip.facial, axis=-1)
     still = float(np.sqrt(np.square(facial.flow[clip.still]).sum(axis=-1).mean()))
     regions = []
@@ -380,7 +381,7 @@ def outcome(clip: Clip, facial: FacialFlow, shown: Field, seconds: float) -> Out
 
 
 class Peer:
-    """A process of the other environment, which computes a pair when told to."""
+    """A process of the other environment that computes flows on request."""
 
     _CODE = """
 import sys, time
@@ -418,7 +419,7 @@ for line in sys.stdin:
         return line.strip()
 
     def flow(self, onset: Grey, apex: Grey) -> tuple[Field, float]:
-        """The flow, and the seconds of the processor that it took."""
+        """The flow, and its processor time in seconds."""
         np.savez(f"{self._folder.name}/pair.npz", onset=onset, apex=apex)
         assert self._process.stdin is not None
         self._process.stdin.write("next\n")
@@ -433,7 +434,7 @@ for line in sys.stdin:
 
 
 def flows(clip: Clip, names: Sequence[str], peer: Peer | None, peer_first: bool) -> dict[str, tuple[Field, float]]:
-    """Flow and seconds by name; with a peer, its flow too, computed before or after ours."""
+    """Flow and seconds by name; with a peer also its flow, computed before or after ours."""
     found: dict[str, tuple[Field, float]] = {}
     if peer and peer_first:
         found[PEER] = peer.flow(clip.onset, clip.apex)
@@ -447,13 +448,13 @@ def flows(clip: Clip, names: Sequence[str], peer: Peer | None, peer_first: bool)
 
 
 def outcomes(clip: Clip, found: dict[str, tuple[Field, float]]) -> dict[str, Outcome]:
-    """What each row whose flow was found makes of a clip."""
+    """The results of all rows whose flow is known, for one clip."""
     made: dict[str, Outcome] = {}
     for row in ROWS:
         if row.flow in found:
             forward, seconds = found[row.flow]
             if row.settings.doubt_px:
-                seconds = 0.0  # both ways are computed together, below
+                seconds = 0.0  # both flows are computed together, below
             start = time.process_time()
             facial, shown = row.map_pair(clip, forward)
             made[row.name] = outcome(clip, facial, shown, seconds + time.process_time() - start)

@@ -1,16 +1,16 @@
 """python benchmarks/tvl1.py [--peer CONTRIB/bin/python] [--runs 10] [--bandwidth GB/s] [--device cuda --batch 64]
 
-TV-L1 in torch beside OpenCV contrib's, on the same pairs: accuracy, speed, and how far from the memory's limit.
+TV-L1 in torch and in OpenCV contrib on the same pairs: accuracy, speed, and the distance to the limit of the memory.
 
-1. With `--peer`, the Python of an environment that has opencv-contrib-python-headless (it must be another one: two
-   opencv packages break each other). A process of it computes the same pairs in turn with this one, the order
-   alternating, one thread each, one working at a time. The ratio is OpenCV's time over ours for a pair in one run; its
-   median is given with the quartiles. Accuracy is the absolute difference of the flows, in px.
-2. Bytes. Unfused: what every torch operation of a call reads and writes, each operand once, as it is run; medians on
-   the CPU, which OpenCV does, are added. Fused floor: the same iterations if each were one kernel, which reads u (2),
-   p (4), the slope (2) and the offset (1), and writes u and p, 15 floats a pixel; a warp 9 (reads u, the apex with its
-   gradient, the onset; writes slope and offset), a median 4. The pyramid is not in the floor. Both over the bandwidth
-   (measured by copying half a GB, or given) make the time of a machine that does nothing but wait for its memory.
+1. `--peer` is the Python of an environment with opencv-contrib-python-headless (a separate one: two opencv packages
+   break each other). A process of it and this one compute the same pairs in alternating order, with one thread each,
+   one at a time. The ratio is OpenCV's time over ours for a pair in one run, given as median and quartiles. Accuracy
+   is the absolute difference of the flows, in px.
+2. Bytes. Unfused: the reads and writes of every torch operation of a call, each operand once, plus the medians that
+   OpenCV computes on the CPU. Fused floor: the same iterations with one kernel each, which reads u (2), p (4), the
+   slope (2) and the offset (1) and writes u and p: 15 floats a pixel; a warp has 9 (reads u, the apex with its
+   gradient, the onset; writes slope and offset), a median 4. The pyramid is not in the floor. Bytes over the
+   bandwidth (measured by copying half a GB, or given) are the time of a machine that only waits for its memory.
    Caches can beat it: a scale that fits into them is not read from memory.
 3. With `--device cuda`, a batch of the pairs, repeated: pairs a second.
 """
@@ -66,7 +66,7 @@ def pairs() -> dict[str, npt.NDArray[np.uint8]]:
 
 
 class Peer:
-    """A process of the other environment, which computes a pair when told its name."""
+    """A process of the other environment that computes the flow of a named pair on request."""
 
     def __init__(self, python: str, folder: str) -> None:
         self.folder = folder
@@ -137,7 +137,7 @@ def seconds(pair: npt.NDArray[np.uint8], device: str = "cpu") -> float:
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[misc]
-    """Counts what the operations under it read and write, and the iterations of each warp."""
+    """Count the bytes that operations read and write, and the iterations of each warp."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ class Traffic(TorchDispatchMode):  # type: ignore[misc]
 
 
 def account(pair: npt.NDArray[np.uint8], device: str, bandwidth: float) -> None:
-    """Prints the bytes of a call, and the times that memory of `bandwidth` GB/s would take for them."""
+    """Print the bytes of a call, and the time that memory of `bandwidth` GB/s needs for them."""
     with Traffic() as traffic:
         tvl1(*pair, device=device)
     iterations = sum(pixels * count for pixels, count in traffic.warps)
@@ -182,7 +182,7 @@ def account(pair: npt.NDArray[np.uint8], device: str, bandwidth: float) -> None:
 
 
 def copy_bandwidth(device: str) -> float:
-    """GB/s, reading and writing counted, of copies of half a GB."""
+    """GB/s of copies of half a GB, counting reads and writes."""
     source = torch.zeros(2**27, device=device)
     target, best = torch.empty_like(source).zero_(), float("inf")
     for _ in range(5):
@@ -208,7 +208,7 @@ def main() -> None:
         parser.error("expected at least two runs, for quartiles")
     torch.set_num_threads(1)
     chosen = pairs()
-    for size in ((224, 224), (280, 340)):  # loads what is loaded at the first call
+    for size in ((224, 224), (280, 340)):  # warm up
         tvl1(np.zeros(size, np.uint8), np.zeros(size, np.uint8), device=given.device)
 
     if given.peer:

@@ -1,9 +1,9 @@
-"""A chat server in this process that misbehaves as it is told, and counts what it is asked.
+"""A chat server in this process that misbehaves on demand, and counts its requests.
 
-with JudgeServer(lambda asked, n: GOOD) as server:      # n: how often this text was asked before
+with JudgeServer(lambda asked, n: GOOD) as server:      # n: number of earlier requests with this text
     ...
 server.requests       the body of every request, in order
-server.left           how often the other side left before an answer was whole
+server.left           number of connections closed before an answer was complete
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GOOD = verdict(5, 4, 4, 5, 2)  # 75 points
 
 @dataclass(frozen=True)
 class Reply:
-    """What is sent in place of a good answer.
+    """A reply in place of a good answer.
 
     Attributes:
         text: the judge's words; None: a message without text.
@@ -144,7 +144,7 @@ Answer = Callable[[str, int], Reply | str]
 
 
 class JudgeServer:
-    """See the module. `answer(text, n)` is called with the user's message and how often it was asked before."""
+    """See the module. `answer(text, n)` gets the user message and the number of earlier requests with it."""
 
     def __init__(self, answer: Answer, key: str | None = None, refuses: tuple[str, ...] = ()) -> None:
         self.requests: list[dict[str, Any]] = []
@@ -217,7 +217,7 @@ class JudgeServer:
             def leaving(self) -> Iterator[None]:
                 try:
                     yield
-                except OSError:  # the other side has left
+                except OSError:  # the other side closed the connection
                     self.close_connection = True
                     with lock:
                         outer.left += 1
@@ -226,13 +226,13 @@ class JudgeServer:
             daemon_threads = True
             request_queue_size = 64
 
-            def handle_error(self, *_: Any) -> None: ...  # a connection that was reset on purpose
+            def handle_error(self, *_: Any) -> None: ...  # a connection reset on purpose
 
         self._server = Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
 
     def environment(self, provider: str = "openai", key: str = "key") -> dict[str, str]:
-        """The variables that lead to this server."""
+        """The variables that point to this server."""
         if provider == "local":
             return {"LLM_JUDGE_URL": f"{self.address}/chat/completions"}
         if provider == "azure":

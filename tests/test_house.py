@@ -26,7 +26,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "language": {"errors", "facs", "motion"},
     "datasets": {"errors", "locks", "small_files", "facs", "motion", "language"},
     "models": {"errors", "small_files", "facs", "motion", "language"},
-    "scoring": {"errors", "redaction", "facs", "motion", "language"},
+    "scoring": {"errors", "small_files", "redaction", "facs", "motion", "language"},
     "training": {
         *("errors", "locks", "children", "small_files", "redaction"),
         *("facs", "motion", "language", "datasets", "models", "scoring"),

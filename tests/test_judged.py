@@ -123,7 +123,7 @@ def test_a_reasoning_model_behind_a_name_that_does_not_tell(environment: dict[st
     assert found["judge_rate,none"] == 1 and found["description_score,none"] == 75
     assert len(server.requests) == 3 + 6, "the probe is asked three times, each clip once"
     assert server.requests[-1]["max_completion_tokens"] == 1024 and "temperature" not in server.requests[-1]
-    assert "it refuses max_tokens, temperature, and is asked with max_completion_tokens=1024" in printed
+    assert "it refuses max_tokens, temperature; requests are sent with max_completion_tokens=1024" in printed
 
 
 KEYS = {

@@ -161,9 +161,10 @@ def _map_clip(given: argparse.Namespace) -> None:
 
 def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, animation: Path) -> None:
     from mellm_plugin.motion.animation import animate
-    from mellm_plugin.motion.apex import find_cuts, spot
-    from mellm_plugin.motion.clip import AVERAGED_FROM_FPS, averaged, read_clip, scene
+    from mellm_plugin.motion.apex import spot
+    from mellm_plugin.motion.clip import read_clip
     from mellm_plugin.motion.render import motion_map
+    from mellm_plugin.motion.scenes import AVERAGED_FROM_FPS, averaged, find_cuts, scene
 
     clip = read_clip(given.frames[0], given.fps)
     onset, apex = given.onset, given.apex

@@ -1,4 +1,4 @@
-"""The motion from onset to each following frame as a slow animation: the grey frame, and its motion map beside it."""
+"""A slow animation of a clip: each frame in grey, beside the motion map from the onset to it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,72 +15,52 @@ from PIL import Image, ImageDraw, ImageFont
 from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.facial import Nose
-from mellm_plugin.motion.images import SMALLEST_SIDE, write_atomically
+from mellm_plugin.motion.geometry import Grey
+from mellm_plugin.motion.images import SMALLEST_SIDE, target_faults, write_atomically
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import MotionSettings
 
 FORMATS: dict[str, str] = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
-"""Format by the file's extension; PNG is an animated one."""
-
-MOST_FRAMES = 60
-"""Longer stretches are shown every k-th frame."""
-
-LARGEST_SIDE = 480
-"""Longer side of a frame as shown, px; larger frames are shrunk."""
+"""Pillow's format by the suffix of the file; PNG is animated, too."""
 
 SHOWN_MS, HELD_MS = 100, 900
-"""How long a frame is shown, and how long the onset, the apex and the last one are."""
+"""Duration of a frame, and of the onset, the apex and the last frame."""
 
+_OPTIONS: dict[str, dict[str, object]] = {"GIF": {"optimize": False, "disposal": 1}, "WEBP": {"quality": 90}, "PNG": {}}
 _GAP = 6
 _PAPER, _INK, _MARK = (24, 24, 24), (230, 230, 230), (255, 214, 90)
 
 
 @dataclass(frozen=True)
 class Animation:
-    """What was written.
-
-    Attributes:
-        path: the file.
-        indices: the frames shown, in order, counted from the clip's first; the onset is the first, the apex among them.
-        size: width and height, px.
-    """
+    """A written file, and the indices of its frames in order: the onset first, the apex among them."""
 
     path: Path
     indices: tuple[int, ...]
-    size: tuple[int, int]
 
 
-def shown_frames(length: int, onset: int, apex: int, most: int = MOST_FRAMES) -> tuple[int, ...]:
-    """The frames from the onset to somewhat after the apex (half of the rise, at least 3), evenly thinned to `most`.
-
-    Args:
-        length: frames of the clip.
-        onset, apex: indices, `0 <= onset < apex < length`.
-        most: at least 3.
-
-    Returns:
-        ascending indices, with the onset, the apex and the last one.
-    """
+def _shown_frames(length: int, onset: int, apex: int, most: int) -> tuple[int, ...]:
+    """Ascending indices from the onset to a little after the apex (half of the rise, at least 3), at most `most`."""
     last = min(length - 1, apex + max(3, (apex - onset) // 2))
-    step = -(-(last - onset) // (most - 2))  # the apex and the last may fall between the steps
+    step = -(-(last - onset) // (most - 2))  # two are left for an apex and a last frame between the steps
     return tuple(sorted({*range(onset, last, step), apex, last}))
 
 
 def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Width and height scaled so that the longer one is at most `side`."""
+    """Width and height, shrunk if the longer one exceeds `side`."""
     shrink = max(1.0, max(size) / side)
     return max(1, round(size[0] / shrink)), max(1, round(size[1] / shrink))
 
 
 def _page(
-    frame: npt.NDArray[np.uint8],
+    frame: Grey,
     drawn: npt.NDArray[np.uint8],
     words: tuple[str, str],
     marked: bool,
     wheel: Image.Image,
     side: int,
 ) -> Image.Image:
-    """Frame and map side by side, and a line of words with the legend below."""
+    """Frame and map side by side, with text and the legend below."""
     size = _fitted((frame.shape[1], frame.shape[0]), side)
     grey, coloured = (Image.fromarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA)) for x in (frame, drawn))
     page = Image.new("RGB", (2 * size[0] + _GAP, size[1] + _GAP + wheel.height), _PAPER)
@@ -97,9 +76,9 @@ def _page(
 
 
 def _palette(name: str) -> Image.Image:
-    """256 colours for all pages of a GIF: greys, and each direction's colour over greys, as opaque as motion is strong.
+    """256 colours for all pages of a GIF: greys, and each direction's colour over greys at several opacities.
 
-    A palette of each page's own would flicker, and one counted from the pages loses the colours that are rare.
+    A separate palette for each page would flicker; one counted from the pages would lose rare colours.
     """
     grey = np.array([60.0, 130.0, 200.0])[:, None, None]
     alpha = np.array([0.2, 0.4, 0.6, 0.75, 0.9])[:, None]
@@ -124,49 +103,42 @@ def animate(
     *,
     fps: float | None = None,
     nose: Nose | None = None,
-    most: int = MOST_FRAMES,
-    side: int = LARGEST_SIDE,
+    most: int = 60,
+    side: int = 480,
 ) -> Animation:
-    """Write the motion from the onset to each frame until somewhat after the apex, slowed down and repeated for ever.
+    """Write the motion from the onset to each frame until a little after the apex, slowed down, in an endless loop.
 
     Args:
         frames: uint8 `(T, H, W)`, grey, cropped to the face.
         onset, apex: indices of frames, `0 <= onset < apex < T`.
-        settings: how the maps are drawn.
-        path: where to write; `.gif`, `.webp`, `.png` or `.apng`.
-        fps: of the clip, frames per second: adds the time since the onset; None where it is not known.
+        settings: how to draw the maps.
+        path: the file, `.gif`, `.webp`, `.png` or `.apng`.
+        fps: frames per second of the clip, to show the time since the onset; None if unknown.
         nose: nose tip in the frames, for settings that use it.
-        most: frames shown at the most, 3 to 500.
-        side: longer side of a frame as shown, px, 32 to 2000; frames are never enlarged.
-
-    Returns:
-        what was written.
+        most: most frames shown, 3 to 500; longer stretches are thinned evenly.
+        side: longer side of a shown frame, px, 32 to 2000; frames are never enlarged.
 
     Raises:
-        InputError: a wrong name, frames, indices or bounds (all at once), or a file that cannot be written.
+        InputError: an unusable name, frames, indices or bounds (all at once), or a file that cannot be written.
         ImageError: the frames cannot be measured.
     """
     out = Path(path)
-    faults: list[str] = []
-    kind = FORMATS.get(out.suffix.lower())
-    if kind is None:
-        faults.append(f"expected a name with one of {', '.join(FORMATS)}, found {out.name!r}")
-    if not out.parent.is_dir():
-        faults.append(f"there is no folder {str(out.parent)!r}; make it first")
+    faults = target_faults(out, FORMATS)
     if frames.dtype != np.uint8 or frames.ndim != 3:
         faults.append(f"expected frames as a uint8 array (T, H, W), found {frames.dtype} {frames.shape}")
     elif not 0 <= onset < apex < len(frames):
         faults.append(f"expected the onset before the apex, both within 0..{len(frames) - 1}, found {onset} and {apex}")
     if not 3 <= most <= 500:
-        faults.append(f"expected 3 to 500 frames at the most, found {most}")
+        faults.append(f"expected a limit of 3 to 500 frames, found {most}")
     if not SMALLEST_SIDE <= side <= 2000:
         faults.append(f"expected a side of {SMALLEST_SIDE} to 2000 px, found {side}")
     if faults:
         raise InputError(faults, where=str(out))
-    indices = shown_frames(len(frames), onset, apex, most)
+    indices = _shown_frames(len(frames), onset, apex, most)
     height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
     wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
-    times = fps * SHOWN_MS / 1000 / _step(indices) if fps else 1.0
+    step = int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))
+    times = fps * SHOWN_MS / 1000 / step if fps else 1.0
     slower = f"shown {times:.0f} times slower" if times >= 1.5 else ""
     pages: list[Image.Image] = []
     for index in indices:
@@ -176,17 +148,9 @@ def animate(
         drawn = motion_map(frames[onset], frames[index], settings, nose=nose).image
         pages.append(_page(frames[index], drawn, words, bool(name), wheel, side))
     shown = [HELD_MS if index in (onset, apex, indices[-1]) else SHOWN_MS for index in indices]
+    kind = FORMATS[out.suffix.lower()]
     if kind == "GIF":
         palette = _palette(settings.palette)
         pages = [page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages]
-    size = pages[0].size
-    options: dict[str, Any] = {"GIF": {"optimize": False, "disposal": 1}, "WEBP": {"quality": 90}, "PNG": {}}.get(
-        kind or "", {}
-    )
-    write_atomically(out, pages, "animation", format=kind, save_all=True, duration=shown, loop=0, **options)
-    return Animation(out, indices, size)
-
-
-def _step(indices: tuple[int, ...]) -> int:
-    """The usual distance between the frames shown."""
-    return int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))
+    write_atomically(out, pages, "animation", format=kind, save_all=True, duration=shown, loop=0, **_OPTIONS[kind])
+    return Animation(out, indices)

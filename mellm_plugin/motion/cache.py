@@ -1,6 +1,6 @@
-"""Measured flows kept on disk between runs, keyed by the pixels and by those settings that the measurement heeds.
+"""Measured flows kept on disk between runs, keyed by the pixels and by the settings of the measurement.
 
-What only the painting heeds is no part of the key: a map in other colours is painted from the flow that is there.
+Settings of the painting are no part of the key: a map in other colours is painted from the stored flow.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from mellm_plugin.motion.facial import FacialFlow, Pair, measure
 from mellm_plugin.motion.settings import MotionSettings
 
 VERSION = 3
-"""Of the measurement: another one whenever the same pixels and settings give another flow, confidence or doubt."""
+"""Version of the measurement; changes whenever equal pixels and settings give another flow, confidence or doubt."""
 
 GIGABYTES = 2.0
-"""Size of the folder, where the user does not say; the flow of a clip of 224 px takes .6 MB."""
+"""Default size of the folder; the flow of a clip of 224 px takes .6 MB."""
 
 _PAINTING = ("working_side", "scale", "floor_px", "knee_px", "overlay", "palette")
 _TRIM_EVERY = 200  # new flows
 
 
 def measured_by(settings: MotionSettings) -> dict[str, Any]:
-    """The settings that the measurement heeds, by name: those that the painting alone heeds are left out."""
+    """The settings of the measurement, by name, without those that affect only the painting."""
     return {name: value for name, value in settings.to_dict().items() if name not in _PAINTING}
 
 
@@ -41,17 +41,17 @@ def _measured(pair: Pair, heeded: Mapping[str, Any], version: int) -> FacialFlow
 
 
 class MotionCache:
-    """A folder of measured flows; many threads and processes may use one folder at once.
+    """A folder of measured flows, safe for many threads and processes.
 
-    Entries are written to a temporary name and renamed; one that cannot be read is measured again. Above the bound the
-    flows that were longest not used go. A disk that cannot be written to costs a warning, not the flow.
+    Entries are written to a temporary name and renamed; an unreadable entry is measured again. Above the size limit the
+    least recently used flows are removed. A failed write costs a warning, not the flow.
 
     Args:
-        folder: where; made if it is not there.
-        gigabytes: bound of its size, looked at every 200 new flows and by `trim`.
+        folder: created if it does not exist.
+        gigabytes: size limit, enforced every 200 new flows and by `trim`.
 
     Raises:
-        SettingsError: the bound is no positive number, or the folder cannot be made.
+        SettingsError: the limit is no positive number, or the folder cannot be created.
     """
 
     def __init__(self, folder: str | os.PathLike[str], gigabytes: float = GIGABYTES) -> None:
@@ -65,32 +65,32 @@ class MotionCache:
             self._measured = self._memory.cache(_measured)
         except OSError as error:
             raise SettingsError(
-                f"the folder cannot be made: {error}; set MELLM_CACHE to another one, or to off", where="motion cache"
+                f"cannot create the folder: {error}; set MELLM_CACHE to another one, or to off", where="motion cache"
             ) from error
         self._new = itertools.count(1)
 
     def measure(self, pair: Pair, settings: MotionSettings) -> FacialFlow:
-        """As `facial.measure`, from the folder where it is there."""
+        """As `facial.measure`, from the folder if the flow is there."""
         key = measured_by(settings)
         try:
             known = self._measured.check_call_in_cache(pair, key, VERSION)
             found: FacialFlow = self._measured(pair, key, VERSION)
-        except OSError as error:  # joblib warns where an entry cannot be written, but not where its own notes cannot
-            warnings.warn(f"the motion cache cannot be written to: {error}", stacklevel=2)
+        except OSError as error:  # joblib itself warns only if it cannot write an entry, not if its metadata fails
+            warnings.warn(f"cannot write to the motion cache: {error}", stacklevel=2)
             return measure(pair, settings)
-        if not isinstance(found, FacialFlow) or found.flow.shape[:2] != pair.onset.shape:  # somebody wrote over it
+        if not isinstance(found, FacialFlow) or found.flow.shape[:2] != pair.onset.shape:  # overwritten by others
             return measure(pair, settings)
         if not known and next(self._new) % _TRIM_EVERY == 1:
             self.trim()
         return found
 
     def trim(self) -> None:
-        """Remove the flows that were longest not used until the folder keeps its bound."""
+        """Remove the least recently used flows until the folder is within its limit."""
         self._memory.reduce_size(bytes_limit=int(self.gigabytes * 1e9))
 
 
 def default_cache() -> MotionCache | None:
-    """The user's cache, or None where there is to be none.
+    """The user's cache, or None if it is off.
 
     The environment variable MELLM_CACHE names its folder (`off`: no cache), MELLM_CACHE_GB its size.
 
@@ -102,7 +102,7 @@ def default_cache() -> MotionCache | None:
 
 
 def cache_folder() -> Path | None:
-    """The folder of the user's cache, there or not; None where there is to be none (`MELLM_CACHE=off`)."""
+    """The folder of the user's cache, which may not exist yet; None with `MELLM_CACHE=off`."""
     folder = os.environ.get("MELLM_CACHE") or str(platformdirs.user_cache_path("mellm-plugin") / "motion")
     return None if folder == "off" else Path(folder)
 

@@ -1,13 +1,12 @@
 """Colour as the language of motion: one table gives the colours of the map, its legend, and the words of the prompts.
 
-In the standard palette hue is direction as published for MELLM (arXiv 2505.07007): with angles counter-clockwise from
-right as seen, it is minus the angle, so right is red, down yellow-green, left cyan, up purple. Directions are quantised
-to twelve bins of 30 degrees. How strongly the colour covers the grey onset frame is the strength of the motion.
+In the standard palette hue is direction as published for MELLM (arXiv 2505.07007): minus the angle, counted
+counter-clockwise from right as seen, so right is red, down yellow-green, left cyan, up purple. Directions are quantised
+to twelve bins of 30 degrees. The opacity of the colour over the grey onset frame is the strength of the motion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -17,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import SettingsError, near
+from mellm_plugin.motion.geometry import Field, Grey
 
 BIN_DEGREES = 30
-"""Width of a bin of directions; bin `i` is centred on `30 * i` degrees, counter-clockwise from right as seen."""
+"""Width of a direction bin; bin `i` is centred on `30 * i` degrees, counter-clockwise from right as seen."""
 
 
 class Colour(NamedTuple):
@@ -30,13 +30,13 @@ class Colour(NamedTuple):
 
 
 STANDARD = "standard"
-"""The published palette, which models are trained on unless their settings say another."""
+"""The published palette, the default of all settings."""
 
-# The colour-blind palette came from a random search (simulated annealing over the 36 numbers), begun at a tilted circle
-# in CIELAB: hues in the standard's order, light at yellow-green, dark at purple, so that each dichromat sees a ring of
-# lightness and the one hue axis left. It maximised the least CIEDE2000 between bins of different directions over three
-# simulated dichromacies (Machado et al. 2009, severity 1), pure and half covering greys of 60, 128 and 200, with
-# lightness held within 20..93, hues (as `read_bins` sees them) at least 15 degrees apart, neighbours at most 30 apart.
+# The colour-blind palette is the result of simulated annealing over the 36 numbers, started from a tilted circle in
+# CIELAB: hues in the standard order, light at yellow-green, dark at purple, so that each dichromat sees a ring of
+# lightness and the remaining hue axis. It maximises the smallest CIEDE2000 between bins of different directions over
+# three simulated dichromacies (Machado et al. 2009, severity 1), at full opacity and half over greys of 60, 128 and
+# 200, with lightness within 20..93, hues (as `read_bins` sees them) at least 15 degrees apart, neighbours at most 30.
 PALETTES: dict[str, tuple[Colour, ...]] = {
     STANDARD: (
         Colour("red", (255, 0, 0)),
@@ -67,22 +67,22 @@ PALETTES: dict[str, tuple[Colour, ...]] = {
         Colour("yellow", (255, 239, 17)),
     ),
 }
-"""The twelve colours of each palette, in the order of the bins. `colour-blind`: the eight directions can be told apart
-with protanopia, deuteranopia and tritanopia."""
+"""The twelve colours of each palette, in the order of the bins. `colour-blind` keeps the eight directions
+distinguishable with protanopia, deuteranopia and tritanopia."""
 
 OVERLAYS: tuple[str, ...] = ("blend", "add")
 """How `paint` lays colour over the grey frame."""
 
 FAINTEST = 6.0
-"""Distance from grey (root of the summed squares of RGB about their mean, grey levels) below which a painted pixel's
-rounding hides its bin."""
+"""Closer to grey than this (root of the summed squares of RGB about their mean, grey levels), rounding hides the bin of
+a painted pixel."""
 
 
 def colours(palette: str = STANDARD) -> tuple[Colour, ...]:
     """The twelve colours of a palette, in the order of the bins.
 
     Raises:
-        SettingsError: no palette has this name; the near ones are listed.
+        SettingsError: the palette is unknown; the message lists similar names.
     """
     if palette not in PALETTES:
         raise SettingsError(f"no palette {palette!r}; palettes: {', '.join(PALETTES)}.{near(palette, PALETTES)}")
@@ -96,7 +96,7 @@ class Direction:
     Attributes:
         name: as written in prompts and answers.
         angle: degrees, counter-clockwise from right as seen.
-        bins: indices of the bins nearest to it, one for a main direction and two for a diagonal.
+        bins: indices of the nearest bins, one for a main direction and two for a diagonal.
     """
 
     name: str
@@ -104,11 +104,7 @@ class Direction:
     bins: tuple[int, ...]
 
     def words_in(self, palette: str) -> str:
-        """The colours as a phrase: `"purple"`, `"pink to magenta"`.
-
-        Raises:
-            SettingsError: no palette has this name.
-        """
+        """The colours as a phrase: `"purple"`, `"pink to magenta"`; raises as `colours`."""
         return " to ".join(colours(palette)[i].name for i in self.bins)
 
 
@@ -121,7 +117,7 @@ DIRECTIONS: dict[str, Direction] = {
     name: _direction(name, 45 * i)
     for i, name in enumerate(("right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right"))
 }
-"""The eight directions by name, counter-clockwise from right; each bin belongs to one of them."""
+"""The eight directions by name, counter-clockwise from right; each bin belongs to exactly one."""
 
 
 def direction_of(dx: float, dy: float) -> Direction:
@@ -131,20 +127,16 @@ def direction_of(dx: float, dy: float) -> Direction:
 
 
 def direction_shown(dx: float, dy: float) -> Direction:
-    """The direction whose colours a map shows a motion of `dx` px to the right and `dy` px down in: that of its bin.
+    """The direction whose colours a map gives to a motion of `dx` px to the right and `dy` px down: that of its bin.
 
-    Not always the nearest one, for a main direction has one bin and a diagonal two.
+    It may differ from the nearest direction, because a main direction has one bin and a diagonal two.
     """
     index = int(np.rint(np.degrees(np.arctan2(-dy, dx)) / BIN_DEGREES)) % (360 // BIN_DEGREES)
     return next(direction for direction in DIRECTIONS.values() if index in direction.bins)
 
 
 def legend_text(palette: str = STANDARD) -> str:
-    """The legend in words, as prompts give it.
-
-    Raises:
-        SettingsError: no palette has this name.
-    """
+    """The legend in words, as in prompts; raises as `colours`."""
     return ", ".join(f"{d.name} {d.words_in(palette)}" for d in DIRECTIONS.values())
 
 
@@ -154,31 +146,25 @@ def _rgb(palette: str) -> npt.NDArray[np.float32]:
     return np.array([colour.rgb for colour in colours(palette)], dtype=np.float32)
 
 
-def bin_index(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.intp]:
-    """The bin whose centre is nearest to each vector's direction.
+def bin_index(flow: Field) -> npt.NDArray[np.intp]:
+    """The bin whose centre is nearest to each vector's direction: `(H, W, 2)` -> `(H, W)`, 0..11.
 
-    An angle halfway between two centres goes to the even bin; but OpenCV's angles are off by up to .01 degrees, so that
-    this near to a border it may be either neighbour. A vector of no length is in bin 0.
-
-    Args:
-        flow: float32 `(H, W, 2)`, px, x to the right, y down.
-
-    Returns:
-        `(H, W)`, 0..11.
+    An angle halfway between two centres goes to the even bin. OpenCV's angles have errors of up to .01 degrees, so that
+    close to a border it may be either neighbour. A vector of length zero is in bin 0.
     """
     angle = cv2.phase(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(-flow[..., 1]), angleInDegrees=True)
     index: npt.NDArray[np.intp] = np.rint(angle / BIN_DEGREES).astype(np.intp) % (360 // BIN_DEGREES)
     return index
 
 
-def minmax_strength(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """The published strength: magnitude from the image's least (0) to its greatest (1).
+def minmax_strength(flow: Field) -> Field:
+    """The published strength: magnitude from the smallest (0) to the largest (1) of the image.
 
     Args:
         flow: float32 `(H, W, 2)`, px.
 
     Returns:
-        float32 `(H, W)`, 0..1; 0 everywhere where all magnitudes are one but for rounding.
+        float32 `(H, W)`, 0..1; all zero if the magnitudes differ only by rounding.
     """
     magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
     low, high = float(magnitude.min()), float(magnitude.max())
@@ -188,34 +174,34 @@ def minmax_strength(flow: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def paint(
-    flow: npt.NDArray[np.float32],
-    strength: npt.NDArray[np.float32],
-    grey: npt.NDArray[np.uint8],
+    flow: Field,
+    strength: Field,
+    grey: Grey,
     palette: str = STANDARD,
     overlay: str = "blend",
 ) -> npt.NDArray[np.uint8]:
-    """Lay the colour of each direction over the grey frame, as strong as the motion.
+    """Lay the colour of each direction over the grey frame, with the strength of the motion as opacity.
 
     Args:
         flow: float32 `(H, W, 2)`, px, x to the right, y down; gives the colour.
-        strength: float32 `(H, W)`, 0 (the grey frame shows) .. 1 (full colour).
+        strength: float32 `(H, W)`, 0 (the grey frame) .. 1 (full colour).
         grey: uint8 `(H, W)`, the onset frame.
         palette: one of `PALETTES`.
         overlay: `blend`, `grey * (1 - strength) + colour * strength`, keeps every coloured pixel in its bin on bright
-            skin; `add`, as published, `grey + colour * strength` cut off at 255, does not. In the standard palette
+            skin; `add`, as published, `grey + colour * strength` clipped at 255, does not. In the standard palette
             `colour * strength` is the published HSV colour: hue of the bin, saturation 1, value `strength`.
 
     Returns:
         uint8 `(H, W, 3)`, RGB.
 
     Raises:
-        SettingsError: no palette or overlay has this name.
+        SettingsError: the palette or overlay is unknown.
     """
     if overlay not in OVERLAYS:
         raise SettingsError(f"no overlay {overlay!r}; overlays: {', '.join(OVERLAYS)}.{near(overlay, OVERLAYS)}")
     colours_of_bins = _rgb(palette)
     painted = np.repeat(grey[..., None], 3, axis=2)
-    moves = strength > 0  # a small part of most maps
+    moves = strength > 0  # few pixels in most maps
     if not moves.any():
         return painted
     alpha, under = strength[moves][:, None], painted[moves].astype(np.float32)
@@ -227,20 +213,20 @@ def paint(
 
 
 def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArray[np.intp]:
-    """The bins that painted pixels show, whatever grey is under them: the inverse of `paint`.
+    """The bins of painted pixels, whatever the grey below them: the inverse of `paint`.
 
-    Grey, blended or added, moves a colour along the grey axis only, so the bin is the one with the nearest hue about
-    that axis. Only what a sum over 255 has cut off is lost.
+    Grey, blended or added, moves a colour only along the grey axis, so the bin is the one with the nearest hue about
+    that axis. Only clipping at 255 loses it.
 
     Args:
         rgb: uint8 `(..., 3)`, painted with the palette.
         palette: one of `PALETTES`.
 
     Returns:
-        `(...)`, 0..11; -1 where the pixel is too near to grey (`FAINTEST`) to tell.
+        `(...)`, 0..11; -1 if the pixel is too close to grey (`FAINTEST`).
 
     Raises:
-        SettingsError: no palette has this name.
+        SettingsError: the palette is unknown.
     """
     table = _rgb(palette) - _rgb(palette).mean(axis=1, keepdims=True)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
@@ -248,23 +234,6 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
     hue = values - values.mean(axis=-1, keepdims=True)
     nearest: npt.NDArray[np.intp] = np.argmax(hue @ table.T, axis=-1)
     return np.where(np.linalg.norm(hue, axis=-1) < FAINTEST, -1, nearest)
-
-
-def read_direction(rgb: Sequence[int] | npt.NDArray[np.uint8], palette: str = STANDARD) -> Direction | None:
-    """The direction whose colours a painted pixel shows.
-
-    Args:
-        rgb: the pixel, 3 values, 0..255.
-        palette: one of `PALETTES`.
-
-    Returns:
-        None for a grey pixel.
-
-    Raises:
-        SettingsError: no palette has this name.
-    """
-    index = int(read_bins(np.asarray(rgb, dtype=np.uint8), palette))
-    return next((direction for direction in DIRECTIONS.values() if index in direction.bins), None)
 
 
 def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
@@ -278,7 +247,7 @@ def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
         uint8 `(size, size, 3)`, RGB.
 
     Raises:
-        SettingsError: no palette has this name.
+        SettingsError: the palette is unknown.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
     x, y = np.meshgrid(axis, axis)

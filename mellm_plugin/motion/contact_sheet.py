@@ -1,4 +1,4 @@
-"""Many motion maps at a glance: pages of small pictures with their captions and the legend, written as they fill."""
+"""Many motion maps at a glance: pages of small pictures with captions and the legend, written one by one."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
-from mellm_plugin.motion.images import write_atomically
+from mellm_plugin.motion.images import target_faults, write_atomically
 
-FORMATS: dict[str, str] = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
-"""Format by the file's extension."""
-
-LARGEST_PAGE = 50_000_000
-"""Pixels of a page at the most."""
-
+_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_LARGEST_PAGE = 50_000_000  # pixels
 _GAP = 8
 _FOOT = 72
 _PAPER, _INK, _FAINT = (255, 255, 255), (20, 20, 20), (90, 90, 90)
@@ -29,8 +25,8 @@ Picture = Image.Image | npt.NDArray[np.uint8]
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
-def shortened(text: str, width: float, font: Font) -> str:
-    """The text in one line of at most `width` px, its middle left out where it is longer: both ends of an id tell."""
+def _shortened(text: str, width: float, font: Font) -> str:
+    """The text in one line of at most `width` px; a longer text loses its middle, since both ends identify a clip."""
     text = re.sub(r"\s+", " ", text).strip()
     if font.getlength(text) <= width:
         return text
@@ -53,7 +49,7 @@ def _as_picture(given: object, caption: str) -> Image.Image:
 
 
 def _lines(words: list[str], width: float, font: Font) -> list[str]:
-    """Phrases set in lines of at most `width` px."""
+    """Phrases joined to lines of at most `width` px."""
     lines: list[str] = []
     for word in words:
         joined = f"{lines[-1]}, {word}" if lines else word
@@ -65,7 +61,7 @@ def _lines(words: list[str], width: float, font: Font) -> list[str]:
 
 
 class _Page:
-    """A page that fills from the top left, row by row."""
+    """A page that fills row by row from the top left."""
 
     def __init__(self, columns: int, rows: int, side: int, palette: str) -> None:
         self.count = 0
@@ -74,17 +70,17 @@ class _Page:
         top, bottom = self._font.getbbox("Ágjy|")[1::2]
         self._line = int(bottom - min(0, top)) + 2
         self._cell = side + _GAP, side + self._line + _GAP
-        self._canvas = Image.new("RGB", page_size(columns, rows, side, self._line), _PAPER)
+        self._canvas = Image.new("RGB", _page_size(columns, rows, side, self._line), _PAPER)
 
     def add(self, caption: str, picture: Image.Image) -> None:
-        """Put a map into the next free cell."""
+        """Draw a map into the next free cell."""
         row, column = divmod(self.count, self._columns)
         left, top = _GAP + column * self._cell[0], _GAP + row * self._cell[1]
         scale = self._side / max(picture.size)
         size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
         small = picture.resize(size, Image.Resampling.LANCZOS)
         self._canvas.paste(small, (left + (self._side - size[0]) // 2, top + (self._side - size[1]) // 2))
-        text = shortened(caption, self._side, self._font)
+        text = _shortened(caption, self._side, self._font)
         ImageDraw.Draw(self._canvas).text((left, top + self._side + 1), text, fill=_INK, font=self._font)
         self.count += 1
 
@@ -104,14 +100,9 @@ class _Page:
         return page
 
 
-def page_size(columns: int, rows: int, side: int, line: int) -> tuple[int, int]:
+def _page_size(columns: int, rows: int, side: int, line: int) -> tuple[int, int]:
     """Width and height of the maps of a full page, px; `line` is the height of a caption."""
     return _GAP + columns * (side + _GAP), _GAP + rows * (side + line + _GAP)
-
-
-def page_path(path: Path, number: int) -> Path:
-    """Where page `number`, from 1, goes: the first to `sheet.jpg` itself, then `sheet-2.jpg`, `sheet-3.jpg`..."""
-    return path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
 
 
 def contact_sheet(
@@ -123,47 +114,44 @@ def contact_sheet(
     side: int = 160,
     palette: str = colour.STANDARD,
 ) -> tuple[Path, ...]:
-    """Write maps with their captions as pages. One page is held at a time, and each is written as soon as it is full.
+    """Write maps with their captions as pages. Only one page is in memory at a time.
 
     Args:
         maps: pairs of a caption (one line; a long one is shortened in its middle) and a PIL image or uint8 array
-            `(H, W)` or `(H, W, 3)`, RGB, of any size; taken one by one.
-        path: of the first page, `.jpg`, `.jpeg` or `.png`; see `page_path` for the others.
+            `(H, W)` or `(H, W, 3)`, RGB, of any size; consumed one by one.
+        path: the first page, `sheet.jpg`, `.jpeg` or `.png`; the others are `sheet-2.jpg`, `sheet-3.jpg`, ...
         columns, rows: maps across and down a page, 1 to 100 each.
-        side: of the square that a map is fitted into, px, 48 to 1024.
-        palette: of the legend, as in the settings that the maps were drawn with.
+        side: side of the square that a map is fitted into, px, 48 to 1024.
+        palette: palette of the legend, as in the settings of the maps.
 
     Returns:
         the files written, in order.
 
     Raises:
-        InputError: bounds or a name that cannot be used (all of them at once), no maps at all, something that is no
-            picture, or a file that cannot be written. Pages written before stay.
-        SettingsError: no palette has this name.
+        InputError: unusable bounds or name (all at once), no maps at all, an item that is no picture, or a file that
+            cannot be written. Earlier pages stay.
+        SettingsError: the palette is unknown.
     """
     out = Path(path)
     colour.colours(palette)
-    faults: list[str] = []
-    if out.suffix.lower() not in FORMATS:
-        faults.append(f"expected a name with one of {', '.join(FORMATS)}, found {out.name!r}")
-    if not out.parent.is_dir():
-        faults.append(f"there is no folder {str(out.parent)!r}; make it first")
+    faults = target_faults(out, _FORMATS)
     bounds = (("columns", columns, 1, 100), ("rows", rows, 1, 100), ("side", side, 48, 1024))
     faults += [f"{name}: expected {low} to {high}, found {n}" for name, n, low, high in bounds if not low <= n <= high]
-    width, height = page_size(columns, rows, side, 20)
-    if not faults and width * height > LARGEST_PAGE:
-        faults.append(f"a page of {width}x{height} px is too large; fewer columns or rows, or a smaller side")
+    width, height = _page_size(columns, rows, side, 20)
+    if not faults and width * height > _LARGEST_PAGE:
+        faults.append(f"a page of {width}x{height} px is too large; use fewer columns or rows, or a smaller side")
     if faults:
         raise InputError(faults, where=str(out))
     written: list[Path] = []
     page = _Page(columns, rows, side, palette)
 
     def write() -> None:
-        file = page_path(out, len(written) + 1)
-        kind = FORMATS[out.suffix.lower()]
-        # Full chroma resolution: hue is the message.
+        number = len(written) + 1
+        file = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
+        kind = _FORMATS[out.suffix.lower()]
+        # Full chroma resolution: hue carries the information.
         options: dict[str, object] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
-        write_atomically(file, [page.finished(len(written) + 1)], "contact sheet", format=kind, **options)
+        write_atomically(file, [page.finished(number)], "contact sheet", format=kind, **options)
         written.append(file)
 
     for caption, given in maps:
@@ -172,6 +160,6 @@ def contact_sheet(
             page = _Page(columns, rows, side, palette)
         page.add(caption, _as_picture(given, caption))
     if not page.count:
-        raise InputError("expected at least one map, found none: nothing was written", where=str(out))
+        raise InputError("expected at least one map, found none; nothing was written", where=str(out))
     write()
     return tuple(written)

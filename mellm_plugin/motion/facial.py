@@ -1,4 +1,9 @@
-"""Flow of the face alone: estimated, freed of the head's motion, with its confidence and what speaks against it."""
+"""Flow of the face alone: estimated, without the head's motion, with its confidence and its doubts.
+
+pair = working_pair(onset, apex, settings)       the size at which it is measured
+measured = measure(pair, settings)               flow, less the head's, smoothed; confidence; doubts
+at_size(measured, pair.shape)                    in px of the given frames
+"""
 
 from __future__ import annotations
 
@@ -7,21 +12,18 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.flow import both_flows, disagreement, flow
-from mellm_plugin.motion.head import HeadMotion, check_nose, face_ellipse, fit_head, nose_motion
-from mellm_plugin.motion.local import REFERENCE_SIDE
+from mellm_plugin.motion.geometry import Field, Grey, face_ellipse, unit
+from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
 from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
-Grey = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
 Nose = Sequence[float]
 """Nose tip, x and y, px of the onset frame."""
 
-_DOUBT_SLOPE = 0.25  # a larger motion may err by more
+_DOUBT_SLOPE = 0.25  # tolerated error for each px of motion
 
 
 @dataclass(frozen=True)
@@ -30,9 +32,9 @@ class FacialFlow:
 
     Attributes:
         flow: float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels, head motion removed, smoothed.
-        confidence: float32 `(H, W)`, 0..1, from the forward-backward error; None where the settings do not ask for it.
-        head: the head's motion that was removed; None where the settings leave it in.
-        head_from: `"similarity"`, `"nose"` or `"none"`: `"nose"` only where the nose tip was known.
+        confidence: float32 `(H, W)`, 0..1, from the forward-backward error; None if the settings turn it off.
+        head: the removed head motion; None if the settings leave it in.
+        head_from: `"similarity"`, `"nose"` or `"none"`; `"nose"` only if the nose tip was known.
         doubts: reasons why this is no plausible flow of a micro-expression; empty for a good clip.
     """
 
@@ -45,13 +47,13 @@ class FacialFlow:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two grey frames at the size they are measured at.
+    """Two grey frames at the size at which they are measured.
 
     Attributes:
         onset: uint8 `(h, w)`.
         apex: the same shape.
-        nose: nose tip in these frames, px; None where it is not known or the settings do not use it.
-        shape: height and width that the flow is wanted at.
+        nose: nose tip in these frames, px; None if it is unknown or the settings do not use it.
+        shape: height and width of the frames that the user gave.
     """
 
     onset: Grey
@@ -60,15 +62,10 @@ class Pair:
     shape: tuple[int, int]
 
 
-def unit(shape: tuple[int, ...]) -> float:
-    """How many px of a frame of this height and width one px of the reference frame is."""
-    return min(shape[0], shape[1]) / REFERENCE_SIDE
-
-
 def working_pair(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> Pair:
-    """The frames at the size they are measured at: their own, or with `settings.working_side` as the shorter side.
+    """The frames at the size at which they are measured: their own, or `settings.working_side` as the shorter side.
 
-    The estimators lose motion in frames that are larger than their detail, and the time grows with the pixels.
+    The estimators lose motion in frames larger than their detail, and the time grows with the pixels.
 
     Raises:
         ImageError: the nose tip is outside the frame.
@@ -96,9 +93,9 @@ def measure(
 
     Args:
         pair: the frames.
-        settings: which estimator, which head model, how much smoothing.
-        known: the estimator's flow from onset to apex and, where `doubt_px` asks for it, back, if it was computed
-            elsewhere; float32 `(h, w, 2)` each, px.
+        settings: estimator, head model and smoothing.
+        known: flows that were estimated elsewhere: from onset to apex and, if `doubt_px` asks for it, back; float32
+            `(h, w, 2)` each, px.
 
     Raises:
         ImageError: the nose tip is outside the frame.
@@ -135,7 +132,7 @@ def measure(
 
 
 def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
-    """What was measured in smaller frames, in px of frames of this height and width."""
+    """A flow measured in smaller frames, in px of frames of this height and width."""
     height, width = measured.flow.shape[:2]
     if (height, width) == shape:
         return measured
@@ -151,10 +148,9 @@ def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
 
 
 def strength(measured: FacialFlow) -> float:
-    """How strongly a face moves: the 99th percentile of the length of its flow within the face, px of a frame whose
-    shorter side is 224 px.
+    """How strongly a face moves: the 99th percentile of the flow's length within the face, px of the reference frame.
 
-    A percentile, for the largest single vector is one of noise; so high a one, for a micro-expression moves a few per
+    The largest single vector would be noise; a lower percentile would miss a micro-expression, which moves a few per
     cent of the face.
     """
     height, width = measured.flow.shape[:2]
@@ -166,10 +162,9 @@ def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nos
     """Flow of the face alone, at the size of the frames.
 
     Args:
-        onset: uint8 `(H, W)`, grey, cropped to the face.
-        apex: the same shape.
-        settings: which estimator, which head model, how much smoothing.
-        nose: nose tip, where it is known and the settings use it; without it they fall back to the similarity fit.
+        onset, apex: uint8 `(H, W)`, grey, cropped to the face.
+        settings: estimator, head model and smoothing.
+        nose: nose tip, if it is known. Settings with `head="nose"` fall back to the similarity fit without it.
 
     Raises:
         ImageError: the nose tip is outside the frame.

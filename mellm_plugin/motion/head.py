@@ -1,20 +1,20 @@
-"""Head motion: a robust similarity fit to the flow over the face, or the published mean at the nose.
+"""Head motion: a robust similarity fitted to the flow of the face, or the published mean at the nose.
 
-The published compensation subtracts the mean flow at the nose, which leaves rotation and scale in: half a pixel or more
-at the rim of the face. A similarity (translation, rotation, scale) fitted by iteratively reweighted least squares with
-Geman-McClure weights (Black and Anandan 1996) takes expression as outliers and leaves a few hundredths.
+The published compensation subtracts the mean flow at the nose. Rotation and scale stay in: half a pixel or more at the
+rim of the face. A similarity (translation, rotation, scale) fitted by iteratively reweighted least squares with
+Geman-McClure weights (Black and Anandan 1996) treats expression as outliers and leaves a few hundredths.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError
+from mellm_plugin.motion.geometry import Field, face_ellipse, upper_median
 
 _NOSE_REACH = 5  # px on each side
 _GRID = 56  # points along the shorter side
@@ -25,13 +25,13 @@ _SCALE_FLOOR_PX = 0.03
 
 @dataclass(frozen=True)
 class HeadMotion:
-    """A similarity about the image's centre, as the flow model `u = a x - b y + tx`, `v = b x + a y + ty`.
+    """A similarity about the image centre, as the flow model `u = a x - b y + tx`, `v = b x + a y + ty`.
 
     Attributes:
         tx: px to the right.
         ty: px down.
-        a: scale change times cosine, minus one; 0 for no change.
-        b: scale change times sine; 0 for no rotation.
+        a: scale factor times cosine, minus one; 0 for no change.
+        b: scale factor times sine; 0 for no rotation.
     """
 
     tx: float = 0.0
@@ -50,12 +50,12 @@ class HeadMotion:
         return float(np.hypot(1 + self.a, self.b))
 
     def inverse(self) -> HeadMotion:
-        """The motion back, from where this one leads."""
+        """The motion back to the start."""
         back = 1 / (1 + complex(self.a, self.b))
         shift = -complex(self.tx, self.ty) * back
         return HeadMotion(shift.real, shift.imag, back.real - 1, back.imag)
 
-    def flow(self, height: int, width: int) -> npt.NDArray[np.float32]:
+    def flow(self, height: int, width: int) -> Field:
         """The head's flow, float32 `(height, width, 2)`, px."""
         y, x = np.ogrid[:height, :width]
         x = (x - (width - 1) / 2).astype(np.float32)
@@ -67,19 +67,10 @@ class HeadMotion:
 
 
 @lru_cache(maxsize=8)
-def face_ellipse(height: int, width: int) -> npt.NDArray[np.bool_]:
-    """A rough face that fills the frame: bool `(height, width)`, not to be written to."""
-    y, x = np.ogrid[:height, :width]
-    across, down = (x - (width - 1) / 2) / (0.40 * width), (y - (height - 1) / 2) / (0.45 * height)
-    inside: npt.NDArray[np.bool_] = across**2 + down**2 <= 1
-    return inside
-
-
-@lru_cache(maxsize=8)
 def _face_points(height: int, width: int) -> tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.complex128]]:
-    """A grid over the face: its step, which of its points are inside, and where those are, x + iy.
+    """A grid over the face: its step, a mask of the points inside the face, and their places as x + iy.
 
-    Places are from the frame's centre in units of half its longer side, which keeps the equations well conditioned.
+    Places count from the frame centre in units of half the longer side, which keeps the equations well conditioned.
     """
     step = max(1, round(min(height, width) / _GRID))
     inside = face_ellipse(height, width)[::step, ::step]
@@ -89,15 +80,15 @@ def _face_points(height: int, width: int) -> tuple[int, npt.NDArray[np.bool_], n
     return step, inside, places / (max(height, width) / 2)
 
 
-def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
+def fit_head(flow: Field) -> HeadMotion:
     """Fit a similarity to the flow inside a rough face ellipse that fills the frame.
 
     Args:
-        flow: float32 `(H, W, 2)`, px, of a frame cropped to the face. On a raw frame with a still background the fit
-            follows the background instead: crop first.
+        flow: float32 `(H, W, 2)`, px, of a frame cropped to the face. On an uncropped frame with a still background
+            the fit follows the background: crop first.
 
     Returns:
-        the head's motion about the image's centre.
+        the head's motion about the image centre.
     """
     height, width = flow.shape[:2]
     step, inside, places = _face_points(height, width)
@@ -122,24 +113,18 @@ def fit_head(flow: npt.NDArray[np.float32]) -> HeadMotion:
     return HeadMotion(float(shift.real), float(shift.imag), float(factor.real), float(factor.imag))
 
 
-def upper_median(values: npt.NDArray[np.floating[Any]]) -> float:
-    """The upper median of any array: without the cost of NumPy's, which looks for NaN and averages two."""
-    middle = values.size // 2
-    return float(np.partition(values, middle, axis=None)[middle])
-
-
 def check_nose(nose: tuple[float, float], shape: tuple[int, ...]) -> None:
-    """Raise an ImageError where the nose tip, x and y, px, is outside a frame of this height and width."""
+    """Raise an ImageError if the nose tip (x, y in px) lies outside a frame of this height and width."""
     height, width = shape[:2]
     if not (-0.5 <= nose[0] < width - 0.5 and -0.5 <= nose[1] < height - 0.5):
         raise ImageError(
             f"expected a nose tip inside the frame of {width}x{height} px, found x {nose[0]:g}, y {nose[1]:g}; "
-            "give it in px of the onset frame as it is cut"
+            "give it in px of the cropped onset frame"
         )
 
 
-def nose_motion(flow: npt.NDArray[np.float32], nose: tuple[float, float]) -> HeadMotion:
-    """The published compensation: the mean flow in a window of 11 x 11 px at the nose tip, cut off at the frame's rim.
+def nose_motion(flow: Field, nose: tuple[float, float]) -> HeadMotion:
+    """The published compensation: the mean flow in a window of 11 x 11 px at the nose tip, clipped to the frame.
 
     Args:
         flow: float32 `(H, W, 2)`, px.

@@ -1,12 +1,13 @@
-"""Frames, given as paths, PIL images or arrays, as grey arrays; what cannot be a frame is refused with advice.
+"""Frames in and pictures out: paths, bytes, PIL images and arrays become grey arrays; pictures are written atomically.
 
-And the way out: pictures to files, whole or not at all.
+Whatever is unusable as a frame raises an ImageError that says what was found and what to do.
 """
 
 from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from contextlib import suppress
 from functools import cache
 from io import BytesIO
@@ -18,59 +19,47 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.motion.geometry import Grey
 
 Frame = Union[str, "os.PathLike[str]", bytes, Image.Image, npt.NDArray[np.uint8], npt.NDArray[np.uint16]]
-"""What a frame may be given as; bytes are those of a file."""
+"""Accepted forms of a frame; bytes are the content of a file."""
+
+Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
+"""`(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16."""
 
 LARGEST_SIDE = 16384
-"""Frames with a longer side are refused: OpenCV cannot warp them."""
+"""Longest side of a frame, px: OpenCV cannot warp larger ones."""
 
 MOST_PIXELS = 2**26
-"""Frames of more pixels (67 million, 8192x8192) are refused by their header: a few kB of PNG can hold as much as fills
-the memory. A frame of an 8K camera has 33 million."""
-
-FORMATS: tuple[str, ...] = (
-    *("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF"),
-    *("JPEG2000", "PPM", "PCX", "SGI", "TGA"),
-)
-"""Pillow's names of what is read. Others run programs (EPS), or hold an image of another size than they say (ICO)."""
+"""Most pixels of a frame (67 million, 8192x8192), checked in its header: a few kB of PNG can expand to more than the
+memory. A frame of an 8K camera has 33 million."""
 
 SMALLEST_SIDE = 32
-"""Frames with a shorter side are refused: no face can be read in them."""
+"""Shortest side of a frame, px: no face is readable in smaller ones."""
 
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF"),
+    *("JPEG2000", "PPM", "PCX", "SGI", "TGA"),
+)  # Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO)
 
-def _open(source: str | os.PathLike[str]) -> Image.Image:
-    path = Path(source)
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        raise ImageError("no such file", where=str(path)) from None
-    except (OSError, ValueError) as error:
-        raise ImageError(f"the file cannot be read: {error}", where=str(path)) from error
-    if stat.S_ISDIR(status.st_mode):
-        raise ImageError("expected an image, found a folder; name one frame of it", where=str(path))
-    if not stat.S_ISREG(status.st_mode):
-        raise ImageError("expected a file, found a device or a pipe; save the frame in a file", where=str(path))
-    if status.st_size == 0:
-        raise ImageError("the file is empty; copy it again from its source", where=str(path))
-    return _decode(path, str(path))
+_DEPTHS = (8, 10, 12, 14, 16)
 
 
 @cache
-def _formats() -> list[str]:
-    """Those of `FORMATS` that this Pillow reads."""
+def _known_formats() -> list[str]:
+    """Those of `_FORMATS` that this Pillow reads."""
     Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
+    return [name for name in _FORMATS if name in Image.OPEN]
 
 
 def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
-    """An image of a size that can be read, none of its pixels read yet; None where the file is none of `FORMATS`.
+    """An image of acceptable size whose pixels are not read yet; None for an unknown format.
 
     Raises:
-        ImageError: it is too large, or its header is damaged.
+        ImageError: it is too small or too large, or its header is damaged.
     """
     try:
-        image = Image.open(file, formats=_formats())
+        image = Image.open(file, formats=_known_formats())
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
@@ -82,50 +71,65 @@ def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
 
 
 def check_size(width: int, height: int, where: str) -> None:
-    """Refuse a frame by what its header says of it, before room is made for its pixels.
-
-    Raises:
-        ImageError: it has too many.
-    """
+    """Raise an ImageError for a frame that is too small or too large; call it before memory is allocated."""
+    if min(width, height) < SMALLEST_SIDE:
+        raise ImageError(
+            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {width}x{height}; crop a larger one",
+            where=where,
+        )
     if width * height > MOST_PIXELS:
         raise ImageError(_too_large(f"{width}x{height}"), where=where)
     if max(width, height) > LARGEST_SIDE:
         raise ImageError(
-            f"expected a frame of at most {LARGEST_SIDE} px a side, found {width}x{height}; cut it to the face",
+            f"expected a frame of at most {LARGEST_SIDE} px a side, found {width}x{height}; crop it to the face",
             where=where,
         )
 
 
 def _too_large(found: str) -> str:
-    return f"expected an image of at most {MOST_PIXELS // 10**6} megapixels, found {found}; cut it to the face"
-
-
-def _decode(file: Path | BytesIO, where: str) -> Image.Image:
-    image = open_image(file, where)
-    if image is None:
-        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where)
-    return _single(image, where)
-
-
-def _single(image: Image.Image, where: str) -> Image.Image:
-    """The image with its pixels read, if it is only one."""
-    check_size(*image.size, where)
-    try:
-        image.load()  # what is wrong with the file behind it shows only here
-        count = int(getattr(image, "n_frames", 1))
-    except Exception as error:
-        raise _unreadable(error, where) from error
-    if count > 1 and image.format != "MPO":  # a phone's JPEG with a second picture behind the first
-        raise ImageError(f"expected one frame, found an image of {count}; save the frame alone", where=where)
-    return image
+    return f"expected an image of at most {MOST_PIXELS // 10**6} megapixels, found {found}; crop it to the face"
 
 
 def _unreadable(error: Exception, where: str) -> ImageError:
-    # Of any kind: Pillow's readers raise whatever a damaged file leads them to.
+    # Pillow's decoders raise exceptions of any type for damaged files.
     return ImageError(f"the image cannot be read: {str(error) or type(error).__name__}", where=where)
 
 
-def _pil_to_array(image: Image.Image, where: str) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+def check_file(source: str | os.PathLike[str]) -> Path:
+    """The path, if it is a file with content; otherwise raise an ImageError."""
+    path = Path(source)
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise ImageError("no such file or folder", where=str(path)) from None
+    except (OSError, ValueError) as error:
+        raise ImageError(f"the file cannot be read: {error}", where=str(path)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise ImageError("expected an image, found a folder; name one frame in it", where=str(path))
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("expected a file, found a device or a pipe; save it to a file first", where=str(path))
+    if status.st_size == 0:
+        raise ImageError("the file is empty; copy it again from its source", where=str(path))
+    return path
+
+
+def _decode(file: Path | BytesIO, where: str) -> Pixels:
+    image = open_image(file, where)
+    if image is None:
+        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where)
+    return _image_pixels(image, where)
+
+
+def _image_pixels(image: Image.Image, where: str) -> Pixels:
+    """The pixels of a PIL image with a single frame; alpha over black, palettes and EXIF rotation resolved."""
+    check_size(*image.size, where)
+    try:
+        image.load()  # damage behind the header appears only here
+        count = int(getattr(image, "n_frames", 1))
+    except Exception as error:
+        raise _unreadable(error, where) from error
+    if count > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a second picture behind the first
+        raise ImageError(f"expected one frame, found an image of {count}; save the frame alone", where=where)
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16") or image.mode == "I":
         values = np.asarray(image)
@@ -139,52 +143,56 @@ def _pil_to_array(image: Image.Image, where: str) -> npt.NDArray[np.uint8] | npt
     return np.asarray(image if image.mode == "L" else image.convert("RGB"))
 
 
-def read_pixels(source: Frame, name: str = "frame") -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
-    """The pixels of a frame, at the depth it came in; alpha is laid over black, palettes and EXIF turns are resolved.
+def _array_pixels(pixels: Pixels, where: str) -> Pixels:
+    shape = pixels.shape
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"expected an array of uint8 or uint16, found {pixels.dtype}", where=where)
+    if pixels.ndim == 3 and shape[2] == 1:
+        return pixels[..., 0]
+    if pixels.ndim == 3 and shape[2] == 4:
+        opaque = pixels[..., 3:].astype(np.float32) / np.iinfo(pixels.dtype).max
+        over_black = np.rint(pixels[..., :3] * opaque)
+        return over_black.astype(np.uint8) if pixels.dtype == np.uint8 else over_black.astype(np.uint16)
+    if pixels.ndim not in (2, 3) or shape[2:] not in ((), (3,)):
+        raise ImageError(f"expected shape (H, W), (H, W, 3) or (H, W, 4), found {shape}", where=where)
+    return pixels
+
+
+def read_pixels(source: Frame, name: str = "frame") -> Pixels:
+    """The pixels of a frame at their original depth; alpha over black, palettes and EXIF rotation resolved.
 
     Args:
         source: a path, a file's bytes, a PIL image, or an RGB array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, `(H, W, 4)`,
             uint8 or uint16.
-        name: what to call it in errors when it has no path.
+        name: stands for the path in errors about a source without one.
 
     Returns:
         `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.
 
     Raises:
-        ImageError: it is no such thing, or its shorter side is under 32 px.
+        ImageError: the source is none of these, unreadable, too large, or has a side under 32 px.
     """
     where = str(source) if isinstance(source, str | os.PathLike) else name
     if isinstance(source, str | os.PathLike):
-        pixels = _pil_to_array(_open(source), where)
+        pixels = _decode(check_file(source), where)
     elif isinstance(source, bytes):
-        pixels = _pil_to_array(_decode(BytesIO(source), where), where)
+        pixels = _decode(BytesIO(source), where)
     elif isinstance(source, Image.Image):
-        pixels = _pil_to_array(_single(source, where), where)
+        pixels = _image_pixels(source, where)
     elif isinstance(source, np.ndarray):
-        pixels = source
-        if pixels.dtype not in (np.uint8, np.uint16):
-            raise ImageError(f"expected an array of uint8 or uint16, found {pixels.dtype}", where=where)
-        if pixels.ndim == 3 and pixels.shape[2] == 1:
-            pixels = pixels[..., 0]
-        if pixels.ndim == 3 and pixels.shape[2] == 4:
-            opaque = pixels[..., 3:].astype(np.float32) / np.iinfo(pixels.dtype).max
-            over_black = np.rint(pixels[..., :3] * opaque)
-            pixels = over_black.astype(np.uint8) if pixels.dtype == np.uint8 else over_black.astype(np.uint16)
-        if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-            raise ImageError(f"expected shape (H, W), (H, W, 3) or (H, W, 4), found {source.shape}", where=where)
+        pixels = _array_pixels(source, where)
     else:
         raise ImageError(f"expected a path, a PIL image or an array, found {type(source).__name__}", where=where)
-    if min(pixels.shape[:2]) < SMALLEST_SIDE:
-        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
-        raise ImageError(
-            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {size}; cut it from a larger one",
-            where=where,
-        )
     check_size(pixels.shape[1], pixels.shape[0], where)
     return pixels
 
 
-def to_grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) -> npt.NDArray[np.uint8]:
+def common_depth(peak: int) -> int:
+    """The smallest usual bit depth (8, 10, 12, 14 or 16) that holds a grey value."""
+    return next(depth for depth in _DEPTHS if peak < 2**depth)
+
+
+def to_grey(pixels: Pixels, depth: int) -> Grey:
     """Pixels of `depth` bits, as `read_pixels` gives them, as uint8 `(H, W)`, grey."""
     values = pixels.astype(np.float32)
     if values.ndim == 3:
@@ -194,19 +202,16 @@ def to_grey(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], depth: int) 
     return np.rint(values).astype(np.uint8)
 
 
-def read_pair(onset: Frame, apex: Frame) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Onset and apex as grey frames of one size.
+def read_pair(onset: Frame, apex: Frame) -> tuple[Grey, Grey]:
+    """Onset and apex as grey frames of one size, uint8 `(H, W)` each.
 
     Frames of more than 8 bits are scaled together, by the smallest common depth (8, 10, 12, 14 or 16) that holds both.
 
-    Returns:
-        two uint8 `(H, W)` arrays.
-
     Raises:
-        ImageError: faults of either frame, together, or two sizes.
+        ImageError: all faults of both frames at once; or the two differ in size or depth.
     """
     faults: list[str] = []
-    frames: list[npt.NDArray[np.uint8] | npt.NDArray[np.uint16]] = []
+    frames: list[Pixels] = []
     for source, name in ((onset, "onset"), (apex, "apex")):
         try:
             frames.append(read_pixels(source, name))
@@ -218,22 +223,29 @@ def read_pair(onset: Frame, apex: Frame) -> tuple[npt.NDArray[np.uint8], npt.NDA
     if first.shape[:2] != second.shape[:2]:
         sizes = " and ".join(f"{f.shape[1]}x{f.shape[0]}" for f in frames)
         raise ImageError(
-            f"expected onset and apex of one size, found {sizes}; cut both with the same box from frames of one clip"
+            f"expected onset and apex of one size, found {sizes}; crop both with the same box from frames of one clip"
         )
     if first.dtype != second.dtype:
         raise ImageError(f"expected onset and apex of one depth, found {first.dtype} and {second.dtype}")
-    depth = 8
-    if first.dtype == np.uint16:
-        peak = max(int(first.max()), int(second.max()))
-        depth = next(d for d in (8, 10, 12, 14, 16) if peak < 2**d)
+    depth = common_depth(max(int(first.max()), int(second.max()))) if first.dtype == np.uint16 else 8
     return to_grey(first, depth), to_grey(second, depth)
+
+
+def target_faults(path: Path, suffixes: Collection[str]) -> list[str]:
+    """Reasons why no picture can be written to `path`: a suffix that is not among `suffixes`, or no such folder."""
+    faults = []
+    if path.suffix.lower() not in suffixes:
+        faults.append(f"expected a name with one of {', '.join(suffixes)}, found {path.name!r}")
+    if not path.parent.is_dir():
+        faults.append(f"there is no folder {str(path.parent)!r}; create it first")
+    return faults
 
 
 def write_atomically(path: Path, pages: list[Image.Image], what: str, **options: Any) -> None:
     """Save pages under a temporary name beside `path`, then rename.
 
     Raises:
-        InputError: it cannot be written; nothing is left behind.
+        InputError: it cannot be written; no temporary file is left.
     """
     part = path.with_name(f".{path.stem[:80]}.{os.getpid()}.part{path.suffix}")
     try:
@@ -242,5 +254,5 @@ def write_atomically(path: Path, pages: list[Image.Image], what: str, **options:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write the {what}: {error}", where=str(path)) from error
     finally:
-        with suppress(OSError):  # a folder that cannot be written to has no part of it
+        with suppress(OSError):  # in a folder without write permission there is no such file
             part.unlink(missing_ok=True)

@@ -1,12 +1,12 @@
 """Small motion about the head's: windowed least squares with a prior that most of the skin stands still.
 
-A coarse dense flow gives the head's similarity. What is left is small, so brightness constancy is linear in it, and
-least squares over windows (Lucas and Kanade 1981) about the head's motion use every pixel of a window: they show a
-third of a pixel under noise that hides it from patch matching. What changes slowly over the frame is light, not motion.
+A coarse dense flow gives the head's similarity. The remaining motion is small, so brightness constancy is linear in it,
+and least squares over windows (Lucas and Kanade 1981) about the head's motion use every pixel of a window: they show a
+third of a pixel under noise that hides it from patch matching. Slow changes over the frame are light, not motion.
 
-Weak motion and noise look the same at one pixel, but an expression moves few regions, each as a whole. So the last
-solution is drawn towards the head's motion by iterative reweighting (Daubechies et al. 2010): a window whose
-neighbourhood hardly moves is held still, one in a region that moves is left free.
+Weak motion and noise look the same at one pixel, but an expression moves few regions, each as a whole. So iterative
+reweighting (Daubechies et al. 2010) draws the last solution towards the head's motion: a window whose neighbourhood
+hardly moves is held still, one in a moving region is left free.
 """
 
 from __future__ import annotations
@@ -15,59 +15,49 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from mellm_plugin.motion.head import HeadMotion, face_ellipse, fit_head, upper_median
+from mellm_plugin.motion.geometry import Field, Grey, face_ellipse, targets, unit, upper_median
+from mellm_plugin.motion.head import HeadMotion, fit_head
 
-Grey = npt.NDArray[np.uint8]
-Float = npt.NDArray[np.float32]
-
-REFERENCE_SIDE = 224
-"""Shorter side, px, of the frame that lengths are given for; they scale with the frame."""
-
-# Found by search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame; the coarse
-# step, at half the size, takes windows of as many of its own px, so twice as large.
-_LIGHT = 8.0  # differences that vary more slowly are light
+# Found by a search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame; the
+# coarse step, at half the size, takes windows of the same number of its own px, so twice as large.
+_LIGHT = 8.0  # brightness differences that vary more slowly are light
 _WINDOW = 3.0
 _NEIGHBOURHOOD = 6.0
 _LARGE = 3.0
 _COARSE_STEPS = 1
 _FINE_STEPS = 2
 _REWEIGHTINGS = 3
-_RIDGE = 0.1  # holds still what has no texture, in units of the noise's variance, as the next
+_RIDGE = 0.1  # holds still what has no texture, in units of the noise variance, as the next
 _STILLNESS = 0.06  # weight of the prior
 _STILL_PX = 0.03
 
-_LEAST_UNIT = 0.6  # in smaller frames the windows would hold too few pixels
+_LEAST_UNIT = 0.6  # smaller frames would leave too few pixels in a window
 
 _DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
 _ONE = np.ones(1, np.float32)
 
 
-def _blur(image: Float, sigma: float) -> Float:
+def _blur(image: Field, sigma: float) -> Field:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
-def _resize(image: Float, shape: tuple[int, ...], kind: int) -> Float:
-    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=kind), np.float32)
+def _resize(image: Field, shape: tuple[int, ...], interpolation: int = cv2.INTER_LINEAR) -> Field:
+    return np.asarray(cv2.resize(image, (shape[1], shape[0]), interpolation=interpolation), np.float32)
 
 
-def _half(image: Float) -> Float:
+def _half(image: Field) -> Field:
     return _resize(image, (image.shape[0] // 2, image.shape[1] // 2), cv2.INTER_AREA)
 
 
-def _to(field: Float, shape: tuple[int, ...]) -> Float:
-    return _resize(field, shape, cv2.INTER_LINEAR)
-
-
-def _light(left: Float, seen: Float, sigma: float) -> Float:
-    """The part of a difference in brightness that varies slowly over the frame, from what is seen in both frames."""
+def _light(left: Field, seen: Field, sigma: float) -> Field:
+    """The part of a brightness difference that varies slowly over the frame, from pixels visible in both frames."""
     shape = max(1, left.shape[0] // 4), max(1, left.shape[1] // 4)
     total = _blur(_resize(left * seen, shape, cv2.INTER_AREA), sigma / 4)
     if not seen.all():
         weight = _blur(_resize(seen, shape, cv2.INTER_AREA), sigma / 4)
         total /= np.maximum(weight, np.float32(1e-3))
-    return _to(total, left.shape)
+    return _resize(total, left.shape)
 
 
 @dataclass(frozen=True)
@@ -79,14 +69,14 @@ class _Equations:
         noise: variance of the brightness that the motion leaves unexplained, grey levels squared.
     """
 
-    xx: Float
-    xy: Float
-    yy: Float
-    x: Float
-    y: Float
+    xx: Field
+    xy: Field
+    yy: Field
+    x: Field
+    y: Field
     noise: np.float32
 
-    def solve(self, prior: Float | float = 0.0) -> Float:
+    def solve(self, prior: Field | float = 0.0) -> Field:
         """The motion: float32 `(H/2, W/2, 2)`; `prior` draws it to zero, in units of the noise."""
         ridge = (_RIDGE + prior) * self.noise + 1e-3
         xx, yy = self.xx + ridge, self.yy + ridge
@@ -94,22 +84,21 @@ class _Equations:
         solved = np.dstack([(yy * self.x - self.xy * self.y) * scale, (xx * self.y - self.xy * self.x) * scale])
         return np.asarray(solved, np.float32)
 
-    def beyond(self, flow: Float) -> _Equations:
-        """The equations for what is left beyond `flow`."""
+    def beyond(self, flow: Field) -> _Equations:
+        """The equations for the motion beyond `flow`."""
         dx, dy = flow[..., 0], flow[..., 1]
         x, y = self.x - self.xx * dx - self.xy * dy, self.y - self.xy * dx - self.yy * dy
         return replace(self, x=x, y=y)
 
 
-def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, px: float) -> _Equations:
-    """The equations for the motion beyond the head's, at its present guess; `px` is the unit of lengths."""
+def _linearise(onset: Field, apex: Field, head: Field, beyond: Field, px: float) -> _Equations:
+    """The equations for the motion beyond the head's, at its current estimate; `px` is the unit of lengths."""
     height, width = onset.shape
-    x = head[..., 0] + beyond[..., 0] + np.arange(width, dtype=np.float32)
-    y = head[..., 1] + beyond[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    x, y = targets(head + beyond)
     warped = cv2.remap(apex, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     middle = 0.5 * (onset + warped)
     dx, dy = cv2.sepFilter2D(middle, -1, _DERIVATIVE, _ONE), cv2.sepFilter2D(middle, -1, _ONE, _DERIVATIVE)
-    # What left the frame says nothing.
+    # Pixels that left the frame carry no information.
     seen = ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(np.float32)
     left = warped - onset
     left -= _light(left, seen, _LIGHT * px)
@@ -121,22 +110,20 @@ def _linearise(onset: Float, apex: Float, head: Float, beyond: Float, px: float)
     return _Equations(xx, xy, yy, along_x, along_y, np.float32(noise))
 
 
-def local(onset: Grey, apex: Grey) -> Float:
-    """Flow from onset to apex: the head's similarity, and what of the face moves beyond it.
+def local(onset: Grey, apex: Grey) -> Field:
+    """Flow from onset to apex: the head's similarity, and the motion of the face beyond it.
 
     Args:
-        onset: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
-        apex: the same shape.
+        onset, apex: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
 
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels.
     """
-    first, last, head, start = _prepared(onset, apex)
-    return _solved(first, last, head, start)
+    return _solved(*_prepared(onset, apex))
 
 
-def local_both(onset: Grey, apex: Grey) -> tuple[Float, Float]:
-    """Flow from onset to apex, and from apex to onset: as `local` for both, but the head is looked for once.
+def local_both(onset: Grey, apex: Grey) -> tuple[Field, Field]:
+    """Flow from onset to apex, and from apex to onset: as `local` for both, but with one fit of the head.
 
     Args:
         onset, apex: as for `local`.
@@ -145,16 +132,16 @@ def local_both(onset: Grey, apex: Grey) -> tuple[Float, Float]:
         two float32 `(H, W, 2)`, px: at onset pixels, and at apex pixels.
     """
     first, last, head, start = _prepared(onset, apex)
-    # The way back only says how far to trust the way there, and may be rougher.
+    # The backward flow is used only as a confidence check, so a rougher solution is enough.
     return _solved(first, last, head, start), _solved(last, first, head.inverse(), -start, fine_steps=1)
 
 
 def _unit(shape: tuple[int, ...]) -> float:
-    return max(min(shape[:2]) / REFERENCE_SIDE, _LEAST_UNIT)
+    return max(unit(shape), _LEAST_UNIT)
 
 
-def _prepared(onset: Grey, apex: Grey) -> tuple[Float, Float, HeadMotion, Float]:
-    """Both frames in the same light, the head's motion, and at half the size where large motion beyond it starts."""
+def _prepared(onset: Grey, apex: Grey) -> tuple[Field, Field, HeadMotion, Field]:
+    """Both frames in the same light, the head's motion, and, at half the size, a start for large motion beyond it."""
     px, half = _unit(onset.shape), np.float32(0.5)
     coarse = _coarse(onset, apex)
     head = fit_head(coarse)
@@ -162,40 +149,38 @@ def _prepared(onset: Grey, apex: Grey) -> tuple[Float, Float, HeadMotion, Float]
     first, last = onset.astype(np.float32), apex.astype(np.float32)
     last *= np.float32(_gain(first, last, away))
     start = _half(_blur(coarse - away, 2 * px)) * half
-    # Only a large motion needs a start; where there is no texture, what the coarse flow found would stay.
+    # Only a large motion needs a start; without texture, errors of the coarse flow would stay.
     start *= np.linalg.norm(start, axis=-1, keepdims=True) > half * _LARGE * px
     return first, last, head, start
 
 
-def _solved(first: Float, last: Float, head: HeadMotion, start: Float, fine_steps: int = _FINE_STEPS) -> Float:
+def _solved(first: Field, last: Field, head: HeadMotion, start: Field, fine_steps: int = _FINE_STEPS) -> Field:
     """The flow from one frame to another, about the head's motion."""
     shape, small = first.shape, start.shape
     px, away = _unit(shape), head.flow(*shape)
     small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
-    small_away, beyond = _to(away, small) * np.float32(0.5), start
+    small_away, beyond = _resize(away, small) * np.float32(0.5), start
     for _ in range(_COARSE_STEPS):
-        beyond = _to(_linearise(small_first, small_last, small_away, beyond, px).solve(), small)
-    beyond = _to(beyond, shape) * np.float32(2)
+        beyond = _resize(_linearise(small_first, small_last, small_away, beyond, px).solve(), small)
+    beyond = _resize(beyond, shape) * np.float32(2)
     for _ in range(fine_steps):
         equations = _linearise(first, last, away, beyond, px)
         solution = equations.solve()
-        beyond = _to(solution, shape)
-    # The head once more, from what was found beyond it, so that the prior pulls to where the skin stands still.
+        beyond = _resize(solution, shape)
+    # Fit the head again to the motion found beyond it, so that the prior pulls towards still skin.
     rest = fit_head(solution).flow(*solution.shape[:2])
     equations, solution = equations.beyond(rest), solution - rest
     for _ in range(_REWEIGHTINGS):
         moves = _blur(solution[..., 0] ** 2 + solution[..., 1] ** 2, _NEIGHBOURHOOD * px / 2)
         solution = equations.solve(_STILLNESS / (moves + (_STILL_PX * px) ** 2))
-    return away + _to(rest + solution, shape)
+    return away + _resize(rest + solution, shape)
 
 
-def _gain(first: Float, last: Float, head: Float) -> float:
-    """What the last frame is to be multiplied with, so that the face has the same texture in both."""
+def _gain(first: Field, last: Field, head: Field) -> float:
+    """The factor for the last frame that gives the face the same contrast in both frames."""
     here, there = (np.abs(quarter - _blur(quarter, 2)) for quarter in (_half(_half(first)), _half(_half(last))))
     height, width = here.shape
-    away = _to(head, here.shape) * np.float32(0.25)
-    x = away[..., 0] + np.arange(width, dtype=np.float32)
-    y = away[..., 1] + np.arange(height, dtype=np.float32)[:, None]
+    x, y = targets(_resize(head, here.shape) * np.float32(0.25))
     seen = face_ellipse(height, width) & (x > 1) & (x < width - 2) & (y > 1) & (y < height - 2)
     if not seen.any():
         return 1.0
@@ -203,7 +188,7 @@ def _gain(first: Float, last: Float, head: Float) -> float:
     return max(float(here[seen].mean()), 1e-3) / max(float(there[seen].mean()), 1e-3)
 
 
-def _coarse(onset: Grey, apex: Grey) -> Float:
+def _coarse(onset: Grey, apex: Grey) -> Field:
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(2)
     return np.asarray(dis.calc(onset, apex, None), dtype=np.float32)

@@ -1,9 +1,9 @@
-"""What each region of the face does in a measured flow: where its skin went, and whether that can be told from noise.
+"""What each region of the face does in a measured flow: where its skin moved, and whether that exceeds the noise.
 
     region_motions(facial_flow(onset, apex))  ->  (RegionMotion(region="inner brows", side="left", dx=.02, dy=-.61,
                                                                 noise=.01, visible=True), ..)
 
-Regions have the names of the table in `facs.units`, and lie where they lie in a face that fills its frame:
+Region names are those of the table in `facs.units`; places are those of a face that fills its frame:
 
     brows           outer inner | inner outer        lengths are half heights of the face, from its centre between
     lids               upper    |    upper           the eyes and the upper lip; x outwards, y down
@@ -13,8 +13,8 @@ Regions have the names of the table in `facs.units`, and lie where they lie in a
                             lower lip
     chin                      chin
 
-Frames are cut to the face but not all alike, and no landmark is known but sometimes the nose tip. So the windows are
-soft and as generous as their neighbours allow, and the mean in them leans towards what moves.
+Crops differ between datasets, and the only known landmark, sometimes, is the nose tip. So the windows are soft and as
+wide as their neighbours allow, and their mean leans towards the moving part.
 """
 
 from __future__ import annotations
@@ -25,16 +25,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-from mellm_plugin.motion.facial import FacialFlow, Nose, unit
-from mellm_plugin.motion.head import check_nose, face_ellipse
-
-Field = npt.NDArray[np.float32]
+from mellm_plugin.motion.facial import FacialFlow, Nose
+from mellm_plugin.motion.geometry import Field, face_ellipse, unit
+from mellm_plugin.motion.head import check_nose
 
 
 class Window(NamedTuple):
-    """A Gaussian window on the image's right half: centre and sigma, in half heights of the face."""
+    """A Gaussian window on the right half of the image: centre and sigma, in half heights of the face."""
 
     x: float
     y: float
@@ -62,21 +60,21 @@ MIDLINE: dict[str, Window] = {
     "chin": Window(0.0, 0.80, 0.15, 0.09),
     "chin and lower lip": Window(0.0, 0.70, 0.18, 0.13),
 }
-"""Where the regions are: on both halves of the image, and across its middle. `upper lip` and `lower lip` are in both:
-the lips part at their middle, and rise on a side."""
+"""Windows on both halves of the image, and across its middle. `upper lip` and `lower lip` have both kinds: the lips
+part in the middle and rise on a side."""
 
 HALF_HEIGHT = 0.42
 """Half height of the face, from its centre to the chin, as a share of the frame's shorter side."""
 
 NOSE_TIP = 0.23
-"""Where the nose tip lies under the face's centre, in half heights of the face."""
+"""Distance of the nose tip below the centre of the face, in half heights of the face."""
 
 _REACH = 2.5  # sigmas
 # Found on drawn faces (docs/log.md).
-_STILL_SHARE = 40.0  # percentile of a face's windows that is taken for still
-_AGREED = 0.65  # length of the mean vector over the mean length: less where the window's parts move different ways
-_NOISES = 4.0  # how far above the noise a region must be to be visible
-_LEAST_PX = 0.1  # px at 224; above the map's floor, for a window picks up what its neighbours do
+_STILL_SHARE = 40.0  # percentile of a face's windows that counts as still
+_AGREED = 0.65  # length of the mean vector over the mean length; lower if parts of the window move different ways
+_NOISES = 4.0  # a visible region exceeds the noise by this factor
+_LEAST_PX = 0.1  # px of the reference frame; above the map's floor, since a window picks up motion of its neighbours
 
 
 @dataclass(frozen=True)
@@ -86,11 +84,10 @@ class RegionMotion:
     Attributes:
         region: its name in `facs.units`.
         side: `"left"` or `"right"` of the image; None across the middle.
-        dx: mean motion to the right, weighted towards what moves, head motion removed, px of a frame whose shorter side
-            is 224 px.
+        dx: mean motion to the right without the head's, weighted towards the moving part, px of the reference frame.
         dy: the same, down.
-        noise: what a region of this size that stands still shows, the same unit.
-        visible: whether the motion is clearly above the noise and the floor of the motion map, and of one direction.
+        noise: motion measured in a still region of this size, the same unit.
+        visible: whether the motion clearly exceeds the noise and the floor of the motion map, and has one direction.
     """
 
     region: str
@@ -102,7 +99,7 @@ class RegionMotion:
 
     @property
     def magnitude(self) -> float:
-        """Length of the motion, px of a frame whose shorter side is 224 px."""
+        """Length of the motion, px of the reference frame."""
         return math.hypot(self.dx, self.dy)
 
 
@@ -110,11 +107,11 @@ def region_motions(facial: FacialFlow, nose: Nose | None = None) -> tuple[Region
     """How every region of the face moves.
 
     Args:
-        facial: the flow of a frame that is cut to the face.
-        nose: nose tip, px of that flow's frame, where it is known: the windows are moved so that it lies right.
+        facial: the flow of a frame that is cropped to the face.
+        nose: nose tip, px of that flow's frame; shifts the windows if it is known.
 
     Returns:
-        one motion for each region and side, in a fixed order. A region beyond the frame has no motion and is not
+        one motion for each region and side, in a fixed order. A region outside the frame has no motion and is not
         visible.
 
     Raises:
@@ -145,9 +142,9 @@ def region_motions(facial: FacialFlow, nose: Nose | None = None) -> tuple[Region
 
 
 def _mean(facial: FacialFlow, at: tuple[float, float], sigma: tuple[float, float]) -> tuple[float, float, float, float]:
-    """The mean motion in a window, px; the mean confidence there; and how much of the motion is of one direction, 0..1.
+    """Mean motion in a window, px; mean confidence; share of the motion in one direction, 0..1.
 
-    All are zero for a window beyond the frame.
+    All are zero for a window outside the frame.
     """
     x0, x1 = (round(at[0] + s * _REACH * sigma[0]) for s in (-1, 1))
     y0, y1 = (round(at[1] + s * _REACH * sigma[1]) for s in (-1, 1))
@@ -163,7 +160,7 @@ def _mean(facial: FacialFlow, at: tuple[float, float], sigma: tuple[float, float
         window = window * facial.confidence[rows, columns]
     trust = float(window.sum()) / total
     length = np.hypot(u, v)
-    weight = window * length  # the mean leans towards what moves
+    weight = window * length  # the mean leans towards the moving part
     moving = float(weight.sum())
     if moving <= 0:
         return 0.0, 0.0, trust, 0.0
@@ -172,7 +169,7 @@ def _mean(facial: FacialFlow, at: tuple[float, float], sigma: tuple[float, float
 
 
 def _noise(flow: Field, size: float) -> float:
-    """What windows of this size, px, show where the face stands still: most of a face does, in most expressions."""
+    """Motion in windows of this size, px, on still skin, which is most of the face in most expressions."""
     step = max(1, int(size / 3))
     height, width = flow.shape[:2]
     small = cv2.resize(flow, (max(1, width // step), max(1, height // step)), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,8 @@
-"""Onset and apex to motion map, one or many."""
+"""From onset and apex to the motion map, one pair or many.
+
+motion_map(onset, apex)   read the frames -> working_pair -> measure (facial.py) -> strength -> paint (colour.py)
+motion_maps(pairs)        the same for many pairs, in threads or on a GPU
+"""
 
 from __future__ import annotations
 
@@ -16,34 +20,23 @@ from PIL import Image
 from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
-from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, unit, working_pair
+from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, working_pair
+from mellm_plugin.motion.geometry import Field, Grey, unit
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import Frame, read_pair
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
-Grey = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
 Given = tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]
 """One pair of many: onset and apex, with or without the nose tip."""
 
-AT_ONCE = 64
-"""Pairs that are read, measured and drawn together on a device."""
-
-_PIXELS_AT_ONCE = 8_000_000  # TV-L1 takes some 400 bytes a pixel on a GPU
-
-STRONG_PERCENTILE, STRONG_KNEES = 95, 2.0
-"""Where more than 5 % of the frame moves by more than two knees, the knee grows: strong motion keeps its shades."""
+_PAIRS_AT_ONCE = 64  # read, measured and drawn together on a device
+_PIXELS_AT_ONCE = 8_000_000  # TV-L1 needs about 400 bytes a pixel on a GPU
+_STRONG_PERCENTILE, _STRONG_KNEES = 95, 2.0  # the knee grows if more than 5 % of the frame moves by two knees
 
 
 @dataclass(frozen=True)
 class MotionMap:
-    """A motion map and what it was drawn from.
-
-    Attributes:
-        image: uint8 `(H, W, 3)`, RGB.
-        facial: the flow behind it.
-        settings: how it was drawn.
-    """
+    """A motion map with the flow and the settings behind it; `image` is uint8 `(H, W, 3)`, RGB."""
 
     image: npt.NDArray[np.uint8]
     facial: FacialFlow
@@ -56,17 +49,17 @@ class MotionMap:
 
     @property
     def head(self) -> HeadMotion | None:
-        """The head's motion that was removed; None where the settings leave it in."""
+        """The removed head motion; None if the settings leave it in."""
         return self.facial.head
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """Reasons why the flow is not plausible; empty for a good clip."""
+        """Reasons why the flow is implausible; empty for a good clip."""
         return self.facial.doubts
 
     @property
     def coloured(self) -> float:
-        """Share of the pixels, 0..1, that carry colour."""
+        """Share of coloured pixels, 0..1."""
         return float(np.mean(strength(self.flow, self.settings, self.facial.confidence) > 0))
 
     def to_pil(self) -> Image.Image:
@@ -77,13 +70,14 @@ class MotionMap:
 def strength(flow: Field, settings: MotionSettings, confidence: Field | None = None) -> Field:
     """Strength of the colour for each vector.
 
-    With `scale="fixed"`: nothing up to the floor, then `1 - exp(-excess / knee)`, times the confidence. Fixed in units
-    of the frame, brightness follows the motion itself: noise on a still face is not amplified and a blink does not
-    darken a small motion beside it. With `scale="minmax"`, as published: 0 at the least motion, 1 at the largest.
+    `scale="fixed"`: zero up to the floor, then `1 - exp(-excess / knee)`, times the confidence. In fixed units of the
+    frame brightness follows the motion itself: noise on a still face is not amplified and a blink does not darken a
+    small motion beside it. The knee grows in frames with much strong motion, which keeps its shades.
+    `scale="minmax"`, as published: 0 at the smallest motion, 1 at the largest.
 
     Args:
         flow: float32 `(H, W, 2)`, px.
-        settings: gives the scale, the floor and the knee.
+        settings: scale, floor and knee.
         confidence: float32 `(H, W)`, 0..1; None for full confidence.
 
     Returns:
@@ -95,7 +89,7 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
         px = unit(flow.shape)
         magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
         excess = np.maximum(magnitude - settings.floor_px * px, 0)
-        strong = float(np.percentile(excess[::4, ::4], STRONG_PERCENTILE)) / STRONG_KNEES
+        strong = float(np.percentile(excess[::4, ::4], _STRONG_PERCENTILE)) / _STRONG_KNEES
         shown = np.asarray(1 - np.exp(-excess / max(settings.knee_px * px, strong)), dtype=np.float32)
     return shown if confidence is None else shown * confidence
 
@@ -115,13 +109,10 @@ def motion_map(
         apex: the same, of the same size.
         settings: how to draw it.
         nose: nose tip, for settings that use it.
-        cache: where measured flows are kept between runs.
-
-    Returns:
-        the map with its flow and the head motion.
+        cache: keeps measured flows between runs.
 
     Raises:
-        ImageError: a frame cannot be used, the two do not fit together, or the nose tip is outside; all faults at once.
+        ImageError: a frame is unusable, the two differ in size or depth, or the nose tip is outside.
     """
     grey, grey_apex = read_pair(onset, apex)
     pair = working_pair(grey, grey_apex, settings, nose)
@@ -143,21 +134,21 @@ def motion_maps(
     device: str | None = None,
     cache: MotionCache | None = None,
 ) -> Iterator[MotionMap | ImageError]:
-    """Draw many maps, in the order of the pairs; a pair that cannot be used gives its error and stops nobody.
+    """Draw many maps, in the order of the pairs; an unusable pair yields its error and the others go on.
 
     Args:
-        pairs: onset and apex, or onset, apex and nose tip; read as they are needed, a few ahead of the consumer.
+        pairs: onset and apex, or onset, apex and nose tip; read on demand, a few ahead of the consumer.
         settings: how to draw them.
-        workers: threads that draw at once; OpenCV and torch let go of the interpreter while they compute.
-        device: where torch computes TV-L1 flow, many pairs at once, such as `"cuda"`, without the cache; None for
-            threads. Other estimators have no use for it.
-        cache: where measured flows are kept between runs.
+        workers: drawing threads; OpenCV and torch release the interpreter while they compute.
+        device: a torch device such as `"cuda"` that computes TV-L1 flow for many pairs at once, without the cache; None
+            for threads. Other estimators do not run on a device.
+        cache: keeps measured flows between runs.
 
     Yields:
-        for each pair its map, or the ImageError that says what is wrong with it.
+        the map of each pair, or its ImageError.
 
     Raises:
-        SettingsError: a device for another estimator than TV-L1.
+        SettingsError: a device for an estimator other than TV-L1.
     """
     if device is not None and settings.estimator != "tvl1":
         raise SettingsError(f"device={device!r}: only the estimator tvl1 runs on one, found {settings.estimator!r}")
@@ -165,20 +156,20 @@ def motion_maps(
 
 
 def _on_device(pairs: Iterable[Given], settings: MotionSettings, device: str) -> Iterator[MotionMap | ImageError]:
-    from mellm_plugin.motion.tvl1 import tvl1  # torch, a second to import
+    from mellm_plugin.motion.tvl1 import tvl1  # imports torch, which takes a second
 
     pairs = iter(pairs)
-    while some := list(islice(pairs, AT_ONCE)):
+    while batch := list(islice(pairs, _PAIRS_AT_ONCE)):
         drawn: dict[int, MotionMap | ImageError] = {}
-        alike: dict[tuple[int, ...], list[tuple[int, Grey, Pair]]] = {}
-        for place, (onset, apex, *nose) in enumerate(some):
+        by_shape: dict[tuple[int, ...], list[tuple[int, Grey, Pair]]] = {}
+        for place, (onset, apex, *nose) in enumerate(batch):
             try:
                 grey, grey_apex = read_pair(onset, apex)
                 pair = working_pair(grey, grey_apex, settings, *nose)
-                alike.setdefault(pair.onset.shape, []).append((place, grey, pair))
+                by_shape.setdefault(pair.onset.shape, []).append((place, grey, pair))
             except ImageError as error:
                 drawn[place] = error
-        for group in alike.values():
+        for group in by_shape.values():
             onsets, apexes = (np.stack([getattr(pair, name) for _, _, pair in group]) for name in ("onset", "apex"))
             at_once = max(1, _PIXELS_AT_ONCE // onsets[0].size)
             forward = tvl1(onsets, apexes, device=device, at_once=at_once)
@@ -187,13 +178,12 @@ def _on_device(pairs: Iterable[Given], settings: MotionSettings, device: str) ->
                 backward = tvl1(apexes, onsets, device=device, at_once=at_once)
             for (place, grey, pair), there, back in zip(group, forward, backward, strict=True):
                 drawn[place] = _painted(grey, pair, measure(pair, settings, (there, back)), settings)
-        yield from (drawn[place] for place in range(len(some)))
+        yield from (drawn[place] for place in range(len(batch)))
 
 
 def _in_threads(
     pairs: Iterable[Given], settings: MotionSettings, workers: int, cache: MotionCache | None
 ) -> Iterator[MotionMap | ImageError]:
-
     def draw(onset: Frame, apex: Frame, nose: Nose | None = None) -> MotionMap | ImageError:
         try:
             return motion_map(onset, apex, settings, nose=nose, cache=cache)

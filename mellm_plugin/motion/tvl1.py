@@ -1,13 +1,13 @@
 """TV-L1 optical flow in torch, many pairs at once: the estimator of the published motion maps, without OpenCV contrib.
 
-The algorithm is that of `cv2.optflow.DualTVL1OpticalFlow` with its default settings, written from
+The algorithm is that of `cv2.optflow.DualTVL1OpticalFlow` with default settings, implemented from
 
 - Zach, Pock, Bischof: A Duality Based Approach for Realtime TV-L1 Optical Flow. DAGM 2007. ("Zach")
 - Sanchez, Meinhardt-Llopis, Facciolo: TV-L1 Optical Flow Estimation. Image Processing On Line 3, 2013. ("IPOL")
 - Wedel, Pock, Zach, Bischof, Cremers: An Improved Algorithm for TV-L1 Optical Flow. 2009: the median filter. ("Wedel")
 
-Where it differs from IPOL (a pyramid of bilinear samples without a filter, frames that are not normalised, the median
-filter) it does what OpenCV is known to do. `python benchmarks/tvl1.py` compares the two.
+It differs from IPOL as OpenCV does: a pyramid of bilinear samples without a filter, no normalisation of the frames, and
+the median filter. `python benchmarks/tvl1.py` compares the two.
 """
 
 from __future__ import annotations
@@ -31,36 +31,35 @@ Tensor: TypeAlias = torch.Tensor
 TAU = 0.25  # time step of the dual ascent
 LAMBDA = 0.15  # weight of the data term
 THETA = 0.3  # how tightly the two halves of the split problem are coupled
-EPSILON = 0.01  # a warp is done when the flow changes by less in an iteration, px (root mean square)
+EPSILON = 0.01  # a warp ends when an iteration changes the flow by less, px (root mean square)
 SCALES = 5
-RATIO = 1.25  # of a scale's size to the next coarser one's
+RATIO = 1.25  # size of a scale over that of the next coarser one
 WARPS = 5  # per scale
-OUTER, INNER = 10, 30  # at most so many iterations a warp: a median filter, then 30 steps, ten times
-SMALLEST_SIDE = 16  # px; no scale is smaller
+OUTER, INNER = 10, 30  # most iterations in a warp: ten times a median filter and 30 steps
+SMALLEST_SIDE = 16  # px, of the coarsest scale
 
-AT_ONCE = {"cpu": 1, "cuda": 64}  # one pair at a time keeps a processor's cache, many pay for a GPU's launches
-CHECK_EVERY = {"cpu": 1, "cuda": 10}  # iterations; looking whether all pairs are done makes a GPU wait
+AT_ONCE = {"cpu": 1, "cuda": 64}  # single pairs fit a CPU's cache; many pairs amortise a GPU's kernel launches
+CHECK_EVERY = {"cpu": 1, "cuda": 10}  # iterations between convergence checks, each of which stalls a GPU
 
 
 def tvl1(onset: Frames, apex: Frames, *, device: str = "cpu", at_once: int | None = None) -> Flow:
     """TV-L1 optical flow from onset to apex, at onset pixels.
 
-    A pair's flow does not depend on the pairs beside it: each stops by itself.
+    Each pair converges on its own: its flow does not depend on the other pairs.
 
     Args:
         onset: grey, `(H, W)` or many, `(N, H, W)`; uint8, or float32 in the same grey levels (high-passed frames,
             which may be negative). Both sides at least 16 px.
         apex: the same shape.
         device: where torch computes, `"cpu"`, `"cuda"`, `"cuda:1"`.
-        at_once: pairs solved together; 1 on a CPU and 64 elsewhere when None. Some 150 bytes a pixel of
-            each, on a GPU 400.
+        at_once: pairs solved together, about 150 bytes a pixel each, 400 on a GPU; None: 1 on a CPU, 64 elsewhere.
 
     Returns:
         float32 `(H, W, 2)` or `(N, H, W, 2)`, px, x to the right, y down: where the onset pixel went.
 
     Raises:
         ImageError: frames of another type, of different or too small shapes, or with values that are not finite.
-        SettingsError: torch has no such device here.
+        SettingsError: this machine has no such device.
     """
     faults = [f"{name}: {fault}" for name, frames in (("onset", onset), ("apex", apex)) for fault in _faults(frames)]
     if not faults and onset.shape != apex.shape:
@@ -114,9 +113,9 @@ def _coarse_to_fine(onset: Tensor, apex: Tensor) -> Tensor:
 
 
 def _resize(picture: Tensor, size: Sequence[int], ratios: Sequence[float]) -> Tensor:
-    """Bilinear samples of `(..., H, W)`, pixel centres at .5; `ratios` are old pixels per new one, of rows and columns.
+    """Bilinear samples of `(..., H, W)`, pixel centres at .5; `ratios`: old pixels for a new one, in rows and columns.
 
-    The ratio is not always that of the sizes: 224 px become 179 at exactly 1.25, as in OpenCV.
+    The ratio may differ from that of the sizes: 224 px become 179 at exactly 1.25, as in OpenCV.
     """
     for dim, new, ratio in ((-2, size[0], ratios[0]), (-1, size[1], ratios[1])):
         last = picture.shape[dim] - 1
@@ -129,7 +128,7 @@ def _resize(picture: Tensor, size: Sequence[int], ratios: Sequence[float]) -> Te
 
 
 def _one_scale(onset: Tensor, apex: Tensor, start: Tensor) -> Tensor:
-    """The flow of one scale: alternates the two halves of the split problem (Zach; IPOL, the algorithm's inner loops).
+    """The flow of one scale: alternates the two halves of the split problem (Zach; IPOL, inner loops).
 
     Args:
         onset, apex: float32 `(N, H, W)`, grey levels.
@@ -140,9 +139,9 @@ def _one_scale(onset: Tensor, apex: Tensor, start: Tensor) -> Tensor:
     """
     n, _, h, w = start.shape
     size = start.numel()
-    # All memory is taken once, flat and with room at one end, so that the difference to a neighbour is one contiguous
-    # subtraction over the whole batch. It also crosses the ends of rows and planes: there the forward difference is set
-    # to zero, which keeps the dual variables zero, and so the backward difference of the next row sees its border.
+    # All memory is allocated once, flat and with room at one end, so that the difference to a neighbour is one
+    # contiguous subtraction over the batch. It also crosses the ends of rows and planes: there the forward difference
+    # is set to zero, which keeps the dual variables zero, so the backward difference of the next row sees its border.
     u_room, px_room, py_room = start.new_zeros(size + w), start.new_zeros(size + 1), start.new_zeros(size + w)
     u_here, u_right, u_below = u_room[:size], u_room[1 : size + 1], u_room[w:]
     px_here, px_left, py_here, py_above = px_room[1:], px_room[:size], py_room[w:], py_room[:size]
@@ -165,11 +164,11 @@ def _one_scale(onset: Tensor, apex: Tensor, start: Tensor) -> Tensor:
         scale = torch.where(square > torch.finfo(square.dtype).eps, -1 / (THETA * square), 0)
         a = scale * (warped[:, :1] - onset.unsqueeze(1) - (slope * u).sum(1, keepdim=True))
         bx, by = (scale * slope).split(1, dim=1)
-        # Step sizes of u and p, by pair. A pair that is done goes on with steps of zero, which change nothing.
+        # Step sizes of u and p for each pair. A converged pair continues with steps of zero, which change nothing.
         steps = start.new_tensor([THETA, TAU / THETA]).view(2, 1, 1, 1, 1).repeat(1, n, 1, 1, 1)
         for iteration in range(OUTER * INNER):
             if iteration % INNER == 0:
-                _filter(u, steps[0].flatten() > 0)
+                _median_in_place(u, steps[0].flatten() > 0)
             torch.addcmul(a, bx, u[:, :1], out=threshold)
             threshold.addcmul_(by, u[:, 1:]).clamp_(-LAMBDA, LAMBDA)
             # u <- v + theta div p (Zach); `change` is the difference to the old u over theta.
@@ -207,10 +206,10 @@ def _warp(frames: Tensor, flow: Tensor) -> Tensor:
     return torch.nn.functional.grid_sample(frames, grid, "bicubic", "zeros", align_corners=False)
 
 
-def _filter(flow: Tensor, moving: Tensor) -> None:
-    """Median of 5 x 5 (Wedel), in place, of the pairs that are `moving`, bool `(N,)`; borders are replicated."""
+def _median_in_place(flow: Tensor, moving: Tensor) -> None:
+    """Median of 5 x 5 (Wedel) of the pairs in the mask `moving`, bool `(N,)`; borders are replicated."""
     if flow.device.type != "cpu":
-        flow.copy_(torch.where(moving.view(-1, 1, 1, 1), median(flow), flow))
+        flow.copy_(torch.where(moving.view(-1, 1, 1, 1), _median(flow), flow))
         return
     for number in moving.nonzero().flatten().tolist():
         for plane in flow[number].numpy():
@@ -231,19 +230,20 @@ def _sorted(values: Sequence[Tensor]) -> list[Tensor]:
     return ordered
 
 
-def median(planes: Tensor) -> Tensor:
+def _median(planes: Tensor) -> Tensor:
     """Median of 5 x 5 of float32 `(N, C, H, W)` on any device, by comparisons of whole planes; borders are replicated.
 
-    The same values as `cv2.medianBlur(plane, 5)`, which is faster where it can run.
+    Equal to `cv2.medianBlur(plane, 5)`, which is faster on a CPU.
     """
     h, w = planes.shape[-2:]
     padded = torch.nn.functional.pad(planes, (2, 2, 2, 2), mode="replicate")
-    columns = _sorted([padded[..., i : i + h, :] for i in range(5)])  # each serves five windows
+    columns = _sorted([padded[..., i : i + h, :] for i in range(5)])  # shared by five windows
     table = [_sorted([row[..., j : j + w] for j in range(5)]) for row in columns]
-    # Of the 25, entry (r, k) is not below (r + 1)(k + 1), and not above (5 - r)(5 - k), itself among them. Where one of
-    # these is over 13, it is not the median. As many drop out at either end: the median of the 13 that are left is it.
+    # Entry (r, k) is not smaller than (r + 1)(k + 1) of the 25 entries and not larger than (5 - r)(5 - k), itself
+    # included. If either count exceeds 13, the entry is not the median. Equally many drop out at both ends, so the
+    # median of the remaining 13 is the result.
     left = [table[r][k] for r in range(5) for k in range(5) if (r + 1) * (k + 1) <= 13 and (5 - r) * (5 - k) <= 13]
-    # Of 8 of the 13, the smallest and the largest cannot be the 7th: drop them, take in another, and so on.
+    # The smallest and largest of 8 of the 13 cannot be the 7th: drop them, add another entry, and repeat.
     some, rest = left[:8], left[8:]
     while True:
         for i in range(1, len(some)):

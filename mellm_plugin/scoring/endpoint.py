@@ -1,12 +1,12 @@
-"""One request to a server that speaks OpenAI's protocol: sent, read within bounds, and what became of it.
+"""One request to a server that speaks OpenAI's protocol, bounded in time and size, and the meaning of its answer.
 
     Endpoint("openai", "gpt-4o-mini").ask(messages, {"max_tokens": 1024}, timeout=30)
         -> Text("{..}", tokens=(100, 20))
         -> Failure(Unscored("rate limit", "429 Too many requests"), again=True, wait=2.0)
 
-Providers have lmms-eval's names and variables. Its own providers send a request several times, wait for as long as
-bytes come, read answers of any size, follow redirects and log what a server echoes. Here a request ends in time, and
-its connection with it; of an answer no more than `_LARGEST` bytes are read; and none of it is handed on with a key.
+Providers have the names and variables of lmms-eval. Its own providers repeat requests, wait as long as bytes arrive,
+read answers of any size, follow redirects and log what a server echoes. Here a request and its connection end in time,
+at most `_LARGEST` bytes of an answer are read, redirects are not followed, and keys are redacted from everything.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from mellm_plugin.scoring.rubric import Unscored
 PROVIDERS: tuple[str, ...] = ("openai", "azure", "local")
 """lmms-eval's names of the servers that speak OpenAI's protocol; its asynchronous ones are the same servers."""
 
-OF_TRANSPORT: tuple[str, ...] = ("timeout", "connection", "rate limit", "server error")
-"""Kinds of failures at which no answer came."""
+NO_ANSWER: tuple[str, ...] = ("timeout", "connection", "rate limit", "server error")
+"""Kinds of failures without any answer."""
 
-_LARGEST = 2_000_000  # bytes of an answer; with the thoughts of 100,000 tokens
+_LARGEST = 2_000_000  # bytes of an answer, enough for 100,000 tokens of thinking
 
 VARIABLES: dict[str, tuple[str, ...]] = {
     "openai": ("OPENAI_API_URL", "OPENAI_API_KEY"),
@@ -55,7 +55,7 @@ ADVICE: dict[str, str] = {
 
 
 def _target(provider: str, model: str) -> tuple[str, str, str]:
-    """Address, and name of the header and key, by lmms-eval's variables; no header where no key is sent."""
+    """Address, header name and key from lmms-eval's variables; without a key the header name is empty."""
     given = {name: os.environ.get(name, "").strip() for names in VARIABLES.values() for name in names}
     if provider == "local":
         return given["LLM_JUDGE_URL"] or "http://localhost:8000/v1/chat/completions", "", ""
@@ -68,7 +68,7 @@ def _target(provider: str, model: str) -> tuple[str, str, str]:
 
 
 def _count_tokens(model: str, tokens: tuple[int, int] | None) -> None:
-    """Tell lmms-eval, as its own providers do: they are in its results and count for its budget."""
+    """Report the tokens to lmms-eval, as its own providers do, for its results and its budget."""
     module = sys.modules.get("lmms_eval.models.model_utils.usage_metrics")
     if tokens is not None and (count := getattr(module, "log_usage", None)) is not None:
         count(model_name=model, input_tokens=tokens[0], output_tokens=tokens[1], source="judge")
@@ -76,7 +76,7 @@ def _count_tokens(model: str, tokens: tuple[int, int] | None) -> None:
 
 @dataclass(frozen=True)
 class Text:
-    """What one request was answered with, and the tokens of prompt and answer."""
+    """The answer to one request, with its prompt and answer tokens."""
 
     text: str
     tokens: tuple[int, int] | None
@@ -84,25 +84,25 @@ class Text:
 
 @dataclass(frozen=True)
 class Failure:
-    """One request without a verdict; `again`: another may have one; `wait`: s, where the server said how long."""
+    """One request without a usable answer."""
 
     reason: Unscored
-    again: bool
-    wait: float | None = None
-    fatal: bool = False  # to every request, not only to this one
-    refuses: frozenset[str] = frozenset()  # parameters that were sent
+    again: bool  # whether a repetition may succeed
+    wait: float | None = None  # s before the repetition, if known
+    fatal: bool = False  # for every request, not only for this one
+    refuses: frozenset[str] = frozenset()  # parameters that the model does not accept
     tokens: tuple[int, int] | None = None
 
 
 class Endpoint:
-    """Where requests are sent, and with which key. Many threads may use it at once.
+    """Address and key of a server; safe for many threads.
 
     Args:
         provider: one of `PROVIDERS`.
-        model: as the server names it; for `azure` the deployment.
+        model: the server's name of the model; for `azure` the deployment.
 
     Raises:
-        JudgeError: the environment holds no key or no address.
+        JudgeError: the environment has no usable key or address.
     """
 
     def __init__(self, provider: str, model: str) -> None:
@@ -116,7 +116,7 @@ class Endpoint:
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
         if header:
             if not (key and key.isascii() and key.isprintable()):
-                fault = "its key holds characters that no header can" if key else "it has no key"
+                fault = "its key has characters that are not allowed in a header" if key else "it has no key"
                 raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {advice}")
             self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
         try:
@@ -127,13 +127,13 @@ class Endpoint:
         if not there:
             raise JudgeError(f"the judge {provider}:{model} cannot be used: no address: {_line(self._url)!r}. {advice}")
         self._tls = httpx.create_ssl_context()
-        for name in ("httpx", "httpcore"):  # they write addresses and headers to the log
+        for name in ("httpx", "httpcore"):  # they log addresses and headers
             logging.getLogger(name).setLevel(logging.WARNING)
 
     def ask(
         self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], timeout: float
     ) -> Text | Failure:
-        """Send one request, and no more. Never raises for what the server or the network does.
+        """Send exactly one request. Never raises for the behaviour of the server or the network.
 
         Args:
             messages: with `role` and `content`.
@@ -142,7 +142,7 @@ class Endpoint:
         """
         body = json.dumps({**self._model, "messages": list(messages), **parameters}).encode()
         found: queue.SimpleQueue[Text | Failure] = queue.SimpleQueue()
-        # in a thread of its own: the caller's may run a loop, and looking up a name cannot be ended
+        # In its own thread: the caller's may run an event loop, and a DNS lookup cannot be cancelled.
         send = self._send(body, timeout, found)
         threading.Thread(target=asyncio.run, args=(send,), name="mellm-judge", daemon=True).start()
         try:
@@ -170,13 +170,13 @@ class Endpoint:
 
         try:
             found.put(await asyncio.wait_for(exchange(), seconds))
-        except asyncio.TimeoutError:  # in Python 3.10 another one than TimeoutError
+        except asyncio.TimeoutError:  # not the built-in TimeoutError in Python 3.10
             found.put(_late(seconds))
-        except Exception as error:  # of any kind: httpx and what it stands on have many
+        except Exception as error:  # httpx and its dependencies raise many types
             found.put(_broken(error))
 
 
-# ---- what an answer or an error means -------------------------------------------------------------------------------
+# ---- the meaning of an answer or an error ---------------------------------------------------------------------------
 
 _FINISHED: dict[str | None, Unscored] = {
     "content_filter": Unscored("content filter", "the judge's provider withheld the answer"),
@@ -185,9 +185,9 @@ _FINISHED: dict[str | None, Unscored] = {
 
 
 def _read(status: int, headers: Mapping[str, str], content: bytes) -> Text | Failure:
-    """What an answer of the server means."""
+    """The meaning of a complete response."""
     if 300 <= status < 400:
-        to = f"{status}, and points to {headers.get('location')}: redirects are not followed"
+        to = f"{status}, a redirect to {headers.get('location')}: redirects are not followed"
         return Failure(Unscored("refused", _line(to)), again=False, fatal=True)
     text = content.decode("utf-8-sig", "replace")
     try:
@@ -200,22 +200,22 @@ def _read(status: int, headers: Mapping[str, str], content: bytes) -> Text | Fai
     if len(content) > _LARGEST:
         return Failure(Unscored("too long", f"the server's answer has more than {_LARGEST} bytes"), again=False)
     if raw is None:
-        return Failure(Unscored("not JSON", f"the server's answer is no JSON: {_line(text)}"), again=True, wait=0)
+        return Failure(Unscored("not JSON", f"the server's answer is not JSON: {_line(text)}"), again=True, wait=0)
     tokens = _tokens(found.get("usage"))
     choices = found.get("choices")
     choice = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(choice, dict):
-        said = f"the server's answer holds no choice: {_line(text)}"
-        return Failure(Unscored("empty choices", said), again=True, wait=0, tokens=tokens)
+        detail = f"the server's answer has no choice: {_line(text)}"
+        return Failure(Unscored("empty choices", detail), again=True, wait=0, tokens=tokens)
     finish = choice.get("finish_reason")
     if isinstance(finish, str) and finish in _FINISHED:
         return Failure(_FINISHED[finish], again=False, tokens=tokens)
     message = choice.get("message")
     words = message.get("content") if isinstance(message, dict) else None
-    if isinstance(words, list):  # in parts, of which some may be thoughts
+    if isinstance(words, list):  # in parts, some of which may be thoughts
         words = in_words(words)
     if not isinstance(words, str) or not words.strip():
-        return Failure(Unscored("no text", "the server's answer holds no text"), again=True, wait=0, tokens=tokens)
+        return Failure(Unscored("no text", "the server's answer has no text"), again=True, wait=0, tokens=tokens)
     return Text(redacted(words), tokens)
 
 
@@ -226,12 +226,12 @@ def _tokens(used: Any) -> tuple[int, int] | None:
 
 
 def _refusal(status: int, error: Any, headers: Mapping[str, str], text: str) -> Failure:
-    """What an error of the server means; some send it with status 200."""
+    """The meaning of an error; some servers send it with status 200."""
     said = _line(f"{status} {text}") if status >= 400 else _line(f"status {status}, but an error: {text}")
     if status < 400:
         code = str(error.get("code", "")) if isinstance(error, dict) else ""
         status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
-    if "content_filter" in text:  # as Azure refuses a prompt
+    if "content_filter" in text:  # Azure refuses a prompt like this
         return Failure(_FINISHED["content_filter"], again=False)
     if status == 429 and "insufficient_quota" in text:  # no waiting helps
         return Failure(Unscored("rate limit", said), again=False, fatal=True)
@@ -243,8 +243,8 @@ def _refusal(status: int, error: Any, headers: Mapping[str, str], text: str) -> 
     return Failure(Unscored("refused", said), again=False, fatal=True, refuses=refuses)
 
 
-# What OpenAI, Azure, LiteLLM, OpenRouter, vLLM, LM Studio, Mistral and Moonshot say of a parameter that is not taken,
-# and what they say of a limit that is taken, but not so high.
+# What OpenAI, Azure, LiteLLM, OpenRouter, vLLM, LM Studio, Mistral and Moonshot write about a parameter that they do
+# not accept, and about an accepted limit that is too high.
 _UNKNOWN = re.compile(
     r"n[o']t (?:an? |be )?(?:support|allow|permit|recogni|accept|valid|available|known)|unsupported|unrecogni[sz]ed"
     r"|unknown|unexpected|extra|additional|deprecated|instead|invalid|forbidden|\bonly\b|(?:must|should) be"
@@ -257,11 +257,11 @@ _PARAMETER = r"(max_tokens|max_completion_tokens|temperature|response_format)(?!
 
 
 def _refused(text: str) -> frozenset[str]:
-    """Parameters that an error names as ones that the model does not take."""
+    """Parameters that the model does not accept according to an error."""
     text = text.lower()
     if not _UNKNOWN.search(text):
         return frozenset()
-    # as the server's own field first: the text may repeat the whole request
+    # First by the server's own field: the text may repeat the whole request.
     named = re.findall(rf"\bparam[\\\"']*\s*:\s*[\\\"']*{_PARAMETER}", text)
     named = named or re.findall(rf"(?<![a-z_]){_PARAMETER}", text)
     return frozenset(name for name in named if not (name.startswith("max_") and _TOO_HIGH.search(text)))
@@ -272,24 +272,24 @@ def _late(seconds: float) -> Failure:
 
 
 def _broken(error: Exception) -> Failure:
-    """How a request failed to which no answer came, or none that is whole."""
+    """The failure of a request without a complete answer."""
     import httpx
 
     said = _line(f"{type(error).__name__}: {error}")
     if isinstance(error, httpx.TimeoutException):
         return Failure(Unscored("timeout", said), again=True, fatal=isinstance(error, httpx.ConnectTimeout))
-    # nobody listens, the name is not known, the certificate is not trusted; or this can be no request at all
-    asked = not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return Failure(Unscored("connection", said), again=asked, fatal=not asked or isinstance(error, httpx.ConnectError))
+    # ConnectError: no listener, unknown name, untrusted certificate. The other two: this cannot be a request at all.
+    valid = not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return Failure(Unscored("connection", said), again=valid, fatal=not valid or isinstance(error, httpx.ConnectError))
 
 
 def _line(text: str) -> str:
-    """One short line; without keys first: one that is cut off is no longer known."""
+    """One short line, redacted before it is cut: a partial key would not be recognised."""
     return " ".join(redacted(text).split())[:300]
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """What a server asks to wait for, s; None where it does not say so in a way that can be read."""
+    """Seconds that a server asks to wait; None if the header is absent or invalid."""
     said = (headers.get("retry-after") or "").strip()
     if re.fullmatch(r"[0-9]+(?:\.[0-9]*)?", said):
         return min(float(said), 1e9)

@@ -48,8 +48,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mellm_plugin.scoring.counts import Clip, Counts, subject_counts
 from mellm_plugin.scoring.emotion import share
-from mellm_plugin.scoring.intervals import Clip, Counts, bootstrap, subject_counts
+from mellm_plugin.scoring.intervals import bootstrap
 
 Items = Sequence[Mapping[str, Any]]
 Floats = NDArray[np.float64]

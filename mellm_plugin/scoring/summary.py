@@ -20,21 +20,23 @@ from typing import Any
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.scoring import emotion, facts, judge, sensitivity, text, units
-from mellm_plugin.scoring.intervals import (
-    RESAMPLES,
-    Bootstrap,
+from mellm_plugin.scoring.counts import (
     Clip,
-    Comparison,
     Counts,
-    Interval,
-    bootstrap,
-    compare,
-    compare_all,
     fact_counts,
     label_counts,
     rate_counts,
     sum_counts,
     unit_counts,
+)
+from mellm_plugin.scoring.intervals import (
+    RESAMPLES,
+    Bootstrap,
+    Comparison,
+    Interval,
+    bootstrap,
+    compare,
+    compare_all,
 )
 
 Items = Sequence[Mapping[str, Any]]

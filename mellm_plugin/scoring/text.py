@@ -2,19 +2,19 @@
 
     score(["Brow lowerer."], ["brow lowerer, dimpler"])  ->  rouge1_recall .667, rouge1_f1 .8, bleu4_corpus 0.0
 
-Other code that reports "BLEU" or "ROUGE-1" may mean another of these, so the names say which one it is:
+"BLEU" and "ROUGE-1" have several variants, so each name tells which one it is:
 
--   `bleu4_corpus`: sacreBLEU's corpus BLEU / 100. The n-grams (1 to 4) of all answers are counted together, one brevity
-    penalty for all; tokenizer 13a, lower case, exponential smoothing. An answer of fewer than four words has no 4-gram:
-    where that is so for all of them, the score is 0, "yes" to every "yes" too.
+-   `bleu4_corpus`: sacreBLEU's corpus BLEU / 100. The n-grams (1 to 4) of all answers are counted together, with one
+    brevity penalty; tokenizer 13a, lower case, exponential smoothing. An answer of fewer than four words has no 4-gram:
+    if that holds for all answers, the score is 0, even for "yes" to every "yes".
 -   `bleu4_sentence_mean`: sacreBLEU's sentence BLEU / 100 of each answer, then the mean. An answer of fewer than four
-    words is scored by the n-grams that it has (effective order), so "yes" for "yes" is 1.
--   `rouge1_recall`, `rouge1_precision`, `rouge1_f1`: overlap of single words, each counted as often as it occurs in
-    both, by the words of the reference, by those of the answer, and the harmonic mean of the two; for each answer, then
-    the mean. Words are runs of a-z and 0-9 in lower case, unstemmed, as in the package rouge-score 0.1.2, which this
-    agrees with. (lmms-eval does not bring that package, and what it does for ROUGE-1 is a dozen lines.)
+    words is scored by its own n-grams (effective order), so "yes" for "yes" is 1.
+-   `rouge1_recall`, `rouge1_precision`, `rouge1_f1`: number of common words (with repetitions) divided by the words of
+    the reference, by those of the answer, and the harmonic mean of both; for each answer, then the mean. Words are
+    unstemmed runs of a-z and 0-9 in lower case. Results agree with the package rouge-score 0.1.2, which lmms-eval does
+    not install; its ROUGE-1 is a dozen lines.
 
-An answer that is missing or empty scores 0 in each, and is counted. All scores are in 0..1.
+A missing or empty answer scores 0 and is counted. All scores are in 0..1.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _WORD = re.compile("[a-z0-9]+")
 
 @dataclass(frozen=True)
 class TextScores:
-    """Scores of one set of answers; in 0..1, None where there is no answer to score.
+    """Scores of one set of answers, in 0..1; None without answers.
 
     Attributes:
         bleu4_corpus, bleu4_sentence_mean, rouge1_precision, rouge1_recall, rouge1_f1: see the module.
-        answers: number of answers scored.
-        empty: number of those that are missing or hold no word.
-        signature: sacreBLEU's account of `bleu4_corpus`, with its version; "" where there is no answer.
+        answers: number of answers.
+        empty: number of answers that are missing or have no word.
+        signature: sacreBLEU's signature of `bleu4_corpus`, with its version; "" without answers.
     """
 
     bleu4_corpus: float | None
@@ -52,7 +52,7 @@ class TextScores:
 
 
 def words(text: str) -> list[str]:
-    """The words that ROUGE counts: runs of a-z and 0-9, in lower case."""
+    """The words for ROUGE: runs of a-z and 0-9, in lower case."""
     return _WORD.findall(text.lower())
 
 
@@ -60,8 +60,8 @@ def rouge1(answer: str | None, reference: str) -> tuple[float, float, float]:
     """ROUGE-1 of one answer: precision, recall and F1, each in 0..1.
 
     Args:
-        answer: None, or a text without a word, scores 0.
-        reference: a text with at least one word; one without scores 0.
+        answer: None or a text without words scores 0.
+        reference: a text; without words it scores 0.
     """
     given, expected = Counter(words(answer or "")), Counter(words(reference))
     shared = (given & expected).total()
@@ -75,11 +75,11 @@ def score(answers: Sequence[str | None], references: Sequence[str]) -> TextScore
     """Score answers against one reference each.
 
     Args:
-        answers: as the model gave them; None where there is none.
+        answers: the model's answers; None for a missing one.
         references: the expected answers, in the same order.
 
     Raises:
-        InputError: the lengths differ, or references without a word (nothing could score against them); all at once.
+        InputError: the lengths differ, or references have no word; all faults at once.
     """
     faults = []
     if len(answers) != len(references):
@@ -113,13 +113,13 @@ def score(answers: Sequence[str | None], references: Sequence[str]) -> TextScore
 
 @dataclass(frozen=True)
 class OneText:
-    """What one answer adds to the scores.
+    """The contribution of one answer to the scores.
 
     Attributes:
-        bleu4_sentence: its sentence BLEU, in 0..1.
-        rouge1: its precision, recall and F1, in 0..1.
-        bleu4_counts: ten whole numbers, of which corpus BLEU takes the sums: n-grams shared with the reference, n from
-            1 to 4; n-grams of the answer, the same; words of the answer, and of the reference.
+        bleu4_sentence: sentence BLEU, in 0..1.
+        rouge1: precision, recall and F1, in 0..1.
+        bleu4_counts: ten integers whose sums give corpus BLEU: n-grams shared with the reference, n from 1 to 4;
+            n-grams of the answer, n from 1 to 4; words of the answer; words of the reference.
     """
 
     bleu4_sentence: float
@@ -128,12 +128,12 @@ class OneText:
 
 
 def each_text(answer: str | None, reference: str) -> OneText:
-    """What an answer adds to the scores; arguments as for `rouge1`."""
+    """The contribution of one answer to the scores; arguments as for `rouge1`."""
     from sacrebleu.metrics.bleu import BLEU
 
     found = BLEU(lowercase=True, effective_order=True).sentence_score(answer or "", [reference])
     return OneText(
-        # sacreBLEU's sums of logarithms leave 100.00000000000004 for equal texts
+        # sacreBLEU's sums of logarithms give 100.00000000000004 for equal texts.
         bleu4_sentence=min(found.score / 100, 1.0),
         rouge1=rouge1(answer, reference),
         bleu4_counts=(*found.counts, *found.totals, found.sys_len, found.ref_len),
@@ -141,7 +141,7 @@ def each_text(answer: str | None, reference: str) -> OneText:
 
 
 def bleu4_of_counts(sums: Iterable[float]) -> float:
-    """Corpus BLEU, in 0..1, of summed `OneText.bleu4_counts`."""
+    """Corpus BLEU, in 0..1, from sums of `OneText.bleu4_counts`."""
     from sacrebleu.metrics.bleu import BLEU
 
     whole = [round(value) for value in sums]
@@ -150,7 +150,7 @@ def bleu4_of_counts(sums: Iterable[float]) -> float:
 
 
 def _signature() -> str:
-    """sacreBLEU's account of corpus BLEU, which it gives only once it has counted."""
+    """sacreBLEU's signature of corpus BLEU, available only after a score was computed."""
     from sacrebleu.metrics.bleu import BLEU
 
     corpus = BLEU(lowercase=True)

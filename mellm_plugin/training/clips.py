@@ -40,7 +40,8 @@ from mellm_plugin.locks import ProcessLock
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.cache import cache_folder, default_cache, measured_by
-from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, unit, working_pair
+from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow, measure, working_pair
+from mellm_plugin.motion.geometry import unit
 from mellm_plugin.motion.images import read_pair, read_pixels
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings

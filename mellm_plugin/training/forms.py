@@ -37,7 +37,7 @@ from mellm_plugin.language.prompts import (
 )
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.facial import FacialFlow, Nose
-from mellm_plugin.motion.facial import unit as px_of_frame
+from mellm_plugin.motion.geometry import unit as px_of_frame
 from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings

@@ -109,7 +109,7 @@ def test_shrunk_frames_come_back_in_px_of_the_large(tmp_path: Path) -> None:
 # The key
 
 
-HEEDED: dict[str, tuple[MotionSettings, tuple[float, float] | None]] = {
+MEASURING: dict[str, tuple[MotionSettings, tuple[float, float] | None]] = {
     "estimator": (replace(NOSE, estimator="dis"), (20, 30)),
     "head": (replace(NOSE, head="similarity"), (20, 30)),
     "smooth_px": (replace(NOSE, smooth_px=1.5), (20, 30)),
@@ -136,15 +136,15 @@ def warm(tmp_path: Path) -> MotionCache:
     return cache
 
 
-@pytest.mark.parametrize("name", HEEDED)
-def test_what_the_measurement_heeds_is_in_the_key(warm: MotionCache, name: str) -> None:
-    settings, nose = HEEDED[name]
+@pytest.mark.parametrize("name", MEASURING)
+def test_settings_of_the_measurement_are_in_the_key(warm: MotionCache, name: str) -> None:
+    settings, nose = MEASURING[name]
     assert same(warm.measure(pair(0, settings, nose), settings), measure(pair(0, settings, nose), settings))
     assert len(entries(warm)) == 2
 
 
 @pytest.mark.parametrize("name", PAINTING)
-def test_what_only_the_painting_heeds_is_not(warm: MotionCache, name: str) -> None:
+def test_settings_of_the_painting_are_not_in_the_key(warm: MotionCache, name: str) -> None:
     drawn = motion_map(*frames(), PAINTING[name], nose=(20, 30), cache=warm)
     assert len(entries(warm)) == 1
     plain = motion_map(*frames(), PAINTING[name], nose=(20, 30))
@@ -152,8 +152,8 @@ def test_what_only_the_painting_heeds_is_not(warm: MotionCache, name: str) -> No
 
 
 def test_every_setting_is_in_the_key_or_painting() -> None:
-    heeded = {"estimator", "head", "smooth_px", "doubt_px"}
-    assert heeded | set(PAINTING) == set(DEFAULT.to_dict()), "a new setting: does the measurement heed it?"
+    measuring = {"estimator", "head", "smooth_px", "doubt_px"}
+    assert measuring | set(PAINTING) == set(DEFAULT.to_dict()), "a new setting: does it affect the measurement?"
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -165,7 +165,7 @@ def test_one_pixel_is_in_the_key(warm: MotionCache, which: int) -> None:
     assert len(entries(warm)) == 3
 
 
-def test_a_nose_that_is_not_used_is_not_in_the_key(tmp_path: Path) -> None:
+def test_an_unused_nose_is_not_in_the_key(tmp_path: Path) -> None:
     cache = MotionCache(tmp_path)
     for nose in (None, (20, 30), (1, 2)):
         cache.measure(pair(0, DEFAULT, nose), DEFAULT)
@@ -194,10 +194,6 @@ def test_a_damaged_entry_is_measured_again(tmp_path: Path, share: float) -> None
     assert entries(cache) == [file] and file.stat().st_size == len(whole), "it is mended"
     file.write_bytes(b"no flow" * 100)
     assert same(MotionCache(tmp_path).measure(pair(), DEFAULT), expected)
-
-
-def test_every_file_of_the_folder_may_be_cut_short(tmp_path: Path) -> None:
-    expected = MotionCache(tmp_path).measure(pair(), DEFAULT)
     for file in [file for file in tmp_path.rglob("*") if file.is_file()]:
         file.write_bytes(file.read_bytes()[:3])
     assert same(MotionCache(tmp_path).measure(pair(), DEFAULT), expected)
@@ -242,7 +238,7 @@ def test_a_full_disk_costs_a_warning(tmp_path: Path, when: str) -> None:
 # The bound
 
 
-def test_the_longest_unused_go_first(tmp_path: Path) -> None:
+def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache = MotionCache(tmp_path)
     files = []
     for seed in range(5):
@@ -260,7 +256,7 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     assert len(entries(cache)) == 3, "within its bound nothing goes"
 
 
-def test_the_bound_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_is_enforced_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_TRIM_EVERY", 4)
     MotionCache(tmp_path).measure(pair(0), DEFAULT)
     size = entries(MotionCache(tmp_path))[0].stat().st_size
@@ -274,7 +270,7 @@ def test_the_bound_is_looked_at_now_and_then(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("gigabytes", [0, -1, float("nan"), float("inf")])
-def test_a_bound_that_is_none_is_refused(tmp_path: Path, gigabytes: float) -> None:
+def test_an_invalid_limit_is_refused(tmp_path: Path, gigabytes: float) -> None:
     with pytest.raises(SettingsError, match="positive number of gigabytes"):
         MotionCache(tmp_path, gigabytes)
 
@@ -338,16 +334,10 @@ def test_the_default_is_where_the_user_says(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MELLM_CACHE_GB", "0.25")
     resized = default_cache()
     assert resized is not None and resized.gigabytes == 0.25
-
-
-def test_the_default_is_the_users_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name: tmp_path / name)
     monkeypatch.delenv("MELLM_CACHE")
     cache = default_cache()
     assert cache is not None and cache.folder == tmp_path / "mellm-plugin" / "motion"
-
-
-def test_the_cache_can_be_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELLM_CACHE", "off")
     assert default_cache() is None
 
@@ -356,12 +346,12 @@ def test_a_folder_that_cannot_be_made_costs_a_warning(tmp_path: Path, monkeypatc
     (tmp_path / "file").write_text("")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("MELLM_CACHE", str(place))
-        with pytest.warns(UserWarning, match="no motion cache: .*cannot be made.*set MELLM_CACHE"):
+        with pytest.warns(UserWarning, match="no motion cache: .*cannot create the folder.*set MELLM_CACHE"):
             assert default_cache() is None
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert default_cache() is None, "said once, not for every clip"
-        with pytest.raises(SettingsError, match="cannot be made"):
+            assert default_cache() is None, "one warning, not one for every clip"
+        with pytest.raises(SettingsError, match="cannot create the folder"):
             MotionCache(place)
 
 

@@ -1,4 +1,4 @@
-"""Clips in every form they come in, and what is refused."""
+"""Clips from every kind of source, and what is refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import clip as module
-from mellm_plugin.motion.clip import averaged, natural, read_clip, scene
+from mellm_plugin.motion.clip import natural, read_clip
 from mellm_plugin.motion.images import read_pair
 
 HEIGHT, WIDTH = 64, 96
@@ -68,8 +68,8 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     clip = read_clip(folder)
     assert (clip.frames == frames).all()
     assert clip.names[1] == "reg_img2.png" and clip.names[9] == "reg_img10.png"
-    assert clip.ignored == 3 and clip.fps is None and len(clip) == 12
-    # The very pixels that a motion map is drawn from.
+    assert clip.fps is None and len(clip) == 12
+    # The same pixels as for a motion map.
     first, second = read_pair(folder / "reg_img1.png", folder / "reg_img2.png")
     assert (clip.frames[0] == first).all() and (clip.frames[1] == second).all()
 
@@ -108,7 +108,7 @@ def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     assert clip.fps == (None if suffix == "tif" else pytest.approx(50))
 
 
-def test_a_picture_whose_frames_last_unequally_tells_no_speed(tmp_path: Path) -> None:
+def test_uneven_durations_give_no_frame_rate(tmp_path: Path) -> None:
     pages = [Image.fromarray(frame) for frame in _frames(4)]
     pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=[20, 20, 900, 20])
     assert read_clip(tmp_path / "a.gif").fps is None
@@ -138,7 +138,7 @@ def test_many_faults_are_counted(tmp_path: Path) -> None:
         read_clip(folder)
 
 
-def test_a_video_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_video(tmp_path: Path) -> None:
     data = _video(tmp_path / "whole.avi", np.repeat(_frames(20), 3, axis=0), "MJPG").read_bytes()
     (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
     with pytest.raises(ImageError, match=r"half.avi: expected 60 frames by its header, only \d+ can be decoded"):
@@ -198,16 +198,3 @@ def test_a_clip_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.
         read_clip(path)
     monkeypatch.setattr(module, "LARGEST", 9 * HEIGHT * WIDTH)
     assert len(read_clip(path)) == 9
-
-
-def test_neighbours_are_averaged_as_far_as_the_clip_goes() -> None:
-    frames = np.arange(0, 60, 10, dtype=np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
-    assert (averaged(frames, 2, 0) == 20).all() and (averaged(frames, 2, 1) == 20).all()
-    assert (averaged(frames, 0, 1) == 5).all() and (averaged(frames, 5, 2) == 40).all()
-    assert averaged(frames, 3, 1).dtype == np.uint8
-
-
-def test_no_frame_of_another_scene_is_averaged() -> None:
-    frames = np.repeat(np.uint8([10, 20, 30, 200, 210]), 32 * 32).reshape(5, 32, 32)
-    assert scene(5, 2, (3,)) == (0, 3) and scene(5, 3, (3,)) == (3, 5) and scene(5, 1, ()) == (0, 5)
-    assert (averaged(frames, 2, 1, (3,)) == 25).all() and (averaged(frames, 3, 2, (3,)) == 205).all()

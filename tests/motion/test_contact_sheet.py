@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 
 from mellm_plugin.errors import InputError, SettingsError
 from mellm_plugin.motion import colour
-from mellm_plugin.motion.contact_sheet import contact_sheet, shortened
+from mellm_plugin.motion.contact_sheet import _shortened, contact_sheet
 
 RED, GREEN = np.array([255, 0, 0]), np.array([0, 200, 0])
 
@@ -74,12 +74,12 @@ def test_any_shape_is_fitted(tmp_path: Path) -> None:
 
 def test_long_ids_lose_their_middle() -> None:
     font = ImageFont.load_default(13)
-    assert shortened("sub01/EP02", 500, font) == "sub01/EP02"
-    cut = shortened("casme2/sub01/EP02_01f_" + 40 * "x" + "_onset46", 120, font)
+    assert _shortened("sub01/EP02", 500, font) == "sub01/EP02"
+    cut = _shortened("casme2/sub01/EP02_01f_" + 40 * "x" + "_onset46", 120, font)
     assert cut.startswith("casme") and cut.endswith("46") and cut.count("…") == 1
     assert font.getlength(cut) <= 120
-    assert shortened("abc", 0, font) == "…"
-    assert shortened(" a\n b ", 100, font) == "a b"
+    assert _shortened("abc", 0, font) == "…"
+    assert _shortened(" a\n b ", 100, font) == "a b"
 
 
 def test_what_is_refused(tmp_path: Path) -> None:

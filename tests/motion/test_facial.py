@@ -53,22 +53,18 @@ def test_a_nose_outside_the_frame_is_refused(nose: tuple[float, float]) -> None:
         facial_flow(onset, np.roll(onset, 1, 1), AT_NOSE, nose)
 
 
-def test_the_fault_is_told_in_px_of_the_frame_that_was_given() -> None:
+def test_a_fault_is_reported_in_px_of_the_original_frame() -> None:
     onset = texture(400, 500)
     with pytest.raises(ImageError, match="inside the frame of 500x400 px, found x 510, y 30"):
         facial_flow(onset, np.roll(onset, 1, 1), replace(AT_NOSE, working_side=100), (510, 30))
 
 
-def test_without_a_nose_it_is_the_fit_and_says_so(photograph: Any) -> None:
+def test_without_a_nose_or_its_use_the_fit_is_reported(photograph: Any) -> None:
     clip = photograph.moved(["12"])
     found = facial_flow(clip.onset, clip.apex, AT_NOSE)
     fitted = facial_flow(clip.onset, clip.apex, replace(AT_NOSE, head="similarity"))
     assert found.head_from == fitted.head_from == "similarity"
     assert found.head == fitted.head and np.array_equal(found.flow, fitted.flow)
-
-
-def test_settings_that_do_not_use_the_nose_do_not_look_at_it(photograph: Any) -> None:
-    clip = photograph.moved(["12"])
     plain = facial_flow(clip.onset, clip.apex)
     given = facial_flow(clip.onset, clip.apex, nose=(1000, -5))
     assert plain.head_from == given.head_from == "similarity" and np.array_equal(plain.flow, given.flow)
@@ -115,7 +111,7 @@ def test_a_nose_in_the_corner_stays_inside_a_smaller_frame() -> None:
 
 
 @pytest.mark.parametrize(("head", "nose"), [("similarity", None), ("nose", (338.0, 371.0)), ("none", None)])
-def test_what_is_measured_in_smaller_frames_is_in_px_of_the_large(photograph: Any, head: str, nose: Any) -> None:
+def test_a_flow_measured_in_smaller_frames_is_in_px_of_the_large_ones(photograph: Any, head: str, nose: Any) -> None:
     clip = photograph.moved(["12"])
     frames = [cv2.resize(frame, (672, 672), interpolation=cv2.INTER_CUBIC) for frame in (clip.onset, clip.apex)]
     settings = replace(DEFAULT, head=head, working_side=224)
@@ -185,7 +181,7 @@ def test_more_doubt_is_less_confidence(photograph: Any) -> None:
     assert facial_flow(clip.onset, clip.apex, replace(DEFAULT, doubt_px=0)).confidence is None
 
 
-def test_flows_that_are_known_are_not_estimated_again(photograph: Any) -> None:
+def test_known_flows_are_not_estimated_again(photograph: Any) -> None:
     clip = photograph.moved(["26"])
     pair = working_pair(clip.onset, clip.apex)
     there, back = both_flows(clip.onset, clip.apex)
@@ -199,7 +195,7 @@ def test_flows_that_are_known_are_not_estimated_again(photograph: Any) -> None:
 # How strongly a face moves
 
 
-def test_the_strength_is_that_of_the_face_in_px_of_the_reference_frame() -> None:
+def test_strength_counts_the_face_alone_in_px_of_the_reference_frame() -> None:
     for side in (224, 448):
         moved = np.zeros((side, side, 2), np.float32)
         spot = slice(side // 2, side // 2 + side // 8)

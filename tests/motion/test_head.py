@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.datasets.synthme import displacement
-from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.head import HeadMotion, face_ellipse, fit_head, nose_motion
+from mellm_plugin.motion.geometry import face_ellipse
+from mellm_plugin.motion.head import HeadMotion, fit_head
 
 
 @settings(deadline=None, max_examples=40)
@@ -37,6 +37,7 @@ def test_rotation_and_scale_have_their_signs() -> None:
     assert turned.scale == pytest.approx(1.01)
     # Counter-clockwise as seen: the point on the right goes up.
     assert turned.flow(101, 101)[50, 100, 1] < 0
+    assert f"{HeadMotion().rotation:+.1f}" == "+0.0"
 
 
 def test_any_frame_size() -> None:
@@ -44,10 +45,6 @@ def test_any_frame_size() -> None:
     for height, width in ((32, 48), (340, 280), (1088, 2040)):
         found = fit_head(truth.flow(height, width))
         assert np.allclose([found.tx, found.ty, found.a, found.b], [1.0, -0.5, 0.004, 0.003], atol=1e-4)
-
-
-def test_no_rotation_has_no_sign() -> None:
-    assert f"{HeadMotion().rotation:+.1f}" == "+0.0"
 
 
 def test_the_face_is_followed_and_not_the_rim() -> None:
@@ -68,25 +65,6 @@ def test_a_third_of_the_face_may_move_otherwise() -> None:
 
 def test_nothing_moves_in_a_flow_of_zeros() -> None:
     assert fit_head(np.zeros((64, 80, 2), np.float32)) == HeadMotion()
-
-
-def test_the_nose_window_is_cut_off_at_the_rim() -> None:
-    flow = np.random.default_rng(0).normal(0, 2, (40, 50, 2)).astype(np.float32)
-    for nose, window in {
-        (20, 20): np.s_[15:26, 15:26],
-        (0, 0): np.s_[0:6, 0:6],
-        (49.4, 39.4): np.s_[34:40, 44:50],
-        (3.2, 36.8): np.s_[32:40, 0:9],
-    }.items():
-        found = nose_motion(flow, nose)
-        assert [found.tx, found.ty] == pytest.approx(flow[window].reshape(-1, 2).mean(axis=0), abs=1e-5)
-        assert (found.a, found.b) == (0, 0)
-
-
-@pytest.mark.parametrize("nose", [(50, 20), (20, 39.5), (-1, 20), (float("nan"), 20)])
-def test_a_nose_outside_is_refused(nose: tuple[float, float]) -> None:
-    with pytest.raises(ImageError, match=rf"frame of 50x40 px, found x {nose[0]:g}, y {nose[1]:g}"):
-        nose_motion(np.zeros((40, 50, 2), np.float32), nose)
 
 
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(-10, 10), st.floats(-0.1, 0.1))

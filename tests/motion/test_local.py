@@ -11,7 +11,7 @@ import pytest
 
 from mellm_plugin.datasets.synthme import AUS, Face, draw_clip
 from mellm_plugin.motion import colour
-from mellm_plugin.motion.facial import facial_flow
+from mellm_plugin.motion.facial import facial_flow, measure, working_pair
 from mellm_plugin.motion.flow import flow
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import read_pair
@@ -35,6 +35,12 @@ def rms(field: Array) -> float:
 
 def error(found: Array, truth: Array) -> float:
     return float(np.linalg.norm(found - truth, axis=-1).mean())
+
+
+def both(onset: Array, apex: Array) -> tuple[Array, Array]:
+    """The flow, and the flow of the face alone, from one estimation."""
+    pair, whole = working_pair(onset, apex), flow(onset, apex)
+    return whole, measure(pair, known=(whole, None)).flow
 
 
 def regions(facial: Array) -> Iterator[Any]:
@@ -62,20 +68,21 @@ def test_a_photographed_face_under_a_moving_head(photograph: Any, px: float, sha
     right, errors = [], []
     for seed, number in enumerate(AUS):
         clip = photograph.moved([str(number)], px, seed=seed)
-        right += right_bins(facial_flow(clip.onset, clip.apex).flow, clip.facial)
-        errors.append(error(flow(clip.onset, clip.apex)[photograph.INNER], clip.flow[photograph.INNER]))
+        whole, facial = both(clip.onset, clip.apex)
+        right += right_bins(facial, clip.facial)
+        errors.append(error(whole[photograph.INNER], clip.flow[photograph.INNER]))
     assert np.mean(right) >= share
     assert np.mean(errors) < bound
 
 
 def test_drawn_faces_of_all_kinds() -> None:
     right, errors = [], []
-    for px in (0.3, 0.5, 1.0):
+    for px in (0.3, 0.8):
         for number in AUS:
             clip = draw_clip(Face(100 + number), np.random.default_rng(number), (str(number),), px, head=1.0)
-            frames = read_pair(clip.onset, clip.apex)
-            right += right_bins(facial_flow(*frames).flow, clip.facial)
-            errors.append(error(flow(*frames)[DRAWN_INNER], clip.flow[DRAWN_INNER]))
+            whole, facial = both(*read_pair(clip.onset, clip.apex))
+            right += right_bins(facial, clip.facial)
+            errors.append(error(whole[DRAWN_INNER], clip.flow[DRAWN_INNER]))
     assert np.mean(right) > 0.85
     assert np.mean(errors) < 0.05
 
@@ -137,20 +144,16 @@ LIGHTS: dict[str, tuple[Callable[[Array], Array], float]] = {
 
 
 @pytest.mark.parametrize("name", LIGHTS)
-def test_light_is_no_motion(photograph: Any, name: str) -> None:
+def test_light_is_no_motion_and_hides_none(photograph: Any, name: str) -> None:
     light, bound = LIGHTS[name]
     clip = photograph.moved(head=HeadMotion(), light=light)
     found = facial_flow(clip.onset, clip.apex)
     assert rms(found.flow[photograph.INNER]) < bound
     assert found.doubts == ()
-
-
-@pytest.mark.parametrize("name", LIGHTS)
-def test_motion_is_seen_through_a_change_of_light(photograph: Any, name: str) -> None:
-    clip = photograph.moved(["12"], 0.8, light=LIGHTS[name][0])
-    found = facial_flow(clip.onset, clip.apex).flow
-    assert all(right_bins(found, clip.facial))
-    assert error(found[photograph.INNER], clip.facial[photograph.INNER]) < 0.05
+    clip = photograph.moved(["12"], 0.8, light=light)
+    moving = facial_flow(clip.onset, clip.apex).flow
+    assert all(right_bins(moving, clip.facial))
+    assert error(moving[photograph.INNER], clip.facial[photograph.INNER]) < 0.05
 
 
 # Large motion of the head

@@ -44,7 +44,7 @@ def test_identical_frames(photograph: Any) -> None:
 def test_flat_frames_are_named(photograph: Any) -> None:
     onset = photograph.moved().onset
     flat = np.full_like(onset, 90)
-    assert doubts(onset, flat) == ("the apex frame is flat: its grey levels deviate by 0.0 only",)
+    assert doubts(onset, flat) == ("the apex frame is flat: its grey levels deviate by only 0.0",)
     (found,) = doubts(grey(90 + 0.03 * (onset - 128.0)), onset)
     assert found.startswith("the onset frame is flat")
     both = doubts(flat, flat + np.uint8(1))
@@ -56,7 +56,7 @@ def test_clipped_frames(photograph: Any, value: int, kind: str) -> None:
     clip = photograph.moved()
     apex = clip.apex.copy()
     apex[:, : 224 * 6 // 10] = value
-    assert doubts(clip.onset, apex) == (f"60 % of the apex frame are {kind}",)
+    assert doubts(clip.onset, apex) == (f"60 % of the apex frame is {kind}",)
     apex = clip.apex.copy()
     apex[:, :100] = value
     assert picture_doubts(clip.onset, apex) == [], "a dark background is no fault"
@@ -71,8 +71,8 @@ def test_another_face(photograph: Any) -> None:
         drawn = draw_clip(Face(300 + seed), np.random.default_rng(seed), (), 1.0)
         other, _ = read_pair(drawn.onset, drawn.apex)
         for found in (doubts(onset, other), doubts(other, onset)):
-            assert any("is not like it" in text and "another person" in text for text in found)
-    assert any("is not like it" in text for text in doubts(onset, onset[::-1].copy()))
+            assert any("does not match" in text and "another person" in text for text in found)
+    assert any("does not match" in text for text in doubts(onset, onset[::-1].copy()))
 
 
 @pytest.mark.parametrize(
@@ -85,12 +85,12 @@ def test_a_head_that_moves_too_far(photograph: Any, head: dict[str, float]) -> N
 
 
 @pytest.mark.parametrize("head", [{"tx": 20}, {"ty": 15}, {"degrees": 6}, {"scale": 1.06}, {"scale": 0.95}])
-def test_a_head_that_moves_as_heads_do(photograph: Any, head: dict[str, float]) -> None:
+def test_a_head_that_moves_normally(photograph: Any, head: dict[str, float]) -> None:
     face = photograph.moved().onset
     assert doubts(face, moved_head(face, **head)) == ()
 
 
-def test_the_head_is_told_in_words() -> None:
+def test_the_message_describes_the_head_motion() -> None:
     frame = grey(cv2.GaussianBlur(np.random.default_rng(0).normal(128, 300, (100, 100)), (0, 0), 3))
     head = HeadMotion(15, 20, 0.02, -0.0356)
     still = np.zeros((100, 100, 2), np.float32)
@@ -105,7 +105,7 @@ def test_large_motion_is_no_micro_expression(photograph: Any) -> None:
     for px, large in ((6, False), (18, True)):
         apex = grey(warp(face, np.dstack([0 * falls, px * falls]).astype(np.float32)))
         found = doubts(grey(face), apex)
-        assert any("% of the face move by more than 4 %" in text for text in found) == large
+        assert any("% of the face moves by more than 4 %" in text for text in found) == large
         assert len(found) == large
 
 
@@ -120,7 +120,7 @@ def test_no_flow_doubt_is_added_to_a_picture_doubt(photograph: Any) -> None:
 
 
 def test_no_doubt_about_drawn_clips() -> None:
-    for clip in clips("plausible", 30, seed=7):
+    for clip in clips("plausible", 15, seed=7):
         assert doubts(*read_pair(clip.onset, clip.apex)) == (), clip.id
 
 
@@ -141,10 +141,3 @@ def test_no_doubt_about_a_photographed_face(photograph: Any, code: str, px: floa
     for head in (HeadMotion(), photograph.HEAD):
         clip = photograph.moved([code], px, head=head)
         assert doubts(clip.onset, clip.apex) == ()
-
-
-@pytest.mark.parametrize("size", [(32, 32), (33, 47)])
-def test_tiny_frames(photograph: Any, size: tuple[int, int]) -> None:
-    clip = photograph.moved(["12"])
-    frames = [cv2.resize(f, size[::-1], interpolation=cv2.INTER_AREA) for f in (clip.onset, clip.apex)]
-    assert doubts(*frames) == ()

@@ -82,7 +82,7 @@ def test_one_side_alone(code: str, moves: str, still: str) -> None:
     assert found["mouth corners", moves].visible and not found["mouth corners", still].visible
 
 
-def test_motion_is_told_in_px_of_the_reference_frame() -> None:
+def test_motion_is_in_px_of_the_reference_frame() -> None:
     small = measured(coded(["12"]))
     large = at_size(small, (2 * SIDE, 2 * SIDE))
     for one, other in zip(region_motions(small), region_motions(large), strict=True):
@@ -99,14 +99,14 @@ def test_the_nose_tip_says_where_the_face_is() -> None:
     assert regions(moved)["upper lids", "left"].magnitude < 0.2
 
 
-def test_what_cannot_be_trusted_is_not_visible() -> None:
+def test_untrusted_motion_is_not_visible() -> None:
     facial = coded(["12"], 0.4) + np.random.default_rng(0).normal(0, 0.05, (SIDE, SIDE, 2))
     trusted = regions(measured(facial, np.ones((SIDE, SIDE), np.float32)))["mouth corners", "left"]
     doubted = regions(measured(facial, np.full((SIDE, SIDE), 0.1, np.float32)))["mouth corners", "left"]
     assert trusted.visible and not doubted.visible and doubted.noise > trusted.noise
 
 
-def test_a_region_whose_parts_part_has_no_direction() -> None:
+def test_a_region_whose_parts_diverge_has_no_direction() -> None:
     y = np.arange(SIDE)[:, None, None] - (SIDE / 2 + 0.70 * HALF_HEIGHT * SIDE)
     facial = np.concatenate([np.zeros((SIDE, SIDE, 1)), np.broadcast_to(np.sign(y), (SIDE, SIDE, 1))], -1)
     facial[: SIDE // 2] = 0
@@ -137,7 +137,7 @@ BROWS, MOUTH = ("inner brows", "outer brows", "brows"), ("lips", "mouth corners"
 def test_regions_of_drawn_clips() -> None:
     """Faces at other places and of other sizes: what is seen is right, and what stands still is not seen."""
     seen = right = still = invented = 0
-    for at, number in enumerate(4 * synthme.AUS):
+    for at, number in enumerate(2 * synthme.AUS):
         rng = np.random.default_rng([5, at])
         clip = synthme.draw_clip(synthme.Face(at), rng, (str(number),), (0.4, 0.8, 1.6)[at % 3])
         onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (clip.onset, clip.apex))
@@ -148,5 +148,5 @@ def test_regions_of_drawn_clips() -> None:
         far = MOUTH if number in UPPER else BROWS if number in LOWER else ()
         still += sum(region in far for region, _ in found)
         invented += sum(region in far and one.visible for (region, _), one in found.items())
-    assert seen >= 90 and right >= 0.95 * seen, (seen, right)
-    assert still >= 200 and invented <= 0.03 * still, (still, invented)
+    assert seen >= 45 and right >= 0.95 * seen, (seen, right)
+    assert still >= 100 and invented <= 0.03 * still, (still, invented)

@@ -1,4 +1,4 @@
-"""The map as a whole: one, many, and what is promised of their colours."""
+"""Whole maps: one, many, and their colours."""
 
 from __future__ import annotations
 
@@ -49,14 +49,6 @@ def near(first: MotionMap, second: MotionMap) -> bool:
 # One map
 
 
-def test_a_still_face_under_a_moving_head_stays_grey() -> None:
-    shares = []
-    for seed in range(6):
-        clip = draw_clip(Face(seed), np.random.default_rng(seed), (), 1.0, head=1.0)
-        shares.append(_colour(motion_map(clip.onset, clip.apex).image)[50:180, 60:164].mean() / 255)
-    assert np.mean(shares) < 0.02
-
-
 def test_identical_frames_give_the_grey_frame() -> None:
     clip = next(clips("test", 1))
     drawn = motion_map(clip.onset, clip.onset)
@@ -65,7 +57,7 @@ def test_identical_frames_give_the_grey_frame() -> None:
     assert len(drawn.doubts) == 1
 
 
-def test_a_map_tells_what_it_was_drawn_from() -> None:
+def test_a_map_holds_its_flow_and_settings() -> None:
     clip = next(clips("flow", 1, seed=2))
     drawn = motion_map(clip.onset, clip.apex, QUICK)
     assert drawn.settings is QUICK and drawn.flow is drawn.facial.flow and drawn.head is drawn.facial.head
@@ -124,7 +116,7 @@ def test_strong_motion_of_a_large_part_keeps_its_shades() -> None:
 # Sizes
 
 
-@pytest.mark.parametrize("side", [336, 448, 896, 1792])
+@pytest.mark.parametrize("side", [336, 1792])
 def test_the_same_clip_in_a_larger_frame_shows_the_same_motion(side: int) -> None:
     clip = next(clips("flow", 1, seed=2))
     plain = motion_map(clip.onset, clip.apex)
@@ -254,7 +246,7 @@ def test_a_picture_that_was_opened_and_not_read_may_be_damaged(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_many_keep_their_order_and_stop_for_nobody(tmp_path: Path, workers: int) -> None:
+def test_many_keep_their_order_and_go_on_after_a_fault(tmp_path: Path, workers: int) -> None:
     pairs: list[Any] = [
         (dots(0), dots(1)),
         (dots(0), dots(1, 64)),
@@ -328,9 +320,9 @@ def test_on_a_device_they_are_the_same_maps(tmp_path: Path) -> None:
         (tmp_path / "absent.png", dots(1)),
         (dots(2), dots(3), (30, 31)),
         (dots(2), dots(3), (99, 31)),
-        (dots(4, 96), np.roll(dots(4, 96), 2, 1), None),
+        (dots(4, 64), np.roll(dots(4, 64), 2, 1), None),
     ]
-    settings = MotionSettings(estimator="tvl1", head="nose", working_side=48)
+    settings = MotionSettings(estimator="tvl1", head="nose", working_side=32)
     plain = list(motion_maps(pairs, settings))
     found = list(motion_maps(iter(pairs), settings, device="cpu"))
     assert len(found) == len(plain)
@@ -344,10 +336,7 @@ def test_on_a_device_they_are_the_same_maps(tmp_path: Path) -> None:
             assert np.abs(first.image.astype(int) - second.image).mean() < 0.5
 
 
-def test_a_device_is_for_tvl1_alone() -> None:
+def test_a_device_is_for_tvl1_alone_and_no_pairs_give_no_maps() -> None:
     with pytest.raises(SettingsError, match="only the estimator tvl1 runs on one, found 'local'"):
         motion_maps([(dots(0), dots(1))], device="cpu")
-
-
-def test_no_pairs_no_maps() -> None:
     assert list(motion_maps([])) == []

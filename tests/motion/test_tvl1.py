@@ -12,7 +12,7 @@ import torch
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import tvl1 as module
-from mellm_plugin.motion.tvl1 import median, tvl1
+from mellm_plugin.motion.tvl1 import _median, tvl1
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tvl1"  # make.py there says what is in it
 PAIRS: dict[str, npt.NDArray[np.uint8]] = dict(np.load(GOLDEN / "pairs.npz"))
@@ -75,7 +75,7 @@ def test_median(values: str) -> None:
     planes = np.random.default_rng(1).normal(0, 1, (2, 2, 23, 31)).astype(np.float32)
     planes = planes.round() if values == "ties" else planes
     expected = [[cv2.medianBlur(plane, 5) for plane in pair] for pair in planes]
-    np.testing.assert_array_equal(median(torch.from_numpy(planes)).numpy(), expected)
+    np.testing.assert_array_equal(_median(torch.from_numpy(planes)).numpy(), expected)
 
 
 def test_frames_that_cannot_be_used() -> None:

@@ -5,31 +5,20 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import norm, t
 from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.scoring import emotion, facts, units
-from mellm_plugin.scoring.intervals import (
-    Comparison,
-    Counts,
-    Interval,
-    bootstrap,
-    compare,
-    compare_all,
-    fact_counts,
-    holm,
-    label_counts,
-    rate_counts,
-    sum_counts,
-    unit_counts,
-)
+from mellm_plugin.scoring.counts import Counts, fact_counts, label_counts, rate_counts, sum_counts, unit_counts
+from mellm_plugin.scoring.intervals import Comparison, Interval, bootstrap, compare, compare_all, holm
 
 LABELS = ("negative", "positive", "surprise")
 UNITS = (1, 4, 12, 17)
@@ -45,14 +34,11 @@ def answers(
 ) -> tuple[list[tuple[str, str]], list[str], list[str | None]]:
     """Clips of subjects that differ in how well they are read: by `spread` in the log odds."""
     rng = np.random.default_rng(seed)
-    clips = clips_of(sizes)
-    skill = dict.fromkeys((subject for _, subject in clips), 0.0)
-    skill = {subject: 1 / (1 + math.exp(-0.5 - spread * rng.normal())) for subject in skill}
-    gold = [str(rng.choice(LABELS, p=(0.6, 0.25, 0.15))) for _ in clips]
-    read = [
-        label if rng.random() < skill[subject] else (None if rng.random() < 0.1 else str(rng.choice(LABELS)))
-        for label, (_, subject) in zip(gold, clips, strict=True)
-    ]
+    clips, total = clips_of(sizes), sum(sizes)
+    skill = np.repeat(1 / (1 + np.exp(-0.5 - spread * rng.normal(size=len(sizes)))), sizes)
+    gold, other = rng.choice(LABELS, total, p=(0.6, 0.25, 0.15)).tolist(), rng.choice(LABELS, total).tolist()
+    right, unread = rng.random(total) < skill, rng.random(total) < 0.1
+    read = [g if ok else None if none else o for g, o, ok, none in zip(gold, other, right, unread, strict=True)]
     return clips, gold, read
 
 
@@ -62,22 +48,32 @@ def draws(subjects: int, resamples: int, seed: int) -> list[list[int]]:
     return [list(row) for row in rng.integers(0, subjects, (resamples, subjects))]
 
 
-def expected(value: float, found: list[float], subjects: int) -> Interval:
-    from scipy.stats import norm, t
+def check_against_scoring_anew(
+    counts: Counts,
+    clips: list[tuple[str, str]],
+    score: Callable[[list[int]], dict[str, float | None]],
+    contributing: dict[str, int] | None = None,
+) -> float | None:
+    """Assert that every interval is that of scoring each resample anew; returns `incomplete`.
 
-    factor = math.sqrt(subjects / (subjects - 1))
-    tail = norm.cdf(factor * t.ppf(0.025, subjects - 1))
-    low, high = np.quantile(found, [tail, 1 - tail])
-    return Interval(value, float(np.std(found)) * factor, float(low), float(high))
-
-
-def close(found: Interval, wanted: Interval) -> bool:
-    pairs = zip(
-        (found.value, found.stderr, found.low, found.high),
-        (wanted.value, wanted.stderr, wanted.low, wanted.high),
-        strict=True,
-    )
-    return all(ours == pytest.approx(theirs, abs=1e-12) for ours, theirs in pairs)
+    Args:
+        score: places of clips, with repetitions -> values by the name of the score.
+        contributing: the number of subjects that contribute to a score, if not all do.
+    """
+    people = sorted({subject for _, subject in clips})
+    rows = [[at for at, (_, subject) in enumerate(clips) if subject == one] for one in people]
+    found = bootstrap(counts, resamples=60, seed=5)
+    anew = [score([at for one in drawn for at in rows[one]]) for drawn in draws(len(people), 60, 5)]
+    assert found.subjects == len(people)
+    for name, value in score(list(range(len(clips)))).items():
+        n = (contributing or {}).get(name, len(people))
+        values = [one[name] for one in anew if one[name] is not None]
+        tail = norm.cdf(math.sqrt(n / (n - 1)) * t.ppf(0.025, n - 1))
+        low, high = np.quantile(values, [tail, 1 - tail])
+        one = found.intervals[name]
+        wanted = (value, float(np.std(values)) * math.sqrt(n / (n - 1)), low, high)
+        assert (one.value, one.stderr, one.low, one.high) == pytest.approx(wanted, abs=1e-12), name
+    return found.incomplete
 
 
 # ---- against what is plain and slow ---------------------------------------------------------------------------------
@@ -85,22 +81,19 @@ def close(found: Interval, wanted: Interval) -> bool:
 
 def test_labels_agree_with_scikit_learn_on_the_very_resamples() -> None:
     clips, gold, read = answers(3, [4, 9, 1, 7, 12, 3, 5])
-    people = sorted({subject for _, subject in clips})
-    found = bootstrap(label_counts(clips, gold, read, LABELS), resamples=200, seed=5).intervals
-    values: dict[str, list[float]] = {"uf1": [], "uar": [], "acc": [], "parse_rate": []}
     words = ["unparsed" if label is None else label for label in read]
-    for drawn in draws(len(people), 200, 5):
-        rows = [at for subject in drawn for at, (_, name) in enumerate(clips) if name == people[subject]]
+
+    def score(rows: list[int]) -> dict[str, float | None]:
         g, r = [gold[at] for at in rows], [words[at] for at in rows]
         kept = sorted(set(g))
-        values["uf1"].append(f1_score(g, r, labels=kept, average="macro", zero_division=0))
-        values["uar"].append(recall_score(g, r, labels=kept, average="macro", zero_division=0))
-        values["acc"].append(accuracy_score(g, r))
-        values["parse_rate"].append(sum(label != "unparsed" for label in r) / len(r))
-    whole = emotion.score(gold, read, LABELS)
-    points = {"uf1": whole.uf1, "uar": whole.uar, "acc": whole.accuracy, "parse_rate": 1 - whole.unparsed / whole.clips}
-    for name, of in values.items():
-        assert close(found[name], expected(points[name] or 0.0, of, len(people))), name
+        return {
+            "uf1": f1_score(g, r, labels=kept, average="macro", zero_division=0),
+            "uar": recall_score(g, r, labels=kept, average="macro", zero_division=0),
+            "acc": accuracy_score(g, r),
+            "parse_rate": sum(label != "unparsed" for label in r) / len(r),
+        }
+
+    check_against_scoring_anew(label_counts(clips, gold, read, LABELS), clips, score)
 
 
 def test_units_agree_with_scoring_each_resample_anew() -> None:
@@ -108,61 +101,66 @@ def test_units_agree_with_scoring_each_resample_anew() -> None:
     clips = clips_of([5, 3, 8, 2, 6])
     gold = [None if rng.random() < 0.1 else [(u,) for u in UNITS if rng.random() < 0.4] for _ in clips]
     read = [None if rng.random() < 0.1 else {u for u in UNITS if rng.random() < 0.5} for _ in clips]
-    people = sorted({subject for _, subject in clips})
-    found = bootstrap(unit_counts(clips, gold, read, UNITS), resamples=200, seed=1)
-    values: dict[str, list[float]] = {"f1": [], "f1_micro": [], "exact": [], "parse_rate": []}
-    lacking = 0
-    for drawn in draws(len(people), 200, 1):
-        rows = [at for subject in drawn for at, (_, name) in enumerate(clips) if name == people[subject]]
-        again = units.score([gold[at] for at in rows], [read[at] for at in rows], UNITS)
-        for name, value in (("f1", again.mean), ("f1_micro", again.micro), ("exact", again.exact)):
-            assert value is not None
-            values[name].append(value)
-        values["parse_rate"].append(1 - again.unparsed / again.clips)
-        lacking += bool(again.left_out)
-    whole = units.score(gold, read, UNITS)
-    points = {
-        "f1": whole.mean,
-        "f1_micro": whole.micro,
-        "exact": whole.exact,
-        "parse_rate": 1 - whole.unparsed / whole.clips,
-    }
-    for name, of in values.items():
-        assert close(found.intervals[name], expected(points[name] or 0.0, of, len(people))), name
-    assert found.incomplete == lacking / 200 and found.subjects == 5
+    lacking = []
 
+    def score(rows: list[int]) -> dict[str, float | None]:
+        one = units.score([gold[at] for at in rows], [read[at] for at in rows], UNITS)
+        lacking.append(bool(one.left_out))
+        rate = 1 - one.unparsed / one.clips
+        return {"f1": one.mean, "f1_micro": one.micro, "exact": one.exact, "parse_rate": rate}
 
-def test_a_rate() -> None:
-    clips = clips_of([2, 2, 4])
-    right = [True, False, True, True, False, False, False, True]
-    found = bootstrap(rate_counts(clips, right), resamples=300, seed=2)
-    share = []
-    for drawn in draws(3, 300, 2):
-        of = [right[at] for s in drawn for at, (_, name) in enumerate(clips) if name == f"s{s:03}"]
-        share.append(sum(of) / len(of))
-    assert close(found.intervals["rate"], expected(0.5, share, 3))
-    assert found.incomplete == 0
+    incomplete = check_against_scoring_anew(unit_counts(clips, gold, read, UNITS), clips, score)
+    assert incomplete == sum(lacking) / 60
 
 
 def test_facts_agree_with_scoring_each_resample_anew() -> None:
-    sizes = [3, 1, 4, 2, 5]
-    clips = clips_of(sizes)
+    clips = clips_of([3, 1, 4, 2, 5])
     rng = np.random.default_rng(3)
     claimed, implied = rng.integers(0, 4, len(clips)), rng.integers(0, 4, len(clips))
     right, found = rng.integers(0, claimed + 1), rng.integers(0, implied + 1)
-    rows = [tuple(map(int, row)) for row in zip(right, claimed, found, implied, strict=True)]
-    of = {subject: [row for clip, row in zip(clips, rows, strict=True) if clip[1] == subject] for _, subject in clips}
-    names = sorted(of)
-    got = bootstrap(fact_counts(clips, *zip(*rows, strict=True)), resamples=400, seed=2)
-    drawn = [[row for at in draw for row in of[names[at]]] for draw in draws(len(names), 400, 2)]
-    scores = [facts.score(*(sum(row[i] for row in rows) for i in range(4))) for rows in (rows, *drawn)]
-    for name in ("precision", "recall", "f1"):
-        value, *resampled = (getattr(one, name) for one in scores)
-        assert got.intervals[name].value == pytest.approx(value)
-        known = [one for one in resampled if one is not None]
-        of_what = {"precision": 1, "recall": 3, "f1": 3}[name]
-        speaking = sum(any(row[of_what] for row in rows) for rows in of.values())
-        assert got.intervals[name].stderr == pytest.approx(float(np.std(known)) * (speaking / (speaking - 1)) ** 0.5)
+    columns = [list(map(int, column)) for column in (right, claimed, found, implied)]
+    subjects = [{clips[at][1] for at, value in enumerate(column) if value} for column in columns]
+
+    def score(rows: list[int]) -> dict[str, float | None]:
+        one = facts.score(*(sum(column[at] for at in rows) for column in columns))
+        return {"precision": one.precision, "recall": one.recall, "f1": one.f1}
+
+    contributing = {"precision": len(subjects[1]), "recall": len(subjects[3]), "f1": len(subjects[3])}
+    check_against_scoring_anew(fact_counts(clips, *columns), clips, score, contributing)
+
+
+def test_means_ratios_and_scores_of_sums_agree_with_computing_each_resample_anew() -> None:
+    rng = random.Random(4)
+    clips = clips_of([2, 5, 3, 4])
+    right = [rng.random() < 0.5 for _ in clips]
+    points = [rng.choice([0.0, 35.0, 80.0, 100.0]) for _ in clips]
+    weights = [float(rng.randrange(3)) for _ in clips]
+    tops = [float(rng.randint(0, int(weight))) for weight in weights]
+    lengths = [(float(rng.randint(1, 9)), float(rng.randint(1, 9))) for _ in clips]
+
+    def penalty(sums: Sequence[float]) -> float:
+        return math.exp(-sums[0] / sums[1])
+
+    def mean(rows: list[int], values: Sequence[float]) -> dict[str, float | None]:
+        return {"rate": sum(values[at] for at in rows) / len(rows)}
+
+    def ratio(rows: list[int]) -> dict[str, float | None]:
+        return {"rate": sum(tops[at] for at in rows) / sum(weights[at] for at in rows)}
+
+    check_against_scoring_anew(rate_counts(clips, right), clips, lambda rows: mean(rows, right))
+    check_against_scoring_anew(rate_counts(clips, points), clips, lambda rows: mean(rows, points))
+    check_against_scoring_anew(rate_counts(clips, tops, weights), clips, ratio)
+    check_against_scoring_anew(
+        sum_counts(clips, lengths, "penalty", penalty),
+        clips,
+        lambda rows: {"penalty": penalty([sum(lengths[at][column] for at in rows) for column in (0, 1)])},
+    )
+    assert bootstrap(rate_counts(clips, tops, [0] * len(clips))).intervals["rate"].value is None
+    with pytest.raises(InputError) as error:
+        rate_counts(clips, points[1:], weights[2:])
+    assert len(error.value.faults) == 2
+    with pytest.raises(InputError, match="as many answers as clips"):
+        sum_counts(clips, lengths[1:], "penalty", penalty)
 
 
 @pytest.mark.parametrize(
@@ -174,58 +172,10 @@ def test_facts_agree_with_scoring_each_resample_anew() -> None:
         ((0, 3, 0, 4), 0, 0, 0),
     ],
 )
-def test_facts_where_nothing_is_claimed_or_implied(row: tuple[int, ...], precision: Any, recall: Any, f1: Any) -> None:
+def test_facts_without_claims_or_implied_facts(row: tuple[int, ...], precision: Any, recall: Any, f1: Any) -> None:
     counts = fact_counts([("a/1", "a"), ("b/1", "b")], *((number, 0) for number in row))
     got = bootstrap(counts).intervals
     assert (got["precision"].value, got["recall"].value, got["f1"].value) == (precision, recall, f1)
-
-
-def test_a_share_of_what_the_answers_say() -> None:
-    clips = clips_of([2, 2])
-    got = bootstrap(rate_counts(clips, [1, 0, 0, 0], [2, 0, 1, 1])).intervals["rate"]
-    assert got.value == 1 / 4 and got.low is not None and got.high is not None and got.low <= 1 / 4 <= got.high
-    assert bootstrap(rate_counts(clips, [0] * 4, [0] * 4)).intervals["rate"].value is None
-    with pytest.raises(InputError, match="expected as many weights as clips"):
-        rate_counts(clips, [0] * 4, [0])
-
-
-def test_means_ratios_and_scores_of_sums_agree_with_computing_each_resample_anew() -> None:
-    rng = random.Random(4)
-    clips = clips_of([2, 5, 3, 4])
-    points = [rng.choice([0.0, 35.0, 80.0, 100.0]) for _ in clips]
-    weights = [float(rng.randrange(3)) for _ in clips]
-    tops = [float(rng.randint(0, int(weight))) for weight in weights]
-    lengths = [(float(rng.randint(1, 9)), float(rng.randint(1, 9))) for _ in clips]
-    found = {
-        "mean": bootstrap(rate_counts(clips, points), resamples=200, seed=6).intervals["rate"],
-        "ratio": bootstrap(rate_counts(clips, tops, weights), resamples=200, seed=6).intervals["rate"],
-        "penalty": bootstrap(sum_counts(clips, lengths, "penalty", _penalty), resamples=200, seed=6).intervals[
-            "penalty"
-        ],
-    }
-
-    def values(rows: list[int]) -> dict[str, float]:
-        return {
-            "mean": sum(points[at] for at in rows) / len(rows),
-            "ratio": sum(tops[at] for at in rows) / sum(weights[at] for at in rows),
-            "penalty": _penalty([sum(lengths[at][column] for at in rows) for column in (0, 1)]),
-        }
-
-    resampled = [
-        values([at for s in drawn for at, (_, name) in enumerate(clips) if name == f"s{s:03}"])
-        for drawn in draws(4, 200, 6)
-    ]
-    for name, value in values(list(range(len(clips)))).items():
-        assert close(found[name], expected(value, [one[name] for one in resampled], 4)), name
-    with pytest.raises(InputError) as error:
-        rate_counts(clips, points[1:], weights[2:])
-    assert len(error.value.faults) == 2
-    with pytest.raises(InputError, match="as many answers as clips"):
-        sum_counts(clips, lengths[1:], "penalty", _penalty)
-
-
-def _penalty(sums: Sequence[float]) -> float:
-    return math.exp(-sums[0] / sums[1])
 
 
 def test_many_resamples_are_drawn_in_blocks_of_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,7 +204,7 @@ def test_intervals_over_subjects_hold_the_truth_and_those_over_clips_do_not() ->
     assert held["subjects"] >= 0.9 * rounds > 0.85 * rounds > held["clips"]
 
 
-def test_a_rare_class_that_resamples_lack_is_told() -> None:
+def test_a_rare_class_missing_in_resamples_is_reported() -> None:
     clips = clips_of([3] * 6)
     gold = ["negative"] * 17 + ["surprise"]
     found = bootstrap(label_counts(clips, gold, ["negative"] * 18, LABELS))
@@ -278,7 +228,7 @@ def test_fewer_than_two_subjects_have_no_interval() -> None:
 def test_two_subjects_have_a_wide_interval() -> None:
     clips = clips_of([10, 10])
     found = bootstrap(rate_counts(clips, [True] * 9 + [False] * 11)).intervals["rate"]
-    assert (found.low, found.high) == (0.0, 0.9), "all that two subjects can tell"
+    assert (found.low, found.high) == (0.0, 0.9), "the range of two subjects"
 
 
 def test_units_that_occur_in_no_resample() -> None:
@@ -321,7 +271,7 @@ def test_pairing_takes_out_what_makes_clips_hard_for_both() -> None:
     assert alone[0].high is not None and alone[1].low is not None and alone[0].high > alone[1].low, "they overlap"
 
 
-def test_runs_that_do_not_differ_are_told_apart_one_time_in_twenty() -> None:
+def test_equal_runs_differ_one_time_in_twenty() -> None:
     rng = np.random.default_rng(9)
     below = 0
     rounds = 200
@@ -370,14 +320,14 @@ def test_runs_that_cannot_be_compared() -> None:
     assert len(error.value.faults) == 2
     with pytest.raises(InputError, match="more often"):
         compare(first, label_counts([*clips, clips[0]], [*gold, gold[0]], [*read, None], LABELS), "uf1")
-    with pytest.raises(InputError, match="other subjects"):
+    with pytest.raises(InputError, match="different subjects"):
         compare(first, label_counts([(id, "x") for id, _ in clips], gold, read, LABELS), "uf1")
-    with pytest.raises(InputError, match="other annotations"):
+    with pytest.raises(InputError, match="different annotations"):
         compare(first, label_counts(clips, ["negative"] * 20, read, LABELS), "uf1")
     swapped = [{"negative": "positive", "positive": "negative"}.get(label, label) for label in gold]
-    with pytest.raises(InputError, match="other annotations"):
+    with pytest.raises(InputError, match="different annotations"):
         compare(first, label_counts(clips, swapped, read, LABELS), "uf1")
-    with pytest.raises(InputError, match="other labels or units"):
+    with pytest.raises(InputError, match="different labels or units"):
         compare(first, label_counts(clips, gold, read, (*LABELS, "others")), "uf1")
 
 
@@ -441,7 +391,7 @@ def test_holm_keeps_the_order_and_never_makes_smaller(values: list[float], rng: 
     assert [q for _, q in sorted(pairs)] == sorted(q for _, q in pairs if q is not None)
 
 
-def test_subjects_that_say_nothing_about_a_score_make_no_interval() -> None:
+def test_subjects_that_contribute_nothing_give_no_interval() -> None:
     clips = clips_of([1] * 20)
     alone = bootstrap(rate_counts(clips, [1] + [0] * 19, [1] + [0] * 19)).intervals["rate"]
     assert alone == Interval(1.0, None, None, None)
@@ -454,12 +404,12 @@ def test_subjects_that_say_nothing_about_a_score_make_no_interval() -> None:
     assert among.stderr is not None and bare.stderr is not None and among.stderr > 0.8 * bare.stderr
 
 
-def test_runs_that_speak_of_other_subjects_are_not_told_apart() -> None:
+def test_runs_with_contributions_of_different_subjects_do_not_differ() -> None:
     clips = clips_of([1] * 12)
     first = rate_counts(clips, [1] + [0] * 11, [1] + [0] * 11)
     second = rate_counts(clips, [0] * 12, [0, 1] + [0] * 10)
     assert compare(first, second, "rate") == Comparison(-1.0, None, None, None)
-    # exchanges that leave a run without any say are no exchanges: of two subjects each
+    # exchanges that leave a run undefined are not counted: two subjects each
     first = rate_counts(clips, [1, 1] + [0] * 10, [1, 1] + [0] * 10)
     second = rate_counts(clips, [0] * 12, [0, 0, 1, 1] + [0] * 8)
     found = compare(first, second, "rate", resamples=2000)

@@ -1,4 +1,4 @@
-"""`mellm judge-check` with two judges: one that goes by the facts, and one that likes long texts."""
+"""`mellm judge-check` with judges that go by the facts, prefer long texts, obey orders or change their minds."""
 
 from __future__ import annotations
 

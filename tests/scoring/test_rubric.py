@@ -1,4 +1,4 @@
-"""What a judge is asked, and what is taken for a verdict."""
+"""The request to a judge, and which answers are verdicts."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_verdict() -> None:
         (json.dumps({**WHOLE, "units": {"why": "x" * 30_000, "score": 1}}), "wrong form"),
     ],
 )
-def test_what_is_no_verdict(text: str, kind: str) -> None:
+def test_answers_that_are_no_verdict(text: str, kind: str) -> None:
     read = read_verdict(text)
     assert isinstance(read, Unscored) and read.kind == kind and len(str(read)) < 1000
 
@@ -109,7 +109,7 @@ def test_any_text_can_be_sent(known: str, text: str) -> None:
     assert json.dumps(user["content"]).encode() and text.strip().encode("utf-8", "replace").decode() in user["content"]
 
 
-def test_of_a_long_description_both_ends_are_shown() -> None:
+def test_a_long_description_keeps_both_ends() -> None:
     user = messages("r", f"Seen: {'word ' * 100_000} Conclusion: AU12, happiness")[1]["content"]
     assert len(user) < LIMIT + 1000 and "Seen: word" in user and "Conclusion: AU12, happiness\nEND-" in user
     assert len(re.findall(r"\[\w{12}: \d+ characters left out\]", user)) == 1 and "from its middle" in user

@@ -16,7 +16,8 @@ from mellm_plugin.datasets import store, synthme
 from mellm_plugin.errors import DataError, ImageError
 from mellm_plugin.language.descriptions import strength_word
 from mellm_plugin.motion import colour, regions
-from mellm_plugin.motion.facial import facial_flow, unit
+from mellm_plugin.motion.facial import facial_flow
+from mellm_plugin.motion.geometry import unit
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings

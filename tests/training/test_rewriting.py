@@ -13,7 +13,8 @@ from judge_server import FAULTS, JudgeServer, Reply
 from mellm_plugin.cli import main
 from mellm_plugin.language.descriptions import describe_seen
 from mellm_plugin.motion.regions import RegionMotion
-from mellm_plugin.scoring.judge import Judge, JudgeSettings
+from mellm_plugin.scoring.judge import Judge
+from mellm_plugin.scoring.judge_settings import JudgeSettings
 from mellm_plugin.training.data import Example
 from mellm_plugin.training.rewriting import Rewriter, changed
 

@@ -30,7 +30,8 @@ def judge(ask: bool) -> Iterator[Finding]:
     if not name:
         yield note("none is set, so there is no description_score", "export MELLM_JUDGE=openai:gpt-4o-mini")
         return
-    from mellm_plugin.scoring.judge import JudgeSettings, configured
+    from mellm_plugin.scoring.judge import configured
+    from mellm_plugin.scoring.judge_settings import JudgeSettings
 
     try:
         needed = _NEEDED[JudgeSettings.parse(name).provider]

@@ -1,0 +1,63 @@
+"""Scenes of a clip: where the picture changes to another one, and averages of frames within one scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mellm_plugin.motion.geometry import Grey
+
+AVERAGED_FROM_FPS = 100
+"""From this frame rate on, the neighbours of a frame show the same moment of a micro-expression."""
+
+
+def find_cuts(frames: npt.NDArray[np.uint8]) -> tuple[int, ...]:
+    """First frames of new scenes: the picture changes far more there than between other neighbours.
+
+    Args:
+        frames: uint8 `(T, H, W)`, grey.
+
+    Returns:
+        ascending indices; a single odd frame (black, torn) gives two.
+    """
+    if len(frames) < 2:
+        return ()
+    # At 16 px a side noise averages out, and a face that moves by a few px changes little. Subtracting the mean keeps a
+    # change of light from being a cut.
+    small = np.stack([cv2.resize(f, (16, 16), interpolation=cv2.INTER_AREA) for f in frames]).astype(np.float32)
+    deviation = small - small.mean(axis=(1, 2), keepdims=True)
+    step = np.abs(np.diff(deviation, axis=0)).mean(axis=(1, 2))
+    bound = min(max(8.0, 6 * float(np.median(step))), 30.0)
+    return tuple(int(i) + 1 for i in np.flatnonzero(step > bound))
+
+
+def scene(length: int, index: int, cuts: Iterable[int]) -> tuple[int, int]:
+    """First frame of the scene that contains frame `index`, and the first frame after it.
+
+    Args:
+        length: number of frames in the clip.
+        index: a frame.
+        cuts: first frames of new scenes.
+    """
+    cuts = list(cuts)
+    return max((cut for cut in cuts if cut <= index), default=0), min((c for c in cuts if c > index), default=length)
+
+
+def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int, cuts: Iterable[int] = ()) -> Grey:
+    """A frame with less noise: its mean with its neighbours within the scene.
+
+    Args:
+        frames: uint8 `(T, H, W)`.
+        index: the frame.
+        reach: neighbours on each side.
+        cuts: first frames of new scenes.
+
+    Returns:
+        uint8 `(H, W)`.
+    """
+    first, end = scene(len(frames), index, cuts)
+    stretch = frames[max(first, index - reach) : min(end, index + reach + 1)]
+    return np.asarray(np.rint(stretch.mean(axis=0, dtype=np.float32)), np.uint8)

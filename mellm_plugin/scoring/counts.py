@@ -1,0 +1,242 @@
+"""Sums by subject from which scores are computed: of one set of clips, or of any resample of its subjects.
+
+    label_counts(clips, gold, read, labels)  ->  Counts
+    counts.scores(counts.cells.sum(0, keepdims=True))  ->  {"uf1": [.61], "uar": [.60], ..}
+
+A resample is a row with the number of times each subject was drawn. All sums behind a score are that row times the
+cells of the subjects, so resampling never looks at a clip again. A class or unit without a clip in the resample is left
+out of a mean, as in the score itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mellm_plugin.errors import InputError
+from mellm_plugin.scoring import units as action_units
+
+Floats = NDArray[np.float64]
+Clip = tuple[str, str]
+"""Id of a clip, and its subject: a name that identifies one person."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of a set of clips by subject, and the scores computed from their sums.
+
+    Attributes:
+        subjects: S names, ascending.
+        clips: the ids, ascending.
+        cells: (S, K) float64.
+        needed: columns whose sums are all above 0 if every class or unit occurs.
+        scores: (N, K) sums -> for each score its name and (N,) float64, NaN for an undefined score.
+        weights: for a score, the columns that are 0 for subjects that contribute nothing to it; all subjects contribute
+            to a score that is not listed.
+        pulls: for fitted scores: the sums (K,) of two runs together -> the derivative of the score by each column (K,),
+            the same for both runs.
+    """
+
+    subjects: tuple[str, ...]
+    clips: tuple[str, ...]
+    cells: Floats
+    needed: tuple[int, ...]
+    scores: Callable[[Floats], dict[str, Floats]] = field(repr=False)
+    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    pulls: Mapping[str, Callable[[Floats], Floats]] = field(default_factory=dict, repr=False)
+
+    def contributing(self, score: str) -> int:
+        """The number of subjects that contribute to a score."""
+        columns = self.weights.get(score)
+        return len(self.subjects) if columns is None else int(self.cells[:, list(columns)].any(1).sum())
+
+
+def label_counts(
+    clips: Sequence[Clip], gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
+) -> Counts:
+    """Counts for `uf1`, `uar` and `acc` as in `emotion.score`, and for `parse_rate`.
+
+    Args:
+        clips, gold, read: one entry for each clip.
+        labels: those of the task; equal for two runs that will be compared.
+
+    Raises:
+        InputError: lengths differ, or labels outside `labels`; all faults at once.
+    """
+    faults = _lengths(clips, annotations=gold, answers=read)
+    if strange := sorted({*gold, *read} - {None, *labels}, key=str):
+        faults.append(f"{', '.join(map(str, strange))}: not among the labels {', '.join(labels)}")
+    if faults:
+        raise InputError(faults, where="intervals of labels")
+    number = len(labels)
+    place: dict[str | None, int] = {label: at for at, label in enumerate(labels)}
+    cells = np.zeros((len(gold), 3 * number + 1))
+    for row, (annotated, given) in enumerate(zip(gold, read, strict=True)):
+        cells[row, number + place[annotated]] = 1
+        if given is not None:
+            cells[row, 2 * number + place[given]] = 1
+            cells[row, place[given]] = annotated == given
+            cells[row, -1] = 1
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        right, annotated, given = (sums[:, at * number : (at + 1) * number] for at in range(3))
+        total = annotated.sum(1)
+        return {
+            "uf1": _mean(2 * right, annotated + given, annotated > 0),
+            "uar": _mean(right, annotated, annotated > 0),
+            "acc": _ratio(right.sum(1), total),
+            "parse_rate": _ratio(sums[:, -1], total),
+        }
+
+    needed = [number + place[label] for label in labels if label in set(gold)]
+    return subject_counts(clips, cells, needed, scores)
+
+
+def unit_counts(
+    clips: Sequence[Clip],
+    gold: Sequence[action_units.Events | None],
+    read: Sequence[Collection[int] | None],
+    units: Sequence[int],
+) -> Counts:
+    """Counts for `f1`, `f1_micro` and `exact` as in `units.score`, and for `parse_rate`.
+
+    All clips together decide which alternative of "6 or 12" a miss counts for, not each resample.
+
+    Args:
+        clips: one for each answer; those with unknown units are left out.
+        gold, read, units: as for `units.score`.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, annotations=gold, answers=read):
+        raise InputError(faults, where="intervals of units")
+    counted = action_units.tally(gold, read, units)
+    number = len(counted.units)
+    tables = (counted.hits, counted.alarms, counted.misses, counted.certain)
+    ones = np.ones(len(counted.clips), bool)
+    cells = np.column_stack([*tables, counted.exact, counted.parsed, ones]).astype(np.float64)
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        hits, alarms, misses, certain = (sums[:, at * number : (at + 1) * number] for at in range(4))
+        occurs = certain > 0
+        tops, bottoms = 2 * hits, 2 * hits + alarms + misses
+        return {
+            "f1": _mean(tops, bottoms, occurs),
+            "f1_micro": _ratio((tops * occurs).sum(1), (bottoms * occurs).sum(1)),
+            "exact": _ratio(sums[:, -3], sums[:, -1]),
+            "parse_rate": _ratio(sums[:, -2], sums[:, -1]),
+        }
+
+    return subject_counts([clips[at] for at in counted.clips], cells, range(3 * number, 4 * number), scores)
+
+
+def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[float] | None = None) -> Counts:
+    """Counts for `rate`: a share of clips, the mean of a value, or a ratio of two sums.
+
+    Args:
+        clips: one for each value.
+        values: True or False for a share; or values of any range, which is then that of the interval.
+        of: what each clip adds to the denominator; default 1.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    weights = [1.0] * len(values) if of is None else of
+    if faults := _lengths(clips, answers=values, weights=weights):
+        raise InputError(faults, where="intervals of a rate")
+    cells = np.column_stack([values, weights]).astype(np.float64).reshape(len(values), 2)
+    return subject_counts(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])}, {"rate": (1,)})
+
+
+def sum_counts(
+    clips: Sequence[Clip], cells: Sequence[Sequence[float]], name: str, score: Callable[[Floats], float]
+) -> Counts:
+    """Counts for a score with its own formula over sums, computed for one resample at a time.
+
+    Args:
+        clips: one for each row of cells.
+        cells: (N, K), what each clip adds to the K sums.
+        name: name of the score.
+        score: (K,) sums -> the score; NaN if it is undefined.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, answers=cells):
+        raise InputError(faults, where=f"intervals of {name}")
+    rows = np.array(cells, np.float64).reshape(len(clips), -1)
+    return subject_counts(clips, rows, (), lambda sums: {name: np.array([score(row) for row in sums])})
+
+
+def fact_counts(
+    clips: Sequence[Clip], right: Sequence[int], claimed: Sequence[int], found: Sequence[int], implied: Sequence[int]
+) -> Counts:
+    """Counts for `f1`, `precision` and `recall` as in `facts.score`.
+
+    Args:
+        clips: clips with known units.
+        right, claimed: for each clip, the number of correct claims and of all claims.
+        found, implied: for each clip, the number of facts found and of all facts.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    if faults := _lengths(clips, rights=right, claims=claimed, finds=found, facts=implied):
+        raise InputError(faults, where="intervals of facts")
+    cells = np.array([right, claimed, found, implied], np.float64).T.reshape(len(clips), 4)
+
+    def scores(sums: Floats) -> dict[str, Floats]:
+        precision, recall = _ratio(sums[:, 0], sums[:, 1]), _ratio(sums[:, 2], sums[:, 3])
+        correct = np.nan_to_num(precision)  # without claims nothing is correct
+        f1 = np.where(correct + recall == 0, 0.0, _ratio(2 * correct * recall, correct + recall))
+        return {"precision": precision, "recall": recall, "f1": np.where(np.isnan(recall), np.nan, f1)}
+
+    return subject_counts(clips, cells, (3,), scores, {"precision": (1,), "recall": (3,), "f1": (3,)})
+
+
+def subject_counts(
+    clips: Sequence[Clip],
+    cells: Floats,
+    needed: Sequence[int],
+    scores: Callable[[Floats], dict[str, Floats]],
+    weights: Mapping[str, tuple[int, ...]] | None = None,
+    pulls: Mapping[str, Callable[[Floats], Floats]] | None = None,
+) -> Counts:
+    """Counts from rows of single clips.
+
+    Args:
+        clips: one for each row of cells.
+        cells: (N, K) float64, what each clip adds to the K sums.
+        needed, scores, weights, pulls: as in `Counts`.
+    """
+    subjects = tuple(sorted({subject for _, subject in clips}))
+    row = {subject: at for at, subject in enumerate(subjects)}
+    sums = np.zeros((len(subjects), cells.shape[1]))
+    # In a fixed order: the last bits of sums of fractions depend on it.
+    order = sorted(range(len(clips)), key=lambda at: (clips[at], cells[at].tolist()))
+    np.add.at(sums, [row[clips[at][1]] for at in order], cells[order])
+    ids = tuple(sorted(id for id, _ in clips))
+    return Counts(subjects, ids, sums, tuple(needed), scores, weights or {}, pulls or {})
+
+
+def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
+    return [
+        f"expected as many {name} as clips ({len(clips)}), found {len(values)}"
+        for name, values in given.items()
+        if len(values) != len(clips)
+    ]
+
+
+def _ratio(tops: Floats, bottoms: Floats) -> Floats:
+    found: Floats = np.divide(tops, bottoms, out=np.full(tops.shape, np.nan), where=bottoms > 0)
+    return found
+
+
+def _mean(tops: Floats, bottoms: Floats, occurs: NDArray[np.bool_]) -> Floats:
+    """Mean of the ratios in each row over the columns that occur; NaN if none does."""
+    ratios = np.divide(tops, bottoms, out=np.zeros(tops.shape), where=occurs)
+    return _ratio(ratios.sum(1), occurs.sum(1).astype(np.float64))

@@ -1,0 +1,33 @@
+"""Cuts between scenes, and averages that stay within one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mellm_plugin.motion.scenes import averaged, find_cuts, scene
+
+
+def test_cuts() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (np.kron(rng.integers(40, 200, (8, 8)), np.ones((12, 12))) for _ in range(2))
+    noise = rng.normal(0, 2, (20, 96, 96))
+    frames = (np.stack([first] * 10 + [second] * 10) + noise).clip(0, 255).astype(np.uint8)
+    assert find_cuts(frames) == (10,) and find_cuts(frames[:1]) == ()
+    still = frames[:10].copy()
+    still[7] = 0
+    assert find_cuts(still) == (7, 8), "a black frame is a scene of its own"
+    still[7] = np.minimum(still[6].astype(int) + 25, 255)
+    assert find_cuts(still) == (), "a flash changes the light, not the scene"
+
+
+def test_neighbours_are_averaged_as_far_as_the_clip_goes() -> None:
+    frames = np.arange(0, 60, 10, dtype=np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
+    assert (averaged(frames, 2, 0) == 20).all() and (averaged(frames, 2, 1) == 20).all()
+    assert (averaged(frames, 0, 1) == 5).all() and (averaged(frames, 5, 2) == 40).all()
+    assert averaged(frames, 3, 1).dtype == np.uint8
+
+
+def test_no_frame_of_another_scene_is_averaged() -> None:
+    frames = np.repeat(np.uint8([10, 20, 30, 200, 210]), 32 * 32).reshape(5, 32, 32)
+    assert scene(5, 2, (3,)) == (0, 3) and scene(5, 3, (3,)) == (3, 5) and scene(5, 1, ()) == (0, 5)
+    assert (averaged(frames, 2, 1, (3,)) == 25).all() and (averaged(frames, 3, 2, (3,)) == 205).all()
