@@ -224,8 +224,7 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     assert asked["coarse"][:] == ["negative", "surprise", "negative", "positive"] and asked["emotion"][3] is None
 
     items = [
-        meu.process_results(doc, [text])
-        for doc, text in zip(asked, ("fear", "fear", "hm", "positive"), strict=True)
+        meu.process_results(doc, [text]) for doc, text in zip(asked, ("fear", "fear", "hm", "positive"), strict=True)
     ]
     assert items[0]["coarse_uf1_casme2"] == items[0]["coarse_uf1"] and "coarse_uf1_samm" not in items[0]
     listed = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(parts=casme2+samm+smic)")}
@@ -404,7 +403,9 @@ def scores(asked: Any, answers: Sequence[str]) -> dict[str, Any]:
     for result in results:
         assert json.loads(json.dumps(result["record"])) == result["record"]
         written = json.loads(json.dumps(result, default=str))
-        assert set(map(str, (value for name, value in written.items() if name != "record"))) == {written["record"]["id"]}
+        assert set(map(str, (value for name, value in written.items() if name != "record"))) == {
+            written["record"]["id"]
+        }
     listed = {metric["metric"]: metric["aggregation"] for metric in task["metric_list"]}
     lists = {name: [result[name] for result in results if name in result] for name in listed}
     found = {name: of(lists[name]) for name, of in listed.items() if lists[name]}
@@ -472,7 +473,9 @@ def test_descriptions_are_judged_where_a_judge_is_set(
     assert found["judge_rate_stderr"] > 0 and found["ci95_stderr"]["judge_rate"] == [0, 2 / 3]
     assert found["description_score_stderr"] is None and found["ci95_stderr"]["description_score"] is None
     first, second, *_, last = (item["record"]["judge"] for item in items)
-    assert items[0]["description_score"]["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
+    assert (
+        items[0]["description_score"]["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
+    )
     assert second["points"] is None and second["unscored"]["kind"] == "not JSON"
     assert last["unscored"]["kind"] == "no reference" and last["requests"] == 0
     monkeypatch.setenv("LLM_JUDGE_URL", "http://127.0.0.1:9/v1/chat/completions")
@@ -997,6 +1000,8 @@ def test_lmms_eval_scores_a_constant_answer(run: dict[str, Any]) -> None:
 def test_lmms_eval_shows_scores_without_clips_as_not_available(run: dict[str, Any]) -> None:
     found = run["dummy"]["toy_meu"]
     assert found["au_f1,none"] is None and found["scores_stderr,none"]["au_parse_rate"]["value"] is None
-    assert found["scores_stderr,none"]["emotion_acc"]["value"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(1 / 3)
+    assert found["scores_stderr,none"]["emotion_acc"]["value"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(
+        1 / 3
+    )
     (line,) = [line for line in run["dummy_table"].splitlines() if "toy_meu" in line and "|au_f1 " in line]
     assert "N/A" in line

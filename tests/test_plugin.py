@@ -157,7 +157,9 @@ def test_real_lmms_eval_lists_the_model_and_nothing_heavy_is_imported(tmp_path: 
 
 def test_the_task_folder_is_in_the_package() -> None:
     folder = plugin.task_folder()
-    assert folder in (Path(mellm_plugin.__file__).parents[n] / "tasks" for n in (0, 1)) and (folder / "meu.yaml").is_file()
+    assert (
+        folder in (Path(mellm_plugin.__file__).parents[n] / "tasks" for n in (0, 1)) and (folder / "meu.yaml").is_file()
+    )
 
 
 @pytest.mark.parametrize(
