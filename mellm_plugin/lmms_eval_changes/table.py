@@ -75,7 +75,7 @@ def _next_steps(args: Any, tasks: list[str]) -> str:
     output = getattr(args, "output_path", None)
     if not output or not getattr(args, "log_samples", False):
         return "Next: run again with `--output_path results --log_samples`, then `mellm report results`"
-    written = [file for task in tasks for file in Path(output).rglob(f"*_samples_{task}.jsonl")]
+    written = [file for task in tasks[:1] for file in Path(output).rglob(f"*_samples_{task}.jsonl")]
     newest = max(written, key=lambda file: file.stat().st_mtime, default=None)
     read = "" if newest is None else f"`mellm read {newest}` lists what was read in each answer; "
     return f"Next: {read}`mellm report {output}` makes a page of the runs"
