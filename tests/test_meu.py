@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -594,6 +595,30 @@ def test_a_list_of_single_metrics_is_scored_too(toy: Any) -> None:
             assert found == every[name], name
         else:
             assert {metric: found[metric] for metric in every[name]} == every[name]
+
+
+class OfLmmsEval:
+    """A task as lmms-eval calls its function: with the metrics that it lists."""
+
+    def __init__(self, function: Any, *listed: str) -> None:
+        self.config, self.listed = SimpleNamespace(process_results=function), listed
+
+    def aggregation(self) -> dict[str, Any]:
+        return dict.fromkeys(self.listed)
+
+    def process_results(self, doc: Any, results: Sequence[str]) -> Any:
+        return self.config.process_results(doc, results)
+
+
+def test_a_samples_file_refers_to_records_for_the_listed_metrics_alone(toy: Any) -> None:
+    doc = meu.protocol(toy)[0]
+    ours = OfLmmsEval(meu.process_results, "emotion_uf1", "coarse_acc_stderr", "judge_rate")
+    assert ours.process_results(doc, ["AU4"]).keys() == {"record", "emotion_uf1", "coarse_acc_stderr"}
+
+    def of_a_user(doc: Any, results: Sequence[str]) -> dict[str, Any]:
+        return {"mine": meu.process_results(doc, results)["emotion_acc"]}
+
+    assert OfLmmsEval(of_a_user, "mine").process_results(doc, ["AU4"])["mine"]["gold"] == "disgust"
 
 
 def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:

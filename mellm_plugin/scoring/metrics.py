@@ -19,6 +19,7 @@ import sys
 from collections import UserDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import FrameType
 from typing import Any
 
@@ -108,21 +109,12 @@ def _units(record: Record) -> dict[str, Any] | None:
     return {"gold": gold, "read": read["aus"], "sides": read["sides"], "scored_aus": scored}
 
 
-def _facts(record: Record) -> Any:
-    return record["facts"]
-
-
-def _grade(record: Record) -> Any:
-    return record["judge"]
-
-
-def _rung(record: Record) -> Any:
-    return record["rung"]
-
-
 def whole(record: Record) -> Record:
     """Everything."""
     return record
+
+
+_facts, _grade, _rung = itemgetter("facts"), itemgetter("judge"), itemgetter("rung")
 
 
 # ---- how items become scores ----------------------------------------------------------------------------------------
@@ -376,12 +368,16 @@ def _has_interval(metric: Metric, selected: Collection[str]) -> bool:
 
 
 def _listed_metrics() -> Collection[str] | None:
-    """The metrics that the task lists whose answer lmms-eval processes now; None in a call from Python."""
+    """The metrics that the task lists whose answer lmms-eval processes now.
+
+    None in a call from Python, and where the task's own function calls ours and may need any item.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "process_results" and hasattr(frame.f_locals.get("self"), "aggregation"):
-            listed: Collection[str] = frame.f_locals["self"].aggregation()
-            return listed
+        task: Any = frame.f_locals.get("self")
+        if frame.f_code.co_name == "process_results" and hasattr(task, "aggregation"):
+            ours = str(getattr(task.config.process_results, "__module__", "")).startswith("mellm_plugin.")
+            return set(task.aggregation()) if ours else None
         frame = frame.f_back
     return None
 
