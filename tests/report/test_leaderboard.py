@@ -11,7 +11,7 @@ import pytest
 from results_files import Asked, Model, as_ladder, board_of, changed, changed_line, made, row_of, sample, write_run
 
 from mellm_plugin import meu
-from mellm_plugin.motion.settings import DEFAULT, PRESETS
+from mellm_plugin.motion.settings import PRESETS
 from mellm_plugin.report import formats
 from mellm_plugin.scoring import sensitivity
 
@@ -255,7 +255,7 @@ def test_versions_are_never_on_one_board(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path) -> None:
-    robust = {"bundled": True, "motion": DEFAULT.to_dict()}
+    robust = {"bundled": True, "motion": meu.DEFAULT.to_dict()}
     some = [
         Model("mellm", backend=robust),
         Model("mellm", args="pretrained=bundled,batch_size=2", backend=robust, seed=4),
