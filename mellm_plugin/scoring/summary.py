@@ -1,21 +1,21 @@
-"""All scores of one task together: their intervals, and the tables that a run ends with.
+"""The interval of every score, the comparison of runs, and the tables that a run ends with.
 
     casme2: 255 clips of 26 subjects; intervals of 95 % from 10,000 resamples of the subjects
     score         value  interval      constant answers
     emotion_uf1    .412  .351 to .468  .111 (disgust)
     ..
 
-What comes in are the items that `meu.process_results` makes of each clip, by the metric that they are for:
+Input are the items of a metric (`scoring.metrics`), one for each clip that counts:
 
-    {"emotion_uf1": {"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None},
-     "au_f1": {"id": .., "subject": .., "gold": ["R12"], "read": [12], "sides": {"12": "R"}, "scored_aus": [1, 2, 12]},
-     "parse_rate": {..}, "motion_plausible_rate": {"id": .., "subject": .., "doubts": []}}
+    uf1    [{"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None}, ..]
+    au_f1  [{"id": .., "gold": ["R12"], "read": [12], "sides": {"12": "R"}, "scored_aus": [1, 2, 12]}, ..]
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
@@ -43,8 +43,9 @@ Items = Sequence[Mapping[str, Any]]
 
 
 def parsed(item: Mapping[str, Any]) -> bool | None:
-    """Whether the label of a clip could be read in its answer, or its units where only those were asked for; None for
-    a clip without a label, of which no label can be asked, and for an answer that was never given.
+    """Whether the label could be read in an answer, or the units where the task asks for units alone.
+
+    None for a clip without a label, and for an answer that was never given.
 
     Args:
         item: one of `parse_rate`.
@@ -56,12 +57,26 @@ def parsed(item: Mapping[str, Any]) -> bool | None:
     return None if item["gold"]["label"] is None else item["read"]["label"] is not None
 
 
-# ---- intervals ------------------------------------------------------------------------------------------------------
+# ---- items become rows ----------------------------------------------------------------------------------------------
+
+Rows = Callable[[Items], tuple[Any, ...]]
 
 
 def _clip(item: Mapping[str, Any]) -> Clip:
     # datasets number their subjects alike, and an id begins with its dataset
     return item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}"
+
+
+def _of_each(
+    *columns: Callable[[Mapping[str, Any]], Any], where: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Rows:
+    """Rows of some items: the clips, and columns with one value each."""
+
+    def rows(items: Items) -> tuple[Any, ...]:
+        counted = items if where is None else [item for item in items if where(item)]
+        return (tuple(map(_clip, counted)), *(tuple(map(column, counted)) for column in columns))
+
+    return rows
 
 
 def _labels(items: Items) -> tuple[Any, ...]:
@@ -79,9 +94,26 @@ def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
     return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
 
 
-def _parsed(items: Items) -> tuple[Any, ...]:
-    asked = [(_clip(item), could) for item in items if (could := parsed(item)) is not None]
-    return tuple(clip for clip, _ in asked), tuple(could for _, could in asked)
+def label_scores(items: Items) -> emotion.EmotionScores:
+    """The scores of labels; those that occur are enough, because a label that no clip has is in no mean."""
+    gold, read = [item["gold"] for item in items], [item["read"] for item in items]
+    return emotion.score(gold, read, sorted({*gold, *read} - {None}))
+
+
+def majority_scores(items: Items) -> emotion.EmotionScores:
+    """The scores of the most frequent label as every answer."""
+    gold = [item["gold"] for item in items]
+    return emotion.majority(gold, sorted(set(gold)))
+
+
+def unit_scores(items: Items) -> units.UnitScores:
+    """The scores of units."""
+    return units.score(_events(items), [item["read"] for item in items], items[0]["scored_aus"])
+
+
+def constant_unit_scores(items: Items, present: bool) -> units.UnitScores:
+    """The scores of naming all units of the task in every answer, or none."""
+    return units.constant(_events(items), items[0]["scored_aus"], present)
 
 
 def side_scores(items: Items) -> units.SideScores:
@@ -100,26 +132,8 @@ def _sides(items: Items) -> tuple[Any, ...]:
     return tuple(_clip(items[at]) for at in known), *map(tuple, columns)
 
 
-def _points(items: Items) -> tuple[Any, ...]:
-    graded = [item for item in items if item["points"] is not None]
-    return tuple(map(_clip, graded)), tuple(item["points"] for item in graded)
-
-
 def _graded(items: Items) -> tuple[Any, ...]:
-    asked = judge.comparable(items)
-    return tuple(map(_clip, asked)), tuple(item["points"] is not None for item in asked)
-
-
-def _plausible(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
-
-
-def _given(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["unanswered"] is None for item in items)
-
-
-def _matches(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["gold"] == item["read"] for item in items)
+    return _of_each(lambda item: item["points"] is not None)(judge.comparable(items))
 
 
 def _lists(items: Items) -> tuple[Any, ...]:
@@ -128,13 +142,8 @@ def _lists(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), gold, read, tuple(sorted({unit for item in items for unit in item["gold"]}))
 
 
-def _texts(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(text.each_text(item["read"], item["gold"]) for item in items)
-
-
-def _in_full(items: Items) -> tuple[Any, ...]:
-    asked = [item for item in items if item["kind"] != "other" and item.get("unanswered") is None]
-    return tuple(map(_clip, asked)), tuple(None not in item["read"].values() for item in asked)
+def _rungs(items: Items) -> tuple[Any, ...]:
+    return (sensitivity.seen(items),)
 
 
 def _bleu4_corpus(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
@@ -153,26 +162,12 @@ def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
     return rate_counts(clips, [one.rouge1[2] for one in texts])
 
 
-def _facts(items: Items) -> tuple[Any, ...]:
-    known = [item for item in items if item["facts"] is not None]
-    rows = (tuple(item[name] for item in known) for name in ("right", "claims", "found", "facts"))
-    return (tuple(map(_clip, known)), *rows)
+_texts = _of_each(lambda item: text.each_text(item["read"], item["gold"]))
+_facts = _of_each(
+    *(itemgetter(name) for name in ("right", "claims", "found", "facts")), where=lambda item: item["facts"] is not None
+)
 
-
-def _contradictions(items: Items) -> tuple[Any, ...]:
-    rows = (tuple(item[name] for item in items) for name in ("contradicting", "decided"))
-    return (tuple(map(_clip, items)), *rows)
-
-
-def _described(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["claims"] > 0 for item in items)
-
-
-def _rungs(items: Items) -> tuple[Any, ...]:
-    return (sensitivity.seen(items),)
-
-
-_FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
+_FOUND: dict[str, tuple[Rows, Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
     "acc": (_labels, label_counts, "acc"),
@@ -181,37 +176,54 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "au_exact": (_units, unit_counts, "exact"),
     "au_side_acc": (_sides, rate_counts, "rate"),
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
-    "parse_rate": (_parsed, rate_counts, "rate"),
-    "answer_rate": (_given, rate_counts, "rate"),
-    "motion_plausible_rate": (_plausible, rate_counts, "rate"),
-    "description_score": (_points, rate_counts, "rate"),
+    "parse_rate": (_of_each(parsed, where=lambda item: parsed(item) is not None), rate_counts, "rate"),
+    "answer_rate": (_of_each(lambda item: item["unanswered"] is None), rate_counts, "rate"),
+    "motion_plausible_rate": (_of_each(lambda item: not item["doubts"]), rate_counts, "rate"),
+    "description_score": (
+        _of_each(itemgetter("points"), where=lambda item: item["points"] is not None),
+        rate_counts,
+        "rate",
+    ),
     "judge_rate": (_graded, rate_counts, "rate"),
     **{name: (_rungs, sensitivity.counts, name) for name in sensitivity.SCORES},
-    "match": (_matches, rate_counts, "rate"),
+    "match": (_of_each(lambda item: item["gold"] == item["read"]), rate_counts, "rate"),
     "list_f1": (_lists, unit_counts, "f1"),
     "list_f1_micro": (_lists, unit_counts, "f1_micro"),
     "bleu4_corpus": (_texts, _bleu4_corpus, "rate"),
     "bleu4_sentence_mean": (_texts, _bleu4_sentence, "rate"),
     "rouge1_recall": (_texts, _rouge1_recall, "rate"),
     "rouge1_f1": (_texts, _rouge1_f1, "rate"),
-    "read_in_full": (_in_full, rate_counts, "rate"),
+    "read_in_full": (
+        _of_each(
+            lambda item: None not in item["read"].values(),
+            where=lambda item: item["kind"] != "other" and item.get("unanswered") is None,
+        ),
+        rate_counts,
+        "rate",
+    ),
     "description_facts_f1": (_facts, fact_counts, "f1"),
     "description_facts_precision": (_facts, fact_counts, "precision"),
     "description_facts_recall": (_facts, fact_counts, "recall"),
-    "description_contradiction_rate": (_contradictions, rate_counts, "rate"),
-    "description_rate": (_described, rate_counts, "rate"),
+    "description_contradiction_rate": (
+        _of_each(itemgetter("contradicting"), itemgetter("decided")),
+        rate_counts,
+        "rate",
+    ),
+    "description_rate": (_of_each(lambda item: item["claims"] > 0), rate_counts, "rate"),
 }
-"""By score, how items become rows, and how these are counted; and the name of the score there."""
+"""By score: how items become rows, how rows are counted, and the name of the score among those counts."""
 
 SCORES: tuple[str, ...] = tuple(_FOUND)
-"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`).
+"""Every score that has an interval; `uf1`, `uar` and `acc` serve any label (`emotion_uf1`, `coarse_uf1`).
 
-From `match` on they are of the ME-VQA challenge, whose items hold `gold` and `read` alike: anything, lists of units, or
-texts; `read_in_full` is of its parse rate.
+`match`, `list_*`, `bleu4_*`, `rouge1_*` and `read_in_full` are those of the ME-VQA challenge, whose items have labels,
+lists of units or texts as `gold` and `read`.
 """
 
+# ---- intervals ------------------------------------------------------------------------------------------------------
 
-# Several metrics of a task are made of the same rows, which are resampled once for all of them.
+
+# Several metrics of a task have the same rows, which are resampled once for all of them.
 @lru_cache(maxsize=32)
 def _resampled(count: Callable[..., Counts], rows: tuple[Any, ...]) -> Bootstrap:
     return bootstrap(count(*rows))
@@ -229,6 +241,11 @@ def interval(score: str, items: Items) -> Interval:
         items: at least one, as its metric gets them.
     """
     return _bootstrap(score, items).intervals[_FOUND[score][2]]
+
+
+def stderr(score: str, items: Items) -> float | None:
+    """The standard error of one of `SCORES`."""
+    return interval(score, items).stderr
 
 
 def comparison(score: str, first: Items, second: Items) -> Comparison:
@@ -249,11 +266,13 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
 
 
 def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comparison]:
-    """One of `SCORES` of every two of many runs on the same clips (`intervals.compare_all`): by their places, the lower
-    first, second minus first.
+    """One of `SCORES` of every two of many runs on the same clips (`intervals.compare_all`).
 
     Args:
-        runs: of each its items, at least one, as the metric gets them, in any order.
+        runs: the items of each, at least one, as the metric gets them, in any order.
+
+    Returns:
+        by the places of two runs, the lower first: second minus first.
 
     Raises:
         InputError: some are not on the same clips, units or version of the data.
@@ -266,44 +285,6 @@ def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comp
     return compare_all([count(*one) for one in every], name)
 
 
-_OF_UNITS = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate")
-_OF_DESCRIPTIONS = tuple(name for name in SCORES if name.startswith("description_") and name != "description_score")
-
-
-def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, Items]]:
-    """Every metric that has an interval, with what it is of `SCORES`, and its items."""
-    found: list[tuple[str, str, Items]] = []
-    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
-        items = [clip[metric] for clip in clips if metric in clip]
-        if metric == "au_f1":
-            found += [(name, name, items) for name in _OF_UNITS]
-        elif metric == "description_facts_f1":
-            found += [(name, name, items) for name in _OF_DESCRIPTIONS]
-        elif metric == "judge_rate":
-            found += [(name, name, items) for name in ("description_score", "judge_rate")]
-        elif metric == "threshold_px":
-            found += [(name, name, items) for name in sensitivity.SCORES]
-        elif metric in _FOUND:
-            found.append((metric, metric, items))
-        else:
-            found += [(metric.replace("_uf1", f"_{name}", 1), name, items) for name in ("uf1", "uar", "acc")]
-    return found
-
-
-def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
-    """Both ends of the 95 % interval of every metric of a task; None where there is no score, or one subject.
-
-    Args:
-        clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            those of units, `description_facts_f1` for the five of descriptions, `judge_rate` for both of the judge,
-            `threshold_px` for the three of sensitivity.
-    """
-    found: dict[str, list[float] | None] = {}
-    for metric, score, items in _metrics(clips):
-        found[metric] = ends(interval(score, items))
-    return found
-
-
 def ends(one: Interval) -> list[float] | None:
     """Both ends of an interval; None where there is none."""
     return None if one.low is None or one.high is None else [one.low, one.high]
@@ -312,49 +293,43 @@ def ends(one: Interval) -> list[float] | None:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+def in_words(asked: Sequence[tuple[str, str, Items]], records: Items) -> str:
     """The scores with their intervals and what constant answers would score; then tables of each label and unit.
 
     Args:
-        clips: as for `intervals`, with `parse_rate` for every clip.
+        asked: the metrics, each with its score of `SCORES` and its items, at least one.
+        records: of all clips, with id, subject and dataset.
     """
-    every = [clip["parse_rate"] for clip in clips]
-    subjects = {_clip(item)[1] for item in every}
-    datasets = ", ".join(sorted({item["dataset"] for item in every}))
+    subjects = {_clip(record)[1] for record in records}
+    datasets = ", ".join(sorted({record["dataset"] for record in records}))
     rows: list[tuple[str, ...]] = [("score", "value", "interval", "constant answers")]
     lacking: dict[str, float] = {}
-    for metric, score, items in _metrics(clips):
+    for metric, score, items in asked:
         one = interval(score, items)
         value, low, high = (_number(score, number) for number in (one.value, one.low, one.high))
         rows.append((metric, value, "–" if one.low is None else f"{low} to {high}", _constant(score, items)))
         if (incomplete := _bootstrap(score, items).incomplete) and score in ("uf1", "uar", "au_f1"):
             lacking[metric] = incomplete
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    name, number, ends = (max(len(row[column]) for row in rows) for column in range(3))
     parts = [
-        f"{datasets}: {len(every)} clips of {len(subjects)} subjects; "
+        f"{datasets}: {len({record['id'] for record in records})} clips of {len(subjects)} subjects; "
         f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"
     ]
-    name, number, ends = widths
     parts += [f"{row[0]:{name}}  {row[1]:>{number}}  {row[2]:{ends}}  {row[3]}".rstrip() for row in rows]
     if often := {metric: share for metric, share in lacking.items() if share > 0.05}:
         parts.append(
-            "resamples that lack a label or unit, which leaves it out of their mean and has the interval lean upward: "
+            "resamples that lack a label or unit leave it out of their mean, so these intervals lean upward: "
             + ", ".join(f"{metric} {share:.0%}" for metric, share in often.items())
         )
-    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
-        items = [clip[metric] for clip in clips if metric in clip]
-        if metric == "au_f1":
+    for metric, score, items in asked:
+        if score == "au_f1":
             parts += _sides_in_words(side_scores(items))
-            scored = items[0]["scored_aus"]
-            scores = units.score(_events(items), [item["read"] for item in items], scored)
-            if scores.counts:
-                parts += ["", units.in_words(scores, units.constant(_events(items), scored, present=True))]
-        elif metric == "threshold_px":
+            if (scores := unit_scores(items)).counts:
+                parts += ["", units.in_words(scores, constant_unit_scores(items, present=True))]
+        elif score == "threshold_px":
             parts += ["", sensitivity.in_words(items)]
-        elif metric not in _FOUND:
-            gold, read = [item["gold"] for item in items], [item["read"] for item in items]
-            labels = sorted({*gold, *read} - {None})
-            parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(emotion.score(gold, read, labels))]
+        elif score == "uf1":
+            parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(label_scores(items))]
     return "\n".join(parts)
 
 
@@ -366,24 +341,22 @@ def _sides_in_words(scores: units.SideScores) -> list[str]:
     if not any(scores.coded):
         return []
     return [
-        f"au_side_acc: of {sum(scores.coded)} units that are coded on one side alone {sum(scores.named)} are named; of "
-        f"{scores.unsaid} of these the answer says no side"
+        f"au_side_acc: {sum(scores.coded)} units are coded on one side only; answers name {sum(scores.named)} of them, "
+        f"{scores.unsaid} without a side"
     ]
 
 
 def _constant(score: str, items: Items) -> str:
-    """What an answer that is the same for every clip would score, and which answer that is."""
+    """The score of one answer for every clip, and which answer that is."""
     if score in ("uf1", "uar", "acc"):
-        gold = [item["gold"] for item in items]
-        labels = sorted(set(gold))
-        scores = emotion.majority(gold, labels)
+        scores = majority_scores(items)
         most = max(scores.support, key=lambda label: scores.support[label])
         value = {"uf1": scores.uf1, "uar": scores.uar, "acc": scores.accuracy}[score]
         return f"{emotion.share(value, 3)} ({most})"
     if score == "au_side_acc" and (one_side := side_scores(items).always) is not None:
         return f"{emotion.share(one_side[0], 3)} ({one_side[1]})"
     if score in ("au_f1", "au_f1_micro", "au_exact"):
-        always = units.constant(_events(items), items[0]["scored_aus"], present=score != "au_exact")
+        always = constant_unit_scores(items, present=score != "au_exact")
         value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]
         named = "no unit" if score == "au_exact" else "all units"
         return "" if value is None else f"{emotion.share(value, 3)} ({named})"
