@@ -16,7 +16,7 @@ from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
     from mellm_plugin.report.leaderboard import Report
-    from mellm_plugin.report.results import Reading
+    from mellm_plugin.report.runs import Reading
 
 _BEST = 3  # rows of a board that are told
 

@@ -15,7 +15,7 @@ from mellm_plugin.facs.codes import numbers
 from mellm_plugin.redaction import redacted
 from mellm_plugin.report import items as scoring_items
 from mellm_plugin.report.items import Items
-from mellm_plugin.report.results import Clip, Run
+from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
@@ -138,7 +138,7 @@ def clip_row(clip: Clip) -> dict[str, Any]:
         "aus": units_known,
         "label": _said(expected) if clip.kind is not None else clip.label,
         "coarse": expected.get("coarse") if clip.kind is not None else clip.coarse,
-        "motion_px": clip.motion_px if clip.ladder is None else clip.ladder["level_px"],
+        "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
         "doubts": list(clip.doubts) if clip.doubts is not None else [],
     }
 

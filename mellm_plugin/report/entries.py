@@ -17,7 +17,7 @@ from typing import Any
 
 from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
-from mellm_plugin.report.results import Run
+from mellm_plugin.report.runs import Run
 
 _FREE = ("batch_size", "device", "device_map", "max_batch_size")
 """Arguments of models that change speed alone."""

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from mellm_plugin import megc_vqa
-from mellm_plugin.report.results import Clip, Run
+from mellm_plugin.report.runs import FACTS, Clip, Run
 from mellm_plugin.scoring import facts, sensitivity
 
 Items = list[dict[str, Any]]
@@ -100,6 +100,17 @@ def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | No
     return found
 
 
+def scorable(run: Run) -> tuple[str, ...]:
+    """The metrics that the clips of a run can be scored by, for a run without a results file."""
+    if laddered(run):
+        names: tuple[str, ...] = (*sensitivity.SCORES, "au_parse_rate", "answer_rate")
+    else:
+        of_labels = tuple(f"{of}_{score}" for of in ("emotion", "coarse") for score in ("uf1", "uar", "acc"))
+        whole = ("parse_rate", "motion_plausible_rate", "description_score", "judge_rate")
+        names = (*of_labels, *_OF_UNITS, *_OF_FACTS, *whole, *megc_vqa.INTERVALS)
+    return tuple(metric for metric, found in scored(names, run).items() if found is not None)
+
+
 def _of_labels(run: Run, of: str, dataset: str | None) -> Items:
     clips = [clip for clip in run.clips if dataset is None or clip.dataset == dataset]
     return labels(clips, run) if of == "emotion" else coarse(clips, run)
@@ -152,9 +163,8 @@ def _parsed(run: Run) -> Items:
 
 def described(clips: Sequence[Clip]) -> Items:
     """Of the clips that a description was asked of."""
-    names = ("right", "claims", "found", "facts", "contradicting", "decided")
     return [
-        {**_of(clip), **dict(zip(names, clip.facts, strict=True)), "gold": clip.codes}
+        {**_of(clip), **dict(zip(FACTS, clip.facts, strict=True)), "gold": clip.codes}
         for clip in clips
         if clip.facts is not None
     ]
@@ -179,7 +189,7 @@ def judged(run: Run) -> Items:
 
 def laddered(run: Run) -> Items:
     """Of the clips of the amplitude ladder."""
-    return [dict(clip.ladder) for clip in run.clips if clip.ladder is not None]
+    return [dict(clip.rung) for clip in run.clips if clip.rung is not None]
 
 
 _WHOLE: Mapping[str, Callable[[Run], Items]] = {

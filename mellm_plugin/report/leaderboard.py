@@ -48,7 +48,8 @@ from mellm_plugin.report import details
 from mellm_plugin.report import items as scoring_items
 from mellm_plugin.report.entries import Entries, latest, plain, prompts
 from mellm_plugin.report.items import LOWER, MAIN, Items
-from mellm_plugin.report.results import Clip, Fault, Reading, Run, whole_number
+from mellm_plugin.report.runs import Clip, Fault, Reading, Run
+from mellm_plugin.report.samples import whole_number
 from mellm_plugin.scoring import emotion, sensitivity, summary
 from mellm_plugin.scoring.intervals import Interval, holm
 
@@ -403,7 +404,7 @@ class _Draft:
             if metric in MAIN:
                 self._rank(metric, higher[metric], {e: of[metric] for e, of in scored.items()})
         run, datasets = self.run, sorted({clip.dataset for clip in self.clips})
-        edges = details.strength_edges([clip.motion_px for clip in self.clips if clip.ladder is None])
+        edges = details.strength_edges([clip.motion_px for clip in self.clips if clip.rung is None])
         answers = {row.entry: self._answers(row.run) for row in self.rows if row.run.clips}
         main = next((metric for metric in self.metrics if metric in MAIN), None)
         rows = sorted(self.rows, key=lambda row: _order(row, main, higher))
