@@ -149,14 +149,14 @@ _EXPECTED = {
 
 def faults_of(error: ValidationError) -> list[str]:
     """All faults that pydantic found, as `gold.aus.1: expected a text, found 7`."""
-    told = []
+    found_faults = []
     for one in error.errors(include_url=False):
         path = ".".join(str(step) for step in one["loc"] if step != "record")
-        expected = _EXPECTED.get(one["type"])
+        expected = "the answer" if path == "filtered_resps" else _EXPECTED.get(one["type"])
         if expected is None:
             text = one["msg"].removeprefix("Value error, ")
         else:
             found = "none" if one["type"] == "missing" else short(one["input"])
             text = f"expected {expected.format(**one.get('ctx', {}))}, found {found}"
-        told.append(f"{path}: {text}" if path else text)
-    return told
+        found_faults.append(f"{path}: {text}" if path else text)
+    return found_faults

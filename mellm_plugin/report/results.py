@@ -219,7 +219,11 @@ def _scores(found: Mapping[str, Any], task: str, where: str, reading: Reading) -
     nested, intervals = flat.get(NESTED), flat.get("ci95_stderr")
     all_scores = {m: one for m, one in nested.items() if isinstance(one, dict)} if isinstance(nested, dict) else {}
     given = {metric: one.get("value") for metric, one in all_scores.items()}
-    given |= {m: value for m, value in flat.items() if m not in given and m != "alias" and not _STDERR.search(m)}
+    given |= {
+        m: value
+        for m, value in flat.items()
+        if m not in given and m not in ("alias", "record") and not _STDERR.search(m)
+    }
     values = {metric: _number(value) for metric, value in given.items()}
     for metric, value in values.items():
         told = given[metric]
@@ -400,7 +404,9 @@ def _summed(clips: Sequence[Clip]) -> tuple[int | None, int | None] | None:
     known = [clip.tokens for clip in clips if clip.tokens is not None]
     if not clips or len(known) < len(clips):
         return None
-    given, answered = (None if None in side else sum(n for n in side if n is not None) for side in zip(*known, strict=True))
+    given, answered = (
+        None if None in side else sum(n for n in side if n is not None) for side in zip(*known, strict=True)
+    )
     return given, answered
 
 

@@ -178,8 +178,8 @@ def record_of(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         return record
     sign = next((name for name in SIGNS if isinstance(row.get(name), dict)), None)
     if sign is None:
-        if any(name in row for name in SIGNS):
-            raise ValueError("expected a record of the clip, found none")
+        if (name := next((name for name in SIGNS if name in row), None)) is not None:
+            raise ValueError(f"{name}: expected an object with what was read of the clip, found {short(row[name])}")
         return None
 
     def item(metric: str) -> dict[str, Any]:
