@@ -138,7 +138,7 @@ def _counts(data: Mapping[str, Any], folder: Path, files: list[Path]) -> dict[st
 
 def _tell(data: Mapping[str, Any]) -> None:
     """A line for each board: its best rows, by its first metric."""
-    from mellm_plugin.report.formats import number
+    from mellm_plugin.report.tables import number
 
     names = {entry["key"]: entry["name"] for entry in data["entries"]}
     width = max(len(board["title"]) for board in data["boards"])

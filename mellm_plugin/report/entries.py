@@ -38,6 +38,15 @@ def latest(runs: Iterable[Run]) -> str:
     return max((run.date.isoformat() for run in runs if run.date is not None), default="")
 
 
+def data_sums(data: Any) -> str:
+    """The beginnings of the sums of the data, as they stand in the results file."""
+    if not isinstance(data, dict):
+        return ""
+    if isinstance(data.get("sha256"), str):
+        return str(data["sha256"])[:8]
+    return "+".join(part for name in sorted(data) if (part := data_sums(data[name])))
+
+
 def _arguments(text: str) -> dict[str, str]:
     """`pretrained=..,dtype=..` by name; what has no name under itself."""
     parts: list[str] = []
