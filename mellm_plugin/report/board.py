@@ -264,7 +264,7 @@ class Draft:
 
     def _ladder(self, row: Row) -> None:
         """What belongs to a threshold: whether it lies beyond the ladder, why there is none, if it is one of units."""
-        if not (rungs := scoring_items.laddered(row.run.answered)):
+        if not (rungs := scoring_items.of_metric("threshold_px", row.run.answered)):
             return
         row.sensitivity = found = sensitivity.curve(rungs)
         if (score := row.scores.get("threshold_px")) is not None:
@@ -379,10 +379,10 @@ class Draft:
         found: list[dict[str, Any]] = []
         for name, by_metric in scoring_items.constants(self.run).items():
             scores: dict[str, dict[str, Any]] = {}
-            for metric, of in by_metric.items():
+            for metric, (score, of) in by_metric.items():
                 if metric not in self.metrics:
                     continue
-                one = summary.interval(scoring_items.score_of(metric), of)
+                one = summary.interval(score, of)
                 scores[metric] = {"value": one.value, "low": one.low, "high": one.high, "rank": None, "rank_low": None}
             if scores:
                 found.append(
