@@ -157,15 +157,9 @@ def _counts(data: Mapping[str, Any], folder: Path, files: list[Path]) -> dict[st
     }
 
 
-<<<<<<< HEAD:mellm_plugin/cli/reporting.py
-def _tell(data: Mapping[str, Any]) -> None:
-    """A line for each board: its best rows, by its first metric."""
-    from mellm_plugin.report.tables import number
-=======
 def _print_boards(data: Mapping[str, Any]) -> None:
     """One line per board: its best rows by its first metric."""
     from mellm_plugin.report.tables import number
->>>>>>> cli:mellm_plugin/cli/report.py
 
     names = {entry["key"]: entry["name"] for entry in data["entries"]}
     width = max(len(board["title"]) for board in data["boards"])
