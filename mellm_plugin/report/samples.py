@@ -343,7 +343,7 @@ def _of_clip(record: _Record) -> dict[str, Any]:
         "read_coarse": read.coarse,
         "unparsed": read.unparsed,
         "sides": read.sides,
-        "doubts": _tuple(record.doubts),
+        "doubts": _tuple(record.doubts) if record.rung is None else None,  # the ladder's motion is not measured
         "motion_px": record.motion_px,
     }
     if record.facts is not None:

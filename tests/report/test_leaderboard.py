@@ -255,7 +255,7 @@ def test_versions_are_never_on_one_board(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path) -> None:
-    robust = {"bundled": True, "motion": meu.DEFAULT.to_dict()}
+    robust = {"bundled": True, "motion": PRESETS["robust"].to_dict()}
     some = [
         Model("mellm", backend=robust),
         Model("mellm", args="pretrained=bundled,batch_size=2", backend=robust, seed=4),
