@@ -26,7 +26,7 @@ from mellm_plugin.report.items import LOWER, MAIN, Items
 from mellm_plugin.report.runs import Clip, Fault, Run
 from mellm_plugin.report.samples import whole_number
 from mellm_plugin.scoring import emotion, sensitivity, summary
-from mellm_plugin.scoring.intervals import holm
+from mellm_plugin.scoring.intervals import Interval, holm
 
 ALPHA = 0.05
 _SAME = 1e-6
@@ -36,7 +36,7 @@ _DRAWN = ("synthme", "synthme_ladder")
 
 @dataclass
 class Row:
-    """One entry on a board: the run that is shown, and what is to be said of it."""
+    """One entry on a board: the run that represents it, and the remarks on it."""
 
     entry: str
     run: Run
@@ -51,8 +51,35 @@ class Row:
         self.ranked = self.ranked and ranked
 
 
+_ROW: dict[str, Any] = {
+    "entry": None,
+    "kind": "model",
+    "name": None,
+    "clips": None,
+    "runs": 0,
+    "date": None,
+    "versions": {},
+    "ranked": False,
+    "marks": [],
+    "scores": {},
+    "confusion": None,
+    "units": None,
+    "by_strength": None,
+    "sensitivity": None,
+    "rates": dict.fromkeys(("answer_rate", "parse_rate", "au_parse_rate", "judge_rate")),
+    "cost": dict.fromkeys(("input_tokens", "output_tokens", "seconds")),
+}
+"""The keys of a row; those of a constant answer keep these values."""
+
+
 class Draft:
-    """A board while it is made."""
+    """A board in the making: `board` scores it, after `title` is set.
+
+    Args:
+        runs: all that can be compared with each other.
+        entries: number the entries over all boards.
+        faults, notes: get what is found on the way.
+    """
 
     def __init__(self, runs: Sequence[Run], entries: Entries, faults: list[Fault], notes: list[str]) -> None:
         self._faults, self._notes = faults, notes
@@ -68,21 +95,21 @@ class Draft:
         self.comparisons: list[dict[str, Any]] = []
         packages = sorted({str(row.run.versions.get("mellm_plugin")) for row in self.rows if row.run.results})
         if len(packages) > 1:
-            notes.append(
-                f"{self.run.task}: answers were read by several versions of mellm-plugin: {', '.join(packages)}"
-            )
+            notes.append(f"{self.run.task}: several versions of mellm-plugin read the answers: {', '.join(packages)}")
 
     @property
     def version(self) -> str | None:
-        """Of the task."""
+        """Version of the task."""
         version = self.run.metadata.get("version")
         return None if version is None else str(version)
 
     def _shown(self, entry: str, runs: Sequence[Run]) -> Row:
-        """The row of one entry, with its runs from the oldest to the newest."""
+        """The row of one entry; its runs come from the oldest to the newest."""
         whole = [run for run in runs if _is_whole(run)]
         whole = [run for run in whole if run.answered is run] or whole
-        whole = [run for run in whole if run.judge is not None] or whole  # a judge's verdicts are not lost to a rerun
+        whole = [
+            run for run in whole if run.judge is not None
+        ] or whole  # a rerun without a judge must not hide verdicts
         run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, latest([run])))])[-1]
         different: list[Run] = []
         for other in runs:
@@ -90,15 +117,15 @@ class Draft:
                 continue
             where = ", ".join(map(str, other.files))
             if not _is_whole(other) or not other.clips:
-                self._notes.append(f"{run.task}: {where}: left out, for there is a newer or larger run of the model")
+                self._notes.append(f"{run.task}: {where}: left out: the model has a newer or larger run")
             elif other.answered is not other:
-                self._notes.append(f"{run.task}: {where}: left out, for answers in it were never given")
+                self._notes.append(f"{run.task}: {where}: left out: some answers are missing")
             elif _answers(other) == _answers(run):
-                self._notes.append(f"{run.task}: {where}: a duplicate of {run.results or run.samples}, left out")
+                self._notes.append(f"{run.task}: {where}: left out: a duplicate of {run.results or run.samples}")
             else:
                 different.append(other)
         if run is not runs[-1] and run.judge is not None:
-            self._notes.append(f"{run.task}: {run.results}: shown, though not the newest: a judge graded it")
+            self._notes.append(f"{run.task}: {run.results}: shown although it is not the newest: a judge graded it")
         row = Row(entry, run, 1 + len(different), [])
         self._mark(row, runs)
         if different:
@@ -106,18 +133,18 @@ class Draft:
         return row
 
     def _mark(self, row: Row, runs: Sequence[Run]) -> None:
-        """Say what speaks against ranking a row; whom its model has seen, any of its runs may know."""
+        """Mark what speaks against ranking a row; any run of the entry may report whom the model was trained on."""
         run = row.run
         if run.limited:
             of = "" if run.original is None else f" of {run.original}"
             row.mark("limit", f"{run.effective if run.effective is not None else len(run.clips)}{of} clips")
         if run.loso is not None and (failed := run.loso.get("failed") or run.loso.get("complete") is not True):
-            told = f": {', '.join(map(str, failed))}" if isinstance(failed, dict) else ""
-            row.mark("incomplete", f"folds of people have failed{told}")
+            which = f": {', '.join(map(str, failed))}" if isinstance(failed, dict) else ""
+            row.mark("incomplete", f"folds failed{which}")
         if run.results is None:
-            row.mark("cut_off", "no results file: of model and settings nothing is known")
+            row.mark("cut_off", "no results file: the model and its settings are unknown")
         elif run.samples is None:
-            row.mark("cut_off", "no samples file (--log_samples): scores as the results file has them, not checked")
+            row.mark("cut_off", "no samples file (--log_samples): the scores of the results file, not checked")
         elif run.damaged or len(run.clips) != (run.effective or len(self.run.clips)):
             expected = run.effective or len(self.run.clips)
             row.mark("cut_off", f"{len(run.clips)} of {expected} clips are in the samples file")
@@ -126,11 +153,11 @@ class Draft:
             lacking = [clip.unanswered for clip in run.clips if clip.unanswered is not None]
             row.mark(
                 "unanswered",
-                f"{len(lacking)} of {len(run.clips)} answers were never given ({reasons_in_words(lacking)}); "
+                f"{len(lacking)} of {len(run.clips)} answers are missing ({reasons_in_words(lacking)}); "
                 "scores are over the others",
             )
         elif rate is not None and rate < 1 and not run.clips:
-            row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers were never given")
+            row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers are missing")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
         for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
             hits = []
@@ -142,28 +169,28 @@ class Draft:
                     where = f"model_backend: training.tasks.{run.task}.{side}"
                     fault = Fault(str(run.results), f"{where}: expected a number of clips, found {hit!r:.60}")
                     self._faults.append(fault)
-                    row.mark(kind, f"of how many clips it was {what} the people cannot be read")
+                    row.mark(kind, f"the number of clips whose people it was {what} cannot be read")
                 elif count:
                     hits.append((count, whole_number(overlap.get("clips"))))
             if hits:
                 most = max(hits, key=lambda hit: hit[0])
                 of = "" if most[1] is None else f" of {most[1]}"
-                row.mark(kind, f"{most[0]}{of} clips are of people that it was {what}")
+                row.mark(kind, f"{most[0]}{of} clips show people it was {what}")
 
     def _spread(self, run: Run, others: Sequence[Run]) -> str:
-        told: list[str] = []
+        ranges: list[str] = []
         for metric in [metric for metric in MAIN if metric in run.metrics][:3]:
             values = [one.values.get(metric) for one in (run, *others)]
             known = [value for value in values if value is not None]
             if len(known) > 1:
-                told.append(f"{metric} {emotion.share(min(known), 3)} to {emotion.share(max(known), 3)}")
+                ranges.append(f"{metric} {emotion.share(min(known), 3)} to {emotion.share(max(known), 3)}")
         which = "newest" if run.judge is None else "newest that a judge graded"
         return f"{len(others) + 1} runs with different answers, the {which} shown" + (
-            f"; {', '.join(told)}" if told else ""
+            f"; {', '.join(ranges)}" if ranges else ""
         )
 
     def _all_clips(self) -> list[Clip]:
-        """Every clip that any run has, in the order of the task."""
+        """The clips of all runs, in the order of the task."""
         found: dict[tuple[int, str], Clip] = {}
         for row in self.rows:
             for clip in row.run.clips:
@@ -184,7 +211,7 @@ class Draft:
         higher: dict[str, bool] = {}
         for row in self.rows:
             higher = {**row.run.higher_is_better, **higher}
-        # of our own metrics no file decides which way is better
+        # a results file does not decide which way our own metrics are better
         own = {*MAIN, *LOWER}
         higher = {m: m not in LOWER if m in own else higher.get(m, True) for m in self.metrics}
         scored = {row.entry: scoring_items.scored(self.metrics, row.run) for row in self.rows}
@@ -233,7 +260,7 @@ class Draft:
         }
 
     def _score(self, row: Row, scored: Mapping[str, tuple[str, Items] | None]) -> None:
-        """The scores of a row, computed anew where its clips are there."""
+        """Compute the scores of a row from its clips; without clips, take those of the results file."""
         run = row.run
         differ: list[str] = []
         for metric in self.metrics:
@@ -242,28 +269,28 @@ class Draft:
             known = run.values.get(metric)
             if (found := scored[metric]) is None:
                 low, high = run.ends.get(metric) or (None, None)
-                if run.clips and not run.answered.clips:  # an earlier version counted its answers as wrong
+                if run.clips and not run.answered.clips:  # an earlier version counted missing answers as wrong
                     known = low = high = None
                 row.scores[metric] = {"value": known, "low": low, "high": high, "rank": None, "rank_low": None}
                 continue
             one = summary.interval(*found)
+            # nothing tells the faces of test clips apart, so they have no intervals
             unknown = metric.startswith("vqa_") and any(clip.expected is None for clip in run.clips)
-            low, high = (None, None) if unknown else (one.low, one.high)  # of test clips nothing tells faces apart
-            row.scores[metric] = {"value": one.value, "low": low, "high": high, "rank": None, "rank_low": None}
+            row.scores[metric] = _score(one, interval=not unknown)
             whole = run.results is not None and not run.damaged and run.effective in (None, len(run.clips))
-            # where answers are lacking, versions without an answer_rate counted them as wrong
+            # versions without an answer_rate counted missing answers as wrong
             comparable = metric in run.values and (run.answered is run or "answer_rate" in run.values)
             if whole and comparable and not _same(one.value, known):
                 differ.append(f"{metric} {one.value} and not {known}")
         if differ:
             some = "; ".join(differ[:3]) + (f"; {len(differ) - 3} more" if len(differ) > 3 else "")
             self._faults.append(
-                Fault(str(run.results), f"{run.task}: from the samples file, scored anew, comes another value: {some}")
+                Fault(str(run.results), f"{run.task}: scoring the samples file again gives other values: {some}")
             )
             row.mark("differs", f"the results file has other values: {some}")
 
     def _ladder(self, row: Row) -> None:
-        """What belongs to a threshold: whether it lies beyond the ladder, why there is none, if it is one of units."""
+        """Add to a threshold whether it lies beyond the ladder, why there is none, and whether it is one of units."""
         if not (rungs := scoring_items.of_metric("threshold_px", row.run.answered)):
             return
         row.sensitivity = found = sensitivity.curve(rungs)
@@ -279,13 +306,13 @@ class Draft:
             row.mark("others", text)
 
     def _judges(self) -> None:
-        """Of several judges the one of most rows is ranked; an entry that several have graded is of none."""
+        """Mark the rows that another judge graded than most rows, or several judges."""
         graded = []
         for row in self.rows:
             judges_of = {(v["judge"], v["rubric"]) for clip in row.run.clips if (v := clip.verdict) is not None}
             if len(judges_of) > 1:
-                told = ", ".join(f"{name}, rubric {rubric}" for name, rubric in sorted(judges_of))
-                row.mark("judge", f"graded by several judges: {told}", ranked=True)
+                names = ", ".join(f"{name}, rubric {rubric}" for name, rubric in sorted(judges_of))
+                row.mark("judge", f"graded by several judges: {names}", ranked=True)
             elif judges_of:
                 graded.append(row)
         if len(judges := Counter(row.run.judge for row in graded)) < 2:
@@ -298,7 +325,7 @@ class Draft:
                 row.mark("judge", text, ranked=True)
 
     def _rank(self, metric: str, higher: bool, scored: Mapping[str, tuple[str, Items] | None]) -> None:
-        """Compare every two ranked rows, and rank them."""
+        """Compare all pairs of ranked rows, and rank them."""
         rows: list[tuple[Row, Items]] = []
         score = ""
         for row in self.rows:
@@ -314,7 +341,7 @@ class Draft:
         while alone := _least_compared(len(rows), pairs):
             for place in sorted(alone, reverse=True):
                 row, _ = rows.pop(place)
-                text = "of other clips or people than the others', so not compared"
+                text = "not compared: its clips or people differ from those of the others"
                 if not any(mark["kind"] == "clips" for mark in row.marks):
                     row.mark("clips", text, ranked=True)
             pairs = _compared(score, [of for _, of in rows], where, [])
@@ -344,12 +371,10 @@ class Draft:
     # ---- rows
 
     def _row(self, row: Row, edges: Sequence[float]) -> dict[str, Any]:
-        run = row.run
+        run, answered = row.run, row.run.answered
         scores = {metric: row.scores[metric] for metric in self.metrics if metric in row.scores}
-        return {
+        return _ROW | {
             "entry": row.entry,
-            "kind": "model",
-            "name": None,
             "clips": len(run.clips) or run.effective,
             "runs": row.runs,
             "date": None if run.date is None else run.date.strftime("%Y-%m-%d"),
@@ -357,9 +382,9 @@ class Draft:
             "ranked": row.ranked,
             "marks": row.marks,
             "scores": scores,
-            "confusion": details.confusions(run.answered),
-            "units": details.by_unit(run.answered),
-            "by_strength": details.by_strength(run.answered, self.clips, edges),
+            "confusion": details.confusions(answered),
+            "units": details.by_unit(answered),
+            "by_strength": details.by_strength(answered, self.clips, edges),
             "sensitivity": row.sensitivity,
             "rates": {
                 "answer_rate": _value(scores, "answer_rate"),
@@ -375,36 +400,15 @@ class Draft:
         }
 
     def _constants(self) -> list[dict[str, Any]]:
-        """Rows of what constant answers score on all clips of the board."""
+        """Rows of constant answers, scored on all clips of the board."""
         found: list[dict[str, Any]] = []
         for name, by_metric in scoring_items.constants(self.run).items():
-            scores: dict[str, dict[str, Any]] = {}
-            for metric, (score, of) in by_metric.items():
-                if metric not in self.metrics:
-                    continue
-                one = summary.interval(score, of)
-                scores[metric] = {"value": one.value, "low": one.low, "high": one.high, "rank": None, "rank_low": None}
+            scores = {
+                metric: _score(summary.interval(*by_metric[metric])) for metric in self.metrics if metric in by_metric
+            }
             if scores:
-                found.append(
-                    {
-                        "entry": None,
-                        "kind": "constant",
-                        "name": name,
-                        "clips": len(self.run.clips),
-                        "runs": 0,
-                        "date": None,
-                        "versions": {},
-                        "ranked": False,
-                        "marks": [],
-                        "scores": {metric: scores[metric] for metric in self.metrics if metric in scores},
-                        "confusion": None,
-                        "units": None,
-                        "by_strength": None,
-                        "sensitivity": None,
-                        "rates": dict.fromkeys(("answer_rate", "parse_rate", "au_parse_rate", "judge_rate")),
-                        "cost": {"input_tokens": None, "output_tokens": None, "seconds": None},
-                    }
-                )
+                about = {"kind": "constant", "name": name, "clips": len(self.run.clips), "scores": scores}
+                found.append(_ROW | about)
         return found
 
     def _answers(self, run: Run) -> list[dict[str, Any] | None]:
@@ -418,7 +422,7 @@ class Draft:
 
 
 def _overlap(run: Run) -> Mapping[str, Any]:
-    """What a model says of its own training and the people of the task; empty where it says nothing."""
+    """What a model reports about its training and the people of the task; may be empty."""
     found: Any = run.backend.get("training")
     for key in ("tasks", run.task):
         found = found.get(key) if isinstance(found, dict) else None
@@ -440,11 +444,16 @@ def _same(first: float | None, second: float | None) -> bool:
 
 
 def _order(row: Row, main: str | None, higher: Mapping[str, bool]) -> tuple[Any, ...]:
-    """Ranked rows first, the best of the first metric on top."""
+    """Sort key: ranked rows first, the best by the first metric on top."""
     value = row.scores.get(main, {}).get("value") if main is not None else None
     if value is None:
         return not row.ranked, True, 0.0
     return not row.ranked, False, -value if higher[str(main)] else value
+
+
+def _score(one: Interval, interval: bool = True) -> dict[str, Any]:
+    low, high = (one.low, one.high) if interval else (None, None)
+    return {"value": one.value, "low": low, "high": high, "rank": None, "rank_low": None}
 
 
 def _value(scores: Mapping[str, Mapping[str, Any]], *names: str) -> Any:
@@ -452,7 +461,7 @@ def _value(scores: Mapping[str, Mapping[str, Any]], *names: str) -> Any:
 
 
 def _compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) -> dict[tuple[int, int], Any]:
-    """Every two of the runs, on the clips that both have."""
+    """All pairs of runs, each compared on the clips that both have."""
     if len(runs) < 2:
         return {}
     try:
@@ -473,7 +482,7 @@ def _compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) -
 
 
 def _least_compared(rows: int, pairs: Collection[tuple[int, int]]) -> list[int]:
-    """The row that can be compared with the fewest others; none where all can be with all."""
+    """The row that can be compared with the fewest others; empty if all pairs can be compared."""
     if len(pairs) == rows * (rows - 1) // 2:
         return []
     partners = Counter(place for pair in pairs for place in pair)

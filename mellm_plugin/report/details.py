@@ -1,4 +1,4 @@
-"""What a report shows of one run beside its scores: confusions, units, motion strength, and each clip and answer."""
+"""What a report shows of a run besides its scores: confusions, units, motion strength, and each clip and answer."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
-_BINS, _LEAST = 5, 10  # of motion strength, and clips in each
+_BINS, _LEAST = 5, 10  # bins of motion strength, and the least number of clips in each
 
 
 def confusions(run: Run) -> dict[str, Any] | None:
-    """What labels and coarse classes were read as; None where none were asked for."""
+    """Confusion matrices of labels and coarse classes; None if the task asks for neither."""
     found: dict[str, Any] = {}
     for name, of in (
         ("emotion", of_metric("emotion_uf1", run)),
@@ -36,7 +36,7 @@ def confusions(run: Run) -> dict[str, Any] | None:
 
 
 def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
-    """What clips of each label were read as; the last column is that of answers that could not be read."""
+    """Counts by gold label (rows) and label read (columns); the last column counts unread answers."""
     present = {item["gold"] for item in of} | {item["read"] for item in of} - {None}
     names = [*(label for label in known if label in present), *sorted(present - {*known})]
     counts = Counter((item["gold"], item["read"]) for item in of)
@@ -46,7 +46,7 @@ def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
 
 
 def by_unit(run: Run) -> dict[str, Any] | None:
-    """F1, precision, recall and counts of each scored unit; None where none is."""
+    """F1, precision, recall and counts of each scored unit; None if no unit is scored."""
     of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return None
@@ -69,7 +69,7 @@ def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None
 
 
 def exact_answers(run: Run) -> dict[int, bool]:
-    """By place whether an answer names exactly the clip's units, of those of the task."""
+    """By place whether an answer names exactly the clip's units, among the units of the task."""
     of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return {}
@@ -78,7 +78,7 @@ def exact_answers(run: Run) -> dict[int, bool]:
 
 
 def strength_edges(strengths: Sequence[float | None]) -> list[float]:
-    """The ends of bins of motion strength with about as many clips each; none where too few are known."""
+    """Edges of bins of motion strength with about equally many clips; empty if too few strengths are known."""
     known = [strength for strength in strengths if strength is not None]
     bins = min(_BINS, len(known) // _LEAST)
     if bins < 2:
@@ -88,7 +88,7 @@ def strength_edges(strengths: Sequence[float | None]) -> list[float]:
 
 
 def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list[dict[str, Any]] | None:
-    """Recall of units and share of right labels, by the strength of the clips' motion."""
+    """Recall of units and share of right labels in each bin of motion strength."""
     strengths = {(clip.place, clip.id): clip.motion_px for clip in clips}
     found: list[dict[str, Any]] = []
     for low, high in pairwise(edges):
@@ -123,7 +123,7 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
 
 
 def clip_row(clip: Clip) -> dict[str, Any]:
-    """A clip and its annotation; of a question its expected answer."""
+    """A clip and its annotation; for a question, the expected answer."""
     expected = clip.expected or {}
     asked = "" if clip.kind is None else f" · question {clip.place + 1}, {clip.kind}"
     units_known = list(clip.codes) if clip.codes is not None else None
@@ -143,7 +143,7 @@ def clip_row(clip: Clip) -> dict[str, Any]:
 
 
 def _said(reading: Mapping[str, Any]) -> str | None:
-    """What a question's answer says beside units, as one text."""
+    """What the answer to a question says, except units, as one text."""
     for thing in ("fine", "coarse", "side"):
         if isinstance(reading.get(thing), str):
             return str(reading[thing])
@@ -156,8 +156,8 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
 
     Args:
         clip: with its answer.
-        exact: whether exactly the clip's units are named; of a question it is found out here.
-        units_alone: bare numbers are units.
+        exact: whether the answer names exactly the clip's units; for a question it is computed here.
+        units_alone: plain numbers are units.
     """
     verdict = clip.verdict
     judge = None
@@ -167,7 +167,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
             "judge": verdict["judge"],
             "scores": verdict["scores"],
             "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
-            "unscored": verdict["unscored"] and {name: redacted(told) for name, told in verdict["unscored"].items()},
+            "unscored": verdict["unscored"] and {name: redacted(text) for name, text in verdict["unscored"].items()},
         }
     read_units: Sequence[int] | None
     label: str | None
@@ -178,7 +178,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
     elif clip.kind is not None:
         said, expected = clip.said or {}, clip.expected or {}
         read_units, label, coarse = said.get("units"), _said(said), said.get("coarse")
-        unparsed = "not all that was asked can be read" if None in said.values() else None
+        unparsed = "part of the answer cannot be read" if None in said.values() else None
         gold_label, gold_units = _said(expected), expected.get("units")
         label_right = None if gold_label is None else label == gold_label
         exact = None if gold_units is None else read_units is not None and {*read_units} == {*gold_units}
@@ -194,21 +194,21 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         "coarse": coarse,
         "label_right": label_right,
         "aus_right": exact,
-        # of a clip without a label nothing but its units is asked
+        # a clip without a label is only asked for its units
         "unparsed": None if clip.kind is None and clip.label is None and read_units is not None else unparsed,
         "judge": judge,
         "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
     }
 
 
-# What any key has, looked for first: taking keys out takes thirty times as long. Of servers' own words all are.
+# Cheap signs of a key, checked first, because redaction takes thirty times as long.
 _RUN = re.compile(r"[A-Za-z0-9_-]{18}")
 _OF_KEYS = ("bearer", "basic", "key", "token", "secret", "passw", "cookie", "authoriz", "://", "sk-", "sk_")
 
 
 @lru_cache(maxsize=100_000)
 def _without_keys(text: str) -> str:
-    """The text without keys, which files of earlier versions may hold."""
+    """The text without keys, which files of earlier versions may contain."""
     lowered = text.lower()
     return redacted(text) if _RUN.search(text) or any(word in lowered for word in _OF_KEYS) else text
 

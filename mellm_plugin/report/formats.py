@@ -2,12 +2,11 @@
 
     report.md     a table for each board: value [95 % interval] (rank), marks as footnotes, versions below
     report.csv    one line for each score: task, model, metric, value, low, high, rank, marks
-    report.tex    the tables of report.md, for the package booktabs; a label for each, `tab:synthme-meu`; versions as
+    report.tex    the tables of report.md, for the package booktabs, each with a label (`tab:synthme-meu`); versions as
                   comments
-    report.json   all of it, as `leaderboard.Report.to_dict` gives it
+    report.json   everything, as `leaderboard.Report.to_dict` returns it
 
-All texts but our own are untrusted: names of models, tasks, labels and files are escaped for the format that they stand
-in. Files are written in one step each.
+Names of models, tasks, labels and files are untrusted, and escaped for each format. Each file is written in one step.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json"
 
 
 def write(data: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write the four files into a folder, which is made.
+    """Write the four files into a folder, and make the folder.
 
     Args:
         data: of `leaderboard.Report.to_dict`.
@@ -51,7 +50,7 @@ def write(data: Mapping[str, Any], folder: Path) -> list[Path]:
         the files.
 
     Raises:
-        InputError: the folder cannot be made, or one of the files not be written.
+        InputError: the folder cannot be made, or a file cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,16 +64,16 @@ def write(data: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file in one step: a reader finds the old one or the new one.
+    """Write a file in one step: readers find the old file or the new one.
 
     Raises:
-        InputError: it cannot be written; the former one is left as it was.
+        InputError: it cannot be written; the old file is unchanged.
     """
     try:
         small_files.write_text(file, text)
     except OSError as error:
-        told = f"cannot be written: {error.strerror}; make room, or choose another folder with -o"
-        raise InputError(told, where=str(file)) from error
+        fault = f"cannot be written: {error.strerror}; make room, or choose another folder with -o"
+        raise InputError(fault, where=str(file)) from error
 
 
 def plain_json(data: Mapping[str, Any]) -> str:
@@ -88,7 +87,7 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~$:@])")
 
 
 def escape_markdown(text: object) -> str:
-    """A text that stands in Markdown as it is, in a table too."""
+    """Escape a text for Markdown, also inside a table."""
     plain = CONTROL.sub(" ", str(text)).strip()
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     # entities keep their & and ;
@@ -96,7 +95,7 @@ def escape_markdown(text: object) -> str:
 
 
 def _md_names(text: str) -> str:
-    """Escaped, but for what is harmless within a word: names stay readable in the file itself."""
+    """Escape a text, except for characters that are harmless within a word, so that names stay readable."""
     escaped = escape_markdown(text)
     # "www." at the beginning of a word would become a link
     return re.sub(r"(?<=\w)(?<![wW]{3})\\([.\-:])(?=\w)|(?<![wW]{3})\\([().])", lambda m: m[1] or m[2], escaped)
@@ -108,7 +107,7 @@ def _md_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def markdown(data: Mapping[str, Any]) -> str:
-    """The tables for a README."""
+    """The tables, for a README."""
     entries, reading = by_key(data), data["reading"]
     lines = ["# Leaderboard", "", EXPLAINED, ""]
     lines += [
@@ -194,7 +193,7 @@ _FIELDS = (
 
 
 def comma_separated(data: Mapping[str, Any]) -> str:
-    """One line for each score; a text that begins like a formula has an apostrophe in front."""
+    """One line for each score. A text that starts like a formula gets an apostrophe in front."""
     entries = by_key(data)
     out = io.StringIO()
     table = csv.DictWriter(out, _FIELDS, lineterminator="\n")
@@ -279,12 +278,12 @@ _LATEX = {
 
 
 def escape_latex(text: object) -> str:
-    """A text that LaTeX sets as it is."""
+    """Escape a text for LaTeX."""
     return "".join(_LATEX.get(letter, letter) for letter in CONTROL.sub(" ", str(text)).strip())
 
 
 def latex(data: Mapping[str, Any]) -> str:
-    """The tables for a paper; needs the package booktabs."""
+    """The tables, for a paper; they need the package booktabs."""
     entries = by_key(data)
     lines = [
         "% \\usepackage{booktabs}, and [T1]{fontenc}; names that are not Latin need LuaLaTeX or XeLaTeX.",

@@ -8,21 +8,20 @@
 
 The rules:
 
--   Runs stand on one board only if they are of the same task (shown as frames or as maps), version of the task, prompts
-    and data, and ask for the same labels and units; else each has a board of its own.
+-   Runs share a board if they are of the same task (with frames or with maps), version of the task, prompts and data,
+    and ask for the same labels and units.
 -   An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
-    descriptions. What only changes speed (batch size, device) makes no other entry, nor does where the weights lie.
--   Of several runs of an entry on one board the newest that has answers on all clips is shown; one that differs from
-    it in no answer is a duplicate and left out, others are counted and their spread is told.
--   Every score is computed anew from the clips. One that differs from that of the results file is a fault.
--   Scores are over the answers that were given (`language.unanswered`).
--   Not ranked are runs on a part of the clips, incomplete or damaged ones, those of which some answers were never
-    given, and models that know people of the clips; of `description_score` also those graded by another judge than
-    most.
--   The rank of a model is 1 + the number of models that are better, where better means: the paired comparison over
-    subjects on the clips that both have, corrected (Holm) for all pairs of the board and metric, is below .05. So
-    models that cannot be told apart share a rank. `rank_low` is the lowest place it may have: the number of models,
-    less those that are worse. Compared are the metrics of `items.MAIN`; others have an interval and no rank.
+    descriptions. Settings that only change speed (batch size, device) do not matter, nor does the path of the weights.
+-   If an entry has several runs on a board, the newest that covers all clips is shown. A run with the same answers is a
+    duplicate and left out; runs with other answers are counted, and their range is given.
+-   All scores are computed from the clips. A score that differs from the results file is a fault.
+-   Scores are over the answers that exist (`language.unanswered`).
+-   Not ranked: runs on some of the clips, incomplete or damaged runs, runs with missing answers, and models trained on
+    people of the clips. For `description_score` also those that another judge graded than most.
+-   The rank of a model is 1 + the number of better models. Better means: the paired comparison over subjects, on the
+    clips that both have, corrected (Holm) for all pairs of the board and metric, has p < .05. Models that cannot be
+    told apart share a rank. `rank_low` is the worst place a model may have: the number of models minus those that are
+    worse. Only the metrics of `items.MAIN` are compared; others have an interval and no rank.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ from mellm_plugin.report.overall import overall
 from mellm_plugin.report.runs import Reading, Run
 
 VERSION = 1
-"""Of the report's data."""
+"""Version of the report's data format."""
 
 
 @dataclass
@@ -52,9 +51,9 @@ class Report:
 
     Attributes:
         made: UTC.
-        reading: what was read, and what could not be.
+        reading: what was read, with faults and notes.
         entries, boards: as in `to_dict`.
-        overall: the scores of all boards, and their means over datasets.
+        overall: the scores on all boards, and their means over datasets.
     """
 
     made: str
@@ -65,12 +64,12 @@ class Report:
 
     @property
     def faults(self) -> list[dict[str, str]]:
-        """What could not be used."""
+        """What could not be used: `file` and `fault`."""
         found: list[dict[str, str]] = self.reading["faults"]
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; what is not known is None."""
+        """Plain data for JSON; unknown values are None."""
         return {
             "version": VERSION,
             "made": self.made,
@@ -83,8 +82,8 @@ class Report:
 
 
 def strict(value: Any) -> Any:
-    """Plain values as strict JSON in UTF-8 has them: what files say may hold NaN, and halves of letters."""
-    with suppress(ValueError):  # NaN; of which UnicodeEncodeError is one, too
+    """Values as strict JSON in UTF-8 can hold them: without NaN and lone surrogates, which files may contain."""
+    with suppress(ValueError):  # NaN, or UnicodeEncodeError, which is a ValueError
         return json.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     return _mended(value)
 
@@ -109,7 +108,7 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
     Args:
         reading: of `results.read`.
         made: by default now.
-        progress: gets the title of a board each time that a model is scored on it.
+        progress: gets the title of the board after each model that is scored.
     """
     faults, notes = list(reading.faults), list(reading.notes)
     entries = Entries(reading.runs)
@@ -137,7 +136,7 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
 
 
 def _version(run: Run) -> str | None:
-    """Of the task; 1 and 1.0 are one."""
+    """Version of the task; 1 and 1.0 are the same."""
     version = run.metadata.get("version")
     if isinstance(version, int | float) and not isinstance(version, bool):
         return f"{version:.10g}"
@@ -149,7 +148,7 @@ def _asked(run: Run) -> str:
 
 
 def _boards(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs by board, tasks in the order of their names and the largest board of each first."""
+    """The runs of each board, sorted by task, the largest board of a task first."""
     known: dict[str, dict[str, list[Run]]] = defaultdict(lambda: defaultdict(list))
     without_samples: dict[str, list[Run]] = defaultdict(list)
     without_results: list[Run] = []
@@ -167,7 +166,7 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
             max(of.values(), key=len).extend(lacking)
         else:
             boards.append(lacking)
-    for run in without_results:  # its clips say which board it belongs to, if it is one alone
+    for run in without_results:  # its clips tell the board, if they fit only one
         clips = {(clip.place, clip.id) for clip in run.clips}
         fit = [
             board
@@ -184,23 +183,23 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def _name(drafts: Sequence[Draft]) -> None:
-    """Titles: the task alone, or with what tells its boards apart."""
+    """Set the titles: the task, and what distinguishes its boards if it has several."""
     by_task: dict[str, list[Draft]] = {}
     for draft in drafts:
         by_task.setdefault(draft.run.question, []).append(draft)
     for task, of in by_task.items():
-        told = [_told_apart(draft.run) for draft in of]
-        differ = [name for name in told[0] if len({one[name] for one in told}) > 1]
+        all_marks = [_distinguishing(draft.run) for draft in of]
+        differ = [name for name in all_marks[0] if len({one[name] for one in all_marks}) > 1]
         seen: Counter[str] = Counter()
-        for draft, one in zip(of, told, strict=True):
+        for draft, one in zip(of, all_marks, strict=True):
             draft.title = f"{task} ({', '.join(f'{name} {one[name]}' for name in differ)})" if differ else task
             seen[draft.title] += 1
             if seen[draft.title] > 1:
                 draft.title += f" [{seen[draft.title]}]"
 
 
-def _told_apart(run: Run) -> dict[str, str]:
-    """What two boards of a task may differ by, in words."""
+def _distinguishing(run: Run) -> dict[str, str]:
+    """What boards of one task may differ by, in words."""
     version, wording = run.metadata.get("version"), prompts(run)
     return {
         "version": "not known" if version is None else str(version),

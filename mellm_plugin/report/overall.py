@@ -13,9 +13,9 @@ from mellm_plugin.report.items import MAIN
 def overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict[str, Any]:
     """The main scores of every entry on every board, and their means over datasets.
 
-    A mean takes one board of each dataset, the one with the most rows, and no board of several datasets, whose clips
-    are those of others; and no run that is not ranked. `tasks` says over how many boards it goes: means over other
-    numbers of them do not compare.
+    A mean takes one board of each dataset, the one with the most ranked rows. It takes no board of several datasets,
+    whose clips would count twice, and no run that is not ranked. `tasks` is the number of boards in a mean; means over
+    different numbers of boards are not comparable.
     """
     metrics = [m for m in MAIN if any(m == one["name"] for board in boards for one in board["metrics"])]
     rows = []
@@ -54,7 +54,7 @@ def overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict
 
 
 def _counts(row: Mapping[str, Any], metric: str) -> bool:
-    """Whether a score of a row stands for its model."""
+    """Whether a score counts in the mean of its model."""
     graded = metric != "description_score" or all(mark["kind"] != "judge" for mark in row["marks"])
     return bool(row["ranked"]) and graded and all(mark["kind"] != "clips" for mark in row["marks"])
 

@@ -1,10 +1,9 @@
-"""Onset, apex and motion map of clips, small enough to stand in a page; from the prepared data of this machine.
+"""Onset, apex and motion map of clips, small enough for a page, from the prepared data of this machine.
 
     clip_pictures(["synthme"], ["synthme/s00/00"])
     {"synthme/s00/00": {"onset": b"RIFF..WEBP..", "apex": b"RIFF..WEBP..", "map": b"RIFF..WEBP.."}}
 
-Where not all of them fit into what a page may hold they are made smaller first, then fewer, spread evenly over the
-clips.
+If they do not all fit into the page, they are first made smaller, then fewer, spread evenly over the clips.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from mellm_plugin.motion.render import motion_maps
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 BUDGET = 6_000_000
-"""Bytes that pictures may take in a page, in base64: beside the charts and the answers it stays under 10 MB."""
+"""Most bytes of all pictures in a page, in base64; with charts and answers the page stays below 10 MB."""
 
 SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
-"""Longer sides of the pictures that are tried, px, until all fit."""
+"""Longer side of the pictures, px; the first at which all fit is used."""
 
 QUALITY = 62
-"""WebP's, 0..100: noise of the camera goes, lids and lip corners stay."""
+"""WebP quality, 0..100: it removes camera noise and keeps lids and lip corners."""
 
-_TRIED = 12  # clips whose pictures tell how large those of all will be
-_MARGIN = 1.08  # and how far those may be off
+_TRIED = 12  # clips that are drawn to estimate the size of all pictures
+_MARGIN = 1.08  # factor on that estimate
 
 Drawn = dict[str, npt.NDArray[np.uint8]]
 Encoded = dict[str, bytes]
@@ -53,20 +52,20 @@ def clip_pictures(
     notes: list[str] | None = None,
     progress: Callable[[], object] | None = None,
 ) -> dict[str, Encoded]:
-    """The pictures of clips, as far as their data is prepared here and the budget goes.
+    """The pictures of clips whose data is prepared on this machine, within the budget.
 
     Args:
-        datasets: names as in the clips' ids or as the data is stored; of `synthme` the newest version that is there.
-        ids: the clips that are wanted; of more than fit those taken are spread evenly in this order.
-        budget: bytes of all pictures together, as they stand in a page (base64).
+        datasets: names as in the ids of clips, or as stored; for `synthme` the newest stored version.
+        ids: the clips to draw; if too many, an evenly spread part of this list is drawn.
+        budget: bytes of all pictures together, in base64.
         settings: how the maps are drawn.
-        workers: threads that draw at once.
-        cache: where measured flows are kept between runs.
-        notes: takes a sentence on each thing left out: a dataset, a clip, all that did not fit.
+        workers: number of threads.
+        cache: keeps measured flows between runs.
+        notes: gets a sentence on every dataset or clip that is left out.
         progress: called for each clip drawn.
 
     Returns:
-        for each clip WebP files `onset`, `apex` and `map`, of the same size.
+        by id of the clip: WebP files `onset`, `apex` and `map`, of the same size.
     """
     told = [] if notes is None else notes
     wanted = list(dict.fromkeys(ids))
@@ -111,14 +110,14 @@ def _size(encoded: Encoded) -> int:
 
 
 def _spread(clips: Sequence[str], count: int) -> list[str]:
-    """So many of the clips, evenly spread."""
+    """`count` of the clips, evenly spread."""
     if count >= len(clips):
         return list(clips)
     return [clips[place * len(clips) // count] for place in range(count)]
 
 
 def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Iterator[tuple[str, str, set[str]]]:
-    """Name and split of what is prepared, with the wanted clips in it."""
+    """Name and split of the prepared datasets, with the wanted clips in each."""
     prepared = store.list_prepared()
     for dataset in datasets:
         versions = [name for name in prepared if name == dataset or name.startswith(f"{dataset}-v")]
@@ -174,7 +173,7 @@ def _encoded(pictures: Drawn, side: int) -> Encoded:
 
 
 def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Pixels of any depth as uint8; cameras write 10 or 12 bits into 16."""
+    """Pixels of any depth as uint8; cameras store 10 or 12 bits in 16."""
     too_many = max(0, int(pixels.max()).bit_length() - 8) if pixels.dtype == np.uint16 else 0
     return (pixels >> too_many).astype(np.uint8)
 

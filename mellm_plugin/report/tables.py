@@ -22,7 +22,7 @@ DASH = "–"
 
 
 def number(value: float | None, kind: str) -> str:
-    """A share as `.974`, points as `71.4`, pixels as `0.42`; a dash where there is none."""
+    """A share as `.974`, points as `71.4`, pixels as `0.42`; a dash if unknown."""
     if value is None:
         return DASH
     if kind == "share":
@@ -32,10 +32,10 @@ def number(value: float | None, kind: str) -> str:
 
 
 def columns(board: Board) -> list[Mapping[str, Any]]:
-    """The metrics of a board's table: those that models are ranked by, and what stands beside them, where known."""
+    """The metrics of a board's table: those that rank the models, and the rates that are known."""
     named = [metric for metric in board["metrics"] if metric["name"] in MAIN or metric["name"] in _BESIDE]
     known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
-    if "parse_rate" in known:  # of whole answers; that of units alone is for tasks without labels
+    if "parse_rate" in known:  # the rate of units is for tasks without labels
         known.discard("au_parse_rate")
     rates = [row["scores"].get("answer_rate", {"value": None})["value"] for row in board["rows"]]
     if all(rate in (None, 1) for rate in rates):
@@ -44,7 +44,7 @@ def columns(board: Board) -> list[Mapping[str, Any]]:
 
 
 def rows_shown(board: Board) -> list[Mapping[str, Any]]:
-    """The rows of a board's table: a constant answer that has none of its scores is left out."""
+    """The rows of a board's table, without constant answers that have none of its scores."""
     columns_ = columns(board)
     return [row for row in board["rows"] if row["kind"] != "constant" or any(_has(row, metric) for metric in columns_)]
 
@@ -71,7 +71,7 @@ def cell(score: Mapping[str, Any] | None, kind: str) -> tuple[str, str, str]:
 
 
 class Footnotes:
-    """The marks of a table: a, b, .. aa, each text once."""
+    """The footnotes of a table: a, b, .. aa, each text once."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
@@ -93,7 +93,7 @@ class Footnotes:
         return self._texts[text]
 
     def lines(self) -> list[tuple[str, str]]:
-        """Letter and text of each."""
+        """Letter and text of each footnote."""
         return [(letter, text) for text, letter in self._texts.items()]
 
 
@@ -115,19 +115,19 @@ def about(board: Board) -> str:
 
 EXPLAINED = (
     "Value [95 % interval over subjects] (rank). Models that a paired comparison over subjects, corrected for all "
-    "pairs (Holm, .05), cannot tell apart share a rank; (1–3) spans the places a model may have. A dash: not known."
+    "pairs (Holm, .05), cannot tell apart share a rank; (1–3): the places a model may have. A dash: unknown."
 )
 
 
 def versions_of(board: Board, entries: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Of each model of a board, what it is."""
+    """Name of each model of a board, and what it was run with."""
     found: list[tuple[str, str]] = []
     for row in board["rows"]:
         if row["kind"] != "model":
             continue
         entry = entries[row["entry"]]
         versions = {**entry["versions"], **row["versions"]}
-        parts = [f"--model {entry['model']}" if entry["model"] else "model not known"]
+        parts = [f"--model {entry['model']}" if entry["model"] else "unknown model"]
         parts += [f"--model_args {entry['model_args']}"] if entry["model_args"] else []
         parts += [f"adapter {entry['adapter_sha256'][:12]}"] if isinstance(entry["adapter_sha256"], str) else []
         parts += [f"motion {entry['motion_name']}"] if entry["motion_name"] else []
@@ -143,7 +143,7 @@ PUBLISHED = "Published elsewhere, by other protocols, and not ranked"
 
 
 def published_table(board: Board) -> tuple[list[str], list[list[str]]]:
-    """The table of published numbers: its heads and rows."""
+    """The table of published numbers: header and rows."""
     names = list(dict.fromkeys(metric for one in board["published"] for metric in one["scores"]))
     rows = [
         [
@@ -161,7 +161,7 @@ def by_key(data: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def means_table(data: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, list[str]]]]:
-    """The table over all boards: its columns, and of each entry the cells."""
+    """The table over all boards: header, and the name and cells of each entry."""
     over = data["overall"]
     mains = [next((m for m in board["metrics"] if m["name"] in MAIN), None) for board in data["boards"]]
     heads = [f"mean {metric}" for metric in over["metrics"]] + [
