@@ -239,7 +239,7 @@ class Draft:
             "asks": run.asks,
             "datasets": datasets,
             "clips": max([*sizes, len(self.clips)]),
-            "subjects": len({(clip.dataset, clip.subject) for clip in self.clips}) or None,
+            "subjects": len({(clip.dataset, clip.record["subject"]) for clip in self.clips}) or None,
             "licensed": any(dataset not in _DRAWN for dataset in datasets) or not datasets,
             "labels": list(run.labels) if run.labels else None,
             "units": list(run.units) if run.units else None,
@@ -275,7 +275,7 @@ class Draft:
                 continue
             one = summary.interval(*found)
             # nothing tells the faces of test clips apart, so they have no intervals
-            unknown = metric.startswith("vqa_") and any(clip.expected is None for clip in run.clips)
+            unknown = metric.startswith("vqa_") and any(clip.record["gold"] is None for clip in run.clips)
             row.scores[metric] = _score(one, interval=not unknown)
             whole = run.results is not None and not run.damaged and run.effective in (None, len(run.clips))
             # versions without an answer_rate counted missing answers as wrong
@@ -309,7 +309,7 @@ class Draft:
         """Mark the rows that another judge graded than most rows, or several judges."""
         graded = []
         for row in self.rows:
-            judges_of = {(v["judge"], v["rubric"]) for clip in row.run.clips if (v := clip.verdict) is not None}
+            judges_of = {(v["judge"], v["rubric"]) for clip in row.run.clips if (v := clip.judge) is not None}
             if len(judges_of) > 1:
                 names = ", ".join(f"{name}, rubric {rubric}" for name, rubric in sorted(judges_of))
                 row.mark("judge", f"graded by several judges: {names}", ranked=True)

@@ -124,21 +124,22 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
 
 def clip_row(clip: Clip) -> dict[str, Any]:
     """A clip and its annotation; for a question, the expected answer."""
-    expected = clip.expected or {}
-    asked = "" if clip.kind is None else f" · question {clip.place + 1}, {clip.kind}"
-    units_known = list(clip.codes) if clip.codes is not None else None
-    if clip.kind is not None and expected.get("units") is not None:
-        units_known = [str(unit) for unit in expected["units"]]
+    record, gold = clip.record, clip.record["gold"] or {}
+    if clip.kind is None:
+        asked, codes, label = "", gold["aus"], gold["label"]
+    else:
+        asked, label = f" · question {clip.place + 1}, {clip.kind}", _said(gold)
+        codes = None if gold.get("units") is None else map(str, gold["units"])
     return {
         "id": f"{clip.id}{asked}",
         "clip": clip.id,
-        "subject": clip.subject,
+        "subject": record["subject"],
         "dataset": clip.dataset,
-        "aus": units_known,
-        "label": _said(expected) if clip.kind is not None else clip.label,
-        "coarse": expected.get("coarse") if clip.kind is not None else clip.coarse,
+        "aus": None if codes is None else list(codes),
+        "label": label,
+        "coarse": gold.get("coarse"),
         "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
-        "doubts": list(clip.doubts) if clip.doubts is not None else [],
+        "doubts": list(record.get("doubts") or ()),
     }
 
 
@@ -159,7 +160,8 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         exact: whether the answer names exactly the clip's units; for a question it is computed here.
         units_alone: plain numbers are units.
     """
-    verdict = clip.verdict
+    verdict = clip.judge
+    read, gold = clip.record["read"], clip.record["gold"] or {}
     judge = None
     if verdict is not None:
         judge = {
@@ -176,15 +178,14 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         read_units = label = coarse = label_right = exact = None
         unparsed = f"never given: {clip.unanswered}"
     elif clip.kind is not None:
-        said, expected = clip.said or {}, clip.expected or {}
-        read_units, label, coarse = said.get("units"), _said(said), said.get("coarse")
-        unparsed = "part of the answer cannot be read" if None in said.values() else None
-        gold_label, gold_units = _said(expected), expected.get("units")
+        read_units, label, coarse = read.get("units"), _said(read), read.get("coarse")
+        unparsed = "part of the answer cannot be read" if None in read.values() else None
+        gold_label, gold_units = _said(gold), gold.get("units")
         label_right = None if gold_label is None else label == gold_label
         exact = None if gold_units is None else read_units is not None and {*read_units} == {*gold_units}
     else:
-        read_units, label, coarse, unparsed = clip.read_units, clip.read_label, clip.read_coarse, clip.unparsed
-        label_right = None if clip.label is None else label == clip.label
+        read_units, label, coarse, unparsed = (read[name] for name in ("aus", "label", "coarse", "unparsed"))
+        label_right = None if gold["label"] is None else label == gold["label"]
     marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
     text = _without_keys(clip.text) if clip.unanswered is None else redacted(clip.text)
     return {
@@ -195,7 +196,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         "label_right": label_right,
         "aus_right": exact,
         # a clip without a label is only asked for its units
-        "unparsed": None if clip.kind is None and clip.label is None and read_units is not None else unparsed,
+        "unparsed": None if clip.kind is None and gold["label"] is None and read_units is not None else unparsed,
         "judge": judge,
         "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
     }

@@ -4,7 +4,7 @@
       ->  {"emotion_uf1": ("uf1", [{"id": .., "subject": .., "gold": "fear", "read": None}, ..])}
     summary.interval("uf1", items)
 
-`scoring.metrics` and `scoring.vqa_metrics` declare what a metric takes of the record of a clip, which `record` makes.
+`scoring.metrics` and `scoring.vqa_metrics` declare what a metric takes from the record of a clip.
 """
 
 from __future__ import annotations
@@ -14,22 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from mellm_plugin.report.runs import FACTS, Clip, Run
+from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.scoring import facts, metrics, sensitivity, vqa_metrics
 
 Items = list[dict[str, Any]]
 
 MAIN: tuple[str, ...] = (
-    "emotion_uf1",
-    "coarse_uf1",
-    "au_f1",
-    "description_facts_f1",
-    "description_score",
-    "threshold_px",
-    "vqa_coarse_uf1",
-    "vqa_fine_uf1",
-    "vqa_au_list_f1",
-    "vqa_rouge1_f1",
+    *("emotion_uf1", "coarse_uf1", "au_f1", "description_facts_f1", "description_score", "threshold_px"),
+    *("vqa_coarse_uf1", "vqa_fine_uf1", "vqa_au_list_f1", "vqa_rouge1_f1"),
 )
 """The metrics that rank the models; they come first in every table."""
 
@@ -65,6 +57,7 @@ def _by_name(some: Iterable[metrics.Metric]) -> dict[str, metrics.Metric]:
 
 
 _QUESTIONS, _SENSITIVITY = _by_name(vqa_metrics.QUESTIONS), _by_name(metrics.SENSITIVITY)
+_METRICS = _by_name(metrics.METRICS)
 
 
 @lru_cache(maxsize=64)
@@ -72,50 +65,19 @@ def _of_datasets(datasets: tuple[str, ...]) -> dict[str, metrics.Metric]:
     return _by_name((*metrics.METRICS, *metrics.by_part(datasets)))
 
 
-class _Said(dict[str, Any]):
-    """What was read in the answer to a question; a part that is missing was not read."""
-
-    def __missing__(self, key: str) -> None:
-        return None
-
-
-def record(clip: Clip, run: Run) -> dict[str, Any]:
-    """The record of a clip, as the tasks write it into samples files."""
-    about = {"id": clip.id, "subject": clip.subject, "dataset": clip.dataset, "unanswered": clip.unanswered}
-    if clip.kind is not None:
-        expected, submitted = clip.texts or (None, None)
-        gold = None if clip.expected is None else _Said(clip.expected)
-        said = {"gold": gold, "read": _Said(clip.said or {}), "expected": expected, "submitted": submitted}
-        return {**about, "kind": clip.kind, **said}
-    read = {"aus": clip.read_units, "label": clip.read_label, "coarse": clip.read_coarse, "sides": clip.sides}
-    return {
-        **about,
-        "asks": run.asks or "emotion",
-        "labels": run.labels,
-        "scored_aus": run.units,
-        "gold": {"aus": clip.codes, "label": clip.label, "coarse": clip.coarse},
-        "read": read,
-        "doubts": clip.doubts,
-        "facts": None if clip.facts is None else {**dict(zip(FACTS, clip.facts, strict=True)), "gold": clip.codes},
-        "judge": clip.verdict,
-        "rung": clip.rung,
-    }
-
-
 def of_metric(name: str, run: Run, clips: Sequence[Clip] | None = None) -> Items:
     """The items of one metric.
 
     Args:
         name: of the metric.
-        run: gives what is asked and scored.
+        run: of the clips.
         clips: by default those of the run.
     """
-    metric = declared(run).get(name)
-    return (
-        []
-        if metric is None
-        else _selected(metric, [record(clip, run) for clip in (run.clips if clips is None else clips)])
-    )
+    known = declared(run)
+    metric = known.get(name)
+    if metric is None and known is _SENSITIVITY:  # labels and units of ladder clips are shown, though not scored
+        metric = _METRICS.get(name)
+    return [] if metric is None else _selected(metric, [one.record for one in (run.clips if clips is None else clips)])
 
 
 def _selected(metric: metrics.Metric, records: Sequence[Mapping[str, Any]]) -> Items:
@@ -129,7 +91,7 @@ def scored(names: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None
     Metrics with the same items share them. A clip without an answer counts in two metrics alone.
     """
     known = declared(run)
-    every = [record(clip, run) for clip in run.clips]
+    every = [clip.record for clip in run.clips]
     answered = [one for one in every if one["unanswered"] is None]
     made: dict[Any, Items] = {}
     found: dict[str, tuple[str, Items] | None] = {}
@@ -176,7 +138,7 @@ def constants(run: Run) -> dict[str, dict[str, tuple[str, Items]]]:
     if rungs:
         named = [{**rung, "named": True, "others": rung["other_units"]} for rung in rungs]
         add("all units named", sensitivity.SCORES, named)
-    events = of_metric("au_f1", run)
+    events = [] if rungs else of_metric("au_f1", run)
     if any(item["gold"] is not None for item in events):
         every = [{**item, "read": run.units, "sides": {}} for item in events]
         add("all units named", ("au_f1", "au_f1_micro", "au_exact"), every)

@@ -226,9 +226,9 @@ def _scores(found: Mapping[str, Any], task: str, where: str, reading: Reading) -
     }
     values = {metric: _number(value) for metric, value in given.items()}
     for metric, value in values.items():
-        told = given[metric]
-        if value is None and told not in _UNKNOWN and not (isinstance(told, float) and math.isnan(told)):
-            reading.faults.append(Fault(where, f"{task}: {metric}: expected a number, found {short(told)}"))
+        written = given[metric]
+        if value is None and written not in _UNKNOWN and not (isinstance(written, float) and math.isnan(written)):
+            reading.faults.append(Fault(where, f"{task}: {metric}: expected a number, found {short(written)}"))
     ends = intervals if isinstance(intervals, dict) else {}
     ends = {**ends, **{metric: one.get("ci95") for metric, one in all_scores.items()}}
     return values, {metric: _ends(both) for metric, both in ends.items()}
@@ -306,9 +306,9 @@ def _run(
             or config.offset
             or (original is not None and effective is not None and effective < original and loso is None)
         ),
-        asks=asked.asks,
-        labels=asked.labels,
-        units=asked.units,
+        asks=asked.protocol[0],
+        labels=asked.protocol[1],
+        units=asked.protocol[2],
         clips=clips,
         metrics=tuple(values) or tuple(asked.metrics),
         values=values,

@@ -16,9 +16,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-FACTS = ("right", "claims", "found", "facts", "contradicting", "decided")
-"""The counts of `Clip.facts`, in their order; `scoring.facts` defines them."""
-
 
 @dataclass(frozen=True)
 class Fault:
@@ -36,51 +33,57 @@ class Fault:
         return f"{self.file}: {self.text}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
-    """One clip, or one question about a clip, and the answer. None: unknown, or not part of the task.
+    """One clip, or one question about a clip, and the answer.
 
     Attributes:
         place: index of the clip in the task.
-        id, subject, dataset: of the clip.
+        record: what a samples file holds of it (`samples`), checked, with all keys and tuples instead of lists.
         text: the answer.
-        unanswered: why there is no answer (`language.unanswered`), also for files of older versions.
-        codes, label, coarse: the annotation: canonical action-unit codes, label, coarse class.
-        read_units, read_label, read_coarse, sides, unparsed: what was read in the answer; sides by unit ("12").
-        facts: the counts `FACTS` of a description.
-        doubts: reasons to doubt the measured motion of the clip.
-        motion_px: strength of the facial motion, px of a frame of 224 px.
-        verdict: of the judge: `points`, `unscored`, `judge`, `rubric`, `scores`, `reasons`.
-        tokens: input and output tokens.
-        kind, expected, said, texts: of a question: its kind, what was read in the expected answer and in the answer,
-            and both as texts.
-        rung: of a clip of the amplitude ladder: the item that `scoring.sensitivity` takes.
+        tokens: input and output tokens; None if unknown.
     """
 
     place: int
-    id: str
-    subject: str
-    dataset: str
+    record: Mapping[str, Any]
     text: str
-    unanswered: str | None = None
-    codes: tuple[str, ...] | None = None
-    label: str | None = None
-    coarse: str | None = None
-    read_units: tuple[int, ...] | None = None
-    read_label: str | None = None
-    read_coarse: str | None = None
-    sides: Mapping[str, str] | None = None
-    unparsed: str | None = None
-    facts: tuple[int | None, ...] | None = None
-    doubts: tuple[str, ...] | None = None
-    motion_px: float | None = None
-    verdict: Mapping[str, Any] | None = None
     tokens: tuple[int | None, int | None] | None = None
-    kind: str | None = None
-    expected: Mapping[str, Any] | None = None
-    said: Mapping[str, Any] | None = None
-    texts: tuple[str, str] | None = None
-    rung: Mapping[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        """Its id, which starts with the name of its dataset."""
+        return str(self.record["id"])
+
+    @property
+    def dataset(self) -> str:
+        """The dataset it belongs to."""
+        return str(self.record["dataset"])
+
+    @property
+    def unanswered(self) -> str | None:
+        """Why there is no answer (`language.unanswered`); None if there is one."""
+        found: str | None = self.record["unanswered"]
+        return found
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of a question; None for a clip that is described."""
+        return self.record.get("kind")
+
+    @property
+    def judge(self) -> Mapping[str, Any] | None:
+        """The grade of the description: `points`, `unscored`, `judge`, `rubric`, `scores`, `reasons`."""
+        return self.record.get("judge")
+
+    @property
+    def rung(self) -> Mapping[str, Any] | None:
+        """Its rung on the amplitude ladder (`scoring.sensitivity`)."""
+        return self.record.get("rung")
+
+    @property
+    def motion_px(self) -> float | None:
+        """Strength of the facial motion, px of a frame of 224 px."""
+        return self.record.get("motion_px")
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ class Run:
     @property
     def judge(self) -> tuple[str, str] | None:
         """Name and rubric of the judge; None if no description was judged."""
-        return next(((c.verdict["judge"], c.verdict["rubric"]) for c in self.clips if c.verdict is not None), None)
+        return next(((one["judge"], one["rubric"]) for clip in self.clips if (one := clip.judge) is not None), None)
 
     @cached_property
     def answered(self) -> Run:

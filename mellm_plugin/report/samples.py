@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -27,7 +27,7 @@ from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.report.files import faults_of, loads, short
-from mellm_plugin.report.runs import FACTS, Clip, Fault, Reading
+from mellm_plugin.report.runs import Clip, Fault, Reading
 
 SIGNS = ("parse_rate", "vqa_parse_rate", "threshold_px")
 """Metrics by which a task of this package is known."""
@@ -47,9 +47,11 @@ def _code(code: str) -> str:
     return code
 
 
+T = TypeVar("T")
 Code = Annotated[str, AfterValidator(_code)]
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+List = Annotated[tuple[T, ...], Field(strict=False)]  # strict alone would refuse a list
 
 
 class _Strict(BaseModel):
@@ -57,13 +59,13 @@ class _Strict(BaseModel):
 
 
 class _Gold(_Strict):
-    aus: list[Code] | None = None
+    aus: List[Code] | None = None
     label: str | None = None
     coarse: str | None = None
 
 
 class _Read(_Strict):
-    aus: list[Count] | None = None
+    aus: List[Count] | None = None
     label: str | None = None
     coarse: str | None = None
     unparsed: str | None = None
@@ -87,8 +89,8 @@ class _Unscored(_Strict):
 class _Judge(_Strict):
     points: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     unscored: _Unscored | None = None
-    judge: str | None = None
-    rubric: str | None = None
+    judge: str | None = "not named"
+    rubric: str | None = "not named"
     scores: dict[str, Number | None] | None = None
     reasons: dict[str, str] | None = None
 
@@ -114,17 +116,18 @@ class _Rung(_Strict):
 
 
 class _Record(_Strict):
-    """The record of a clip."""
-
     id: str
     subject: str
     dataset: str | None = None
+
+
+class _OfClip(_Record):
     asks: Literal["all", "emotion", "aus"] | None = "all"
-    labels: list[str]
-    scored_aus: list[Count] | None = None
+    labels: List[str]
+    scored_aus: List[Count] | None = ()
     gold: _Gold
     read: _Read
-    doubts: list[str] | None = None
+    doubts: List[str] | None = None
     motion_px: Number | None = None
     facts: _Facts | None = None
     judge: _Judge | None = None
@@ -136,20 +139,22 @@ class _Said(_Strict, extra="forbid"):
     fine: str | None = None
     side: str | None = None
     shown: bool | None = None
-    units: list[Count] | None = None
+    units: List[Count] | None = None
 
 
-class _Question(_Strict):
-    """The record of a question of the ME-VQA challenge."""
-
-    id: str
-    subject: str
-    dataset: str | None = None
+class _OfQuestion(_Record):
     kind: str
     gold: _Said | None = None
     read: _Said
     expected: str | None = None
     submitted: str | None = None
+
+
+class Said(dict[str, Any]):
+    """The parts that were read in the answer to a question; one that is missing was not read."""
+
+    def __missing__(self, key: str) -> None:
+        return None
 
 
 class _Line(_Strict):
@@ -158,11 +163,11 @@ class _Line(_Strict):
 
 
 class _ClipLine(_Line):
-    record: _Record
+    record: _OfClip
 
 
 class _QuestionLine(_Line):
-    record: _Question
+    record: _OfQuestion
 
 
 # ---- lines of older versions ----------------------------------------------------------------------------------------
@@ -208,10 +213,7 @@ class Lines:
 
     clips: list[Clip] = field(default_factory=list)
     metrics: dict[str, None] = field(default_factory=dict)
-    asks: str | None = None
-    labels: tuple[str, ...] | None = None
-    units: tuple[int, ...] | None = None
-    protocol: tuple[Any, Any, Any] = (None, None, None)
+    protocol: tuple[str | None, tuple[str, ...] | None, tuple[int, ...] | None] = (None, None, None)
     keys: set[tuple[str, ...]] = field(default_factory=set)
     damaged: int = 0
     foreign: int = 0
@@ -224,9 +226,12 @@ class Pool:
         self._stored: dict[Any, Any] = {}
 
     def __call__(self, value: Any) -> Any:
-        """The value, or an equal one from before; the values of a dict must be hashable."""
-        key = tuple(value.items()) if isinstance(value, dict) else value
-        return self._stored.setdefault((type(value), key), value)
+        """The value, or an equal one from before; of texts, numbers, tuples, and dicts of these."""
+        return self._stored.setdefault((type(value), _hashable(value)), value)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple((key, _hashable(one)) for key, one in value.items()) if isinstance(value, dict) else value
 
 
 def read_lines(
@@ -290,96 +295,52 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
     Raises:
         ValueError: it cannot be used; a ValidationError with all faults where its values are wrong.
     """
-    record = record_of(row)
-    if record is None:
+    given = record_of(row)
+    if given is None:
         return None
-    given = {"doc_id": row.get("doc_id", number - 1), "record": record}
-    answer = _answer(row)
-    line: _ClipLine | _QuestionLine
-    if answer is not None:
-        given["filtered_resps"] = as_given(answer, record)
-    line = (_QuestionLine if "kind" in record else _ClipLine).model_validate(given)
-    of = line.record
-    clip: dict[str, Any] = {
-        "place": line.place,
-        "id": of.id,
-        "subject": of.subject,
-        "dataset": of.dataset or of.id.partition("/")[0],
-        "text": line.text,
-        "unanswered": unanswered(line.text),
-        "tokens": _tokens(row.get("token_counts")),
-    }
-    if isinstance(of, _Record):
-        _agree(of, lines, pool)
-        clip |= _of_clip(of)
+    values = {"doc_id": row.get("doc_id", number - 1), "record": given}
+    if (answer := _answer(row)) is not None:
+        values["filtered_resps"] = as_given(answer, given)
+    line = (_QuestionLine if "kind" in given else _ClipLine).model_validate(values)
+    record: dict[str, Any] = line.record.model_dump()
+    record["dataset"] = record["dataset"] or record["id"].partition("/")[0]
+    record["unanswered"] = unanswered(line.text)
+    if isinstance(line.record, _OfQuestion):
+        said, gold = line.record.read, line.record.gold
+        record["read"] = Said(said.model_dump(exclude_unset=True))
+        record["gold"] = None if gold is None else Said(gold.model_dump(exclude_unset=True))
     else:
-        clip |= _of_question(of)
-    kept = {name: value if name in ("place", "verdict") else pool(value) for name, value in clip.items()}
+        _complete(record)
+        _agree(record, lines)
     if (keys := tuple(row)) not in lines.keys:
         lines.keys.add(keys)
         lines.metrics |= dict.fromkeys(_metrics(row))
-    return Clip(**kept)
+    record = {name: pool(value) for name, value in record.items()}
+    return Clip(line.place, record, pool(line.text), pool(_tokens(row.get("token_counts"))))
 
 
-def _agree(record: _Record, lines: Lines, pool: Pool) -> None:
+def _complete(record: dict[str, Any]) -> None:
+    """Fill in what belongs to several parts of the record of a clip."""
+    clip = {"id": record["id"], "subject": record["subject"]}
+    if record["facts"] is not None:
+        record["facts"]["gold"] = record["gold"]["aus"]
+    if record["rung"] is not None:
+        record |= {"rung": clip | record["rung"], "doubts": None}  # the ladder's motion is not measured
+    if (judge := record["judge"]) is not None:
+        judge["scores"] = {name: value for name, value in (judge["scores"] or {}).items() if value is not None}
+        judge["reasons"] = judge["reasons"] or {}
+        if judge["unscored"] is not None:
+            judge["unscored"]["detail"] = judge["unscored"]["detail"] or ""
+
+
+def _agree(record: Mapping[str, Any], lines: Lines) -> None:
     """Check that a line asks for the same labels and units as those before it."""
-    protocol = record.asks, record.labels, record.scored_aus
-    if protocol == lines.protocol or record.asks is None:
+    protocol = record["asks"], record["labels"], record["scored_aus"] or ()
+    if record["asks"] is None or protocol == lines.protocol:
         return
-    if lines.labels is not None:
+    if lines.protocol[0] is not None:
         raise ValueError("asks for other labels or units than the lines before it")
-    lines.asks, lines.labels, lines.units = record.asks, tuple(record.labels), tuple(record.scored_aus or ())
     lines.protocol = protocol
-
-
-def _of_clip(record: _Record) -> dict[str, Any]:
-    gold, read, judge = record.gold, record.read, record.judge
-    found: dict[str, Any] = {
-        "codes": _tuple(gold.aus),
-        "label": gold.label,
-        "coarse": gold.coarse,
-        "read_units": _tuple(read.aus),
-        "read_label": read.label,
-        "read_coarse": read.coarse,
-        "unparsed": read.unparsed,
-        "sides": read.sides,
-        "doubts": _tuple(record.doubts) if record.rung is None else None,  # the ladder's motion is not measured
-        "motion_px": record.motion_px,
-    }
-    if record.facts is not None:
-        found["facts"] = tuple(getattr(record.facts, name) for name in FACTS)
-    if record.rung is not None:
-        found["rung"] = {"id": record.id, "subject": record.subject, **record.rung.model_dump()}
-    if judge is not None:
-        unscored = judge.unscored
-        found["verdict"] = {
-            "points": judge.points,
-            "unscored": None if unscored is None else {"kind": unscored.kind, "detail": unscored.detail or ""},
-            "judge": judge.judge or "not named",
-            "rubric": judge.rubric or "not named",
-            "scores": {name: value for name, value in (judge.scores or {}).items() if value is not None},
-            "reasons": judge.reasons or {},
-        }
-    return found
-
-
-def _of_question(record: _Question) -> dict[str, Any]:
-    texts = None if record.expected is None or record.submitted is None else (record.expected, record.submitted)
-    return {
-        "kind": record.kind,
-        "expected": None if record.gold is None else _hashable(record.gold),
-        "said": _hashable(record.read),
-        "texts": None if record.kind in ("coarse", "fine") else texts,
-    }
-
-
-def _hashable(said: _Said) -> dict[str, Any]:
-    given = said.model_dump(exclude_unset=True)
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
-
-
-def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)
 
 
 def _answer(row: Mapping[str, Any]) -> str | None:
