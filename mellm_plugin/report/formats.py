@@ -140,7 +140,7 @@ def markdown(data: Mapping[str, Any]) -> str:
             heads, cells_of = published_table(board)
             lines += [f"{PUBLISHED}:", ""]
             lines += [*_md_table([*map(_md_names, heads)], [[*map(_md_names, cells)] for cells in cells_of]), ""]
-        lines += [f"- {_md_names(name)}: {_md_names(told)}" for name, told in versions_of(board, entries)]
+        lines += [f"- {_md_names(name)}: {_md_names(text)}" for name, text in versions_of(board, entries)]
         lines += [""]
     lines += _md_reading(reading)
     return "\n".join(lines).rstrip("\n") + "\n"
@@ -162,33 +162,9 @@ def _md_reading(reading: Mapping[str, Any]) -> list[str]:
 # ---- CSV ------------------------------------------------------------------------------------------------------------
 
 _FIELDS = (
-    "task",
-    "board",
-    "kind",
-    "name",
-    "model",
-    "model_args",
-    "motion",
-    "adapter_sha256",
-    "judge",
-    "lmms_eval",
-    "mellm_plugin",
-    "task_version",
-    "prompts",
-    "data",
-    "date",
-    "clips",
-    "runs",
-    "metric",
-    "higher_is_better",
-    "value",
-    "low",
-    "high",
-    "rank",
-    "rank_low",
-    "ranked",
-    "marks",
-    "source",
+    *("task", "board", "kind", "name", "model", "model_args", "motion", "adapter_sha256", "judge", "lmms_eval"),
+    *("mellm_plugin", "task_version", "prompts", "data", "date", "clips", "runs", "metric", "higher_is_better"),
+    *("value", "low", "high", "rank", "rank_low", "ranked", "marks", "source"),
 )
 
 
@@ -318,7 +294,7 @@ def latex(data: Mapping[str, Any]) -> str:
         below = [f"\\textsuperscript{{{letter}}} {escape_latex(text)}" for letter, text in notes.lines()]
         caption = f"{board['title']}: {about(board)}. {EXPLAINED}"
         lines += _tex_table(caption, _label(board["title"], labels), heads, rows, below)
-        lines += [f"% {escape_latex(name)}: {escape_latex(told)}" for name, told in versions_of(board, entries)]
+        lines += [f"% {escape_latex(name)}: {escape_latex(text)}" for name, text in versions_of(board, entries)]
         if board["published"]:
             heads, cells_of = published_table(board)
             lines += _tex_table(

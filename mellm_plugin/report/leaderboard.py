@@ -27,10 +27,8 @@ The rules:
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -82,24 +80,9 @@ class Report:
 
 
 def strict(value: Any) -> Any:
-    """Values as strict JSON in UTF-8 can hold them: without NaN and lone surrogates, which files may contain."""
-    with suppress(ValueError):  # NaN, or UnicodeEncodeError, which is a ValueError
-        return json.loads(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
-    return _mended(value)
-
-
-def _mended(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {_whole_letters(key): _mended(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mended(one) for one in value]
-    if isinstance(value, str):
-        return _whole_letters(value)
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _whole_letters(text: Any) -> str:
-    return str(text).encode("utf-8", "replace").decode("utf-8")
+    """The value as strict JSON in UTF-8 can hold it: NaN becomes None, lone surrogates become question marks."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")
+    return json.loads(text, parse_constant=lambda constant: None)
 
 
 def make(reading: Reading, made: datetime | None = None, progress: Callable[[str], object] | None = None) -> Report:

@@ -67,17 +67,17 @@ def clip_pictures(
     Returns:
         by id of the clip: WebP files `onset`, `apex` and `map`, of the same size.
     """
-    told = [] if notes is None else notes
+    remarks = [] if notes is None else notes
     wanted = list(dict.fromkeys(ids))
-    stored = list(_stored(dict.fromkeys(datasets), set(wanted), told))
+    stored = list(_stored(dict.fromkeys(datasets), set(wanted), remarks))
     there = {clip for _, _, clips in stored for clip in clips}
     wanted = [clip for clip in wanted if clip in there]
     if not wanted:
         return {}
 
     def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
-        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, told))
-        return _drawn(samples, settings, workers, cache, told)
+        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, remarks))
+        return _drawn(samples, settings, workers, cache, remarks)
 
     room = budget * 3 // 4  # base64 makes four bytes of three
     tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
@@ -101,7 +101,7 @@ def clip_pictures(
         else:
             left_out += 1
     if left_out:
-        told.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
+        remarks.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
     return {clip: taken[clip] for clip in wanted if clip in taken}
 
 
@@ -116,13 +116,13 @@ def _spread(clips: Sequence[str], count: int) -> list[str]:
     return [clips[place * len(clips) // count] for place in range(count)]
 
 
-def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Iterator[tuple[str, str, set[str]]]:
+def _stored(datasets: Iterable[str], wanted: set[str], remarks: list[str]) -> Iterator[tuple[str, str, set[str]]]:
     """Name and split of the prepared datasets, with the wanted clips in each."""
     prepared = store.list_prepared()
     for dataset in datasets:
         versions = [name for name in prepared if name == dataset or name.startswith(f"{dataset}-v")]
         if not versions:
-            told.append(f"no pictures of {dataset}: it is not prepared on this machine")
+            remarks.append(f"no pictures of {dataset}: it is not prepared on this machine")
             continue
         name = dataset if dataset in versions else max(versions, key=lambda name: (len(name), name))
         try:
@@ -131,16 +131,16 @@ def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Itera
                 if clips:
                     yield name, split, clips
         except DataError as error:
-            told.append(f"no pictures of {dataset}: {error}")
+            remarks.append(f"no pictures of {dataset}: {error}")
 
 
-def _read(name: str, split: str, chosen: set[str], told: list[str]) -> Iterator[Sample]:
+def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterator[Sample]:
     try:
         yield from (sample for sample in store.read(name, split) if sample.id in chosen)
     except DataError as error:
         fault = f"no further pictures of {name}: {error}"
-        if fault not in told:
-            told.append(fault)
+        if fault not in remarks:
+            remarks.append(fault)
 
 
 def _drawn(
@@ -148,7 +148,7 @@ def _drawn(
     settings: MotionSettings,
     workers: int,
     cache: MotionCache | None,
-    told: list[str],
+    remarks: list[str],
 ) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
@@ -161,8 +161,8 @@ def _drawn(
         sample = waiting.popleft()
         if isinstance(found, ImageError):
             fault = f"no pictures of {sample.id}: {found}"
-            if fault not in told:
-                told.append(fault)
+            if fault not in remarks:
+                remarks.append(fault)
             continue
         onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
         yield sample.id, {"onset": onset, "apex": apex, "map": found.image}

@@ -123,7 +123,6 @@ def _count(value: object) -> int:
 
 
 Count = Annotated[int, BeforeValidator(_count)]
-Number = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 Text = Annotated[str, Field(strict=True)]
 
 
@@ -151,34 +150,14 @@ class _Config(_Part):
     finetune: dict[str, Any] = {}
 
 
-class _Samples(_Part):
-    original: Count | None = None
-    effective: Count | None = None
-
-
-class _Cost(_Part):
-    docs: Count | None = None
-    docs_with_token_counts: Count | None = None
-    total_input_tokens: Count | None = None
-    total_output_tokens: Count | None = None
-
-
-class _Efficiency(_Part):
-    by_task: dict[str, _Cost] = {}
-
-
-class _Throughput(_Part):
-    total_elapsed_time: Number | None = None
-
-
 class _Document(_Part):
     configs: dict[str, _Task] = {}
     config: _Config = _Config()
-    samples: Annotated[dict[str, _Samples], Field(alias="n-samples")] = {}
+    samples: Annotated[dict[str, dict[str, Count | None]], Field(alias="n-samples")] = {}
     shots: Annotated[dict[str, Any], Field(alias="n-shot")] = {}
-    higher_is_better: dict[str, Any] = {}
-    efficiency: _Efficiency = _Efficiency()
-    throughput: _Throughput = _Throughput()
+    higher_is_better: dict[str, dict[str, Any] | None] = {}
+    efficiency: dict[str, dict[str, Any]] = {}
+    throughput: dict[str, Any] = {}
     versions: dict[str, Any] = {}
     packages: dict[str, Any] = {}
     system_instruction_sha: Text | None = None
@@ -265,8 +244,7 @@ def _run(
     if loso is not None and file is not None:
         known, backend = _of_folds(file.parent, task, reading)
     values, ends = _scores(document.get("results", {}).get(task, {}), task, where, reading)
-    counts = said.samples.get(task, _Samples())
-    original, effective = counts.original, counts.effective
+    original, effective = (said.samples.get(task, {}).get(name) for name in ("original", "effective"))
     if original is not None and effective is not None and config.offset:
         effective = min(effective, max(0, original - config.offset))  # lmms-eval counts the clips it skipped, too
     asked = lines or Lines()
@@ -275,12 +253,13 @@ def _run(
         reading.faults.append(
             Fault(str(samples), f"expected {effective} clips, as {where} says, found {len(clips) + asked.damaged}")
         )
-    cost = said.efficiency.by_task.get(task, _Cost())
+    cost = said.efficiency.get("by_task", {}).get(task)
+    cost = cost if isinstance(cost, dict) else {}
     # answers from lmms-eval's cache have no counts, and a sum without them would be that of fewer clips
-    every = cost.docs_with_token_counts == cost.docs
-    total = counted(cost.total_input_tokens, cost.total_output_tokens) if every else None
+    every = cost.get("docs_with_token_counts") == cost.get("docs")
+    total = counted(cost.get("total_input_tokens"), cost.get("total_output_tokens")) if every else None
     alone = bool(document) and len(_tasks(document)) == 1
-    higher = said.higher_is_better.get(task)
+    higher = said.higher_is_better.get(task) or {}
     shown = known.lmms_eval_specific_kwargs
     run = Run(
         task=task.encode("utf-8", "replace").decode("utf-8"),
@@ -313,13 +292,11 @@ def _run(
         metrics=tuple(values) or tuple(asked.metrics),
         values=values,
         ends=ends,
-        higher_is_better={name: one for name, one in higher.items() if isinstance(one, bool)}
-        if isinstance(higher, dict)
-        else {},
+        higher_is_better={name: one for name, one in higher.items() if isinstance(one, bool)},
         drawn=shown.get("motion", "robust") if shown.get("images") == "map" else None,
         loso=loso,
         tokens=total or _summed(clips),
-        seconds=said.throughput.total_elapsed_time if alone else None,
+        seconds=_number(said.throughput.get("total_elapsed_time")) if alone else None,
         damaged=asked.damaged,
     )
     metrics = run.metrics or items.scorable(run)

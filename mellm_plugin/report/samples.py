@@ -89,8 +89,8 @@ class _Unscored(_Strict):
 class _Judge(_Strict):
     points: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
     unscored: _Unscored | None = None
-    judge: str | None = "not named"
-    rubric: str | None = "not named"
+    judge: str | None = None
+    rubric: str | None = None
     scores: dict[str, Number | None] | None = None
     reasons: dict[str, str] | None = None
 
@@ -328,6 +328,7 @@ def _complete(record: dict[str, Any]) -> None:
         record |= {"rung": clip | record["rung"], "doubts": None}  # the ladder's motion is not measured
     if (judge := record["judge"]) is not None:
         judge["scores"] = {name: value for name, value in (judge["scores"] or {}).items() if value is not None}
+        judge |= {"judge": judge["judge"] or "not named", "rubric": judge["rubric"] or "not named"}
         judge["reasons"] = judge["reasons"] or {}
         if judge["unscored"] is not None:
             judge["unscored"]["detail"] = judge["unscored"]["detail"] or ""

@@ -10,13 +10,8 @@ from mellm_plugin.report.items import MAIN
 Board = Mapping[str, Any]
 
 _BESIDE = (
-    "sensitivity_ceiling",
-    "false_alarm_rate",
-    "answer_rate",
-    "parse_rate",
-    "au_parse_rate",
-    "vqa_parse_rate",
-    "judge_rate",
+    *("sensitivity_ceiling", "false_alarm_rate"),
+    *("answer_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate"),
 )
 DASH = "–"
 
