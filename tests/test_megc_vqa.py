@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mellm_plugin import megc_vqa, meu
+from mellm_plugin import megc_vqa
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.megc_vqa import KINDS, LABELLED, NAME, TEST, prepare, stored_questions
 from mellm_plugin.datasets.sample import Sample
@@ -28,6 +28,8 @@ from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.prompts import fill_legend
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import summary
+from mellm_plugin.scoring.metrics import Scores
+from mellm_plugin.scoring.vqa_metrics import INTERVALS, QUESTIONS, SHOWN
 
 COARSE_Q = "What is the coarse expression class?"
 FINE_Q = "What is the fine-grained expression class?"
@@ -100,7 +102,7 @@ def test_a_thought_is_never_handed_in(kind: str) -> None:
 @given(st.text(max_size=150), st.sampled_from(KINDS), st.sampled_from([None, 4]))
 def test_any_answer_is_read_or_counted_as_unread(answer: str, kind: str, unit: int | None) -> None:
     items = megc_vqa.process_results(doc(kind, "yes, brow lowerer on the left: negative, disgust", unit), [answer])
-    assert items["vqa_parse_rate"]["read"].keys() == items["vqa_parse_rate"]["gold"].keys()
+    assert items["record"]["read"].keys() == items["record"]["gold"].keys()
     assert isinstance(megc_vqa.submitted(doc(kind, None, unit), answer), str)
 
 
@@ -154,8 +156,8 @@ def test_what_is_scored_as_what() -> None:
     said = {"coarse": "negative", "fine": "disgust", "units": "brow lowerer", "unit": "yes", "side": "left"}
     said |= {"combined": COMBINED_A, "other": "It is fine."}
     items = scored([(kind, said[kind], said[kind]) for kind in KINDS])
-    texts = [item["kind"] for item in items["vqa_rouge1_f1"]]
-    assert texts == ["units", "unit", "side", "combined", "other"], "everything but the two classes"
+    texts = [item["gold"] for item in items["vqa_rouge1_f1"]]
+    assert texts == [said[kind] for kind in KINDS if kind not in ("coarse", "fine")], "everything but the two classes"
     assert megc_vqa.rouge1_f1(items["vqa_rouge1_f1"]) == megc_vqa.rouge1_recall(items["vqa_rouge1_recall"]) == 1
     assert megc_vqa.bleu4_corpus(items["vqa_bleu4_corpus"]) == pytest.approx(1)
     assert megc_vqa.bleu4_sentence_mean(items["vqa_bleu4_sentence_mean"]) == pytest.approx(1)
@@ -173,25 +175,6 @@ def test_an_expected_answer_that_cannot_be_read_is_compared_as_text_alone() -> N
     assert len(items["vqa_rouge1_f1"]) == 2 and len(items["vqa_combined_fine_uf1"]) == 1
 
 
-VQA = Path(megc_vqa.__file__).parent / "tasks" / "megc_vqa" / "questions.yaml"
-
-
-def aggregations() -> dict[str, Any]:
-    """By metric its function, from the task file."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    def late(_: Any, node: Any) -> Any:
-        module, _, name = node.value.partition("plugin.")[2].partition(".")
-        found = {"meu": meu, "megc_vqa": megc_vqa}.get(module)
-        return getattr(found, name) if found and not name.startswith("data") else node.value
-
-    Loader.add_constructor("!function", late)
-    return {metric["metric"]: metric["aggregation"] for metric in yaml.load(VQA.read_text(), Loader)["metric_list"]}
-
-
 def random_questions(rng: random.Random) -> list[dict[str, dict[str, Any]]]:
     """The items of some questions of every kind on clips of a few faces, their answers right, wrong and unreadable."""
     said = {"coarse": list(COARSE), "fine": list(LABELS["casme2"]), "unit": ["yes", "no"], "side": ["left", "right"]}
@@ -207,9 +190,9 @@ def random_questions(rng: random.Random) -> list[dict[str, dict[str, Any]]]:
     return found
 
 
-def scores_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    lists = {name: [result[name] for result in results if name in result] for name in aggregations()}
-    return {name: of(lists[name]) for name, of in aggregations().items() if lists[name]}
+def scores_of(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = Scores(QUESTIONS)([result["record"] for result in results])
+    return found
 
 
 @settings(max_examples=10, deadline=None)
@@ -217,28 +200,37 @@ def scores_of(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
     results = random_questions(rng)
     found = scores_of(results)
-    told = found.pop("ci95_stderr")
-    assert {name for name in found if name in megc_vqa.INTERVALS} == told.keys()
-    for name, value in found.items():
-        assert value is None or 0 <= value <= 1, name
-        if name in told:
-            whole = summary.interval(megc_vqa.INTERVALS[name], [r[name] for r in results if name in r])
-            assert whole.value == pytest.approx(value), name
-            assert told[name] == (None if whole.low is None else [whole.low, whole.high]), name
-            assert found[f"{name}_stderr"] == whole.stderr, name
-            assert told[name] is None or 0 <= told[name][0] <= told[name][1] <= 1, name
+    assert {name for name in found if not name.endswith("_majority")} <= INTERVALS.keys()
+    for name, score in found.items():
+        assert score["value"] is None or 0 <= score["value"] <= 1, name
+        assert ("ci95" in score) == (name in INTERVALS), name
+        if name in INTERVALS:
+            whole = summary.interval(INTERVALS[name], [r[name] for r in results if name in r])
+            assert whole.value == pytest.approx(score["value"]), name
+            assert score["ci95"] == (None if whole.low is None else [whole.low, whole.high]), name
+            assert score["stderr"] == whole.stderr, name
+            assert score["ci95"] is None or 0 <= score["ci95"][0] <= score["ci95"][1] <= 1, name
     # as several processes hand their answers over: each its own, then those of the next
     rng.shuffle(results)
     ranks = [result for rank in range(3) for result in results[rank::3]]
-    assert scores_of(ranks) == {**found, "ci95_stderr": told}
+    assert scores_of(ranks) == found
 
 
-def test_every_metric_but_the_constant_ones_has_a_standard_error() -> None:
-    names = set(aggregations())
-    constant = {name for name in names if name.endswith("_majority")}
-    scored = {name for name in names if not name.endswith("_stderr")}
-    assert scored - constant == set(megc_vqa.INTERVALS)
-    assert {name.removesuffix("_stderr") for name in names - scored} == {*megc_vqa.INTERVALS, "ci95"}
+def test_every_metric_but_the_constant_ones_has_an_interval_and_a_run_shows_few() -> None:
+    assert INTERVALS.keys() == {metric.name for metric in QUESTIONS if not metric.name.endswith("_majority")}
+    rows = [one["metric"] for one in megc_vqa.metrics]
+    assert rows == [*SHOWN, *(f"{name}_stderr" for name in SHOWN), "scores_stderr"] and len(SHOWN) <= 8
+    test = [one["metric"] for one in getattr(megc_vqa, "metrics(test)")]
+    assert test == ["vqa_submission_complete", "vqa_parse_rate", "answer_rate", "scores_stderr"]
+
+
+def test_a_list_of_single_metrics_is_scored_too() -> None:
+    """As task files of version 0.1 have it."""
+    results = random_questions(random.Random(3))
+    found = scores_of(results)
+    for name, of in (("vqa_au_list_f1", "unit_f1"), ("vqa_rouge1_f1", "rouge1_f1"), ("vqa_parse_rate", "parse_rate")):
+        assert getattr(megc_vqa, of)([r[name] for r in results if name in r]) == found[name]["value"]
+    assert megc_vqa.ci95([r["ci95_stderr"] for r in results])["vqa_coarse_uf1"] == found["vqa_coarse_uf1"]["ci95"]
 
 
 # ---- a prepared dataset ---------------------------------------------------------------------------------------------
@@ -263,8 +255,8 @@ TRAIN = [
     labelled("SAMM", "6", "006_1_2", FINE_Q, "helpless"),
     labelled("SAMM", "6", "006_1_2", "What is the weather like?", "It is fine."),
 ]
-QUESTIONS = (COARSE_Q, FINE_Q, UNITS_Q, SHOWN_Q, SIDE_Q, DETAIL_Q)
-ASKED = [{"video_id": v, "video": v, "question": q} for v in ("SAMM-1", "SAMM-2") for q in QUESTIONS]
+EVERY_Q = (COARSE_Q, FINE_Q, UNITS_Q, SHOWN_Q, SIDE_Q, DETAIL_Q)
+ASKED = [{"video_id": v, "video": v, "question": q} for v in ("SAMM-1", "SAMM-2") for q in EVERY_Q]
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -349,7 +341,8 @@ def test_the_submission_is_the_test_file_with_answers(prepared: Path, tmp_path: 
     rows = questions(prepared, TEST, tmp_path / "cache")
     said = ["negative", "?", "brow lowerer", "Yes.", "hm", "The brows are lowered; fear."] * 2
     items = [megc_vqa.process_results(row, [answer]) for row, answer in zip(rows, said, strict=True)]
-    assert {tuple(item) for item in items} == {("vqa_parse_rate", "answer_rate", "vqa_submission_complete")}
+    keys = {"record", "vqa_parse_rate", "answer_rate", "scores_stderr", "ci95_stderr", "vqa_submission_complete"}
+    assert all(item.keys() == keys for item in items)
     lines = [item["vqa_submission_complete"] for item in items]
     assert megc_vqa.submission(lines[::-1], Namespace(output_path=str(tmp_path / "out"))) == 1, "in any order"
     (file,) = (tmp_path / "out").rglob("*.*")
@@ -359,7 +352,9 @@ def test_the_submission_is_the_test_file_with_answers(prepared: Path, tmp_path: 
     assert written == [{**row, "answer": answer} for row, answer in zip(ASKED, answers, strict=True)]
     assert not log
     never = megc_vqa.process_results(rows[0], ["[LMMS_EVAL_REQUEST_FAILED after 3 retries] Request timed out."])
-    assert never.keys() == {"vqa_parse_rate", "answer_rate"}, "an incomplete submission says so: it hands in no failure"
+    assert never.keys() == keys - {"vqa_submission_complete"}, (
+        "an incomplete submission says so: it hands in no failure"
+    )
     assert megc_vqa.parse_rate([never["vqa_parse_rate"]]) is None
 
 
@@ -440,9 +435,9 @@ def test_lmms_eval_scores_the_questions_and_writes_a_submission(root: Path, tmp_
     (file,) = (tmp_path / "results").rglob("*_results.json")
     results = json.loads(file.read_text())["results"]
     scores, test = results["megc_vqa"], results["megc_vqa_test"]
-    names = [name for _, names in megc_vqa.SCORES.items() for name in names]
-    for name in (*names, "vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall"):
-        assert 0 <= scores[f"{name},none"] <= 1, said[-3000:]
+    assert scores["scores_stderr,none"].keys() == {metric.name for metric in QUESTIONS}, said[-3000:]
+    assert all(0 <= score["value"] <= 1 for score in scores["scores_stderr,none"].values())
+    assert [name for name in SHOWN if f"{name},none" in scores] == [*SHOWN]
     assert test["vqa_submission_complete,none"] == 1
     (submission,) = (tmp_path / "results" / "submissions").rglob("*.jsonl")
     assert str(submission) in said and "INCOMPLETE" not in said

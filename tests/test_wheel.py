@@ -28,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _tracked() -> list[Path]:
-    listed = subprocess.check_output(["git", "-C", str(SOURCE), "ls-files", "mellm_plugin"], text=True)
+    listed = subprocess.check_output(["git", "-C", str(SOURCE), "ls-files", "mellm_plugin", "tasks"], text=True)
     return [Path(line) for line in listed.splitlines()]
 
 
@@ -37,7 +37,8 @@ def test_the_wheel_holds_every_file_of_the_package(site: Path) -> None:
     kinds = {path.suffix for path in tracked}
     assert {".py", ".yaml", ".safetensors", ".json", ".jinja", ".md"} <= kinds
     for path in tracked:
-        assert (site / path).read_bytes() == (SOURCE / path).read_bytes(), path
+        inside = "mellm_plugin" / path if path.parts[0] == "tasks" else path
+        assert (site / inside).read_bytes() == (SOURCE / path).read_bytes(), path
 
 
 def test_lmms_eval_runs_from_it_in_another_folder(site: Path, tmp_path: Path) -> None:

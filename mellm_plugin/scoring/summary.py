@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any
 
 from mellm_plugin.facs.codes import numbers
@@ -54,12 +55,26 @@ def parsed(item: Mapping[str, Any]) -> bool | None:
     return None if item["gold"]["label"] is None else item["read"]["label"] is not None
 
 
-# ---- intervals ------------------------------------------------------------------------------------------------------
+# ---- items become rows ----------------------------------------------------------------------------------------------
+
+Rows = Callable[[Items], tuple[Any, ...]]
 
 
 def _clip(item: Mapping[str, Any]) -> Clip:
     # datasets number their subjects alike, and an id begins with its dataset
     return item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}"
+
+
+def _of_each(
+    *columns: Callable[[Mapping[str, Any]], Any], where: Callable[[Mapping[str, Any]], bool] | None = None
+) -> Rows:
+    """Rows of some items: the clips, and columns with one value each."""
+
+    def rows(items: Items) -> tuple[Any, ...]:
+        counted = items if where is None else [item for item in items if where(item)]
+        return (tuple(map(_clip, counted)), *(tuple(map(column, counted)) for column in columns))
+
+    return rows
 
 
 def _labels(items: Items) -> tuple[Any, ...]:
@@ -75,11 +90,6 @@ def _units(items: Items) -> tuple[Any, ...]:
 
 def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
     return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
-
-
-def _parsed(items: Items) -> tuple[Any, ...]:
-    asked = [(_clip(item), could) for item in items if (could := parsed(item)) is not None]
-    return tuple(clip for clip, _ in asked), tuple(could for _, could in asked)
 
 
 def side_scores(items: Items) -> units.SideScores:
@@ -98,26 +108,8 @@ def _sides(items: Items) -> tuple[Any, ...]:
     return tuple(_clip(items[at]) for at in known), *map(tuple, columns)
 
 
-def _points(items: Items) -> tuple[Any, ...]:
-    graded = [item for item in items if item["points"] is not None]
-    return tuple(map(_clip, graded)), tuple(item["points"] for item in graded)
-
-
 def _graded(items: Items) -> tuple[Any, ...]:
-    asked = judge.comparable(items)
-    return tuple(map(_clip, asked)), tuple(item["points"] is not None for item in asked)
-
-
-def _plausible(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(not item["doubts"] for item in items)
-
-
-def _given(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["unanswered"] is None for item in items)
-
-
-def _matches(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["gold"] == item["read"] for item in items)
+    return _of_each(lambda item: item["points"] is not None)(judge.comparable(items))
 
 
 def _lists(items: Items) -> tuple[Any, ...]:
@@ -126,13 +118,8 @@ def _lists(items: Items) -> tuple[Any, ...]:
     return tuple(map(_clip, items)), gold, read, tuple(sorted({unit for item in items for unit in item["gold"]}))
 
 
-def _texts(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(text.each_text(item["read"], item["gold"]) for item in items)
-
-
-def _in_full(items: Items) -> tuple[Any, ...]:
-    asked = [item for item in items if item["kind"] != "other" and item.get("unanswered") is None]
-    return tuple(map(_clip, asked)), tuple(None not in item["read"].values() for item in asked)
+def _rungs(items: Items) -> tuple[Any, ...]:
+    return (sensitivity.seen(items),)
 
 
 def _bleu4_corpus(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
@@ -151,26 +138,12 @@ def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
     return rate_counts(clips, [one.rouge1[2] for one in texts])
 
 
-def _facts(items: Items) -> tuple[Any, ...]:
-    known = [item for item in items if item["facts"] is not None]
-    rows = (tuple(item[name] for item in known) for name in ("right", "claims", "found", "facts"))
-    return (tuple(map(_clip, known)), *rows)
+_texts = _of_each(lambda item: text.each_text(item["read"], item["gold"]))
+_facts = _of_each(
+    *(itemgetter(name) for name in ("right", "claims", "found", "facts")), where=lambda item: item["facts"] is not None
+)
 
-
-def _contradictions(items: Items) -> tuple[Any, ...]:
-    rows = (tuple(item[name] for item in items) for name in ("contradicting", "decided"))
-    return (tuple(map(_clip, items)), *rows)
-
-
-def _described(items: Items) -> tuple[Any, ...]:
-    return tuple(map(_clip, items)), tuple(item["claims"] > 0 for item in items)
-
-
-def _rungs(items: Items) -> tuple[Any, ...]:
-    return (sensitivity.seen(items),)
-
-
-_FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts], str]] = {
+_FOUND: dict[str, tuple[Rows, Callable[..., Counts], str]] = {
     "uf1": (_labels, label_counts, "uf1"),
     "uar": (_labels, label_counts, "uar"),
     "acc": (_labels, label_counts, "acc"),
@@ -179,37 +152,54 @@ _FOUND: dict[str, tuple[Callable[[Items], tuple[Any, ...]], Callable[..., Counts
     "au_exact": (_units, unit_counts, "exact"),
     "au_side_acc": (_sides, rate_counts, "rate"),
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
-    "parse_rate": (_parsed, rate_counts, "rate"),
-    "answer_rate": (_given, rate_counts, "rate"),
-    "motion_plausible_rate": (_plausible, rate_counts, "rate"),
-    "description_score": (_points, rate_counts, "rate"),
+    "parse_rate": (_of_each(parsed, where=lambda item: parsed(item) is not None), rate_counts, "rate"),
+    "answer_rate": (_of_each(lambda item: item["unanswered"] is None), rate_counts, "rate"),
+    "motion_plausible_rate": (_of_each(lambda item: not item["doubts"]), rate_counts, "rate"),
+    "description_score": (
+        _of_each(itemgetter("points"), where=lambda item: item["points"] is not None),
+        rate_counts,
+        "rate",
+    ),
     "judge_rate": (_graded, rate_counts, "rate"),
     **{name: (_rungs, sensitivity.counts, name) for name in sensitivity.SCORES},
-    "match": (_matches, rate_counts, "rate"),
+    "match": (_of_each(lambda item: item["gold"] == item["read"]), rate_counts, "rate"),
     "list_f1": (_lists, unit_counts, "f1"),
     "list_f1_micro": (_lists, unit_counts, "f1_micro"),
     "bleu4_corpus": (_texts, _bleu4_corpus, "rate"),
     "bleu4_sentence_mean": (_texts, _bleu4_sentence, "rate"),
     "rouge1_recall": (_texts, _rouge1_recall, "rate"),
     "rouge1_f1": (_texts, _rouge1_f1, "rate"),
-    "read_in_full": (_in_full, rate_counts, "rate"),
+    "read_in_full": (
+        _of_each(
+            lambda item: None not in item["read"].values(),
+            where=lambda item: item["kind"] != "other" and item.get("unanswered") is None,
+        ),
+        rate_counts,
+        "rate",
+    ),
     "description_facts_f1": (_facts, fact_counts, "f1"),
     "description_facts_precision": (_facts, fact_counts, "precision"),
     "description_facts_recall": (_facts, fact_counts, "recall"),
-    "description_contradiction_rate": (_contradictions, rate_counts, "rate"),
-    "description_rate": (_described, rate_counts, "rate"),
+    "description_contradiction_rate": (
+        _of_each(itemgetter("contradicting"), itemgetter("decided")),
+        rate_counts,
+        "rate",
+    ),
+    "description_rate": (_of_each(lambda item: item["claims"] > 0), rate_counts, "rate"),
 }
-"""By score, how items become rows, and how these are counted; and the name of the score there."""
+"""By score: how items become rows, how rows are counted, and the name of the score among those counts."""
 
 SCORES: tuple[str, ...] = tuple(_FOUND)
-"""What there are intervals of; `uf1`, `uar` and `acc` are of any label (`emotion_uf1`, `coarse_uf1`).
+"""Every score that has an interval; `uf1`, `uar` and `acc` serve any label (`emotion_uf1`, `coarse_uf1`).
 
-From `match` on they are of the ME-VQA challenge, whose items hold `gold` and `read` alike: anything, lists of units, or
-texts; `read_in_full` is of its parse rate.
+`match`, `list_*`, `bleu4_*`, `rouge1_*` and `read_in_full` are those of the ME-VQA challenge, whose items have labels,
+lists of units or texts as `gold` and `read`.
 """
 
+# ---- intervals ------------------------------------------------------------------------------------------------------
 
-# Several metrics of a task are made of the same rows, which are resampled once for all of them.
+
+# Several metrics of a task have the same rows, which are resampled once for all of them.
 @lru_cache(maxsize=32)
 def _resampled(count: Callable[..., Counts], rows: tuple[Any, ...]) -> Bootstrap:
     return bootstrap(count(*rows))
@@ -252,11 +242,13 @@ def comparison(score: str, first: Items, second: Items) -> Comparison:
 
 
 def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comparison]:
-    """One of `SCORES` of every two of many runs on the same clips (`intervals.compare_all`): by their places, the lower
-    first, second minus first.
+    """One of `SCORES` of every two of many runs on the same clips (`intervals.compare_all`).
 
     Args:
-        runs: of each its items, at least one, as the metric gets them, in any order.
+        runs: the items of each, at least one, as the metric gets them, in any order.
+
+    Returns:
+        by the places of two runs, the lower first: second minus first.
 
     Raises:
         InputError: some are not on the same clips, units or version of the data.
@@ -329,13 +321,13 @@ def _sides_in_words(scores: units.SideScores) -> list[str]:
     if not any(scores.coded):
         return []
     return [
-        f"au_side_acc: of {sum(scores.coded)} units that are coded on one side alone {sum(scores.named)} are named; of "
-        f"{scores.unsaid} of these the answer says no side"
+        f"au_side_acc: {sum(scores.coded)} units are coded on one side only; answers name {sum(scores.named)} of them, "
+        f"{scores.unsaid} without a side"
     ]
 
 
 def _constant(score: str, items: Items) -> str:
-    """What an answer that is the same for every clip would score, and which answer that is."""
+    """The score of one answer for every clip, and which answer that is."""
     if score in ("uf1", "uar", "acc"):
         gold = [item["gold"] for item in items]
         labels = sorted(set(gold))

@@ -158,10 +158,8 @@ def test_columns_may_have_other_names_and_the_task_says_so(place: Path, capsys: 
     task = read(place / "mine_meu.yaml")
     assert task["dataset_path"] == f"mellm_plugin.meu.table({given})"
     assert task["metadata"]["data"] == f"mellm_plugin.meu.table_version({given})"
-    late = meu._late(task["dataset_path"].removeprefix("mellm_plugin.meu."))
-    assert late is not None
     with pytest.raises(InputError, match="known only while lmms-eval loads that file"):
-        late()
+        getattr(meu, task["dataset_path"].removeprefix("mellm_plugin.meu."))
     assert main(["prepare", "table", "--csv", "clips.csv", "--name", "mine", *columns]) == 0
     for wrong, says in (
         ("ident=nr", "'ident' is no column of it; expected id, subject"),

@@ -12,8 +12,8 @@ import datasets
 import pytest
 from lmms_eval import utils
 
-from mellm_plugin import plugin
 from mellm_plugin.errors import InputError
+from mellm_plugin.lmms_eval_changes.task_files import extend_task_files
 from mellm_plugin.scoring.held_out import Asked, Task, write_task
 
 PEOPLE = [("casme2", "sub01"), ("casme2", "sub02"), ("samm", "sub01")]
@@ -23,7 +23,7 @@ ROWS = [(d, s, n, ["12"] if d == "samm" else ["4"]) for d, s in PEOPLE for n in 
 @pytest.fixture(scope="module", autouse=True)
 def names_with_arguments() -> None:
     """lmms-eval's loader as the plugin extends it; all of lmms-eval's tasks would take half a minute to import."""
-    plugin._extend_yaml(SimpleNamespace(utils=utils))
+    extend_task_files(SimpleNamespace(utils=utils))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.language.claims import claims
 from mellm_plugin.motion.regions import RegionMotion
 from mellm_plugin.scoring.facts import compared
-from mellm_plugin.scoring.summary import SCORES, comparison, in_words, interval, intervals, parsed
+from mellm_plugin.scoring.summary import SCORES, comparison, in_words, interval, parsed
 
 LABELS = ("anger", "fear", "happiness")
 
@@ -78,10 +78,7 @@ def test_facts_of_descriptions() -> None:
         assert found.value == pytest.approx(getattr(meu, f"description_{name}")(items))
         assert found.low is not None and found.value is not None and found.high is not None
         assert found.low < found.value < found.high, name
-    asked = {"dataset": "toy", "asks": "all", "gold": {"label": None}, "read": {"label": None}}
-    clips = [{"description_facts_f1": item, "parse_rate": {**item, **asked}} for item in items]
-    assert list(intervals(clips)) == [*(f"description_{name}" for name in names), "parse_rate"]
-    lines = {line.split()[0]: line for line in in_words(clips).splitlines()}
+    lines = {line.split()[0]: line for line in table(items, "description_facts_f1").splitlines()}
     assert lines["description_facts_f1"].endswith("(describing 12)")
     constant = meu.description_facts_f1_majority(items)
     assert f"{constant:.3f}".lstrip("0") in lines["description_facts_f1"]
@@ -124,29 +121,16 @@ def test_two_runs() -> None:
     assert set(SCORES) >= {"uf1", "au_f1", "parse_rate"}
 
 
-def clips(items: list[dict[str, Any]], metric: str) -> list[dict[str, Any]]:
-    asked = {"dataset": "toy", "asks": "all"}
-    return [
-        {
-            metric: item,
-            "parse_rate": {**item, **asked, "gold": {"label": item["gold"]}, "read": {"label": item["read"]}},
-        }
-        for item in items
-    ]
-
-
-def test_one_uf1_stands_for_three_metrics_of_its_labels() -> None:
-    found = intervals(clips(labelled(1, 0.5), "coarse_uf1_casme2"))
-    assert list(found) == ["coarse_uf1_casme2", "coarse_uar_casme2", "coarse_acc_casme2", "parse_rate"]
-    one = interval("uar", labelled(1, 0.5))
-    assert found["coarse_uar_casme2"] == [one.low, one.high]
+def table(items: list[dict[str, Any]], *scores: str) -> str:
+    records = [{**item, "dataset": "toy"} for item in items]
+    return in_words([(f"emotion_{score}" if score == "uf1" else score, score, items) for score in scores], records)
 
 
 def test_resamples_that_lack_a_label_are_told() -> None:
     items = labelled(1, 0.5)
-    assert "lack" not in in_words(clips(items, "emotion_uf1"))
+    assert "lack" not in table(items, "uf1", "uar", "acc")
     rare = [{**item, "gold": "disgust"} if number == 7 else item for number, item in enumerate(items)]
-    told = in_words(clips(rare, "emotion_uf1"))
+    told = table(rare, "uf1", "uar", "acc")
     (line,) = [line for line in told.splitlines() if "lack" in line]
     share = int(line.split("emotion_uf1 ")[1].split("%")[0])
     assert abs(share / 100 - (7 / 8) ** 8) < 0.02
