@@ -86,7 +86,7 @@ def identity(run: Run, judged: bool = True) -> str:
             run.drawn,
             folds,
             unknown,
-        ],
+        ]
     )
 
 

@@ -315,12 +315,7 @@ def _label(text: str, taken: dict[str, int]) -> str:
 
 
 def _tex_table(
-    caption: str,
-    label: str,
-    heads: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    below: Sequence[str],
-    last: str = "r",
+    caption: str, label: str, heads: Sequence[str], rows: Sequence[Sequence[str]], below: Sequence[str], last: str = "r"
 ) -> list[str]:
     return [
         "",

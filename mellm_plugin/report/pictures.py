@@ -144,11 +144,7 @@ def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterat
 
 
 def _drawn(
-    samples: Iterable[Sample],
-    settings: MotionSettings,
-    workers: int,
-    cache: MotionCache | None,
-    remarks: list[str],
+    samples: Iterable[Sample], settings: MotionSettings, workers: int, cache: MotionCache | None, remarks: list[str]
 ) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 

@@ -229,12 +229,7 @@ def _number(value: object) -> float | None:
 
 
 def _run(
-    file: Path | None,
-    document: Mapping[str, Any],
-    task: str,
-    samples: Path,
-    lines: Lines | None,
-    reading: Reading,
+    file: Path | None, document: Mapping[str, Any], task: str, samples: Path, lines: Lines | None, reading: Reading
 ) -> Run:
     """A run, from a results file and the lines of its samples file; one of the two may be missing."""
     where = str(file or samples)

@@ -121,7 +121,7 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     data = made(tmp_path)
     row = row_of(data, "good")
     assert marks(data, "good") == {
-        "unanswered": "54 of 80 answers were never given (request failed (HTTP 503): 27, no text: 27); "
+        "unanswered": "54 of 80 answers are missing (request failed (HTTP 503): 27, no text: 27); "
         "scores are over the others"
     }
     assert data["reading"]["faults"] == [] and not row["ranked"] and row["scores"]["emotion_uf1"]["rank"] is None
@@ -177,7 +177,7 @@ def test_people_whom_a_model_knows(tmp_path: Path) -> None:
     write_run(tmp_path, ASKED, replace(GOOD, name="tuned", backend=training(0, 9)), "20261122_000002")
     write_run(tmp_path, ASKED, replace(POOR, name="clean", backend=training(0, 0)), "20261122_000003")
     data = made(tmp_path)
-    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips are of people that it was trained on"}
+    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips show people it was trained on"}
     assert marks(data, "tuned motion=off").keys() == {"validation"}
     assert marks(data, "clean motion=off") == {}
     ranks = [row["scores"]["au_f1"]["rank"] for row in board_of(data)["rows"] if row["kind"] == "model"]
@@ -232,7 +232,7 @@ def test_duplicates_are_named_and_other_answers_counted(tmp_path: Path) -> None:
     write_run(tmp_path / "3", ASKED, replace(GOOD, seed=9), "20261122_000003", limit=10)
     data = made(tmp_path)
     assert len(data["entries"]) == 1 and row_of(data, "good")["runs"] == 1 and marks(data, "good") == {}
-    assert sum(": a duplicate of " in note for note in data["reading"]["notes"]) == 1
+    assert sum(": left out: a duplicate of " in note for note in data["reading"]["notes"]) == 1
     assert row_of(data, "good")["clips"] == 80, "the newest whole one is shown"
     write_run(tmp_path / "4", ASKED, replace(GOOD, seed=9), "20261122_000004")
     data = made(tmp_path)
@@ -414,7 +414,7 @@ def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
     row = row_of(found, "good")
     assert row["scores"]["description_score"]["value"] is not None and row["rates"]["judge_rate"] == 1
     assert row["runs"] == 1 and row["date"] == "2026-11-21"
-    assert any("shown, though not the newest: a judge graded it" in note for note in found["reading"]["notes"])
+    assert any("shown although it is not the newest: a judge graded it" in note for note in found["reading"]["notes"])
     write_run(tmp_path, ASKED, replace(GOOD, seed=7), "20261122_000003")
     marks = [mark["text"] for mark in row_of(made(tmp_path), "good")["marks"]]
     assert len(marks) == 1 and marks[0].startswith(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from results_files import Asked, Model, changed, changed_line, write_run
 
 from mellm_plugin.report import formats, leaderboard, results
+from mellm_plugin.report.runs import Clip
 
 ASKED = Asked(clips=12, subjects=4)
 FORMS = [json.loads(line) for line in Path(__file__).with_name("both_forms.jsonl").read_text("utf-8").splitlines()]
@@ -43,8 +45,8 @@ def test_a_run_is_read_with_all_that_a_report_needs(tmp_path: Path) -> None:
     assert [clip.place for clip in run.clips] == list(range(12))
     docs = ASKED.docs()
     assert [clip.id for clip in run.clips] == [doc["id"] for doc in docs]
-    assert [clip.label for clip in run.clips] == [doc["label"] for doc in docs]
-    assert [list(clip.codes or ()) for clip in run.clips] == [doc["aus"] for doc in docs]
+    assert [clip.record["gold"]["label"] for clip in run.clips] == [doc["label"] for doc in docs]
+    assert [list(clip.record["gold"]["aus"]) for clip in run.clips] == [doc["aus"] for doc in docs]
     assert [clip.motion_px for clip in run.clips] == [doc["motion_px"] for doc in docs]
     assert all("conclusion" in clip.text.lower() for clip in run.clips)
     assert "emotion_uf1" in run.metrics and not any("stderr" in metric for metric in run.metrics)
@@ -79,6 +81,13 @@ def test_ranks_may_have_written_in_any_order(tmp_path: Path) -> None:
     assert results.read([tmp_path]).runs[0] == before
 
 
+def known(clip: Clip) -> Clip:
+    """A clip without the texts of a question about a class, which are not scored and which version 0.1 left out."""
+    if clip.kind not in ("coarse", "fine"):
+        return clip
+    return replace(clip, record={**clip.record, "expected": None, "submitted": None})
+
+
 @pytest.mark.parametrize("task", dict.fromkeys(row["task"] for row in FORMS))
 def test_lines_of_both_forms_are_the_same_clips(tmp_path: Path, task: str) -> None:
     runs = []
@@ -90,7 +99,7 @@ def test_lines_of_both_forms_are_the_same_clips(tmp_path: Path, task: str) -> No
         assert reading.faults == []
         runs += reading.runs
     old, new = runs
-    assert len(old.clips) >= 2 and old.clips == new.clips
+    assert len(old.clips) >= 2 and [*map(known, old.clips)] == [*map(known, new.clips)]
     assert (old.asks, old.labels, old.units) == (new.asks, new.labels, new.units)
     assert {"synthme_sensitivity": "threshold_px", "megc_vqa": "vqa_coarse_uf1"}.get(task, "au_f1") in new.metrics
     assert old.clips[0].unanswered is None and (old.clips[-1].unanswered == "no text") == (task == "synthme_meu")
