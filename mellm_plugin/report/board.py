@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -17,12 +17,11 @@ from typing import Any
 
 import yaml
 
-from mellm_plugin.errors import InputError
 from mellm_plugin.language.unanswered import reasons_in_words
 from mellm_plugin.report import details
-from mellm_plugin.report import items as scoring_items
+from mellm_plugin.report.comparisons import comparable, compared, least_compared
 from mellm_plugin.report.entries import Entries, data_sums, latest, prompts
-from mellm_plugin.report.items import LOWER, MAIN, Items
+from mellm_plugin.report.items import LOWER, MAIN, Items, constants, of_metric, scale, scored, shown
 from mellm_plugin.report.runs import Clip, Fault, Run
 from mellm_plugin.report.samples import whole_number
 from mellm_plugin.scoring import emotion, sensitivity, summary
@@ -49,6 +48,10 @@ class Row:
     def mark(self, kind: str, text: str, ranked: bool = False) -> None:
         self.marks.append({"kind": kind, "text": text})
         self.ranked = self.ranked and ranked
+
+    def has(self, kind: str) -> bool:
+        """Whether it has a mark of a kind."""
+        return any(mark["kind"] == kind for mark in self.marks)
 
 
 _ROW: dict[str, Any] = {
@@ -159,7 +162,7 @@ class Draft:
         elif rate is not None and rate < 1 and not run.clips:
             row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers are missing")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
-        for side, kind, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
+        for side, mark, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
             hits = []
             for overlap in overlaps:
                 if (hit := overlap.get(side)) is None:
@@ -169,13 +172,13 @@ class Draft:
                     where = f"model_backend: training.tasks.{run.task}.{side}"
                     fault = Fault(str(run.results), f"{where}: expected a number of clips, found {hit!r:.60}")
                     self._faults.append(fault)
-                    row.mark(kind, f"the number of clips whose people it was {what} cannot be read")
+                    row.mark(mark, f"the number of clips whose people it was {what} cannot be read")
                 elif count:
                     hits.append((count, whole_number(overlap.get("clips"))))
             if hits:
                 most = max(hits, key=lambda hit: hit[0])
                 of = "" if most[1] is None else f" of {most[1]}"
-                row.mark(kind, f"{most[0]}{of} clips show people it was {what}")
+                row.mark(mark, f"{most[0]}{of} clips show people it was {what}")
 
     def _spread(self, run: Run, others: Sequence[Run]) -> str:
         ranges: list[str] = []
@@ -201,7 +204,7 @@ class Draft:
 
     def _metrics(self) -> list[str]:
         """The metrics of the board, the main ones first."""
-        every = dict.fromkeys(m for row in self.rows for m in row.run.metrics if scoring_items.shown(m))
+        every = dict.fromkeys(m for row in self.rows for m in row.run.metrics if shown(m))
         return [*(m for m in MAIN if m in every), *(m for m in every if m not in MAIN)]
 
     # ---- scores
@@ -214,16 +217,16 @@ class Draft:
         # a results file does not decide which way our own metrics are better
         own = {*MAIN, *LOWER}
         higher = {m: m not in LOWER if m in own else higher.get(m, True) for m in self.metrics}
-        scored = {row.entry: scoring_items.scored(self.metrics, row.run) for row in self.rows}
+        found = {row.entry: scored(self.metrics, row.run) for row in self.rows}
         for row in self.rows:
-            self._score(row, scored[row.entry])
+            self._score(row, found[row.entry])
             self._ladder(row)
             if progress is not None:
                 progress(self.title)
         self._judges()
         for metric in self.metrics:
             if metric in MAIN:
-                self._rank(metric, higher[metric], {e: of[metric] for e, of in scored.items()})
+                self._rank(metric, higher[metric], {entry: of[metric] for entry, of in found.items()})
         run, datasets = self.run, sorted({clip.dataset for clip in self.clips})
         edges = details.strength_edges([clip.motion_px for clip in self.clips if clip.rung is None])
         answers = {row.entry: self._answers(row.run) for row in self.rows if row.run.clips}
@@ -247,7 +250,7 @@ class Draft:
                 {
                     "name": metric,
                     "higher_is_better": higher[metric],
-                    "kind": scoring_items.kind(metric),
+                    "kind": scale(metric),
                     "main": metric in MAIN,
                 }
                 for metric in self.metrics
@@ -279,8 +282,8 @@ class Draft:
             row.scores[metric] = _score(one, interval=not unknown)
             whole = run.results is not None and not run.damaged and run.effective in (None, len(run.clips))
             # versions without an answer_rate counted missing answers as wrong
-            comparable = metric in run.values and (run.answered is run or "answer_rate" in run.values)
-            if whole and comparable and not _same(one.value, known):
+            checked = metric in run.values and (run.answered is run or "answer_rate" in run.values)
+            if whole and checked and not _same(one.value, known):
                 differ.append(f"{metric} {one.value} and not {known}")
         if differ:
             some = "; ".join(differ[:3]) + (f"; {len(differ) - 3} more" if len(differ) > 3 else "")
@@ -291,7 +294,7 @@ class Draft:
 
     def _ladder(self, row: Row) -> None:
         """Add to a threshold whether it lies beyond the ladder, why there is none, and whether it is one of units."""
-        if not (rungs := scoring_items.of_metric("threshold_px", row.run.answered)):
+        if not (rungs := of_metric("threshold_px", row.run.answered)):
             return
         row.sensitivity = found = sensitivity.curve(rungs)
         if (score := row.scores.get("threshold_px")) is not None:
@@ -332,19 +335,17 @@ class Draft:
             found = scored[row.entry]
             if not row.ranked or found is None or row.scores.get(metric, {}).get("value") is None:
                 continue
-            if metric == "description_score" and any(mark["kind"] == "judge" for mark in row.marks):
+            if metric == "description_score" and row.has("judge"):
                 continue
             score = found[0]
-            rows.append((row, scoring_items.comparable(score, found[1])))
+            rows.append((row, comparable(score, found[1])))
         where = f"{self.run.task}: {metric}"
-        pairs = _compared(score, [of for _, of in rows], where, self._notes)
-        while alone := _least_compared(len(rows), pairs):
-            for place in sorted(alone, reverse=True):
-                row, _ = rows.pop(place)
-                text = "not compared: its clips or people differ from those of the others"
-                if not any(mark["kind"] == "clips" for mark in row.marks):
-                    row.mark("clips", text, ranked=True)
-            pairs = _compared(score, [of for _, of in rows], where, [])
+        pairs = compared(score, [of for _, of in rows], where, self._notes)
+        while (alone := least_compared(len(rows), pairs)) is not None:
+            row, _ = rows.pop(alone)
+            if not row.has("clips"):
+                row.mark("clips", "not compared: its clips or people differ from those of the others", ranked=True)
+            pairs = compared(score, [of for _, of in rows], where, [])
         corrected = holm([one.p for one in pairs.values()])
         better: Counter[int] = Counter()
         worse: Counter[int] = Counter()
@@ -402,7 +403,7 @@ class Draft:
     def _constants(self) -> list[dict[str, Any]]:
         """Rows of constant answers, scored on all clips of the board."""
         found: list[dict[str, Any]] = []
-        for name, by_metric in scoring_items.constants(self.run).items():
+        for name, by_metric in constants(self.run).items():
             scores = {
                 metric: _score(summary.interval(*by_metric[metric])) for metric in self.metrics if metric in by_metric
             }
@@ -458,35 +459,6 @@ def _score(one: Interval, interval: bool = True) -> dict[str, Any]:
 
 def _value(scores: Mapping[str, Mapping[str, Any]], *names: str) -> Any:
     return next((scores[name]["value"] for name in names if name in scores), None)
-
-
-def _compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) -> dict[tuple[int, int], Any]:
-    """All pairs of runs, each compared on the clips that both have."""
-    if len(runs) < 2:
-        return {}
-    try:
-        return dict(summary.comparisons(score, runs))
-    except InputError:
-        found: dict[tuple[int, int], Any] = {}
-    for first in range(len(runs)):
-        for second in range(first + 1, len(runs)):
-            ours, theirs = scoring_items.same_clips(runs[first], runs[second])
-            try:
-                if ours:
-                    found[first, second] = summary.comparison(score, ours, theirs)
-                else:
-                    notes.append(f"{where}: two runs have no clip in common and cannot be compared")
-            except InputError as error:
-                notes.append(f"{where}: two runs cannot be compared: {error}")
-    return found
-
-
-def _least_compared(rows: int, pairs: Collection[tuple[int, int]]) -> list[int]:
-    """The row that can be compared with the fewest others; empty if all pairs can be compared."""
-    if len(pairs) == rows * (rows - 1) // 2:
-        return []
-    partners = Counter(place for pair in pairs for place in pair)
-    return [min(range(rows), key=lambda place: (partners[place], -place))]
 
 
 @lru_cache(maxsize=1)

@@ -38,7 +38,7 @@ def shown(metric: str) -> bool:
     return not metric.endswith(_CONSTANT) and metric != "vqa_submission_complete"
 
 
-def kind(metric: str) -> str:
+def scale(metric: str) -> str:
     """`px`, `number` (0 to 100 points) or `share` (0 to 1)."""
     return "px" if metric.endswith("_px") else "number" if metric == "description_score" else "share"
 
@@ -170,15 +170,3 @@ def _most_described(items: Items) -> Items:
         return []
     by_codes = {codes: facts.compared(said, codes, ()) for codes in {item["gold"] for item in known}}
     return [{"id": item["id"], "subject": item["subject"], **by_codes[item["gold"]]} for item in known]
-
-
-def same_clips(first: Items, second: Items) -> tuple[Items, Items]:
-    """The items of the clips that both have."""
-    ours, theirs = Counter(item["id"] for item in first), Counter(item["id"] for item in second)
-    common = {id for id in ours if ours[id] == theirs[id]}
-    return [i for i in first if i["id"] in common], [i for i in second if i["id"] in common]
-
-
-def comparable(score: str, items: Items) -> Items:
-    """The items that two runs are compared by: of a judge's those with points."""
-    return [item for item in items if item["points"] is not None] if score == "description_score" else items
