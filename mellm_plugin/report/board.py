@@ -122,7 +122,7 @@ class Draft:
             if not _is_whole(other) or not other.clips:
                 self._notes.append(f"{run.task}: {where}: left out: the model has a newer or larger run")
             elif other.answered is not other:
-                self._notes.append(f"{run.task}: {where}: left out: some answers are missing")
+                self._notes.append(f"{run.task}: {where}: left out: some answers were never given")
             elif _answers(other) == _answers(run):
                 self._notes.append(f"{run.task}: {where}: left out: a duplicate of {run.results or run.samples}")
             else:
@@ -156,11 +156,11 @@ class Draft:
             lacking = [clip.unanswered for clip in run.clips if clip.unanswered is not None]
             row.mark(
                 "unanswered",
-                f"{len(lacking)} of {len(run.clips)} answers are missing ({reasons_in_words(lacking)}); "
+                f"{len(lacking)} of {len(run.clips)} answers were never given ({reasons_in_words(lacking)}); "
                 "scores are over the others",
             )
         elif rate is not None and rate < 1 and not run.clips:
-            row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers are missing")
+            row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers were never given")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
         for side, mark, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
             hits = []

@@ -121,7 +121,7 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     data = made(tmp_path)
     row = row_of(data, "good")
     assert marks(data, "good") == {
-        "unanswered": "54 of 80 answers are missing (request failed (HTTP 503): 27, no text: 27); "
+        "unanswered": "54 of 80 answers were never given (request failed (HTTP 503): 27, no text: 27); "
         "scores are over the others"
     }
     assert data["reading"]["faults"] == [] and not row["ranked"] and row["scores"]["emotion_uf1"]["rank"] is None

@@ -277,7 +277,7 @@ function ratesChart(board) {
   const kinds = [["answer_rate", "answered", "diamond-open"], ["parse_rate", "label read", "circle"], ["au_parse_rate", "units read", "square-open"], ["judge_rate", "judged", "x-thin-open"]];
   const rows = modelRows(board).filter((row) => row.rates && kinds.some(([key]) => known(row.rates[key])));
   return figure({
-    title: "Answers read and judged", note: "Unread answers count as wrong in every score; missing answers do not count.",
+    title: "Answers read and judged", note: "Unread answers count as wrong in every score; answers that were never given do not count.",
     make: () => {
       if (!rows.length) return "No rates are known.";
       const colours = LINES[themeNow()];

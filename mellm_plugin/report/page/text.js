@@ -100,7 +100,7 @@ const MARKS = {
   incomplete: ["incomplete", "Folds of the leave-one-subject-out run failed, so answers are missing."],
   judge: ["other judge", "Another judge graded the descriptions. The points are not comparable."],
   cut_off: ["cut off", "The run ended before its results were written, or samples are missing."],
-  unanswered: ["answers missing", "Requests failed, or the model returned no text. Scores are over the other clips. Not ranked."],
+  unanswered: ["answers never given", "Requests failed, or the model returned no text. Scores are over the other clips. Not ranked."],
   differs: ["scores differ", "The scores in the results file differ from those of its answers. The scores of the answers are shown."],
   clips: ["other clips", "The clips or people differ from those of the other models, so the model is not compared with them."],
   others: ["others named", "If one unit moves, the model names others as well: it detects movement, not units."],
