@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_files import Asked, Model, as_ladder, board_of, changed, changed_line, made, row_of, sample, write_run
+from results_files import (
+    UNITS,
+    Asked,
+    Model,
+    as_ladder,
+    board_of,
+    changed,
+    changed_line,
+    made,
+    row_of,
+    sample,
+    write_run,
+)
 
-from mellm_plugin import meu
+from mellm_plugin.facs.codes import numbers
 from mellm_plugin.motion.settings import PRESETS
 from mellm_plugin.report import formats
-from mellm_plugin.scoring import sensitivity
+from mellm_plugin.report.samples import record_of
+from mellm_plugin.scoring import emotion, sensitivity, units
+from mellm_plugin.scoring.metrics import METRICS
 
 ASKED = Asked(clips=80, subjects=12)
 GOOD = Model("good", 0.95, backend=None, seed=1)
@@ -33,11 +47,14 @@ def test_scores_are_those_of_the_task_and_have_their_interval(three: dict[str, A
     board = board_of(three)
     docs = ASKED.docs()
     lines = [sample(d, ASKED, GOOD, n, t) for n, (d, t) in enumerate(zip(docs, GOOD.answers(docs), strict=True))]
+    records = [{"unanswered": None, **(record_of(line) or {})} for line in lines]
     scores = row_of(three, "good")["scores"]
-    for metric in ("emotion_uf1", "coarse_uar", "au_f1", "au_exact", "parse_rate", "au_side_acc"):
-        aggregate = {"emotion_uf1": meu.emotion_uf1, "coarse_uar": meu.emotion_uar}.get(metric) or getattr(meu, metric)
-        assert scores[metric]["value"] == pytest.approx(aggregate([li[metric] for li in lines if metric in li])), metric
-        assert scores[metric]["low"] <= scores[metric]["value"] <= scores[metric]["high"]
+    for metric in METRICS:
+        if metric.name in ("emotion_uf1", "coarse_uar", "au_f1", "au_exact", "parse_rate", "au_side_acc"):
+            items = [item for record in records if (item := metric.item(record)) is not None]
+            score = scores[metric.name]
+            assert score["value"] == pytest.approx(metric.value(items)), metric.name
+            assert score["low"] <= score["value"] <= score["high"]
     assert (board["clips"], board["subjects"], board["licensed"]) == (80, 12, False)
     assert board["metrics"][0]["name"] == "emotion_uf1" and three["reading"]["faults"] == []
 
@@ -68,11 +85,11 @@ def test_a_task_that_draws_maps_stands_with_the_one_that_shows_frames(tmp_path: 
 def test_constant_answers_come_from_the_annotation(three: dict[str, Any]) -> None:
     constant = {row["name"]: row for row in board_of(three)["rows"] if row["kind"] == "constant"}
     docs = ASKED.docs()
-    items = [{"id": d["id"], "subject": d["subject"], "gold": d["label"], "read": None} for d in docs]
-    assert constant["most frequent label"]["scores"]["emotion_uf1"]["value"] == pytest.approx(meu.majority_uf1(items))
-    of_units = [{"gold": d["aus"], "read": None, "scored_aus": list(range(1, 30))} for d in docs]
-    everything = constant["all units named"]["scores"]["au_f1"]["value"]
-    assert everything == pytest.approx(meu.au_f1_all_present(of_units), abs=0.2) and everything > 0
+    gold = [doc["label"] for doc in docs]
+    most_frequent = emotion.majority(gold, sorted(set(gold))).uf1
+    assert constant["most frequent label"]["scores"]["emotion_uf1"]["value"] == pytest.approx(most_frequent)
+    every = units.constant([numbers(doc["aus"]) for doc in docs], UNITS, present=True).mean
+    assert constant["all units named"]["scores"]["au_f1"]["value"] == pytest.approx(every)
     assert not any(row["ranked"] for row in constant.values())
 
 
@@ -201,7 +218,7 @@ def test_cut_off_runs_are_shown(tmp_path: Path) -> None:
     _, samples = write_run(tmp_path / "b", ASKED, replace(GOOD, name="unlogged"))
     samples.unlink()
     _, samples = write_run(tmp_path / "c", ASKED, replace(GOOD, name="damaged"))
-    changed_line(samples, 3, lambda row: row["parse_rate"].pop("id"))
+    changed_line(samples, 3, lambda row: (row.get("record") or row["parse_rate"]).pop("id"))
     data = made(tmp_path)
     assert len(data["boards"]) == 1, "the clips say which task it was"
     rows = [row for row in board_of(data)["rows"] if row["kind"] == "model"]
@@ -296,13 +313,14 @@ def test_published_numbers_name_their_source(tmp_path: Path) -> None:
 
 
 def test_the_amplitude_ladder(tmp_path: Path) -> None:
-    """Samples as `meu.process_sensitivity` fills them: their curve and threshold are those of `scoring.sensitivity`."""
+    """The curve and the threshold are those of `scoring.sensitivity`."""
     asked = replace(ASKED, clips=96, task="synthme_sensitivity")
     file, samples = write_run(tmp_path, asked, GOOD)
     levels = [(0.0, 0.1, 0.3, 1.0, 2.0, 3.0)[(number // 12) % 6] for number in range(96)]
     read = [{"unit": 12, "level_px": level, "named": level >= 0.3, "others": 0, "other_units": 15} for level in levels]
     as_ladder(file, samples, read)
-    rungs = [json.loads(line)["threshold_px"] for line in samples.read_text(encoding="utf-8").splitlines()]
+    records = [record_of(json.loads(line)) or {} for line in samples.read_text(encoding="utf-8").splitlines()]
+    rungs = [{"id": record["id"], "subject": record["subject"], **record["rung"]} for record in records]
     data = made(tmp_path)
     assert data["reading"]["faults"] == []
     row = row_of(data, "good")
@@ -425,7 +443,11 @@ def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
 def test_what_several_judges_have_graded_is_of_none(tmp_path: Path) -> None:
     _, samples = write_run(tmp_path, ASKED, replace(GOOD, judge="gpt-4o"), "20261122_000001")
     write_run(tmp_path, ASKED, replace(POOR, judge="gpt-4o"), "20261122_000002")
-    changed_line(samples, 5, lambda row: row["description_score"].update(judge="claude"))
+    changed_line(
+        samples,
+        5,
+        lambda row: (row["record"]["judge"] if "record" in row else row["description_score"]).update(judge="claude"),
+    )
     row = row_of(made(tmp_path), "good")
     (mark,) = row["marks"]
     assert (mark["kind"], mark["text"]) == ("judge", "graded by several judges: claude, rubric 1, gpt-4o, rubric 1")
