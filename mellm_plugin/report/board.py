@@ -27,7 +27,7 @@ from mellm_plugin.report.samples import whole_number
 from mellm_plugin.scoring import emotion, sensitivity, summary
 from mellm_plugin.scoring.intervals import Interval, holm
 
-ALPHA = 0.05
+_ALPHA = 0.05
 _SAME = 1e-6
 _DRAWN = ("synthme", "synthme_ladder")
 """Datasets whose pictures show nobody."""
@@ -99,12 +99,6 @@ class Draft:
         packages = sorted({str(row.run.versions.get("mellm_plugin")) for row in self.rows if row.run.results})
         if len(packages) > 1:
             notes.append(f"{self.run.task}: several versions of mellm-plugin read the answers: {', '.join(packages)}")
-
-    @property
-    def version(self) -> str | None:
-        """Version of the task."""
-        version = self.run.metadata.get("version")
-        return None if version is None else str(version)
 
     def _shown(self, entry: str, runs: Sequence[Run]) -> Row:
         """The row of one entry; its runs come from the oldest to the newest."""
@@ -236,7 +230,7 @@ class Draft:
         return {
             "task": run.question,
             "title": self.title,
-            "version": self.version,
+            "version": None if (version := run.metadata.get("version")) is None else str(version),
             "prompts": prompts(run),
             "data": data_sums(run.metadata.get("data")) or None,
             "asks": run.asks,
@@ -362,7 +356,7 @@ class Draft:
                     "p_holm": p,
                 }
             )
-            if p is not None and p < ALPHA and one.difference:
+            if p is not None and p < _ALPHA and one.difference:
                 ahead, behind = (second, first) if (one.difference > 0) == higher else (first, second)
                 worse[ahead] += 1
                 better[behind] += 1

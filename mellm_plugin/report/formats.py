@@ -172,55 +172,29 @@ def comma_separated(data: Mapping[str, Any]) -> str:
     """One line for each score. A text that starts like a formula gets an apostrophe in front."""
     entries = by_key(data)
     out = io.StringIO()
-    table = csv.DictWriter(out, _FIELDS, lineterminator="\n")
+    table = csv.DictWriter(out, _FIELDS, extrasaction="ignore", lineterminator="\n")
     table.writeheader()
 
-    def line(**values: object) -> None:
+    def line(values: Mapping[str, object]) -> None:
         table.writerow({name: guarded(value) for name, value in values.items()})
 
     for board in data["boards"]:
-        about = {
-            "task": board["task"],
-            "board": board["title"],
-            "task_version": board["version"],
-            "prompts": board["prompts"],
-            "data": board["data"],
-        }
+        about = {"task": board["task"], "board": board["title"], "task_version": board["version"]}
+        about |= {"prompts": board["prompts"], "data": board["data"]}
         better = {metric["name"]: metric["higher_is_better"] for metric in board["metrics"]}
         for row in board["rows"]:
             entry = entries[row["entry"]] if row["kind"] == "model" else {}
+            of_row = {name: row[name] for name in ("kind", "date", "clips", "runs", "ranked")} | row["versions"]
+            of_row |= {name: entry.get(name) for name in ("model", "model_args", "adapter_sha256", "judge")}
+            of_row |= {"name": entry.get("name") or row["name"], "motion": entry.get("motion_name")}
+            of_row["marks"] = "; ".join(f"{mark['kind']}: {mark['text']}" for mark in row["marks"])
             for metric, score in row["scores"].items():
-                line(
-                    **about,
-                    kind=row["kind"],
-                    name=entry.get("name") or row["name"],
-                    model=entry.get("model"),
-                    model_args=entry.get("model_args"),
-                    motion=entry.get("motion_name"),
-                    adapter_sha256=entry.get("adapter_sha256"),
-                    judge=entry.get("judge"),
-                    lmms_eval=row["versions"].get("lmms_eval"),
-                    mellm_plugin=row["versions"].get("mellm_plugin"),
-                    date=row["date"],
-                    clips=row["clips"],
-                    runs=row["runs"],
-                    metric=metric,
-                    higher_is_better=better[metric],
-                    **{name: score[name] for name in ("value", "low", "high", "rank", "rank_low")},
-                    ranked=row["ranked"],
-                    marks="; ".join(f"{mark['kind']}: {mark['text']}" for mark in row["marks"]),
-                )
+                line({**about, **of_row, **score, "metric": metric, "higher_is_better": better[metric]})
         for one in board["published"]:
+            of_row = {"kind": "published", "name": one["name"], "ranked": False}
+            of_row["source"] = f"{one['protocol']}; {one['source']}"
             for metric, value in one["scores"].items():
-                line(
-                    **about,
-                    kind="published",
-                    name=one["name"],
-                    metric=metric,
-                    value=value,
-                    ranked=False,
-                    source=f"{one['protocol']}; {one['source']}",
-                )
+                line({**about, **of_row, "metric": metric, "value": value})
     return out.getvalue()
 
 
