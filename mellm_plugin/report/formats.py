@@ -25,15 +25,12 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.report.tables import (
     EXPLAINED,
     PUBLISHED,
-    Footnotes,
+    Cell,
     about,
     by_key,
-    cell,
-    columns,
     means_table,
     published_table,
-    row_name,
-    rows_shown,
+    score_table,
     versions_of,
 )
 
@@ -116,26 +113,23 @@ def markdown(data: Mapping[str, Any]) -> str:
         "",
     ]
     if len(data["boards"]) > 1:
-        heads, rows_of = means_table(data)
-        rows = [[_md_names(name), *map(_md_names, cells)] for name, cells in rows_of]
+        heads, means = means_table(data)
+        rows = [[_md_names(name), *map(_md_names, cells)] for name, cells in means]
         lines += ["## All tasks", "", "Means are over one task of each dataset, in brackets over how many.", ""]
         lines += [*_md_table(["model", *map(_md_names, heads)], rows), ""]
     for board in data["boards"]:
-        shown, notes = columns(board), Footnotes()
+        heads, rows_of, notes = score_table(board, entries)
         lines += [f"## {_md_names(board['title'])}", "", _md_names(about(board)), ""]
-        rows = []
-        for row in rows_shown(board):
-            letters = notes.of(row["marks"])
-            cells = [f"{_md_names(row_name(row, entries))}{f' <sup>{letters}</sup>' if letters else ''}"]
-            for metric in shown:
-                score = row["scores"].get(metric["name"])
-                value, ends, rank = cell(score, metric["kind"])
-                cells.append(f"**{value}**{ends}{rank}" if score and score["rank"] == 1 else f"{value}{ends}{rank}")
-            rows.append(cells)
-        arrows = [f"{_md_names(m['name'])} {'↑' if m['higher_is_better'] else '↓'}" for m in shown]
-        lines += [*_md_table(["model", *arrows], rows), ""]
-        lines += [f"- <sup>{letter}</sup> {_md_names(text)}" for letter, text in notes.lines()]
-        lines += [""] if notes.lines() else []
+        rows = [
+            [
+                f"{_md_names(name)}{f' <sup>{letters}</sup>' if letters else ''}",
+                *(f"**{one.value}**{one.ends}{one.rank}" if one.best else "".join(one[:3]) for one in cells),
+            ]
+            for name, letters, cells in rows_of
+        ]
+        lines += [*_md_table([*map(_md_names, heads)], rows), ""]
+        lines += [f"- <sup>{letter}</sup> {_md_names(text)}" for letter, text in notes]
+        lines += [""] if notes else []
         if board["published"]:
             heads, cells_of = published_table(board)
             lines += [f"{PUBLISHED}:", ""]
@@ -241,31 +235,24 @@ def latex(data: Mapping[str, Any]) -> str:
     ]
     labels: dict[str, int] = {}
     if len(data["boards"]) > 1:
-        heads, rows_of = means_table(data)
+        heads, means = means_table(data)
         lines += _tex_table(
             "All tasks. Means are over one task of each dataset, in brackets over how many.",
             _label("all-tasks", labels),
             ["model", *heads],
-            [[escape_latex(name), *map(escape_latex, cells)] for name, cells in rows_of],
+            [[escape_latex(name), *map(escape_latex, cells)] for name, cells in means],
             [],
         )
     for board in data["boards"]:
-        shown, notes = columns(board), Footnotes()
-        rows = []
-        for row in rows_shown(board):
-            letters = notes.of(row["marks"])
-            cells = [escape_latex(row_name(row, entries)) + (f"\\textsuperscript{{{letters}}}" if letters else "")]
-            for metric in shown:
-                score = row["scores"].get(metric["name"])
-                value, ends, rank = map(escape_latex, cell(score, metric["kind"]))
-                ends = f" {ends}" if ends else ""  # escaping strips
-                rank = f" {rank}" if rank else ""
-                if score is not None and score["rank"] == 1:
-                    value = f"\\textbf{{{value}}}"
-                cells.append(f"{value}{ends}{rank}")
-            rows.append(cells)
-        heads = ["model", *(f"{m['name']} {'↑' if m['higher_is_better'] else '↓'}" for m in shown)]
-        below = [f"\\textsuperscript{{{letter}}} {escape_latex(text)}" for letter, text in notes.lines()]
+        heads, rows_of, notes = score_table(board, entries)
+        rows = [
+            [
+                escape_latex(name) + (f"\\textsuperscript{{{letters}}}" if letters else ""),
+                *map(_tex_cell, cells),
+            ]
+            for name, letters, cells in rows_of
+        ]
+        below = [f"\\textsuperscript{{{letter}}} {escape_latex(text)}" for letter, text in notes]
         caption = f"{board['title']}: {about(board)}. {EXPLAINED}"
         lines += _tex_table(caption, _label(board["title"], labels), heads, rows, below)
         lines += [f"% {escape_latex(name)}: {escape_latex(text)}" for name, text in versions_of(board, entries)]
@@ -280,6 +267,12 @@ def latex(data: Mapping[str, Any]) -> str:
                 last="p{.45\\linewidth}",
             )
     return "\n".join(lines) + "\n"
+
+
+def _tex_cell(one: Cell) -> str:
+    value, *asides = (escape_latex(part) for part in one[:3])
+    value = f"\\textbf{{{value}}}" if one.best else value
+    return " ".join([value, *filter(None, asides)])  # escaping strips
 
 
 def _label(text: str, taken: dict[str, int]) -> str:

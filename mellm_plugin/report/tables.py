@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from mellm_plugin.report.items import MAIN
 
@@ -26,7 +26,7 @@ def number(value: float | None, kind: str) -> str:
     return f"{value:.1f}" if kind == "number" else f"{value:.2f}"
 
 
-def columns(board: Board) -> list[Mapping[str, Any]]:
+def _columns(board: Board) -> list[Mapping[str, Any]]:
     """The metrics of a board's table: those that rank the models, and the rates that are known."""
     named = [metric for metric in board["metrics"] if metric["name"] in MAIN or metric["name"] in _BESIDE]
     known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
@@ -38,9 +38,9 @@ def columns(board: Board) -> list[Mapping[str, Any]]:
     return [metric for metric in named if metric["name"] in known or metric["name"] in MAIN]
 
 
-def rows_shown(board: Board) -> list[Mapping[str, Any]]:
+def _rows_shown(board: Board) -> list[Mapping[str, Any]]:
     """The rows of a board's table, without constant answers that have none of its scores."""
-    columns_ = columns(board)
+    columns_ = _columns(board)
     return [row for row in board["rows"] if row["kind"] != "constant" or any(_has(row, metric) for metric in columns_)]
 
 
@@ -56,16 +56,42 @@ def _ranks(score: Mapping[str, Any]) -> str:
     return f" ({score['rank']})" if low in (None, score["rank"]) else f" ({score['rank']}{DASH}{low})"
 
 
-def cell(score: Mapping[str, Any] | None, kind: str) -> tuple[str, str, str]:
-    """Value, interval and rank of a score."""
+class Cell(NamedTuple):
+    """Value, interval and rank of a score, and whether it is ranked first."""
+
+    value: str
+    ends: str = ""
+    rank: str = ""
+    best: bool = False
+
+
+def cell(score: Mapping[str, Any] | None, kind: str) -> Cell:
+    """The cell of a score; `kind` is that of its metric."""
     if score is None or score["value"] is None:
-        return ("none" if score is not None and score.get("why") else DASH), "", ""
+        return Cell("none" if score is not None and score.get("why") else DASH)
     sign = {"at most": "≤ ", "at least": "≥ "}.get(score.get("bound") or "", "")
     ends = "" if score["low"] is None else f" [{number(score['low'], kind)}, {number(score['high'], kind)}]"
-    return sign + number(score["value"], kind), ends, _ranks(score)
+    return Cell(sign + number(score["value"], kind), ends, _ranks(score), score["rank"] == 1)
 
 
-class Footnotes:
+def score_table(
+    board: Board, entries: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[str], list[tuple[str, str, list[Cell]]], list[tuple[str, str]]]:
+    """The table of a board: header; name, letters of footnotes and cells of each row; letter and text of footnotes."""
+    shown, notes = _columns(board), _Footnotes()
+    rows = [
+        (
+            _name(row, entries),
+            notes.of(row["marks"]),
+            [cell(row["scores"].get(metric["name"]), metric["kind"]) for metric in shown],
+        )
+        for row in _rows_shown(board)
+    ]
+    heads = [f"{metric['name']} {'↑' if metric['higher_is_better'] else '↓'}" for metric in shown]
+    return ["model", *heads], rows, notes.lines()
+
+
+class _Footnotes:
     """The footnotes of a table: a, b, .. aa, each text once."""
 
     def __init__(self) -> None:
@@ -92,7 +118,7 @@ class Footnotes:
         return [(letter, text) for text, letter in self._texts.items()]
 
 
-def row_name(row: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> str:
+def _name(row: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> str:
     if row["kind"] == "constant":
         return f"constant answer: {row['name']}"
     return str(entries[row["entry"]]["name"])
@@ -175,6 +201,6 @@ def means_table(data: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, lis
         for board, main in zip(data["boards"], mains, strict=True):
             score = row["scores"].get(board["title"], {}).get(main["name"]) if main else None
             aside = " (not ranked)" if score and score["value"] is not None and not score["ranked"] else ""
-            cells.append("".join(cell(score, main["kind"] if main else "share")) + aside)
+            cells.append("".join(cell(score, main["kind"] if main else "share")[:3]) + aside)
         rows.append((str(entries[row["entry"]]["name"]), cells))
     return heads, rows
