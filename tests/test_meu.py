@@ -1,18 +1,15 @@
-"""From clips to scores: the functions that task files name, and the tasks themselves inside the real lmms-eval."""
+"""From clips to scores: the functions that task files name."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import random
-import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -600,6 +597,30 @@ def test_a_list_of_single_metrics_is_scored_too(toy: Any) -> None:
             assert {metric: found[metric] for metric in every[name]} == every[name]
 
 
+class OfLmmsEval:
+    """A task as lmms-eval calls its function: with the metrics that it lists."""
+
+    def __init__(self, function: Any, *listed: str) -> None:
+        self.config, self.listed = SimpleNamespace(process_results=function), listed
+
+    def aggregation(self) -> dict[str, Any]:
+        return dict.fromkeys(self.listed)
+
+    def process_results(self, doc: Any, results: Sequence[str]) -> Any:
+        return self.config.process_results(doc, results)
+
+
+def test_a_samples_file_refers_to_records_for_the_listed_metrics_alone(toy: Any) -> None:
+    doc = meu.protocol(toy)[0]
+    ours = OfLmmsEval(meu.process_results, "emotion_uf1", "coarse_acc_stderr", "judge_rate")
+    assert ours.process_results(doc, ["AU4"]).keys() == {"record", "emotion_uf1", "coarse_acc_stderr"}
+
+    def of_a_user(doc: Any, results: Sequence[str]) -> dict[str, Any]:
+        return {"mine": meu.process_results(doc, results)["emotion_acc"]}
+
+    assert OfLmmsEval(of_a_user, "mine").process_results(doc, ["AU4"])["mine"]["gold"] == "disgust"
+
+
 def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
     asked = meu.protocol(toy, aus="1+2+4+7+12")
     found = scores(asked, ["AU4 (left)", "AU12 (left)", "", "", "AU4", "AU1"])
@@ -822,186 +843,3 @@ def test_doubts_do_not_depend_on_what_the_model_was_shown(moving: Any) -> None:
 def test_lmms_eval_is_asked_for_the_frames() -> None:
     # Without this its command hands docs without images to process_results, which cannot see the motion.
     assert base_task()["process_results_use_image"] is True
-
-
-# ---- the real lmms-eval ---------------------------------------------------------------------------------------------
-
-SCRIPT = """
-import json, sys, time
-from lmms_eval import evaluator
-from lmms_eval.api.model import lmms
-from lmms_eval.protocol import ChatMessages
-from lmms_eval.tasks import TaskManager, get_task_dict
-from lmms_eval.utils import make_table
-
-class Oracle(lmms):
-    "Answers with the annotation; a chat model, as mellm is."
-    is_simple = False
-
-    def generate_until(self, requests):
-        answers = []
-        for request in requests:
-            ctx, doc_to_messages, kwargs, doc_id, task, split = request.args
-            doc = self.task_dict[task][split][doc_id]
-            images, videos, audios = ChatMessages(messages=doc_to_messages(doc)).extract_media()
-            answers.append(f"{len(images)} images.\\nConclusion: {targets[task](doc)}")
-        return answers
-
-    def loglikelihood(self, requests): raise NotImplementedError
-    def generate_until_multi_round(self, requests): raise NotImplementedError
-
-out = {}
-folders = sys.argv[1:]
-manager = TaskManager(include_path=folders, include_defaults=False, model_name="mellm")
-out["tasks"] = manager.all_tasks
-names = ["synthme_meu", "synthme_meu_map", "toy_meu"]
-chat = get_task_dict(names, manager, "chat")
-targets = {name: task.doc_to_target for name, task in chat.items()}
-out["kwargs"] = {name: task.lmms_eval_specific_kwargs for name, task in chat.items()}
-out["generation"] = chat["synthme_meu"].config.generation_kwargs
-out["text"] = {name: task.doc_to_text(task.eval_docs_no_media[0]) for name, task in chat.items()}
-simple = get_task_dict(names, TaskManager(include_path=folders, include_defaults=False, model_name="other"), "simple")
-for name, task in simple.items():
-    doc = task.test_docs()[0]
-    out.setdefault("simple", {})[name] = [len(task.doc_to_visual(doc)), task.doc_to_text(doc)]
-slept = []
-sleep, time.sleep = time.sleep, slept.append
-for name in ("absent", "wrong"):
-    try:
-        get_task_dict([f"{name}_meu"], manager, "chat")
-    except Exception as error:
-        out[name] = [type(error).__name__, str(error)]
-time.sleep = sleep
-out["slept"] = slept
-for model, name in ((Oracle(), "oracle"), ("dummy", "dummy")):
-    arguments = {} if name == "oracle" else {"model_args": "response=AU12; expression: happiness"}
-    results = evaluator.simple_evaluate(model, tasks=names, task_manager=manager, limit=40, **arguments)
-    out[name] = results["results"]
-    out[name + "_samples"] = {task: some[:2] for task, some in results["samples"].items()}
-    out[name + "_config"] = results["configs"]["synthme_meu"]["metadata"]
-    out[name + "_table"] = make_table(results)
-print("OUT" + json.dumps(out, default=str))
-"""
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("lmms_eval")
-    data, tasks = folder / "data", folder / "tasks"
-    # a dataset of one's own: no Python, classes only, no units
-    mine = [clip(n, None, None, COARSE[n % 2]) for n in range(6)]
-    store.write("mine", {"test": mine}, {}, root=data)
-    tasks.mkdir()
-    (tasks / "toy.yaml").write_text(
-        f"include: {TASKS / 'meu.yaml'}\n"
-        "task: toy_meu\n"
-        "dataset_path: !function mellm_plugin.meu.data(mine)\n"
-        "process_docs: !function mellm_plugin.meu.protocol(labels=negative+positive+surprise)\n"
-    )
-    (tasks / "absent.yaml").write_text(
-        f"include: {TASKS / 'meu.yaml'}\ntask: absent_meu\ndataset_path: !function mellm_plugin.meu.data(absent)\n"
-    )
-    (tasks / "wrong.yaml").write_text(
-        f"include: {tasks / 'toy.yaml'}\ntask: wrong_meu\n"
-        "process_docs: !function mellm_plugin.meu.protocol(labels=negativ+positive, aus=3+4)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(TASKS), str(tasks)],
-        env={
-            **os.environ,
-            "MELLM_DATA": str(data),
-            "HF_HOME": str(folder / "hf"),
-            "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    found: dict[str, Any] = json.loads(done.stdout.rpartition("OUT")[2])
-    return found
-
-
-@pytest.mark.slow
-def test_lmms_eval_finds_the_tasks_and_not_their_base(run: dict[str, Any]) -> None:
-    texts = "\n".join(path.read_text(encoding="utf-8") for path in TASKS.rglob("*.yaml"))
-    ours = re.findall(r"^(?:task|group): *([\w-]+) *$", texts, re.MULTILINE)
-    assert sorted(run["tasks"]) == sorted([*ours, "toy_meu", "absent_meu", "wrong_meu"])
-    assert {"synthme_meu", "synthme_meu_map"} < set(ours) and not {"emotion", "au"} & set(ours)
-
-
-@pytest.mark.slow
-def test_lmms_eval_hands_over_the_settings(run: dict[str, Any]) -> None:
-    assert run["kwargs"]["synthme_meu"] == {"prompt": "map"}
-    assert run["generation"] == {"max_new_tokens": 512, "temperature": 0.0, "until": []}
-    labels = LABELS["synthme"]
-    assert run["text"]["synthme_meu"] == run["text"]["synthme_meu_map"] == map_prompt(labels)
-    assert run["simple"]["synthme_meu"] == [2, frames_prompt(labels)]
-    assert run["simple"]["synthme_meu_map"] == [1, map_prompt(labels)]
-    assert run["simple"]["toy_meu"] == [2, frames_prompt(COARSE)]
-
-
-@pytest.mark.slow
-def test_lmms_eval_passes_on_why_data_are_absent(run: dict[str, Any]) -> None:
-    assert run["absent"][0] == "DataError" and run["absent"][1].endswith(prepare_command("absent"))
-
-
-@pytest.mark.slow
-def test_what_is_wrong_in_a_task_file_ends_its_loading_at_once_and_names_the_file(run: dict[str, Any]) -> None:
-    kind, text = run["wrong"]
-    assert kind == "InputError" and text.splitlines()[0].endswith("tasks/wrong.yaml: 2 faults")
-    assert "'negativ' is neither a label nor a dataset. Did you mean 'negative'" in text and "found 3" in text
-    assert run["slept"] == [], "not tried again"
-
-
-@pytest.mark.slow
-def test_lmms_eval_scores_right_answers_with_one(run: dict[str, Any]) -> None:
-    for task in ("synthme_meu", "synthme_meu_map"):
-        found = run["oracle"][task]
-        nested = flat(found["scores_stderr,none"])
-        for name in ("emotion_uf1", "emotion_uar", "coarse_uf1", "au_f1", "au_f1_micro", "parse_rate", "au_parse_rate"):
-            assert nested[name] == found.get(f"{name},none", 1.0) == 1.0, (task, name)
-        assert 0 < nested["au_f1_all_present"] < 0.5
-        assert 0 < nested["emotion_uf1_majority"] < 0.3
-    assert run["oracle"]["toy_meu"]["emotion_uf1,none"] == 1.0
-    first = run["oracle_samples"]["synthme_meu"][0]
-    assert first["filtered_resps"][0].startswith("2 images.")
-    assert run["oracle_samples"]["synthme_meu_map"][0]["filtered_resps"][0].startswith("1 images.")
-    item = first["record"]
-    assert first["emotion_uf1"] == item["id"] and "emotion_acc" not in first, "the rows that the task lists"
-    assert item["id"].startswith("synthme/") and item["read"]["label"] == item["gold"]["label"]
-
-
-@pytest.mark.slow
-def test_lmms_eval_shows_our_rows_with_their_standard_errors_in_our_order(run: dict[str, Any]) -> None:
-    found = run["dummy"]["synthme_meu"]
-    nested = found["scores_stderr,none"]
-    assert 0 < found["emotion_uar_stderr,none"] < 0.2 and 0 < found["au_f1_stderr,none"] < 0.2
-    low, high = nested["emotion_acc"]["ci95"]
-    assert low < nested["emotion_acc"]["value"] < high and nested["emotion_acc_majority"].keys() == {"value"}
-    rows = [line.split("|") for line in run["dummy_table"].splitlines() if "synthme_meu " in line]
-    shown = {cells[4].strip(): cells for cells in rows}
-    assert list(shown) == [name for name in metrics.SHOWN["all"] if name != "description_score"]
-    assert float(shown["au_f1"][8]) == pytest.approx(found["au_f1_stderr,none"], abs=1e-4)
-    assert "Next:" not in run["dummy_table"], "the command says it, not a call from Python"
-
-
-@pytest.mark.slow
-def test_lmms_eval_scores_a_constant_answer(run: dict[str, Any]) -> None:
-    found = run["dummy"]["synthme_meu"]
-    assert found["parse_rate,none"] == 1.0 and found["emotion_uf1,none"] < 0.2 and found["au_f1,none"] < 0.1
-    labels_present = 1 / found["emotion_uar,none"]  # a constant answer has recall 1 for one label and 0 for the others
-    assert labels_present == pytest.approx(round(labels_present)) and 4 < labels_present < 9
-    assert run["dummy_config"]["prompt_version"] and run["dummy_config"]["data"]["test"]["clips"] == 300
-
-
-@pytest.mark.slow
-def test_lmms_eval_shows_scores_without_clips_as_not_available(run: dict[str, Any]) -> None:
-    found = run["dummy"]["toy_meu"]
-    assert found["au_f1,none"] is None and found["scores_stderr,none"]["au_parse_rate"]["value"] is None
-    assert found["scores_stderr,none"]["emotion_acc"]["value"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(
-        1 / 3
-    )
-    (line,) = [line for line in run["dummy_table"].splitlines() if "toy_meu" in line and "|au_f1 " in line]
-    assert "N/A" in line

@@ -1,7 +1,7 @@
 """The entry point in fresh interpreters, with the real lmms-eval and with stand-ins for a changed one.
 
-A stand-in is a small `lmms_eval` package in a temporary folder that comes first on the path. Beside it lies a
-copy of plugin.py with a tasks folder of the test's own, so that the code under test is the real one.
+A stand-in is a small `lmms_eval` package in a temporary folder that comes first on the path. Beside it lies a copy of
+`plugin` and `lmms_eval_changes` with a tasks folder of the test's own, so that the code under test is the real one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from textwrap import dedent
 
 import pytest
 
-import mellm_plugin
 from mellm_plugin import errors, plugin
 
 # lmms-eval 0.7.3's own rules, without YAML: what comes first wins, a file with no task is an error.
@@ -155,37 +154,35 @@ def test_real_lmms_eval_lists_the_model_and_nothing_heavy_is_imported(tmp_path: 
     ]
 
 
-def test_the_task_folder_is_in_the_package() -> None:
-    folder = plugin.task_folder()
-    assert (
-        folder in (Path(mellm_plugin.__file__).parents[n] / "tasks" for n in (0, 1)) and (folder / "meu.yaml").is_file()
-    )
+def test_the_task_folder_is_inside_the_package_or_beside_it(stand_in: StandIn) -> None:
+    """Inside in the wheel, beside in a clone."""
+    code = "from mellm_plugin.plugin import task_folder; print(task_folder())"
+    assert stand_in.run(code)[0] == [str(stand_in.ours)]
+    stand_in.write("tasks/meu.yaml", "task: meu")
+    assert stand_in.run(code)[0] == [str(stand_in.root / "tasks")]
+    assert (plugin.task_folder() / "meu.yaml").is_file()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ("", ["mme", "ours"]),
-        ("include_path=None", ["mme", "ours"]),
-        ("include_path='theirs'", ["mme", "ours", "theirs"]),
-        ("'INFO', ['theirs']", ["mme", "ours", "theirs"]),
-        ("include_path=('theirs',)", ["mme", "ours", "theirs"]),
-        ("include_path=[]", ["mme", "ours"]),
-        ("include_defaults=False", []),
-        ("'INFO', 'theirs', False", ["theirs"]),
-    ],
-)
 @pytest.mark.parametrize("tasks_imported", ["before", "after"])
-def test_our_tasks_stand_beside_those_of_the_user(
-    stand_in: StandIn, arguments: str, expected: list[str], tasks_imported: str
-) -> None:
+def test_our_tasks_stand_beside_those_of_the_user(stand_in: StandIn, tasks_imported: str) -> None:
+    expected = {
+        "": ["mme", "ours"],
+        "include_path=None": ["mme", "ours"],
+        "include_path='theirs'": ["mme", "ours", "theirs"],
+        "'INFO', ['theirs']": ["mme", "ours", "theirs"],
+        "include_path=('theirs',)": ["mme", "ours", "theirs"],
+        "include_path=[]": ["mme", "ours"],
+        "include_defaults=False": [],
+        "'INFO', 'theirs', False": ["theirs"],
+    }
     lines = [
         "from mellm_plugin.plugin import manifests; manifests()",
         "from lmms_eval.tasks import TaskManager",
     ]
-    code = "\n".join([*(reversed(lines) if tasks_imported == "before" else lines), ""])
-    printed, warned = stand_in.run(code + f"print(sorted(TaskManager({arguments}).task_index))")
-    assert printed == [str(expected)]
+    lines = [*(reversed(lines) if tasks_imported == "before" else lines)]
+    lines += [f"print(sorted(TaskManager({arguments}).task_index))" for arguments in expected]
+    printed, warned = stand_in.run("\n".join(lines))
+    assert printed == [str(found) for found in expected.values()]
     assert warned == []
 
 
@@ -284,7 +281,7 @@ USE_WITHOUT_US = "import sys; sys.argv.append('without')\n" + dedent(USE)
         pytest.param("paths.extend", "sorted", False, id="include_path ignored"),
     ],
 )
-def test_a_changed_task_manager_takes_our_tasks_or_it_is_told_once(
+def test_a_changed_task_manager_takes_our_tasks_or_a_warning_says_so_once(
     stand_in: StandIn, old: str, new: str, ours_found: bool
 ) -> None:
     assert old in TASK_MANAGER
@@ -296,10 +293,10 @@ def test_a_changed_task_manager_takes_our_tasks_or_it_is_told_once(
         assert warned == []
     else:
         assert printed == without
-        assert_told_once(warned, stand_in)
+        assert_warned_once(warned, stand_in)
 
 
-def assert_told_once(warned: list[str], stand_in: StandIn) -> None:
+def assert_warned_once(warned: list[str], stand_in: StandIn) -> None:
     assert len(warned) == 1, warned
     assert f"--include_path {stand_in.ours}" in warned[0]
 
@@ -312,7 +309,7 @@ def assert_told_once(warned: list[str], stand_in: StandIn) -> None:
         ("utils.py", "load_yaml_config", "Write `include: "),
     ],
 )
-def test_what_a_changed_lmms_eval_lacks_is_told_once_and_the_tasks_stay(
+def test_what_a_changed_lmms_eval_lacks_is_reported_once_and_the_tasks_stay(
     stand_in: StandIn, file: str, old: str, words: str
 ) -> None:
     text = TASK_MANAGER if file.startswith("tasks") else UTILS
@@ -581,7 +578,7 @@ def test_a_failed_request_is_no_answer_that_the_cache_keeps(stand_in: StandIn) -
     )
 
 
-def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> None:
+def test_a_name_that_lmms_eval_lacks_is_reported_in_one_line(stand_in: StandIn) -> None:
     shutil.copy(str(errors.__file__), stand_in.root / "mellm_plugin" / "errors.py")
     stand_in.write("lmms_eval-0.8.0.dist-info/METADATA", "Name: lmms_eval\nVersion: 0.8.0\n")
     needed = "Name: mellm-plugin\nVersion: 0.1.0\nRequires-Dist: lmms-eval<0.8,>=0.7.3\nRequires-Dist: lmms-eval-x\n"
@@ -607,7 +604,7 @@ def test_a_name_that_lmms_eval_lacks_is_told_in_one_line(stand_in: StandIn) -> N
 
 
 @pytest.mark.parametrize("text", ["class Other: pass", "TaskManager = None", "class TaskManager: pass", None])
-def test_no_task_manager_is_told_once_and_the_model_stays(stand_in: StandIn, text: str | None) -> None:
+def test_no_task_manager_is_reported_once_and_the_model_stays(stand_in: StandIn, text: str | None) -> None:
     code = """
         from mellm_plugin.plugin import manifests
         print([manifest.model_id for manifest in manifests() + manifests()])
@@ -619,7 +616,7 @@ def test_no_task_manager_is_told_once_and_the_model_stays(stand_in: StandIn, tex
         code += "    import lmms_eval.tasks\n"
     printed, warned = stand_in.run(code)
     assert printed == [str(["mellm", "mellm_constant", "mellm_random"] * 2)]
-    assert_told_once(warned, stand_in)
+    assert_warned_once(warned, stand_in)
 
 
 def test_the_error_of_a_broken_lmms_eval_is_its_own(stand_in: StandIn) -> None:
@@ -657,7 +654,7 @@ def test_a_broken_task_folder_of_ours_takes_no_other_task_down(stand_in: StandIn
         stand_in.write("mellm_plugin/tasks/broken.yaml", text)
     printed, warned = stand_in.run(USE)
     assert printed == ["['mme']", "['mme', 'theirs']", "['mme']"]
-    assert_told_once(warned, stand_in)
+    assert_warned_once(warned, stand_in)
 
 
 def test_a_broken_file_of_the_user_raises_as_it_does_without_us(stand_in: StandIn) -> None:
@@ -676,10 +673,10 @@ def test_a_task_manager_that_refuses_our_folder_beside_another_works_without_our
     stand_in.write("theirs/ours.yaml", "task: ours")
     printed, warned = stand_in.run(USE)
     assert printed == ["['mme', 'ours']", "['mme', 'ours', 'theirs']", "['mme', 'ours']"]
-    assert_told_once(warned, stand_in)
+    assert_warned_once(warned, stand_in)
 
 
-def test_what_hides_a_task_of_ours_is_told_once(stand_in: StandIn) -> None:
+def test_what_hides_a_task_of_ours_is_reported_once(stand_in: StandIn) -> None:
     stand_in.write("mellm_plugin/tasks/also.yaml", "task: mme")
     stand_in.write("mellm_plugin/tasks/tag.yaml", "tag: faces")
     stand_in.write("theirs/ours.yaml", "task: ours")
@@ -706,12 +703,12 @@ def test_our_folder_given_by_the_user_as_well_is_no_clash(stand_in: StandIn) -> 
     assert warned == []
 
 
-def test_what_went_wrong_is_told_by_one_process_a_machine_and_without_loguru(stand_in: StandIn) -> None:
+def test_a_warning_comes_from_one_process_of_a_machine_and_without_loguru(stand_in: StandIn) -> None:
     stand_in.write("mellm_plugin/tasks/broken.yaml", "")
     assert stand_in.run(USE, LOCAL_RANK="1")[1] == []
-    assert_told_once(stand_in.run(USE, LOCAL_RANK="0")[1], stand_in)
+    assert_warned_once(stand_in.run(USE, LOCAL_RANK="0")[1], stand_in)
     stand_in.write("loguru.py", "raise ImportError('no loguru')")
-    assert_told_once(stand_in.run(USE)[1], stand_in)
+    assert_warned_once(stand_in.run(USE)[1], stand_in)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from mellm_plugin.datasets import megc2019, store
 from mellm_plugin.datasets.catalogue import prepare_command
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse, labels_of
+from mellm_plugin.language.prompts import frames_prompt, map_prompt
 from mellm_plugin.plugin import task_folder
 from mellm_plugin.scoring import metrics
 
@@ -127,14 +129,16 @@ def test_every_folder_has_a_readme_that_names_its_tasks_and_how_to_prepare_it(fo
 # ---- every task -----------------------------------------------------------------------------------------------------
 
 SCRIPT = """
-import json, sys
+import json, sys, time
 from loguru import logger
 from lmms_eval import evaluator
 from lmms_eval.api.model import lmms
 from lmms_eval.protocol import ChatMessages
 from lmms_eval.tasks import TaskManager, get_task_dict
+from lmms_eval.utils import make_table
 from mellm_plugin.errors import MellmError
 from mellm_plugin.meu import doc_to_target
+from mellm_plugin.plugin import task_folder
 
 asked, warned = {}, []
 logger.add(lambda message: warned.append(message.record["message"]), level="WARNING")
@@ -160,21 +164,34 @@ class Oracle(lmms):
 names, own = sys.argv[1].split(","), sys.argv[2]
 manager = TaskManager(include_path=own, model_name="oracle")
 out = {"index": {name: entry["type"] for name, entry in manager.task_index.items()}}
+shown = ["samm_meu", "samm_meu_map", "classes_meu"]
+for model, kind in (("mellm", "chat"), ("other", "simple")):
+    alone = TaskManager(include_path=[own, str(task_folder())], include_defaults=False, model_name=model)
+    loaded = get_task_dict(shown, alone, kind)
+    settings = {name: task.lmms_eval_specific_kwargs for name, task in loaded.items()}
+    out[kind] = {name: [settings[name], task.doc_to_text(task.eval_docs[0])] for name, task in loaded.items()}
+    out["alone"] = alone.all_tasks
+    out["generation"] = loaded["samm_meu"].config.generation_kwargs
+    if kind == "simple":
+        out["images"] = {name: len(task.doc_to_visual(task.eval_docs[0])) for name, task in loaded.items()}
 out["meu"] = sorted(name for group in get_task_dict(["meu"], manager, "chat").values() for name in group)
 results = evaluator.simple_evaluate(Oracle(), tasks=names, task_manager=manager)
 out["results"] = results["results"]
+out["table"] = make_table(results)
+out["first"] = results["samples"]["samm_meu"][0]
 out["samples"] = {
     task: [[sample["record"]["id"], sample["record"]["asks"]] for sample in some]
     for task, some in results["samples"].items()
 }
 out["keys"] = {task: sorted(some[0].keys()) for task, some in results["samples"].items()}
 out["config"] = results["configs"]["megc2019_meu"]["metadata"]["data"]
+slept, sleep, time.sleep = [], time.sleep, lambda seconds: slept.append(seconds)
 for name in ("absent_meu", "wrong_meu", ["absent_meu", "my_meu", "absent_emotion", "gone_meu"]):
     try:
         evaluator.simple_evaluate(Oracle(), tasks=[name] if isinstance(name, str) else name, task_manager=manager)
     except Exception as error:
         out["-".join([name] if isinstance(name, str) else name)] = [type(error).__name__, str(error)]
-print("OUT" + json.dumps({**out, "asked": asked, "warned": warned}, default=str))
+print("OUT" + json.dumps({**out, "slept": slept, "asked": asked, "warned": warned}, default=str))
 """
 
 
@@ -193,11 +210,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         base + "task: wrong_meu\ndataset_path: !function mellm_plugin.meu.data(samm)\n"
         "process_docs: !function mellm_plugin.meu.protocol(labels=angr+fear)\n"
     )
+    mine = [replace(one, aus=None, emotion=None) for one in clips("smic", 2)]  # classes only, no units
+    store.write("mine", {"test": mine}, {}, root=home / "data")
+    (own / "classes.yaml").write_text(
+        base + "task: classes_meu\ndataset_path: !function mellm_plugin.meu.data(mine)\n"
+        "process_docs: !function mellm_plugin.meu.protocol(labels=negative+positive+surprise)\n"
+    )
     for task, name in (("absent_meu", "absent"), ("absent_emotion", "absent"), ("gone_meu", "gone")):
         (own / f"{task}.yaml").write_text(
             f"{base}task: {task}\ndataset_path: !function mellm_plugin.meu.data({name})\n"
         )
-    named = ["meu_all", "megc2019_meu", "smic_vis_meu", "smic_nir_meu", "my_meu"]
+    named = ["meu_all", "megc2019_meu", "smic_vis_meu", "smic_nir_meu", "my_meu", "classes_meu"]
     named += [f"{prefix}_{kind}" for prefix in (*LICENSED, "dfme_b") for kind in ("meu_map", "emotion", "au")]
     named = [name for name in [*named, "dfme_b_meu"] if name != "smic_au"]
     done = subprocess.run(
@@ -236,7 +259,7 @@ def test_right_answers_score_one_in_every_task(run: dict[str, Any]) -> None:
             if name.startswith(("motion_", "description_")) or name.endswith(("_majority", "_all_present", "_count")):
                 continue  # the right answers are conclusions, which describe nothing
             no_sides = name == "au_side_acc" and not values(scores)["au_side_count"]
-            no_units = (task.startswith("smic") and name.startswith("au_")) or no_sides
+            no_units = (task.startswith(("smic", "classes")) and name.startswith("au_")) or no_sides
             assert value == (None if no_units else 1.0), (task, name)
 
 
@@ -297,6 +320,34 @@ def test_the_model_is_asked_for_what_the_task_says(run: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+def test_lmms_eval_hands_over_the_settings(run: dict[str, Any]) -> None:
+    labels = LABELS["samm"]
+    assert run["generation"] == {"max_new_tokens": 512, "temperature": 0.0, "until": []}
+    assert run["chat"]["samm_meu"] == [{"prompt": "map"}, map_prompt(labels)]
+    assert run["chat"]["samm_meu_map"][1] == run["simple"]["samm_meu_map"][1] == map_prompt(labels)
+    assert run["simple"]["samm_meu"][1] == frames_prompt(labels)
+    assert run["simple"]["classes_meu"][1] == frames_prompt(COARSE)
+    assert run["images"] == {"samm_meu": 2, "samm_meu_map": 1, "classes_meu": 2}
+
+
+@pytest.mark.slow
+def test_the_table_has_our_rows_in_our_order_with_their_standard_errors(run: dict[str, Any]) -> None:
+    rows = [[cell.strip() for cell in line.split("|")] for line in run["table"].splitlines() if line.startswith("|")]
+    for task, kind in (("samm_meu", "all"), ("casme2_emotion", "emotion"), ("mmew_au", "aus")):
+        shown = {cells[4]: cells for cells in rows if cells[1].removeprefix("- ") == task}
+        assert list(shown) == [name for name in metrics.SHOWN[kind] if name != "description_score"], task
+        for name, cells in shown.items():
+            found = run["results"][task]
+            error = found[f"{name}_stderr,none"]
+            assert cells[8] == "N/A" if error is None else float(cells[8]) == pytest.approx(error, abs=1e-4)
+            assert found[f"{name},none"] == found["scores_stderr,none"][name]["value"]
+    (without_units,) = [cells for cells in rows if cells[1] == "classes_meu" and cells[4] == "au_f1"]
+    assert without_units[6] == "N/A"
+    assert "Next:" not in run["table"], "the command prints it, not a call from Python"
+    assert run["first"]["emotion_uf1"] == run["first"]["record"]["id"], "a reference"
+
+
+@pytest.mark.slow
 def test_the_composite_is_scored_together_and_by_part(run: dict[str, Any]) -> None:
     parts = {f"coarse_{m}_{d}" for m in ("uf1", "uar", "acc") for d in ("casme2", "samm", "smic")}
     assert parts < scored(run, "megc2019_meu")
@@ -307,7 +358,7 @@ def test_the_composite_is_scored_together_and_by_part(run: dict[str, Any]) -> No
     assert found == [2 * 4 + 1, 2 * 7 + 1, 2 * 3 + 1]
     assert run["config"].keys() == {"casme2", "samm", "smic"} and run["config"]["smic"]["test"]["clips"] == 7
     (warning,) = [text for text in run["warned"] if "MEGC 2019" in text]
-    assert "31 of the 442 clips of the composite are there" in warning
+    assert "31 of the 442 clips of the composite are prepared" in warning
     assert "casme2: 136 of 145 clips are missing: casme2/sub" in warning
     assert "samm: 118 of 133" in warning and "smic: 157 of 164" in warning
 
@@ -315,6 +366,10 @@ def test_the_composite_is_scored_together_and_by_part(run: dict[str, Any]) -> No
 @pytest.mark.slow
 def test_nothing_of_ours_is_hidden_or_left_out(run: dict[str, Any]) -> None:
     assert set(task_files()) <= run["index"].keys()
+    texts = "\n".join(path.read_text(encoding="utf-8") for path in task_folder().rglob("*.yaml"))
+    ours = re.findall(r"^(?:task|group): *([\w-]+) *$", texts, re.MULTILINE)
+    own = ["my_meu", "wrong_meu", "classes_meu", "absent_meu", "absent_emotion", "gone_meu"]
+    assert sorted(run["alone"]) == sorted([*ours, *own]), "the bases are no tasks"
     assert not [text for text in run["warned"] if text.startswith("mellm: ")]
 
 
@@ -324,6 +379,7 @@ def test_in_python_absent_data_and_wrong_labels_are_exceptions_of_ours(run: dict
     assert kind == "DataError" and text.endswith(prepare_command("absent"))
     kind, text = run["wrong_meu"]
     assert kind == "InputError" and "'angr' is neither a label nor a dataset. Did you mean 'anger'?" in text
+    assert text.splitlines()[0].partition(": ")[0].endswith("wrong.yaml") and run["slept"] == [], "not tried again"
     kind, text = run["absent_meu-my_meu-absent_emotion-gone_meu"]
     assert kind == "DataError"
     assert text.count(prepare_command("absent")) == 1 and text.endswith(prepare_command("gone"))
@@ -333,7 +389,6 @@ def test_in_python_absent_data_and_wrong_labels_are_exceptions_of_ours(run: dict
 
 COMMANDS = {
     "lmms-eval": ["lmms-eval"],
-    "python -m": [sys.executable, "-m", "lmms_eval"],
     "torchrun": ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval"],
 }
 

@@ -1,4 +1,4 @@
-"""Expression labels: UF1, UAR and accuracy over a fixed list of labels, pooled over all clips given.
+"""Expression labels: UF1, UAR and accuracy over a fixed list of labels, pooled over all clips.
 
     score(["anger", "fear"], ["anger", None], ["anger", "fear", "others"])
       -> f1 {"anger": 1.0, "fear": 0.0}, uf1 .5, uar .5, accuracy .5, absent ("others",), unparsed 1
@@ -8,9 +8,9 @@
           anger      1       1.00    1.00  1.00                1     0         0
           fear       1          –     .00   .00                0     0         1
 
-UF1 is the mean over the labels of the F1 of each, with true and false positives summed over all clips; UAR is the mean
-of TP / n. An answer that could not be read (None) is wrong for its true label and adds no label. A label without any
-clip is left out of both means and named in `absent`; an answer that gives it is still wrong.
+UF1 is the mean over the labels of their F1, with true and false positives summed over all clips; UAR is the mean of
+TP / n. An answer that could not be read (None) is wrong for the true label and gives no other label. Both means leave
+out a label without any clip and list it in `absent`; an answer that gives this label is still wrong.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mellm_plugin.errors import InputError
 
 @dataclass(frozen=True)
 class EmotionScores:
-    """Scores of one set of clips; all in 0..1, None where there is no clip.
+    """Scores of one set of clips, in 0..1.
 
     Attributes:
-        uf1, uar, accuracy: the scores.
-        f1, recall, support: per label that has clips, in the order of the labels given; support is its number of clips.
-        precision: per label that has clips; None where no answer gives the label.
+        uf1, uar, accuracy: None where there is no clip.
+        f1, recall, support: by label that has clips, in the order of the labels given; support is its number of clips.
+        precision: by label that has clips; None where no answer gives the label.
         confusion: (true label, label read or None) -> number of clips.
-        labels: the labels of the task.
-        absent: those without a clip, left out of the means.
+        labels: those of the task.
+        absent: labels without a clip, which the means leave out.
         clips: number of clips scored.
-        unparsed: number of those whose answer could not be read.
+        unparsed: number of clips whose answer could not be read.
     """
 
     uf1: float | None
@@ -56,11 +56,11 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
 
     Args:
         gold: the annotated label of each clip.
-        read: the label read from the answer to each clip, None where none could be read.
-        labels: the labels of the task.
+        read: the label read in the answer to each clip; None where none could be read.
+        labels: those of the task.
 
     Raises:
-        InputError: the lengths differ, or labels that are not in `labels`; all of them at once.
+        InputError: the lengths differ, or there are labels that are not in `labels`; all faults at once.
     """
     faults = []
     if len(gold) != len(read):
@@ -75,7 +75,7 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
     given = Counter(read)
     present = [label for label in labels if clips[label]]
     right = {label: confusion[label, label] for label in present}
-    # F1 = 2 TP / (2 TP + FP + FN): the clips that have the label plus those for which it was given
+    # F1 = 2 TP / (2 TP + FP + FN); the divisor is the clips with the label plus the answers that give it
     f1 = {label: 2 * right[label] / (clips[label] + given[label]) for label in present}
     recall = {label: right[label] / clips[label] for label in present}
     return EmotionScores(
@@ -95,14 +95,14 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
 
 
 def majority(gold: Sequence[str], labels: Sequence[str]) -> EmotionScores:
-    """The scores of answering every clip with the most frequent label of these clips (the first of equals)."""
+    """The scores when every answer is the most frequent label of these clips (the first of equals)."""
     clips = Counter(gold)
     most = max(labels, key=lambda label: clips[label]) if labels else None
     return score(gold, [most] * len(gold), labels)
 
 
 def in_words(scores: EmotionScores) -> str:
-    """A table of several lines: each label that has clips, and what its clips were read as (the confusion matrix)."""
+    """A table: a line for each label that has clips, with the confusion matrix."""
     given = [label for label in scores.labels if label in scores.f1 or any(r == label for _, r in scores.confusion)]
     width = max(map(len, (*scores.f1, "label")))
     columns = [*given, "unparsed"]
@@ -116,5 +116,5 @@ def in_words(scores: EmotionScores) -> str:
 
 
 def share(value: float | None, decimals: int = 2) -> str:
-    """A share of 1 without its leading zero (`.47`); a dash where there is none."""
+    """A share of 1 without its leading zero (`.47`); a dash for None."""
     return "–" if value is None else f"{value:.{decimals}f}".removeprefix("0")

@@ -1,4 +1,4 @@
-"""Facts of a description, without any judge: its claims against the annotated units, and against the measured flow.
+"""Facts of a description, without a judge: its claims against the annotated units and against the measured flow.
 
     facts(["1", "L12"])  ->  (Fact(ways=(Way("inner brows", None, "up"),)),
                               Fact(ways=(Way("mouth corners", "right", "up and outwards"),)))
@@ -7,26 +7,26 @@
 
 Against the annotation:
 
--   A unit implies that its region moves as the table in `facs.units` says, on the side that is coded. Units without a
-    direction (blink, neck tightener, head and eyes) imply nothing. Of alternatives ("6/12") any one will do.
+-   A unit implies that its region moves as the table in `facs.units` says, on the coded side. Units without a direction
+    (blink, neck tightener, head and eyes) imply nothing. Any one of the alternatives in "6/12" is enough.
 -   A claim is right if it agrees with a unit: the same region or a part of it ("brows" are inner and outer brows), a
-    side that the unit has (a claim without side agrees with any), and a direction within 45 degrees, so that "up"
-    agrees with "up and outwards". A fact is found if a claim agrees with it.
--   A movement that is said in many ways counts once, as its most exact claim; a fact may be found by any of them. Where
-    a clip has an event that implies nothing, what is claimed of its region is neither right nor wrong, and not counted.
--   A bare "left" or "right" may be the image's or the person's: it agrees with a unit of either side, and is decided
-    against the flow where both sides agree.
+    side that the unit has (a claim without a side agrees with any), and a direction within 45 degrees, so "up" agrees
+    with "up and outwards". A fact is found if a claim agrees with it.
+-   A movement that an answer repeats counts once, as its most exact claim; any of the claims may find a fact. Where an
+    event of the clip implies nothing, claims about its region are neither right nor wrong, and are not counted.
+-   A bare "left" or "right" may be the image's or the person's. It agrees with a unit on either side, and is decided
+    against the flow where both readings give the same result.
 -   Precision is the share of the claims that are right, recall the share of the facts that are found, both over all
     clips together; F1 is their harmonic mean. Clips whose units are not known are left out.
 
 Against the flow:
 
--   A claim contradicts the flow where its region is seen to move, and no visible place of it moves within 90 degrees
-    of the direction that is claimed. Lips contradict "apart" if they are seen to approach each other.
--   Up to 90 degrees, and where one place of a region agrees and another does not, it does not contradict: regions are
-    placed by the frame, and what moves beside them moves them, too. So what contradicts is invented.
--   Undecidable is a claim of a region that is not visible (the movement may be smaller than what two frames show), one
-    without a single direction there (a chin "inwards"), and every claim where the flow cannot be trusted.
+-   A claim contradicts the flow if its region visibly moves, and no visible place of it moves within 90 degrees of the
+    claimed direction. "The lips part" contradicts the flow if they visibly approach each other.
+-   Up to 90 degrees, or where one place of a region agrees and another does not, a claim does not contradict: regions
+    are placed relative to the frame, and neighbouring movement carries over. So a contradicting claim is invented.
+-   A claim cannot be decided if its region does not visibly move (the movement may be smaller than two frames can
+    show), if it has no single direction there (a chin "inwards"), or if the flow cannot be trusted.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ from mellm_plugin.language.descriptions import describe
 from mellm_plugin.motion.regions import RegionMotion
 
 AGREES, CONTRADICTS = 45.0, 90.0
-"""Degrees within which a claim agrees with a unit, and beyond which it contradicts the flow."""
+"""Degrees: within the first a claim agrees with a unit, beyond the second it contradicts the flow."""
 
 APPROACH_PX = 0.1
-"""How far two lips must part or approach for their claim to be decided, px of a frame of 224 px."""
+"""How far two lips must part or approach to decide a claim, px in a frame of 224 px."""
 
 _SIDES = {"L": "right", "R": "left"}  # the subject's left is on the image's right
 _HALF = {"left": -1, "right": 1}
@@ -60,7 +60,7 @@ _PARTS: dict[str, frozenset[str]] = {
     "brows": frozenset({"inner brows", "outer brows"}),
     "chin and lower lip": frozenset({"chin", "lower lip"}),
 }
-"""Regions of the table that others are parts of."""
+"""Regions of the table, with the regions that are parts of them."""
 
 _LIPS_MOVE: dict[str, tuple[tuple[str, str], ...]] = {
     "apart": (("upper lip", "up"), ("lower lip", "down")),
@@ -71,12 +71,12 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "brows": ("brows", "inner brows", "outer brows"),
     "chin and lower lip": ("chin and lower lip", "chin", "lower lip"),
 }
-"""Where a region is looked for in the flow; the others at their own place."""
+"""The places in the flow that are checked for a region; other regions have one place, their own."""
 
 
 @dataclass(frozen=True)
 class Way:
-    """A movement of a region, its side in the image (None: both), and the motion in the words of a claim."""
+    """A movement: a region, its side in the image (None: both), and the motion in the words of a claim."""
 
     region: str
     side: str | None
@@ -85,16 +85,16 @@ class Way:
 
 @dataclass(frozen=True)
 class Fact:
-    """What one annotated event implies: any one of `ways`, which are the readings of its code."""
+    """What one annotated event implies: any one of `ways`, one for each reading of its code."""
 
     ways: tuple[Way, ...]
 
 
 @dataclass(frozen=True)
 class Checked:
-    """The claims of one answer against the annotation: which claims are right, and which facts are found.
+    """Which claims of an answer are right, and which facts are found.
 
-    A claim of what a unit without a direction does (the lids of a blink) is neither right nor wrong: None.
+    A claim about a unit without a direction (the lids of a blink) is neither right nor wrong: None.
     """
 
     right: tuple[bool | None, ...]
@@ -102,10 +102,10 @@ class Checked:
 
 
 def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
-    """What annotated units imply of the movement of regions; events without a direction imply nothing.
+    """What annotated units imply about the movement of regions; events without a direction imply nothing.
 
     Args:
-        codes: canonical codes of one clip; sides are the subject's own.
+        codes: canonical codes of one clip, with the subject's own sides.
 
     Raises:
         CodeError: codes that cannot be read, all of them at once.
@@ -114,9 +114,9 @@ def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
 
 
 def undecided(codes: Iterable[str]) -> tuple[Way, ...]:
-    """What the events may show that imply nothing: any movement (`""`) of a region, or that of an alternative.
+    """What events that imply nothing may show: any movement (`""`) of a region, or that of an alternative.
 
-    A blink (45) moves the upper lids, but which way two frames show it is open; of 45/12 it may be the mouth corners.
+    A blink (45) moves the upper lids, but two frames may show it either way; 45/12 may be the mouth corners.
 
     Raises:
         CodeError: as `facts`.
@@ -125,7 +125,7 @@ def undecided(codes: Iterable[str]) -> tuple[Way, ...]:
 
 
 def _events(codes: Iterable[str]) -> list[tuple[Way, ...]]:
-    """The ways of each event that is in the table of units, one of each reading; `""` is no single direction."""
+    """The ways of each event, one for each reading; the motion `""` is no single direction."""
     events: list[tuple[Way, ...]] = []
     faults: list[str] = []
     for code in codes:
@@ -147,10 +147,10 @@ def _events(codes: Iterable[str]) -> list[tuple[Way, ...]]:
 
 
 def movements(claimed: Sequence[Claim]) -> tuple[Claim, ...]:
-    """The claims without those that another claim says as well: of a movement said in many ways, the most exact one.
+    """The claims without those that a more exact claim includes.
 
-    A claim says another one as well where it is of the same region, has its directions and maybe one more, and its
-    side or, where that has none, any: "the left mouth corner moves up and outwards" says "the mouth corners move up".
+    A claim includes another one of the same region if it has its directions and maybe one more, and its side or, where
+    that has none, any: "the left mouth corner moves up and outwards" includes "the mouth corners move up".
     """
     kept: list[Claim] = []
     for claim in claimed:
@@ -166,7 +166,7 @@ def _says(exact: Claim, other: Claim) -> bool:
 
 
 def _words(motion: str, side: str | None) -> set[str]:
-    """The directions of a motion; those across as seen in the image where the side is known."""
+    """The directions of a motion; outwards and inwards as left and right in the image where the side is known."""
     halves = {"left": {"outwards": "left", "inwards": "right"}, "right": {"outwards": "right", "inwards": "left"}}
     return {halves.get(side or "", {}).get(word, word) for word in motion.split(" and ")}
 
@@ -176,8 +176,8 @@ def check(claimed: Sequence[Claim], implied: Sequence[Fact], open_: Sequence[Way
 
     Args:
         claimed: the claims.
-        implied: of the clip's codes (`facts`).
-        open_: what its other events may show (`undecided`): a claim of it that agrees with no fact is not decided.
+        implied: `facts` of the clip's codes.
+        open_: `undecided` of the clip's codes; a claim about these that agrees with no fact is not decided.
     """
     table = [[any(agree(claim, way) for way in fact.ways) for fact in implied] for claim in claimed]
     found = tuple(any(row[at] for row in table) for at in range(len(implied)))
@@ -189,9 +189,9 @@ def check(claimed: Sequence[Claim], implied: Sequence[Fact], open_: Sequence[Way
 
 
 def agree(claim: Claim, way: Way) -> bool:
-    """Whether a claim is of a movement: its region or a part, a side it has, and a direction within 45 degrees.
+    """Whether a claim agrees with a movement: its region or a part, one of its sides, and within 45 degrees.
 
-    A side of which the text does not say whose it is agrees with either. A way `""` is any direction.
+    A side that may be the image's or the person's agrees with either. The motion `""` is any direction.
     """
     if claim.side and way.side and claim.side != way.side and not claim.certain:
         claim = _mirrored(claim)
@@ -216,14 +216,14 @@ def agree(claim: Claim, way: Way) -> bool:
 
 
 def _mirrored(claim: Claim) -> Claim:
-    """The claim as the person would mean it: the other side, and what moves left moves right."""
+    """The claim with left and right exchanged, as the person would mean them."""
     other = {"left": "right", "right": "left"}
     motion = " and ".join(other.get(word, word) for word in claim.motion.split(" and "))
     return replace(claim, side=other.get(claim.side or "", claim.side), motion=motion, certain=True)
 
 
 def _vector(motion: str, side: str | None) -> tuple[float, float] | None:
-    """The direction of a motion on one half of the image, x right, y down; None where it has none there."""
+    """The direction of a motion on one half of the image, x to the right, y down; None where it has none there."""
     x = y = 0
     for word in motion.split(" and "):
         if word in _STEPS:
@@ -236,7 +236,7 @@ def _vector(motion: str, side: str | None) -> tuple[float, float] | None:
 
 
 def _angle(one: tuple[float, float] | None, other: tuple[float, float] | None) -> float | None:
-    """Degrees between two vectors; None where one of them is none."""
+    """Degrees between two vectors; None where one is missing."""
     if one is None or other is None:
         return None
     aligned = (one[0] * other[0] + one[1] * other[1]) / (math.hypot(*one) * math.hypot(*other))
@@ -249,11 +249,11 @@ def _angle(one: tuple[float, float] | None, other: tuple[float, float] | None) -
 def contradicts(claim: Claim, motions: Sequence[RegionMotion]) -> bool | None:
     """Whether a claim contradicts the measured flow; None where the flow does not decide it.
 
-    A claim of which the text does not say whose left or right it is, is decided where both sides agree.
+    A side that may be the image's or the person's is decided where both readings give the same result.
 
     Args:
         claim: of an answer to this clip.
-        motions: of every region (`motion.regions.region_motions`); none where the flow cannot be trusted.
+        motions: `motion.regions.region_motions` of every region; empty where the flow cannot be trusted.
     """
     if claim.side and not claim.certain:
         both = {contradicts(one, motions) for one in (replace(claim, certain=True), _mirrored(claim))}
@@ -284,7 +284,7 @@ def _lips_contradict(motion: str, motions: Sequence[RegionMotion]) -> bool | Non
 
 
 def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequence[RegionMotion]) -> dict[str, Any]:
-    """The claims of an answer against the units and the flow of its clip, with the counts that scores are made of.
+    """Compare the claims of an answer with the units and the flow of its clip, and count for the scores.
 
     Args:
         said: the claims.
@@ -292,10 +292,10 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
         motions: as for `contradicts`.
 
     Returns:
-        JSON values, of each movement once (`movements`): the counts `claims` (those that the units do not leave
-        undecided), `right`, `facts`, `found`, `contradicting` and `decided`; `gold`, the codes;
-        `said`, each claim with `right` and `contradicts`; `implied`, the ways of each fact, and whether it is `found`.
-        What is not known is None.
+        JSON values, with each movement once (`movements`): the counts `claims` (without those that the units leave
+        undecided), `right`, `facts`, `found`, `contradicting` and `decided`; `gold`, the codes; `said`, each claim with
+        `right` and `contradicts`; `implied`, the ways of each fact and whether it is `found`. None is what is not
+        known.
 
     Raises:
         CodeError: codes that cannot be read.
@@ -306,7 +306,7 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
     open_ = () if codes is None else undecided(codes)
     checked = None if implied is None else check(once, implied, open_)
     right: Sequence[bool | None] = checked.right if checked else [None] * len(once)
-    found = () if implied is None else check(said, implied).found  # also by what is said less exactly
+    found = () if implied is None else check(said, implied).found  # less exact claims find facts too
     return {
         "claims": len(once) - (right.count(None) if checked else 0),
         "right": right.count(True) if checked else None,
@@ -332,12 +332,12 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
 
 @dataclass(frozen=True)
 class FactScores:
-    """Scores of the facts of a set of clips, 0..1; None where there is nothing to divide by.
+    """Scores of a set of clips, in 0..1; None where there is nothing to divide by.
 
     Attributes:
         precision: share of the claims that are right.
         recall: share of the facts that are found.
-        f1: their harmonic mean; 0 where facts are to be found and nothing right is claimed.
+        f1: their harmonic mean; 0 where there are facts and no claim is right.
     """
 
     precision: float | None
@@ -346,7 +346,7 @@ class FactScores:
 
 
 def score(right: int, claimed: int, found: int, implied: int) -> FactScores:
-    """The scores of sums over clips: right claims of all, and found facts of all."""
+    """The scores of sums over clips: right claims of all claims, found facts of all facts."""
     precision = right / claimed if claimed else None
     recall = found / implied if implied else None
     f1 = None
@@ -357,9 +357,9 @@ def score(right: int, claimed: int, found: int, implied: int) -> FactScores:
 
 
 def most_frequent(gold: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """The combination of codes that most of the clips have which imply a fact; the first by name where several have.
+    """The most frequent combination of codes among the clips whose codes imply a fact; the first by name of equals.
 
-    Of alternatives the first is taken, and events that cannot be described are left out. `()` where there is none.
+    Takes the first of alternatives, and leaves out events that cannot be described. `()` where there is none.
     """
     combinations = Counter(_described(codes) for codes in gold if facts(codes))
     return min(combinations, key=lambda one: (-combinations[one], one), default=())
@@ -372,12 +372,12 @@ def _described(codes: Sequence[str]) -> tuple[str, ...]:
 
 
 def constant_claims(gold: Iterable[Sequence[str]]) -> tuple[Claim, ...]:
-    """What the description of the most frequent combination of units of these clips claims; `()` where none is."""
+    """The claims of the description of the most frequent combination of units; `()` where there is none."""
     return tuple(claims(describe([(code, None) for code in most_frequent(gold)], "")))
 
 
 def constant(gold: Sequence[Sequence[str]]) -> FactScores:
-    """The scores if every answer were the description of the most frequent combination of units of these clips.
+    """The scores when every answer describes the most frequent combination of units of these clips.
 
     Args:
         gold: the canonical codes of each clip.

@@ -19,14 +19,15 @@ import sys
 from collections import UserDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from types import FrameType
 from typing import Any
 
 from loguru import logger
 
-from mellm_plugin.facs.codes import numbers
 from mellm_plugin.language.unanswered import reasons_in_words
-from mellm_plugin.scoring import emotion, facts, judge, sensitivity, summary, units
+from mellm_plugin.scoring import facts, judge, sensitivity, summary
+from mellm_plugin.scoring.summary import constant_unit_scores, label_scores, majority_scores, side_scores, unit_scores
 
 Record = Mapping[str, Any]
 Items = Sequence[Mapping[str, Any]]
@@ -108,47 +109,15 @@ def _units(record: Record) -> dict[str, Any] | None:
     return {"gold": gold, "read": read["aus"], "sides": read["sides"], "scored_aus": scored}
 
 
-def _facts(record: Record) -> Any:
-    return record["facts"]
-
-
-def _grade(record: Record) -> Any:
-    return record["judge"]
-
-
-def _rung(record: Record) -> Any:
-    return record["rung"]
-
-
 def whole(record: Record) -> Record:
     """Everything."""
     return record
 
 
+_facts, _grade, _rung = itemgetter("facts"), itemgetter("judge"), itemgetter("rung")
+
+
 # ---- how items become scores ----------------------------------------------------------------------------------------
-
-
-def _emotions(items: Items) -> emotion.EmotionScores:
-    # A label that no clip has is in no mean, so the labels that occur are enough.
-    gold, read = [item["gold"] for item in items], [item["read"] for item in items]
-    return emotion.score(gold, read, sorted({*gold, *read} - {None}))
-
-
-def _majority(items: Items) -> emotion.EmotionScores:
-    gold = [item["gold"] for item in items]
-    return emotion.majority(gold, sorted(set(gold)))
-
-
-def _gold_units(items: Items) -> list[list[tuple[int, ...]] | None]:
-    return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
-
-
-def _unit_scores(items: Items) -> units.UnitScores:
-    return units.score(_gold_units(items), [item["read"] for item in items], items[0]["scored_aus"])
-
-
-def _all_present(items: Items) -> units.UnitScores:
-    return units.constant(_gold_units(items), items[0]["scored_aus"], present=True)
 
 
 def _fact_scores(items: Items) -> facts.FactScores:
@@ -194,7 +163,7 @@ def _interval_value(score: str) -> Callable[[Items], float | None]:
 
 
 def _note_units(items: Items) -> None:
-    scores = _unit_scores(items)
+    scores = unit_scores(items)
     if scores.without_gold:
         logger.info("au_f1: {} clips scored; {} left out, their units are not known", scores.clips, scores.without_gold)
     if scores.left_out:
@@ -244,17 +213,17 @@ def _note_judge(items: Items) -> None:
 def of_labels(name: str, select: Callable[[Record], Any], ending: str = "") -> tuple[Metric, ...]:
     """UF1, UAR and accuracy of labels."""
     return (
-        Metric(f"{name}_uf1{ending}", select, lambda items: _emotions(items).uf1, "uf1"),
-        Metric(f"{name}_uar{ending}", select, lambda items: _emotions(items).uar, "uar"),
-        Metric(f"{name}_acc{ending}", select, lambda items: _emotions(items).accuracy, "acc"),
+        Metric(f"{name}_uf1{ending}", select, lambda items: label_scores(items).uf1, "uf1"),
+        Metric(f"{name}_uar{ending}", select, lambda items: label_scores(items).uar, "uar"),
+        Metric(f"{name}_acc{ending}", select, lambda items: label_scores(items).accuracy, "acc"),
     )
 
 
 def of_majority(name: str, select: Callable[[Record], Any]) -> tuple[Metric, ...]:
     """What answering every clip with the most frequent label of these clips would score."""
     return (
-        Metric(f"{name}_uf1_majority", select, lambda items: _majority(items).uf1),
-        Metric(f"{name}_acc_majority", select, lambda items: _majority(items).accuracy),
+        Metric(f"{name}_uf1_majority", select, lambda items: majority_scores(items).uf1),
+        Metric(f"{name}_acc_majority", select, lambda items: majority_scores(items).accuracy),
     )
 
 
@@ -270,10 +239,10 @@ _UNITS_PARSED = _metric("au_parse_rate", _units, _au_parse_rate)
 METRICS: tuple[Metric, ...] = (
     *of_labels("emotion", _label),
     *of_labels("coarse", _coarse),
-    _metric("au_f1", _units, lambda items: _unit_scores(items).mean, note=_note_units),
-    _metric("au_f1_micro", _units, lambda items: _unit_scores(items).micro),
-    _metric("au_exact", _units, lambda items: _unit_scores(items).exact),
-    _metric("au_side_acc", _units, lambda items: summary.side_scores(items).accuracy),
+    _metric("au_f1", _units, lambda items: unit_scores(items).mean, note=_note_units),
+    _metric("au_f1_micro", _units, lambda items: unit_scores(items).micro),
+    _metric("au_exact", _units, lambda items: unit_scores(items).exact),
+    _metric("au_side_acc", _units, lambda items: side_scores(items).accuracy),
     _metric("description_facts_f1", _facts, lambda items: _fact_scores(items).f1, note=_note_facts),
     _metric("description_facts_precision", _facts, lambda items: _fact_scores(items).precision),
     _metric("description_facts_recall", _facts, lambda items: _fact_scores(items).recall),
@@ -288,8 +257,8 @@ METRICS: tuple[Metric, ...] = (
     # constant answers, and a number of units
     *of_majority("emotion", _label),
     *of_majority("coarse", _coarse),
-    Metric("au_f1_all_present", _units, lambda items: _all_present(items).mean),
-    Metric("au_side_count", _units, lambda items: sum(summary.side_scores(items).named)),
+    Metric("au_f1_all_present", _units, lambda items: constant_unit_scores(items, present=True).mean),
+    Metric("au_side_count", _units, lambda items: sum(side_scores(items).named)),
     Metric("description_facts_f1_majority", _facts, lambda items: _constant_facts(items).f1),
 )
 """Every metric of the tasks that ask for units, an expression or both; headlines first."""
@@ -376,12 +345,16 @@ def _has_interval(metric: Metric, selected: Collection[str]) -> bool:
 
 
 def _listed_metrics() -> Collection[str] | None:
-    """The metrics that the task lists whose answer lmms-eval processes now; None in a call from Python."""
+    """The metrics that the task lists whose answer lmms-eval processes now.
+
+    None in a call from Python, and where the task's own function calls ours and may need any item.
+    """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if frame.f_code.co_name == "process_results" and hasattr(frame.f_locals.get("self"), "aggregation"):
-            listed: Collection[str] = frame.f_locals["self"].aggregation()
-            return listed
+        task: Any = frame.f_locals.get("self")
+        if frame.f_code.co_name == "process_results" and hasattr(task, "aggregation"):
+            ours = str(getattr(task.config.process_results, "__module__", "")).startswith("mellm_plugin.")
+            return set(task.aggregation()) if ours else None
         frame = frame.f_back
     return None
 

@@ -1,40 +1,39 @@
-"""How small a movement a model sees: the psychometric curve of naming an action unit, and where it passes half-way.
+"""How small a movement a model sees: the psychometric curve of naming an action unit, and its half-way point.
 
     items of the clips of the amplitude ladder  ->  curve(items)
       {"levels_px": [.1, .15, ..], "hits": [3, 5, ..], "clips": [64, 64, ..], "false_alarms": .02, "ceiling": .95,
        "threshold_px": .31, "low": .28, "high": .34, "curve": [[.1, .04], ..], "note": None, ..}
 
-An item is what one answer says of the one unit that its clip moves by a known length, `level_px`; at level 0 nothing
+An item is what one answer says about the one unit that its clip moves by a known length, `level_px`; at level 0 nothing
 moves:
 
     {"id": "synthme_ladder/l07/au12_0.45px", "subject": "l07", "unit": 12, "level_px": .45,
      "named": True, "others": 1, "other_units": 15}
 
 `named`: whether the answer names the unit; None where no statement on units could be read, which counts as not named.
-`others`: how many other units of the task it names, out of `other_units`.
+`others`: the number of other units of the task that it names, out of `other_units`.
 
     p(px) = chance + (ceiling - chance) F(ln px)
 
 -   Chance is the false alarm rate: the share of all units of the task that are named in clips of level 0. It is
-    measured and not fitted: sixteen units in every such clip tell it well.
+    measured, not fitted: with sixteen units in each of these clips the measurement is precise.
 -   F is the cumulative normal, its mean and width in ln px. As in Wichmann and Hill 2001 ("The psychometric function:
     I. Fitting, sampling, and goodness of fit", Perception & Psychophysics 63), whose examples take Weibull's
     function, a sigmoid is fitted between chance and a ceiling that need not be 1 (for their lapses) by maximum
     likelihood. With the normal the threshold is a parameter itself: the mean, whatever the width.
 -   `threshold_px` is where F is one half: half-way between chance and ceiling. Lower is better.
--   Where the curve is half-way up before the first level, the threshold is that level, "at most". Above the last
-    level the mean is not fitted, for it could not be told from a lower ceiling: there the threshold is the last
-    level, "at least".
--   A model that does not see has no threshold (None). It sees if units are named the more often the further they
-    move: Mantel's test of a trend over the levels ("Chi-square tests with one degree of freedom", 1963), within each
-    unit, one-sided, at .01. Levels were dealt to clips without regard to any answer, so the test is fair however
-    alike the clips of one face are, and an answer that is always the same has no trend at all. One in a hundred blind
-    models passes it.
--   Intervals are those of all other scores: 10,000 resamples of the faces, each fitted anew. Their ends lie on the
-    ladder, so that one at an end of it says "or beyond".
+-   If the curve is half-way up before the first level, the threshold is that level, "at most". A mean above the last
+    level is not fitted, because a lower ceiling would explain the data as well: the threshold is then the last level,
+    "at least".
+-   A model that does not see has no threshold (None). It sees if it names units more often the further they move:
+    Mantel's test of a trend over the levels ("Chi-square tests with one degree of freedom", 1963), within each unit,
+    one-sided, at .01. The levels were assigned to clips independently of any answer, so the test is valid however
+    similar the clips of one face are, and a constant answer has no trend. One in a hundred blind models passes it.
+-   Intervals are computed as for all other scores: 10,000 resamples of the faces, each fitted again. Their ends lie on
+    the ladder, so an end of the ladder means "or beyond".
 
-A model that names many units as soon as it sees anything move has a low threshold and a high ceiling, too; `others`,
-the share of units that do not move which it names at each level, tells it apart.
+A model that names many units as soon as it sees any movement also has a low threshold and a high ceiling; `others`, the
+share of still units that it names at each level, reveals it.
 """
 
 from __future__ import annotations
@@ -55,27 +54,27 @@ Items = Sequence[Mapping[str, Any]]
 Floats = NDArray[np.float64]
 
 SCORES: tuple[str, ...] = ("threshold_px", "sensitivity_ceiling", "false_alarm_rate")
-"""What is computed of the items, with an interval each."""
+"""The scores, each with an interval."""
 
 SIGNIFICANCE = 0.01
-"""Share of the models that do not see and are yet taken to."""
+"""The share of blind models that pass for seeing."""
 
 _LEAST_LEVELS = 3  # a curve has a place, a width and a ceiling
 _BELOW = 3.0  # the mean is fitted down to the first level divided by this
-_WIDTHS = (0.1, 1.5)  # of F, in ln px: from a step to a slope over the whole ladder
-_NEAR = 0.01  # of ln px: so near to an end of its range the mean is at the end
-_LEAST = 1e-9  # of a probability, for its logarithm
+_WIDTHS = (0.1, 1.5)  # range of F's width, ln px: from a step to a slope over the whole ladder
+_NEAR = 0.01  # ln px; a mean this near to the end of its range is set to the end
+_LEAST = 1e-9  # least probability, for its logarithm
 _STEPS = 60
 
 
 @dataclass(frozen=True)
 class Fit:
-    """Curves of N sets of clips.
+    """Fitted curves of N sets of clips.
 
     Attributes:
         chance, ceiling: (N,) float64, in 0..1; the ceiling is at least chance.
-        px: (N,) float64, where the curve is half-way, px.
-        width: (N,) float64, standard deviation of F, in ln px.
+        px: (N,) float64, the half-way point, px.
+        width: (N,) float64, standard deviation of F, ln px.
     """
 
     chance: Floats
@@ -84,7 +83,7 @@ class Fit:
     width: Floats
 
     def share(self, px: Floats) -> Floats:
-        """The share of units that are named, `(N, M)`, at M lengths of movement, px, above 0."""
+        """The share of units that are named, (N, M), at M lengths of movement, px, above 0."""
         from scipy.special import ndtr
 
         rise = ndtr((np.log(px) - np.log(self.px)[:, None]) / self.width[:, None])
@@ -93,11 +92,11 @@ class Fit:
 
 
 def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) -> Fit:
-    """Curves of maximum likelihood with a given chance, of many sets of clips at once.
+    """Fit curves by maximum likelihood with a given chance, for many sets of clips at once.
 
     Args:
         levels: M lengths of movement, px, ascending, above 0; at least three.
-        hits, clips: (N, M) float64: of how many clips at each level the unit is named, of how many in all.
+        hits, clips: (N, M) float64; at each level the number of clips whose unit is named, and of all clips.
         chance: (N,) float64, in 0..1.
     """
     x = np.log(np.asarray(levels, np.float64))
@@ -105,7 +104,7 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
     spread = highest - lowest
     at_least = chance[:, None]
 
-    # A grid of means and widths, each with the ceiling that gives the observed sum of hits, is where it starts.
+    # Start from the best point of a grid of means and widths, each with the ceiling that gives the observed hits.
     best = np.full(len(hits), -np.inf)
     start = np.zeros((len(hits), 3))
     for mean in np.linspace(lowest + 0.05 * spread, highest - 0.02 * spread, 12):
@@ -121,7 +120,7 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
             start[better, 1] = _logit((width - _WIDTHS[0]) / (_WIDTHS[1] - _WIDTHS[0]))
             start[better, 2] = _logit(high[better])
 
-    # Fisher's scoring with Levenberg's damping, each set on its own until it gains nothing more.
+    # Fisher scoring with Levenberg damping, for each set until it gains nothing more.
     at, damping = start, np.full(len(hits), 1e-2)
     active = np.arange(len(hits))
     for _ in range(_STEPS):
@@ -155,8 +154,8 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
 
 
 def _curve(at: Floats, x: Floats, chance: Floats, lowest: float, spread: float) -> tuple[Floats, Floats]:
-    """Shares `(N, M)`, and their derivatives `(N, M, 3)` by the logits `(N, 3)` of mean, width and ceiling, each as its
-    place in its range."""
+    """Shares (N, M), and their derivatives (N, M, 3) by the logits (N, 3) of the places of mean, width and ceiling in
+    their ranges."""
     place, wide, high = (_sigmoid(at[:, i])[:, None] for i in range(3))
     range_of_width = _WIDTHS[1] - _WIDTHS[0]
     width = _WIDTHS[0] + range_of_width * wide
@@ -200,12 +199,12 @@ def _logit(p: Any) -> Any:
 
 
 def trend(units: Sequence[int], levels: Sequence[float], named: Sequence[bool]) -> float:
-    """The one-sided p-value of Mantel's test: whether a unit is named the more often the further it moves.
+    """The one-sided p-value of Mantel's test: whether units are named more often the further they move.
 
-    Levels count by their rank; each unit is compared with itself alone. 1 where nothing could show a trend.
+    Levels count by their rank; each unit is compared with itself only. 1 where no trend could show.
 
     Args:
-        units, levels, named: of each clip, with those of level 0.
+        units, levels, named: of each clip, including those of level 0.
     """
     from scipy.special import ndtr
 
@@ -228,13 +227,13 @@ def trend(units: Sequence[int], levels: Sequence[float], named: Sequence[bool]) 
 
 @dataclass(frozen=True)
 class Seen:
-    """Clips of the ladder and what was read of each, as columns that can be a key.
+    """Clips of the ladder and what was read for each, as hashable columns.
 
     Attributes:
         clips: id and subject of each.
-        units, levels: what moves, and how far, px.
-        named: whether it is named; None where nothing could be read.
-        others, other_units: how many other units are named, out of how many.
+        units, levels: which unit moves, and how far, px.
+        named: whether the answer names it; None where nothing could be read.
+        others, other_units: number of other units named, and of all other units.
     """
 
     clips: tuple[Clip, ...]
@@ -253,9 +252,9 @@ class Seen:
     def blind(self) -> str | None:
         """Why there is no threshold; None where there is one."""
         if 0 not in self.levels:
-            return "no clip of level 0: how often a unit is named that does not move is not known"
+            return "no clip of level 0: how often still units are named is not known"
         if len(self.moved) < _LEAST_LEVELS:
-            return f"clips of {len(self.moved)} levels; a curve takes at least {_LEAST_LEVELS}"
+            return f"clips of {len(self.moved)} levels; a curve needs at least {_LEAST_LEVELS}"
         p = trend(self.units, self.levels, [bool(named) for named in self.named])
         return None if p < SIGNIFICANCE else f"units are not named more often the further they move (p = {p:.2g})"
 
@@ -291,7 +290,7 @@ def counts(of: Seen) -> Counts:
             cells[row, -2:] = bool(named) + (others or 0), 1 + more
     blind = of.blind is not None
 
-    latest: list[tuple[Floats, dict[str, Floats]]] = []  # a bootstrap and each comparison ask for the same resamples
+    latest: list[tuple[Floats, dict[str, Floats]]] = []  # the bootstrap and every comparison use the same resamples
 
     def scores(sums: Floats) -> dict[str, Floats]:
         if latest and np.array_equal(latest[0][0], sums):
@@ -317,18 +316,18 @@ def counts(of: Seen) -> Counts:
 
 
 def _fitted(levels: Sequence[float], sums: Floats) -> Fit:
-    """The curves of sums of cells."""
+    """The curves for sums of cells."""
     number = len(levels)
-    # half an alarm more than there were: else a curve without any could not take one lucky hit at its foot
+    # half an alarm more than observed: a curve without any could not explain a lucky hit at its foot
     chance = (sums[:, -2] + 0.5) / (sums[:, -1] + 1)
     return fit(levels, sums[:, :number], sums[:, number : 2 * number], chance)
 
 
 def _pull(levels: Sequence[float], sums: Floats) -> Floats:
-    """How much the threshold, ln px, rises with each cell of sums `(K,)`, to first order about their fit: `(K,)`.
+    """How much the threshold, ln px, rises with each cell of sums (K,), to first order around their fit: (K,).
 
-    From Fisher's information on mean, width and ceiling; one alarm more lifts the foot of the curve. Cells that two
-    runs on the same clips have alike pull nothing.
+    From the Fisher information on mean, width and ceiling; a further alarm lifts the foot of the curve. Cells that are
+    equal in two runs on the same clips have no effect.
     """
     number, still = len(levels), sums[-1]
     one, clips = _fitted(levels, sums[None]), sums[number : 2 * number]
@@ -344,16 +343,16 @@ def _pull(levels: Sequence[float], sums: Floats) -> Floats:
 
 
 def curve(items: Items) -> dict[str, Any]:
-    """Everything a report shows of a model's sensitivity.
+    """Everything a report shows about a model's sensitivity.
 
     Args:
         items: at least one, as in the example above.
 
     Returns:
-        `levels_px` (above 0), and for each `hits`, `clips` and `others` (share of the units that do not move which
-        are named); `false_alarms` with `still_clips`; `unread`, the number of answers; `ceiling`, `threshold_px` with
-        `low` and `high`; `curve`, pairs of px and share, None where there is no threshold; `note`, why there is none,
-        or that it lies beyond the ladder. None is what is not known.
+        `levels_px` (above 0), and for each `hits`, `clips` and `others` (the share of still units that are named);
+        `false_alarms` with `still_clips`; `unread`, a number of answers; `ceiling`; `threshold_px` with `low` and
+        `high`; `curve`, pairs of px and share, None where there is no threshold; `note`, why there is no threshold, or
+        that it lies beyond the ladder. None is what is not known.
     """
     of = seen(items)
     threshold = bootstrap(counts(of)).intervals["threshold_px"]
@@ -401,7 +400,7 @@ def _others(of: Seen, rows: Sequence[int]) -> float | None:
 
 
 def in_words(items: Items) -> str:
-    """A table of several lines: of each level the share of units named, that move and that do not; then the note."""
+    """A table: for each level the share of named units among those that move and those that do not; then the note."""
     found = _without_interval(seen(items))
     lines = ["   px  clips  named  other units"]
     lines.append(f"    0  {found['still_clips']:5}  {share(found['false_alarms'], 3):>5}  (chance)")

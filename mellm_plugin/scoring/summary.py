@@ -92,6 +92,28 @@ def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
     return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
 
 
+def label_scores(items: Items) -> emotion.EmotionScores:
+    """The scores of labels; those that occur are enough, because a label that no clip has is in no mean."""
+    gold, read = [item["gold"] for item in items], [item["read"] for item in items]
+    return emotion.score(gold, read, sorted({*gold, *read} - {None}))
+
+
+def majority_scores(items: Items) -> emotion.EmotionScores:
+    """The scores of the most frequent label as every answer."""
+    gold = [item["gold"] for item in items]
+    return emotion.majority(gold, sorted(set(gold)))
+
+
+def unit_scores(items: Items) -> units.UnitScores:
+    """The scores of units."""
+    return units.score(_events(items), [item["read"] for item in items], items[0]["scored_aus"])
+
+
+def constant_unit_scores(items: Items, present: bool) -> units.UnitScores:
+    """The scores of naming all units of the task in every answer, or none."""
+    return units.constant(_events(items), items[0]["scored_aus"], present)
+
+
 def side_scores(items: Items) -> units.SideScores:
     """The sides that were named, of the items of a metric of units (`units.score_sides`)."""
     read = [
@@ -300,16 +322,12 @@ def in_words(asked: Sequence[tuple[str, str, Items]], records: Items) -> str:
     for metric, score, items in asked:
         if score == "au_f1":
             parts += _sides_in_words(side_scores(items))
-            scored = items[0]["scored_aus"]
-            scores = units.score(_events(items), [item["read"] for item in items], scored)
-            if scores.counts:
-                parts += ["", units.in_words(scores, units.constant(_events(items), scored, present=True))]
+            if (scores := unit_scores(items)).counts:
+                parts += ["", units.in_words(scores, constant_unit_scores(items, present=True))]
         elif score == "threshold_px":
             parts += ["", sensitivity.in_words(items)]
         elif score == "uf1":
-            gold, read = [item["gold"] for item in items], [item["read"] for item in items]
-            labels = sorted({*gold, *read} - {None})
-            parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(emotion.score(gold, read, labels))]
+            parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(label_scores(items))]
     return "\n".join(parts)
 
 
@@ -329,16 +347,14 @@ def _sides_in_words(scores: units.SideScores) -> list[str]:
 def _constant(score: str, items: Items) -> str:
     """The score of one answer for every clip, and which answer that is."""
     if score in ("uf1", "uar", "acc"):
-        gold = [item["gold"] for item in items]
-        labels = sorted(set(gold))
-        scores = emotion.majority(gold, labels)
+        scores = majority_scores(items)
         most = max(scores.support, key=lambda label: scores.support[label])
         value = {"uf1": scores.uf1, "uar": scores.uar, "acc": scores.accuracy}[score]
         return f"{emotion.share(value, 3)} ({most})"
     if score == "au_side_acc" and (one_side := side_scores(items).always) is not None:
         return f"{emotion.share(one_side[0], 3)} ({one_side[1]})"
     if score in ("au_f1", "au_f1_micro", "au_exact"):
-        always = units.constant(_events(items), items[0]["scored_aus"], present=score != "au_exact")
+        always = constant_unit_scores(items, present=score != "au_exact")
         value = {"au_f1": always.mean, "au_f1_micro": always.micro, "au_exact": always.exact}[score]
         named = "no unit" if score == "au_exact" else "all units"
         return "" if value is None else f"{emotion.share(value, 3)} ({named})"

@@ -1,27 +1,25 @@
-"""Action units: binary F1 of each unit over a fixed set of units, pooled over all clips given.
+"""Action units: binary F1 of each unit of a fixed set, pooled over all clips.
 
     score([[(1,), (2,)], [(6, 12)]], [{1}, {12}], [1, 2, 12])  ->  f1 {1: 1.0, 2: 0.0}, mean .5, left_out (12,)
 
-The F1 is that of "present" alone, 2 TP / (2 TP + FP + FN). (The mean of the F1s of "present" and "absent" is some 28
-points higher for the same answers, and is not reported.) The rules:
+The F1 is that of "present", 2 TP / (2 TP + FP + FN). (The mean of the F1s of "present" and "absent" is some 28 points
+higher for the same answers, and is not reported.) The rules:
 
--   A clip whose units are not known (None) is left out, and counted in `without_gold`.
--   An answer in which no statement on units could be read (None) names none: a miss of every unit. It is counted in
-    `unparsed`.
--   A unit is scored if at least one clip has it for certain; the others of the set are left out of the mean and of the
-    micro F1, and named in `left_out`. So which units are scored does not depend on the answers.
--   An annotation with alternatives, "6 or 12", is right if any of them is named. Each alternative that is named counts
-    as a hit (no answer is worse off for naming both) and the others do not count. If none is named it is one miss, of
-    the first alternative that is scored, unless the clip has one of them for certain anyway.
--   Units named that are not scored count neither way.
--   `exact` asks whether an answer names the units of the set that the clip has, and no other unit of the set: a unit
-    that is annotated or named outside of the set does not matter, any alternative will do, and an answer that could
-    not be read is not exact, even where the clip has no unit.
+-   Scores leave out a clip whose units are not known (None); `without_gold` counts these clips.
+-   An answer without a readable statement on units (None) names none: it misses every unit. `unparsed` counts these.
+-   A unit is scored if at least one clip has it for certain. The mean and the micro F1 leave out the others of the set;
+    `left_out` lists them. So the answers do not decide which units are scored.
+-   An annotation with alternatives, "6 or 12", is right if the answer names any of them. Each named alternative is a
+    hit (naming both costs nothing), and the others do not count. If the answer names none, it is one miss of the first
+    alternative that is scored, unless the clip has one of them for certain anyway.
+-   Named units that are not scored do not count.
+-   `exact`: the answer names the units of the set that the clip has, and no other unit of the set. Units outside of the
+    set do not matter, any alternative will do, and an answer that could not be read is not exact, even where the clip
+    has no unit.
+-   Sides are scored separately (`score_sides`): among the units of the set that a clip has on one side only (`L12`,
+    `R14C`) and that the answer names, the share with the right side. An answer that gives no side is not right.
 
--   Sides are scored apart (`score_sides`): of the units of the set that a clip has on one side alone (`L12`, `R14C`)
-    and that the answer names, in how many it names that side. A side that is not said is not right.
-
-Naming no unit at all has no hit, so its F1 is 0 by definition and is nowhere shown as a baseline; see `constant`.
+Naming no unit has no hit, so its F1 is 0 by definition and is nowhere shown as a baseline; see `constant`.
 """
 
 from __future__ import annotations
@@ -43,15 +41,15 @@ Events = Sequence[tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Tally:
-    """What counts for and against each of N clips whose units are known, for each of U scored units.
+    """Hits and errors of N clips whose units are known, for each of U scored units.
 
     Attributes:
         units: the scored units, in the order of the units given.
-        clips: the position of each clip among those given, ascending.
+        clips: positions of these clips among all clips given, ascending.
         hits, alarms, misses: (N, U) bool; at most one of them is true.
-        certain: (N, U) bool, the clip has the unit for certain.
+        certain: (N, U) bool; the clip has the unit for certain.
         exact: (N,) bool.
-        parsed: (N,) bool, a statement on units could be read.
+        parsed: (N,) bool; a statement on units could be read.
     """
 
     units: tuple[int, ...]
@@ -72,12 +70,12 @@ class UnitScores:
         mean: mean of the F1s; None where no unit is scored.
         micro: F1 of all scored units together; None where no unit is scored.
         exact: share of the clips whose answer names exactly their units; None where no clip is scored.
-        f1: per scored unit, in the order of the units given.
-        counts: (hits, false alarms, misses) per scored unit.
+        f1: by scored unit, in the order of the units given.
+        counts: (hits, false alarms, misses) by scored unit.
         left_out: units of the set that no clip has for certain.
         clips: number of clips scored.
         without_gold: number of clips left out because their units are not known.
-        unparsed: number of clips scored whose answer has no statement on units that could be read.
+        unparsed: number of scored clips whose answer has no readable statement on units.
     """
 
     mean: float | None
@@ -96,7 +94,7 @@ def score(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
 
     Args:
         gold: the annotated units of each clip; None where they are not known.
-        read: the numbers of the units named in the answer to each clip; None where nothing could be read.
+        read: the numbers of the units that the answer to each clip names; None where nothing could be read.
         units: the units of the task.
 
     Raises:
@@ -159,13 +157,14 @@ def tally(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
 
 @dataclass(frozen=True)
 class SideScores:
-    """How often the side of a unit was named right.
+    """How often answers give the right side of a unit.
 
     Attributes:
-        coded, named, right: of each clip given, in that order: units that are coded on one side alone; those of them
-            that the answer names; and those of these whose side it names right.
-        unsaid: of the named ones, those of which the answer says no side.
-        left: of the named ones, those that are coded on the left.
+        coded: by clip, the number of units that are coded on one side only.
+        named: by clip, how many of these the answer names.
+        right: by clip, how many of those get the right side.
+        unsaid: number of named units for which the answer gives no side.
+        left: number of named units that are coded on the left.
     """
 
     coded: tuple[int, ...]
@@ -176,12 +175,12 @@ class SideScores:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of the named ones whose side was named right, in 0..1; None where none is named."""
+        """Share of the named units with the right side, in 0..1; None where none is named."""
         return sum(self.right) / sum(self.named) if any(self.named) else None
 
     @property
     def always(self) -> tuple[float, str] | None:
-        """The accuracy if the more frequent side were always named (left of equals), and that side."""
+        """The accuracy of always giving the more frequent side (left of equals), and that side."""
         if not any(self.named):
             return None
         left = self.left / sum(self.named)
@@ -189,10 +188,10 @@ class SideScores:
 
 
 def one_sided(codes: Iterable[str]) -> dict[tuple[int, ...], str]:
-    """The events of a clip that are on one side alone, each a tuple of alternatives, and that side: `L` or `R`.
+    """The events of a clip that are on one side only, each a tuple of alternatives, with that side: `L` or `R`.
 
-    An event on both sides (`L12+R12`), on a side that its alternatives do not share (`R6/12`), or beside one that does
-    not say which (`L12+12`) is not among them.
+    Without events on both sides (`L12+R12`), on a side that the alternatives do not share (`R6/12`), or beside the same
+    unit without a side (`L12+12`).
 
     Args:
         codes: canonical, as `Sample.aus`.
@@ -215,12 +214,12 @@ def one_sided(codes: Iterable[str]) -> dict[tuple[int, ...], str]:
 def score_sides(
     gold: Sequence[Iterable[str] | None], read: Sequence[Mapping[int, str | None] | None], units: Sequence[int]
 ) -> SideScores:
-    """Score the sides that were read; of alternatives any one that is named with the side is right.
+    """Score the sides that were read; any alternative with the right side is right.
 
     Args:
         gold: the canonical codes of each clip; None where its units are not known.
-        read: the units named in the answer to each clip, with the side that it gives to each, or None where it says
-            none; None where nothing could be read.
+        read: the units that the answer to each clip names, with the side that it gives to each or None for no side;
+            None where nothing could be read.
         units: the units of the task.
 
     Raises:
@@ -246,12 +245,12 @@ def score_sides(
 
 
 def constant(gold: Sequence[Events | None], units: Sequence[int], present: bool) -> UnitScores:
-    """The scores of naming all units of the task for every clip, or none (which is 0 by definition)."""
+    """The scores when every answer names all units of the task, or none (whose F1 is 0 by definition)."""
     return score(gold, [tuple(units) if present else ()] * len(gold), units)
 
 
 def _present(events: Events, given: set[int], scored: Sequence[int]) -> set[int]:
-    """The units that the clip has, its alternatives decided in favour of the answer."""
+    """The units of the clip, with alternatives decided in favour of the answer."""
     present = {event[0] for event in events if len(event) == 1}
     for event in events:
         if named := given.intersection(event):
@@ -268,15 +267,15 @@ def _exact(events: Events, given: set[int], units: Sequence[int]) -> bool:
 
 
 def _f1(hits: int, alarms: int, misses: int) -> float:
-    # never 0 / 0: a unit is scored only if a clip has it for certain, which is a hit or a miss
+    # never 0 / 0: a scored unit is in a clip for certain, which makes a hit or a miss
     return 2 * hits / (2 * hits + alarms + misses)
 
 
 def in_words(scores: UnitScores, all_present: UnitScores) -> str:
-    """A table of several lines: each scored unit, beside its F1 if every answer named it.
+    """A table: a line for each scored unit, with its F1 and the F1 of always naming it.
 
     Args:
-        scores: of the answers.
+        scores: those of the answers.
         all_present: `constant` of the same clips and units.
     """
     lines = [" AU  clips  precision  recall    F1   F1 if always named"]

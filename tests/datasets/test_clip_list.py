@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from mellm_plugin.meu import protocols
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import clip_list, store
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.labels import coarse
+from mellm_plugin.meu import protocols
 
 CLIPS = {
     "casme2": [
@@ -200,7 +200,9 @@ def test_the_task_of_a_list_asks_for_its_labels(capsys: pytest.CaptureFixture[st
     )
     given = {"names": "0:negative+1:positive+2:surprise", "labels": "negative+positive+surprise", "aus": "12"}
     files = [str(store.dataset_dir(name) / "data/test-00000-of-00001.parquet") for name in ("casme2", "samm", "smic")]
-    docs = protocols._listed(Path("split.csv"), {}, given, load_dataset("parquet", data_files={"test": files}, split="test"))
+    docs = protocols._listed(
+        Path("split.csv"), {}, given, load_dataset("parquet", data_files={"test": files}, split="test")
+    )
     assert dict(zip(docs["id"], docs["emotion"], strict=True)) == {
         "casme2/sub01/EP02_01f": "positive",
         "casme2/sub09/EP06_02f": "positive",
