@@ -1,18 +1,18 @@
 """python benchmarks/entry_point.py [--runs 15]
 
-What this package costs those who use lmms-eval for something else. Needs lmms-eval and the package installed.
+What this package costs users of lmms-eval who do not use it. Needs lmms-eval and the package installed.
 
 1. The entry point's own cost. A fresh interpreter imports `lmms_eval.models` with our entry point hidden, as
-   if the package were not installed; then it loads and calls the entry point as lmms-eval does, and tells the
-   time (by the clock, and of the processor, which other work on the machine disturbs less) and the modules
-   that came with it. Another one, with `-X importtime`, tells each module's own time (that option does not
-   see what entry points import, so there the import is written out).
+   if the package were not installed; then it loads and calls the entry point as lmms-eval does, and prints the
+   time (wall clock, and processor time, which other work on the machine disturbs less) and the modules that it
+   imported. Another one, with `-X importtime`, prints each module's own time (that option does not see what
+   entry points import, so this one imports the module itself).
 2. Whole commands: `lmms-eval --help`, which loads no entry point and so shows the noise, and
-   `lmms-eval models`. Each runs with and without the package in turn, in pairs, the order alternating; the
-   ratio is the median of the pairs' ratios, given with its quartiles.
+   `lmms-eval models`. They run in pairs, with and without the package, in alternating order; the ratio is the
+   median of the pairs' ratios, reported with its quartiles.
 
-"Hidden" means: `importlib.metadata` selects every entry point but ours. "With" goes through the same filter,
-which then drops nothing, so that its cost is on both sides. Bytecode is cached, as it is in an installation.
+"Hidden" means that `importlib.metadata` selects every entry point but ours. The run with the package uses the same
+filter, which then hides nothing, so both sides pay for it. Bytecode is cached, as in an installation.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ main()
 
 
 def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run `code` in a fresh interpreter; raises CalledProcessError where it fails."""
+    """Run `code` in a fresh interpreter; raises CalledProcessError if it fails."""
     return subprocess.run(
         [sys.executable, *options, "-c", code],
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": BYTECODE.name},
@@ -66,7 +66,7 @@ def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 def own_cost() -> tuple[float, float, list[str]]:
-    """Milliseconds by the clock and of the processor for the entry point, and the modules it brought in."""
+    """Wall-clock and processor milliseconds of the entry point, and the modules that it imported."""
     done = python(FILTER.format(hidden=ENTRY_POINT) + LOAD.format(ours=ENTRY_POINT))
     clock, processor, modules, models = json.loads(done.stdout.splitlines()[-1])
     if "mellm" not in models:
@@ -75,7 +75,7 @@ def own_cost() -> tuple[float, float, list[str]]:
 
 
 def self_times() -> dict[str, float]:
-    """Milliseconds that each module takes by itself, from `-X importtime`."""
+    """Milliseconds of each module without its own imports, from `-X importtime`."""
     code = FILTER.format(hidden=ENTRY_POINT) + "import lmms_eval.models\nimport mellm_plugin.plugin"
     rows = [line.split("|") for line in python(code, "-X", "importtime").stderr.splitlines()]
     rows = [row for row in rows if len(row) == 3 and row[1].strip().isdigit()]
@@ -83,7 +83,7 @@ def self_times() -> dict[str, float]:
 
 
 def seconds(argument: str, hidden: str) -> float:
-    """Wall time of a whole `lmms-eval <argument>`, the interpreter's start included."""
+    """Wall time of a whole `lmms-eval <argument>`, including the start of the interpreter."""
     start = time.perf_counter()
     done = python(FILTER.format(hidden=hidden) + COMMAND.format(argument=argument))
     if "Failed to load" in done.stdout:
@@ -95,13 +95,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Cost of the entry point for other users of lmms-eval.")
     parser.add_argument("--runs", type=int, default=15, help="fresh processes per figure (default 15)")
     runs = parser.parse_args().runs
-    own_cost()  # this one writes the bytecode
+    own_cost()  # writes the bytecode
 
     measured = [own_cost() for _ in range(runs)]
     clock, processor = [row[0] for row in measured], [row[1] for row in measured]
     print(
         f"entry point: {statistics.median(clock):.2f} ms (median of {runs}, {min(clock):.2f} to "
-        f"{max(clock):.2f}), of the processor {statistics.median(processor):.2f} ms"
+        f"{max(clock):.2f}), processor time {statistics.median(processor):.2f} ms"
     )
     imports = [self_times() for _ in range(runs)]
     for module in measured[0][2]:

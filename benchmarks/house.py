@@ -2,11 +2,11 @@
 
 The size of this project, and how fast its command starts. Run it in a clone, before a change and after it.
 
--   Lines of code of the package and of the tests: lines with a token that is neither comment nor docstring; and all
+-   Lines of code of the package and of the tests (lines with a token that is neither comment nor docstring), and all
     lines of their files.
--   The modules of the package of more than 500 lines, and the longest task file.
+-   The modules of the package with more than 500 lines, and the longest task file.
 -   With `--results`, the folder of a run with `--log_samples`: the mean size of a clip in its samples files.
--   `mellm --help`: the median of several fresh interpreters. What the entry point costs: `benchmarks/entry_point.py`.
+-   `mellm --help`: the median of several fresh interpreters. `benchmarks/entry_point.py` measures the entry point.
 """
 
 from __future__ import annotations
@@ -25,18 +25,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 LONG = 500
 _NO_CODE = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-    tokenize.ENCODING,
-    tokenize.ENDMARKER,
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    *(tokenize.ENCODING, tokenize.ENDMARKER),
 }
 
 
 def code_lines(text: str) -> int:
-    """The number of lines that hold code: no comment, no docstring (any string that is a statement of its own)."""
+    """The number of lines with code, without comments and docstrings (strings that are statements of their own)."""
     strings: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -55,7 +50,7 @@ def size(files: Iterable[Path]) -> tuple[int, int, int]:
 
 
 def median_s(*command: str, runs: int = 7) -> float:
-    """The median time of a command, seconds."""
+    """The median wall time of a command, seconds."""
     times = []
     for _ in range(runs):
         start = time.perf_counter()

@@ -1,10 +1,10 @@
-"""Child processes that end with their parent, whatever ends it: an error, SIGTERM, SIGKILL.
+"""Child processes that end with their parent, whether by an error, SIGTERM or SIGKILL.
 
-    process = start(["lmms_eval", "--tasks", ..])    # one of Python's modules, in a process of its own
-    end_with_parent()                                # in a worker of multiprocessing, torch's DataLoader, torchrun
+    process = start(["lmms_eval", "--tasks", ..])    # a Python module, in its own process
+    end_with_parent()                                # in a worker of multiprocessing, torch's DataLoader or torchrun
 
-Linux kills a child when its parent ends (PR_SET_PDEATHSIG). Everywhere else, and besides, the child watches a pipe of
-which its parent holds the other end. What such a child has written is as whole as after any other kill.
+Linux kills a child when its parent ends (PR_SET_PDEATHSIG). On every system, the child also watches a pipe whose other
+end the parent holds. The files of such a child are as complete as after any other kill.
 """
 
 from __future__ import annotations
@@ -23,49 +23,49 @@ _PR_SET_PDEATHSIG = 1
 
 
 def start(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """Run one of Python's modules in a process that ends with this one, or when its `stdin` is closed.
+    """Run a Python module in a process that ends with this one, or when its `stdin` is closed.
 
     Args:
-        arguments: the module's name, and what it is given.
-        options: of `subprocess.Popen`, but for `stdin`: the module finds an empty one.
+        arguments: the module's name, and its own arguments.
+        options: of `subprocess.Popen`, except `stdin`: the module reads an empty one.
     """
     command = [sys.executable, "-m", "mellm_plugin.children", str(os.getpid()), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, **options)
 
 
 def end_with_parent(_: int = 0) -> None:
-    """End this process when its parent does. The argument is that of DataLoader's `worker_init_fn`."""
+    """End this process when its parent ends. The argument lets it serve as DataLoader's `worker_init_fn`."""
     parent = multiprocessing.parent_process()
-    _killed_after(os.getppid() if parent is None or parent.pid is None else parent.pid)
+    _kill_after(os.getppid() if parent is None or parent.pid is None else parent.pid)
     if parent is not None:
         _watch(parent.join)
 
 
-def _killed_after(parent: int) -> None:
-    """Have Linux kill this process after its parent, more exactly: after the thread that made it."""
+def _kill_after(parent: int) -> None:
+    """Let Linux kill this process when its parent ends, or more exactly, the thread that started it."""
     if not sys.platform.startswith("linux"):
         return
     import ctypes
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it ended before it was asked for
+    if os.getppid() != parent:  # it ended before the call
         os._exit(1)
 
 
 def _watch(wait: Callable[[], object]) -> None:
-    def watched() -> None:
+    def exit_after() -> None:
         wait()
-        os._exit(1)  # at once: nobody is left to tell
+        os._exit(1)  # at once: nobody is left to report to
 
-    threading.Thread(target=watched, name="parent", daemon=True).start()
+    threading.Thread(target=exit_after, name="parent", daemon=True).start()
 
 
 def _main() -> None:
     pipe = os.dup(0)
     empty = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(empty, 0)  # the pipe is no input of what runs here
+    os.dup2(empty, 0)  # the pipe is no input of the module
     os.close(empty)
-    _killed_after(int(sys.argv[1]))
+    _kill_after(int(sys.argv[1]))
     _watch(lambda: os.read(pipe, 1))
     module = sys.argv[2]
     sys.argv[1:] = sys.argv[3:]

@@ -1,18 +1,18 @@
-"""One writer at a time: who writes to a file or a folder holds a lock on it, and says who it is.
+"""One writer at a time: whoever writes a file or a folder holds a lock on it, and the lock names the holder.
 
     with sole_writer(Path("me.jsonl")):              # .me.jsonl.lock beside it, while it is held
     with sole_writer(Path("maps"), folder=True):     # maps/.lock
-    with ProcessLock("/data/.casme2.lock"):          # waits, and tells for whom
+    with ProcessLock("/data/.casme2.lock"):          # waits, and logs for whom
 
-The operating system holds these locks (flock, LockFileEx): they end with their process, SIGKILL or not, and a file that
-was left behind locks nothing. So they do on NFS from version 4 on, between machines, too. Where a file system has no
-flock (some FUSE and Lustre mounts), filelock warns and takes the file's existence for the lock: such a file of a killed
-process on another machine has to be removed by hand. Where locking fails for another reason, nothing is written.
+The operating system holds these locks (flock, LockFileEx): they end with their process, even by SIGKILL, and a leftover
+file locks nothing. The same is true between machines on NFS from version 4 on. Where a file system has no flock (some
+FUSE and Lustre mounts), filelock warns and treats an existing file as the lock; after a process on another machine was
+killed, such a file has to be removed by hand. If locking fails for another reason, nothing is written.
 
 Once an evaluation begins, lmms-eval 0.7.3 (`evaluator._enable_reentrant_filelocks`) answers each
-`filelock.FileLock(..)` of its process with one shared object per path, made with the settings of whoever asked
-first: a lock that was once tried with `timeout=0` never waits again, and what another caller in the process holds
-is entered a second time. It changes that class alone, so a subclass stays as it was written.
+`filelock.FileLock(..)` in its process with one shared object per path, with the settings of the first caller: a lock
+that was once tried with `timeout=0` never waits again, and a lock that another caller in the process holds is entered
+a second time. It changes only that class, so a subclass behaves as written.
 """
 
 from __future__ import annotations
@@ -32,37 +32,35 @@ from filelock import FileLock, Timeout
 from mellm_plugin.errors import BusyError, InputError
 from mellm_plugin.redaction import redacted
 
-__all__ = ["ProcessLock", "Timeout", "holder", "sole_writer"]
+__all__ = ["ProcessLock", "Timeout", "sole_writer"]
 
 _LONGEST = 4096  # bytes of a note
-_COMMAND = 200  # characters of a command that are told
+_COMMAND = 200  # characters of the command in a note
 
 
 class ProcessLock(FileLock):
-    """A `filelock.FileLock` of this package's own: each call makes another object, with the settings of that call.
+    """A `filelock.FileLock` of our own: each call makes another object, with the settings of that call.
 
-    Its file names who holds it; one that has to be waited for is told of.
+    Its file names the holder, and waiting for it is logged.
 
     Raises:
-        Timeout: (an OSError) it is held elsewhere, and the given time to wait is over.
-        OSError: its file cannot be made.
+        Timeout: (an OSError) another process holds it, and the given time is over.
+        OSError: its file cannot be created.
     """
 
     def acquire(self, timeout: float | None = None, *args: Any, **named: Any) -> Any:
         """As filelock's."""
-        longest = self.timeout if timeout is None else timeout
-        if longest == 0:
-            held = super().acquire(timeout, *args, **named)
-        else:
-            try:
-                held = super().acquire(0, *args, **named)
-            except Timeout:
-                from loguru import logger
+        try:
+            held = super().acquire(0, *args, **named)
+        except Timeout:
+            if (self.timeout if timeout is None else timeout) == 0:
+                raise
+            from loguru import logger
 
-                logger.info(f"mellm: waiting for {holder(self.lock_file)}, which holds {self.lock_file}")
-                held = super().acquire(timeout, *args, **named)
-        if self.lock_counter == 1 and type(self) is ProcessLock:  # filelock changes the class of one without flock
-            with suppress(OSError):  # the lock holds without a name, too
+            logger.info(f"mellm: waiting for {_holder(self.lock_file)}, which holds {self.lock_file}")
+            held = super().acquire(timeout, *args, **named)
+        if self.lock_counter == 1 and type(self) is ProcessLock:  # filelock changes the class where there is no flock
+            with suppress(OSError):  # the lock works without a name too
                 Path(self.lock_file).write_text(_note(), encoding="utf-8")
         return held
 
@@ -73,27 +71,27 @@ def _note() -> str:
     return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command[:_COMMAND], "since": since})
 
 
-def holder(file: str | os.PathLike[str]) -> str:
-    """Who holds a lock, in words, as far as its file tells: `process 41 on host7 (mellm instruct ..), since ..`."""
+def _holder(file: str | os.PathLike[str]) -> str:
+    """The holder of a lock, as far as its file says: `process 41 on host7 (mellm instruct ..), since ..`."""
     try:
         with open(file, "rb") as opened:
             note = json.loads(opened.read(_LONGEST))
         return f"process {note['pid']} on {note['host']} ({note['command']}), since {note['since']}"
-    except (OSError, ValueError, KeyError, TypeError):  # Windows lets nobody read it; an older version wrote nothing
+    except (OSError, ValueError, KeyError, TypeError):  # Windows prevents reading it; older versions wrote nothing
         return "another process"
 
 
 @contextmanager
 def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
-    """While it lasts, no other process that asks may write to a file or a folder. Its lock leaves nothing behind.
+    """Within it, no other process that uses `sole_writer` writes to the file or folder. Its lock leaves no trace.
 
     Args:
-        target: what is written; folders above it are made, and removed again if nothing comes into them.
+        target: what is written; its parent folders are created, and removed again if they stay empty.
         folder: whether it is a folder.
 
     Raises:
-        BusyError: another process writes to it; at once, and with who it is.
-        InputError: its place cannot be written to, or not locked.
+        BusyError: another process writes to it; raised at once, naming that process.
+        InputError: its place cannot be written to or locked.
     """
     whole = target.absolute()  # "." has no name to put a lock beside
     file = whole / ".lock" if folder else whole.parent / f".{whole.name[:200]}.lock"
@@ -104,7 +102,7 @@ def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout:
             raise BusyError(
-                f"{target}: another process writes to it: {holder(file)}. Wait until it ends, or choose another "
+                f"{target}: another process writes to it: {_holder(file)}. Wait until it ends, or choose another "
                 f"{'folder' if folder else 'name'}"
             ) from None
         except (OSError, ValueError, NotImplementedError) as error:
@@ -112,19 +110,19 @@ def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
         try:
             yield
         finally:
-            with suppress(OSError):  # Windows removes no file that is open
-                file.unlink()  # still held: who waits for it finds it gone and makes another
+            with suppress(OSError):  # Windows does not remove an open file
+                file.unlink()  # still locked: a waiting process finds it gone and creates another
             lock.release()
 
 
 def _make(place: Path, stack: ExitStack) -> None:
-    """Make a folder; on the way out it and those above it go again where they are empty."""
+    """Create a folder with its parents; the stack removes those of them that are empty in the end."""
 
-    def removed(made: Path) -> None:
+    def remove(made: Path) -> None:
         with suppress(OSError):
             made.rmdir()
 
     absent = [one for one in (place, *place.parents) if not one.exists()]
     place.mkdir(parents=True, exist_ok=True)
     for made in reversed(absent):
-        stack.callback(removed, made)
+        stack.callback(remove, made)

@@ -1,5 +1,4 @@
-"""Files of settings, configs, records and sheets: read up to a bound of size and of nesting, written whole or not at
-all."""
+"""Settings, configs, records and sheets: read up to a limit of size and nesting, written completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ LARGEST = 16 << 20
 """Bytes of such a file; real ones have a few thousand."""
 
 DEEPEST = 50
-"""Levels of nesting; real files have about five, and Python's own limit is met somewhere behind 900."""
+"""Levels of nesting; real files have about five, and Python's own limit lies beyond 900."""
 
 TOO_DEEP = f"expected at most {DEEPEST} levels of nesting, found more; the file is damaged"
 
@@ -30,7 +29,7 @@ def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
 
 
 def read_bytes(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
-    """What a file holds.
+    """The content of a file.
 
     Raises:
         OSError: it cannot be read.
@@ -38,7 +37,8 @@ def read_bytes(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
     """
     file = Path(path)
     kind = file.stat().st_mode
-    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # opening a folder says so itself; opening a pipe may wait
+    # opening a folder fails with a clear error; opening a pipe may block
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         raise ValueError("expected a file, found a device or a pipe; save it in a file first")
     with file.open("rb") as opened:
         data = opened.read(most + 1)
@@ -52,30 +52,31 @@ def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: as for `read_text`; it is no JSON, or nested more than `DEEPEST` levels deep.
+        ValueError: as for `read_text`; it is no JSON, or has more than `DEEPEST` levels of nesting.
     """
     text = read_text(path, most)
     try:
         found = json.loads(text)
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
-    level, depth = [found], 0
-    while level := [
-        one for of in level if isinstance(of, dict | list) for one in (of.values() if isinstance(of, dict) else of)
-    ]:
-        depth += 1
-        if depth > DEEPEST:
-            raise ValueError(TOO_DEEP)
+    level = [found]
+    for _ in range(DEEPEST + 1):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+        ]
+    if level:
+        raise ValueError(TOO_DEEP)
     return found
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file, UTF-8 with line ends as they are, in one step: a reader finds the old one or the new one.
-
-    Nothing half-written is left.
+    """Write a file, UTF-8 with unchanged line ends, in one step: a reader sees the old content or the new.
 
     Raises:
-        OSError: it cannot be written; it names the file.
+        OSError: it cannot be written; the error names the file.
     """
     part = path.with_name(f".{path.name[:80]}.{os.getpid()}.part")
     try:
@@ -84,5 +85,5 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
-        with suppress(OSError):  # a folder that cannot be written to has no part of it
+        with suppress(OSError):  # a read-only folder has no such part
             part.unlink(missing_ok=True)

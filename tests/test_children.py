@@ -1,4 +1,4 @@
-"""Whoever ends a parent ends its children: real processes, really killed."""
+"""A killed parent takes its children with it: real processes, really killed."""
 
 from __future__ import annotations
 
@@ -38,9 +38,12 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="has neither SIGKILL nor fork")
-@pytest.mark.parametrize("portable", [False, True], ids=["as it is", "without Linux's help"])
-@pytest.mark.parametrize("ended_by", [signal.SIGKILL, signal.SIGTERM])
-def test_nobody_is_left(tmp_path: Path, ended_by: signal.Signals, portable: bool) -> None:
+@pytest.mark.parametrize(
+    ("ended_by", "portable"),
+    [(signal.SIGKILL, False), (signal.SIGTERM, True)],
+    ids=["SIGKILL", "SIGTERM, without the help of Linux"],
+)
+def test_no_child_is_left(tmp_path: Path, ended_by: signal.Signals, portable: bool) -> None:
     if portable:
         (tmp_path / "sitecustomize.py").write_text("import sys\nsys.platform = 'other'\n")
     (tmp_path / "grown.py").write_text(GROWN)

@@ -50,7 +50,7 @@ def test_each_call_makes_a_lock_with_its_own_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_inside_lmms_eval_one_waits_for_whoever_prepares_a_dataset(tmp_path: Path) -> None:
+def test_inside_lmms_eval_a_task_waits_for_the_process_that_prepares_its_dataset(tmp_path: Path) -> None:
     from PIL import Image
 
     image = tmp_path / "image.png"
@@ -67,18 +67,18 @@ WRITE = (
 )
 
 
-def test_who_writes_is_told_and_ends_with_its_process(tmp_path: Path) -> None:
+def test_the_writer_is_named_and_its_lock_ends_with_it(tmp_path: Path) -> None:
     out = tmp_path / "made" / "me.jsonl"
     command = [sys.executable, "-c", WRITE, str(out)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        told = rf"me.jsonl: another process writes to it: process {other.pid} on \S+ \(-c \S+\), since 20\d\d-"
-        with pytest.raises(BusyError, match=told), sole_writer(out):
+        message = rf"me.jsonl: another process writes to it: process {other.pid} on \S+ \(-c \S+\), since 20\d\d-"
+        with pytest.raises(BusyError, match=message), sole_writer(out):
             pass
         with sole_writer(out.with_name("other.jsonl")):  # of another file
             pass
         other.kill()
-    assert (out.parent / ".me.jsonl.lock").exists(), "the file of who was killed locks nothing"
+    assert (out.parent / ".me.jsonl.lock").exists(), "the file that a killed process left locks nothing"
     with sole_writer(out):
         pass
     assert not tmp_path.joinpath("made", ".me.jsonl.lock").exists()
@@ -99,7 +99,7 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not (tmp_path / "c").exists()
 
 
-def test_who_is_waited_for_is_told(tmp_path: Path) -> None:
+def test_waiting_names_the_holder(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

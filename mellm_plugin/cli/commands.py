@@ -34,7 +34,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "new-task": "check every row of a table of clips, and write the task file that evaluates it",
     },
     "inspect motion and codes": {
-        "map": "draw motion maps of two frames, a clip or a prepared dataset; crop all frames of a face with one box",
+        "map": "draw motion maps of two frames, a clip or a dataset; faces must be cropped, all frames with one box",
         "au": "explain the action-unit codes of coding sheets in words; exit code 1 if a code cannot be read in full",
     },
     "train": {
@@ -44,7 +44,7 @@ COMMANDS: dict[str, dict[str, str]] = {
         "loso": "leave one subject out: train on all subjects but one, evaluate on that one; resumes interrupted runs",
     },
     "check the installation": {
-        "doctor": "check the installation, and say how to fix each fault; exit code 1 if there is one",
+        "doctor": "check the installation, and say how to fix each fault; exit code 1 if there is one"
     },
 }
 """The one-line help of each command, by heading and name, in the order of `mellm --help`."""

@@ -19,11 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("adapter", metavar="ADAPTER", help="folder of an adapter, or its hub id")
     add("-o", "--output", required=True, metavar="FOLDER", help="folder for the model; it must not exist")
     add("--base", metavar="MODEL", help="folder or hub id of the base; default: the one the adapter names")
-    add(
-        "--dtype",
-        default="auto",
-        help="of the weights: float32, bfloat16, float16, or auto for that of the base's files (default)",
-    )
+    add("--dtype", default="auto", help="float32, bfloat16, float16, or auto: that of the base's files (default: auto)")
     add("--trust-remote-code", action="store_true", help="run Python code that comes with the base")
     add_json(parser, "print the folder as one JSON object")
 
@@ -36,11 +32,7 @@ def run(given: argparse.Namespace) -> None:
         from mellm_plugin.training.export import export  # takes seconds: only once the folder is ours
 
         out = export(
-            given.adapter,
-            target,
-            base=given.base,
-            dtype=given.dtype,
-            trust_remote_code=given.trust_remote_code,
+            given.adapter, target, base=given.base, dtype=given.dtype, trust_remote_code=given.trust_remote_code
         )
     if given.json:
         print(json.dumps({"folder": str(out)}))

@@ -27,36 +27,22 @@ _MOST_FAULTS = 20  # printed one by one
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    several: dict[str, Any] = {"nargs": "+", "action": "extend"}
+    several: dict[str, Any] = {"nargs": "+", "action": "extend", "default": []}
     add("--dataset", **several, required=True, metavar="NAME", help="prepared datasets, or synthme")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="a JSON Lines file; images go beside it")
-    add(
-        "--forms",
-        **several,
-        default=[],
-        metavar="FORM[=SHARE]",
-        help="description, aus, label, unit, region, challenge, legend (default: all that the clips allow)",
-    )
-    add("--languages", **several, default=[], metavar="LANG[=SHARE]", help="en, zh (default: en)")
+    forms = "description, aus, label, unit, region, challenge, legend (default: all that the clips allow)"
+    add("--forms", **several, metavar="FORM[=SHARE]", help=forms)
+    add("--languages", **several, metavar="LANG[=SHARE]", help="en, zh (default: en)")
     add("--labels", help="labels to choose from, as in a task: A+B+C, or a dataset (default: its own)")
     add("--count", type=int, metavar="N", help="examples (default: as many as there are clips)")
     add("--clips", type=int, metavar="N", help="clips of synthme to draw (default: 2000)")
     add("--seed", type=int, default=0, help="default: %(default)s")
     add("--motion", default="robust", help="a preset or a motion.json; off: onset and apex frames (default: robust)")
-    add(
-        "--without",
-        **several,
-        default=[],
-        metavar="DATASET/SUBJECT",
-        help="subjects to leave out, such as the test subjects",
-    )
+    add("--without", **several, metavar="DATASET/SUBJECT", help="subjects to leave out, such as the test subjects")
     add("--plain", action="store_true", help="no augmentation or balancing, and the prompts of evaluation")
     add_workers(parser, "processes that draw")
-    add(
-        "--rewrite",
-        action="store_true",
-        help="let the model of MELLM_JUDGE reword the descriptions; a rewording that changes a fact is not used",
-    )
+    reword = "let the model of MELLM_JUDGE reword the descriptions; rewordings that change a fact are not used"
+    add("--rewrite", action="store_true", help=reword)
     add("--replace", action="store_true", help="overwrite an existing file")
     add_json(parser, "print the summary as one JSON object")
 
@@ -78,20 +64,11 @@ def run(given: argparse.Namespace) -> None:
     ]
     motion = None if given.motion == "off" else resolve(given.motion)
     without = _without(given.without, subjects(sources) if given.without else {})
-    examples = Examples(
-        sources,
-        motion,
-        count=given.count,
-        seed=given.seed,
-        augment=not given.plain,
-        balance=not given.plain,
-        without=without,
-        processes=given.workers,
-    )
+    varied = {"augment": not given.plain, "balance": not given.plain, "seed": given.seed}
+    examples = Examples(sources, motion, count=given.count, without=without, processes=given.workers, **varied)
     rewriter = _rewriter() if given.rewrite else None
-    done = write(
-        examples, given.output, replace=given.replace, rewrite=rewriter, rewriter=rewriter.name if rewriter else ""
-    )
+    name = rewriter.name if rewriter else ""
+    done = write(examples, given.output, replace=given.replace, rewrite=rewriter, rewriter=name)
     if given.json:
         print(json.dumps({**done.to_dict(), "data": examples.counts()}, ensure_ascii=False))
     else:
@@ -120,9 +97,7 @@ def _rewriter() -> Rewriter:
 
     judge = configured()
     if judge is None:
-        raise InputError(
-            "expected the model that rewrites in MELLM_JUDGE, such as local:llama3, found none; docs/judge.md"
-        )
+        raise InputError("expected the rewriting model in MELLM_JUDGE, such as local:llama3, found none; docs/judge.md")
     judge.probe()
     return Rewriter(judge)
 

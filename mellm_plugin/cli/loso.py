@@ -34,17 +34,14 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.config import load
     from mellm_plugin.training.loso import loso
 
+    names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size")
     found = loso(
         load(find_config(given.config), given.set),
         given.task,
         Path(given.output),
-        folds=given.folds,
-        jobs=given.jobs,
         devices=[one for one in given.devices.split(",") if one],
-        allow_incomplete=given.allow_incomplete,
-        include_path=given.include_path,
-        batch_size=given.batch_size,
         tell=lambda line: print(line, file=sys.stderr if given.json else sys.stdout, flush=True),
+        **{name: getattr(given, name) for name in names},
     )
     if given.json:
         print(json.dumps({"folder": str(Path(given.output).expanduser().absolute()), **found}))

@@ -33,12 +33,8 @@ _FOR_DATASETS = ("split", "workers", "device")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "frames",
-        nargs="*",
-        metavar="FRAME",
-        help="onset and apex frame (PNG, JPEG, BMP or TIFF, 8 or 16 bits), or one clip: a video or a folder of frames",
-    )
+    frames = "onset and apex frame (PNG, JPEG, BMP or TIFF, 8 or 16 bits), or one clip: a video or a folder of frames"
+    add("frames", nargs="*", metavar="FRAME", help=frames)
     add("-o", "--output", type=Path, required=True, help="the map's file; with --dataset a folder")
     add("--preset", default="robust", help="preset, or a motion.json file (default: %(default)s)")
     add("--palette", help="standard, or colour-blind")
@@ -49,12 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--onset", type=int, metavar="N", help="number of the onset frame, from 0; found if not given")
     add("--apex", type=int, metavar="N", help="number of the apex frame; found if not given")
     add("--fps", type=float, help="frames per second, where the clip does not state them or states them wrong")
-    add(
-        "--average",
-        type=int,
-        metavar="N",
-        help="average onset and apex with N frames on each side, against noise (default: 1 from 100 fps up, else 0)",
-    )
+    average = "average onset and apex with N frames on each side, against noise (default: 1 from 100 fps up, else 0)"
+    add("--average", type=int, metavar="N", help=average)
     add("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
     add = parser.add_argument_group("datasets").add_argument
     add("--dataset", metavar="NAME", help="draw every clip of a prepared dataset (see: mellm datasets)")
@@ -81,10 +73,8 @@ def run(given: argparse.Namespace) -> None:
     elif len(given.frames) == 1:
         _map_clip(given)
     else:
-        raise InputError(
-            f"expected ONSET and APEX, one clip (a video or a folder of frames), or --dataset NAME, found "
-            f"{len(given.frames)} names"
-        )
+        expected = "ONSET and APEX, one clip (a video or a folder of frames), or --dataset NAME"
+        raise InputError(f"expected {expected}, found {len(given.frames)} names")
 
 
 # ---- checks of the options ------------------------------------------------------------------------------------------
@@ -186,10 +176,8 @@ def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, 
     if onset is None or apex is None:
         raise InputError("no movement was found; name its frames with --onset and --apex", where=clip.source)
     if not 0 <= onset < apex < len(clip):
-        raise InputError(
-            f"expected the onset before the apex, both within 0..{len(clip) - 1}, found {onset} and {apex}",
-            where=clip.source,
-        )
+        expected = f"the onset before the apex, both within 0..{len(clip) - 1}"
+        raise InputError(f"expected {expected}, found {onset} and {apex}", where=clip.source)
     if not given.json:
         rate = f" at {clip.fps:g} frames per second" if clip.fps else ""
         frames = f"onset {clip.names[onset]}, apex {clip.names[apex]}"
@@ -216,10 +204,8 @@ def _map_dataset(given: argparse.Namespace) -> None:
     _refuse(given, (*_FOR_CLIPS, "nose", "legend"), "a dataset")
     name = prepared_name(given.dataset)
     split = "test" if given.split is None else given.split
-    workers = 1 if given.workers is None else given.workers
-    drawn = draw_dataset(
-        name, split, given.output, _settings(given), cache=default_cache(), workers=workers, device=given.device
-    )
+    how = {"workers": 1 if given.workers is None else given.workers, "device": given.device}
+    drawn = draw_dataset(name, split, given.output, _settings(given), cache=default_cache(), **how)
     sheets = [sheet.name for sheet in drawn.sheets]
     if given.json:
         row = {"folder": str(drawn.folder), "maps": drawn.maps, "without_nose": drawn.without_nose, "sheets": sheets}

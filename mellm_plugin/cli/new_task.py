@@ -25,20 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("name", help="of the dataset; the task is NAME_meu")
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--csv", type=Path, metavar="FILE", help="the table; default: the prepared dataset of this name")
-    data.add_argument(
-        "--from",
-        dest="listing",
-        type=Path,
-        metavar="LIST",
-        help="a published list of clips of prepared datasets: dataset, subject, filename, and optionally label",
-    )
-    add(
-        "--labels",
-        action="append",
-        default=[],
-        metavar="LABEL=NAME,..",
-        help="what the labels of the list mean: 0=negative,1=positive,2=surprise",
-    )
+    listing = "a published list of clips of prepared datasets: dataset, subject, filename, and optionally label"
+    data.add_argument("--from", dest="listing", type=Path, metavar="LIST", help=listing)
+    meaning = "what the labels of the list mean: 0=negative,1=positive,2=surprise"
+    add("--labels", action="append", default=[], metavar="LABEL=NAME,..", help=meaning)
     add_columns(parser)
     add("-o", "--out", type=Path, default=Path("."), metavar="DIR", help="folder to write to (default: here)")
     add("--least", type=int, default=1, metavar="N", help="score the units that occur in at least N clips (default: 1)")

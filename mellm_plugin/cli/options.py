@@ -36,26 +36,17 @@ def add_workers(parser: argparse.ArgumentParser, what: str) -> None:
 
 def add_columns(parser: argparse.ArgumentParser) -> None:
     """`--columns`, for sheets, tables and lists; `pairs` reads it."""
-    parser.add_argument(
-        "--columns",
-        action="append",
-        default=[],
-        metavar="KEY=HEADER,..",
-        help="names of columns that differ from the usual ones: subject=sub,clip=material,onset=on",
-    )
+    names = "names of columns that differ from the usual ones: subject=sub,clip=material,onset=on"
+    parser.add_argument("--columns", action="append", default=[], metavar="KEY=HEADER,..", help=names)
 
 
 def add_crop(parser: argparse.ArgumentParser) -> None:
     """`--crop`, `--boxes` and `--weights`; `cropper` reads them."""
-    parser.add_argument(
-        "--crop",
-        default="none",
-        help="none, box or detector: how to crop raw frames; one box for all frames of a clip (default: none)",
-    )
-    parser.add_argument("--boxes", type=Path, metavar="CSV", help="for --crop box: id,left,top,right,bottom")
-    parser.add_argument(
-        "--weights", type=Path, metavar="ONNX", help="for --crop detector: YuNet, which also finds noses"
-    )
+    add = parser.add_argument
+    crops = "none, box or detector: how to crop raw frames; one box for all frames of a clip (default: none)"
+    add("--crop", default="none", help=crops)
+    add("--boxes", type=Path, metavar="CSV", help="for --crop box: id,left,top,right,bottom")
+    add("--weights", type=Path, metavar="ONNX", help="for --crop detector: YuNet, which also finds noses")
 
 
 def add_config_values(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +105,5 @@ def find_config(given: str) -> Path:
     name = path.name.removesuffix(".yaml")
     if path.parent in (Path(), Path("configs")) and name in known:
         return known[name]
-    raise InputError(
-        f"no such file; configs that come with the package: {', '.join(known)}.{near(name, known)}", where=given
-    )
+    configs = f"configs that come with the package: {', '.join(known)}"
+    raise InputError(f"no such file; {configs}.{near(name, known)}", where=given)

@@ -35,34 +35,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     datasets = add_subparsers(parser, "datasets", "DATASET")
     for name in CONVERTED:
         _add_converted(add_command(datasets, name, KNOWN[name].title, f"  {prepare_command(name)}\n"), name)
-    _add_table(
-        add_command(
-            datasets,
-            "table",
-            "your own dataset, from a table of clips (see docs/add-a-dataset.md)",
-            "  mellm prepare table --name mydata --csv clips.csv\n"
-            "  mellm prepare table --name mydata --csv clips.csv --crop detector && mellm new-task mydata",
-        )
-    )
-    _add_questions(
-        add_command(
-            datasets,
-            "megc_vqa",
-            "questions of the MEGC challenges, on prepared datasets and on their test videos",
-            f"  {prepare_command('megc_vqa')}\n",
-        )
-    )
+    csv = "  mellm prepare table --name mydata --csv clips.csv"
+    text = "your own dataset, from a table of clips (see docs/add-a-dataset.md)"
+    _add_table(add_command(datasets, "table", text, f"{csv}\n{csv} --crop detector && mellm new-task mydata"))
+    text = "questions of the MEGC challenges, on prepared datasets and on their test videos"
+    _add_questions(add_command(datasets, "megc_vqa", text, f"  {prepare_command('megc_vqa')}\n"))
     for name, text in (("synthme", "300 drawn test clips"), ("synthme_ladder", "704 drawn clips of known strengths")):
-        drawn = add_command(datasets, name, f"{text} (tasks make them themselves)", f"  mellm prepare {name}\n")
+        drawn = add_command(datasets, name, f"{text} (tasks draw them when needed)", f"  mellm prepare {name}\n")
         drawn.set_defaults(run=_prepare_drawn, dataset=name)
         _add_output(drawn)
 
 
 def _add_converted(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(run=_prepare_converted, dataset=name)
-    parser.add_argument("--frames", type=Path, required=True, metavar="DIR", help="the folder of the frames")
+    add = parser.add_argument
+    add("--frames", type=Path, required=True, metavar="DIR", help="the folder of the frames")
     required = "--sheet" in KNOWN[name].arguments
-    parser.add_argument(
+    add(
         "--sheet",
         nargs="+",
         action="extend",
@@ -71,29 +60,27 @@ def _add_converted(parser: argparse.ArgumentParser, name: str) -> None:
         help="the coding sheet, .xlsx or .csv" + ("" if required else ", if there is one"),
     )
     add_columns(parser)
-    parser.add_argument("--nearest", action="store_true", help="use the nearest frame where one is missing")
-    parser.add_argument(
-        "--no-corrections", dest="corrections", action="store_false", help="keep the sheet's known errors"
-    )
+    add("--nearest", action="store_true", help="use the nearest frame where one is missing")
+    add("--no-corrections", dest="corrections", action="store_false", help="keep the sheet's known errors")
     _add_conversion(parser)
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_prepare_table)
-    parser.add_argument(
-        "--csv", type=Path, required=True, metavar="FILE", help="id,subject,onset,apex,emotion,aus; .csv or .xlsx"
-    )
-    parser.add_argument("--name", required=True, help="of the prepared dataset: lower-case letters, digits, _ and -")
+    add = parser.add_argument
+    add("--csv", type=Path, required=True, metavar="FILE", help="id,subject,onset,apex,emotion,aus; .csv or .xlsx")
+    add("--name", required=True, help="of the prepared dataset: lower-case letters, digits, _ and -")
     add_columns(parser)
     _add_conversion(parser)
 
 
 def _add_questions(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_prepare_questions)
-    parser.add_argument("--questions", type=Path, nargs="+", action="extend", required=True, metavar="JSONL")
-    parser.add_argument("--videos", type=Path, metavar="DIR", help="the test videos: files, or folders of frames")
+    add = parser.add_argument
+    add("--questions", type=Path, nargs="+", action="extend", required=True, metavar="JSONL")
+    add("--videos", type=Path, metavar="DIR", help="the test videos: files, or folders of frames")
     add_crop(parser)
-    parser.add_argument("--strict", action="store_true", help="prepare nothing if any question has to be left out")
+    add("--strict", action="store_true", help="prepare nothing if any question has to be left out")
     _add_output(parser)
 
 
@@ -130,18 +117,9 @@ def _prepare_converted(given: argparse.Namespace) -> None:
         if not sheets:
             raise InputError("expected --sheet with it: there is no sheet that could have columns", where="--columns")
         dataset = replace(dataset, columns=named_columns(dataset.columns, columns))
-    options = Options(
-        frames=given.frames,
-        sheets=sheets,
-        crop=cropper(given),
-        nearest=given.nearest,
-        corrections=given.corrections,
-        strict=given.strict,
-        workers=given.workers,
-        replace=given.replace,
-        root=given.out,
-    )
-    _print_report(prepare(dataset, options), given)
+    names = ("frames", "nearest", "corrections", "strict", "workers", "replace")
+    same = {name: getattr(given, name) for name in names}
+    _print_report(prepare(dataset, Options(sheets=sheets, crop=cropper(given), root=given.out, **same)), given)
 
 
 def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
@@ -176,16 +154,8 @@ def _prepare_table(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import table
 
     columns = pairs(given.columns, "--columns", COLUMNS)
-    report = table.prepare(
-        given.csv,
-        given.name,
-        columns,
-        root=given.out,
-        crop=cropper(given),
-        strict=given.strict,
-        workers=given.workers,
-        replace=given.replace,
-    )
+    same = {name: getattr(given, name) for name in ("strict", "workers", "replace")}
+    report = table.prepare(given.csv, given.name, columns, root=given.out, crop=cropper(given), **same)
     _print_report(report, given)
     for oddity in table.oddities(table.read_table(given.csv, columns)):
         print_note(oddity)

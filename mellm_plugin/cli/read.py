@@ -225,12 +225,7 @@ def _read(line: _Line) -> tuple[Answer, str | None]:
 
 def _row(answer: Answer) -> dict[str, Any]:
     aus = None if answer.aus is None else list(answer.aus)
-    row: dict[str, Any] = {
-        "aus": aus,
-        "fine": answer.label,
-        "coarse": answer.coarse,
-        "unparsed": answer.unparsed,
-    }
+    row: dict[str, Any] = {"aus": aus, "fine": answer.label, "coarse": answer.coarse, "unparsed": answer.unparsed}
     if answer.sides:
         row["sides"] = {str(unit): side for unit, side in answer.sides}
     return row

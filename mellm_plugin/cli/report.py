@@ -32,11 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("results", nargs="+", metavar="RESULTS", help="folders, searched in full, or files of lmms-eval")
     add("-o", "--output", required=True, metavar="FOLDER", help="folder of the report; created if absent")
-    add(
-        "--pictures",
-        action="store_true",
-        help="show frames of prepared datasets on the page, including licensed ones: do not publish that page",
-    )
+    pictures = "show frames of prepared datasets on the page, including licensed ones: do not publish that page"
+    add("--pictures", action="store_true", help=pictures)
     add("--no-page", dest="page", action="store_false", help="write only the tables")
     add_json(parser, "print the report's files and counts as one JSON object")
 
@@ -88,10 +85,8 @@ def _make(given: argparse.Namespace, folder: Path) -> None:
         _print_boards(data)
         print("\n".join(map(str, files)))
     if report.faults:
-        raise InputError(
-            [f"{fault['file']}: {fault['fault']}" for fault in report.faults],
-            where="the report is written without the input that could not be used",
-        )
+        faults = [f"{fault['file']}: {fault['fault']}" for fault in report.faults]
+        raise InputError(faults, where="the report is written without the input that could not be used")
 
 
 def _read(paths: list[Path]) -> Reading:

@@ -1,4 +1,4 @@
-"""`mellm instruct`: chat examples as files, whole or gone on with, and what is wrong all at once."""
+"""`mellm instruct`: chat examples as complete files, resumed runs, and all faults at once."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _run(*arguments: str | Path) -> int:
 
 @pytest.fixture
 def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A prepared dataset of six clips of two subjects, one of which has a frame that is cut off."""
+    """A prepared dataset of six clips of two subjects; one clip has a truncated frame."""
     monkeypatch.setenv("MELLM_DATA", str(tmp_path / "data"))
     clips = list(synthme.clips("elsewhere", 3)) * 2
     samples = [
@@ -48,10 +48,10 @@ def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_common_chat_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "deep" / "er" / "out.jsonl"
     assert _run(*DRAWN, "--languages", "en,zh", "-o", out, "--json") == 0
-    told = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
     lines = _lines(out)
-    assert told["examples"] == len(lines) == 12 and sum(told["forms"].values()) == 12
-    assert told["data"]["datasets"]["synthme"]["examples"] == 12
+    assert said["examples"] == len(lines) == 12 and sum(said["forms"].values()) == 12
+    assert said["data"]["datasets"]["synthme"]["examples"] == 12
     assert len({line["id"] for line in lines}) == 12
     for line in lines:
         user, assistant = line["messages"]
@@ -63,7 +63,7 @@ def test_the_common_chat_format(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not list(out.parent.glob("*.part")) and not list(out.parent.glob(".*"))
 
 
-def test_frames_where_maps_are_off(tmp_path: Path) -> None:
+def test_frames_instead_of_maps(tmp_path: Path) -> None:
     out = tmp_path / "frames.jsonl"
     assert _run(*DRAWN[:-1], "3", "--motion", "off", "-o", out) == 0
     for line in _lines(out):
@@ -71,42 +71,39 @@ def test_frames_where_maps_are_off(tmp_path: Path) -> None:
         assert "{" not in line["messages"][0]["content"]
 
 
-def test_a_cut_off_run_is_gone_on_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def _interrupted(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> Path:
+    """The partial file of a run that is interrupted just before its file takes its name."""
+
+    original = Path.replace
+
+    def interrupt(path: Path, target: Path) -> Path:
+        if target == arguments[-1]:
+            raise KeyboardInterrupt
+        return original(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", interrupt)
+        assert _run(*arguments) == 130
+    (part,) = Path(arguments[-1]).parent.glob(".*.part")
+    return part
+
+
+def test_an_interrupted_run_is_resumed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     out, cut = tmp_path / "whole" / "out.jsonl", tmp_path / "cut" / "out.jsonl"
     assert _run(*DRAWN, "-o", out) == 0
-    assert _run(*DRAWN, "--seed", "1", "-o", cut) == 0
-    other = cut.read_bytes()
-    assert other != out.read_bytes()
-    # what a run leaves that is killed while it writes a line: a file under the name that its plan gives
     text = out.read_bytes()
     lines = text.splitlines(keepends=True)
-    key = _part_of_a_stopped_run(cut, DRAWN)
-    cut.unlink()
-    key.write_bytes(b"".join(lines[:5]) + lines[5][:40])
+    part = _interrupted(monkeypatch, *DRAWN, "-o", cut)
+    part.write_bytes(b"".join(lines[:5]) + lines[5][:40])
     capsys.readouterr()
     assert _run(*DRAWN, "-o", cut, "--json") == 0
     assert json.loads(capsys.readouterr().out)["resumed"] == 5
-    assert cut.read_bytes() == text and not key.exists()
+    assert cut.read_bytes() == text and not part.exists()
 
 
-def _part_of_a_stopped_run(out: Path, arguments: list[str], lines: int = 0) -> Path:
-    """The file that a run of these arguments writes into, from one that is stopped when it has so many lines."""
-    run = "import sys; from mellm_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-c", run, *arguments, "-o", str(out), "--replace"]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        for _ in range(1200):
-            found = list(out.parent.glob(".*.part"))
-            if found and found[0].read_bytes().count(b"\n") >= lines:
-                return found[0]
-            time.sleep(0.05)
-        raise AssertionError("no file was begun")
-    finally:
-        running.send_signal(signal.SIGKILL)
-        running.wait()
-
-
-def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out.jsonl"
     out.write_text("mine")
     assert _run(*DRAWN, "-o", out) == 1
@@ -117,42 +114,46 @@ def test_a_file_that_is_there_is_not_written_over(tmp_path: Path, capsys: pytest
     assert "found a folder" in capsys.readouterr().err
 
 
-def test_a_damaged_clip_costs_no_other(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_clip_is_left_out_alone(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = prepared / "toy.jsonl"
     arguments = ("instruct", "--dataset", "toy", "--labels", "synthme", "--forms", "label", "--plain", "-o", out)
     assert _run(*arguments) == 1
-    told = capsys.readouterr()
-    assert "toy/s0/4" in told.err and "the others are written" in told.err
-    assert "licences" in told.out
+    said = capsys.readouterr()
+    assert "toy/s0/4" in said.err and "the others are written" in said.err
+    assert "licences" in said.out
     lines = _lines(out)
     assert {line["id"].partition("#")[0] for line in lines} == {f"toy/s{n % 2}/{n}" for n in (0, 1, 2, 3, 5)}
     assert len({line["messages"][0]["content"] for line in lines}) == 1
 
 
-def test_what_was_left_out_before_a_run_was_cut_off_is_told_again(
-    prepared: Path, capsys: pytest.CaptureFixture[str]
+def test_a_resumed_run_reports_earlier_faults_again(
+    prepared: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = prepared / "toy.jsonl"
-    arguments = ["instruct", "--dataset", "toy", "--labels", "synthme", "--forms", "label", "--plain"]
-    assert _run(*arguments, "-o", out) == 1
-    whole = out.read_bytes()
-    out.unlink()
-    part = _part_of_a_stopped_run(out, arguments)
-    part.write_bytes(whole)
+    arguments = ["instruct", "--dataset", "toy", "--labels", "synthme", "--forms", "label", "--plain", "-o", out]
+    written = _interrupted(monkeypatch, *arguments).read_bytes()
     capsys.readouterr()
-    assert _run(*arguments, "-o", out) == 1
-    assert "toy/s0/4" in capsys.readouterr().err and out.read_bytes() == whole
+    assert _run(*arguments) == 1
+    assert "toy/s0/4" in capsys.readouterr().err and out.read_bytes() == written
 
 
-def test_a_file_that_is_replaced_keeps_its_images_until_then(tmp_path: Path) -> None:
+def test_a_killed_run_leaves_the_file_and_images_that_it_would_replace(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert _run(*DRAWN, "-o", out) == 0
     before = {path: path.read_bytes() for path in (out, *sorted((tmp_path / "images" / "out").iterdir()))}
-    part = _part_of_a_stopped_run(out, [*DRAWN, "--seed", "1"], lines=3)
+    run = "import sys; from mellm_plugin.cli import main; sys.exit(main(sys.argv[1:]))"
+    again = [*DRAWN, "--seed", "1", "-o", str(out), "--replace"]
+    running = subprocess.Popen([sys.executable, "-c", run, *again], stderr=subprocess.DEVNULL)
+    for _ in range(1200):
+        if any(part.read_bytes().count(b"\n") >= 3 for part in tmp_path.glob(".*.part")):
+            break
+        time.sleep(0.05)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL and len(list(tmp_path.glob(".*.part"))) == 1
     assert {path: path.read_bytes() for path in before} == before
-    assert _run(*DRAWN, "--seed", "1", "-o", out, "--replace") == 0
+    assert _run(*again) == 0
     assert all(path.read_bytes() != content for path, content in before.items())
-    assert not part.exists() and not list(tmp_path.glob(".*"))
+    assert not list(tmp_path.glob(".*"))
 
 
 def test_subjects_are_left_out(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -160,23 +161,23 @@ def test_subjects_are_left_out(prepared: Path, capsys: pytest.CaptureFixture[str
     assert _run("instruct", "--dataset", "toy", "--labels", "synthme", "--without", "toy/s0", "-o", out) == 0
     assert {line["subject"] for line in _lines(out)} == {"toy/s1"}
     assert _run("instruct", "--dataset", "toy", "--without", "toy/s9", "toy", "-o", prepared / "b.jsonl") == 1
-    told = capsys.readouterr().err
-    assert "found 'toy/s9'" in told and "found 'toy'" in told
+    said = capsys.readouterr().err
+    assert "found 'toy/s9'" in said and "found 'toy'" in said
 
 
-def test_faults_come_at_once(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_faults_at_once(prepared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("instruct", "--dataset", "toyy", "toy", "--forms", "labl,aus", "--count", "0")
     assert _run(*arguments, "-o", prepared / "out.jsonl") == 1
-    told = capsys.readouterr().err
+    said = capsys.readouterr().err
     for words in ("'toyy' is not prepared", "Did you mean 'label'?", "count: expected at least 1"):
-        assert words in told
+        assert words in said
     assert _run("instruct", "--dataset", "toy", "--forms", "label=x", "aus=y", "-o", prepared / "out.jsonl") == 1
-    told = capsys.readouterr().err
-    assert "'label=x'" in told and "'aus=y'" in told
+    said = capsys.readouterr().err
+    assert "'label=x'" in said and "'aus=y'" in said
     assert not list(prepared.glob("*.jsonl"))
 
 
-def test_what_is_written_is_what_training_sees(tmp_path: Path) -> None:
+def test_the_file_holds_what_training_sees(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     assert _run(*DRAWN, "-o", out) == 0
     examples = Examples([Source("synthme", clips=12)], DEFAULT, count=12)

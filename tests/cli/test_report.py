@@ -44,7 +44,7 @@ def test_json_and_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert len(written["reading"]["faults"]) == 3 and len(written["boards"]) == 1
 
 
-def test_nothing_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_results_without_our_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "20261122_000000_results.json").write_text('{"results": {"mme": {"score,none": 1}}}', encoding="utf-8")
     assert main(["report", str(tmp_path), str(tmp_path / "none"), "-o", str(tmp_path / "report"), "--no-page"]) == 1
     said = capsys.readouterr().err
@@ -52,14 +52,14 @@ def test_nothing_of_ours(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not (tmp_path / "report").exists()
 
 
-def test_a_full_disk_is_told_with_the_file_and_the_former_report_stays(
+def test_a_full_disk_is_reported_with_the_file_and_the_old_report_stays(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_run(tmp_path / "results", ASKED, GOOD)
     (tmp_path / "report").mkdir()
     (tmp_path / "report" / "index.html").write_text("former", encoding="utf-8")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for size, file in ((1_000, "report.md"), (200_000, "index.html")):  # no disk is filled: its error is of this kind
+    for size, file in ((1_000, "report.md"), (200_000, "index.html")):  # fails like a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
         try:
             assert main(["report", str(tmp_path / "results"), "-o", str(tmp_path / "report")]) == 1
@@ -71,7 +71,7 @@ def test_a_full_disk_is_told_with_the_file_and_the_former_report_stays(
     assert not list((tmp_path / "report").glob(".*"))
 
 
-def test_options_that_do_not_fit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conflicting_options(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_run(tmp_path / "results", ASKED, GOOD)
     (tmp_path / "file").write_text("", encoding="utf-8")
     assert main(["report", str(tmp_path / "results"), "-o", str(tmp_path / "file"), "--no-page"]) == 1

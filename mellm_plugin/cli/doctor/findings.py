@@ -28,21 +28,17 @@ class Finding:
 
 def ok(text: str) -> Finding:
     """Nothing is wrong."""
-    return Finding("ok", _line(text))
+    return Finding("ok", " ".join(text.split()))
 
 
 def note(text: str, do: str | None = None) -> Finding:
     """No fault, but good to know."""
-    return Finding("note", _line(text), do)
+    return Finding("note", " ".join(text.split()), do)
 
 
 def fault(text: str, do: str) -> Finding:
     """Something will fail, and how to fix it."""
-    return Finding("fault", _line(text), do)
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
+    return Finding("fault", " ".join(text.split()), do)
 
 
 def pip(*arguments: str) -> str:
