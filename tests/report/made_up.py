@@ -86,7 +86,7 @@ def empty() -> dict[str, Any]:
 
 
 def bare() -> dict[str, Any]:
-    """One model and one board, of which nothing is known but that it was run: null everywhere."""
+    """One model and one board about which nothing else is known: null everywhere."""
     data = empty()
     data["reading"].update(files=1, runs=1)
     data["entries"] = [

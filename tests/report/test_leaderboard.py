@@ -59,7 +59,7 @@ def test_scores_are_those_of_the_task_and_have_their_interval(three: dict[str, A
     assert board["metrics"][0]["name"] == "emotion_uf1" and three["reading"]["faults"] == []
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank(three: dict[str, Any]) -> None:
+def test_statistically_tied_models_share_a_rank(three: dict[str, Any]) -> None:
     ranks = {name: row_of(three, name)["scores"]["emotion_uf1"] for name in ("good", "twin", "poor")}
     assert ranks["good"]["rank"] == ranks["twin"]["rank"] == 1
     assert ranks["poor"]["rank"] == ranks["poor"]["rank_low"] == 3
@@ -133,7 +133,7 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     answers = GOOD.answers(ASKED.docs())
     lacking = [FAILED if n % 3 == 0 else "" if n % 3 == 1 else answer for n, answer in enumerate(answers)]
     write_run(tmp_path, ASKED, POOR, "20261122_000001")
-    # as versions wrote it that told nothing of this, and counted such answers as wrong
+    # as written by early versions, which counted such answers as wrong
     write_run(tmp_path, ASKED, GOOD, "20261122_000002", answers=lacking)
     data = made(tmp_path)
     row = row_of(data, "good")
@@ -408,7 +408,7 @@ def test_what_files_hold_becomes_strict_json(tmp_path: Path) -> None:
     assert [fault["fault"] for fault in data["reading"]["faults"]] == ["expected the name of a task, found a/b"] * 2
 
 
-def test_results_behind_links_are_found_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_results_behind_links_are_found(tmp_path: Path) -> None:
     write_run(tmp_path / "elsewhere", ASKED, GOOD, "20261122_000001")
     results = tmp_path / "results"
     results.mkdir()
@@ -470,7 +470,7 @@ def test_a_dataset_that_is_named_like_the_drawn_one_is_not_drawn(tmp_path: Path)
     assert board_of(made(tmp_path))["licensed"]
 
 
-def test_motion_settings_are_told_apart_by_what_they_set(tmp_path: Path) -> None:
+def test_names_show_the_motion_settings_that_differ(tmp_path: Path) -> None:
     for number in (2, 3):
         motion = {**PRESETS["robust"].to_dict(), "floor_px": number / 100}
         shown = {"images": "map", "motion": motion}

@@ -279,7 +279,7 @@ def test_results_of_others_and_a_broken_one_of_loso(tmp_path: Path) -> None:
 
 
 def test_leave_one_subject_out(tmp_path: Path) -> None:
-    """The layout of `mellm loso`: its folds say of which version of the task the answers are."""
+    """The layout of `mellm loso`: the version of the task is in the results files of the folds."""
     file, samples = write_run(tmp_path, ASKED, Model(backend={"motion": "off", "adapter_sha256": "ab"}))
     document = json.loads(file.read_text(encoding="utf-8"))
     fold = tmp_path / "folds" / "1"
