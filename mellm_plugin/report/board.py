@@ -104,9 +104,8 @@ class Draft:
         """The row of one entry; its runs come from the oldest to the newest."""
         whole = [run for run in runs if _is_whole(run)]
         whole = [run for run in whole if run.answered is run] or whole
-        whole = [
-            run for run in whole if run.judge is not None
-        ] or whole  # a rerun without a judge must not hide verdicts
+        # a rerun without a judge must not hide grades
+        whole = [run for run in whole if run.judge is not None] or whole
         run = (whole or [max(runs, key=lambda run: (len(run.clips) or run.effective or 0, latest([run])))])[-1]
         different: list[Run] = []
         for other in runs:
@@ -156,7 +155,7 @@ class Draft:
         elif rate is not None and rate < 1 and not run.clips:
             row.mark("unanswered", f"answer_rate is {rate:.3f}: some answers were never given")
         overlaps = [overlap for one in runs if (overlap := _overlap(one))]
-        for side, mark, what in (("seen", "leak", "trained on"), ("validation", "validation", "chosen by")):
+        for side, mark, what in (("seen", "leak", "trained on"), ("validation", "validation", "selected on")):
             hits = []
             for overlap in overlaps:
                 if (hit := overlap.get(side)) is None:

@@ -8,8 +8,8 @@ A line of a task of this package holds one record of its clip, besides the answe
 
 Earlier versions repeated parts of the record under the name of each metric; `record_of` puts them together.
 
-Every line is checked; one that cannot be used is a fault with all that is wrong in it, and the others are kept. Equal
-values are stored once, so memory grows by about a kilobyte a clip and model.
+Every line is checked. If it cannot be used, one fault lists everything that is wrong in it, and the other lines are
+kept. Equal values are stored once, so memory grows by about a kilobyte per clip and model.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ def record_of(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The record of a line of any version; None if the line is of a task of another package.
 
     Raises:
-        ValueError: the line is of a task of this package and has no record.
+        ValueError: the line belongs to a task of this package but has no record.
     """
     if isinstance(record := row.get("record"), dict):
         return record
@@ -209,7 +209,7 @@ def record_of(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 @dataclass
 class Lines:
-    """What the lines of a samples file hold together."""
+    """What was read from the lines of a samples file."""
 
     clips: list[Clip] = field(default_factory=list)
     metrics: dict[str, None] = field(default_factory=dict)
@@ -293,7 +293,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
     """The clip of a line; None if the line is of another task.
 
     Raises:
-        ValueError: it cannot be used; a ValidationError with all faults where its values are wrong.
+        ValueError: the line cannot be used; a ValidationError holds all of its faults.
     """
     given = record_of(row)
     if given is None:
@@ -320,7 +320,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
 
 
 def _complete(record: dict[str, Any]) -> None:
-    """Fill in what belongs to several parts of the record of a clip."""
+    """Complete the record of a clip: defaults, and what the items of some metrics need."""
     clip = {"id": record["id"], "subject": record["subject"]}
     if record["facts"] is not None:
         record["facts"]["gold"] = record["gold"]["aus"]
@@ -376,7 +376,7 @@ def whole_number(value: object) -> int | None:
 
 
 def _metrics(row: Mapping[str, Any]) -> list[str]:
-    """The metrics of a line of an older version; later ones do not say theirs."""
+    """The metrics of a line of an earlier version; a line with a record does not name them."""
     if "record" in row:
         return []
     return [name for name, item in row.items() if isinstance(item, dict) and not _STDERR.search(name)]
