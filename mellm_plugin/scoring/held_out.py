@@ -77,18 +77,23 @@ class Task:
 
     def in_words(self, samples: Sequence[Mapping[str, Any]]) -> str | None:
         """The table of all scores with their intervals; None for tasks of others."""
-        scores = self.aggregations.get(metrics.SCORES)
-        if not isinstance(scores, metrics.Scores) or not all("record" in sample for sample in samples):
+        records = [record for sample in samples if isinstance(record := sample.get("record"), Mapping)]
+        if not records or len(records) < len(samples):
             return None
-        return scores.in_words([sample["record"] for sample in samples])
+        scores = self.aggregations.get(metrics.SCORES)
+        if not isinstance(scores, metrics.Scores):  # a list of single metrics
+            scores = metrics.Scores(_metrics_of(records[0]))
+        return scores.in_words(records)
 
 
 def _with_items(sample: Mapping[str, Any]) -> Mapping[str, Any]:
     """A line of a samples file; one of our tasks holds references to its record, which become items again."""
-    if not isinstance(record := sample.get("record"), Mapping):
-        return sample
-    every = vqa_metrics.QUESTIONS if "kind" in record else metrics.of_record(record)
-    return {**sample, **metrics.items(record, every)}
+    record = sample.get("record")
+    return {**sample, **metrics.items(record, _metrics_of(record))} if isinstance(record, Mapping) else sample
+
+
+def _metrics_of(record: Mapping[str, Any]) -> tuple[metrics.Metric, ...]:
+    return vqa_metrics.QUESTIONS if "kind" in record else metrics.of_record(record)
 
 
 def open_task(name: str, include_path: str | None = None) -> Task:

@@ -96,13 +96,19 @@ def samples() -> dict[str, list[dict[str, Any]]]:
 def task() -> Task:
     """The task of these clips, with aggregations of ours."""
     asked = [Asked(f"casme2/{s}/{n}", "casme2", s) for s, given in GIVEN.items() for n in range(len(given))]
-    names = {"emotion_uf1": meu.emotion_uf1, "emotion_acc": meu.emotion_acc, "ci95_stderr": meu.ci95}
+    names = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(emotion)")}
     return Task("toy", Path("toy.yaml"), tuple(asked), names)
 
 
 @pytest.fixture
 def folds(task: Task) -> tuple[Fold, ...]:
     return make_folds([(one.dataset, one.subject) for one in task.asked])
+
+
+def labels(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The items of the labels of samples."""
+    records = [sample["record"] for sample in samples]
+    return [{"gold": record["gold"]["label"], "read": record["read"]["label"]} for record in records]
 
 
 def finish(out: Path, fold: Fold, task: Task, of: Sequence[dict[str, Any]]) -> None:
@@ -121,13 +127,13 @@ def test_answers_are_scored_once_over_all_people(
     for fold, of in zip(folds, samples.values(), strict=True):
         finish(tmp_path, fold, task, of)
     found = pool(CONFIG, task, tmp_path, folds, {})
-    items = [one["emotion_uf1"] for of in samples.values() for one in of]
+    items = labels([one for of in samples.values() for one in of])
     scores = found["results"]["toy"]
     assert scores["emotion_uf1,none"] == meu.emotion_uf1(items)
     assert scores["emotion_acc,none"] == pytest.approx(7 / 10)
-    of_each = [meu.emotion_uf1([one["emotion_uf1"] for one in of]) for of in samples.values()]
+    of_each = [meu.emotion_uf1(labels(of)) for of in samples.values()]
     assert abs(scores["emotion_uf1,none"] - float(np.mean([value or 0.0 for value in of_each]))) > 0.05
-    low, high = scores["ci95_stderr,none"]["emotion_uf1"]
+    low, high = scores["scores_stderr,none"]["emotion_uf1"]["ci95"]
     assert low <= scores["emotion_uf1,none"] <= high
     assert found["loso"]["complete"] and found["n-samples"]["toy"] == {"original": 10, "effective": 10}
     assert json.loads((tmp_path / RESULTS).read_text())["results"] == json.loads(json.dumps(found["results"]))
@@ -135,7 +141,7 @@ def test_answers_are_scored_once_over_all_people(
     assert "casme2: 10 clips of 3 subjects" in table and "INCOMPLETE" not in table
     predictions = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
     assert [one["id"] for one in predictions] == [one.id for one in task.asked]
-    assert [one["emotion_uf1"]["id"] for one in predictions] == [one.id for one in task.asked]
+    assert [one["record"]["id"] for one in predictions] == [one.id for one in task.asked]
     assert {one["fold"] for one in predictions} == {fold.name for fold in folds}
 
 
@@ -336,7 +342,7 @@ def test_people_are_left_out_by_the_real_commands(
         assert set(record["seen"]["casme2"]["subjects"]) == {"sub02", "sub04", "sub05"} - held
         lines = [json.loads(line) for line in (folder / "adapter" / "curve.jsonl").read_text().splitlines()]
         assert [line["step"] for line in lines] == list(range(1, 31))
-        asked = [json.loads(line)["emotion_uf1"]["subject"] for line in (folder / SAMPLES).read_text().splitlines()]
+        asked = [json.loads(line)["record"]["subject"] for line in (folder / SAMPLES).read_text().splitlines()]
         assert set(asked) == held
         backend = json.loads((folder / RESULTS).read_text())["config"]["model_backend"]
         known = json.loads(backend[backend.index("{") : backend.rindex("}") + 1])
@@ -347,7 +353,7 @@ def test_people_are_left_out_by_the_real_commands(
             "validation": nobody,
         }
     predictions = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
-    items = [one["emotion_uf1"] for one in predictions]
+    items = labels(predictions)
     assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(items)
 
     from lmms_eval.evaluator import simple_evaluate
@@ -356,7 +362,7 @@ def test_people_are_left_out_by_the_real_commands(
     done = simple_evaluate(model="mellm", model_args=adapter, tasks=["casme2_emotion"], limit=1)
     backend = done["config"]["model_backend"]
     known = json.loads(backend[backend.index("{") : backend.rindex("}") + 1])
-    others = [one for one in predictions if one["emotion_uf1"]["subject"] not in people[0]]
+    others = [one for one in predictions if one["record"]["subject"] not in people[0]]
     seen = {"clips": len(others), "subjects": 3 - len(people[0])}
     assert seen["clips"] and known["training"]["tasks"]["casme2_emotion"]["seen"] == seen
 
