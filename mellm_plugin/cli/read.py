@@ -2,7 +2,7 @@
 
 One line of input, as lmms-eval logs it (`--log_samples`) or as you write it yourself:
 
-    {"filtered_resps": "AU4; disgust", "parse_rate": {"id": "..", "labels": [..], "asks": "all", "gold": {..}}, ..}
+    {"filtered_resps": "AU4; disgust", "record": {"id": "..", "labels": [..], "asks": "all", "gold": {..}}, ..}
     {"answer": "AU4; disgust", "labels": "casme2", "asks": "all", "id": "clip 1"}      only `answer` is required
 """
 
@@ -132,8 +132,9 @@ def _parse(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     if not isinstance(row, dict):
         raise InputError(f"expected a JSON object on each line, found {_short(json.dumps(row))}")
     faults: list[str] = []
-    logged = row.get("parse_rate")
-    item = {**row, **logged} if isinstance(logged, dict) else row
+    # Earlier versions wrote the record under parse_rate. That of an ME-VQA question has a kind, and other fields.
+    logged = row.get("record", row.get("parse_rate"))
+    item = {**row, **logged} if isinstance(logged, dict) and "kind" not in logged else row
     answers = [_first(row[key]) for key in ("answer", "filtered_resps", "resps") if key in row]
     answer = next((text for text in answers if isinstance(text, str)), "" if None in answers else None)
     if answer is None:

@@ -16,7 +16,7 @@ from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
     from mellm_plugin.report.leaderboard import Report
-    from mellm_plugin.report.results import Reading
+    from mellm_plugin.report.runs import Reading
 
 EXAMPLES = """\
   mellm report results -o report
@@ -154,7 +154,7 @@ def _counts(data: Mapping[str, Any], folder: Path, files: list[Path]) -> dict[st
 
 def _print_boards(data: Mapping[str, Any]) -> None:
     """One line per board: its best rows by its first metric."""
-    from mellm_plugin.report.formats import number
+    from mellm_plugin.report.tables import number
 
     names = {entry["key"]: entry["name"] for entry in data["entries"]}
     width = max(len(board["title"]) for board in data["boards"])

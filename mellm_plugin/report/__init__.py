@@ -1,1 +1,1 @@
-"""What lmms-eval wrote, as tables and as a page."""
+"""Results files of lmms-eval -> a leaderboard, as tables and as a page."""

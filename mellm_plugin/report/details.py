@@ -1,4 +1,4 @@
-"""What a report shows of one run beside its scores: confusions, units, motion strength, and each clip and answer."""
+"""What a report shows of a run besides its scores: confusions, units, motion strength, and each clip and answer."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ import numpy as np
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.redaction import redacted
-from mellm_plugin.report import items as scoring_items
-from mellm_plugin.report.items import Items
-from mellm_plugin.report.results import Clip, Run
+from mellm_plugin.report.items import Items, of_metric
+from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
-_BINS, _LEAST = 5, 10  # of motion strength, and clips in each
+_BINS, _LEAST = 5, 10  # bins of motion strength, and the least number of clips in each
 
 
 def confusions(run: Run) -> dict[str, Any] | None:
-    """What labels and coarse classes were read as; None where none were asked for."""
+    """Confusion matrices of labels and coarse classes; None if the task asks for neither."""
     found: dict[str, Any] = {}
     for name, of in (
-        ("emotion", scoring_items.labels(run.clips, run)),
-        ("coarse", scoring_items.coarse(run.clips, run)),
-        ("coarse", scoring_items.questions("vqa_coarse_uf1", run.clips)),
-        ("emotion", scoring_items.questions("vqa_fine_uf1", run.clips)),
+        ("emotion", of_metric("emotion_uf1", run)),
+        ("coarse", of_metric("coarse_uf1", run)),
+        ("coarse", of_metric("vqa_coarse_uf1", run)),
+        ("emotion", of_metric("vqa_fine_uf1", run)),
     ):
         if of:
             found[name] = _confusion(of, run.labels or ())
@@ -37,7 +36,7 @@ def confusions(run: Run) -> dict[str, Any] | None:
 
 
 def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
-    """What clips of each label were read as; the last column is that of answers that could not be read."""
+    """Counts by gold label (rows) and label read (columns); the last column counts unread answers."""
     present = {item["gold"] for item in of} | {item["read"] for item in of} - {None}
     names = [*(label for label in known if label in present), *sorted(present - {*known})]
     counts = Counter((item["gold"], item["read"]) for item in of)
@@ -47,8 +46,8 @@ def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
 
 
 def by_unit(run: Run) -> dict[str, Any] | None:
-    """F1, precision, recall and counts of each scored unit; None where none is."""
-    of = scoring_items.units(run.clips, run)
+    """F1, precision, recall and counts of each scored unit; None if no unit is scored."""
+    of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return None
     scores = units.score([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
@@ -70,8 +69,8 @@ def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None
 
 
 def exact_answers(run: Run) -> dict[int, bool]:
-    """By place whether an answer names exactly the clip's units, of those of the task."""
-    of = scoring_items.units(run.clips, run)
+    """By place whether an answer names exactly the clip's units, among the units of the task."""
+    of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return {}
     counted = units.tally([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
@@ -79,7 +78,7 @@ def exact_answers(run: Run) -> dict[int, bool]:
 
 
 def strength_edges(strengths: Sequence[float | None]) -> list[float]:
-    """The ends of bins of motion strength with about as many clips each; none where too few are known."""
+    """Edges of bins of motion strength with about equally many clips; empty if too few strengths are known."""
     known = [strength for strength in strengths if strength is not None]
     bins = min(_BINS, len(known) // _LEAST)
     if bins < 2:
@@ -89,7 +88,7 @@ def strength_edges(strengths: Sequence[float | None]) -> list[float]:
 
 
 def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list[dict[str, Any]] | None:
-    """Recall of units and share of right labels, by the strength of the clips' motion."""
+    """Recall of units and share of right labels in each bin of motion strength."""
     strengths = {(clip.place, clip.id): clip.motion_px for clip in clips}
     found: list[dict[str, Any]] = []
     for low, high in pairwise(edges):
@@ -103,13 +102,13 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
         ]
         if not within:
             continue
-        of = scoring_items.units(within, run)
+        of = of_metric("au_parse_rate", run, within)
         recall = None
         if of and run.units is not None:
             counts = units.score([_events(i["gold"]) for i in of], [i["read"] for i in of], run.units).counts.values()
             hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
             recall = hits / (hits + misses) if hits + misses else None
-        labelled = scoring_items.labels(within, run)
+        labelled = of_metric("emotion_uf1", run, within)
         right = [item["gold"] == item["read"] for item in labelled]
         found.append(
             {
@@ -124,27 +123,28 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
 
 
 def clip_row(clip: Clip) -> dict[str, Any]:
-    """A clip and its annotation; of a question its expected answer."""
-    expected = clip.expected or {}
-    asked = "" if clip.kind is None else f" · question {clip.place + 1}, {clip.kind}"
-    units_known = list(clip.codes) if clip.codes is not None else None
-    if clip.kind is not None and expected.get("units") is not None:
-        units_known = [str(unit) for unit in expected["units"]]
+    """A clip and its annotation; for a question, the expected answer."""
+    record, gold = clip.record, clip.record["gold"] or {}
+    if clip.kind is None:
+        asked, codes, label = "", gold["aus"], gold["label"]
+    else:
+        asked, label = f" · question {clip.place + 1}, {clip.kind}", _said(gold)
+        codes = None if gold.get("units") is None else map(str, gold["units"])
     return {
         "id": f"{clip.id}{asked}",
         "clip": clip.id,
-        "subject": clip.subject,
+        "subject": record["subject"],
         "dataset": clip.dataset,
-        "aus": units_known,
-        "label": _said(expected) if clip.kind is not None else clip.label,
-        "coarse": expected.get("coarse") if clip.kind is not None else clip.coarse,
-        "motion_px": clip.motion_px if clip.ladder is None else clip.ladder["level_px"],
-        "doubts": list(clip.doubts) if clip.doubts is not None else [],
+        "aus": None if codes is None else list(codes),
+        "label": label,
+        "coarse": gold.get("coarse"),
+        "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
+        "doubts": list(record.get("doubts") or ()),
     }
 
 
 def _said(reading: Mapping[str, Any]) -> str | None:
-    """What a question's answer says beside units, as one text."""
+    """What the answer to a question says, except units, as one text."""
     for thing in ("fine", "coarse", "side"):
         if isinstance(reading.get(thing), str):
             return str(reading[thing])
@@ -157,10 +157,11 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
 
     Args:
         clip: with its answer.
-        exact: whether exactly the clip's units are named; of a question it is found out here.
-        units_alone: bare numbers are units.
+        exact: whether the answer names exactly the clip's units; for a question it is computed here.
+        units_alone: plain numbers are units.
     """
-    verdict = clip.verdict
+    verdict = clip.judge
+    read, gold = clip.record["read"], clip.record["gold"] or {}
     judge = None
     if verdict is not None:
         judge = {
@@ -168,7 +169,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
             "judge": verdict["judge"],
             "scores": verdict["scores"],
             "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
-            "unscored": verdict["unscored"] and {name: redacted(told) for name, told in verdict["unscored"].items()},
+            "unscored": verdict["unscored"] and {name: redacted(text) for name, text in verdict["unscored"].items()},
         }
     read_units: Sequence[int] | None
     label: str | None
@@ -177,15 +178,14 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         read_units = label = coarse = label_right = exact = None
         unparsed = f"never given: {clip.unanswered}"
     elif clip.kind is not None:
-        said, expected = clip.said or {}, clip.expected or {}
-        read_units, label, coarse = said.get("units"), _said(said), said.get("coarse")
-        unparsed = "not all that was asked can be read" if None in said.values() else None
-        gold_label, gold_units = _said(expected), expected.get("units")
+        read_units, label, coarse = read.get("units"), _said(read), read.get("coarse")
+        unparsed = "part of the answer cannot be read" if None in read.values() else None
+        gold_label, gold_units = _said(gold), gold.get("units")
         label_right = None if gold_label is None else label == gold_label
         exact = None if gold_units is None else read_units is not None and {*read_units} == {*gold_units}
     else:
-        read_units, label, coarse, unparsed = clip.read_units, clip.read_label, clip.read_coarse, clip.unparsed
-        label_right = None if clip.label is None else label == clip.label
+        read_units, label, coarse, unparsed = (read[name] for name in ("aus", "label", "coarse", "unparsed"))
+        label_right = None if gold["label"] is None else label == gold["label"]
     marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
     text = _without_keys(clip.text) if clip.unanswered is None else redacted(clip.text)
     return {
@@ -195,21 +195,21 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         "coarse": coarse,
         "label_right": label_right,
         "aus_right": exact,
-        # of a clip without a label nothing but its units is asked
-        "unparsed": None if clip.kind is None and clip.label is None and read_units is not None else unparsed,
+        # a clip without a label is only asked for its units
+        "unparsed": None if clip.kind is None and gold["label"] is None and read_units is not None else unparsed,
         "judge": judge,
         "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
     }
 
 
-# What any key has, looked for first: taking keys out takes thirty times as long. Of servers' own words all are.
+# Cheap signs of a key, checked first, because redaction takes thirty times as long.
 _RUN = re.compile(r"[A-Za-z0-9_-]{18}")
 _OF_KEYS = ("bearer", "basic", "key", "token", "secret", "passw", "cookie", "authoriz", "://", "sk-", "sk_")
 
 
 @lru_cache(maxsize=100_000)
 def _without_keys(text: str) -> str:
-    """The text without keys, which files of earlier versions may hold."""
+    """The text without keys, which files of earlier versions may contain."""
     lowered = text.lower()
     return redacted(text) if _RUN.search(text) or any(word in lowered for word in _OF_KEYS) else text
 

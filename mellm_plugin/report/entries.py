@@ -1,10 +1,10 @@
-"""Entries of a leaderboard: which runs are of one model, and what it is called.
+"""Entries of a leaderboard: which runs belong to one model, and its name.
 
     Entries().key(run)  ->  "e0"
     .finish()  ->  [{"key": "e0", "name": "mellm bundled motion=off", "model": "mellm", "motion_name": "off", ..}]
 
 An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
-descriptions. What only changes speed makes no other entry, nor does where the weights lie.
+descriptions. Settings that only change speed do not matter, nor does the path of the weights.
 """
 
 from __future__ import annotations
@@ -17,29 +17,38 @@ from typing import Any
 
 from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
-from mellm_plugin.report.results import Run
+from mellm_plugin.report.runs import Run
 
 _FREE = ("batch_size", "device", "device_map", "max_batch_size")
-"""Arguments of models that change speed alone."""
+"""Model arguments that only change speed."""
 
 
 def plain(value: Any) -> str:
-    """Equal values as equal texts."""
+    """A text that is the same for equal values."""
     return json.dumps(value, sort_keys=True, default=str)
 
 
 def prompts(run: Run) -> Any:
-    """The version of a task's prompts; None where it is not known."""
+    """The version of the task's prompts; None if unknown."""
     return run.metadata.get("prompt_version", run.metadata.get("wording"))
 
 
 def latest(runs: Iterable[Run]) -> str:
-    """The date of the newest run, as a text that sorts."""
+    """The date of the newest run, as a sortable text."""
     return max((run.date.isoformat() for run in runs if run.date is not None), default="")
 
 
+def data_sums(data: Any) -> str:
+    """The first digits of the checksums of the data, from `metadata` of a results file."""
+    if not isinstance(data, dict):
+        return ""
+    if isinstance(data.get("sha256"), str):
+        return str(data["sha256"])[:8]
+    return "+".join(part for name in sorted(data) if (part := data_sums(data[name])))
+
+
 def _arguments(text: str) -> dict[str, str]:
-    """`pretrained=..,dtype=..` by name; what has no name under itself."""
+    """The values of `pretrained=..,dtype=..` by name."""
     parts: list[str] = []
     for part in text.split(","):
         if "=" in part or not parts:
@@ -50,7 +59,7 @@ def _arguments(text: str) -> dict[str, str]:
 
 
 def identity(run: Run, judged: bool = True) -> str:
-    """What makes a run one of an entry; without its judge, where `judged` is false."""
+    """Text that is the same for all runs of an entry; without the judge if `judged` is false."""
     known = {key: value for key, value in run.backend.items() if key != "training"}
     given = {key: value for key, value in _arguments(run.model_args).items() if key not in _FREE}
     if known.get("bundled") is True:
@@ -61,7 +70,7 @@ def identity(run: Run, judged: bool = True) -> str:
         given.pop("adapter", None)
     if known.get("weights_sha256"):
         given.pop("pretrained", None)
-    elif known.get("adapter_sha256") and "pretrained" in given:  # where its base lies does not matter
+    elif known.get("adapter_sha256") and "pretrained" in given:  # the path of its base does not matter
         given["pretrained"] = Path(given["pretrained"]).name
     folds = None if run.loso is None else plain([run.loso.get("folds"), run.loso.get("failed")])
     unknown = str(run.samples) if run.results is None else None
@@ -77,12 +86,12 @@ def identity(run: Run, judged: bool = True) -> str:
             run.drawn,
             folds,
             unknown,
-        ],
+        ]
     )
 
 
 def _motion(run: Run) -> tuple[Any, str | None]:
-    """Motion settings, and the name that they have; None where they are not known."""
+    """Motion settings and their name; None if unknown."""
     found = run.backend.get("motion", run.drawn)
     if found is None:
         return None, None
@@ -99,7 +108,7 @@ def _motion(run: Run) -> tuple[Any, str | None]:
 
 
 def _label(run: Run) -> str:
-    """A short name of a model: what it is, and what is not as usual."""
+    """A short name of a model, with what differs from the defaults."""
     given = _arguments(run.model_args)
     if run.results is None:
         return f"model not known ({run.samples.name if run.samples else run.task})"
@@ -119,7 +128,7 @@ def _label(run: Run) -> str:
 
 
 class Entries:
-    """The entries, numbered as they come."""
+    """The entries, numbered in the order of their first run."""
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._runs: dict[str, list[Run]] = {}
@@ -131,20 +140,21 @@ class Entries:
     def key(self, run: Run) -> str:
         """The key of a run's entry."""
         own = identity(run)
-        # A judge is asked in some tasks alone: a run without one is that of the only judged entry that is else equal.
+        # Only some tasks ask a judge: a run without one belongs to the judged entry that is otherwise equal, if there
+        # is exactly one.
         judged = self._judged.get(own, set()) if run.judge is None else set()
         own = next(iter(judged)) if len(judged) == 1 else own
         self._runs.setdefault(own, []).append(run)
         return f"e{list(self._runs).index(own)}"
 
     def finish(self) -> list[dict[str, Any]]:
-        """All of them, each with a name of its own."""
+        """All entries, each with a unique name."""
         newest = [max(runs, key=lambda run: latest([run])) for runs in self._runs.values()]
         names = [_label(run) for run in newest]
         for more in (_judge_of, _generation_of, _weights_of, _settings_of, _arguments_of):
             times = Counter(names)
             names = [
-                f"{name} ({told})" if times[name] > 1 and (told := more(run)) else name
+                f"{name} ({detail})" if times[name] > 1 and (detail := more(run)) else name
                 for name, run in zip(names, newest, strict=True)
             ]
         seen: Counter[str] = Counter()
@@ -178,8 +188,9 @@ def _judge_of(run: Run) -> str:
 
 
 def _generation_of(run: Run) -> str:
-    told = [run.generation] if run.generation else []
-    return ", ".join([*told, f"system instruction {run.instruction[:8]}"] if run.instruction else told)
+    parts = [run.generation] if run.generation else []
+    parts += [f"system instruction {run.instruction[:8]}"] if run.instruction else []
+    return ", ".join(parts)
 
 
 def _weights_of(run: Run) -> str:
@@ -187,7 +198,7 @@ def _weights_of(run: Run) -> str:
 
 
 def _settings_of(run: Run) -> str:
-    """The motion settings that are not those of `robust`."""
+    """The motion settings that differ from `robust`."""
     found, usual = _motion(run)[0], PRESETS["robust"].to_dict()
     if not isinstance(found, dict):
         return ""

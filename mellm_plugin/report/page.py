@@ -2,13 +2,13 @@
 
     <meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src 'sha256-..' 'sha256-..'; ..">
     <script type="application/octet-stream" id="report">H4sIAAAA..</script>      the data, JSON, gzip, base64
-    <script type="application/octet-stream" id="pictures">UklGRo4..</script>     WebP files, one behind the other
+    <script type="application/octet-stream" id="pictures">UklGRo4..</script>     WebP files, one after the other
     <script type="application/octet-stream" id="plotly">H4sIAAAA..</script>      the charts' library, gzip, base64
-    <script>..</script>                                                          what unpacks and shows them
+    <script>..</script>                                                          unpacks and shows them
 
-Answers, labels and names come from models and files of others. They reach the page as base64 alone, which cannot end a
-script element, and the document as text nodes alone. Should markup ever get in, the policy runs no script but the two
-whose hashes it names, and loads nothing.
+Answers, labels and names are untrusted. They enter the file only as base64, which cannot end a script element, and the
+document only as text nodes. Should markup get in nevertheless, the policy allows no script but the two whose hashes it
+names, and no request.
 """
 
 from __future__ import annotations
@@ -29,43 +29,44 @@ from mellm_plugin.facs.units import UNITS
 from mellm_plugin.report.formats import write_text
 
 Pictures = Mapping[str, Mapping[str, bytes]]
-"""Of each clip, by its id: WebP files named `onset`, `apex` and `map`."""
+"""By id of the clip: WebP files named `onset`, `apex` and `map`."""
 
 KINDS: tuple[str, ...] = ("onset", "apex", "map")
 """The pictures of a clip."""
 
 SCRIPTS: tuple[str, ...] = ("text.js", "state.js", "tables.js", "charts.js", "clips.js", "views.js")
-"""The page's script, in the order in which its parts are put behind each other."""
+"""The parts of the page's script, in order."""
 
 SIZE = 9_500_000
-"""Bytes of a page at most."""
+"""Most bytes of a page."""
 
-_LEAST = 300  # letters of an answer that stay, however many there are
+_LEAST = 300  # characters of an answer that are always kept
 
 ANSWER: tuple[str, ...] = ("text", "aus", "label", "coarse", "label_right", "aus_right", "unparsed", "judge", "read")
-"""What is kept of an answer, a column each."""
+"""The columns of answers on the page."""
 
 
 def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None) -> None:
     """Write the page of a report.
 
-    Equal answers are stored once. Twenty models' answers of 300 characters to 2,000 clips take some 5 MB, of which the
-    charts' library is 2. Where it would be more than `SIZE`, long answers are cut in their middle, and it says so.
+    Equal answers are stored once. The answers of twenty models to 2,000 clips, of 300 characters each, take about 5 MB
+    including 2 MB for the chart library. If the page would exceed `SIZE`, long answers lose their middle; a note on the
+    page says so.
 
     Args:
         data: the report's plain data (`Report.to_dict()`), strict JSON: no NaN.
         path: the file; replaced in one rename.
-        pictures: of the clips that have any; None for a page without pictures, which may be published where the
+        pictures: of the clips that have any; None for a page without pictures, which may be published even if the
             frames may not.
 
     Raises:
-        InputError: the data are no strict JSON, or the file cannot be written; the former page is left as it was.
+        InputError: the data are not strict JSON, or the file cannot be written; the old page is unchanged.
     """
     write_text(path, render(data, pictures))
 
 
 def render(data: Mapping[str, Any], pictures: Pictures | None = None, size: int = SIZE) -> str:
-    """The page as text, of some `size` bytes at most; see `write`."""
+    """The page as text, of about `size` bytes at most; see `write`."""
     index, files = _one_file(pictures or {})
     script = '"use strict";\n' + "".join(_asset(name) for name in SCRIPTS)
     plotly, packed_plotly = _plotly()
@@ -85,10 +86,10 @@ def render(data: Mapping[str, Any], pictures: Pictures | None = None, size: int 
 
 
 def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str:
-    """The report's data, packed; answers are cut as far as it takes to get into so many bytes.
+    """The report's data, packed; answers are cut until the data fit into `room` bytes.
 
     Raises:
-        InputError: they are no strict JSON.
+        InputError: the data are not strict JSON.
     """
     longest = max((len(text) for text in _texts(data)), default=0)
     limit: int | None = None
@@ -97,16 +98,16 @@ def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str
         packed["unit_names"] = {str(number): unit.name for number, unit in UNITS.items()}
         packed["texts"] = _columns(packed["boards"])
         if limit is not None:
-            note = f"answers of more than {limit} letters are cut in their middle on the page, not in report.json"
+            note = f"on the page, not in report.json, answers of more than {limit} letters are cut in their middle"
             reading = data.get("reading", {})
             packed["reading"] = {**reading, "notes": [*reading.get("notes", ()), note]}
         try:
             written = _packed(json.dumps(packed, allow_nan=False, separators=(",", ":")))
         except (TypeError, ValueError) as error:
-            raise InputError(f"the report's data are no strict JSON: {error}; unknown values are null") from error
+            raise InputError(f"the report's data are not strict JSON: {error}; unknown values are null") from error
         if len(written) <= room or (limit or longest) <= _LEAST:
             return written
-        # as if all bytes were those of texts, so that it takes few turns
+        # assumes that all bytes are texts, so few rounds are needed
         share = 0.9 * max(room, 0) / len(written)
         limit = max(_LEAST, min((limit or longest) * 3 // 4, _limit(list(_texts(data)), share)))
 
@@ -117,7 +118,7 @@ def _texts(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _limit(texts: Sequence[str], share: float) -> int:
-    """The length to which texts are cut for so much of their letters to stay."""
+    """The length to cut texts to, so that this share of their characters stays."""
     lengths = sorted(map(len, texts))
     left = share * sum(lengths)
     for place, length in enumerate(lengths):
@@ -128,7 +129,7 @@ def _limit(texts: Sequence[str], share: float) -> int:
 
 
 def _cut(board: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
-    """A board whose answers are at most so long, but for the words that say that they are cut."""
+    """A board with answers of at most `limit` characters, plus the note that they are cut."""
     if limit is None:
         return dict(board)
     columns = {entry: [one and _shortened(one, limit) for one in column] for entry, column in board["answers"].items()}
@@ -136,7 +137,7 @@ def _cut(board: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
 
 
 def _shortened(answer: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
-    """An answer without its middle: it ends in what it concludes. What was read there is marked no more."""
+    """An answer without its middle, because the conclusion is at its end. Marks in the middle are dropped."""
     text = answer["text"]
     if len(text) <= limit:
         return answer
@@ -149,9 +150,9 @@ def _shortened(answer: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
 
 
 def _columns(boards: list[dict[str, Any]]) -> list[str]:
-    """Turn each board's answers into columns, with places in the list of texts that is returned in place of texts."""
+    """Turn the answers of each board into columns, with indices into the returned list of texts."""
     given = [answer for board in boards for column in board["answers"].values() for answer in column if answer]
-    texts = sorted({answer["text"] for answer in given})  # like texts side by side, which gzip makes use of
+    texts = sorted({answer["text"] for answer in given})  # similar texts side by side compress better
     place = {text: number for number, text in enumerate(texts)}
     for board in boards:
         columns = {}
@@ -163,7 +164,7 @@ def _columns(boards: list[dict[str, Any]]) -> list[str]:
 
 
 def _one_file(pictures: Pictures) -> tuple[dict[str, list[int | None]], bytes]:
-    """All pictures behind one another, and where each clip's `KINDS` end up: `[start, length]` thrice, or nulls."""
+    """All pictures one after the other, and start and length of each clip's `KINDS` among them, or nulls."""
     index: dict[str, list[int | None]] = {}
     files = bytearray()
     for clip, of_clip in pictures.items():
@@ -182,7 +183,7 @@ def _asset(name: str) -> str:
 
 @cache
 def _plotly() -> tuple[str, str]:
-    """The charts' library, and the same packed."""
+    """The chart library, plain and packed."""
     source = (resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
     return source, _packed(source)
 

@@ -1,10 +1,9 @@
-"""Onset, apex and motion map of clips, small enough to stand in a page; from the prepared data of this machine.
+"""Onset, apex and motion map of clips, small enough for a page, from the prepared data of this machine.
 
     clip_pictures(["synthme"], ["synthme/s00/00"])
     {"synthme/s00/00": {"onset": b"RIFF..WEBP..", "apex": b"RIFF..WEBP..", "map": b"RIFF..WEBP.."}}
 
-Where not all of them fit into what a page may hold they are made smaller first, then fewer, spread evenly over the
-clips.
+If they do not all fit into the page, they are first made smaller, then fewer, spread evenly over the clips.
 """
 
 from __future__ import annotations
@@ -27,16 +26,16 @@ from mellm_plugin.motion.render import motion_maps
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 BUDGET = 6_000_000
-"""Bytes that pictures may take in a page, in base64: beside the charts and the answers it stays under 10 MB."""
+"""Most bytes of all pictures in a page, in base64; with charts and answers the page stays below 10 MB."""
 
 SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
-"""Longer sides of the pictures that are tried, px, until all fit."""
+"""Longer side of the pictures, px; the first at which all fit is used."""
 
 QUALITY = 62
-"""WebP's, 0..100: noise of the camera goes, lids and lip corners stay."""
+"""WebP quality, 0..100: it removes camera noise and keeps lids and lip corners."""
 
-_TRIED = 12  # clips whose pictures tell how large those of all will be
-_MARGIN = 1.08  # and how far those may be off
+_TRIED = 12  # clips that are drawn to estimate the size of all pictures
+_MARGIN = 1.08  # factor on that estimate
 
 Drawn = dict[str, npt.NDArray[np.uint8]]
 Encoded = dict[str, bytes]
@@ -53,32 +52,32 @@ def clip_pictures(
     notes: list[str] | None = None,
     progress: Callable[[], object] | None = None,
 ) -> dict[str, Encoded]:
-    """The pictures of clips, as far as their data is prepared here and the budget goes.
+    """The pictures of clips whose data is prepared on this machine, within the budget.
 
     Args:
-        datasets: names as in the clips' ids or as the data is stored; of `synthme` the newest version that is there.
-        ids: the clips that are wanted; of more than fit those taken are spread evenly in this order.
-        budget: bytes of all pictures together, as they stand in a page (base64).
+        datasets: names as in the ids of clips, or as stored; for `synthme` the newest stored version.
+        ids: the clips to draw; if too many, an evenly spread part of this list is drawn.
+        budget: bytes of all pictures together, in base64.
         settings: how the maps are drawn.
-        workers: threads that draw at once.
-        cache: where measured flows are kept between runs.
-        notes: takes a sentence on each thing left out: a dataset, a clip, all that did not fit.
+        workers: number of threads.
+        cache: keeps measured flows between runs.
+        notes: gets a sentence on every dataset or clip that is left out.
         progress: called for each clip drawn.
 
     Returns:
-        for each clip WebP files `onset`, `apex` and `map`, of the same size.
+        by id of the clip: WebP files `onset`, `apex` and `map`, of the same size.
     """
-    told = [] if notes is None else notes
+    remarks = [] if notes is None else notes
     wanted = list(dict.fromkeys(ids))
-    stored = list(_stored(dict.fromkeys(datasets), set(wanted), told))
+    stored = list(_stored(dict.fromkeys(datasets), set(wanted), remarks))
     there = {clip for _, _, clips in stored for clip in clips}
     wanted = [clip for clip in wanted if clip in there]
     if not wanted:
         return {}
 
     def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
-        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, told))
-        return _drawn(samples, settings, workers, cache, told)
+        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, remarks))
+        return _drawn(samples, settings, workers, cache, remarks)
 
     room = budget * 3 // 4  # base64 makes four bytes of three
     tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
@@ -102,7 +101,7 @@ def clip_pictures(
         else:
             left_out += 1
     if left_out:
-        told.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
+        remarks.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
     return {clip: taken[clip] for clip in wanted if clip in taken}
 
 
@@ -111,19 +110,19 @@ def _size(encoded: Encoded) -> int:
 
 
 def _spread(clips: Sequence[str], count: int) -> list[str]:
-    """So many of the clips, evenly spread."""
+    """`count` of the clips, evenly spread."""
     if count >= len(clips):
         return list(clips)
     return [clips[place * len(clips) // count] for place in range(count)]
 
 
-def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Iterator[tuple[str, str, set[str]]]:
-    """Name and split of what is prepared, with the wanted clips in it."""
+def _stored(datasets: Iterable[str], wanted: set[str], remarks: list[str]) -> Iterator[tuple[str, str, set[str]]]:
+    """Name and split of the prepared datasets, with the wanted clips in each."""
     prepared = store.list_prepared()
     for dataset in datasets:
         versions = [name for name in prepared if name == dataset or name.startswith(f"{dataset}-v")]
         if not versions:
-            told.append(f"no pictures of {dataset}: it is not prepared on this machine")
+            remarks.append(f"no pictures of {dataset}: it is not prepared on this machine")
             continue
         name = dataset if dataset in versions else max(versions, key=lambda name: (len(name), name))
         try:
@@ -132,24 +131,20 @@ def _stored(datasets: Iterable[str], wanted: set[str], told: list[str]) -> Itera
                 if clips:
                     yield name, split, clips
         except DataError as error:
-            told.append(f"no pictures of {dataset}: {error}")
+            remarks.append(f"no pictures of {dataset}: {error}")
 
 
-def _read(name: str, split: str, chosen: set[str], told: list[str]) -> Iterator[Sample]:
+def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterator[Sample]:
     try:
         yield from (sample for sample in store.read(name, split) if sample.id in chosen)
     except DataError as error:
         fault = f"no further pictures of {name}: {error}"
-        if fault not in told:
-            told.append(fault)
+        if fault not in remarks:
+            remarks.append(fault)
 
 
 def _drawn(
-    samples: Iterable[Sample],
-    settings: MotionSettings,
-    workers: int,
-    cache: MotionCache | None,
-    told: list[str],
+    samples: Iterable[Sample], settings: MotionSettings, workers: int, cache: MotionCache | None, remarks: list[str]
 ) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
@@ -162,8 +157,8 @@ def _drawn(
         sample = waiting.popleft()
         if isinstance(found, ImageError):
             fault = f"no pictures of {sample.id}: {found}"
-            if fault not in told:
-                told.append(fault)
+            if fault not in remarks:
+                remarks.append(fault)
             continue
         onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
         yield sample.id, {"onset": onset, "apex": apex, "map": found.image}
@@ -174,7 +169,7 @@ def _encoded(pictures: Drawn, side: int) -> Encoded:
 
 
 def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
-    """Pixels of any depth as uint8; cameras write 10 or 12 bits into 16."""
+    """Pixels of any depth as uint8; cameras store 10 or 12 bits in 16."""
     too_many = max(0, int(pixels.max()).bit_length() - 8) if pixels.dtype == np.uint16 else 0
     return (pixels >> too_many).astype(np.uint8)
 

@@ -1,11 +1,10 @@
-"""Where in an answer the words stand that were read: for marking them, never for reading.
+"""Where in an answer the words are that were read. Only for highlighting, never for scoring.
 
     read_spans("Reasoning: AU4 lowers.\\nConclusion: action units AU4+AU7; expression: fear.", (4, 7), "fear")
       -> [(46, 49, "unit"), (50, 53, "unit"), (67, 71, "label")]
 
-The reader (`language.answers`) works on a text that it has changed, so its places are not those of the answer. What it
-has read is looked for again, in the last conclusion where that holds it, else in the whole text. Only words that name
-what was read are marked; where none is found, nothing is.
+The reader of answers normalises the text first, so its offsets do not fit the answer. This module searches again for
+what was read: in the last conclusion if it is there, else in the whole text. If no words name it, nothing is marked.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ _DENIED = re.compile(
 
 
 def read_spans(text: str, units: Collection[int] | None, label: str | None, units_alone: bool = False) -> list[Span]:
-    """The places of what was read, ascending, none overlapping another.
+    """Start, end and kind (`unit` or `label`) of what was read, ascending, without overlaps.
 
     Args:
         text: the answer as the model gave it.
-        units, label: what was read in it; None where nothing was.
-        units_alone: bare numbers are units.
+        units, label: what was read in it; None if nothing was.
+        units_alone: plain numbers are units.
     """
     starts = [match.start() for match in _CONCLUSION.finditer(text)]
     places = (*reversed(starts[-2:]), 0)
@@ -70,7 +69,7 @@ def _units(text: str, start: int, units: Collection[int], alone: bool) -> list[S
 
 
 def _with_head(text: str, number: int) -> int:
-    """Where "AU" begins that stands right before a number; the number where there is none."""
+    """Start of the "AU" right before a number; if there is none, start of the number."""
     head = re.search(r"au[\s-]?[lr]?$", text[max(0, number - 5) : number], re.IGNORECASE)
     return number - len(head[0]) if head else number
 

@@ -33,7 +33,7 @@ def sample(answer: object, gold: dict[str, Any] | None, **item: object) -> dict[
         "doc_id": 0,
         "filtered_resps": answer,
         "input": "Name the expression.",
-        "parse_rate": {"id": "casme2/sub01/EP01", "labels": LABELS, "asks": "all", "gold": gold, **item},
+        "record": {"id": "casme2/sub01/EP01", "labels": LABELS, "asks": "all", "gold": gold, **item},
     }
 
 
@@ -108,8 +108,9 @@ def test_reads_what_the_tasks_read_in_any_order(tmp_path: Path, capsys: pytest.C
         asks = case.get("asks", "all")
         labels = _labels_named(case["labels"]) if isinstance(case["labels"], str) else case["labels"]
         doc = {**clip, "labels": labels, "scored_aus": [4], "asks": asks, "onset": b"", "apex": b""}
-        rows.append({"resps": [[case["answer"]]], **meu.process_results(doc, [case["answer"]])})
-        read = rows[-1]["parse_rate"]["read"]
+        record = meu.process_results(doc, [case["answer"]])["record"]
+        rows.append({"resps": [[case["answer"]]], "record": record})
+        read = record["read"]
         logged.append({**{key: read[key] for key in ("aus", "coarse", "unparsed", "sides")}, "fine": read["label"]})
     order = list(range(len(CORPUS)))
     random.Random(1).shuffle(order)
@@ -118,6 +119,16 @@ def test_reads_what_the_tasks_read_in_any_order(tmp_path: Path, capsys: pytest.C
         assert main(["read", "--json", path]) == 0
         shown = rows_of(capsys.readouterr().out)
         assert [{"sides": {}, **row} for row in shown] == [logged[i] for i in numbers]
+
+
+def test_reads_the_samples_of_version_0_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = sample("AU4, disgust", {"aus": ["4"], "label": "disgust", "coarse": "negative"})
+    old = {name.replace("record", "parse_rate"): value for name, value in line.items()}
+    printed = []
+    for row in (line, old):
+        assert main(["read", written(tmp_path / "samples.jsonl", [row])]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] and "action units exactly right: 1 of 1" in printed[0]
 
 
 def test_bad_lines_are_named_and_do_not_stop_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

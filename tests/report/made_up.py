@@ -1,17 +1,17 @@
-"""A report's plain data, made up: models that see better and worse, their answers, and all that a page shows of them.
+"""A report's plain data, made up: models of different skill, their answers, and everything a page shows of them.
 
     report(models=20, clips=2000)["boards"][0]["answers"]["e0"][0]
     {"text": "The brows are drawn down .. Expression: anger", "aus": [4, 7], "label": "anger", "label_right": True, ..}
 
-Scores are counted from the answers; intervals are as wide as they would be. Nothing here was measured.
+Answers and scores follow the skill of a model, independently of each other. Nothing here was measured.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections import Counter
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 LABELS = ["anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -27,36 +27,18 @@ UNITS_OF = {
     "surprise": [1, 2, 5],
 }
 NAMES = ["mellm bundled", "mellm bundled, motion=off", "qwen2_5_vl 7B", "internvl3 8B", "llava-onevision 7B", "gpt-4o"]
-WORDS = [
-    *(
-        "the",
-        "inner",
-        "brows",
-        "rise",
-        "slightly",
-        "while",
-        "the",
-        "lids",
-        "tighten",
-        "and",
-        "a",
-        "faint",
-        "pull",
-        "at",
-    ),
-    *("the", "mouth", "corners", "is", "seen", "on", "the", "left", "side", "cheeks", "lift", "chin", "wrinkles"),
-    *("nose", "upper", "lip", "subtle", "brief", "between", "onset", "apex", "frame", "intensity", "low", "region"),
-]
+_PROSE = """the inner brows rise slightly while the lids tighten and a faint pull at the mouth corners is seen on the
+left side cheeks lift chin wrinkles nose upper lip subtle brief between onset apex frame intensity low region"""
+WORDS = _PROSE.split()
 LADDER = [0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0]
 
-METRICS = [
-    {"name": "emotion_uf1", "higher_is_better": True, "kind": "share", "main": True},
-    {"name": "coarse_uf1", "higher_is_better": True, "kind": "share", "main": True},
-    {"name": "au_f1", "higher_is_better": True, "kind": "share", "main": True},
-    {"name": "description_score", "higher_is_better": True, "kind": "number", "main": True},
-    {"name": "emotion_acc", "higher_is_better": True, "kind": "share", "main": False},
-    {"name": "au_exact", "higher_is_better": True, "kind": "share", "main": False},
-    {"name": "parse_rate", "higher_is_better": True, "kind": "share", "main": False},
+METRICS: list[dict[str, Any]] = [
+    {"name": name, "higher_is_better": True, "kind": "number" if name == "description_score" else "share", "main": main}
+    for main, names in (
+        (True, ("emotion_uf1", "coarse_uf1", "au_f1", "description_score")),
+        (False, ("emotion_acc", "au_exact", "parse_rate")),
+    )
+    for name in names
 ]
 
 
@@ -104,7 +86,7 @@ def empty() -> dict[str, Any]:
 
 
 def bare() -> dict[str, Any]:
-    """One model and one board, of which nothing is known but that it was run: null everywhere."""
+    """One model and one board about which nothing else is known: null everywhere."""
     data = empty()
     data["reading"].update(files=1, runs=1)
     data["entries"] = [
@@ -113,7 +95,14 @@ def bare() -> dict[str, Any]:
     nulls = ("confusion", "units", "by_strength", "sensitivity", "cost")
     row = dict.fromkeys(nulls) | {"entry": "e0", "kind": "model", "name": None, "clips": None, "runs": 1}
     row |= {"ranked": False, "marks": [], "scores": {"au_f1": None}, "rates": None}
-    board = {"task": "bare_meu", "version": None, "datasets": [], "clips": None, "subjects": None, "licensed": True}
+    board: dict[str, Any] = {
+        "task": "bare_meu",
+        "version": None,
+        "datasets": [],
+        "clips": None,
+        "subjects": None,
+        "licensed": True,
+    }
     board |= {"labels": None, "units": None, "metrics": [METRICS[2]], "rows": [row], "comparisons": []}
     data["boards"] = [board | {"published": [], "clip_list": [], "answers": {}}]
     return data
@@ -164,19 +153,12 @@ def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int
         entry["key"]: [_answer(clip, _skill(place), rng, place < 3) for clip in listed]
         for place, entry in enumerate(entries)
     }
-    rows = [_row(place, entry, listed, answers[entry["key"]]) for place, entry in enumerate(entries)]
-    most = Counter(clip["label"] for clip in listed).most_common(1)[0]
-    share = most[1] / clips
-    rows.append(
-        dict.fromkeys(("confusion", "units", "by_strength", "sensitivity", "rates", "cost"))
-        | {"entry": None, "kind": "constant", "name": "majority label", "clips": clips, "runs": 1, "ranked": False}
-        | {"marks": [], "scores": {"emotion_acc": _score(share, clips), "emotion_uf1": _score(share / 3, clips)}}
-    )
-    rows.append(
-        dict.fromkeys(("confusion", "units", "by_strength", "sensitivity", "rates", "cost"))
-        | {"entry": None, "kind": "constant", "name": "no unit", "clips": clips, "runs": 1, "ranked": False}
-        | {"marks": [], "scores": {"au_exact": _score(0.02, clips)}}
-    )
+    rows = [_row(place, entry, clips, place < 3) for place, entry in enumerate(entries)]
+    nulls = dict.fromkeys(("entry", "confusion", "units", "by_strength", "sensitivity", "rates", "cost"))
+    for name, metrics in (("majority label", ("emotion_acc", "emotion_uf1")), ("no unit", ("au_exact",))):
+        scores = {metric: _score(0.05, clips) for metric in metrics}
+        about = {"kind": "constant", "name": name, "clips": clips, "runs": 1, "ranked": False, "marks": []}
+        rows.append(nulls | about | {"scores": scores})
     if len(rows) > 4:
         rows[2]["marks"] = [{"kind": "limit", "text": f"{clips // 2} of {clips} clips"}]
         rows[2]["ranked"] = False
@@ -200,18 +182,8 @@ def _board(number: int, entries: list[dict[str, Any]], clips: int, subjects: int
         "rows": rows,
         "comparisons": _comparisons(rows, clips),
         "published": [
-            {
-                "name": "STSTNet",
-                "source": "Liong et al., FG 2019",
-                "protocol": "leave-one-subject-out, 3 classes",
-                "scores": {"coarse_uf1": 0.735},
-            },
-            {
-                "name": "LBP-TOP",
-                "source": "See et al., FG 2019",
-                "protocol": "leave-one-subject-out, 3 classes",
-                "scores": {"coarse_uf1": 0.588},
-            },
+            {"name": name, "source": "FG 2019", "protocol": "3 classes", "scores": {"coarse_uf1": value}}
+            for name, value in (("STSTNet", 0.735), ("LBP-TOP", 0.588))
         ],
         "clip_list": listed,
         "answers": answers,
@@ -253,96 +225,47 @@ def _answer(clip: dict[str, Any], skill: float, rng: random.Random, judged: bool
     }
 
 
-def _score(value: float | None, clips: int) -> dict[str, Any] | None:
-    if value is None:
-        return None
+def _score(value: float, clips: int) -> dict[str, Any]:
     half = 2.2 * math.sqrt(max(value * (1 - value), 0.002) / max(clips, 1))
     low, high = max(0.0, value - half), min(1.0, value + half)
     return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4), "rank": None, "rank_low": None}
 
 
-def _f1(hits: int, present: int, named: int) -> float | None:
-    return 2 * hits / (present + named) if present + named else None
+def _row(place: int, entry: dict[str, Any], clips: int, judged: bool) -> dict[str, Any]:
+    skill = _skill(place)
 
+    def confusion(labels: list[str]) -> dict[str, Any]:
+        right = round(skill * clips / len(labels))
+        counts = [[right if read == gold else 1 for read in (*labels, "unread")] for gold in labels]
+        return {"labels": labels, "read": [*labels, "unread"], "counts": counts}
 
-def _row(place: int, entry: dict[str, Any], listed: list[dict[str, Any]], answers: list[Any]) -> dict[str, Any]:
-    pairs = list(zip(listed, answers, strict=True))
-    given = [(clip, answer) for clip, answer in pairs if answer]
-    count = len(given)
-
-    def confusion(field: str, labels: list[str]) -> dict[str, Any]:
-        reads = [*labels, "unread"]
-        found = Counter((clip[field], answer[field] or "unread") for clip, answer in given)
-        counts = [[found[gold, read] for read in reads] for gold in labels]
-        return {"labels": labels, "read": reads, "counts": counts}
-
-    def uf1(matrix: dict[str, Any]) -> float:
-        counts = matrix["counts"]
-        each = [
-            _f1(row[place], sum(row), sum(other[place] for other in counts)) or 0.0 for place, row in enumerate(counts)
-        ]
-        return sum(each) / len(each)
-
-    units = {}
-    for unit in UNITS:
-        present = sum(str(unit) in clip["aus"] for clip, _ in given)
-        named = sum(unit in (answer["aus"] or ()) for _, answer in given)
-        hits = sum(str(unit) in clip["aus"] and unit in (answer["aus"] or ()) for clip, answer in given)
-        units[str(unit)] = {
-            "f1": _f1(hits, present, named),
-            "precision": hits / named if named else None,
-            "recall": hits / present if present else None,
-            "present": present,
-            "named": named,
-        }
-    bins = []
-    for low, high in ((0.1, 0.4), (0.4, 0.7), (0.7, 1.2), (1.2, 2.0), (2.0, 6.0)):
-        inside = [(clip, answer) for clip, answer in given if low <= clip["motion_px"] < high]
-        if inside:
-            asked = sum(len(clip["aus"]) for clip, _ in inside)
-            hit = sum(sum(str(u) in clip["aus"] for u in answer["aus"] or ()) for clip, answer in inside)
-            right = sum(bool(answer["label_right"]) for _, answer in inside) / len(inside)
-            bins.append(
-                {"low_px": low, "high_px": high, "clips": len(inside), "unit_recall": hit / asked, "label_acc": right}
-            )
-    emotion, coarse = confusion("label", LABELS), confusion("coarse", ["negative", "positive", "surprise"])
-    f1s = [found["f1"] for found in units.values() if found["f1"] is not None]
-    points = [answer["judge"]["score"] for _, answer in given if answer["judge"]]
-    parsed = sum(answer["unparsed"] is None for _, answer in given) / max(count, 1)
-    scores = {
-        "emotion_uf1": _score(uf1(emotion), count),
-        "coarse_uf1": _score(uf1(coarse), count),
-        "au_f1": _score(sum(f1s) / len(f1s) if f1s else None, count),
-        "emotion_acc": _score(sum(bool(a["label_right"]) for _, a in given) / max(count, 1), count),
-        "au_exact": _score(sum(bool(a["aus_right"]) for _, a in given) / max(count, 1), count),
-        "parse_rate": _score(parsed, count),
-        "description_score": None,
-    }
-    if points:
-        mean = sum(points) / len(points)
-        scores["description_score"] = {"value": mean, "low": mean - 3, "high": mean + 3, "rank": None, "rank_low": None}
+    shares = {"f1": skill, "precision": skill, "recall": skill, "present": clips // 3, "named": clips // 3}
+    ends = (0.1, 0.4, 0.7, 1.2, 2.0, 6.0)
+    bins = [
+        {"low_px": low, "high_px": high, "clips": clips // 5, "unit_recall": skill * high / 6, "label_acc": skill}
+        for low, high in pairwise(ends)
+    ]
+    scores = {metric["name"]: _score(skill - 0.01 * number, clips) for number, metric in enumerate(METRICS)}
+    points = 100 * skill
+    grade = {"value": points, "low": points - 3, "high": points + 3, "rank": None, "rank_low": None}
     return {
         "entry": entry["key"],
         "kind": "model",
         "name": None,
-        "clips": count,
+        "clips": clips,
         "runs": 1,
         "ranked": True,
         "marks": [],
-        "scores": scores,
-        "confusion": {"emotion": emotion, "coarse": coarse},
-        "units": units,
+        "scores": scores | {"description_score": grade if judged else None},
+        "confusion": {"emotion": confusion(LABELS), "coarse": confusion(["negative", "positive", "surprise"])},
+        "units": {str(unit): shares for unit in UNITS},
         "by_strength": bins,
         "sensitivity": None,
-        "rates": {
-            "parse_rate": parsed,
-            "au_parse_rate": min(1.0, parsed + 0.01),
-            "judge_rate": 0.98 if points else None,
-        },
+        "rates": {"parse_rate": 0.97, "au_parse_rate": 0.98, "judge_rate": 0.98 if judged else None},
         "cost": {
-            "input_tokens": 700 * count,
-            "output_tokens": (80 + 9 * place) * count,
-            "seconds": (0.1 + 0.2 * place) * count,
+            "input_tokens": 700 * clips,
+            "output_tokens": (80 + 9 * place) * clips,
+            "seconds": (0.1 + 0.2 * place) * clips,
         },
     }
 

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from results_files import Asked, Model, board_of, changed_line, made, row_of, write_run
 
-from mellm_plugin.report import formats
+from mellm_plugin.report import formats, tables
 
 ASKED = Asked(clips=40, subjects=8)
 PLAIN = Model("plain", 0.9, backend=None)
@@ -109,7 +109,7 @@ def test_published_numbers_and_versions_are_in_every_table(tmp_path: Path) -> No
 
 def test_a_bound_is_set_by_any_latex() -> None:
     score = {"value": 0.1, "low": 0.1, "high": 0.1, "rank": None, "rank_low": None, "bound": "at most"}
-    assert formats.escape_latex(formats._cell(score, "px")[0]) == r"$\leq$ 0.10"
+    assert formats.escape_latex(tables.cell(score, "px")[0]) == r"$\leq$ 0.10"
 
 
 def test_json_is_strict_and_whole(data: dict[str, Any]) -> None:
@@ -130,16 +130,22 @@ def test_files_are_written_in_one_step(data: dict[str, Any], tmp_path: Path) -> 
 
 
 def test_numbers() -> None:
-    assert formats.number(0.9744, "share") == ".974" and formats.number(1.0, "share") == "1.000"
-    assert formats.number(-0.05, "share") == "-.050" and formats.number(None, "share") == "–"
-    assert formats.number(71.44, "number") == "71.4" and formats.number(0.3, "px") == "0.30"
+    assert tables.number(0.9744, "share") == ".974" and tables.number(1.0, "share") == "1.000"
+    assert tables.number(-0.05, "share") == "-.050" and tables.number(None, "share") == "–"
+    assert tables.number(71.44, "number") == "71.4" and tables.number(0.3, "px") == "0.30"
 
 
 def test_labels_of_a_samples_file_may_be_anything(tmp_path: Path) -> None:
     """Labels and answers that would break a table stay in the JSON as they are."""
     _, samples = write_run(tmp_path, ASKED, PLAIN)
     for number in range(1, 41):
-        changed_line(samples, number, lambda row: row["parse_rate"]["gold"].update(label="<b>|x|</b>\n=1+1"))
+        changed_line(
+            samples,
+            number,
+            lambda row: (row["record"] if "record" in row else row["parse_rate"])["gold"].update(
+                label="<b>|x|</b>\n=1+1"
+            ),
+        )
     found = made(tmp_path)
     assert row_of(found, "plain")["confusion"]["emotion"]["labels"] == ["<b>|x|</b>\n=1+1"]
     assert json.loads(formats.plain_json(found)) == found

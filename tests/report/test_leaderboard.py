@@ -8,12 +8,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from results_files import Asked, Model, as_ladder, board_of, changed, changed_line, made, row_of, sample, write_run
+from results_files import (
+    UNITS,
+    Asked,
+    Model,
+    as_ladder,
+    board_of,
+    changed,
+    changed_line,
+    made,
+    row_of,
+    sample,
+    write_run,
+)
 
-from mellm_plugin import meu
+from mellm_plugin.facs.codes import numbers
 from mellm_plugin.motion.settings import PRESETS
 from mellm_plugin.report import formats
-from mellm_plugin.scoring import sensitivity
+from mellm_plugin.report.samples import record_of
+from mellm_plugin.scoring import emotion, sensitivity, units
+from mellm_plugin.scoring.metrics import METRICS
 
 ASKED = Asked(clips=80, subjects=12)
 GOOD = Model("good", 0.95, backend=None, seed=1)
@@ -33,16 +47,19 @@ def test_scores_are_those_of_the_task_and_have_their_interval(three: dict[str, A
     board = board_of(three)
     docs = ASKED.docs()
     lines = [sample(d, ASKED, GOOD, n, t) for n, (d, t) in enumerate(zip(docs, GOOD.answers(docs), strict=True))]
+    records = [{"unanswered": None, **(record_of(line) or {})} for line in lines]
     scores = row_of(three, "good")["scores"]
-    for metric in ("emotion_uf1", "coarse_uar", "au_f1", "au_exact", "parse_rate", "au_side_acc"):
-        aggregate = {"emotion_uf1": meu.emotion_uf1, "coarse_uar": meu.emotion_uar}.get(metric) or getattr(meu, metric)
-        assert scores[metric]["value"] == pytest.approx(aggregate([li[metric] for li in lines if metric in li])), metric
-        assert scores[metric]["low"] <= scores[metric]["value"] <= scores[metric]["high"]
+    for metric in METRICS:
+        if metric.name in ("emotion_uf1", "coarse_uar", "au_f1", "au_exact", "parse_rate", "au_side_acc"):
+            items = [item for record in records if (item := metric.item(record)) is not None]
+            score = scores[metric.name]
+            assert score["value"] == pytest.approx(metric.value(items)), metric.name
+            assert score["low"] <= score["value"] <= score["high"]
     assert (board["clips"], board["subjects"], board["licensed"]) == (80, 12, False)
     assert board["metrics"][0]["name"] == "emotion_uf1" and three["reading"]["faults"] == []
 
 
-def test_models_that_cannot_be_told_apart_share_a_rank(three: dict[str, Any]) -> None:
+def test_statistically_tied_models_share_a_rank(three: dict[str, Any]) -> None:
     ranks = {name: row_of(three, name)["scores"]["emotion_uf1"] for name in ("good", "twin", "poor")}
     assert ranks["good"]["rank"] == ranks["twin"]["rank"] == 1
     assert ranks["poor"]["rank"] == ranks["poor"]["rank_low"] == 3
@@ -68,11 +85,11 @@ def test_a_task_that_draws_maps_stands_with_the_one_that_shows_frames(tmp_path: 
 def test_constant_answers_come_from_the_annotation(three: dict[str, Any]) -> None:
     constant = {row["name"]: row for row in board_of(three)["rows"] if row["kind"] == "constant"}
     docs = ASKED.docs()
-    items = [{"id": d["id"], "subject": d["subject"], "gold": d["label"], "read": None} for d in docs]
-    assert constant["most frequent label"]["scores"]["emotion_uf1"]["value"] == pytest.approx(meu.majority_uf1(items))
-    of_units = [{"gold": d["aus"], "read": None, "scored_aus": list(range(1, 30))} for d in docs]
-    everything = constant["all units named"]["scores"]["au_f1"]["value"]
-    assert everything == pytest.approx(meu.au_f1_all_present(of_units), abs=0.2) and everything > 0
+    gold = [doc["label"] for doc in docs]
+    most_frequent = emotion.majority(gold, sorted(set(gold))).uf1
+    assert constant["most frequent label"]["scores"]["emotion_uf1"]["value"] == pytest.approx(most_frequent)
+    every = units.constant([numbers(doc["aus"]) for doc in docs], UNITS, present=True).mean
+    assert constant["all units named"]["scores"]["au_f1"]["value"] == pytest.approx(every)
     assert not any(row["ranked"] for row in constant.values())
 
 
@@ -116,7 +133,7 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     answers = GOOD.answers(ASKED.docs())
     lacking = [FAILED if n % 3 == 0 else "" if n % 3 == 1 else answer for n, answer in enumerate(answers)]
     write_run(tmp_path, ASKED, POOR, "20261122_000001")
-    # as versions wrote it that told nothing of this, and counted such answers as wrong
+    # as written by early versions, which counted such answers as wrong
     write_run(tmp_path, ASKED, GOOD, "20261122_000002", answers=lacking)
     data = made(tmp_path)
     row = row_of(data, "good")
@@ -142,7 +159,7 @@ def test_answers_that_were_never_given_are_in_no_score_and_not_ranked(tmp_path: 
     (tmp_path / "20261122_000003_samples_synthme_meu.jsonl").unlink()
     data = made(tmp_path)
     assert marks(data, "good") == {} and row_of(data, "good")["ranked"]
-    assert "answers in it were never given" in " ".join(data["reading"]["notes"])
+    assert "some answers were never given" in " ".join(data["reading"]["notes"])
     assert "answer_rate" not in formats.markdown(data), "a column of ones says nothing"
 
 
@@ -177,7 +194,7 @@ def test_people_whom_a_model_knows(tmp_path: Path) -> None:
     write_run(tmp_path, ASKED, replace(GOOD, name="tuned", backend=training(0, 9)), "20261122_000002")
     write_run(tmp_path, ASKED, replace(POOR, name="clean", backend=training(0, 0)), "20261122_000003")
     data = made(tmp_path)
-    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips are of people that it was trained on"}
+    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips show people it was trained on"}
     assert marks(data, "tuned motion=off").keys() == {"validation"}
     assert marks(data, "clean motion=off") == {}
     ranks = [row["scores"]["au_f1"]["rank"] for row in board_of(data)["rows"] if row["kind"] == "model"]
@@ -201,7 +218,7 @@ def test_cut_off_runs_are_shown(tmp_path: Path) -> None:
     _, samples = write_run(tmp_path / "b", ASKED, replace(GOOD, name="unlogged"))
     samples.unlink()
     _, samples = write_run(tmp_path / "c", ASKED, replace(GOOD, name="damaged"))
-    changed_line(samples, 3, lambda row: row["parse_rate"].pop("id"))
+    changed_line(samples, 3, lambda row: (row.get("record") or row["parse_rate"]).pop("id"))
     data = made(tmp_path)
     assert len(data["boards"]) == 1, "the clips say which task it was"
     rows = [row for row in board_of(data)["rows"] if row["kind"] == "model"]
@@ -232,7 +249,7 @@ def test_duplicates_are_named_and_other_answers_counted(tmp_path: Path) -> None:
     write_run(tmp_path / "3", ASKED, replace(GOOD, seed=9), "20261122_000003", limit=10)
     data = made(tmp_path)
     assert len(data["entries"]) == 1 and row_of(data, "good")["runs"] == 1 and marks(data, "good") == {}
-    assert sum(": a duplicate of " in note for note in data["reading"]["notes"]) == 1
+    assert sum(": left out: a duplicate of " in note for note in data["reading"]["notes"]) == 1
     assert row_of(data, "good")["clips"] == 80, "the newest whole one is shown"
     write_run(tmp_path / "4", ASKED, replace(GOOD, seed=9), "20261122_000004")
     data = made(tmp_path)
@@ -255,7 +272,7 @@ def test_versions_are_never_on_one_board(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path) -> None:
-    robust = {"bundled": True, "motion": meu.DEFAULT.to_dict()}
+    robust = {"bundled": True, "motion": PRESETS["robust"].to_dict()}
     some = [
         Model("mellm", backend=robust),
         Model("mellm", args="pretrained=bundled,batch_size=2", backend=robust, seed=4),
@@ -296,13 +313,14 @@ def test_published_numbers_name_their_source(tmp_path: Path) -> None:
 
 
 def test_the_amplitude_ladder(tmp_path: Path) -> None:
-    """Samples as `meu.process_sensitivity` fills them: their curve and threshold are those of `scoring.sensitivity`."""
+    """The curve and the threshold are those of `scoring.sensitivity`."""
     asked = replace(ASKED, clips=96, task="synthme_sensitivity")
     file, samples = write_run(tmp_path, asked, GOOD)
     levels = [(0.0, 0.1, 0.3, 1.0, 2.0, 3.0)[(number // 12) % 6] for number in range(96)]
     read = [{"unit": 12, "level_px": level, "named": level >= 0.3, "others": 0, "other_units": 15} for level in levels]
     as_ladder(file, samples, read)
-    rungs = [json.loads(line)["threshold_px"] for line in samples.read_text(encoding="utf-8").splitlines()]
+    records = [record_of(json.loads(line)) or {} for line in samples.read_text(encoding="utf-8").splitlines()]
+    rungs = [{"id": record["id"], "subject": record["subject"], **record["rung"]} for record in records]
     data = made(tmp_path)
     assert data["reading"]["faults"] == []
     row = row_of(data, "good")
@@ -390,7 +408,7 @@ def test_what_files_hold_becomes_strict_json(tmp_path: Path) -> None:
     assert [fault["fault"] for fault in data["reading"]["faults"]] == ["expected the name of a task, found a/b"] * 2
 
 
-def test_results_behind_links_are_found_and_what_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_results_behind_links_are_found(tmp_path: Path) -> None:
     write_run(tmp_path / "elsewhere", ASKED, GOOD, "20261122_000001")
     results = tmp_path / "results"
     results.mkdir()
@@ -414,7 +432,7 @@ def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
     row = row_of(found, "good")
     assert row["scores"]["description_score"]["value"] is not None and row["rates"]["judge_rate"] == 1
     assert row["runs"] == 1 and row["date"] == "2026-11-21"
-    assert any("shown, though not the newest: a judge graded it" in note for note in found["reading"]["notes"])
+    assert any("shown although it is not the newest: a judge graded it" in note for note in found["reading"]["notes"])
     write_run(tmp_path, ASKED, replace(GOOD, seed=7), "20261122_000003")
     marks = [mark["text"] for mark in row_of(made(tmp_path), "good")["marks"]]
     assert len(marks) == 1 and marks[0].startswith(
@@ -425,7 +443,11 @@ def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
 def test_what_several_judges_have_graded_is_of_none(tmp_path: Path) -> None:
     _, samples = write_run(tmp_path, ASKED, replace(GOOD, judge="gpt-4o"), "20261122_000001")
     write_run(tmp_path, ASKED, replace(POOR, judge="gpt-4o"), "20261122_000002")
-    changed_line(samples, 5, lambda row: row["description_score"].update(judge="claude"))
+    changed_line(
+        samples,
+        5,
+        lambda row: (row["record"]["judge"] if "record" in row else row["description_score"]).update(judge="claude"),
+    )
     row = row_of(made(tmp_path), "good")
     (mark,) = row["marks"]
     assert (mark["kind"], mark["text"]) == ("judge", "graded by several judges: claude, rubric 1, gpt-4o, rubric 1")
@@ -448,7 +470,7 @@ def test_a_dataset_that_is_named_like_the_drawn_one_is_not_drawn(tmp_path: Path)
     assert board_of(made(tmp_path))["licensed"]
 
 
-def test_motion_settings_are_told_apart_by_what_they_set(tmp_path: Path) -> None:
+def test_names_show_the_motion_settings_that_differ(tmp_path: Path) -> None:
     for number in (2, 3):
         motion = {**PRESETS["robust"].to_dict(), "floor_px": number / 100}
         shown = {"images": "map", "motion": motion}

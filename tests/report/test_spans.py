@@ -46,27 +46,10 @@ def test_what_was_read_is_marked(
     assert [text[start:end] for start, end, _ in spans] == marked
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [
-                "AU4",
-                "AU12",
-                "not",
-                "no",
-                "fear",
-                "anger",
-                "Conclusion:",
-                ";",
-                ".",
-                "\n",
-                "and",
-                "lip corner puller",
-                "7",
-            ]
-        )
-    )
-)
+WORDS = ("AU4", "AU12", "not", "no", "fear", "anger", "Conclusion:", ";", ".", "\n", "and", "lip corner puller", "7")
+
+
+@given(st.lists(st.sampled_from(WORDS)))
 def test_only_what_was_read_is_marked_and_nothing_twice(words: list[str]) -> None:
     text = " ".join(words)
     answer = read(text, LABELS["synthme"])

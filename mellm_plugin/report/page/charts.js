@@ -1,10 +1,10 @@
-// Charts, drawn by Plotly when they come into view. Plotly reads markup in its texts, so `plain` takes the marks away.
+// Charts, drawn by Plotly when they come into view. Plotly interprets markup in texts, so `plain` escapes it.
 
-/** Text as Plotly shows it: it knows <b>, <br> and <a>, and entities; and $..$ where MathJax is there. */
+/** Text that Plotly shows as it is: escaped, because Plotly knows <b>, <br>, <a>, entities, and $..$ with MathJax. */
 const plain = (value, most = 34) =>
   shortened(value, most).replace(/[\u0000-\u001f\u007f\u202a-\u202e\u2066-\u2069]/g, " ").replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
 
-// Okabe and Ito's colours, which are told apart with any colour vision; the shades are moved for contrast on each ground.
+// The colour-blind safe palette of Okabe and Ito, adjusted for contrast on each background.
 const LINES = {
   light: ["#0072b2", "#c44e00", "#00795a", "#a8467f", "#1b1f23", "#9a6a00", "#2a8fce", "#7a5195"],
   dark: ["#56b4e9", "#f08c4a", "#2fc299", "#e0a0c8", "#e8eaed", "#e6b422", "#8fd0f5", "#b9a2e0"],
@@ -27,7 +27,7 @@ function scaled(scale, share) {
 /** WCAG's relative luminance of [red, green, blue]. */
 const luminance = (colour) => colour.map((value) => value / 255).map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4)).reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
 
-/** The texts of a heatmap's cells, each dark or light by what is read better on its shade. */
+/** The texts of heatmap cells, dark or light for the best contrast. */
 function cellTexts(shares, texts, size = 12) {
   const cells = texts.flatMap((row, y) => row.map((label, x) => ({x, y, label, share: shares[y][x]}))).filter((cell) => cell.label && known(cell.share));
   const on = (cell) => luminance(scaled(SEQUENTIAL[themeNow()], cell.share));
@@ -41,7 +41,7 @@ let plotly = null;
 let drawnFigures = [];
 let printing = false;
 
-/** Plotly, unpacked and run at its first use. The policy of the page names its hash. */
+/** Plotly, unpacked and run at first use; the page's policy names its hash. */
 function loadPlotly() {
   plotly = plotly || unpacked("plotly").then((source) => {
     document.head.append(h("script", {}, text(source)));
@@ -70,7 +70,7 @@ function layoutOf(layout) {
   return merged;
 }
 
-/** A chart with its heading. make() gives {data, layout, height, least: its least width, below: a key}, or a sentence that says what is missing. */
+/** A chart with its heading. make() returns {data, layout, height, least: least width, below: a key}, or a sentence on what is missing. */
 function figure({title, note, tools, make, wide}) {
   const place = h("div", {class: "plot"});
   const below = h("div", {class: "below"});
@@ -96,7 +96,7 @@ function figure({title, note, tools, make, wide}) {
       displaylogo: false, responsive: true, modeBarButtons: [["toImage"]], toImageButtonOptions: {filename: title.toLowerCase().replace(/[^a-z0-9]+/g, "-"), scale: 2},
     });
     place.setAttribute("role", "img");
-    place.setAttribute("aria-label", `${title}. ${made.said || "The numbers stand in the table of scores."}`);
+    place.setAttribute("aria-label", `${title}. ${made.said || "The numbers are in the table of scores."}`);
     self.drawn = true;
   };
   drawnFigures.push(self);
@@ -177,18 +177,18 @@ function confusionChart(board) {
         choice("Labels", [["emotion", "expression"], ["coarse", "coarse"]], level, (chosen) => { level = chosen; draw(); })]
       : null,
     make: () => {
-      if (!rows.length) return board.labels ? "No model\u2019s answers to single clips are known, so there is no confusion matrix." : "This board asks for no expression, so there is no confusion matrix.";
+      if (!rows.length) return board.labels ? "There are no answers to single clips, so there is no confusion matrix." : "This task asks for no expression, so there is no confusion matrix.";
       const matrix = row.confusion[level];
-      if (!matrix || !matrix.labels.length) return `${level === "coarse" ? "Coarse labels" : "Labels"} of this model\u2019s answers are not known.`;
+      if (!matrix || !matrix.labels.length) return `${level === "coarse" ? "Coarse labels" : "Labels"} of this model\u2019s answers are unknown.`;
       const sums = matrix.counts.map((counts) => counts.reduce((a, b) => a + b, 0));
       const shares = matrix.counts.map((counts, place) => counts.map((count) => (sums[place] ? count / sums[place] : null)));
-      // Slanted names of many columns run into one another: numbers stand for them, and for the rows' names, too.
+      // Slanted names of many columns would overlap: numbers replace them, also in the names of the rows.
       const many = Math.max(matrix.labels.length, matrix.read.length) > MOST_NAMES;
       const names = [...new Set([...matrix.labels, ...matrix.read])];
       const numbers = new Map(names.map((label, place) => [label, place + 1]));
       return {
         height: 120 + (many ? 26 : 34) * matrix.labels.length, least: many ? 160 + 22 * matrix.read.length : null,
-        below: many ? h("ol", {class: "numbers", "aria-label": "What the numbers stand for"}, names.map((label) => h("li", {}, foreign(label)))) : null,
+        below: many ? h("ol", {class: "numbers", "aria-label": "Meaning of the numbers"}, names.map((label) => h("li", {}, foreign(label)))) : null,
         data: [{
           type: "heatmap", z: shares, colorscale: SEQUENTIAL[themeNow()], zmin: 0, zmax: 1, showscale: false, xgap: 2, ygap: 2,
           hoverongaps: false,
@@ -208,9 +208,9 @@ function confusionChart(board) {
 function unitsChart(board) {
   const rows = modelRows(board).filter((row) => row.units && Object.keys(row.units).length);
   return figure({
-    title: "F1 of each action unit", note: "How well \u201cpresent\u201d is told, for every unit and model. Blank: in no clip, and never named.", wide: rows.length > 8,
+    title: "F1 of each action unit", note: "F1 of every unit and model. Blank: in no clip, and never named.", wide: rows.length > 8,
     make: () => {
-      if (!rows.length) return "No model\u2019s answers on action units are known here.";
+      if (!rows.length) return "There are no answers on action units.";
       const units = [...new Set(rows.flatMap((row) => Object.keys(row.units)))].sort((a, b) => Number(a) - Number(b));
       const shares = rows.map((row) => units.map((unit) => (known((row.units[unit] || {}).f1) ? row.units[unit].f1 : null)));
       const room = innerWidth > 560 || units.length < 9;
@@ -230,12 +230,12 @@ function unitsChart(board) {
   });
 }
 
-/** Which models the charts of lines show: a handful, chosen by the reader; a colour, a mark and a dash each. */
+/** The models in the line charts: a few, chosen by the reader, each with a colour, a mark and a dash. */
 function chooser(rows, onchange) {
   const chosen = new Set(rows.slice(0, 6));
   const places = new Map(rows.map((row, place) => [row, place]));
   const element = rows.length > 1
-    ? h("details", {class: "more models"}, h("summary", {}, text("Models in the charts of lines")),
+    ? h("details", {class: "more models"}, h("summary", {}, text("Models in the line charts")),
       h("div", {class: "checks"}, rows.map((row) => h("label", {}, h("input", {
         type: "checkbox", checked: chosen.has(row), onchange: (event) => { if (event.target.checked) chosen.add(row); else chosen.delete(row); onchange(); },
       }), foreign(rowName(row))))))
@@ -248,12 +248,12 @@ function strengthChart(board, picked) {
   const measures = [["label_acc", "expression, share right"], ["unit_recall", "units, recall"]].filter(([key]) => rows.some((row) => row.by_strength.some((bin) => known(bin[key]))));
   let measure = (measures[0] || [])[0];
   const self = figure({
-    title: "By strength of motion", note: "Do the errors come from clips in which little moves? Motion of the face in px of a frame of 224 px.",
+    title: "By strength of motion", note: "Do errors come from clips with little motion? Motion of the face in px of a frame of 224 px.",
     tools: measures.length > 1 ? choice("Measure", measures, measure, (chosen) => { measure = chosen; self.draw(); }) : null,
     make: () => {
-      if (!measures.length) return "The motion of these clips is not known: results written before it was measured, or of a task without it.";
+      if (!measures.length) return "The motion of these clips is unknown: the results are from an early version, or the task does not measure it.";
       const lines = picked.rows().filter((row) => rows.includes(row));
-      if (!lines.length) return "None of the models chosen has answers by strength of motion.";
+      if (!lines.length) return "None of the chosen models has answers by strength of motion.";
       const ticks = [...new Set(lines.flatMap((row) => row.by_strength.flatMap((bin) => [bin.low_px, bin.high_px])))].filter((px) => px > 0).sort((a, b) => a - b);
       return {
         height: 330 + 20 * Math.ceil(lines.length / 2),
@@ -277,9 +277,9 @@ function ratesChart(board) {
   const kinds = [["answer_rate", "answered", "diamond-open"], ["parse_rate", "label read", "circle"], ["au_parse_rate", "units read", "square-open"], ["judge_rate", "judged", "x-thin-open"]];
   const rows = modelRows(board).filter((row) => row.rates && kinds.some(([key]) => known(row.rates[key])));
   return figure({
-    title: "Answers read and judged", note: "A score is worth what was answered and could be read: unread answers count as wrong, those that were never given not at all.",
+    title: "Answers read and judged", note: "Unread answers count as wrong in every score; answers that were never given do not count.",
     make: () => {
-      if (!rows.length) return "No model\u2019s rates are known.";
+      if (!rows.length) return "No rates are known.";
       const colours = LINES[themeNow()];
       return {
         height: rowHeight(rows.length, 190) + 40,
@@ -297,16 +297,16 @@ function ratesChart(board) {
 }
 
 function costChart(board) {
-  const measures = [["seconds", "seconds a clip"], ["output_tokens", "tokens written a clip"], ["input_tokens", "tokens read a clip"]].filter(([key]) => modelRows(board).some((row) => row.cost && known(row.cost[key]) && row.clips));
+  const measures = [["seconds", "seconds per clip"], ["output_tokens", "output tokens per clip"], ["input_tokens", "input tokens per clip"]].filter(([key]) => modelRows(board).some((row) => row.cost && known(row.cost[key]) && row.clips));
   let measure = (measures[0] || [])[0];
   const self = figure({
-    title: "Cost", note: "As the runs\u2019 files tell it. Seconds depend on the machine and on the batch.",
+    title: "Cost", note: "From the results files. Seconds depend on the machine and the batch size.",
     tools: measures.length > 1 ? choice("Measure", measures, measure, (chosen) => { measure = chosen; self.draw(); }) : null,
     make: () => {
       if (!measures.length) return "Neither tokens nor seconds of these runs are known.";
       const rows = modelRows(board);
       const each = rows.map((row) => (row.cost && known(row.cost[measure]) && row.clips ? row.cost[measure] / row.clips : null));
-      const written = (value) => (!known(value) ? "not known" : value >= 100 ? grouped(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+      const written = (value) => (!known(value) ? "unknown" : value >= 100 ? grouped(value) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
       return {
         height: rowHeight(rows.length, 170),
         data: [{
@@ -325,10 +325,10 @@ function sensitivityChart(board, picked) {
   if (!rows.length) return null;
   return figure({
     title: "Sensitivity", wide: true,
-    note: "How often a unit is named, by how far it moves. Marks: measured; lines: the fitted curve; faint dashes: other units, which do not move; upright ticks: the threshold, half-way between chance and ceiling, with its 95 % interval. A model without a line has no threshold.",
+    note: "How often a unit is named, by its movement. Marks: measured; lines: fitted curve; faint dashes: other units, which do not move; upright ticks: the threshold, half-way between chance and ceiling, with its 95 % interval. A model without a line has no threshold.",
     make: () => {
       const lines = picked.rows().filter((row) => rows.includes(row));
-      if (!lines.length) return "None of the models chosen has a sensitivity curve.";
+      if (!lines.length) return "None of the chosen models has a sensitivity curve.";
       const moving = lines.flatMap((row) => row.sensitivity.levels_px || []).filter((px) => px > 0);
       const still = Math.min(...moving, 1) / 2;
       const data = lines.flatMap((row) => {
@@ -362,7 +362,7 @@ function sensitivityChart(board, picked) {
       });
       const ticks = [...new Set(moving)].sort((a, b) => a - b);
       return {
-        height: 400 + 22 * lines.length, data, said: "The thresholds stand in the table of scores.",
+        height: 400 + 22 * lines.length, data, said: "The thresholds are in the table of scores.",
         layout: {
           showlegend: true, legend: {orientation: "v", y: -0.2, yanchor: "top", x: 0, font: {size: 12}},
           xaxis: {type: "log", tickvals: [still, ...ticks], ticktext: ["0", ...ticks.map((px) => String(px))], title: {text: "movement of the unit, px of a frame of 224 px", font: {size: 12}}, tickangle: 0},
@@ -395,6 +395,6 @@ function chartsOf(board) {
   return [
     lines.length ? picked.element : null,
     h("div", {class: "charts"}, all.map((one) => one.element)),
-    missing.length ? h("p", {class: "hint"}, text(`This board has no ${missing.join(" and no ")}, so there are no charts of them.`)) : null,
+    missing.length ? h("p", {class: "hint"}, text(`This board has no ${missing.join(" and no ")}, so those charts are missing.`)) : null,
   ];
 }

@@ -1,20 +1,20 @@
-// The clips of a board: filtered, listed, opened. Only the rows in sight are in the document.
+// The clips of a board: filtered, listed, opened. Only visible rows are in the document.
 
 const ROW = 46;
 let gallery = null;
 
-/** Whether what was asked could not be read. A clip without a label misses no expression: there the units decide. */
+/** Whether the answer could not be read. For a clip without a label, the units decide. */
 function unread(columns, place, clip) {
   const unlabelled = !known(clip.label) && !known(clip.coarse) && !known(columns.label_right[place]);
   return known(columns.unparsed[place]) && !(unlabelled && known(columns.aus_right[place]) && known(columns.aus[place]));
 }
 
-/** Whether there is no answer: the clip was not asked about, or its answer was never given. */
+/** Whether there is no answer: the clip was not part of the run, or its answer is missing. */
 function absent(columns, place) {
   return !known(columns.text[place]) || String(columns.unparsed[place] ?? "").startsWith("never given: ");
 }
 
-/** Right, wrong, unread or absent, as one mark: of the label where it is asked for, else of the units. */
+/** Right, wrong, unread or absent: by the label if the task asks for it, else by the units. */
 function outcomeOf(columns, place, clip) {
   if (!columns || absent(columns, place)) return "absent";
   if (unread(columns, place, clip)) return "unread";
@@ -33,7 +33,7 @@ const TESTS = {
   "no answer": absent,
 };
 
-/** Whether models that were read say different things of a clip: of its label where any was read, else of its units. */
+/** Whether the models disagree on a clip: on its label if any was read, else on its units. */
 function disagrees(answers, place) {
   const labels = new Set();
   const units = new Set();
@@ -52,7 +52,7 @@ function clipsOf(board) {
   const clips = board.clip_list || [];
   if (!clips.length) {
     gallery = null;
-    return h("p", {class: "note"}, text("No answers to single clips are known here: run lmms-eval with --log_samples to browse them."));
+    return h("p", {class: "note"}, text("There are no answers to single clips: run lmms-eval with --log_samples to browse them."));
   }
   const models = Object.keys(board.answers || {}).filter((key) => board.rows.some((row) => row.entry === key)).sort((a, b) => entryPlace(board, a) - entryPlace(board, b));
   const columnsOf = models.map((key) => board.answers[key]);
@@ -221,7 +221,7 @@ function clipsOf(board) {
 
 const entryPlace = (board, key) => board.rows.findIndex((row) => row.entry === key);
 
-/** The text of an answer with what was read of it marked. Places count letters as Python does, not UTF-16 units. */
+/** The text of an answer with the parts that were read marked. Offsets count code points, as in Python. */
 function marked(value, spans) {
   const letters = Array.from(value);
   const part = (from, to) => letters.slice(from, to).join("");
@@ -238,13 +238,13 @@ function marked(value, spans) {
   return pieces;
 }
 
-/** Several questions may be asked of one clip, which is then not what the list's ids name. */
+/** The id of the clip; an id in the list may name one of several questions about it. */
 const shownClip = (clip) => String(known(clip.clip) ? clip.clip : clip.id);
 
 let pictureBytes = null;
 let pictureAddresses = [];
 
-/** The picture of a clip as an image, or null where it is not in the page. */
+/** A picture of a clip, or null if the page does not have it. */
 function pictureOf(id, kind) {
   const places = Object.hasOwn(report.pictures, id) ? report.pictures[id] : null;
   const at = ["onset", "apex", "map"].indexOf(kind) * 2;
@@ -262,7 +262,7 @@ const named = (number) => (report.unit_names[number] ? `AU${number} ${report.uni
 function answerCard(board, key, columns, place, clip) {
   const outcome = outcomeOf(columns, place, clip);
   const head = h("header", {}, h("i", {class: `o ${outcome}`, "aria-hidden": "true"}), h("h4", {}, foreign(entryName(key))), h("span", {class: "verdict"}, text(OUTCOMES[outcome])));
-  if (outcome === "absent") return h("article", {class: "answer"}, head, h("p", {class: "hint"}, text("The run has no answer to this clip"), known(columns.unparsed[place]) ? [text(": "), foreign(columns.unparsed[place])] : text(".")));
+  if (outcome === "absent") return h("article", {class: "answer"}, head, h("p", {class: "hint"}, text("The run has no answer for this clip"), known(columns.unparsed[place]) ? [text(": "), foreign(columns.unparsed[place])] : text(".")));
   const facts = [];
   if (known(columns.label[place])) facts.push(["Label read", h("span", {class: columns.label_right[place] === false ? "is-wrong" : columns.label_right[place] ? "is-right" : ""}, foreign(columns.label[place]), columns.label_right[place] === false ? text(" (wrong)") : null)]);
   if (known(columns.aus[place])) {
@@ -304,10 +304,10 @@ function openClip(place, step = true) {
   const images = ["onset", "apex", "map"].map((kind) => [kind, pictureOf(shownClip(clip), kind)]).filter(([, image]) => image);
   const pictures = images.length
     ? h("div", {class: "pictures"}, images.map(([kind, image]) => h("figure", {}, image, h("figcaption", {}, text(kind === "map" ? "motion map" : kind)))))
-    : h("p", {class: "hint"}, text(Object.keys(report.pictures).length ? "No pictures of this clip are in this page. To draw them in: " : board.licensed ? "This page has no pictures, for the frames are licensed. For yourself: " : "This page was made without pictures. Where the dataset is prepared: "), h("code", {}, text("mellm report --pictures")));
+    : h("p", {class: "hint"}, text(Object.keys(report.pictures).length ? "No pictures of this clip in this page. To add them: " : board.licensed ? "This page has no pictures because the frames are licensed. For your own use: " : "This page was made without pictures. On a machine with the prepared dataset: "), h("code", {}, text("mellm report --pictures")));
   const gold = [
     ["Label", known(clip.label) ? foreign(clip.label) : null], ["Coarse", known(clip.coarse) ? foreign(clip.coarse) : null],
-    ["Units", known(clip.aus) ? (clip.aus.length ? h("span", {}, clip.aus.map((code) => h("span", {class: "au wide"}, foreign(code), text(" "), text(unitNumbers(code).map((number) => report.unit_names[number]).filter(Boolean).join(" or "))))) : text("none moves")) : null],
+    ["Units", known(clip.aus) ? (clip.aus.length ? h("span", {}, clip.aus.map((code) => h("span", {class: "au wide"}, foreign(code), text(" "), text(unitNumbers(code).map((number) => report.unit_names[number]).filter(Boolean).join(" or "))))) : text("none")) : null],
     ["Motion", known(clip.motion_px) ? text(`${shown(clip.motion_px, "px")} px of a frame of 224 px`) : null],
     ["Subject", known(clip.subject) ? foreign(clip.subject) : null], ["Dataset", known(clip.dataset) ? foreign(clip.dataset) : null],
     ["Doubts", (clip.doubts || []).length ? foreign(clip.doubts.join("; ")) : null],

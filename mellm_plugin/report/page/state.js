@@ -1,4 +1,4 @@
-// What is looked at stands behind the # of the address, so that a view can be kept or sent: #task=..&label=fear&clip=..
+// The view is part of the address, so that it can be saved and shared: #task=..&label=fear&clip=..
 
 const DEFAULTS = {
   task: "", metric: "", model: "", dataset: "", subject: "", label: "", unit: "", outcome: "", of: "", disagree: "", find: "", order: "", clip: "",
@@ -6,7 +6,7 @@ const DEFAULTS = {
 const FILTERS = ["dataset", "subject", "label", "unit", "outcome", "of", "disagree", "find", "order"];
 const state = {...DEFAULTS};
 
-/** Take the state from the address; what is not known there is left out. */
+/** Take the state from the address; unknown keys are ignored. */
 function readAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   for (const name of Object.keys(DEFAULTS)) state[name] = (given.get(name) || "").slice(0, 400);

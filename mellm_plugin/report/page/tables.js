@@ -1,19 +1,19 @@
-// Tables: sorted by their headers, scores with their intervals, groups that are never sorted into one another.
+// Tables: sorted by their headers, within groups; scores with their intervals.
 
-/** What a column sorts by may be a number, a text or null; null stays last in both directions. */
+/** Compare two numbers, texts or nulls; null comes last in both directions. */
 function compared(a, b, direction) {
   if (!known(a) || !known(b)) return known(a) ? -1 : known(b) ? 1 : 0;
   const order = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), "en", {numeric: true});
   return order * direction;
 }
 
-/** A name of the kind emotion_uf1, which may go on in a new line behind an underscore. */
+/** A name like emotion_uf1, which may break after an underscore. */
 const breakable = (name) => h("bdi", {}, String(name).split(/(?<=_)/).flatMap((part, place) => (place ? [h("wbr"), text(part)] : [text(part)])));
 
 /**
- * A table in a box of its own. columns: {key, title, hint, number, first (1 or -1, the direction of the first click),
- * value(row), cell(row), under() for a second line, last(row) for rows that stay below the others however it is sorted};
- * groups(key), by the column that is sorted by: {title, rows, cls}. onsort(key) hears what is sorted by.
+ * A table in a box. columns: {key, title, hint, number, first (1 or -1, the direction of the first click), value(row),
+ * cell(row), under() for a second line, last(row) for rows that always stay below the others}. groups(key) gets the
+ * sort column and returns {title, rows, cls}. onsort(key) is called after sorting.
  */
 function sortable({caption, columns, groups, sort, onsort, cls}) {
   let by = columns.find((column) => column.key === sort) || null;
@@ -60,19 +60,19 @@ function sortable({caption, columns, groups, sort, onsort, cls}) {
   return h("div", {class: "box", tabindex: "0", role: "region", "aria-label": caption}, table);
 }
 
-/** The ends of a metric's axis: 0 to 1 for shares, else what the scores span. */
+/** The ends of a metric's axis: 0 to 1 for shares, else the range of the scores. */
 function spanOf(metric, scores) {
   if (metric.kind === "share") return [0, 1];
   const ends = scores.filter(Boolean).flatMap((score) => [score.value, score.low, score.high]).filter(known);
   return ends.length ? [Math.min(0, ...ends), Math.max(...ends)] : [0, 1];
 }
 
-/** Why a row has no threshold, or one beyond what was measured; null of other metrics. */
+/** Why a row has no threshold, or one beyond the measured range; null for other metrics. */
 const noteOf = (row, metric) => (metric === "threshold_px" && row && row.sensitivity && row.sensitivity.note) || null;
 
-/** Value, interval below it, and both as a line; a note as a tooltip. One that is not ranked is grey, its mark hollow. */
+/** Value, interval, and both as a line; a note as a tooltip. Unranked scores are grey with a hollow mark. */
 function scoreCell(score, metric, span, {tied = false, note = null, ranked = true} = {}) {
-  if (!score || !known(score.value)) return h("span", {class: "none", title: note || "not known"}, text(note ? "none" : DASH));
+  if (!score || !known(score.value)) return h("span", {class: "none", title: note || "unknown"}, text(note ? "none" : DASH));
   const interval = known(score.low) && known(score.high);
   const line = h("span", {class: "whisker", "aria-hidden": "true"});
   const at = (value) => `${Math.max(0, Math.min(100, (100 * (value - span[0])) / (span[1] - span[0] || 1)))}%`;
@@ -112,7 +112,7 @@ function nameCell(row) {
   return h("div", {class: "name"}, name, marks.length ? h("span", {class: "marks"}, marks) : null);
 }
 
-/** How many rows of the board hold each rank of a metric: an equal rank means not statistically apart. */
+/** Number of rows with each rank of a metric; rows that share a rank are statistically tied. */
 function ranksOf(board, metric) {
   const found = new Map();
   for (const row of board.rows) {
@@ -124,7 +124,7 @@ function ranksOf(board, metric) {
 
 const RATES = ["answer_rate", "parse_rate", "au_parse_rate", "judge_rate"];
 
-/** The metrics of the first view: those that are ranked with the rates of what could be read, or the first few. */
+/** The metrics of the first view: the ranked metrics and the rates, or the first few. */
 function mainMetrics(board) {
   const given = (metric) => board.rows.some((row) => known(((row.scores || {})[metric.name] || {}).value));
   const main = board.metrics.filter((metric) => metric.main || (RATES.includes(metric.name) && given(metric)));
@@ -143,13 +143,13 @@ function boardTable(board) {
     const columns = [
       {key: "name", title: "Model", value: rowName, cell: nameCell, cls: "sticky"},
       {
-        key: "rank", title: "Rank", number: true, cls: "rank", under: () => (by ? `in ${by}` : ""), hint: "Rank in the metric named below, the last that the table was sorted by. Models that are not statistically apart share a rank.",
+        key: "rank", title: "Rank", number: true, cls: "rank", under: () => (by ? `in ${by}` : ""), hint: "Rank in the metric below, by which the table was last sorted. Statistically tied models share a rank.",
         value: rankOf,
         cell: (row) => {
           const rank = rankOf(row);
           if (!known(rank)) return h("span", {class: "none"}, text(DASH));
           const shared = ranks.get(by) && ranks.get(by).get(rank) > 1;
-          return h("span", {class: rank === 1 ? "place first" : "place", title: shared ? "shared: not statistically apart" : null}, text(`${rank}${shared ? "=" : ""}`));
+          return h("span", {class: rank === 1 ? "place first" : "place", title: shared ? "shared: statistically tied" : null}, text(`${rank}${shared ? "=" : ""}`));
         },
       },
       ...metrics.map((metric) => {
@@ -195,7 +195,7 @@ function boardTable(board) {
       : null;
     holder.replaceChildren(
       h("div", {class: "tools"},
-        h("p", {class: "hint"}, text("Value, 95 % interval over subjects, and both on the metric\u2019s axis. Click a header to sort. A shared rank (=) means: not statistically apart.")), more),
+        h("p", {class: "hint"}, text("Value, 95 % interval over subjects, and both on the axis of the metric. Click a header to sort. A shared rank (=) means: statistically tied.")), more),
       board.rows.length ? table : h("p", {class: "note"}, text("No model has scores on this board.")));
   }
 
@@ -209,7 +209,7 @@ function publishedTable(board) {
   const names = [...new Set(published.flatMap((row) => Object.keys(row.scores || {})))];
   const metric = (name) => board.metrics.find((found) => found.name === name) || {name, kind: "share", higher_is_better: true};
   return h("section", {class: "published"}, h("h3", {}, text("Published numbers")),
-    h("p", {class: "hint"}, text("Taken from the sources named, not run here, and often of another protocol: for orientation, not for ranking.")),
+    h("p", {class: "hint"}, text("From the sources named, not run here, and often with another protocol. For orientation, not for ranking.")),
     sortable({
       caption: `Published numbers for ${board.task}`, sort: names[0],
       columns: [
@@ -250,7 +250,7 @@ function comparisonTable(board) {
   };
   draw(names[0]);
   return h("details", {class: "more"}, h("summary", {}, text(`Pairs of models (${names.length === 1 ? names[0] : `${names.length} metrics`})`)),
-    h("div", {class: "tools"}, h("p", {class: "hint"}, text("Paired over subjects on the clips that both answered. Corrected p below .05 is bold.")),
+    h("div", {class: "tools"}, h("p", {class: "hint"}, text("Paired over subjects, on the clips that both answered. Corrected p below .05 is bold.")),
       names.length > 1 ? choice("Metric", names.map((name) => [name, name]), names[0], draw) : null),
     holder);
 }
@@ -265,7 +265,7 @@ function choice(label, options, value, onchange) {
 function overallTable() {
   const over = report.overall || {};
   if (!(over.rows || []).length || !(over.metrics || []).length || !(over.tasks || []).length) {
-    return h("p", {class: "note"}, text("There is no table over boards: it takes one model at least with scores on a board."));
+    return h("p", {class: "note"}, text("There is no table over boards, because no model has scores on a board."));
   }
   const holder = h("div", {});
   const draw = (name) => {
@@ -284,7 +284,7 @@ function overallTable() {
       columns: [
         {key: "name", title: "Model", value: (row) => entryName(row.entry), cell: nameCell, cls: "sticky"},
         {
-          key: "mean", title: "Mean", number: true, first, hint: `Unweighted mean over ${averaged.length === 1 ? "the board" : "those of the boards"} ${averaged.join(", ")} that the model has ranked scores on`, value: (row) => mean(row).value,
+          key: "mean", title: "Mean", number: true, first, hint: `Unweighted mean over the boards ${averaged.join(", ")}, as far as the model is ranked there`, value: (row) => mean(row).value,
           cell: (row) => h("span", {class: "score"}, h("span", {class: "value"}, text(shown(mean(row).value, metric.kind))), h("span", {class: "ends"}, text(known(mean(row).tasks) ? `${mean(row).tasks} of ${counted(averaged.length, "board")}` : ""))),
         },
         ...tasks.map((task) => ({
@@ -300,13 +300,13 @@ function overallTable() {
   };
   draw(over.metrics[0]);
   return h("div", {}, h("div", {class: "tools"},
-    h("p", {class: "hint"}, text("A mean over fewer boards is not comparable with one over more: compare models over the same boards. Grey with a hollow mark: not ranked on that board, in no mean, and below the ranked ones however it is sorted.")),
+    h("p", {class: "hint"}, text("Compare means over the same boards only. Grey with a hollow mark: not ranked on that board, not in the mean, and always below the ranked models.")),
     choice("Metric", over.metrics.map((name) => [name, name]), over.metrics[0], draw)), holder);
 }
 
 const motionName = (entry) => (entry.motion === "off" ? "off" : entry.motion_name || (entry.motion ? "own settings" : null));
 
-/** What is known of an entry, as a list of terms; what is not known is not listed. */
+/** The facts about an entry; unknown ones are not listed. */
 function entryFacts(entry) {
   const versions = Object.entries(entry.versions || {}).filter(([, version]) => known(version)).map(([name, version]) => `${name} ${version}`).join(", ");
   const facts = [

@@ -1,8 +1,8 @@
-// Elements and text. Whatever comes from the report becomes a text node or a property set by name, never markup.
+// Elements and text. All content of the report becomes text nodes or attributes, never markup.
 
 const $ = (id) => document.getElementById(id);
 
-/** An element: h("p", {class: "note"}, "text", h("b", {}, "more")). Strings become text nodes; null is left out. */
+/** An element: h("p", {class: "note"}, "text", h("b", {}, "more")). Strings become text nodes; null is skipped. */
 function h(tag, attributes, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes || {})) {
@@ -16,14 +16,14 @@ function h(tag, attributes, ...children) {
 
 const text = (value) => document.createTextNode(String(value));
 
-/** Text from outside: isolated, so that no direction mark in it turns what stands beside it. */
+/** Untrusted text, isolated so that its direction marks do not affect the text around it. */
 const foreign = (value, cls) => h("bdi", {class: cls}, text(value));
 
 const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 const MINUS = "\u2212";
 const DASH = "\u2013";
 
-/** .847, −.012, 1.000: what is a share; 0.42: pixels; 71.5: other numbers. An unknown value is a dash. */
+/** Shares as .847, −.012, 1.000; pixels as 0.42; other numbers as 71.5; unknown values as a dash. */
 function shown(value, kind = "share") {
   if (!known(value)) return DASH;
   const size = Math.abs(value);
@@ -34,7 +34,7 @@ function shown(value, kind = "share") {
   return (value < 0 && /[1-9]/.test(written) ? MINUS : "") + written;
 }
 
-/** A score's value; one that lies beyond what was measured says so: ≤ 0.10, ≥ 3.00. */
+/** The value of a score, with its bound if it lies beyond the measured range: ≤ 0.10, ≥ 3.00. */
 const BOUNDS = {__proto__: null, "at most": "\u2264\u00a0", "at least": "\u2265\u00a0"};
 const valueOf = (score, kind) => (score && known(score.value) ? `${BOUNDS[score.bound] || ""}${shown(score.value, kind)}` : DASH);
 
@@ -58,7 +58,7 @@ const bytesOf = (id) => {
   return bytes;
 };
 
-/** What a script element holds: gzip in base64. */
+/** Unpack a script element, which holds gzip in base64. */
 function unpacked(id) {
   const stream = new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
@@ -66,43 +66,43 @@ function unpacked(id) {
 
 const METRICS = {
   __proto__: null,
-  emotion_uf1: "Expression: F1 of every label, unweighted mean",
-  emotion_uar: "Expression: recall of every label, unweighted mean",
-  emotion_acc: "Expression: share of the clips read right",
-  coarse_uf1: "Negative, positive, surprise: F1, unweighted mean",
-  coarse_uar: "Negative, positive, surprise: recall, unweighted mean",
-  coarse_acc: "Negative, positive, surprise: share read right",
-  au_f1: "Action units: F1 of \u201cpresent\u201d for every unit, mean",
-  au_f1_micro: "Action units: F1 of \u201cpresent\u201d over all units together",
-  au_exact: "Share of the clips whose answer names exactly the coded units",
-  au_side_acc: "Of the one-sided units that are named, share whose side is right",
-  answer_rate: "Share of the answers that were given",
+  emotion_uf1: "Expression: unweighted mean F1 of the labels",
+  emotion_uar: "Expression: unweighted mean recall of the labels",
+  emotion_acc: "Expression: share of right answers",
+  coarse_uf1: "Negative, positive, surprise: unweighted mean F1",
+  coarse_uar: "Negative, positive, surprise: unweighted mean recall",
+  coarse_acc: "Negative, positive, surprise: share of right answers",
+  au_f1: "Action units: mean F1 of the units",
+  au_f1_micro: "Action units: F1 over all units together",
+  au_exact: "Share of the answers that name exactly the coded units",
+  au_side_acc: "Share of right sides, among the named units that are coded on one side",
+  answer_rate: "Share of the clips with an answer",
   parse_rate: "Share of the answers whose label could be read",
-  au_parse_rate: "Share of the answers with a statement on units",
+  au_parse_rate: "Share of the answers whose units could be read",
   description_facts_f1: "Described movements against the coded units: F1",
   description_facts_precision: "Share of the described movements that the coded units imply",
   description_facts_recall: "Share of the implied movements that are described",
   description_contradiction_rate: "Share of the described movements that the measured flow contradicts",
   description_rate: "Share of the answers that describe a movement",
   description_score: "Points of an LLM judge, 0 to 100",
-  judge_rate: "Share of the answers that the judge gave a verdict on",
-  motion_plausible_rate: "Share of the clips whose motion is plausible; says nothing about a model",
+  judge_rate: "Share of the answers that the judge graded",
+  motion_plausible_rate: "Share of the clips with plausible motion; independent of the model",
   threshold_px: "Motion at which units are detected half-way between chance and ceiling",
-  sensitivity_ceiling: "Share of moving units that the fitted curve approaches for large movements",
-  false_alarm_rate: "Share of the units that are named where nothing moves",
+  sensitivity_ceiling: "Share of moving units named at large movements: the upper end of the fitted curve",
+  false_alarm_rate: "Share of units named although nothing moves",
 };
 
 const MARKS = {
   __proto__: null,
-  limit: ["limited", "Run over a part of the clips (--limit). Shown, not ranked beside whole runs."],
-  leak: ["seen in training", "The model was trained on people of these clips. Not ranked beside models that were not."],
-  validation: ["chosen on these clips", "The model\u2019s checkpoint was chosen on people of these clips. Not ranked beside models that never met them."],
-  incomplete: ["incomplete", "Folds of a leave-one-subject-out run failed, so answers are missing."],
-  judge: ["other judge", "The descriptions were judged by another judge. Their points are not comparable."],
+  limit: ["limited", "The run covers only some of the clips (--limit). Not ranked."],
+  leak: ["seen in training", "The model was trained on people in these clips. Not ranked."],
+  validation: ["chosen on these clips", "The checkpoint of the model was selected on people in these clips. Not ranked."],
+  incomplete: ["incomplete", "Folds of the leave-one-subject-out run failed, so answers are missing."],
+  judge: ["other judge", "Another judge graded the descriptions. The points are not comparable."],
   cut_off: ["cut off", "The run ended before its results were written, or samples are missing."],
-  unanswered: ["answers never given", "Requests failed, or the model said nothing. Scores are over the other clips. Not ranked."],
-  differs: ["scores differ", "The scores in the results file are others than those of its answers. Shown are those of the answers."],
-  clips: ["other clips", "Its clips or people are not those of the other models, so it is not compared with them."],
-  others: ["others named", "Where one unit moves, others are named as well: the threshold is one of movement, not of units."],
-  runs: ["several runs", "Several runs of the same settings gave different answers. The newest whole one is shown."],
+  unanswered: ["answers never given", "Requests failed, or the model returned no text. Scores are over the other clips. Not ranked."],
+  differs: ["scores differ", "The scores in the results file differ from those of its answers. The scores of the answers are shown."],
+  clips: ["other clips", "The clips or people differ from those of the other models, so the model is not compared with them."],
+  others: ["others named", "If one unit moves, the model names others as well: it detects movement, not units."],
+  runs: ["several runs", "Several runs with the same settings gave different answers. The newest complete run is shown."],
 };

@@ -1,4 +1,4 @@
-// The page as a whole: the overview, a board, and how one comes from one to the other.
+// The whole page: the overview, a board, and the navigation between them.
 
 let report = null;
 let entries = new Map();
@@ -6,12 +6,12 @@ let viewed = null;
 
 const titleOf = (board) => String(known(board.title) ? board.title : board.task);
 
-/** Boards by what the address calls them: the task, or the title where several boards are of one task. */
+/** Boards by their name in the address: the task, or the title if a task has several boards. */
 function boardKeys() {
   const keys = new Map();
   for (const board of report.boards) {
     const again = report.boards.filter((other) => other.task === board.task).length > 1;
-    // Cut first, so that no two keys are cut to the same; the address keeps 400 UTF-16 units, and a letter takes up to two.
+    // Cut before numbering, so that keys stay different; the address keeps 400 UTF-16 units, at most two a letter.
     const stem = Array.from(again ? titleOf(board) : String(board.task)).slice(0, 190).join("");
     let key = stem;
     for (let number = 2; keys.has(key); number += 1) key = `${stem}~${number}`;
@@ -47,21 +47,21 @@ function overview(keys) {
     h("header", {class: "title"}, h("h1", {}, text("Micro-expression understanding")), h("p", {class: "lede"}, text(`Made ${known(report.made) ? String(report.made).replace("T", " ").replace("Z", " UTC") : ""} by mellm-plugin ${report.mellm_plugin || ""}.`))),
     h("div", {class: "stats"}, figures.map(stat)),
     titled("boards", "Boards", report.boards.length
-      ? plainTable(["Board", "Clips", "Subjects", "Models", "First metric", "First, with those not statistically apart"], [...keys].map(([key, board]) => [
+      ? plainTable(["Board", "Clips", "Subjects", "Models", "First metric", "First, with statistically tied models"], [...keys].map(([key, board]) => [
         h("button", {type: "button", class: "link strong", onclick: () => go({task: key})}, foreign(key)), text(known(board.clips) ? grouped(board.clips) : DASH), text(known(board.subjects) ? grouped(board.subjects) : DASH),
         text(String(modelRows(board).length)), text((board.metrics[0] || {name: DASH}).name), best(board)]))
-      : h("p", {class: "note"}, text("There are no boards: no results of a task of mellm-plugin were found in what was read. Run for example: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples"))),
+      : h("p", {class: "note"}, text("There are no boards: the files that were read hold no results of a task of mellm-plugin. For example, run: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples"))),
     report.boards.length ? titled("over", "Over boards", overallTable()) : null,
-    report.entries.length ? titled("models", "Models", h("p", {class: "hint"}, text("A model with other motion settings, another adapter or another judge is an entry of its own. A name opens all that is known of it.")), entriesTable()) : null,
+    report.entries.length ? titled("models", "Models", h("p", {class: "hint"}, text("The same model with other motion settings, another adapter or another judge is another entry. Click a name for details.")), entriesTable()) : null,
     titled("read", "What was read",
-      faults.length ? [h("p", {class: "bad"}, text(`${counted(faults.length, "fault")}: what is named here was left out, the rest was kept.`)), plainTable(["File", "Fault"], faults.map((fault) => [foreign(fault.file, "path"), foreign(fault.fault, "prose")]))] : h("p", {}, text("Every file could be read.")),
+      faults.length ? [h("p", {class: "bad"}, text(`${counted(faults.length, "fault")}: the parts listed here were skipped, the rest was kept.`)), plainTable(["File", "Fault"], faults.map((fault) => [foreign(fault.file, "path"), foreign(fault.fault, "prose")]))] : h("p", {}, text("Every file could be read.")),
       (reading.notes || []).length ? h("ul", {class: "notes"}, reading.notes.map((note) => h("li", {}, foreign(note)))) : null,
-      others.length ? h("p", {class: "hint"}, text("Left aside, of other tasks: "), others.map(([task, files], place) => [place ? text(", ") : null, foreign(task), text(` (${counted(files, "file")})`)])) : null),
+      others.length ? h("p", {class: "hint"}, text("Skipped, results of other tasks: "), others.map(([task, files], place) => [place ? text(", ") : null, foreign(task), text(` (${counted(files, "file")})`)])) : null),
     titled("words", "How to read it",
       h("div", {class: "columns"},
         h("div", {}, h("h3", {}, text("Ranks and intervals")),
-          h("p", {}, text("Intervals hold 95 % and are taken over subjects: clips of one face are not independent. A model\u2019s rank is one more than the number of models that are significantly better, by a paired comparison over subjects on common clips, corrected for the number of pairs. Models that are not apart share a rank.")),
-          h("p", {}, text("An answer that cannot be read counts as wrong. A dash means: not known.")),
+          h("p", {}, text("Intervals are 95 % bootstrap intervals over subjects, because clips of one face are not independent. The rank of a model is one plus the number of models that are significantly better, by a paired comparison over subjects on common clips, corrected for the number of pairs. Statistically tied models share a rank.")),
+          h("p", {}, text("An answer that cannot be read counts as wrong. A dash means: unknown.")),
           marks.length ? [h("h3", {}, text("Marks")), h("dl", {class: "facts"}, marks.map((kind) => [h("dt", {}, h("span", {class: "mark"}, h("b", {}, text((MARKS[kind] || [kind])[0])))), h("dd", {}, text((MARKS[kind] || ["", "A mark of a later version."])[1]))]))] : null),
         metrics.length ? h("div", {}, h("h3", {}, text("Metrics")), h("dl", {class: "facts"}, metrics.map((name) => [h("dt", {class: "code"}, text(name)), h("dd", {}, text(METRICS[name]))]))) : null)),
   ];
@@ -85,7 +85,7 @@ function boardView(key, board) {
 function render() {
   const keys = boardKeys();
   const board = keys.get(state.task);
-  if (state.task && !board) { $("said").textContent = "The address names a board that is not here."; state.task = ""; }
+  if (state.task && !board) { $("said").textContent = "The address names an unknown board."; state.task = ""; }
   const name = board ? state.task : "";
   if (viewed !== name) {
     viewed = name;
@@ -118,7 +118,7 @@ function setTheme(theme, keep) {
   $("theme").setAttribute("aria-label", `Switch to ${theme === "dark" ? "light" : "dark"}`);
   try {
     if (keep) localStorage.setItem("mellm-theme", theme);
-  } catch { /* a browser that keeps nothing for files asks the system again */ }
+  } catch { /* no storage for local files: follow the system */ }
   redraw();
 }
 
@@ -152,6 +152,6 @@ function startPage() {
 
 startTheme();
 unpacked("report").then((written) => { report = JSON.parse(written); startPage(); }).catch((error) => {
-  $("main").replaceChildren(h("p", {class: "bad"}, text(`The report in this page cannot be shown: ${error.message || error}. Make it again with mellm report.`)));
+  $("main").replaceChildren(h("p", {class: "bad"}, text(`The report in this page cannot be shown: ${error.message || error}. Run mellm report again.`)));
   throw error;
 });
