@@ -7,7 +7,7 @@
 The rules:
 
 -   A claim is a region and a movement that a sentence affirms of it, in English or Chinese. Thinking, and turns of a
-    chat that the model invents, are no part of the answer (`language.answers.answered`).
+    chat that the model invents, are no part of the answer (`language.plain_text`).
 -   A movement belongs to the region named before it ("the brows are lowered and drawn together"), or to the one that
     follows where the words lead there ("raised inner brows", "lowering of the brow"). "They", a colon and a heading
     stand for the region before them. What follows "towards", "by", "above" is a place.
@@ -35,7 +35,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import answered
+from mellm_plugin.language.plain_text import plain_text
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def claims(text: str) -> tuple[Claim, ...]:
     Args:
         text: the answer as a model gave it.
     """
-    body = answered(text)
+    body = plain_text(text)
     found: dict[tuple[str, str | None, str], Claim] = {}
     for mention in _mentions(_tokens(body)):
         half, certain = mention.side or (None, True)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS, coarse
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
-from mellm_plugin.language.answers import Answer, answered, read
+from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.descriptions import describe
+from mellm_plugin.language.plain_text import plain_text
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
 from mellm_plugin.language.words import PHRASES
 
@@ -242,7 +243,7 @@ def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Call
 def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
     # steps inside regular expressions cannot be counted: at this length a quadratic one would not end in minutes
     text = around.format(piece * (100_000 // len(piece)))
-    assert len(answered(text)) <= 4 * len(text)
+    assert len(plain_text(text)) <= 4 * len(text)
 
 
 @pytest.mark.parametrize(

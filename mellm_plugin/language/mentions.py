@@ -1,0 +1,604 @@
+"""The units and labels that one segment of an answer mentions, each affirmed, hedged, negated or listed.
+
+    "AU4 and AU7 are active, AU12 is absent"  ->  units 4 affirmed, 7 affirmed, 12 negated
+
+A segment is walked once, from left to right. Denials work in both directions: "no AU12" denies what follows, "AU12 is
+absent" what is `pending` before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import pairwise
+
+from mellm_plugin.facs.units import UNITS
+from mellm_plugin.language.segments import AFFIRMED, DENIALS, HEDGED, NEGATED, Mention, Segment, said
+from mellm_plugin.language.tables import is_low
+from mellm_plugin.language.words import (
+    ACTIVATED,
+    ADVERSATIVE,
+    BEFORE_NUMBERS,
+    CLASSING,
+    CLAUSE,
+    DEFINING,
+    FURTHER,
+    GOING_ON,
+    GRADES,
+    HERE,
+    MEASURED_BY,
+    MEASURES,
+    NO_OR_NONE,
+    NO_VERB,
+    NOT_THE_CLASS,
+    PLACES,
+    REJECTING,
+    SOMEWHERE,
+)
+
+_COUNTERS = frozenset("%个個帧幀秒")
+_CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
+_DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
+
+
+def note_mentions(segment: Segment, weak: Mapping[int, str], units_alone: bool) -> None:
+    """Fill in what a segment mentions: units and labels, each affirmed, hedged, negated or listed.
+
+    Args:
+        segment: changed in place.
+        weak: the status of labels that count less, by where they start in the text.
+        units_alone: whether units alone were asked for.
+    """
+    _Walk(segment, weak, units_alone).run()
+
+
+class _Walk:
+    """One walk over the tokens of a segment. `step` handles the token at a position; `units_from` reads a list."""
+
+    def __init__(self, segment: Segment, weak: Mapping[int, str], units_alone: bool) -> None:
+        self.segment = segment
+        self.tokens = segment.tokens
+        self.kind, self.text = self.tokens.kind, self.tokens.text
+        self.weak = weak
+        self.negated = self.hedged = self.nor = self.none_of = self.in_general = False
+        self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
+        self.explicit: list[Mention] = []  # numbers that stand directly behind "AU"
+        self.loose: list[Mention] = []  # numbers that only a title announces, or words further ahead
+        announced = "aus_head" in segment.title and not DENIALS & segment.title
+        self.head_at = 0 if announced else -9  # where units were last announced
+        self.number_end = -9  # token behind the last unit number: a name there is its gloss
+        self.name_end = -9  # token behind the last unit name
+        self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
+        self.subject: list[Mention] = []  # what stands at the beginning of a clause: "AU12 usually .." is no finding
+        self.listed_to = 0  # numbers in front of this token are known to be no units
+        self.units_alone = units_alone
+        self.bare = units_alone  # nothing but units has been spoken of yet
+
+    def run(self) -> None:
+        self.negated = self.denied_by_title()
+        position = 0
+        if "aus_head" in self.segment.title:
+            while self.kind(position) in ("dash", "open", "colon"):
+                position += 1
+            self.zero(position)
+            position = self.units_from(position)
+        while position < len(self.tokens):
+            self.bare = self.bare and (
+                self.kind(position) not in ("word", "label", "stillness")
+                or self.text(position) in BEFORE_NUMBERS
+                or self.number_at(position) is not None
+            )
+            position = self.step(position)
+        if len(self.loose) == 1:
+            if any(mention.status == AFFIRMED for mention in self.explicit):
+                self.loose[0].status = NEGATED  # a count: "action units: 2 (AU1 and AU4)"
+            elif len(self.segment.units) == 1:
+                self.segment.lone = self.loose[0]
+
+    def denied_by_title(self) -> bool:
+        """Whether the title denies what the segment begins with ("Inactive AUs: AU1, AU2")."""
+        title = self.segment.title
+        if not title & DENIALS or title & {"turn", "therefore"}:
+            return False
+        first = next((t.kind for t in self.tokens if t.kind in ("aus_head", "unit", "number", "label")), "")
+        return bool(first) and ("emotion_head" if first == "label" else "aus_head") in title
+
+    def step(self, position: int) -> int:
+        """Take in the token at `position`; returns the next position."""
+        token = self.tokens[position]
+        if token.kind == "no":
+            self.negate(position)
+        elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
+            self.negated, self.pending = False, []  # "AU4 is not absent"
+        elif token.kind == "not_there" and self.is_of_place(position):
+            self.pending = []  # "AU4, lids unchanged"
+        elif token.kind == "not_there":
+            forward = token.text in REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
+            if forward or self.is_field(position):
+                self.pending = []  # "AU4, but rejected AU12"
+            before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
+            if not self.pending and "all" in before:
+                self.segment.no_units = True  # "all action units are inactive"
+                return position + 1
+            self.spare_list(position)
+            self.deny(self.is_value(position))
+        elif token.text == "off" and self.kind(position - 1) == "colon":
+            self.deny(valued=True)
+        elif token.kind == "be":
+            if not self.is_denied_behind(position):
+                self.pending = []
+        elif token.kind == "there":
+            rejected = self.is_rejected(position + 1)
+            if self.is_field(position):
+                self.negated = False
+            if (self.kind(position + 1) != "colon" or self.is_field(position)) and not rejected:  # "AU12 present: no"
+                self.pending = []
+        elif token.kind == "open":
+            if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
+                self.pending = []
+        elif token.text == "→":
+            self.negated = False
+        elif token.kind in ("turn", "therefore"):
+            self.negated = self.hedged = False
+            self.subject = []
+            self.in_general = self.in_general and token.text in GOING_ON
+            if not self.is_rejected(position):
+                self.pending = []
+        elif token.kind == "comma":
+            if self.negated and self.new_clause(position + 1):
+                self.negated = False
+                self.pending = []
+        elif token.kind == "hedge":
+            self.hedged = True
+            if token.text == "would":
+                turned = self.pending if self.turned_from(position) else []  # "AU6+AU12 would indicate .., however .."
+                of_labels = [m for m in self.subject if isinstance(m.value, str)]  # "fear would show AU5"
+                for mention in (*turned, *of_labels):
+                    mention.status = HEDGED if mention.status == AFFIRMED else mention.status
+        elif token.text in HERE:
+            self.in_general = False
+        elif token.kind == "general":
+            self.generalise(position)
+        elif token.kind == "unclear":
+            self.unclear(position)
+        elif token.kind == "none":
+            self.none(position)
+        elif token.kind == "stillness":
+            self.stillness(position)
+        elif token.kind == "aus_head":
+            return self.announced(position)
+        elif token.kind == "unit":
+            self.named(position)
+        elif token.kind == "label":
+            self.label(position)
+        elif token.kind == "position":
+            self.position_named(position)
+        elif token.kind == "dash":
+            if (
+                self.pending
+                and self.kind(position - 1) == "colon"
+                and self.kind(position + 1) in ("", "comma", "colon")
+            ):
+                self.deny(valued=True)  # "AU12: -"
+        elif token.kind == "number" and self.is_flag(position) and is_low(token.text):
+            self.deny(valued=True)  # "active: 0"
+        elif number := self.number_at(position):
+            if self.is_activated_list(position):
+                return self.units_from(position)
+            key = self.keyed and self.kind(position - 1) == "comma" and self.kind(number[1]) == "colon"
+            if key or (self.bare and not self.measured(number[1])):
+                return self.units_from(position)
+            listed = self.units_alone and self.kind(position - 1) == "colon" and not self.measured(number[1])
+            if listed or self.is_plus_list(position):
+                return self.units_from(position, bare=True)
+        return position + 1
+
+    def turned_from(self, position: int) -> bool:
+        """Whether units stand directly in front of a word, and the sentence turns against them behind it."""
+        return bool(self.pending and self.pending[-1].end == position) and any(
+            token.text in ("but", "however", "yet") for token in self.tokens[position:]
+        )
+
+    def is_of_place(self, position: int) -> bool:
+        """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
+        before = self.tokens[max(0, position - 2) : position]
+        return any(token.kind == "word" and token.text in PLACES - GRADES for token in before)
+
+    def is_field(self, position: int) -> bool:
+        """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
+        return (
+            self.kind(position + 1) == "colon"
+            and (self.kind(position), self.kind(position + 2)) not in (("there", "number"), ("no", "number"))
+            and self.kind(position + 2) in ("aus_head", "unit", "number")
+            and self.kind(position - 1) in ("", "comma", "no")
+        )
+
+    def is_rejected(self, position: int) -> bool:
+        """Whether "but" stands here, and behind it that what is in front is denied: "considered, but rejected"."""
+        return self.text(position) in ADVERSATIVE and self.is_denied_behind(position)
+
+    def is_denied_behind(self, position: int) -> bool:
+        """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
+        for ahead in range(position + 1, min(position + 8, len(self.tokens))):
+            kind = self.kind(ahead)
+            if kind == "unclear":
+                return ahead - position <= 3
+            if kind in DENIALS:
+                far = ahead - position > 3 or self.kind(position) == "turn"
+                return not far or kind == "not_there" or self.kind(ahead + 1) in ("there", "occur")
+            if self.text(ahead) in ("it", "they") and self.kind(ahead + 1) == "be":
+                continue  # "suspected, but on inspection it is absent"
+            if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
+                return False
+        return False
+
+    def generalise(self, position: int) -> None:
+        """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
+        word."""
+        if self.text(position) in DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+            return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
+        self.in_general = True
+        if self.kind(position - 1) != "comma":
+            for mention in self.subject:
+                if mention.status == AFFIRMED:
+                    mention.status = HEDGED
+                    self.segment.general += [mention] if mention.value in UNITS else []
+            self.subject = []
+
+    def unclear(self, position: int) -> None:
+        """Deny what the words say to be unclear: "AU12 is unclear", "Unclear whether AU4 ..."."""
+        self.segment.unclear = True
+        if self.pending and position - max(self.pending[-1].end, self.number_end) <= 2:
+            if self.kind(position - 1) != "comma":
+                self.deny()
+        elif self.text(position + 1) in ("whether", "if", "between"):
+            self.negated = True
+
+    def is_activated_list(self, position: int) -> bool:
+        """Whether numbers without "AU" are units by what is said of them: "4 and 7 are activated", "active: 4, 7"."""
+        if position < self.listed_to:
+            return False
+        ahead, count, marked = position, 0, self.kind(position) == "word"
+        marked |= self.text(position - 1) in ("unit", "units")
+        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in ACTIVATED
+        if self.kind(position - 1) == "be" and self.text(position - 2) in ("so", "as"):
+            announced = marked = True  # "AU1 is active, and so are 2 and 5"
+        end = position
+        while (number := self.number_at(ahead)) is not None:
+            count += 1
+            ahead = number[1]
+            end = ahead
+            while self.kind(ahead) in ("join", "comma", "and"):
+                ahead += 1
+            marked |= self.kind(ahead) == "word" and self.number_at(ahead) is not None
+        self.listed_to = max(ahead, position + 1)
+        if count == 0 or not (marked or count > 1 or self.explicit) or self.measured(end):
+            return False
+        while self.kind(end) == "be" or self.text(end) in ("both", "all", "被", "均"):
+            end += 1
+        active = self.text(end) in ACTIVATED
+        if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
+            return True  # "AU4 is activated, 7 as well"
+        return announced or (active and self.kind(end) in ("there", "occur"))
+
+    def is_flag(self, position: int) -> bool:
+        return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
+
+    def measured(self, position: int) -> bool:
+        """Whether the number in front of `position` is a count or a measure."""
+        return self.text(position) in MEASURES
+
+    def note(self, value: int | str, into: list[Mention], start: int, end: int) -> Mention:
+        mention = Mention(value, NEGATED if self.negated else AFFIRMED, start, end)
+        if (self.hedged or self.in_general) and not self.negated:
+            mention.status = HEDGED
+        if isinstance(value, str) or value in UNITS:  # "AU99" is no unit
+            into.append(mention)
+        self.pending.append(mention)
+        self.subject.append(mention)
+        return mention
+
+    def is_value(self, position: int) -> bool:
+        """Whether the word is the value of what stands in front of it: "AU12: no", "AU12: absent"."""
+        return self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close")
+
+    def deny(self, valued: bool = False) -> None:
+        """A denial that stands behind what it denies ("AU6 is absent"), or in front of all that follows."""
+        if self.pending:
+            for mention in self.pending:
+                mention.status = NEGATED
+                mention.valued = valued
+            self.pending = []
+        else:
+            self.negated = True
+
+    def spare_list(self, position: int) -> None:
+        """Leave of a list under a title of units only the last one to be denied: "Action units: AU12, AU24 absent"."""
+        adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
+        all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
+        if adjacent and all_units and len(self.pending) > 1:
+            between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
+            if "comma" in between and "and" not in between:
+                self.pending = self.pending[-1:]
+
+    def negate(self, position: int) -> None:
+        if self.text(position) in NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
+            if self.pending and position in (self.pending[-1].end, self.number_end):
+                self.pending = self.pending[-1:]
+                self.deny(valued=True)  # "AU4有，AU12无"
+            else:
+                self.none(position)
+            return
+        self.nor |= self.text(position) == "nor"  # after "neither a nor b" a comma ends the list
+        end = position + 1
+        while end - position < 6 and self.kind(end) in ("word", "be", "hedge"):
+            end += 1
+        not_there = (self.kind(end), self.text(end)) == ("resume", "there") and self.kind(end + 1) in _CLAUSE_ENDS
+        denies = not_there or self.kind(end) in ("there", "occur")  # "does not seem to be active"
+        last = self.kind(position + 1) in _CLAUSE_ENDS  # "AU6 is not"
+        is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
+        if self.kind(position + 1) == "not_there":
+            return  # "not absent"
+        behind = bool(self.pending) and (denies or last or is_value) and not self.is_field(position + 1)
+        if behind:
+            self.spare_list(position)
+            self.deny(self.is_value(position))
+        if not behind or not (denies or last):
+            self.negated = True
+
+    def new_clause(self, position: int) -> bool:
+        """Whether what stands behind a comma is a clause of its own, and no further item of what is negated."""
+        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == CLAUSE:
+            return True
+        if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
+            listed = self.kind(position + 1) in ("comma", "and", "join")
+            return not listed and position == 3 and self.tokens[0].text == "not"
+        for ahead in range(position, min(position + 6, len(self.tokens))):
+            if self.kind(ahead) in ("comma", "and"):
+                return False
+            if self.kind(ahead) in ("be", "there", "colon"):
+                return not self.none_of  # "none of AU1, AU2 is active"
+        return False
+
+    def none(self, position: int) -> None:
+        if self.pending and self.kind(position - 1) == "colon":
+            self.deny()  # "AU4: none"
+            return
+        of = self.text(position + 1) == "of"
+        announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
+        announced = announced or (self.bare and not of)
+        of_them = any(
+            self.kind(ahead) == "stillness" or (self.kind(ahead) == "aus_head" and not self.number_at(ahead + 1))
+            for ahead in range(position + 2, position + 5)
+        )
+        if announced or of_them:
+            self.segment.no_units = True
+        elif of:
+            self.negated = self.none_of = True
+
+    def stillness(self, position: int) -> None:
+        before = self.tokens[max(0, position - 4) : position]
+        denied = self.negated and "no" in {token.kind for token in before}
+        texts = {token.text for token in before}
+        if self.text(position) == "change" and NO_VERB & texts:
+            return  # "the lips do not change"
+        if denied and not (FURTHER | PLACES) & texts and self.text(position + 1) not in SOMEWHERE:
+            if self.pending:
+                self.deny()  # "AU4 shows no movement"
+            elif not self.segment.units:
+                self.segment.no_units = True
+
+    def announced(self, position: int) -> int:
+        """Units announced by "AU", "action units"...: the numbers that follow, or that there are none."""
+        self.head_at = position
+        start = position + 1
+        long_form = self.text(position) != "ad"
+        while self.kind(start) in ("colon", "dash", "open") or (
+            long_form and start - position < 7 and self.text(start) in BEFORE_NUMBERS
+        ):
+            start += 1
+        if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
+            return position + 1  # "the number of action units is 3"
+        if self.number_at(start):
+            return self.units_from(start, head=position)
+        self.zero(start)
+        reach = 3 if self.text(position - 1) == "的" else 2  # 没有明显的动作单元: "no clear action units"
+        before = self.tokens[max(0, position - reach) : position]
+        # "no action units", but not "I cannot identify action units"
+        just_negated = self.negated and any(
+            t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
+        )
+        if just_negated and self.kind(position + 1) not in ("unit", "position"):
+            self.segment.no_units = True
+        return position + 1
+
+    def zero(self, position: int) -> None:
+        """Note that there are no units where their number is zero ("AU0")."""
+        is_zero = self.kind(position) == "number" and not self.tokens[position].text.strip("0")
+        last = self.kind(position + 1) in ("", "comma", "close") and self.number_at(position + 2) is None
+        if is_zero and last and not self.negated and not self.hedged:
+            self.segment.no_units = True
+
+    def number_at(self, position: int) -> tuple[int, int] | None:
+        """The unit number that starts at `position` (`12`, `L12`, `12C`) and the position behind it."""
+        tokens = self.tokens
+        first = position
+        if self.kind(first) == "word" and tokens[first].text in ("l", "r", "t", "b", "a"):
+            if self.kind(first + 1) != "number" or tokens[first].end != tokens[first + 1].start:
+                return None
+            first += 1
+        if self.kind(first) != "number" or not 1 <= len(tokens[first].text) <= 2 or not tokens[first].text.strip("0"):
+            return None
+        after = first + 1
+        if after < len(tokens) and tokens[after].start == tokens[first].end:
+            if tokens[after].text in ("a", "b", "c", "d", "e", "l", "r"):
+                after += 1
+            elif tokens[after].text in _COUNTERS or (tokens[after].text.isascii() and tokens[after].text[0].isalpha()):
+                return None
+        return int(tokens[first].text), after
+
+    def is_plus_list(self, position: int) -> bool:
+        """Whether units stand here as in a coding sheet, without "AU" in front: `4+7`."""
+        number = self.number_at(position)
+        return bool(
+            number and self.kind(number[1]) == "join" and self.text(number[1]) == "+" and self.number_at(number[1] + 1)
+        )
+
+    def units_from(self, position: int, head: int = -9, bare: bool = False) -> int:
+        """Read a list of unit numbers, announced by the token at `head`; returns the position behind it."""
+        into = self.segment.bare_units if bare else self.segment.units
+        before = len(self.pending)
+        run = self.explicit
+        if head != position - 1 and not bare:
+            run = self.loose = []
+        # "AUs: 4 7"; but "AU4 3" may be an intensity, and only "AU4 7 9" is a list
+        spaced = not bare and (head != position - 1 or self.tokens[head].text != "au")
+        while number := self.number_at(position):
+            mention = self.note(number[0], into, position, number[1])
+            run.append(mention)
+            position = self.gloss(number[1], mention)
+            self.number_end = position
+            if self.kind(position) == "colon":
+                self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
+                self.keyed = True
+            if value := self.value_at(position):
+                if value[0]:
+                    mention.status, mention.valued = NEGATED, True
+                position = value[1]
+                if self.keyed:
+                    return position
+            if self.kind(position) == "colon":
+                return position
+            if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
+                break  # "no AU12, AU4 is present"
+            ahead = position
+            while self.kind(ahead) in ("join", "comma", "and") or self.is_hyphen(ahead):
+                ahead += 1
+            headed = self.kind(ahead) == "aus_head"
+            following = self.number_at(ahead + headed)
+            if following is None:
+                break
+            if ahead == position:
+                spaced = spaced or (not bare and self.number_at(following[1]) is not None)
+                if headed or not spaced:
+                    break
+            behind = following[1] + 2 * self.is_hyphen(following[1])  # "2-3 px"
+            if self.measured(behind) and not headed and self.kind(position) != "join":
+                break
+            position = ahead + headed
+        return position
+
+    def value_at(self, position: int) -> tuple[bool, int] | None:
+        """Whether the value behind a unit is low (`: 0`, `(3%)`, `confidence 0.1`, `0.02`), and the position behind it;
+        None where there is none."""
+        start = position
+        while position - start < 5 and (
+            self.kind(position) in ("colon", "open", "dash", "be", "close") or self.text(position) in MEASURED_BY
+        ):
+            position += 1
+        if self.kind(position) != "number":
+            return None
+        number = self.tokens[position].text
+        behind = position + 1
+        share = self.text(behind) == "%"
+        introduced = any(self.kind(at) not in ("dash", "close") for at in range(start, position))
+        if not (share or introduced or number == "0" or number.startswith("0.")) or self.measured(behind):
+            return None
+        if self.kind(start) == "open" and not share and self.kind(behind) not in ("close", "comma"):
+            return None  # "AU12 (2 of them)"
+        return is_low(f"{number}%" if share else number), behind + share
+
+    def is_hyphen(self, position: int) -> bool:
+        """A dash with no space around it, as in "AUs 6-12": a list or a range, both ends are meant."""
+        around = self.tokens[position - 1 : position + 2]
+        return self.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
+
+    def gloss(self, position: int, mention: Mention) -> int:
+        """Skip what stands in brackets behind a unit, unless it says that the unit is absent, or is the class `others`,
+        which no unit is explained with."""
+        if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
+            return position
+        if self.text(position + 1) == "others":
+            return position
+        minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
+        if minus or ((value := self.value_at(position)) and value[0]):
+            mention.status, mention.valued = NEGATED, True  # "AU12 (0.12)"
+        while position < len(self.tokens) and self.kind(position) != "close":
+            if self.kind(position) in ("no", "not_there"):
+                mention.status = NEGATED
+            position += 1
+        return position + 1
+
+    def named(self, position: int) -> None:
+        """A unit's name, unless it only explains the number beside it."""
+        before = position
+        while self.kind(before - 1) in ("colon", "dash", "open", "be") or self.is_article(before - 1):
+            before -= 1
+        after = position + 1
+        while self.kind(after) in ("colon", "dash", "open"):
+            after += 1
+        number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
+        if before != self.number_end and not number_follows:
+            self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
+        behind = position + 1
+        if self.kind(behind) == "open" and self.kind(behind + 1) == "word" and self.kind(behind + 2) == "close":
+            behind += 3  # "lip corner puller (smile): 0"
+        if self.pending and not number_follows and (value := self.value_at(behind)) and value[0]:
+            self.pending[-1].status, self.pending[-1].valued = NEGATED, True  # "lip corner puller: 0"
+        self.name_end = position + 1
+
+    def is_article(self, position: int) -> bool:
+        return position > 0 and self.text(position) in ("the", "called", "named")
+
+    def position_named(self, position: int) -> None:
+        """A position of head or eyes, which is a unit only where units are listed."""
+        before = position
+        while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
+            self.text(before - 1) in BEFORE_NUMBERS
+        ):
+            before -= 1
+        listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
+        if listed or self.kind(before - 1) == "aus_head":
+            self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
+            self.name_end = position + 1
+
+    def label(self, position: int) -> None:
+        token = self.tokens[position]
+        value = str(token.value)
+        after = self.text(position + 1)
+        if token.text == "no" and after in ("of", "other"):
+            self.negated = True  # "no expression of fear"
+            return
+        if value == "others" and not self.stands_alone(position):
+            return  # "the other brow"
+        before = {word.text for word in self.tokens[max(0, position - 2) : position]}
+        if value == "neutral" and ("from" in before or after in ("to", "onset", "state")):
+            return  # "from a neutral face to ..."
+        if before == {"followed", "by"} and said(self.segment.labels) not in ([], ["neutral"]):
+            self.hedged = True  # "disgust, followed by anger"
+        mention = self.note(value, self.segment.labels, position, position + 1)
+        if after in ("like", "emotions", "feelings", "expressions") and mention.status == AFFIRMED:
+            mention.status = HEDGED  # "contempt-like", "positive emotions show AU12"
+        mention.status = self.weak.get(token.start, mention.status)
+        if self.kind(position + 1) == "colon":
+            self.pending = [mention]  # {"emotion": "fear", "positive": false}
+
+    def stands_alone(self, position: int) -> bool:
+        """Whether "others" (or "other") is the class, and not other units, brows or people."""
+        texts = self.text(position - 2), self.text(position - 1)
+        if self.text(position) == "others":
+            in_field = "emotion_head" in self.segment.title and not self.segment.labels
+            if in_field and texts[1] not in NOT_THE_CLASS:
+                return True  # "expression: probably others"
+            if texts[0] in CLASSING and texts[1] in ("as", "to", "under", "into"):
+                return True  # "best classified as others"
+            if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
+                return True  # "most likely others"
+        before = self.kind(position - 1) if position else "colon"
+        before = "be" if texts[1] in ("choose", "select", "pick") else before
+        after = self.kind(position + 1)
+        if after == "turn" and before in ("comma", "and", "join"):
+            return False  # "AU4 and others which are weaker"
+        return before in (
+            "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash", "therefore",
+        ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
