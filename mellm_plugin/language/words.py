@@ -19,6 +19,12 @@ from typing import NamedTuple
 from mellm_plugin.facs.labels import COARSE, LABELS, spellings
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 
+
+def word_set(text: str) -> frozenset[str]:
+    """Words with blanks between them, as a set."""
+    return frozenset(text.split())
+
+
 # ---- tokens ---------------------------------------------------------------------------------------------------------
 
 CLAUSE = "\ue000"
@@ -236,53 +242,49 @@ def vocabulary_of(labels: tuple[str, ...]) -> Vocabulary:
 # ---- single words ---------------------------------------------------------------------------------------------------
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-MEASURES = _words(
+MEASURES = word_set(
     "px pixel pixels percent frame frames time times degree degrees ms s sec second seconds mm clip clips image "
     "images region regions side sides of x st nd rd th step steps point points hz fps label labels emotion "
     "emotions expression expressions class classes other more further additional different main key part parts "
     "action unit units others"
 )
 """Words after a number that make it a count or a measure, and not one more unit of a list."""
-BEFORE_NUMBERS = _words(
+BEFORE_NUMBERS = word_set(
     "number numbers code codes include includes including involved identified the following are is most likely "
     "appear appears that being detected observed present active activated as such i we can see find detect "
     "identify facs there 为 是 有 包 括 含 分 别"
 )
-MEASURED_BY = _words(
+MEASURED_BY = word_set(
     "confidence conf probability prob p score intensity intensities presence activation value likelihood "
     "certainty level low high very weak strong at of with about around approx approximately only just < ≈ ≤ 概 率 "
     "置 信 度 强 得 分"
 )
 """Words between a unit and its value: "AU12 with a confidence of 3%"."""
-ADVERSATIVE = _words("finally 最 but however yet though although 但 然 不")
-HERE = _words("here this 此 这 本")  # what is said in general ends there
-DEFINING = _words("characterised characterized defined")
-GOING_ON = _words("with which indicating suggesting only 因")
-REJECTING = _words(
+ADVERSATIVE = word_set("finally 最 but however yet though although 但 然 不")
+HERE = word_set("here this 此 这 本")  # what is said in general ends there
+DEFINING = word_set("characterised characterized defined")
+GOING_ON = word_set("with which indicating suggesting only 因")
+REJECTING = word_set(
     "rejected rejecting discarded discarding dismissing eliminating dismissed eliminated excluded discounted 排"
 )
 """Words that, in front of a unit, deny that one and not the one before them."""
-ACTIVATED = _words("active activated engaged involved triggered fire fired 激")
-PLACES = _words(
+ACTIVATED = word_set("active activated engaged involved triggered fire fired 激")
+PLACES = word_set(
     "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip "
     "lips mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头"
 )
 """Words between "no" and "movement" that make it that of one place: "no brow movement"."""
-FURTHER = _words("other further additional more rest remaining else 余 它 他")
-SOMEWHERE = _words("in of at around elsewhere on near from beyond besides other except")
-CLASSING = _words(
+FURTHER = word_set("other further additional more rest remaining else 余 它 他")
+SOMEWHERE = word_set("in of at around elsewhere on near from beyond besides other except")
+CLASSING = word_set(
     "classified labelled labeled categorized categorised annotated coded described listed grouped map maps mapped "
     "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
     "assigned it"
 )
 """Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
-NOT_THE_CLASS = _words("the than all any two with these those in of from like")
+NOT_THE_CLASS = word_set("the than all any two with these those in of from like")
 """Words in front of "others" that make it other units or brows, also where the expression is told."""
-GRADES = _words("upper lower left right inner outer vertical horizontal")
-NO_VERB = _words("not don't doesn't didn't never")
+GRADES = word_set("upper lower left right inner outer vertical horizontal")
+NO_VERB = word_set("not don't doesn't didn't never")
 NO_OR_NONE = frozenset("没沒无無")
 """Words for no that alone, behind "action units", say that there are none."""

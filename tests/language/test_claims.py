@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.claims import _MOTIONS, _PHRASES, _REGIONS, claims
+from mellm_plugin.language.claim_words import _MOTIONS, _PHRASES, _REGIONS
+from mellm_plugin.language.claims import claims
 from mellm_plugin.language.descriptions import describe, directions
 from mellm_plugin.language.prompts import frames_prompt, map_prompt_variants
 from mellm_plugin.motion.colour import PALETTES
