@@ -297,11 +297,11 @@ def tokens(body: str) -> Tokens:
     return tokenised(body, _vocabulary(), _PUNCTUATION, _settled)
 
 
-def _settled(kind: str, value: int | str | None, before: Tokens, following: str) -> str | None:
+def _settled(kind: str, value: int | str | None, before: Tokens, following: list[str]) -> str | None:
     last = before[-1].kind if before else ""
     if kind == "name" and last not in ("au", "unit", "name") and not _behind_a_number(before):
         return None  # "the lips part": no name but what its words say
-    if value == "part" and (last in _GRADES or following == "of"):
+    if value == "part" and (last in _GRADES or following == ["of"]):
         return "determiner"  # "the inner part of"
     return kind
 

@@ -9,24 +9,21 @@ absent" what is `pending` before it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.segments import AFFIRMED, DENIALS, HEDGED, NEGATED, Mention, Segment, said
+from mellm_plugin.language.denials import DENIALS, is_denied_behind, is_field, is_of_place, is_rejected
+from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
+from mellm_plugin.language.unit_numbers import is_hyphen, is_plus_list, measured, number_at, value_at
 from mellm_plugin.language.words import (
     ACTIVATED,
-    ADVERSATIVE,
     BEFORE_NUMBERS,
     CLASSING,
     CLAUSE,
     DEFINING,
     FURTHER,
     GOING_ON,
-    GRADES,
     HERE,
-    MEASURED_BY,
-    MEASURES,
     NO_OR_NONE,
     NO_VERB,
     NOT_THE_CLASS,
@@ -35,7 +32,6 @@ from mellm_plugin.language.words import (
     SOMEWHERE,
 )
 
-_COUNTERS = frozenset("%个個帧幀秒")
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
 
@@ -85,7 +81,7 @@ class _Walk:
             self.bare = self.bare and (
                 self.kind(position) not in ("word", "label", "stillness")
                 or self.text(position) in BEFORE_NUMBERS
-                or self.number_at(position) is not None
+                or number_at(self.tokens, position) is not None
             )
             position = self.step(position)
         if len(self.loose) == 1:
@@ -109,12 +105,12 @@ class _Walk:
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
             self.negated, self.pending = False, []  # "AU4 is not absent"
-        elif token.kind == "not_there" and self.is_of_place(position):
+        elif token.kind == "not_there" and is_of_place(self.tokens, position):
             self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
             forward = token.text in REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
-            if forward or self.is_field(position):
+            if forward or is_field(self.tokens, position):
                 self.pending = []  # "AU4, but rejected AU12"
             before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
             if not self.pending and "all" in before:
@@ -125,13 +121,13 @@ class _Walk:
         elif token.text == "off" and self.kind(position - 1) == "colon":
             self.deny(valued=True)
         elif token.kind == "be":
-            if not self.is_denied_behind(position):
+            if not is_denied_behind(self.tokens, position):
                 self.pending = []
         elif token.kind == "there":
-            rejected = self.is_rejected(position + 1)
-            if self.is_field(position):
+            rejected = is_rejected(self.tokens, position + 1)
+            if is_field(self.tokens, position):
                 self.negated = False
-            if (self.kind(position + 1) != "colon" or self.is_field(position)) and not rejected:  # "AU12 present: no"
+            if (self.kind(position + 1) != "colon" or is_field(self.tokens, position)) and not rejected:
                 self.pending = []
         elif token.kind == "open":
             if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
@@ -142,7 +138,7 @@ class _Walk:
             self.negated = self.hedged = False
             self.subject = []
             self.in_general = self.in_general and token.text in GOING_ON
-            if not self.is_rejected(position):
+            if not is_rejected(self.tokens, position):
                 self.pending = []
         elif token.kind == "comma":
             if self.negated and self.new_clause(position + 1):
@@ -182,14 +178,14 @@ class _Walk:
                 self.deny(valued=True)  # "AU12: -"
         elif token.kind == "number" and self.is_flag(position) and is_low(token.text):
             self.deny(valued=True)  # "active: 0"
-        elif number := self.number_at(position):
+        elif number := number_at(self.tokens, position):
             if self.is_activated_list(position):
                 return self.units_from(position)
             key = self.keyed and self.kind(position - 1) == "comma" and self.kind(number[1]) == "colon"
-            if key or (self.bare and not self.measured(number[1])):
+            if key or (self.bare and not measured(self.tokens, number[1])):
                 return self.units_from(position)
-            listed = self.units_alone and self.kind(position - 1) == "colon" and not self.measured(number[1])
-            if listed or self.is_plus_list(position):
+            listed = self.units_alone and self.kind(position - 1) == "colon" and not measured(self.tokens, number[1])
+            if listed or is_plus_list(self.tokens, position):
                 return self.units_from(position, bare=True)
         return position + 1
 
@@ -198,39 +194,6 @@ class _Walk:
         return bool(self.pending and self.pending[-1].end == position) and any(
             token.text in ("but", "however", "yet") for token in self.tokens[position:]
         )
-
-    def is_of_place(self, position: int) -> bool:
-        """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
-        before = self.tokens[max(0, position - 2) : position]
-        return any(token.kind == "word" and token.text in PLACES - GRADES for token in before)
-
-    def is_field(self, position: int) -> bool:
-        """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
-        return (
-            self.kind(position + 1) == "colon"
-            and (self.kind(position), self.kind(position + 2)) not in (("there", "number"), ("no", "number"))
-            and self.kind(position + 2) in ("aus_head", "unit", "number")
-            and self.kind(position - 1) in ("", "comma", "no")
-        )
-
-    def is_rejected(self, position: int) -> bool:
-        """Whether "but" stands here, and behind it that what is in front is denied: "considered, but rejected"."""
-        return self.text(position) in ADVERSATIVE and self.is_denied_behind(position)
-
-    def is_denied_behind(self, position: int) -> bool:
-        """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
-        for ahead in range(position + 1, min(position + 8, len(self.tokens))):
-            kind = self.kind(ahead)
-            if kind == "unclear":
-                return ahead - position <= 3
-            if kind in DENIALS:
-                far = ahead - position > 3 or self.kind(position) == "turn"
-                return not far or kind == "not_there" or self.kind(ahead + 1) in ("there", "occur")
-            if self.text(ahead) in ("it", "they") and self.kind(ahead + 1) == "be":
-                continue  # "suspected, but on inspection it is absent"
-            if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
-                return False
-        return False
 
     def generalise(self, position: int) -> None:
         """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
@@ -264,15 +227,15 @@ class _Walk:
         if self.kind(position - 1) == "be" and self.text(position - 2) in ("so", "as"):
             announced = marked = True  # "AU1 is active, and so are 2 and 5"
         end = position
-        while (number := self.number_at(ahead)) is not None:
+        while (number := number_at(self.tokens, ahead)) is not None:
             count += 1
             ahead = number[1]
             end = ahead
             while self.kind(ahead) in ("join", "comma", "and"):
                 ahead += 1
-            marked |= self.kind(ahead) == "word" and self.number_at(ahead) is not None
+            marked |= self.kind(ahead) == "word" and number_at(self.tokens, ahead) is not None
         self.listed_to = max(ahead, position + 1)
-        if count == 0 or not (marked or count > 1 or self.explicit) or self.measured(end):
+        if count == 0 or not (marked or count > 1 or self.explicit) or measured(self.tokens, end):
             return False
         while self.kind(end) == "be" or self.text(end) in ("both", "all", "被", "均"):
             end += 1
@@ -283,10 +246,6 @@ class _Walk:
 
     def is_flag(self, position: int) -> bool:
         return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
-
-    def measured(self, position: int) -> bool:
-        """Whether the number in front of `position` is a count or a measure."""
-        return self.text(position) in MEASURES
 
     def note(self, value: int | str, into: list[Mention], start: int, end: int) -> Mention:
         mention = Mention(value, NEGATED if self.negated else AFFIRMED, start, end)
@@ -339,7 +298,7 @@ class _Walk:
         is_value = self.kind(position - 1) == "colon" and self.kind(position + 1) != "label"  # "AU12: no sign of it"
         if self.kind(position + 1) == "not_there":
             return  # "not absent"
-        behind = bool(self.pending) and (denies or last or is_value) and not self.is_field(position + 1)
+        behind = bool(self.pending) and (denies or last or is_value) and not is_field(self.tokens, position + 1)
         if behind:
             self.spare_list(position)
             self.deny(self.is_value(position))
@@ -368,7 +327,8 @@ class _Walk:
         announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
         announced = announced or (self.bare and not of)
         of_them = any(
-            self.kind(ahead) == "stillness" or (self.kind(ahead) == "aus_head" and not self.number_at(ahead + 1))
+            self.kind(ahead) == "stillness"
+            or (self.kind(ahead) == "aus_head" and not number_at(self.tokens, ahead + 1))
             for ahead in range(position + 2, position + 5)
         )
         if announced or of_them:
@@ -399,7 +359,7 @@ class _Walk:
             start += 1
         if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
             return position + 1  # "the number of action units is 3"
-        if self.number_at(start):
+        if number_at(self.tokens, start):
             return self.units_from(start, head=position)
         self.zero(start)
         reach = 3 if self.text(position - 1) == "的" else 2  # 没有明显的动作单元: "no clear action units"
@@ -415,34 +375,9 @@ class _Walk:
     def zero(self, position: int) -> None:
         """Note that there are no units where their number is zero ("AU0")."""
         is_zero = self.kind(position) == "number" and not self.tokens[position].text.strip("0")
-        last = self.kind(position + 1) in ("", "comma", "close") and self.number_at(position + 2) is None
+        last = self.kind(position + 1) in ("", "comma", "close") and number_at(self.tokens, position + 2) is None
         if is_zero and last and not self.negated and not self.hedged:
             self.segment.no_units = True
-
-    def number_at(self, position: int) -> tuple[int, int] | None:
-        """The unit number that starts at `position` (`12`, `L12`, `12C`) and the position behind it."""
-        tokens = self.tokens
-        first = position
-        if self.kind(first) == "word" and tokens[first].text in ("l", "r", "t", "b", "a"):
-            if self.kind(first + 1) != "number" or tokens[first].end != tokens[first + 1].start:
-                return None
-            first += 1
-        if self.kind(first) != "number" or not 1 <= len(tokens[first].text) <= 2 or not tokens[first].text.strip("0"):
-            return None
-        after = first + 1
-        if after < len(tokens) and tokens[after].start == tokens[first].end:
-            if tokens[after].text in ("a", "b", "c", "d", "e", "l", "r"):
-                after += 1
-            elif tokens[after].text in _COUNTERS or (tokens[after].text.isascii() and tokens[after].text[0].isalpha()):
-                return None
-        return int(tokens[first].text), after
-
-    def is_plus_list(self, position: int) -> bool:
-        """Whether units stand here as in a coding sheet, without "AU" in front: `4+7`."""
-        number = self.number_at(position)
-        return bool(
-            number and self.kind(number[1]) == "join" and self.text(number[1]) == "+" and self.number_at(number[1] + 1)
-        )
 
     def units_from(self, position: int, head: int = -9, bare: bool = False) -> int:
         """Read a list of unit numbers, announced by the token at `head`; returns the position behind it."""
@@ -453,7 +388,7 @@ class _Walk:
             run = self.loose = []
         # "AUs: 4 7"; but "AU4 3" may be an intensity, and only "AU4 7 9" is a list
         spaced = not bare and (head != position - 1 or self.tokens[head].text != "au")
-        while number := self.number_at(position):
+        while number := number_at(self.tokens, position):
             mention = self.note(number[0], into, position, number[1])
             run.append(mention)
             position = self.gloss(number[1], mention)
@@ -461,7 +396,7 @@ class _Walk:
             if self.kind(position) == "colon":
                 self.pending = self.pending[before:]  # "AU4: yes, AU12: no": the value is of the last alone
                 self.keyed = True
-            if value := self.value_at(position):
+            if value := value_at(self.tokens, position):
                 if value[0]:
                     mention.status, mention.valued = NEGATED, True
                 position = value[1]
@@ -472,46 +407,21 @@ class _Walk:
             if self.negated and self.kind(position) == "comma" and self.new_clause(position + 1):
                 break  # "no AU12, AU4 is present"
             ahead = position
-            while self.kind(ahead) in ("join", "comma", "and") or self.is_hyphen(ahead):
+            while self.kind(ahead) in ("join", "comma", "and") or is_hyphen(self.tokens, ahead):
                 ahead += 1
             headed = self.kind(ahead) == "aus_head"
-            following = self.number_at(ahead + headed)
+            following = number_at(self.tokens, ahead + headed)
             if following is None:
                 break
             if ahead == position:
-                spaced = spaced or (not bare and self.number_at(following[1]) is not None)
+                spaced = spaced or (not bare and number_at(self.tokens, following[1]) is not None)
                 if headed or not spaced:
                     break
-            behind = following[1] + 2 * self.is_hyphen(following[1])  # "2-3 px"
-            if self.measured(behind) and not headed and self.kind(position) != "join":
+            behind = following[1] + 2 * is_hyphen(self.tokens, following[1])  # "2-3 px"
+            if measured(self.tokens, behind) and not headed and self.kind(position) != "join":
                 break
             position = ahead + headed
         return position
-
-    def value_at(self, position: int) -> tuple[bool, int] | None:
-        """Whether the value behind a unit is low (`: 0`, `(3%)`, `confidence 0.1`, `0.02`), and the position behind it;
-        None where there is none."""
-        start = position
-        while position - start < 5 and (
-            self.kind(position) in ("colon", "open", "dash", "be", "close") or self.text(position) in MEASURED_BY
-        ):
-            position += 1
-        if self.kind(position) != "number":
-            return None
-        number = self.tokens[position].text
-        behind = position + 1
-        share = self.text(behind) == "%"
-        introduced = any(self.kind(at) not in ("dash", "close") for at in range(start, position))
-        if not (share or introduced or number == "0" or number.startswith("0.")) or self.measured(behind):
-            return None
-        if self.kind(start) == "open" and not share and self.kind(behind) not in ("close", "comma"):
-            return None  # "AU12 (2 of them)"
-        return is_low(f"{number}%" if share else number), behind + share
-
-    def is_hyphen(self, position: int) -> bool:
-        """A dash with no space around it, as in "AUs 6-12": a list or a range, both ends are meant."""
-        around = self.tokens[position - 1 : position + 2]
-        return self.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
 
     def gloss(self, position: int, mention: Mention) -> int:
         """Skip what stands in brackets behind a unit, unless it says that the unit is absent, or is the class `others`,
@@ -521,7 +431,7 @@ class _Walk:
         if self.text(position + 1) == "others":
             return position
         minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
-        if minus or ((value := self.value_at(position)) and value[0]):
+        if minus or ((value := value_at(self.tokens, position)) and value[0]):
             mention.status, mention.valued = NEGATED, True  # "AU12 (0.12)"
         while position < len(self.tokens) and self.kind(position) != "close":
             if self.kind(position) in ("no", "not_there"):
@@ -537,13 +447,13 @@ class _Walk:
         after = position + 1
         while self.kind(after) in ("colon", "dash", "open"):
             after += 1
-        number_follows = self.kind(after) == "aus_head" and self.number_at(after + 1)
+        number_follows = self.kind(after) == "aus_head" and number_at(self.tokens, after + 1)
         if before != self.number_end and not number_follows:
             self.note(int(self.tokens[position].value or 0), self.segment.units, position, position + 1)
         behind = position + 1
         if self.kind(behind) == "open" and self.kind(behind + 1) == "word" and self.kind(behind + 2) == "close":
             behind += 3  # "lip corner puller (smile): 0"
-        if self.pending and not number_follows and (value := self.value_at(behind)) and value[0]:
+        if self.pending and not number_follows and (value := value_at(self.tokens, behind)) and value[0]:
             self.pending[-1].status, self.pending[-1].valued = NEGATED, True  # "lip corner puller: 0"
         self.name_end = position + 1
 

@@ -11,14 +11,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from mellm_plugin.language.denials import DENIALS
 from mellm_plugin.language.sides import TITLE_WORDS
 from mellm_plugin.language.words import Token, Tokens
 
 AFFIRMED, HEDGED, NEGATED, LISTED = "affirmed", "hedged", "negated", "listed"
 """The status of a mention; a label is listed as one of the prompt's options."""
-
-DENIALS = frozenset({"no", "not_there"})
-"""Kinds of words that deny."""
 
 _HEADS = frozenset({"aus_head", "emotion_head", "final", "conclusion", "correction", "section"})
 _LISTING = frozenset({"number", "comma", "join", "and"})

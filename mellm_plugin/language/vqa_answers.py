@@ -25,13 +25,13 @@ from typing import Any
 
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.plain_text import MARKUP
 from mellm_plugin.language.thinking import without_thinking
 
 # ---- what decides ---------------------------------------------------------------------------------------------------
 
 _CLEAN = str.maketrans(
-    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
-    | {"’": "'", "‘": "'", "。": ".", "、": ","}
+    MARKUP
     | dict.fromkeys("✓✔✅", " yes ")
     | dict.fromkeys("✗✘❌✕✖", " no ")
     | dict(

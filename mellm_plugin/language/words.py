@@ -85,7 +85,7 @@ def tokenised(
     body: str,
     known: Vocabulary,
     punctuation: Mapping[str, str],
-    settled: Callable[[str, int | str | None, Tokens, str], str | None] | None = None,
+    settled: Callable[[str, int | str | None, Tokens, list[str]], str | None] | None = None,
 ) -> Tokens:
     """Cut a text into tokens once; the longest phrase that starts at a word counts.
 
@@ -93,8 +93,8 @@ def tokenised(
         body: plain text in lower case, see `language.plain_text`.
         known: the phrases.
         punctuation: the kinds of marks.
-        settled: the kind of a phrase by what surrounds it; gets its kind and value, the tokens before it and the word
-            after its first one. None means that the phrase does not count here.
+        settled: the kind of a phrase by what surrounds it; it gets the kind and value of the phrase, the tokens
+            before it and the word after its first one, if any. None means that the phrase does not count here.
     """
     words: list[str] = []
     spans: list[tuple[int, int]] = []
@@ -108,12 +108,11 @@ def tokenised(
     at = 0
     while at < len(words):
         word = words[at]
-        following = words[at + 1] if at + 1 < len(words) else ""
         length, value = 1, None
         kind = "number" if "0" <= word[0] <= "9" else punctuation.get(word, "word")
         for phrase, phrase_kind, phrase_value in known.get(word, ()):
             if tuple(words[at : at + len(phrase)]) == phrase:
-                here = settled(phrase_kind, phrase_value, tokens, following) if settled else phrase_kind
+                here = settled(phrase_kind, phrase_value, tokens, words[at + 1 : at + 2]) if settled else phrase_kind
                 if here is not None:
                     length, kind, value = len(phrase), here, phrase_value
                     break
