@@ -1,4 +1,4 @@
-"""Emotion labels: those of each dataset, their spelling variants, and the coarse classes of MEGC 2019."""
+"""Emotion labels of each dataset, their spelling variants, and the coarse classes of MEGC 2019."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LABELS: dict[str, tuple[str, ...]] = {
     "fourdme": ("negative", "others", "positive", "repression", "surprise"),
     "synthme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
 }
-"""The fine labels of each dataset, in canonical spelling; those that join two others are in `COMPOUND_LABELS`."""
+"""The fine labels of each dataset in canonical spelling; `COMPOUND_LABELS` holds those that join two others."""
 
 COMPOUND_LABELS: dict[str, tuple[str, ...]] = {"fourdme": ("negative surprise", "positive surprise")}
-"""Labels of one dataset that are made of two labels. Apart from `LABELS`, whose words are read in the answers to every
-task: elsewhere "negative surprise" speaks of surprise."""
+"""Labels of one dataset that join two labels. They are not in `LABELS`, whose words are read in the answers to every
+task: in other tasks "negative surprise" means surprise."""
 
 _COARSE_OF: dict[str, str] = {
     **dict.fromkeys(("anger", "contempt", "disgust", "fear", "repression", "sadness", "negative"), "negative"),
@@ -52,7 +52,7 @@ _VARIANTS: dict[str, str] = {
     "positively surprised": "positive surprise",
     "positivesurprise": "positive surprise",
     "surprise positive": "positive surprise",
-    "helpless": "helpless",  # of the challenges' files
+    "helpless": "helpless",  # in the challenges' files
     "helplessness": "helpless",
     **dict.fromkeys(("愤怒", "生气", "憤怒"), "anger"),
     **dict.fromkeys(("轻蔑", "蔑视", "鄙视", "輕蔑"), "contempt"),
@@ -75,19 +75,19 @@ _CANONICAL: dict[str, str] = {
 
 
 def labels_of(dataset: str) -> tuple[str, ...]:
-    """Every label of a dataset in canonical spelling, the compound ones last; none for a dataset that is not known."""
+    """Every label of a dataset in canonical spelling, compound ones last; empty for an unknown dataset."""
     return LABELS.get(dataset, ()) + COMPOUND_LABELS.get(dataset, ())
 
 
 def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
-    """The labels that a text names: those of a dataset, or labels joined by `+`.
+    """The labels that a text names: all labels of a dataset, or labels joined by `+`.
 
     Args:
-        spec: `casme2`, `disgust+fear`.
-        found: labels of a user's own data, which are known, too.
+        spec: such as `casme2` or `disgust+fear`.
+        found: further known labels, from a user's own data.
 
     Raises:
-        InputError: names that are neither; all of them at once, with the near ones.
+        InputError: lists all unknown names, each with similar ones.
     """
     if spec in LABELS:
         return labels_of(spec)
@@ -104,7 +104,7 @@ def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
 
 
 def canonical_label(text: str) -> str | None:
-    """The canonical spelling of a label (`"Happy"` -> `"happiness"`), or None when it is no label of any dataset."""
+    """The canonical spelling of a label (`"Happy"` -> `"happiness"`), or None if no dataset has it."""
     return _CANONICAL.get(" ".join(text.lower().split()))
 
 
@@ -114,6 +114,6 @@ def spellings(label: str) -> tuple[str, ...]:
 
 
 def coarse(label: str) -> str | None:
-    """The coarse class of a canonical label; None for labels outside the three classes (`others`, `neutral`) and for
-    those between two of them (`negative surprise`)."""
+    """The coarse class of a canonical label; None outside the three classes (`others`, `neutral`) and between two of
+    them (`negative surprise`)."""
     return _COARSE_OF.get(label)

@@ -1,4 +1,4 @@
-"""Which side of the face an answer gives to a unit, in the marks of FACS: the subject's own left and right.
+"""The side of the face that an answer gives to a unit, in the marks of FACS: the subject's own left and right.
 
     "AU12 (left)", "L12", "AU12 on the image's right"     L
     "right-sided AU14", "unilateral AU14 on the right"    R
@@ -6,21 +6,20 @@
     "AU4, stronger on the left", "AU4 (L > R)", "A4"      A, both sides, one stronger
     "AU12", "AU12 on the left or right"                   None, unsaid
 
-A side is the subject's own, as in FACS, unless the words say that it is one of the image or of who looks at it: then it
-is the other one. The rules:
+A side is the subject's own, as in FACS, unless the words say that it is a side of the image or of the viewer; then it
+is swapped. A side comes from:
 
-1.  A mark at the number (`L12`, `12R`); of the lips `B` is the bottom one and no side.
-2.  Words in front of a unit ("left AU12", "the left mouth corner rises (AU12)"); in front of a colon they are of all
-    units behind it ("Left side: AU12, AU14"), as is the title of a field ("AUs on the left side: 12, 14").
-3.  Words behind a unit, of the last one alone: in "AU6+AU12 (left)" nothing is said of AU6. Behind a comma only what is
-    nothing but a side counts, and behind "and", "while" or "no" nothing.
+1.  A mark at the number (`L12`, `12R`). For units of the lips, `B` is the bottom lip and not a side.
+2.  Words before a unit ("left AU12", "the left mouth corner rises (AU12)"). Before a colon they apply to all units after
+    it ("Left side: AU12, AU14"), as does the title of a field ("AUs on the left side: 12, 14").
+3.  Words after a unit, for the last unit only: "AU6+AU12 (left)" gives no side for AU6. After a comma only a bare side
+    counts, and after "and", "while" or "no" nothing counts.
+4.  Brackets after a side that say whose side it is ("the right corner (viewer's right)": L), and comparisons ("left
+    stronger than right": A), each together with the side as one statement.
 
-4.  Brackets behind a side that say whose side it is ("the right corner (viewer's right)": L) are part of it, and "left
-    stronger than right" is one statement too: A.
-
-"Left or right" and two sides that contradict each other are no side. A direction ("moves to the left", "up-left") is
-none either, nor is the side that does not move ("the left brow stays still"), nor that of one picture beside another
-("the image on the right"). Positions of head and eyes, the units from 51 on, have none.
+"Left or right" and two sides that contradict each other are no side. Nor is a direction ("moves to the left",
+"up-left"), a side that does not move ("the left brow stays still") or the place of an image ("the image on the right").
+Positions of head and eyes, the units from 51 on, have no side.
 """
 
 from __future__ import annotations
@@ -34,12 +33,12 @@ from mellm_plugin.facs.codes import LIPS
 from mellm_plugin.language.words import Tokens, word_set
 
 TITLE_WORDS = frozenset({"left", "right", "side", "sides", "half", "on", "image", "image's"})
-"""Words that a side in the title of a field is told by."""
+"""Words in the title of a field that give a side."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where a unit is named: its number, and its first word and the one behind its last, with the marks at it."""
+    """Where a unit is named: its number, its first token and the one after its last, marks included."""
 
     number: int
     start: int
@@ -61,11 +60,11 @@ _PLACES = _OF | word_set(
     "side sides laterality location only just mainly mostly especially particularly predominantly primarily slightly "
     "stronger more pronounced unilateral unilaterally name 在 位 于 主 要 单 侧 的"
 )
-"""Words that may stand between a comma and a side that is still one of the unit in front of the comma."""
+"""Words allowed between a comma and a side that belongs to the unit before the comma."""
 _FIELDS = word_set("side sides laterality location")
 _PICTURES = word_set("image picture frame photo video map panel screen")
 _REACH = 8
-"""So many words at most lie between a unit and its side."""
+"""Maximum number of words between a unit and its side."""
 _ENDS = frozenset({"", "comma", "colon", "close", "open", "dash", "join", "and"})
 _STOPS = frozenset(
     {"and", "therefore", "label", "aus_head", "number", "no", "not_there", "hedge", "section", "resume", "join"}
@@ -85,7 +84,7 @@ _MOVES = re.compile(
 _PICTURE_PLACED = re.compile(rf"\b(?:{'|'.join(sorted(_PICTURES))})s? (?:on|at|to) the $")
 _TRUE = re.compile(r"\b(?:that's|that is|this is|you're|you are|is that|quite|exactly|all) $")
 _NO_SIDES = word_set("one choice option decision way match fit reading interpretation call track")
-"""Words behind a side that make it one of two pictures, or "right" the correct one."""
+"""Words after a side that make it one of two pictures, or make "right" mean correct."""
 _STILL = re.compile(
     r"(?:(?:does|do|did|is|are|was|were|stays?|remains?|staying|remaining|being|kept|keeps|holds|holding|completely|"
     r"entirely|quite|perfectly) )*"
@@ -115,8 +114,8 @@ _SHOWS = re.compile(
 
 @dataclass(frozen=True)
 class _Said:
-    """A side named by the words from `start` to before `end`; None where they leave it open. `placed`: by its own
-    words it is a place, which "left" alone need not be."""
+    """A side named by the words from `start` up to `end`; None if they leave it open. `placed`: its own words make it
+    a place, which "left" alone need not be."""
 
     side: str | None
     start: int
@@ -125,12 +124,12 @@ class _Said:
 
 
 def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> list[str | None]:
-    """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B`, or None where it says none.
+    """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B` or None.
 
     Args:
-        words: of the sentence.
+        words: the tokens of the sentence.
         units: ascending, without overlap.
-        title: what is known of the title in front of it, `TITLE_WORDS` among it.
+        title: kinds and texts of the title before it; only `TITLE_WORDS` count.
     """
     starts, ends = [unit.start for unit in units], [unit.end for unit in units]
     found: list[set[str | None]] = [set() for _ in units]
@@ -157,7 +156,7 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
 
 
 def field_side(words: Tokens) -> str | None:
-    """The side that a line of its own gives to the unit of the line above (`"side": "left",`); None for other lines."""
+    """The side in a line of its own, for the unit in the line above (`"side": "left",`); None for other lines."""
     start = next((at for at, word in enumerate(words[:3]) if word.kind not in ("dash", "comma")), 0)
     if [word.text in _FIELDS or word.kind == "colon" for word in words[start : start + 2]] != [True, True]:
         return None
@@ -165,8 +164,8 @@ def field_side(words: Tokens) -> str | None:
 
 
 def agreed(said: Iterable[str | None]) -> str | None:
-    """The side of what is named several times: `B` where left and right are said, `A` where one of both is said to be
-    stronger; None where none is said, or they contradict each other."""
+    """The side of a unit that is named several times: `B` for left and right, `A` if one of both is stronger; None if
+    none is given, or if they contradict each other."""
     known = {side for side in said if side is not None}
     if known in ({"L", "R"}, {"A", "B"}):
         return "B" if "L" in known else "A"
@@ -177,7 +176,7 @@ def agreed(said: Iterable[str | None]) -> str | None:
 
 
 def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
-    """The sides that are named in the words, in their order."""
+    """The sides that the words name, in order."""
     inside = {at for unit in units for at in range(unit.start, unit.end)}
     ends = {unit.end for unit in units}
     at = 0
@@ -247,15 +246,15 @@ def _is_of_pictures(words: Tokens, at: int, before: str, part: bool) -> bool:
 
 
 def _is_still(words: Tokens, end: int, before: str) -> bool:
-    """Whether the part of a side, which ends in front of `end`, is the one that does not move: `the left brow stays
-    still`, `left: none`. One that is only a place ("on the left") is none of them."""
+    """Whether the side that ends at `end` does not move (`the left brow stays still`, `left: none`); False for a place
+    ("on the left")."""
     if re.search(r"\b(?:on|at|in|to|of) (?:(?:the|its|his|her|their) )?$", before):
         return False
     return bool(_STILL.match("".join(f"{words.text(at)} " for at in range(end, min(end + 6, len(words))))))
 
 
 def _compared(words: Tokens, at: int, end: int) -> tuple[str, int] | None:
-    """Of "left stronger than right" that both sides move, one stronger, and where it ends."""
+    """The side `A` and the end of a comparison such as "left stronger than right"; None for anything else."""
     behind = range(end, min(end + _REACH, len(words)))
     found = _COMPARISON.match("".join(f"{words[place].text} " for place in behind))
     second = end + found[0].count(" ") if found else end
@@ -265,7 +264,7 @@ def _compared(words: Tokens, at: int, end: int) -> tuple[str, int] | None:
 
 
 def _in_brackets(words: Tokens, end: int) -> tuple[str, int] | None:
-    """The subject's side of which brackets behind a side say whose it is (`(viewer's left)`: R), and where they end."""
+    """The subject's side in brackets that say whose side it is (`(viewer's left)`: R), and where they end."""
     if words.kind(end) != "open":
         return None
     texts = [words.text(at) for at in range(end + 1, min(end + 1 + _REACH, len(words)))]
@@ -280,7 +279,7 @@ def _in_brackets(words: Tokens, end: int) -> tuple[str, int] | None:
 
 
 def _before(words: Tokens, at: int) -> list[tuple[str, str]]:
-    """Text and kind of up to five words in front, of the same clause."""
+    """Text and kind of up to five words before, within the clause."""
     found: list[tuple[str, str]] = []
     while len(found) < 5 and words.kind(at - 1) in ("word", "no", "be", "there", "resume", "turn", "hedge"):
         at -= 1
@@ -289,13 +288,13 @@ def _before(words: Tokens, at: int) -> list[tuple[str, str]]:
 
 
 def _is_mark(words: Tokens, at: int, ends: Collection[int]) -> bool:
-    """Whether a letter is a side: `(L)`, `AU12-L`, `L AU12`; not that of `AU12_r`, OpenFace's name of an intensity."""
+    """Whether a letter is a side: `(L)`, `AU12-L`, `L AU12`; not in `AU12_r`, OpenFace's name for an intensity."""
     stands_apart = at not in ends and words.kind(at - 1) in ("open", "colon", "dash")
     return (stands_apart and words.kind(at + 1) in _ENDS) or words.kind(at + 1) == "aus_head"
 
 
 def _end_of(words: Tokens, at: int) -> int:
-    """Behind the part of the face that a side is of: `left corner of the mouth`."""
+    """The position after the part of the face that has the side: `left corner of the mouth`."""
     end = at + 1
     for place in range(at + 1, min(at + _REACH, len(words))):
         if words[place].kind == "word" and words[place].text in _PARTS:
@@ -306,7 +305,7 @@ def _end_of(words: Tokens, at: int) -> int:
 
 
 def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str | None, int] | None:
-    """Of "left and right" both sides, of "left or right" none, and where they end; None where there is no second."""
+    """Side and end of "left and right" (`B`) or "left or right" (None); None if no second side follows."""
     second = end
     if words.kind(end) in ("and", "join"):
         second = end + 1
@@ -328,7 +327,7 @@ def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str 
 
 
 def _is_place_of(words: Tokens, unit: Span, said: _Said) -> bool:
-    """Whether nothing but `on the` lies behind the unit and in front of the side."""
+    """Whether only words such as `on the` lie between the unit and the side."""
     between = words[unit.end : said.start] if said.start - unit.end <= 3 else ()
     return bool(between) and all(word.text in ("on", "at", "in", "the", "its") for word in between)
 
@@ -350,7 +349,7 @@ def _is_field(words: Tokens, said: _Said, unit: Span) -> bool:
 
 
 def _stands_behind(words: Tokens, unit: Span, said: _Said) -> bool:
-    """Whether the side is one of the unit in front of it: `AU12 (left)`, `AU12 is seen on the left`."""
+    """Whether the side belongs to the unit before it: `AU12 (left)`, `AU12 is seen on the left`."""
     if said.start - unit.end > _REACH or not (said.placed or words.kind(said.end) in _ENDS):
         return False
     in_clause = True
@@ -365,7 +364,7 @@ def _stands_behind(words: Tokens, unit: Span, said: _Said) -> bool:
 
 
 def _is_glossed(words: Tokens, said: _Said, unit: Span) -> bool:
-    """Whether the unit names what moves there: `the left mouth corner rises (AU12)`, `On the left, AU12`."""
+    """Whether the unit explains what moves there: `the left mouth corner rises (AU12)`, `On the left, AU12`."""
     between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
     while between and between[-1].kind == "aus_head":
         between = between[:-1]
@@ -376,7 +375,7 @@ def _is_glossed(words: Tokens, said: _Said, unit: Span) -> bool:
 
 
 def _mark(words: Tokens, unit: Span) -> tuple[str | None, bool]:
-    """The side that is written at the number (`L12`, `12R`), and whether they contradict each other."""
+    """The side written at the number (`L12`, `12R`), and whether two such marks contradict each other."""
     first, last = words.text(unit.start), words.text(unit.end - 1)
     found = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
     if first == "a":
