@@ -40,7 +40,7 @@ _REGIONS: dict[str, str] = {
     "jaw": "jaw, mandible, lower jaw, 下颌, 下颚, 下頜",
     "chin and lower lip": "chin and lower lip",
 }
-"""Words for regions; `lids`, `eyes`, `nose`, `mouth` and `jaw` are regions only together with a movement."""
+"""Words for regions; `lids`, `eyes`, `nose`, `mouth` and `jaw` become regions only through a movement."""
 
 _OTHER = (
     "head, heads, neck, gaze, eyeball, eyeballs, pupil, pupils, iris, irises, nasolabial, tongue, teeth, "
@@ -48,7 +48,7 @@ _OTHER = (
     "corner of the eyes, eye corner, eye corners, eyelashes, throat, face, head's, 头, 头部, 前额, "
     "脖子, 目光, 视线, 眼角, 法令纹, 面部, 脸部"
 )
-"""What else may move: what is said of these is said of none of the regions."""
+"""Other things that may move; their movements belong to no region."""
 
 _MOTIONS: dict[str, str] = {
     "up": "↑, raise, raises, raised, raising, lift, lifts, lifted, lifting, elevate, elevates, elevated, elevating, "
@@ -92,7 +92,7 @@ _MOTIONS: dict[str, str] = {
     "dimple": "dimple, dimples, dimpled, dimpling",
     "bunch": "bunch, bunches, bunched, bunching",
 }
-"""Words for movements, by what they mean of a region (`MEANINGS`)."""
+"""Words for movements; `MEANINGS` says what they mean for a region."""
 
 NOUNS = word_set(
     "raising lifting elevating elevation rising lift raise rise drop lowering dropping depressing depression "
@@ -101,7 +101,7 @@ NOUNS = word_set(
     "flaring dilation dimpling dimples furrowing bunching arching curling knitting upward upwards downward "
     "downwards inward inwards outward outwards"
 )
-"""Movements that may lead to their region by "of", "in", "at"."""
+"""Movements that may refer to a region after "of", "in" or "at"."""
 
 BROWS = ("brows", "inner brows", "outer brows")
 _LIDS = ("lids", "upper lids", "eyes")
@@ -168,7 +168,7 @@ IDIOMS: dict[str, tuple[str, str]] = {
     "噘嘴": ("mouth", "purse"),
     "wide eyed": ("eyes", "widen"),
 }
-"""Words that are region and movement at once."""
+"""Words that name a region and a movement at once."""
 
 _PHRASES: dict[str, str] = {
     "no": f"{COMMON['no']}, barely any, remain, remains, remained, remaining, stay, stays, stayed, keeps, keep, "
@@ -223,7 +223,7 @@ _PHRASES: dict[str, str] = {
     "true smile, real smile, duchenne smile, typical smile",
     "au": "au, aus, action unit, action units, 动作单元",
 }
-"""What other words do, by kind."""
+"""What other phrases do, by kind; the last kind counts where a phrase has two."""
 
 _NAMES = (
     "lips part",
@@ -236,10 +236,10 @@ _NAMES = (
     "nostril compress",
     "lips toward each other",
 )
-"""Names of units that are descriptions, too: names only behind a unit's number."""
+"""Names of units that also describe a movement; they are names only after a unit's number."""
 
 _EVERYDAY = {"slit", "squint", "wink"}
-"""Names of units that are everyday words: read as such."""
+"""Names of units that are everyday words, and are read as such."""
 
 GRADED: dict[tuple[str, str], str] = {
     ("inner", "brows"): "inner brows",
@@ -266,9 +266,9 @@ SKIPPED = frozenset(
         "there",
     }
 )
-"""Words between a region and what qualifies it."""
+"""Kinds of words between a region and its qualifiers."""
 
-REACH = 9  # words that are looked ahead
+REACH = 9  # maximum number of words to look ahead
 
 
 _PUNCTUATION = _MARKS | {"\n": "stop", "?": "question", CLAUSE: "clause"}

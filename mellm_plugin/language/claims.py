@@ -1,4 +1,4 @@
-"""Free text of any model -> what it claims of the face's movement: which region, on which side, which way.
+"""Free text of any model -> what it claims about movements of the face: region, side and direction.
 
     claims("The corners of the mouth are pulled upward and outward; the left inner brow rises, the lids do not.")
       -> (Claim(region="mouth corners", side=None, motion="up and outwards", text="corners of the mouth ..")
@@ -6,22 +6,23 @@
 
 The rules:
 
--   A claim is a region and a movement that a sentence affirms of it, in English or Chinese. Thinking, and turns of a
-    chat that the model invents, are no part of the answer (`language.plain_text`).
--   A movement belongs to the region named before it ("the brows are lowered and drawn together"), or to the one that
-    follows where the words lead there ("raised inner brows", "lowering of the brow"). "They", a colon and a heading
-    stand for the region before them. What follows "towards", "by", "above" is a place.
--   What is negated ("do not part", "no raising of the brows", "is absent"), hedged ("may", "typically"), asked, or only
-    stays as it is, is no claim. Nor is a legend of colours: it names no region.
--   The name of a unit ("AU12, lip corner puller", "AU25 (lips part)") says which unit it is, not what was seen.
--   "Left" and "right" are the image's; those of the person ("his left", "the subject's left") are swapped. Where a text
-    does not say whose they are, the claim is not `certain`. A side that is compared ("more than the left") is none.
--   What emotions look like in general ("fear involves ..", "in anger, ..") is not said of this face, nor what a unit
-    does that is denied ("no AU12, which raises ..", "AU15, lowering .., is absent"). What is said of the onset frame
-    ("in the first image", "in both frames") is no movement towards the apex.
--   Words of the trade and of every day are read alike: eyes that close are upper lids that move down, a wrinkled nose
-    is sides of the nose that move up, knitted brows are brows that move inwards.
--   Up and down of one region in one sentence ("down, then up") are no single direction, and no claim.
+-   A claim is a region together with a movement that a sentence affirms, in English or Chinese. Thinking and invented
+    turns of a chat are not part of the answer (`language.plain_text`).
+-   A movement belongs to the region named before it ("the brows are lowered and drawn together"), or to the next region
+    if the words lead there ("raised inner brows", "lowering of the brow"). "They", a colon and a heading stand for the
+    region before them. "Towards", "by" and "above" introduce a place.
+-   What is negated ("do not part", "no raising of the brows", "is absent"), hedged ("may", "typically"), asked or
+    unchanged is no claim. Nor is a legend of colours, which names no region.
+-   The name of a unit ("AU12, lip corner puller", "AU25 (lips part)") identifies the unit; it does not report what was
+    seen.
+-   "Left" and "right" are the image's; the person's ("his left", "the subject's left") are swapped. If the text does
+    not say whose they are, the claim is not `certain`. A side in a comparison ("more than the left") does not count.
+-   Descriptions of emotions in general ("fear involves ..", "in anger, ..") do not describe this face. Nor do the
+    movements of a unit that is denied ("no AU12, which raises ..", "AU15, lowering .., is absent"). Statements about
+    the onset frame ("in the first image", "in both frames") are no movement towards the apex.
+-   Technical and everyday words are read alike: eyes that close are upper lids that move down, a wrinkled nose is sides
+    of the nose that move up, knitted brows are brows that move inwards.
+-   "Up" and "down" for one region in one sentence ("down, then up") give no single direction and no claim.
 
 The text is cut into words once and walked once, so the work is linear in its length.
 """
@@ -43,11 +44,11 @@ class Claim:
 
     Attributes:
         region: a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`.
-        side: `"left"` or `"right"` of the image; None where both sides, or none, are named.
+        side: `"left"` or `"right"` in the image; None if both sides or none are named.
         motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, or one of the first two and one
             of the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
         text: the words it was read from, in lower case and without markup.
-        certain: False where the text does not say whose side it is ("the left brow"): taken as the image's, it may
+        certain: False if the text does not say whose side it is ("the left brow"): it is read as the image's but may
             be the person's. True without a side.
     """
 
@@ -59,7 +60,7 @@ class Claim:
 
 
 def claims(text: str) -> tuple[Claim, ...]:
-    """What a text affirms of the movement of the face, in its order, each claim once. Never raises on any text.
+    """The movements that a text affirms, in its order, each once. Never raises on any text.
 
     Args:
         text: the answer as a model gave it.
@@ -80,7 +81,7 @@ def claims(text: str) -> tuple[Claim, ...]:
 
 
 class _Side(NamedTuple):
-    """A side of the image, and whether the text says that it is the image's or the person's."""
+    """A side of the image, and whether the text says whose side it is."""
 
     half: str
     certain: bool
@@ -88,7 +89,7 @@ class _Side(NamedTuple):
 
 @dataclass
 class _Mention:
-    """A region that is named, and what is affirmed of it."""
+    """A region that is named, and the movements that are affirmed for it."""
 
     region: str
     side: _Side | None
@@ -96,7 +97,7 @@ class _Mention:
     end: int
     ways: list[str] = field(default_factory=list)
     led_to: bool = False  # its movement stands before it
-    shared: bool = False  # and may be that of the region before it alone: "raised brows and lips pressed"
+    shared: bool = False  # and may belong to the region before it alone: "raised brows and lips pressed"
 
 
 def _resolved(mention: _Mention) -> Iterator[tuple[str, str]]:
@@ -119,7 +120,7 @@ def _resolved(mention: _Mention) -> Iterator[tuple[str, str]]:
 
 
 def _mentions(tokens: Tokens) -> Iterator[_Mention]:
-    """Every region that is named, in order, with what is affirmed of it."""
+    """Every region that is named, in order, with the movements that are affirmed for it."""
     sentence = Tokens()
     heading: list[_Mention] = []
     before: list[_Mention] = []
@@ -161,13 +162,13 @@ _PARTICLES = frozenset({"up", "down", "apart", "together", "part"})
 
 
 class _Sentence:
-    """Walks one sentence once and notes the regions in it, each with the movements that are affirmed of it."""
+    """Walks one sentence once and collects its regions, each with the movements that are affirmed for it."""
 
     def __init__(self, tokens: Tokens, carried: list[_Mention]) -> None:
         self.tokens = tokens
         self.kind, self.text = tokens.kind, tokens.text
         self.mentions: list[_Mention] = [*carried]
-        self.group: list[_Mention] = [*carried]  # what a movement is said of
+        self.group: list[_Mention] = [*carried]  # the regions that a movement belongs to
         self.carried = bool(carried)
         self.named_at = -1  # the last token of the last region
         self.leading: dict[int, list[tuple[str, int]]] = {}  # by the region's token: movements that lead to it
@@ -177,13 +178,13 @@ class _Sentence:
         self.where: _Side | None = None  # "on the left, .."
         self.negated = self.hedged = self.spoken = False
         self.clause: list[tuple[_Mention, str]] = []  # what is affirmed in this clause
-        self.outer: list[tuple[list[_Mention], bool, bool]] = []  # in brackets: what holds outside
+        self.outer: list[tuple[list[_Mention], bool, bool]] = []  # for each open bracket, the state outside it
         self.general = self.is_general()
         self.hedged = self.general
-        # What is said of the onset frame: "leading" until the apex is named, an "attribute" to the comma, "trailing"
-        # to the comma or "and".
+        # A statement about the onset frame: "leading" up to the mention of the apex, an "attribute" up to the comma,
+        # "trailing" up to the comma or "and".
         self.onset = ""
-        self.relative = False  # in what is said of a unit: "AU12, which pulls the lip corners up, .."
+        self.relative = False  # in a clause about a unit: "AU12, which pulls the lip corners up, .."
         self.last_or = max((at for at, token in enumerate(tokens) if token.kind == "or"), default=-1)
 
     @property
@@ -195,7 +196,7 @@ class _Sentence:
         return str(self.tokens[at].value or self.text(at)) if 0 <= at < len(self.tokens) else ""
 
     def is_general(self) -> bool:
-        """Whether the sentence says what an emotion looks like: "Fear involves ..", "In fear, .."."""
+        """Whether the sentence describes an emotion in general: "Fear involves ..", "In fear, .."."""
         at = 0
         while self.kind(at) in ("determiner", "turn", "comma", "dash"):
             at += 1
@@ -234,7 +235,7 @@ class _Sentence:
                 self.flow(at)
 
     def flow(self, at: int) -> None:
-        """Words that affirm and deny, and what parts clauses."""
+        """Handle words that affirm or deny, and marks that separate clauses."""
         kind = self.kind(at)
         if kind == "no":
             denied = self.kind(at + 1) == "there" and self.kind(at + 2) in ("", "comma", "clause", "close", "turn")
@@ -276,7 +277,7 @@ class _Sentence:
                 self.onset = ""
             if self.qualifies_unit(at):
                 self.relative, self.clause = True, []
-                return  # what the unit does is denied with it
+                return  # a denial of the unit also denies its movement
             if not self.relative:
                 self.clause = []
             if kind == "clause" or at > self.last_or:
@@ -297,7 +298,7 @@ class _Sentence:
             self.spoken = True
 
     def qualifies_unit(self, at: int) -> bool:
-        """Whether a comma stands between a unit and what it does: "AU12, which ..", "AU15, lowering .."."""
+        """Whether a comma separates a unit from what it does: "AU12, which ..", "AU15, lowering .."."""
         if self.word(at + 1) not in ("which", "that") and not (
             self.kind(at + 1) in ("motion", "move") and self.text(at + 1).endswith("ing")
         ):
@@ -324,7 +325,7 @@ class _Sentence:
     # regions
 
     def is_place(self, at: int) -> bool:
-        """Whether a region only says where another one moves to: "towards the nose", "of the face"."""
+        """Whether a region only says where another one moves: "towards the nose", "of the face"."""
         back = at - 1
         while back > at - 5 and self.kind(back) in (
             "determiner",
@@ -378,11 +379,11 @@ class _Sentence:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the words that qualify the next region."""
+        """Drop the words that would qualify the next region."""
         self.grades, self.sides, self.since = [], [], None
 
     def ahead(self, at: int) -> int | None:
-        """The token of the region that the words behind `at` lead to."""
+        """The position of the region that the words after `at` lead to."""
         for i in range(at + 1, min(at + REACH, len(self.tokens))):
             if self.kind(i) == "region":
                 return i
@@ -391,7 +392,7 @@ class _Sentence:
         return None
 
     def is_verb(self, at: int) -> bool:
-        """Whether "lower" is what something does, and not which lip or lid it is."""
+        """Whether "lower" is a movement and does not tell one lip or lid from the other."""
         after = at + 1
         while self.kind(after) in ("side", "and", "upper", "image"):
             after += 1
@@ -452,7 +453,7 @@ class _Sentence:
             self.where = _Side(value, certain)
 
     def is_compared(self, at: int) -> bool:
-        """Whether a side is only compared with the other, in the words up to the next comma."""
+        """Whether the words up to the next comma compare one side with the other."""
         for i in range(at + 1, min(at + REACH, len(self.tokens))):
             if self.kind(i) == "toward" and self.text(i) == "than":
                 return True
@@ -488,7 +489,7 @@ class _Sentence:
         self.affirm(way, at)
 
     def is_figure(self, at: int) -> bool:
-        """Whether a word of movement is none here: "opens up", "by up to 2 px", "AU6 and AU12 together indicate"."""
+        """Whether a word of movement means none here: "opens up", "by up to 2 px", "AU6 and AU12 together indicate"."""
         text, behind = self.text(at), self.kind(at - 1)
         following = self.text(at + 1)
         if text == "up":
@@ -503,7 +504,7 @@ class _Sentence:
         return False
 
     def leads(self, at: int, target: int) -> bool:
-        """Whether a movement is that of the region behind it."""
+        """Whether a movement belongs to the region after it."""
         between = {self.kind(i) for i in range(at + 1, target)}
         text = self.text(at)
         if "inside" in between:  # "lowering of the brows"; "corners turn upward in .." does not lead
@@ -531,7 +532,7 @@ class _Sentence:
             self.clause.append((mention, way))
 
     def place(self, at: int) -> None:
-        """Places that a movement goes to: "towards the midline", "to the ears"."""
+        """Handle places that a movement goes to: "towards the midline", "to the ears"."""
         if self.is_place(at):
             self.affirm({"middle": "inwards", "ears": "outwards", "hairline": "up"}[self.kind(at)], at)
         elif self.kind(at) != "middle":

@@ -58,7 +58,7 @@ def decide(segments: Sequence[Segment], labels: Sequence[str], units_alone: bool
 
 
 def _conclusions(segments: Sequence[Segment]) -> _Conclusions:
-    """The conclusions of the text with their rank, each up to the next heading or until both parts have been said."""
+    """The conclusions and their ranks; each ends at the next heading, or once both parts have been given."""
     found: list[tuple[int, list[Segment]]] = []
     current: list[Segment] | None = None
     units_said = label_said = False
@@ -78,7 +78,7 @@ def _conclusions(segments: Sequence[Segment]) -> _Conclusions:
 
 
 def _named_labels(segments: Sequence[Segment], conclusions: _Conclusions, labels: Sequence[str]) -> list[str]:
-    """The different labels that the answer ends up with: one, none, or several that contradict each other."""
+    """The labels that the answer settles on: one, none, or several that contradict each other."""
     _leave_other_grain_out(segments, labels)
     for rank in (3, 2, 1):
         named = [label for r, region in conclusions if r == rank for label in _labels_of_region(region)]
@@ -98,13 +98,13 @@ def _named_labels(segments: Sequence[Segment], conclusions: _Conclusions, labels
 
 
 def _behind_therefore(segment: Segment) -> list[str]:
-    """The different labels that are affirmed behind the last "therefore" or "so" of a sentence."""
+    """The labels that a sentence affirms after its last "therefore" or "so"."""
     last = max(at for at, token in enumerate(segment.tokens) if token.kind == "therefore")
     return list(dict.fromkeys(str(m.value) for m in segment.labels if m.status == AFFIRMED and m.start > last))
 
 
 def _leave_other_grain_out(segments: Sequence[Segment], labels: Sequence[str]) -> None:
-    """Where coarse and fine have fields of their own, that of the grain that was asked for decides."""
+    """If coarse and fine have fields of their own, negate the labels in the one that was not asked for."""
     asked, other = ("coarse", "fine") if {*labels} <= {*COARSE, "others"} else ("fine", "coarse")
     if any(asked in segment.title and said(segment.labels) for segment in segments):
         for segment in segments:
@@ -130,13 +130,13 @@ def _labels_of_region(region: Sequence[Segment]) -> list[str]:
 
 
 def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str | None, str | None]:
-    """Label, coarse class and, where expressions are named but give no label, why."""
+    """Label, coarse class, and the reason if expressions are named but give no label."""
     found: list[str] = []  # labels that were asked for
     strange: list[str] = []  # labels that were not
     classes: list[str] = []  # coarse classes, where fine labels were asked for
     for name in named:
         if name == "neutral" and name not in labels and len(named) > 1:
-            continue  # of the face before it moves
+            continue  # the face before it moves
         known = name if name in labels else coarse(name)
         if known is not None and known in labels:
             found += [known] if known not in found else []
@@ -154,7 +154,7 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
 
 
 def _units(segments: Sequence[Segment], conclusions: _Conclusions) -> dict[int, str | None] | None:
-    """The units that the answer ends up with, and the side of each; None where it says nothing about units."""
+    """The units that the answer settles on, each with its side; None if it says nothing about units."""
     for rank in (3, 2, 1):
         for r, region in conclusions:
             if r == rank and (found := _said_of_units(run := _first_run(region))) is not None:
@@ -167,7 +167,7 @@ def _units(segments: Sequence[Segment], conclusions: _Conclusions) -> dict[int, 
 def _with_sides_before(
     found: dict[int, str | None], segments: Sequence[Segment], deciding: Sequence[Segment]
 ) -> dict[int, str | None]:
-    """The units; those without a side with the one that they are given in front of the segments that decide."""
+    """The units; those without a side get the one that they have before the deciding segments."""
     before: dict[int, list[str | None]] = {unit: [] for unit, side in found.items() if side is None}
     for segment in segments if before else ():
         if segment is deciding[0]:
@@ -179,7 +179,7 @@ def _with_sides_before(
 
 
 def _first_run(region: Sequence[Segment]) -> Sequence[Segment]:
-    """The first segments in a row that speak of units; what is said of units further down is comment."""
+    """The first segments in a row that mention units; later mentions are comments."""
     run: list[Segment] = []
     for segment in region:
         if segment.units or segment.bare_units or segment.no_units:

@@ -58,16 +58,16 @@ class _Walk:
         self.negated = self.hedged = self.nor = self.none_of = self.in_general = False
         self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
         self.explicit: list[Mention] = []  # numbers that stand directly behind "AU"
-        self.loose: list[Mention] = []  # numbers that only a title announces, or words further ahead
+        self.loose: list[Mention] = []  # numbers announced only by a title, or by words further ahead
         announced = "aus_head" in segment.title and not DENIALS & segment.title
         self.head_at = 0 if announced else -9  # where units were last announced
-        self.number_end = -9  # token behind the last unit number: a name there is its gloss
-        self.name_end = -9  # token behind the last unit name
+        self.number_end = -9  # position after the last unit number: a name there is its gloss
+        self.name_end = -9  # position after the last unit name
         self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
-        self.subject: list[Mention] = []  # what stands at the beginning of a clause: "AU12 usually .." is no finding
-        self.listed_to = 0  # numbers in front of this token are known to be no units
+        self.subject: list[Mention] = []  # mentions at the beginning of a clause: "AU12 usually .." is no finding
+        self.listed_to = 0  # numbers before this position are known to be no units
         self.units_alone = units_alone
-        self.bare = units_alone  # nothing but units has been spoken of yet
+        self.bare = units_alone  # nothing but units has been mentioned yet
 
     def run(self) -> None:
         self.negated = self.denied_by_title()
@@ -99,7 +99,7 @@ class _Walk:
         return bool(first) and ("emotion_head" if first == "label" else "aus_head") in title
 
     def step(self, position: int) -> int:
-        """Take in the token at `position`; returns the next position."""
+        """Handle the token at `position`; return the next position."""
         token = self.tokens[position]
         if token.kind == "no":
             self.negate(position)
@@ -190,14 +190,13 @@ class _Walk:
         return position + 1
 
     def turned_from(self, position: int) -> bool:
-        """Whether units stand directly in front of a word, and the sentence turns against them behind it."""
+        """Whether units stand directly before a word, and the sentence turns against them after it."""
         return bool(self.pending and self.pending[-1].end == position) and any(
             token.text in ("but", "however", "yet") for token in self.tokens[position:]
         )
 
     def generalise(self, position: int) -> None:
-        """Hedge what is said in general ("AU12 is usually ..", "positive emotions often .."), also in front of the
-        word."""
+        """Hedge general statements ("AU12 is usually ..", "positive emotions often .."), also before the word."""
         if self.text(position) in DEFINING and not any(isinstance(m.value, str) for m in self.subject):
             return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
@@ -209,7 +208,7 @@ class _Walk:
             self.subject = []
 
     def unclear(self, position: int) -> None:
-        """Deny what the words say to be unclear: "AU12 is unclear", "Unclear whether AU4 ..."."""
+        """Deny what is said to be unclear: "AU12 is unclear", "Unclear whether AU4 ..."."""
         self.segment.unclear = True
         if self.pending and position - max(self.pending[-1].end, self.number_end) <= 2:
             if self.kind(position - 1) != "comma":
@@ -218,7 +217,7 @@ class _Walk:
             self.negated = True
 
     def is_activated_list(self, position: int) -> bool:
-        """Whether numbers without "AU" are units by what is said of them: "4 and 7 are activated", "active: 4, 7"."""
+        """Whether numbers without "AU" are said to be active: "4 and 7 are activated", "active: 4, 7"."""
         if position < self.listed_to:
             return False
         ahead, count, marked = position, 0, self.kind(position) == "word"
@@ -258,11 +257,11 @@ class _Walk:
         return mention
 
     def is_value(self, position: int) -> bool:
-        """Whether the word is the value of what stands in front of it: "AU12: no", "AU12: absent"."""
+        """Whether the word is a value after a colon: "AU12: no", "AU12: absent"."""
         return self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close")
 
     def deny(self, valued: bool = False) -> None:
-        """A denial that stands behind what it denies ("AU6 is absent"), or in front of all that follows."""
+        """Deny the mentions before a denial ("AU6 is absent"); without any, all that follow."""
         if self.pending:
             for mention in self.pending:
                 mention.status = NEGATED
@@ -272,7 +271,7 @@ class _Walk:
             self.negated = True
 
     def spare_list(self, position: int) -> None:
-        """Leave of a list under a title of units only the last one to be denied: "Action units: AU12, AU24 absent"."""
+        """Deny only the last unit of a list under a title of units: "Action units: AU12, AU24 absent"."""
         adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
         all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
         if adjacent and all_units and len(self.pending) > 1:
@@ -306,7 +305,7 @@ class _Walk:
             self.negated = True
 
     def new_clause(self, position: int) -> bool:
-        """Whether what stands behind a comma is a clause of its own, and no further item of what is negated."""
+        """Whether a new clause starts after a comma, rather than one more item of a negated list."""
         if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == CLAUSE:
             return True
         if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
@@ -349,7 +348,7 @@ class _Walk:
                 self.segment.no_units = True
 
     def announced(self, position: int) -> int:
-        """Units announced by "AU", "action units"...: the numbers that follow, or that there are none."""
+        """Read what "AU", "action units"... announces: numbers, or that there are none."""
         self.head_at = position
         start = position + 1
         long_form = self.text(position) != "ad"
@@ -424,8 +423,7 @@ class _Walk:
         return position
 
     def gloss(self, position: int, mention: Mention) -> int:
-        """Skip what stands in brackets behind a unit, unless it says that the unit is absent, or is the class `others`,
-        which no unit is explained with."""
+        """Skip brackets after a unit. They may say that it is absent; the class `others` in them is not skipped."""
         if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
             return position
         if self.text(position + 1) == "others":
@@ -440,7 +438,7 @@ class _Walk:
         return position + 1
 
     def named(self, position: int) -> None:
-        """A unit's name, unless it only explains the number beside it."""
+        """Note a unit's name, unless it only explains the number beside it."""
         before = position
         while self.kind(before - 1) in ("colon", "dash", "open", "be") or self.is_article(before - 1):
             before -= 1
@@ -461,7 +459,7 @@ class _Walk:
         return position > 0 and self.text(position) in ("the", "called", "named")
 
     def position_named(self, position: int) -> None:
-        """A position of head or eyes, which is a unit only where units are listed."""
+        """Note a position of head or eyes; it is a unit only where units are listed."""
         before = position
         while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
             self.text(before - 1) in BEFORE_NUMBERS

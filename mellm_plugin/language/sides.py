@@ -10,8 +10,8 @@ A side is the subject's own, as in FACS, unless the words say that it is a side 
 is swapped. A side comes from:
 
 1.  A mark at the number (`L12`, `12R`). For units of the lips, `B` is the bottom lip and not a side.
-2.  Words before a unit ("left AU12", "the left mouth corner rises (AU12)"). Before a colon they apply to all units after
-    it ("Left side: AU12, AU14"), as does the title of a field ("AUs on the left side: 12, 14").
+2.  Words before a unit ("left AU12", "the left mouth corner rises (AU12)"). Before a colon they apply to all units
+    after it ("Left side: AU12, AU14"), as does the title of a field ("AUs on the left side: 12, 14").
 3.  Words after a unit, for the last unit only: "AU6+AU12 (left)" gives no side for AU6. After a comma only a bare side
     counts, and after "and", "while" or "no" nothing counts.
 4.  Brackets after a side that say whose side it is ("the right corner (viewer's right)": L), and comparisons ("left

@@ -37,7 +37,7 @@ _MARKS = re.compile(
     re.IGNORECASE,
 )
 _QUOTES = frozenset(("``", '""', "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: the text only mentions it
-# Words instead of marks: Granite's, and gpt-oss's with a blank. An answer may use them too, so they count only in pairs.
+# Words instead of marks: Granite's, and gpt-oss's with a blank. Answers may use them too, so only pairs count.
 _IN_WORDS = (
     (
         re.compile(r"\s*here(?:'s|’s| is) my thought process:", re.IGNORECASE),
