@@ -229,9 +229,7 @@ _VECTOR = re.compile(
     rf"|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t]{{0,9}}(?:\.?[ \t]{{0,9}}$|\.\s|[;(\[]))",
     re.MULTILINE,
 )
-_OF_EMOTION = re.compile(
-    "expression|emotion|表情|情绪|情感"
-)  # a field in between: the units are not heads of the vector
+_OF_EMOTION = re.compile("expression|emotion|表情|情绪|情感")  # a field in between: those units are no heads
 _HEADS = re.compile(r"\b(?:(?:au|action unit)s?[ _-]{0,2})?0*([0-9]{1,2})\b(?:[ _]\([^()\n]{1,40}\))?")
 _BETWEEN = re.compile(r"[\s,;|/&+\"'\[\]()-]{0,9}(?:and\s)?(?:au[ _-]?)?")
 

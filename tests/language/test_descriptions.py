@@ -16,18 +16,10 @@ from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.answers import read
 from mellm_plugin.language.claims import claims
-from mellm_plugin.language.descriptions import (
-    STRENGTHS,
-    describe,
-    describe_seen,
-    directions,
-    label_answer,
-    patch_answer,
-    region_answer,
-    strength_word,
-    units_answer,
-)
+from mellm_plugin.language.descriptions import STRENGTHS, describe, directions, strength_word
 from mellm_plugin.language.lexicon import LANGUAGES, colour_words, in_language
+from mellm_plugin.language.seen_descriptions import describe_seen
+from mellm_plugin.language.short_answers import label_answer, patch_answer, region_answer, units_answer
 from mellm_plugin.motion.colour import DIRECTIONS, PALETTES, direction_shown
 from mellm_plugin.motion.regions import MIDLINE, PAIRED, RegionMotion
 
