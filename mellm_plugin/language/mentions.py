@@ -37,7 +37,7 @@ _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "
 
 
 def note_mentions(segment: Segment, weak: Mapping[int, str], units_alone: bool) -> None:
-    """Fill in what a segment mentions: units and labels, each affirmed, hedged, negated or listed.
+    """Fill in the units and labels that a segment mentions.
 
     Args:
         segment: changed in place.
@@ -101,6 +101,7 @@ class _Walk:
     def step(self, position: int) -> int:
         """Handle the token at `position`; return the next position."""
         token = self.tokens[position]
+        before_it = self.kind(position - 2), self.kind(position - 1)
         if token.kind == "no":
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
@@ -170,13 +171,10 @@ class _Walk:
         elif token.kind == "position":
             self.position_named(position)
         elif token.kind == "dash":
-            if (
-                self.pending
-                and self.kind(position - 1) == "colon"
-                and self.kind(position + 1) in ("", "comma", "colon")
-            ):
+            alone = self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "colon")
+            if self.pending and alone:
                 self.deny(valued=True)  # "AU12: -"
-        elif token.kind == "number" and self.is_flag(position) and is_low(token.text):
+        elif token.kind == "number" and self.pending and before_it == ("there", "colon") and is_low(token.text):
             self.deny(valued=True)  # "active: 0"
         elif number := number_at(self.tokens, position):
             if self.is_activated_list(position):
@@ -242,9 +240,6 @@ class _Walk:
         if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
             return True  # "AU4 is activated, 7 as well"
         return announced or (active and self.kind(end) in ("there", "occur"))
-
-    def is_flag(self, position: int) -> bool:
-        return (self.kind(position - 2), self.kind(position - 1)) == ("there", "colon") and bool(self.pending)
 
     def note(self, value: int | str, into: list[Mention], start: int, end: int) -> Mention:
         mention = Mention(value, NEGATED if self.negated else AFFIRMED, start, end)
@@ -424,9 +419,11 @@ class _Walk:
 
     def gloss(self, position: int, mention: Mention) -> int:
         """Skip brackets after a unit. They may say that it is absent; the class `others` in them is not skipped."""
-        if self.kind(position) != "open" or self.kind(position + 1) == "aus_head":
-            return position
-        if self.text(position + 1) == "others":
+        if (
+            self.kind(position) != "open"
+            or self.kind(position + 1) == "aus_head"
+            or self.text(position + 1) == "others"
+        ):
             return position
         minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
         if minus or ((value := value_at(self.tokens, position)) and value[0]):
@@ -440,7 +437,9 @@ class _Walk:
     def named(self, position: int) -> None:
         """Note a unit's name, unless it only explains the number beside it."""
         before = position
-        while self.kind(before - 1) in ("colon", "dash", "open", "be") or self.is_article(before - 1):
+        while self.kind(before - 1) in ("colon", "dash", "open", "be") or (
+            before > 1 and self.text(before - 1) in ("the", "called", "named")
+        ):
             before -= 1
         after = position + 1
         while self.kind(after) in ("colon", "dash", "open"):
@@ -454,9 +453,6 @@ class _Walk:
         if self.pending and not number_follows and (value := value_at(self.tokens, behind)) and value[0]:
             self.pending[-1].status, self.pending[-1].valued = NEGATED, True  # "lip corner puller: 0"
         self.name_end = position + 1
-
-    def is_article(self, position: int) -> bool:
-        return position > 0 and self.text(position) in ("the", "called", "named")
 
     def position_named(self, position: int) -> None:
         """Note a position of head or eyes; it is a unit only where units are listed."""
