@@ -14,7 +14,7 @@ from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.denials import DENIALS, is_denied_behind, is_field, is_of_place, is_rejected
 from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.unit_numbers import is_hyphen, is_plus_list, measured, number_at, value_at
+from mellm_plugin.language.unit_numbers import is_flag, is_hyphen, is_plus_list, measured, number_at, value_at
 from mellm_plugin.language.words import (
     ACTIVATED,
     BEFORE_NUMBERS,
@@ -101,7 +101,6 @@ class _Walk:
     def step(self, position: int) -> int:
         """Handle the token at `position`; return the next position."""
         token = self.tokens[position]
-        before_it = self.kind(position - 2), self.kind(position - 1)
         if token.kind == "no":
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
@@ -174,7 +173,7 @@ class _Walk:
             alone = self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "colon")
             if self.pending and alone:
                 self.deny(valued=True)  # "AU12: -"
-        elif token.kind == "number" and self.pending and before_it == ("there", "colon") and is_low(token.text):
+        elif token.kind == "number" and self.pending and is_flag(self.tokens, position) and is_low(token.text):
             self.deny(valued=True)  # "active: 0"
         elif number := number_at(self.tokens, position):
             if self.is_activated_list(position):
@@ -419,15 +418,11 @@ class _Walk:
 
     def gloss(self, position: int, mention: Mention) -> int:
         """Skip brackets after a unit. They may say that it is absent; the class `others` in them is not skipped."""
-        if (
-            self.kind(position) != "open"
-            or self.kind(position + 1) == "aus_head"
-            or self.text(position + 1) == "others"
-        ):
+        behind = self.kind(position + 1), self.kind(position + 2)
+        if self.kind(position) != "open" or behind[0] == "aus_head" or self.text(position + 1) == "others":
             return position
-        minus = (self.kind(position + 1), self.kind(position + 2)) == ("dash", "close")  # "AU12 (-)"
-        if minus or ((value := value_at(self.tokens, position)) and value[0]):
-            mention.status, mention.valued = NEGATED, True  # "AU12 (0.12)"
+        if behind == ("dash", "close") or ((value := value_at(self.tokens, position)) and value[0]):
+            mention.status, mention.valued = NEGATED, True  # "AU12 (-)", "AU12 (0.12)"
         while position < len(self.tokens) and self.kind(position) != "close":
             if self.kind(position) in ("no", "not_there"):
                 mention.status = NEGATED

@@ -70,6 +70,11 @@ def is_hyphen(tokens: Tokens, position: int) -> bool:
     return tokens.kind(position) == "dash" and len(around) == 3 and all(a.end == b.start for a, b in pairwise(around))
 
 
+def is_flag(tokens: Tokens, position: int) -> bool:
+    """Whether the number at `position` is the value of a flag: "active: 0"."""
+    return (tokens.kind(position - 2), tokens.kind(position - 1)) == ("there", "colon")
+
+
 def measured(tokens: Tokens, position: int) -> bool:
     """Whether the number in front of `position` is a count or a measure."""
     return tokens.text(position) in MEASURES
