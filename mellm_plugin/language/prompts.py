@@ -177,7 +177,7 @@ VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
 """The questions of the challenges by kind; `{name}` is their name for an action unit."""
 
 
-# ---- further questions for training ---------------------------------------------------------------------------------------
+# ---- further questions for training ----------------------------------------------------------------------------------
 
 IMAGES: tuple[str, ...] = ("map", "frames")
 """What is shown: one motion map, or the onset and the apex frame."""
@@ -388,7 +388,7 @@ def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> 
 
 
 def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The wordings that ask for the direction of the colours of `way`; arguments and errors as for `colour_wordings`."""
+    """The wordings that ask what the colours of `way` stand for; arguments and errors as `colour_wordings`."""
     check_language(language)
     named = colour_words(way, palette, language)
     return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])

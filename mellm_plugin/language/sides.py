@@ -223,12 +223,12 @@ def _side_at(words: Tokens, at: int, ends: Collection[int]) -> _Said | None:
         return None
     behind = " ".join([*(words.text(place) for place in range(at + 1, min(at + 10, len(words)))), "."])
     of_image = bool(_OF_IMAGE_BEFORE.search(text))
-    if (told := _in_brackets(words, end)) is not None:
+    if (bracketed := _in_brackets(words, end)) is not None:
         # "right (viewer's right)" is one side, and the brackets say whose right it is
         fixed = of_image or bool(_OWNED.search(text))
-        if fixed and told[0] != (_OTHER[side] if of_image else side):
-            return _Said(None, at, told[1], True)
-        return _Said("A" if _STRONGER.search(text) else told[0], at, told[1], True)
+        if fixed and bracketed[0] != (_OTHER[side] if of_image else side):
+            return _Said(None, at, bracketed[1], True)
+        return _Said("A" if _STRONGER.search(text) else bracketed[0], at, bracketed[1], True)
     if of_image or _OF_IMAGE_BEHIND.match(behind):
         side = _OTHER[side]
     if _STRONGER.search(text):

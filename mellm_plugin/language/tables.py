@@ -74,10 +74,10 @@ def _word(affirmed: bool) -> str:
 
 def _with_tool_columns(body: str) -> str:
     """`AU01_c: 0` without the kind of the column; intensities are dropped for units that have a presence column."""
-    told = {number for _, number, kind in _COLUMN.findall(body) if kind in _PRESENCE}
-    if told:
+    with_presence = {number for _, number, kind in _COLUMN.findall(body) if kind in _PRESENCE}
+    if with_presence:
         body = _COLUMN_VALUE.sub(
-            lambda one: "" if one[2] and one[2] not in _PRESENCE and one[1] in told else one[0], body
+            lambda one: "" if one[2] and one[2] not in _PRESENCE and one[1] in with_presence else one[0], body
         )
     return _COLUMN.sub(r"\1", body)
 
@@ -203,13 +203,13 @@ def _row(line: str, head: Sequence[str]) -> list[str] | None:
 def _named(head: Sequence[str], values: Sequence[str]) -> str:
     """A row in words. Intensities do not count for units that have a presence column."""
     units = [_UNIT_CELL.fullmatch(name) for name in head]
-    told = {unit[1] for unit in units if unit and unit[2] in _PRESENCE}
+    with_presence = {unit[1] for unit in units if unit and unit[2] in _PRESENCE}
     found: dict[str, bool] = {}
     others: list[str] = []
     for name, unit, value in zip(head, units, values, strict=True):
         if unit is None:
             others.append(f"{name}: {value}" if name and not _COLUMN_OF_UNITS.fullmatch(name) else "")
-        elif unit[2] in _PRESENCE or unit[1] not in told:
+        elif unit[2] in _PRESENCE or unit[1] not in with_presence:
             found[unit[1]] = found.get(unit[1], False) or bool(_flag(value))
     return "\n".join([_said(found.items()), *filter(None, others)])
 

@@ -71,8 +71,8 @@ def _decided(answer: str) -> str:
     plain = "\n".join(line for line in plain.split("\n") if line.strip())  # long blank stretches take quadratic time
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
-    told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
-    return _OPTIONS.sub(" ", "".join(told)).strip()
+    statements = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
+    return _OPTIONS.sub(" ", "".join(statements)).strip()
 
 
 def _clauses(decided: str) -> list[tuple[str, bool]]:
@@ -282,8 +282,8 @@ def read_side(answer: str) -> str | None:
     decided = re.sub(r"\bnot (?:only|just|merely)\b", " ", _decided(answer))
     outside = re.sub(r"\([^()]*\)", " ", decided)  # "left (the viewer's right)"
     decided = _NO_SIDE.sub(" ", outside if _sides_in([outside]) else decided)
-    told = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
-    found = _sides_in([clause for clause in told if _ALONE.search(clause)]) or _sides_in(told)
+    affirmed = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
+    found = _sides_in([clause for clause in affirmed if _ALONE.search(clause)]) or _sides_in(affirmed)
     if "both" in found:
         return "both"
     return found.pop() if len(found) == 1 else None

@@ -247,7 +247,7 @@ MEASURES = word_set(
     "emotions expression expressions class classes other more further additional different main key part parts "
     "action unit units others"
 )
-"""Words after a number that make it a count or a measure, and not one more unit of a list."""
+"""Words after a number that make it a count or a measure, not one more unit of a list."""
 BEFORE_NUMBERS = word_set(
     "number numbers code codes include includes including involved identified the following are is most likely "
     "appear appears that being detected observed present active activated as such i we can see find detect "
@@ -260,19 +260,19 @@ MEASURED_BY = word_set(
 )
 """Words between a unit and its value: "AU12 with a confidence of 3%"."""
 ADVERSATIVE = word_set("finally 最 but however yet though although 但 然 不")
-HERE = word_set("here this 此 这 本")  # what is said in general ends there
+HERE = word_set("here this 此 这 本")  # end a general statement
 DEFINING = word_set("characterised characterized defined")
 GOING_ON = word_set("with which indicating suggesting only 因")
 REJECTING = word_set(
     "rejected rejecting discarded discarding dismissing eliminating dismissed eliminated excluded discounted 排"
 )
-"""Words that, in front of a unit, deny that one and not the one before them."""
+"""Words that deny the unit after them, not the one before."""
 ACTIVATED = word_set("active activated engaged involved triggered fire fired 激")
 PLACES = word_set(
     "brow brows eyebrow eyebrows forehead eye eyes ocular lid lids eyelid eyelids nose nasal cheek cheeks lip "
     "lips mouth oral jaw chin head upper lower left right inner outer vertical horizontal 眉 眼 鼻 颊 唇 嘴 颌 头"
 )
-"""Words between "no" and "movement" that make it that of one place: "no brow movement"."""
+"""Words between "no" and "movement" that restrict it to one place: "no brow movement"."""
 FURTHER = word_set("other further additional more rest remaining else 余 它 他")
 SOMEWHERE = word_set("in of at around elsewhere on near from beyond besides other except")
 CLASSING = word_set(
@@ -280,10 +280,10 @@ CLASSING = word_set(
     "mapping belong belongs fall falls falling fit fits go goes point points lead leads correspond corresponds "
     "assigned it"
 )
-"""Words with which "as", "to", "under" or "into" puts a clip into the class `others`."""
+"""Words that, with "as", "to", "under" or "into", put a clip into the class `others`."""
 NOT_THE_CLASS = word_set("the than all any two with these those in of from like")
-"""Words in front of "others" that make it other units or brows, also where the expression is told."""
+"""Words before "others" that make it other units or brows, even in the field of the expression."""
 GRADES = word_set("upper lower left right inner outer vertical horizontal")
 NO_VERB = word_set("not don't doesn't didn't never")
 NO_OR_NONE = frozenset("没沒无無")
-"""Words for no that alone, behind "action units", say that there are none."""
+"""Words for no that, alone after "action units", say that there are none."""
