@@ -73,15 +73,8 @@ _IN_SHEETS = re.compile(_reading("[/-]", "AU ?|AD ?|M", " ?/ ?| or "), re.IGNORE
 
 # Wide forms, each replaced by one character, so that positions in the text stay. NFKC would turn ² and ½ into digits.
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
-    ord("、"): ord("+"),
-    ord(","): ord("+"),
-    ord(";"): ord("+"),
-    ord("&"): ord("+"),
-    **dict.fromkeys(map(ord, "[]'\""), ord(" ")),  # of a list that a program wrote
-    0xFF0C: ord("+"),
-    0xFF1B: ord("+"),
-    0x200B: ord(" "),
-    0xFEFF: ord(" "),
+    **dict.fromkeys(map(ord, "、,;&\uff0c\uff1b"), ord("+")),
+    **dict.fromkeys(map(ord, "[]'\"\u200b\ufeff"), ord(" ")),  # brackets and quotes of a list that a program wrote
 }
 _MISSING = frozenset({"", "nan", "nat", "<na>", "na", "n/a", "#n/a", "null", "nil", "/", "\\", "-", "--", "—", "–"})
 _NO_UNIT = frozenset({"0", "none"})

@@ -36,10 +36,11 @@ class RegionMention:
 _ACTIVE = word_set("active activated engaged involved used")
 _GENERAL = word_set("characterized characterised involves involve associated defined entails comprises consists")
 _SPEAKS = word_set("indicate indicates suggest suggests point points with speak speaks are is they")
-_PARTICLE_VERBS = frozenset({"open", "opened", "tighten", "close", "press"})
+_PARTICLE_VERBS = word_set("open opened tighten close press")
 """Movements that "up" only strengthens: "opens up"."""
-_JOINING = frozenset({"comma", "clause", "and", "or", "join"})
-_PARTICLES = frozenset({"up", "down", "apart", "together", "part"})
+_QUALIFIERS = word_set("determiner side own image upper lower side_noun")
+_JOINING = word_set("comma clause and or join")
+_PARTICLES = word_set("up down apart together part")
 
 
 class Sentence:
@@ -208,15 +209,7 @@ class Sentence:
     def is_place(self, at: int) -> bool:
         """Whether a region only says where another one moves: "towards the nose", "of the face"."""
         back = at - 1
-        while back > at - 5 and self.kind(back) in (
-            "determiner",
-            "side",
-            "own",
-            "image",
-            "upper",
-            "lower",
-            "side_noun",
-        ):
+        while back > at - 5 and self.kind(back) in _QUALIFIERS:
             back -= 1
         return self.kind(back) == "toward" or (self.kind(back) == "inside" and self.kind(at) == "other")
 
@@ -286,13 +279,8 @@ class Sentence:
     def grade(self, at: int) -> None:
         grades = self.kind(at).split()
         last = self.group[-1] if self.group else None
-        if (
-            last
-            and last.region == "brows"
-            and not last.ways
-            and grades[0] in ("inner", "outer")
-            and self.ahead(at) is None
-        ):
+        alone = last is not None and last.region == "brows" and not last.ways
+        if last and alone and grades[0] in ("inner", "outer") and self.ahead(at) is None:
             last.region = f"{grades[0]} brows"  # "the eyebrow tails", "brows: the inner ends"
             return
         self.grades += grades
@@ -406,10 +394,8 @@ class Sentence:
             if mention.shared:
                 mention.ways, mention.led_to, mention.shared = [], False, False
             mention.ways.append(way)
-            mention.start, mention.end = (
-                min(mention.start, self.tokens[at].start),
-                max(mention.end, self.tokens[at].end),
-            )
+            mention.start = min(mention.start, self.tokens[at].start)
+            mention.end = max(mention.end, self.tokens[at].end)
             self.clause.append((mention, way))
 
     def place(self, at: int) -> None:

@@ -249,23 +249,8 @@ GRADED: dict[tuple[str, str], str] = {
     ("upper", "lips"): "upper lip",
     ("lower", "lips"): "lower lip",
 }
-SKIPPED = frozenset(
-    {
-        "determiner",
-        "side",
-        "own",
-        "image",
-        "side_noun",
-        "inner",
-        "outer",
-        "upper",
-        "lower",
-        "inside",
-        "inner outer",
-        "upper lower",
-        "there",
-    }
-)
+SKIPPED = word_set("determiner side own image side_noun inner outer upper lower inside there")
+SKIPPED |= {"inner outer", "upper lower"}
 """Kinds of words between a region and its qualifiers."""
 
 REACH = 9  # maximum number of words to look ahead

@@ -51,10 +51,8 @@ class _Walk:
     """One walk over the tokens of a segment. `step` handles the token at a position; `units_from` reads a list."""
 
     def __init__(self, segment: Segment, weak: Mapping[int, str], units_alone: bool) -> None:
-        self.segment = segment
-        self.tokens = segment.tokens
+        self.segment, self.tokens, self.weak = segment, segment.tokens, weak
         self.kind, self.text = self.tokens.kind, self.tokens.text
-        self.weak = weak
         self.negated = self.hedged = self.nor = self.none_of = self.in_general = False
         self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
         self.explicit: list[Mention] = []  # numbers that stand directly behind "AU"
@@ -66,8 +64,7 @@ class _Walk:
         self.keyed = False  # numbers are the keys of a list ("units: {1: true, 2: false}")
         self.subject: list[Mention] = []  # mentions at the beginning of a clause: "AU12 usually .." is no finding
         self.listed_to = 0  # numbers before this position are known to be no units
-        self.units_alone = units_alone
-        self.bare = units_alone  # nothing but units has been mentioned yet
+        self.units_alone = self.bare = units_alone  # bare: nothing but units has been mentioned yet
 
     def run(self) -> None:
         self.negated = self.denied_by_title()
