@@ -68,6 +68,83 @@ _VERBS = (("moves", "move"), ("shifts", "shift"), ("goes", "go"))
 _HEADS = {"en": ("Inspection: ", "Reasoning: ", "Conclusion: "), "zh": ("观察：", "推理：", "结论：")}
 
 
+_WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
+    # the inspection
+    "moves": {
+        "en": ("{where} {verb} {way}{colour}, {strength}", "{where} {strength} {verb} {way}{colour}"),
+        "zh": ("{where}{way}移动{colour}，{strength}", "{where}{strength}地{way}移动{colour}"),
+    },
+    "stirs": {
+        "en": ("{where} {move}, but not clearly one way", "{where} {move}, though no one way stands out"),
+        "zh": ("{where}在动，但方向不明确", "{where}有运动，但看不清方向"),
+    },
+    "still": {
+        "en": ("no motion can be made out at {where}", "nothing is to be seen at {where}", "{where}: too faint to see"),
+        "zh": ("{where}看不出运动", "{where}的运动太微弱，看不出来"),
+    },
+    "uncoded": {
+        "en": (" (no action unit goes with it)", ", without an action unit"),
+        "zh": ("（没有相应的动作单元）", "，但没有对应的动作单元"),
+    },
+    "nothing": {
+        "en": ("nothing moves but the head", "no part of the face is seen to move", "the face stands still"),
+        "zh": ("除头部外没有运动", "面部没有看得出的运动"),
+    },
+    # the reasoning, for one unit
+    "unit without direction": {
+        "en": ("{au} is the {name}", "{au} ({name}) is active, which the motion of the skin tells little of"),
+        "zh": ("{au}是{name}", "{au}（{name}）处于激活状态，皮肤运动难以说明它"),
+    },
+    "unit that stirs": {
+        "en": (
+            "{au} ({name}) is there, and {where} {move}, but not clearly one way",
+            "{au} ({name}) is there, though no direction tells it",
+        ),
+        "zh": ("{au}（{name}）存在，{where}也在动，但方向不明确", "{au}（{name}）存在，但方向不能说明它"),
+    },
+    "unit too faint": {
+        "en": (
+            "{au} ({name}) is too faint for {shown} to show",
+            "{au} ({name}) is so faint that nothing is seen at {where}",
+        ),
+        "zh": ("{au}（{name}）太微弱，图中看不出", "{au}（{name}）非常微弱，{where}看不出运动"),
+    },
+    "unit that moves otherwise": {
+        "en": (
+            "{au} ({name}) is there, though {where} {are} seen to move otherwise",
+            "{au} ({name}) is there, but what is seen at {where} is another motion",
+        ),
+        "zh": ("{au}（{name}）存在，但{where}的运动看起来不同", "{au}（{name}）存在，而{where}看到的是另一种运动"),
+    },
+    "unit that is seen": {
+        "en": (
+            "{au} is the {name}",
+            "the motion of {where} is that of {au}, the {name}",
+            "{where} {point} to {au} ({name})",
+        ),
+        "zh": ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}（{name}）"),
+    },
+    # the reasoning, to the label
+    "no unit": {
+        "en": ("no action unit is active; this is {label}", "without any action unit the face shows {label}"),
+        "zh": ("没有动作单元被激活；这是{label}", "没有任何动作单元，面部表现为{label}"),
+    },
+    "one unit": {
+        "en": ("it speaks for {label}", "this goes with {label}", "so the expression is {label}"),
+        "zh": ("它表示{label}", "这与{label}相符", "因此表情是{label}"),
+    },
+    "several units": {
+        "en": (
+            "together they speak for {label}",
+            "this combination goes with {label}",
+            "so the expression is {label}",
+        ),
+        "zh": ("合起来表示{label}", "这种组合与{label}相符", "因此表情是{label}"),
+    },
+}
+"""The wordings of each statement, by language; the first one is used where words do not vary."""
+
+
 @dataclass(frozen=True)
 class _Event:
     """A coded unit and the motion of its part of the face."""
@@ -100,8 +177,8 @@ class _Writer:
     def pick(self, options: Sequence[_T]) -> _T:
         return options[0] if self.rng is None else options[int(self.rng.integers(len(options)))]
 
-    def say(self, english: Sequence[str], chinese: Sequence[str], **words: str) -> str:
-        return self.pick(english if self.language == "en" else chinese).format(**words)
+    def say(self, statement: str, **words: str) -> str:
+        return self.pick(_WORDINGS[statement][self.language]).format(**words)
 
     # -- facts
 
@@ -138,19 +215,10 @@ class _Writer:
     def moves(self, where: str, several: bool, way: str, colour: str, pixels: float) -> str:
         """One clause: place, direction, colour and strength."""
         strength = in_language(strength_word(pixels), self.language)
-        if self.language == "en":
-            verb = self.pick(_VERBS)[several]
-            return self.say(
-                ("{where} {verb} {way}{colour}, {strength}", "{where} {strength} {verb} {way}{colour}"),
-                (),
-                where=where, verb=verb, way=way, colour=colour, strength=strength,
-            )  # fmt: skip
-        heading = in_language(way, "zh") if way not in DIRECTIONS else f"向{direction_words(way, 'zh')}"
-        return self.say(
-            (),
-            ("{where}{heading}移动{colour}，{strength}", "{where}{strength}地{heading}移动{colour}"),
-            where=where, heading=heading, colour=colour, strength=strength,
-        )  # fmt: skip
+        verb = self.pick(_VERBS)[several] if self.language == "en" else ""
+        if self.language == "zh":
+            way = f"向{direction_words(way, 'zh')}" if way in DIRECTIONS else in_language(way, "zh")
+        return self.say("moves", where=where, verb=verb, way=way, colour=colour, strength=strength)
 
     def one(self, motion: RegionMotion) -> str:
         way = direction_shown(motion.dx, motion.dy).name
@@ -209,42 +277,14 @@ class _Writer:
             unseen = [part for part in event.parts if part not in {(m.region, m.side) for m in event.seen}]
             if stirred := [part for part in unseen if part in self.stirred]:
                 where, several = self.places(stirred)
-                clauses.append(
-                    self.say(
-                        ("{where} {stir}, but not clearly one way", "{where} {stir}, though no one way stands out"),
-                        ("{where}在动，但方向不明确", "{where}有运动，但看不清方向"),
-                        where=where,
-                        stir="move" if several else "moves",
-                    )
-                )
+                clauses.append(self.say("stirs", where=where, move="move" if several else "moves"))
             if still := [part for part in unseen if part not in self.stirred]:
-                clauses.append(
-                    self.say(
-                        (
-                            "no motion can be made out at {where}",
-                            "nothing is to be seen at {where}",
-                            "{where}: too faint to see",
-                        ),
-                        ("{where}看不出运动", "{where}的运动太微弱，看不出来"),
-                        where=self.places(still)[0],
-                    )
-                )
+                clauses.append(self.say("still", where=self.places(still)[0]))
         others = self.uncoded(events)
         for clause in self.pair(*others) if len(others) == 2 else map(self.one, others):
-            clauses.append(
-                clause
-                + self.say(
-                    (" (no action unit goes with it)", ", without an action unit"),
-                    ("（没有相应的动作单元）", "，但没有对应的动作单元"),
-                )
-            )
+            clauses.append(clause + self.say("uncoded"))
         if not clauses:
-            clauses.append(
-                self.say(
-                    ("nothing moves but the head", "no part of the face is seen to move", "the face stands still"),
-                    ("除头部外没有运动", "面部没有看得出的运动"),
-                )
-            )
+            clauses.append(self.say("nothing"))
         if self.language == "zh":
             return "；".join(clauses)
         if self.pick((False, False, True)):
@@ -276,75 +316,18 @@ class _Writer:
             "shown": "the map" if self.palette else "the frames",
         }
         if not event.parts:
-            return self.say(
-                ("{au} is the {name}", "{au} ({name}) is active, which the motion of the skin tells little of"),
-                ("{au}是{name}", "{au}（{name}）处于激活状态，皮肤运动难以说明它"),
-                **words,
-            )
-        if not event.seen and any(part in self.stirred for part in event.parts):
-            return self.say(
-                (
-                    "{au} ({name}) is there, and {where} {move}, but not clearly one way",
-                    "{au} ({name}) is there, though no direction tells it",
-                ),
-                ("{au}（{name}）存在，{where}也在动，但方向不明确", "{au}（{name}）存在，但方向不能说明它"),
-                **words,
-            )
-        if not event.seen:
-            return self.say(
-                (
-                    "{au} ({name}) is too faint for {shown} to show",
-                    "{au} ({name}) is so faint that nothing is seen at {where}",
-                ),
-                ("{au}（{name}）太微弱，图中看不出", "{au}（{name}）非常微弱，{where}看不出运动"),
-                **words,
-            )
-        if not event.agrees:
-            return self.say(
-                (
-                    "{au} ({name}) is there, though {where} {are} seen to move otherwise",
-                    "{au} ({name}) is there, but what is seen at {where} is another motion",
-                ),
-                (
-                    "{au}（{name}）存在，但{where}的运动看起来不同",
-                    "{au}（{name}）存在，而{where}看到的是另一种运动",
-                ),
-                **words,
-            )
-        return self.say(
-            (
-                "{au} is the {name}",
-                "the motion of {where} is that of {au}, the {name}",
-                "{where} {point} to {au} ({name})",
-            ),
-            ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}（{name}）"),
-            **words,
-        )
+            statement = "unit without direction"
+        elif event.seen:
+            statement = "unit that is seen" if event.agrees else "unit that moves otherwise"
+        else:
+            statement = "unit that stirs" if self.stirred.intersection(event.parts) else "unit too faint"
+        return self.say(statement, **words)
 
     def reasoned(self, events: Sequence[_Event], label: str) -> str:
-        words = {"label": in_language(label, self.language)}
+        label = in_language(label, self.language)
         if not events:
-            return self.say(
-                ("no action unit is active; this is {label}", "without any action unit the face shows {label}"),
-                ("没有动作单元被激活；这是{label}", "没有任何动作单元，面部表现为{label}"),
-                **words,
-            )
-        if len(events) == 1:
-            drawn = self.say(
-                ("it speaks for {label}", "this goes with {label}", "so the expression is {label}"),
-                ("它表示{label}", "这与{label}相符", "因此表情是{label}"),
-                **words,
-            )
-        else:
-            drawn = self.say(
-                (
-                    "together they speak for {label}",
-                    "this combination goes with {label}",
-                    "so the expression is {label}",
-                ),
-                ("合起来表示{label}", "这种组合与{label}相符", "因此表情是{label}"),
-                **words,
-            )
+            return self.say("no unit", label=label)
+        drawn = self.say("one unit" if len(events) == 1 else "several units", label=label)
         return ("; " if self.language == "en" else "；").join([*map(self.follows, events), drawn])
 
 
