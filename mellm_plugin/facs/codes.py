@@ -378,7 +378,7 @@ def _event(clean: str) -> ActionUnit:
         if coded.number not in _KINDS[coded.kind]:
             raise CodeError(f"{coded.number} is not written with {coded.kind}")
         if "T" in (coded.side or "") and coded.number not in LIPS:
-            raise CodeError(f"T is the top lip, which unit {coded.number} is not of")
+            raise CodeError(f"T is the top lip, and unit {coded.number} is not a unit of the lips")
     return ActionUnit(readings)
 
 

@@ -31,41 +31,27 @@ _COARSE_OF: dict[str, str] = {
     "surprise": "surprise",
 }
 
+_SPELLINGS: dict[str, str] = {
+    "anger": "angry, 愤怒, 生气, 憤怒",
+    "contempt": "contemptuous, contemptuousness, 轻蔑, 蔑视, 鄙视, 輕蔑",
+    "disgust": "disgusted, 厌恶, 厭惡",
+    "fear": "fearful, afraid, 恐惧, 害怕, 恐懼",
+    "happiness": "happy, joy, 高兴, 快乐, 开心, 高興",
+    "others": "other, 其他, 其它",
+    "repression": "repressed, 压抑, 壓抑",
+    "sadness": "sad, 悲伤, 伤心, 难过, 悲傷",
+    "surprise": "surprised, 惊讶, 吃惊, 惊奇, 驚訝",
+    "neutral": "no expression, no emotion, 中性, 无表情",
+    "negative surprise": "negatively surprised, negativesurprise, surprise negative",
+    "positive surprise": "positively surprised, positivesurprise, surprise positive",
+    "helpless": "helpless, helplessness",
+    "negative": "消极, 负面, 负性, 消極",
+    "positive": "积极, 正面, 正性, 積極",
+}
+"""Other spellings of each label; `helpless` is a label in the challenges' files."""
+
 _VARIANTS: dict[str, str] = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "contemptuousness": "contempt",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "afraid": "fear",
-    "happy": "happiness",
-    "joy": "happiness",
-    "other": "others",
-    "repressed": "repression",
-    "sad": "sadness",
-    "surprised": "surprise",
-    "no expression": "neutral",
-    "no emotion": "neutral",
-    "negatively surprised": "negative surprise",
-    "negativesurprise": "negative surprise",
-    "surprise negative": "negative surprise",
-    "positively surprised": "positive surprise",
-    "positivesurprise": "positive surprise",
-    "surprise positive": "positive surprise",
-    "helpless": "helpless",  # in the challenges' files
-    "helplessness": "helpless",
-    **dict.fromkeys(("愤怒", "生气", "憤怒"), "anger"),
-    **dict.fromkeys(("轻蔑", "蔑视", "鄙视", "輕蔑"), "contempt"),
-    **dict.fromkeys(("厌恶", "厭惡"), "disgust"),
-    **dict.fromkeys(("恐惧", "害怕", "恐懼"), "fear"),
-    **dict.fromkeys(("高兴", "快乐", "开心", "高興"), "happiness"),
-    **dict.fromkeys(("其他", "其它"), "others"),
-    **dict.fromkeys(("压抑", "壓抑"), "repression"),
-    **dict.fromkeys(("悲伤", "伤心", "难过", "悲傷"), "sadness"),
-    **dict.fromkeys(("惊讶", "吃惊", "惊奇", "驚訝"), "surprise"),
-    **dict.fromkeys(("中性", "无表情"), "neutral"),
-    **dict.fromkeys(("消极", "负面", "负性", "消極"), "negative"),
-    **dict.fromkeys(("积极", "正面", "正性", "積極"), "positive"),
+    spelling: label for label, spellings in _SPELLINGS.items() for spelling in spellings.split(", ")
 }
 
 _CANONICAL: dict[str, str] = {
