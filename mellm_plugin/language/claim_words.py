@@ -109,8 +109,7 @@ _LIPS = ("lips", "mouth", "upper lip", "lower lip")
 
 
 def _meanings() -> dict[tuple[str, str], tuple[str, str]]:
-    """What a movement of a region is in the terms of the table: (word for the region, movement) -> (region, "
-    "motion)."""
+    """(Word for a region, movement) -> (region, motion) in the terms of `facs.units`."""
     plain = [name for name in _REGIONS if name not in ("lids", "eyes", "nose", "mouth", "jaw")]
     found = {
         (name, way): (name, way) for name in plain for way in ("up", "down", "inwards", "outwards", "left", "right")

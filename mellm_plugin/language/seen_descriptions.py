@@ -235,19 +235,12 @@ class _Writer:
                 if tuple(ways) == opposite:
                     return [self.lips(term, ways, pixels)]
             return [self.one(first), self.one(second)]
-        where = place(first.region, None, self.language)
+        where, several = place(first.region, None, self.language), is_plural(first.region)
         if ways[0] == ways[1]:
-            return [self.moves(where, is_plural(first.region), ways[0], self.colours(self.colour(ways[0])), pixels)]
+            return [self.moves(where, several, ways[0], self.colours(self.colour(ways[0])), pixels)]
         if ways[1] == _mirrored(ways[0]):
-            return [
-                self.moves(
-                    where,
-                    is_plural(first.region),
-                    _outwards(ways[0]),
-                    self.colours(self.sided(ways, "left", "right")),
-                    pixels,
-                )
-            ]
+            colour = self.colours(self.sided(ways, "left", "right"))
+            return [self.moves(where, several, _outwards(ways[0]), colour, pixels)]
         return [self.one(first), self.one(second)]
 
     def sided(self, ways: Sequence[str], *names: str) -> str:
