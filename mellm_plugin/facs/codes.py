@@ -1,21 +1,21 @@
-"""Action-unit codes: what coding sheets hold, and the canonical codes of prepared datasets.
+"""Action-unit codes: those in coding sheets, and the canonical codes of prepared datasets.
 
     read_codes("(R6 or R12)+R15")  ->  Codes: events R6/R12, R15
-    read_codes("ref(7B)+43C")      ->  Codes: event 43C; ref(7B) is no event
+    read_codes("ref(7B)+43C")      ->  Codes: event 43C; ref(7B) is not an event
     read_codes("4A/B, soft focus") ->  Codes: event 4A-B; 'soft focus' is unread, with the reason
     parse_canonical("R14C")        ->  ActionUnit((Coded(14, side="R", intensity="C"),))
 
-A canonical code is one event, `12`, `L12`, `R14C`, `AD31`, `M57`; alternatives are joined by `/` and each has its own
-marks, `6/12`, `R14A/17A/24A`; a mark between two is `4A-B` (trace to slight) or `A-L12` (asymmetric or left).
+A canonical code is one event: `12`, `L12`, `R14C`, `AD31`, `M57`. Alternatives are joined by `/`, each with its own
+marks: `6/12`, `R14A/17A/24A`. A mark between two is `4A-B` (trace to slight) or `A-L12` (asymmetric or left).
 
-A side is the subject's own (`L`, `R`), `A` asymmetric (both sides, one stronger) or `B` bilateral; `T` is the top lip,
-and before a unit of the lips (`LIPS`) `B` is the bottom lip. An intensity is FACS's `A` (trace) to `E` (maximum).
-`AD` is an action descriptor, `M` a movement of head or eyes.
+Sides are the subject's left and right (`L`, `R`), `A` asymmetric (both sides, one stronger) and `B` bilateral. `T` is
+the top lip; before a unit of the lips (`LIPS`), `B` is the bottom lip. Intensities run from `A` (trace) to `E`
+(maximum), as in FACS. `AD` is an action descriptor, `M` a movement of head or eyes.
 
-Nothing is guessed. Separators (`+`, `&`, `and`, `,`, `;`, their wide forms) divide a code into parts; a part has the
-form of a unit from end to end, or of several with blanks between them (`AU6 AU12`), and all its numbers are in the
-table of units, or it is unread as a whole. Marks may stand in brackets: `12(A/B)`, `(L/A)4B`. FACS's numbers of gross
-behaviour and of what cannot be seen (`GROSS`) are no units and are told.
+Nothing is guessed. Separators (`+`, `&`, `and`, `,`, `;` and their wide forms) divide a code into parts. A part is read
+only if all of it is a unit, or several units with blanks between them (`AU6 AU12`), and the table of units has all its
+numbers; otherwise the whole part is unread. Brackets around marks are allowed: `12(A/B)`, `(L/A)4B`. FACS's numbers for
+gross behaviour and for what cannot be seen (`GROSS`) are not units; they are reported.
 
 Source: Ekman, Friesen and Hager, Facial Action Coding System (2002); the notation of the SAMM, CASME II, CAS(ME)^3,
 DFME and 4DME sheets.
@@ -36,9 +36,9 @@ from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.units import UNITS
 
 LIPS: frozenset[int] = frozenset({18, 22, 23, 24, 25, 26, 28})
-"""Units before which `B` is the bottom lip; before all others it is bilateral."""
+"""Units before which `B` means the bottom lip; before all others it means bilateral."""
 
-INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
+_INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
 """FACS's words for the intensities."""
 
 _SIDES = {
@@ -55,13 +55,13 @@ GROSS: dict[int, str] = {
     **{70: "brows not visible", 71: "eyes not visible", 72: "lower face not visible", 73: "face not visible"},
     **{74: "unscorable", 83: "head up and to the side"},
 }
-"""FACS's numbers that are no units: gross behaviour, the head and the eyes, and what cannot be seen."""
+"""FACS's numbers that are not units: gross behaviour, the head and the eyes, and what cannot be seen."""
 
 _KINDS = {"AU": frozenset(UNITS), "AD": frozenset({19, *range(29, 40)}), "M": frozenset(range(51, 65))}
 
 
 def _reading(between: str, kinds: str, more: str) -> str:
-    """The pattern of one alternative, and of what follows it; never more than one way to match."""
+    """The pattern of one alternative and of what follows it. There is only one way to match it."""
     return (
         rf"(?P<side>[LRABT](?:{between}[LRABT])?)?(?:(?P<kind>{kinds}))?(?P<number>[0-9]{{1,2}})"
         rf"(?P<intensity>[A-E](?:{between}[A-E](?![A-Z0-9]))?)?(?P<more>{more}|\Z)"
@@ -71,17 +71,10 @@ def _reading(between: str, kinds: str, more: str) -> str:
 _CANONICAL = re.compile(_reading("-", "AD|M", "/"))
 _IN_SHEETS = re.compile(_reading("[/-]", "AU ?|AD ?|M", " ?/ ?| or "), re.IGNORECASE | re.ASCII)
 
-# Wide forms, one character for one, so that places in the text stay. Not NFKC, which makes a digit of ² and of ½.
+# Wide forms, each replaced by one character, so that positions in the text stay. NFKC would turn ² and ½ into digits.
 _NARROW = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {
-    ord("、"): ord("+"),
-    ord(","): ord("+"),
-    ord(";"): ord("+"),
-    ord("&"): ord("+"),
-    **dict.fromkeys(map(ord, "[]'\""), ord(" ")),  # of a list that a program has written
-    0xFF0C: ord("+"),
-    0xFF1B: ord("+"),
-    0x200B: ord(" "),
-    0xFEFF: ord(" "),
+    **dict.fromkeys(map(ord, "、,;&\uff0c\uff1b"), ord("+")),
+    **dict.fromkeys(map(ord, "[]'\"\u200b\ufeff"), ord(" ")),  # brackets and quotes of a list that a program wrote
 }
 _MISSING = frozenset({"", "nan", "nat", "<na>", "na", "n/a", "#n/a", "null", "nil", "/", "\\", "-", "--", "—", "–"})
 _NO_UNIT = frozenset({"0", "none"})
@@ -94,7 +87,7 @@ _SIDE_IN_BRACKETS = re.compile(
 _INTENSITY_IN_BRACKETS = re.compile(r"(?<=[0-9]) ?\(([A-E](?: ?[/-] ?[A-E])?)\)", re.IGNORECASE | re.ASCII)
 _GROSS = re.compile(r"(?:AU ?|AD ?|M)?([0-9]{2})", re.IGNORECASE | re.ASCII)
 _REFERENCE = re.compile(r"ref ?\(([^()]+)\)", re.IGNORECASE | re.ASCII)
-_KEPT = re.compile(r"([^()/ ]+|\([^()]+\)) ?\(k\)", re.IGNORECASE | re.ASCII)  # of one unit, or of all in brackets
+_KEPT = re.compile(r"([^()/ ]+|\([^()]+\)) ?\(k\)", re.IGNORECASE | re.ASCII)  # one unit, or all units in brackets
 _CLOSED = re.compile(r"(?:ref ?)?\([^()]+\)(?: ?\(k\))?|[^0-9]*", re.IGNORECASE | re.ASCII)
 
 _DATE = (
@@ -136,7 +129,7 @@ _OPEN_OR = "an `or` beside other units leaves open what belongs together; write 
 
 @dataclass(frozen=True)
 class Coded:
-    """One unit as coded: FACS number, side, intensity, and whether it is written as `AU`, `AD` or `M`."""
+    """One unit as coded: FACS number, side, intensity, and kind (`AU`, `AD` or `M`)."""
 
     number: int
     side: str | None = None
@@ -157,29 +150,29 @@ class Coded:
             lip = {"B": "bottom lip"} if self.number in LIPS else {}
             text += "; " + ", or ".join(lip.get(mark, _SIDES[mark]) for mark in self.side.split("-"))
         if self.intensity:
-            text += f"; {' to '.join(INTENSITIES[mark] for mark in self.intensity.split('-'))} intensity"
+            text += f"; {' to '.join(_INTENSITIES[mark] for mark in self.intensity.split('-'))} intensity"
         return text
 
 
 @dataclass(frozen=True)
 class ActionUnit:
-    """One coded event: any one of `readings`, mostly a single one. `str` gives its canonical code."""
+    """One coded event: any one of its `readings`, usually a single one. `str` gives its canonical code."""
 
     readings: tuple[Coded, ...]
 
     @property
     def alternatives(self) -> tuple[int, ...]:
-        """The FACS numbers, each once: of `L12/R12` only the side is open, not the unit."""
+        """The FACS numbers, each once: `L12/R12` leaves only the side open, not the unit."""
         return tuple(dict.fromkeys(reading.number for reading in self.readings))
 
     @property
     def side(self) -> str | None:
-        """The side that all alternatives have; None where there is none, or they differ."""
+        """The side that all alternatives share, or None."""
         return _common(reading.side for reading in self.readings)
 
     @property
     def intensity(self) -> str | None:
-        """The intensity that all alternatives have; None where there is none, or they differ."""
+        """The intensity that all alternatives share, or None."""
         return _common(reading.intensity for reading in self.readings)
 
     def __str__(self) -> str:
@@ -193,14 +186,15 @@ def _common(marks: Iterable[str | None]) -> str | None:
 
 @dataclass(frozen=True)
 class Part:
-    """What stands between two separators of a code.
+    """The text between two separators of a code.
 
     Attributes:
-        text: as it stands there, without the spaces around it.
-        role: `event`; `reference`, seen in the reference frame already (`ref(..)`), `kept`, kept from before (`(k)`),
-            and `gross`, see `GROSS`, which are no events; `none`, the statement that no unit moves; `unread`.
-        units: one of an event; of what is no event, those that can be read.
-        reason: why it is unread, and what to do; of gross behaviour, what it is; else empty.
+        text: as written, without the spaces around it.
+        role: `event`; `none`, the statement that no unit moves; `unread`; or one of three roles that are not events:
+            `reference`, already seen in the reference frame (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`,
+            see `GROSS`.
+        units: one unit for an event; otherwise the units that can be read.
+        reason: why it is unread and what to do; for gross behaviour, what it is; else empty.
     """
 
     text: str
@@ -212,7 +206,7 @@ class Part:
         return str(self.units[0]) if self.role == "event" else self.text
 
     def in_words(self) -> str:
-        """One sentence, without its stop: what is coded, or why it cannot be read."""
+        """One sentence, without its full stop: what is coded, or why it cannot be read."""
         units = "; and ".join("; or ".join(coded.in_words() for coded in unit.readings) for unit in self.units)
         return {
             "event": units,
@@ -226,9 +220,9 @@ class Part:
 
 @dataclass(frozen=True)
 class Codes:
-    """The code of one clip: its text, and its parts in the order given; no parts where there is no code.
+    """The code of one clip: its text and its parts in the order given; no parts where there is no code.
 
-    `str` gives the code with its events in canonical form and all else as it stood; reading it again gives the same.
+    `str` gives the code with its events in canonical form and the rest unchanged; reading it again gives the same.
     """
 
     text: str
@@ -236,17 +230,17 @@ class Codes:
 
     @property
     def units(self) -> tuple[ActionUnit, ...] | None:
-        """The events. Empty: coded, and no unit moves. None: unknown, for there is no code or none could be read."""
+        """The events. Empty: coded, and no unit moves. None: unknown; there is no code, or none could be read."""
         events = tuple(unit for part in self.detail if part.role == "event" for unit in part.units)
         return events if events or (self.detail and not self.unread) else None
 
     @property
     def unread(self) -> tuple[Part, ...]:
-        """What could not be read; there may be more units in it than in `units`."""
+        """The parts that could not be read; they may hold further units."""
         return tuple(part for part in self.detail if part.role == "unread")
 
     def canonical(self) -> list[str] | None:
-        """The events as `Sample.aus` holds them; None where they are unknown."""
+        """The events in the form of `Sample.aus`; None where they are unknown."""
         return None if self.units is None else [str(unit) for unit in self.units]
 
     def to_row(self) -> dict[str, Any]:
@@ -263,7 +257,7 @@ class Codes:
 
 
 def read_codes(value: object) -> Codes:
-    """Read the cell of a coding sheet; never raises on what a spreadsheet or a CSV file hands over.
+    """Read a cell of a coding sheet. Never raises on anything that a spreadsheet or a CSV file holds.
 
         >>> read_codes("A1B+A2C+ref(43)+soft focus").canonical()
         ['A1B', 'A2C']
@@ -271,12 +265,12 @@ def read_codes(value: object) -> Codes:
         (['12'], [], None)
 
     Args:
-        value: text, a number, or whatever a spreadsheet made of it. None, NaN and their spellings are no code; a date,
-            a time and a decimal number are unread, for the code that they were made of cannot be known.
+        value: text, a number, or whatever a spreadsheet turned it into. None, NaN and their spellings mean no code. A
+            date, a time and a decimal number are unread, because the original code cannot be known.
     """
     if value is None:
         return Codes("")
-    # Python refuses to write very long numbers in digits; and 1e+16 is not 1E and 16.
+    # Python refuses to print very long numbers in decimal; and 1e+16 is not 1E and 16.
     text = hex(value) if isinstance(value, int) and abs(value) > 10**18 else str(value)
     if isinstance(value, float):
         text = text.replace("+", "")
@@ -318,7 +312,7 @@ def _mark(found: re.Match[str]) -> str:
 
 
 def _without_last_comma(plain: str, text: str) -> str:
-    """A comma at the end, which programs write behind a list; a `+` there may have lost a unit."""
+    """The text without a single comma at its end, as programs write after a list. After a `+`, a unit may be lost."""
     last = len(text.rstrip()) - 1
     commas = ",;，；、"
     single = last > 0 and text[last] in commas and text[:last].rstrip()[-1:] not in (*commas, "")
@@ -326,20 +320,21 @@ def _without_last_comma(plain: str, text: str) -> str:
 
 
 def _by_blanks(raw: str, clean: str) -> Iterator[tuple[str, str]]:
-    """The units of a part with blanks between them, `AU6 AU12`; the part itself where anything else stands in it."""
+    """The units of a part with blanks between them (`AU6 AU12`); the part itself if it holds anything else."""
     raws, words = raw.split(), clean.split(" ")
     items: list[tuple[str, str]] = []
-    while words and len(raws) == len(words):
-        size = 2 if words[0].upper() in ("AU", "AD", "M") and len(words) > 1 else 1
-        items.append((" ".join(raws[:size]), " ".join(words[:size])))
+    at = 0
+    while at < len(words) and len(raws) == len(words):
+        end = at + (2 if words[at].upper() in ("AU", "AD", "M") and at + 1 < len(words) else 1)
+        items.append((" ".join(raws[at:end]), " ".join(words[at:end])))
         if _readings(_IN_SHEETS, items[-1][1]) is None:
             break
-        raws, words = raws[size:], words[size:]
-    yield from items if len(items) > 1 and not words else [(raw, clean)]
+        at = end
+    yield from items if len(items) > 1 and at == len(words) else [(raw, clean)]
 
 
 def _split(plain: str) -> Iterator[tuple[int, int]]:
-    """Start and end of the parts, divided by the separators that stand outside brackets."""
+    """Start and end of each part; separators inside brackets do not count."""
     depth = start = 0
     for mark in re.finditer(r"[()+]|(?<= )and(?= )", plain, re.IGNORECASE | re.ASCII):
         if mark[0] == "(":
@@ -353,7 +348,7 @@ def _split(plain: str) -> Iterator[tuple[int, int]]:
 
 
 def _part(raw: str, clean: str) -> Part:
-    """The part that stands as `raw`; `clean` is the same in narrow characters and single spaces."""
+    """Read the part written as `raw`; `clean` is the same text in narrow characters and with single spaces."""
     if (found := _GROSS.fullmatch(clean)) and int(found[1]) in GROSS:
         return Part(raw, "gross", reason=f"{GROSS[int(found[1])]}, which is no unit")
     try:
@@ -368,7 +363,7 @@ def _part(raw: str, clean: str) -> Part:
 
 def _readable(parts: Iterable[str]) -> Iterator[ActionUnit]:
     for part in parts:
-        with suppress(CodeError):  # the brackets say that it is no event, whatever it is
+        with suppress(CodeError):  # the brackets make it no event, whatever it is
             yield _event(part.strip())
 
 
@@ -383,7 +378,7 @@ def _event(clean: str) -> ActionUnit:
         if coded.number not in _KINDS[coded.kind]:
             raise CodeError(f"{coded.number} is not written with {coded.kind}")
         if "T" in (coded.side or "") and coded.number not in LIPS:
-            raise CodeError(f"T is the top lip, which unit {coded.number} is not of")
+            raise CodeError(f"T is the top lip, and unit {coded.number} is not a unit of the lips")
     return ActionUnit(readings)
 
 
@@ -400,7 +395,7 @@ def _readings(pattern: re.Pattern[str], text: str) -> tuple[Coded, ...] | None:
     return None
 
 
-@lru_cache(maxsize=4096)  # a dataset has a few dozen, and scores ask for them clip by clip
+@lru_cache(maxsize=4096)  # a dataset has a few dozen; scores look them up clip by clip
 def parse_canonical(code: str) -> ActionUnit:
     """Read one canonical code, of any number.
 
@@ -414,11 +409,11 @@ def parse_canonical(code: str) -> ActionUnit:
 
 
 _MIRRORED = {51: 52, 52: 51, 55: 56, 56: 55, 61: 62, 62: 61}
-"""Head and eyes that turn or tilt to a side, in the mirrored picture."""
+"""Turns and tilts of head and eyes, and the ones they become in the mirrored image."""
 
 
 def mirrored(code: str) -> str:
-    """The canonical code of an event as the mirrored picture shows it; mirrored again it is the same.
+    """The canonical code of an event in the mirrored image; mirroring it again gives the original code.
 
         >>> mirrored("L12"), mirrored("R14C/12"), mirrored("61"), mirrored("4B")
         ('R12', 'L14C/12', '62', '4B')
@@ -442,7 +437,7 @@ def numbers(codes: Iterable[str]) -> list[tuple[int, ...]]:
     """The FACS numbers of canonical codes, one tuple of alternatives per event, in the order given.
 
     Raises:
-        CodeError: codes that cannot be read, all of them at once.
+        CodeError: lists all codes that cannot be read.
     """
     found: list[tuple[int, ...]] = []
     faults: list[str] = []

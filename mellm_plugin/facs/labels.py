@@ -1,4 +1,4 @@
-"""Emotion labels: those of each dataset, their spelling variants, and the coarse classes of MEGC 2019."""
+"""Emotion labels of each dataset, their spelling variants, and the coarse classes of MEGC 2019."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ LABELS: dict[str, tuple[str, ...]] = {
     "fourdme": ("negative", "others", "positive", "repression", "surprise"),
     "synthme": ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise", "neutral"),
 }
-"""The fine labels of each dataset, in canonical spelling; those that join two others are in `COMPOUND_LABELS`."""
+"""The fine labels of each dataset in canonical spelling; `COMPOUND_LABELS` holds those that join two others."""
 
 COMPOUND_LABELS: dict[str, tuple[str, ...]] = {"fourdme": ("negative surprise", "positive surprise")}
-"""Labels of one dataset that are made of two labels. Apart from `LABELS`, whose words are read in the answers to every
-task: elsewhere "negative surprise" speaks of surprise."""
+"""Labels of one dataset that join two labels. They are not in `LABELS`, whose words are read in the answers to every
+task: in other tasks "negative surprise" means surprise."""
 
 _COARSE_OF: dict[str, str] = {
     **dict.fromkeys(("anger", "contempt", "disgust", "fear", "repression", "sadness", "negative"), "negative"),
@@ -31,41 +31,27 @@ _COARSE_OF: dict[str, str] = {
     "surprise": "surprise",
 }
 
+_SPELLINGS: dict[str, str] = {
+    "anger": "angry, 愤怒, 生气, 憤怒",
+    "contempt": "contemptuous, contemptuousness, 轻蔑, 蔑视, 鄙视, 輕蔑",
+    "disgust": "disgusted, 厌恶, 厭惡",
+    "fear": "fearful, afraid, 恐惧, 害怕, 恐懼",
+    "happiness": "happy, joy, 高兴, 快乐, 开心, 高興",
+    "others": "other, 其他, 其它",
+    "repression": "repressed, 压抑, 壓抑",
+    "sadness": "sad, 悲伤, 伤心, 难过, 悲傷",
+    "surprise": "surprised, 惊讶, 吃惊, 惊奇, 驚訝",
+    "neutral": "no expression, no emotion, 中性, 无表情",
+    "negative surprise": "negatively surprised, negativesurprise, surprise negative",
+    "positive surprise": "positively surprised, positivesurprise, surprise positive",
+    "helpless": "helpless, helplessness",
+    "negative": "消极, 负面, 负性, 消極",
+    "positive": "积极, 正面, 正性, 積極",
+}
+"""Other spellings of each label; `helpless` is a label in the challenges' files."""
+
 _VARIANTS: dict[str, str] = {
-    "angry": "anger",
-    "contemptuous": "contempt",
-    "contemptuousness": "contempt",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "afraid": "fear",
-    "happy": "happiness",
-    "joy": "happiness",
-    "other": "others",
-    "repressed": "repression",
-    "sad": "sadness",
-    "surprised": "surprise",
-    "no expression": "neutral",
-    "no emotion": "neutral",
-    "negatively surprised": "negative surprise",
-    "negativesurprise": "negative surprise",
-    "surprise negative": "negative surprise",
-    "positively surprised": "positive surprise",
-    "positivesurprise": "positive surprise",
-    "surprise positive": "positive surprise",
-    "helpless": "helpless",  # of the challenges' files
-    "helplessness": "helpless",
-    **dict.fromkeys(("愤怒", "生气", "憤怒"), "anger"),
-    **dict.fromkeys(("轻蔑", "蔑视", "鄙视", "輕蔑"), "contempt"),
-    **dict.fromkeys(("厌恶", "厭惡"), "disgust"),
-    **dict.fromkeys(("恐惧", "害怕", "恐懼"), "fear"),
-    **dict.fromkeys(("高兴", "快乐", "开心", "高興"), "happiness"),
-    **dict.fromkeys(("其他", "其它"), "others"),
-    **dict.fromkeys(("压抑", "壓抑"), "repression"),
-    **dict.fromkeys(("悲伤", "伤心", "难过", "悲傷"), "sadness"),
-    **dict.fromkeys(("惊讶", "吃惊", "惊奇", "驚訝"), "surprise"),
-    **dict.fromkeys(("中性", "无表情"), "neutral"),
-    **dict.fromkeys(("消极", "负面", "负性", "消極"), "negative"),
-    **dict.fromkeys(("积极", "正面", "正性", "積極"), "positive"),
+    spelling: label for label, spellings in _SPELLINGS.items() for spelling in spellings.split(", ")
 }
 
 _CANONICAL: dict[str, str] = {
@@ -75,19 +61,19 @@ _CANONICAL: dict[str, str] = {
 
 
 def labels_of(dataset: str) -> tuple[str, ...]:
-    """Every label of a dataset in canonical spelling, the compound ones last; none for a dataset that is not known."""
+    """Every label of a dataset in canonical spelling, compound ones last; empty for an unknown dataset."""
     return LABELS.get(dataset, ()) + COMPOUND_LABELS.get(dataset, ())
 
 
 def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
-    """The labels that a text names: those of a dataset, or labels joined by `+`.
+    """The labels that a text names: all labels of a dataset, or labels joined by `+`.
 
     Args:
-        spec: `casme2`, `disgust+fear`.
-        found: labels of a user's own data, which are known, too.
+        spec: such as `casme2` or `disgust+fear`.
+        found: further known labels, from a user's own data.
 
     Raises:
-        InputError: names that are neither; all of them at once, with the near ones.
+        InputError: lists all unknown names, each with similar ones.
     """
     if spec in LABELS:
         return labels_of(spec)
@@ -104,7 +90,7 @@ def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
 
 
 def canonical_label(text: str) -> str | None:
-    """The canonical spelling of a label (`"Happy"` -> `"happiness"`), or None when it is no label of any dataset."""
+    """The canonical spelling of a label (`"Happy"` -> `"happiness"`), or None if no dataset has it."""
     return _CANONICAL.get(" ".join(text.lower().split()))
 
 
@@ -114,6 +100,6 @@ def spellings(label: str) -> tuple[str, ...]:
 
 
 def coarse(label: str) -> str | None:
-    """The coarse class of a canonical label; None for labels outside the three classes (`others`, `neutral`) and for
-    those between two of them (`negative surprise`)."""
+    """The coarse class of a canonical label; None outside the three classes (`others`, `neutral`) and between two of
+    them (`negative surprise`)."""
     return _COARSE_OF.get(label)

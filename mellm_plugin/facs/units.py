@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mellm_plugin.errors import CodeError, near
+from mellm_plugin.errors import CodeError
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Unit:
     Attributes:
         number: FACS number.
         name: FACS name, lower case, without article.
-        muscle: what moves it; empty where FACS names none.
-        region: where the skin moves, as seen in the image.
-        motion: which way it moves, as seen in the image; empty where no direction is defined.
+        muscle: the muscle that moves it; empty where FACS names none.
+        region: where the skin moves in the image.
+        motion: the direction of that motion in the image; empty where none is defined.
     """
 
     number: int
@@ -102,9 +102,7 @@ OTHER_NAMES: dict[str, int] = {
     "eyes left": 61,
     "eyes right": 62,
 }
-"""What the MEGC ME-VQA challenges call units whose FACS names are others."""
-
-_BY_NAME: dict[str, Unit] = {u.name: u for u in UNITS.values()}
+"""The names that the MEGC ME-VQA challenges use where they differ from FACS."""
 
 
 def unit(number: int) -> Unit:
@@ -117,15 +115,3 @@ def unit(number: int) -> Unit:
         return UNITS[number]
     except KeyError:
         raise CodeError(f"expected a FACS number of the table ({', '.join(map(str, UNITS))}), found {number}") from None
-
-
-def unit_named(name: str) -> Unit:
-    """The unit with this FACS name, whatever its case and spacing.
-
-    Raises:
-        CodeError: no unit has this name; the near ones are listed.
-    """
-    key = " ".join(name.lower().replace("-", " ").split())
-    if key not in _BY_NAME:
-        raise CodeError(f"no action unit is named {name!r}.{near(key, _BY_NAME)}")
-    return _BY_NAME[key]

@@ -1,1 +1,1 @@
-"""Words in, words out: prompts, reference descriptions, and what is read from an answer."""
+"""Prompts, descriptions, and the readers of answers."""

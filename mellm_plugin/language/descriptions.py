@@ -1,6 +1,4 @@
-"""Action units and measured motion to words: the answers that references give, and those that are learnt.
-
-What the annotation implies, as references say it:
+"""Reference descriptions: what an annotation implies, in words.
 
     describe((("1", 1.9), ("2", 2.2)), "surprise") ->
 
@@ -8,58 +6,29 @@ What the annotation implies, as references say it:
     Reasoning: AU1 is the inner brow raiser and AU2 is the outer brow raiser; together they speak for surprise.
     Conclusion: action units AU1+AU2; expression: surprise.
 
-What the measured motion shows of the annotation, as it is learnt:
-
-    describe_seen(("1", "2"), "surprise", regions) ->
-
-    Inspection: the inner brows move up (purple), clearly; no motion can be made out at the outer brows.
-    Reasoning: AU1 is the inner brow raiser; AU2 (outer brow raiser) is too faint for the map to show;
-    together they speak for surprise.
-    Conclusion: action units AU1+AU2; expression: surprise.
-
-There, a region moves as it was measured, in the colours that the map shows it in. A unit that is annotated and not seen
-is said to be so, and no motion is made up for it; one that is seen to move otherwise is told as it is seen. The
-conclusion is always the annotation. Words vary by a generator of random numbers; without one they are always the same.
+`language.seen_descriptions` writes the answers that models are trained on, from the measured motion.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
-
-import numpy as np
+from collections.abc import Sequence
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import ActionUnit, parse_canonical
 from mellm_plugin.facs.units import Unit, unit
-from mellm_plugin.language.lexicon import (
-    check_language,
-    colour_words,
-    direction_words,
-    in_language,
-    is_plural,
-    joined,
-    one_of,
-    place,
-    place_measured,
-)
-from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, Direction, colours, direction_of, direction_shown
-from mellm_plugin.motion.regions import RegionMotion
+from mellm_plugin.language.lexicon import colour_words, is_plural, joined, one_of
+from mellm_plugin.motion.colour import STANDARD, Direction, direction_of
 
-_T = TypeVar("_T")
-
-_SIDES = {"L": "left", "R": "right"}
-_OF_IMAGE = {"L": ("right",), "R": ("left",)}  # the subject's left is on the image's right
-_MIDLINE = frozenset({"chin", "chin and lower lip"})
-_LIPS = {"apart": ("up", "down"), "towards each other": ("down", "up")}  # the upper lip's way, the lower lip's
+SIDES = {"L": "left", "R": "right"}
+LIPS = {"apart": ("up", "down"), "towards each other": ("down", "up")}
+"""The directions of the upper and the lower lip, by the motion of both."""
 
 STRENGTHS: tuple[tuple[float, str], ...] = ((0.6, "faintly"), (1.5, "clearly"), (float("inf"), "strongly"))
-"""Upper bounds of the strength words, px of a frame of 224 px."""
+"""Upper bounds of the strength words, px in a frame of 224 px."""
 
 
 def strength_word(pixels: float) -> str:
-    """`faintly`, `clearly` or `strongly` for a displacement in px of a frame of 224 px."""
+    """`faintly`, `clearly` or `strongly` for a displacement in px in a frame of 224 px."""
     return next(word for bound, word in STRENGTHS if pixels < bound)
 
 
@@ -81,8 +50,8 @@ def directions(motion: str, side: int) -> Direction | None:
 
 
 def _movement(unit: Unit, code: ActionUnit, palette: str) -> str:
-    """Which part moves which way, with the colours a map of the palette shows it in."""
-    if code.side in _SIDES:
+    """The moving part and its direction, with the colours in a map of the palette."""
+    if code.side in SIDES:
         # The subject's left is on the image's right.
         side, where = (1, "right") if code.side == "L" else (-1, "left")
         direction = directions(unit.motion, side)
@@ -91,7 +60,7 @@ def _movement(unit: Unit, code: ActionUnit, palette: str) -> str:
     left, right = directions(unit.motion, -1), directions(unit.motion, 1)
     head = f"the {unit.region} {'move' if is_plural(unit.region) else 'moves'} {unit.motion}".rstrip()
     if left is None or right is None:
-        lips = _LIPS.get(unit.motion)
+        lips = LIPS.get(unit.motion)
         if lips is None:
             return head
         return f"{head} (upper {colour_words(lips[0], palette)}, lower {colour_words(lips[1], palette)})"
@@ -104,15 +73,15 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str, palette: str
     """The three-part answer for annotated units and a label.
 
     Args:
-        aus: canonical codes, each with its displacement in px of a frame of 224 px, or None where it is not known.
+        aus: canonical codes, each with its displacement in px in a frame of 224 px, or None if unknown.
         emotion: the label.
-        palette: of the map that the answer is about.
+        palette: of the map that the answer describes.
 
     Returns:
         three lines.
 
     Raises:
-        CodeError: codes that cannot be read or leave open which unit it is, all of them at once.
+        CodeError: lists all codes that cannot be read or leave the unit open.
         SettingsError: no palette has this name.
     """
     faults: list[str] = []
@@ -142,512 +111,10 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str, palette: str
     names = joined([f"AU{u.number} is the {u.name}" for _, u, _ in events])
     verb = "together they speak" if len(events) > 1 else "it speaks"
     units = "+".join(
-        f"AU{u.number}" + (f" ({_SIDES[code.side]})" if code.side in _SIDES else "") for code, u, _ in events
+        f"AU{u.number}" + (f" ({SIDES[code.side]})" if code.side in SIDES else "") for code, u, _ in events
     )
     return (
         f"Inspection: {seen}.\n"
         f"Reasoning: {names}; {verb} for {emotion}.\n"
         f"Conclusion: action units {units}; expression: {emotion}."
-    )
-
-
-# ---- what is learnt: units and labels alone ----
-
-_OTHERWISE_DEGREES = 75.0  # further from a unit's own direction a motion is another one
-_UNCODED_PX = 0.6  # less, where no unit is coded, may be what a neighbour does
-
-_TOGETHER: tuple[frozenset[str], ...] = (
-    frozenset({"inner brows", "outer brows", "brows"}),
-    frozenset({"upper lids", "lower lids", "eyes"}),
-    frozenset({"cheeks"}),
-    frozenset({"sides of the nose", "nose wings"}),
-    frozenset({"upper lip", "lower lip", "lips", "mouth corners", "chin", "chin and lower lip", "jaw"}),
-)
-"""Regions that move with each other: beside a coded one, what another does is no news."""
-
-_NEIGHBOURS: tuple[frozenset[str], ...] = (
-    _TOGETHER[0] | {"upper lids"},
-    frozenset({"lower lids", "cheeks", "sides of the nose"}),
-    frozenset({"cheeks", "mouth corners"}),
-    _TOGETHER[3] | {"upper lip"},
-)
-"""Regions that skin pulls along: beside a coded one, another is news where it moves farther."""
-
-
-def _pick(options: Sequence[_T], rng: np.random.Generator | None) -> _T:
-    return options[0] if rng is None else options[int(rng.integers(len(options)))]
-
-
-def coded_units(codes: Iterable[str], language: str = "en") -> str:
-    """Units as answers name them: `AU10 (left)+AU12`, `左侧AU10+AU12`; `none` and `无` where no unit moves.
-
-    Sides are the subject's own. Of alternatives it is the first, for any one of them is right. A unit that is coded
-    twice is named once, on both sides.
-
-    Args:
-        codes: canonical codes.
-        language: one of `lexicon.LANGUAGES`.
-
-    Raises:
-        CodeError: codes that cannot be read, all of them at once.
-        InputError: nothing is written in this language.
-    """
-    check_language(language)
-    named = []
-    for number, side in _events(codes):
-        word = _SIDES.get(side or "")
-        if word is None:
-            named.append(f"AU{number}")
-        else:
-            named.append(f"AU{number} ({word})" if language == "en" else f"{in_language(word, 'zh')}AU{number}")
-    return "+".join(named) or in_language("none", language)
-
-
-def _events(codes: Iterable[str]) -> list[tuple[int, str | None]]:
-    """Number and side of each coded unit, ascending; the side is `L` or `R`, or None for both."""
-    found: dict[int, str | None] = {}
-    faults: list[str] = []
-    for code in codes:
-        try:
-            parsed = parse_canonical(code)
-        except CodeError as error:
-            faults.extend(error.faults)
-            continue
-        number = parsed.alternatives[0]
-        side = parsed.side if parsed.side in _SIDES else None
-        found[number] = side if found.get(number, side) == side else None
-    if faults:
-        raise CodeError(faults)
-    return sorted(found.items())
-
-
-def units_answer(codes: Iterable[str], language: str = "en") -> str:
-    """One line: `action units AU4+AU7`.
-
-    Args, Raises: as for `coded_units`.
-    """
-    return f"{_UNITS_HEAD[language]} {coded_units(codes, language)}"
-
-
-def label_answer(label: str, language: str = "en") -> str:
-    """The label alone."""
-    return in_language(label, language)
-
-
-def yes_or_no(yes: bool, language: str = "en") -> str:
-    """`yes` or `no`; `是` or `否`."""
-    return {("en", True): "yes", ("en", False): "no", ("zh", True): "是", ("zh", False): "否"}[language, yes]
-
-
-# ---- what is learnt: what is seen ----
-
-
-def region_answer(
-    motion: RegionMotion, palette: str | None = STANDARD, language: str = "en", stirred: bool = False
-) -> str:
-    """Which way one region moves: `up-left (blue to sky blue), clearly`; `no visible motion`; `not clearly one way`.
-
-    Args:
-        motion: as measured.
-        palette: of the map; None where frames are shown, which have no colours.
-        language: one of `lexicon.LANGUAGES`.
-        stirred: it is not visible as a motion in one direction, and yet seen to move.
-    """
-    if stirred:
-        return {"en": "not clearly one way", "zh": "方向不明确"}[language]
-    if not motion.visible:
-        return {"en": "no visible motion", "zh": "看不到运动"}[language]
-    way = direction_shown(motion.dx, motion.dy).name
-    colour = _in_brackets(colour_words(way, palette, language), language) if palette else ""
-    strength = in_language(strength_word(motion.magnitude), language)
-    return f"{way}{colour}, {strength}" if language == "en" else f"向{direction_words(way, 'zh')}{colour}，{strength}"
-
-
-def patch_answer(index: int, palette: str = STANDARD, language: str = "en") -> str:
-    """Which way a patch of one bin's colour moves: `up-left (sky blue)`.
-
-    Args:
-        index: of the bin, see `motion.colour`.
-        palette: of the map.
-        language: one of `lexicon.LANGUAGES`.
-    """
-    way = next(direction.name for direction in DIRECTIONS.values() if index in direction.bins)
-    colour = in_language(colours(palette)[index].name, language)
-    return f"{way} ({colour})" if language == "en" else f"向{direction_words(way, 'zh')}（{colour}）"
-
-
-def _in_brackets(text: str, language: str) -> str:
-    return f" ({text})" if language == "en" else f"（{text}）"
-
-
-_VERBS = (("moves", "move"), ("shifts", "shift"), ("goes", "go"))
-
-_HEADS = {"en": ("Inspection: ", "Reasoning: ", "Conclusion: "), "zh": ("观察：", "推理：", "结论：")}
-_UNITS_HEAD = {"en": "action units", "zh": "动作单元"}
-
-
-@dataclass(frozen=True)
-class _Event:
-    """A coded unit and what its part of the face does."""
-
-    unit: Unit
-    side: str | None
-    parts: tuple[tuple[str, str | None], ...]
-    seen: tuple[RegionMotion, ...]  # those of the parts that are visible
-    agrees: bool  # they move as the unit does, all of them
-
-    @property
-    def name(self) -> str:
-        return f"AU{self.unit.number}"
-
-
-class _Told:
-    """Writes the lines of one description."""
-
-    def __init__(
-        self,
-        regions: Mapping[tuple[str, str | None], RegionMotion],
-        stirred: frozenset[tuple[str, str | None]],
-        palette: str | None,
-        language: str,
-        rng: np.random.Generator | None,
-    ) -> None:
-        self.regions, self.stirred = regions, stirred
-        self.palette, self.language, self.rng = palette, language, rng
-
-    def pick(self, options: Sequence[_T]) -> _T:
-        return _pick(options, self.rng)
-
-    def say(self, english: Sequence[str], chinese: Sequence[str], **words: str) -> str:
-        return self.pick(english if self.language == "en" else chinese).format(**words)
-
-    # -- facts
-
-    def event(self, number: int, side: str | None) -> _Event:
-        of = unit(number)
-        parts = _parts(of, side)
-        seen = tuple(m for part in parts if (m := self.regions.get(part)) is not None and m.visible)
-        return _Event(of, side, parts, seen, bool(seen) and all(_agrees(of, motion) for motion in seen))
-
-    def uncoded(self, events: Sequence[_Event]) -> tuple[RegionMotion, ...]:
-        """The strongest motion where nothing is coded near, with that of the other side if it is as visible."""
-        coded = {region for event in events for region, _ in event.parts} | {event.unit.region for event in events}
-        near = coded.union(*(some for some in _TOGETHER if some & coded))
-        beside = coded.union(*(some for some in _NEIGHBOURS if some & coded))
-        strongest = max((m.magnitude for event in events for m in event.seen), default=0.0)
-        free = [
-            motion
-            for (region, _), motion in self.regions.items()
-            if motion.visible and region not in near and (region not in beside or motion.magnitude > strongest)
-        ]
-        found = max(free, key=lambda motion: motion.magnitude, default=None)
-        if found is None or found.magnitude < _UNCODED_PX:
-            return ()
-        return tuple(m for m in free if m.region == found.region and (m.side is None) == (found.side is None))
-
-    # -- clauses of the inspection
-
-    def colours(self, text: str) -> str:
-        return _in_brackets(text, self.language) if self.palette else ""
-
-    def colour(self, way: str) -> str:
-        return "" if self.palette is None else colour_words(way, self.palette, self.language)
-
-    def moves(self, where: str, several: bool, way: str, colour: str, pixels: float) -> str:
-        """One clause: where, which way, in which colour, how strongly."""
-        strength = in_language(strength_word(pixels), self.language)
-        if self.language == "en":
-            verb = self.pick(_VERBS)[several]
-            return self.say(
-                ("{where} {verb} {way}{colour}, {strength}", "{where} {strength} {verb} {way}{colour}"),
-                (),
-                where=where, verb=verb, way=way, colour=colour, strength=strength,
-            )  # fmt: skip
-        heading = in_language(way, "zh") if way not in DIRECTIONS else f"向{direction_words(way, 'zh')}"
-        return self.say(
-            (),
-            ("{where}{heading}移动{colour}，{strength}", "{where}{strength}地{heading}移动{colour}"),
-            where=where, heading=heading, colour=colour, strength=strength,
-        )  # fmt: skip
-
-    def one(self, motion: RegionMotion) -> str:
-        way = direction_shown(motion.dx, motion.dy).name
-        where = place_measured(motion.region, motion.side, self.language)
-        several = motion.side is None and is_plural(motion.region)
-        return self.moves(where, several, way, self.colours(self.colour(way)), motion.magnitude)
-
-    def pair(self, first: RegionMotion, second: RegionMotion) -> list[str]:
-        """Two parts that belong together, in one clause where they move alike."""
-        ways = [direction_shown(motion.dx, motion.dy).name for motion in (first, second)]
-        pixels = (first.magnitude + second.magnitude) / 2
-        if first.region != second.region:  # the two lips
-            for term, opposite in _LIPS.items():
-                if tuple(ways) == opposite:
-                    return [self.lips(term, ways, pixels)]
-            return [self.one(first), self.one(second)]
-        where = place(first.region, None, self.language)
-        if ways[0] == ways[1]:
-            return [self.moves(where, is_plural(first.region), ways[0], self.colours(self.colour(ways[0])), pixels)]
-        if ways[1] == _mirrored(ways[0]):
-            return [
-                self.moves(
-                    where,
-                    is_plural(first.region),
-                    _outwards(ways[0]),
-                    self.colours(self.sided(ways, "left", "right")),
-                    pixels,
-                )
-            ]
-        return [self.one(first), self.one(second)]
-
-    def sided(self, ways: Sequence[str], *names: str) -> str:
-        if self.palette is None:
-            return ""
-        named = [in_language(name, self.language) for name in names]
-        between = " " if self.language == "en" else ""
-        each = [f"{name}{between}{self.colour(way)}" for name, way in zip(named, ways, strict=True)]
-        return (", " if self.language == "en" else "，").join(each)
-
-    def lips(self, term: str, ways: Sequence[str], pixels: float) -> str:
-        names = ("upper", "lower") if self.language == "en" else ("upper lip", "lower lip")
-        colour = self.colours(self.sided(ways, *names))
-        if self.language == "en":
-            return self.moves("the lips", True, term, colour, pixels)
-        strength = in_language(strength_word(pixels), "zh")
-        return f"嘴唇{in_language(term, 'zh')}{colour}，{strength}"
-
-    def inspected(self, events: Sequence[_Event]) -> str:
-        clauses: list[str] = []
-        told: set[tuple[tuple[str, str | None], ...]] = set()
-        for event in events:
-            if event.parts in told or not event.parts:
-                continue
-            told.add(event.parts)
-            clauses += self.pair(*event.seen) if len(event.seen) == 2 else [self.one(motion) for motion in event.seen]
-            unseen = [part for part in event.parts if part not in {(m.region, m.side) for m in event.seen}]
-            if stirred := [part for part in unseen if part in self.stirred]:
-                where, several = self.places(stirred)
-                clauses.append(
-                    self.say(
-                        ("{where} {stir}, but not clearly one way", "{where} {stir}, though no one way stands out"),
-                        ("{where}在动，但方向不明确", "{where}有运动，但看不清方向"),
-                        where=where,
-                        stir="move" if several else "moves",
-                    )
-                )
-            if still := [part for part in unseen if part not in self.stirred]:
-                clauses.append(
-                    self.say(
-                        (
-                            "no motion can be made out at {where}",
-                            "nothing is to be seen at {where}",
-                            "{where}: too faint to see",
-                        ),
-                        ("{where}看不出运动", "{where}的运动太微弱，看不出来"),
-                        where=self.places(still)[0],
-                    )
-                )
-        others = self.uncoded(events)
-        for clause in self.pair(*others) if len(others) == 2 else map(self.one, others):
-            clauses.append(
-                clause
-                + self.say(
-                    (" (no action unit goes with it)", ", without an action unit"),
-                    ("（没有相应的动作单元）", "，但没有对应的动作单元"),
-                )
-            )
-        if not clauses:
-            clauses.append(
-                self.say(
-                    ("nothing moves but the head", "no part of the face is seen to move", "the face stands still"),
-                    ("除头部外没有运动", "面部没有看得出的运动"),
-                )
-            )
-        if self.language == "zh":
-            return "；".join(clauses)
-        if self.pick((False, False, True)):
-            return ". ".join([clauses[0], *(clause[0].upper() + clause[1:] for clause in clauses[1:])])
-        return "; ".join(clauses)
-
-    def places(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, bool]:
-        """Parts of one unit in words, and whether they are several things."""
-        if len(parts) > 1 and len({region for region, _ in parts}) == 1:
-            return place(parts[0][0], None, self.language), is_plural(parts[0][0])
-        wheres = [place_measured(region, side, self.language) for region, side in parts]
-        several = len(parts) > 1 or (parts[0][1] is None and is_plural(parts[0][0]))
-        return joined(wheres, self.language), several
-
-    # -- reasoning
-
-    def follows(self, event: _Event) -> str:
-        region = event.unit.region
-        sides = {side for _, side in event.parts} if event.side else {None}
-        where = place(region, next(iter(sides)), self.language)
-        several = is_plural(region) and sides == {None}
-        words = {
-            "au": event.name,
-            "name": event.unit.name,
-            "where": where,
-            "are": "are" if several else "is",
-            "move": "move" if several else "moves",
-            "point": "point" if several else "points",
-            "shown": "the map" if self.palette else "the frames",
-        }
-        if not event.parts:
-            return self.say(
-                ("{au} is the {name}", "{au} ({name}) is active, which the motion of the skin tells little of"),
-                ("{au}是{name}", "{au}（{name}）处于激活状态，皮肤运动难以说明它"),
-                **words,
-            )
-        if not event.seen and any(part in self.stirred for part in event.parts):
-            return self.say(
-                (
-                    "{au} ({name}) is there, and {where} {move}, but not clearly one way",
-                    "{au} ({name}) is there, though no direction tells it",
-                ),
-                ("{au}（{name}）存在，{where}也在动，但方向不明确", "{au}（{name}）存在，但方向不能说明它"),
-                **words,
-            )
-        if not event.seen:
-            return self.say(
-                (
-                    "{au} ({name}) is too faint for {shown} to show",
-                    "{au} ({name}) is so faint that nothing is seen at {where}",
-                ),
-                ("{au}（{name}）太微弱，图中看不出", "{au}（{name}）非常微弱，{where}看不出运动"),
-                **words,
-            )
-        if not event.agrees:
-            return self.say(
-                (
-                    "{au} ({name}) is there, though {where} {are} seen to move otherwise",
-                    "{au} ({name}) is there, but what is seen at {where} is another motion",
-                ),
-                (
-                    "{au}（{name}）存在，但{where}的运动看起来不同",
-                    "{au}（{name}）存在，而{where}看到的是另一种运动",
-                ),
-                **words,
-            )
-        return self.say(
-            (
-                "{au} is the {name}",
-                "the motion of {where} is that of {au}, the {name}",
-                "{where} {point} to {au} ({name})",
-            ),
-            ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}（{name}）"),
-            **words,
-        )
-
-    def reasoned(self, events: Sequence[_Event], label: str) -> str:
-        words = {"label": in_language(label, self.language)}
-        if not events:
-            return self.say(
-                ("no action unit is active; this is {label}", "without any action unit the face shows {label}"),
-                ("没有动作单元被激活；这是{label}", "没有任何动作单元，面部表现为{label}"),
-                **words,
-            )
-        if len(events) == 1:
-            drawn = self.say(
-                ("it speaks for {label}", "this goes with {label}", "so the expression is {label}"),
-                ("它表示{label}", "这与{label}相符", "因此表情是{label}"),
-                **words,
-            )
-        else:
-            drawn = self.say(
-                (
-                    "together they speak for {label}",
-                    "this combination goes with {label}",
-                    "so the expression is {label}",
-                ),
-                ("合起来表示{label}", "这种组合与{label}相符", "因此表情是{label}"),
-                **words,
-            )
-        return ("; " if self.language == "en" else "；").join([*map(self.follows, events), drawn])
-
-
-def _parts(of: Unit, side: str | None) -> tuple[tuple[str, str | None], ...]:
-    """The regions that show a unit; none where its motion has no direction on the skin."""
-    if of.motion in _LIPS:
-        return ("upper lip", None), ("lower lip", None)
-    if not of.motion:
-        return ()
-    if of.region in _MIDLINE:
-        return ((of.region, None),)
-    return tuple((of.region, s) for s in _OF_IMAGE.get(side or "", ("left", "right")))
-
-
-def _agrees(of: Unit, motion: RegionMotion) -> bool:
-    """Whether a region moves as its unit does."""
-    if of.motion in _LIPS:
-        expected = DIRECTIONS[_LIPS[of.motion][motion.region == "lower lip"]]
-    else:
-        # a blink is caught while it closes
-        told = directions(of.motion.partition(",")[0], -1 if motion.side == "left" else 1)
-        if told is None:
-            return False
-        expected = told
-    angle = float(np.degrees(np.arctan2(-motion.dy, motion.dx)))
-    return abs((angle - expected.angle + 180) % 360 - 180) <= _OTHERWISE_DEGREES
-
-
-def _mirrored(way: str) -> str:
-    swapped = {"left": "right", "right": "left"}
-    return "-".join(swapped.get(word, word) for word in way.split("-"))
-
-
-def _outwards(way: str) -> str:
-    """A way of the image's left half, told of both halves: `up-left` is `up and outwards`."""
-    words = {"left": "outwards", "right": "inwards"}
-    return " and ".join(words.get(word, word) for word in way.split("-"))
-
-
-def describe_seen(
-    codes: Iterable[str],
-    label: str,
-    regions: Iterable[RegionMotion],
-    palette: str | None = STANDARD,
-    language: str = "en",
-    rng: np.random.Generator | None = None,
-    stirred: Collection[tuple[str, str | None]] = (),
-) -> str:
-    """The answer in three parts: what is seen, what follows from it, and the annotation as the conclusion.
-
-    Args:
-        codes: canonical codes of the annotated units; of alternatives the first is told.
-        label: the annotated label, in canonical spelling.
-        regions: the measured motion of the picture that is shown.
-        palette: of the map; None where frames are shown, which have no colours.
-        language: one of `lexicon.LANGUAGES`.
-        rng: varies the words; None: always the same ones.
-        stirred: regions with their side that are seen to move, but not clearly one way; where neither is so, nothing is
-            seen.
-
-    Returns:
-        three lines.
-
-    Raises:
-        CodeError: codes that cannot be read, or numbers that are no units; all of them at once.
-        InputError: nothing is written in this language.
-    """
-    check_language(language)
-    told = _Told(
-        {(motion.region, motion.side): motion for motion in regions}, frozenset(stirred), palette, language, rng
-    )
-    codes = tuple(codes)
-    events: list[_Event] = []
-    faults: list[str] = []
-    for number, side in _events(codes):
-        try:
-            events.append(told.event(number, side))
-        except CodeError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise CodeError(faults)
-    inspection, reasoning, conclusion = _HEADS[language]
-    stop, between = (".", "; expression: ") if language == "en" else ("。", "；表情：")
-    return (
-        f"{inspection}{told.inspected(events)}{stop}\n"
-        f"{reasoning}{told.reasoned(events, label)}{stop}\n"
-        f"{conclusion}{units_answer(codes, language)}{between}{in_language(label, language)}{stop}"
     )

@@ -1,10 +1,10 @@
-"""The words of instructions and answers in the languages they are written in: English and Chinese.
+"""The words of instructions and answers in English and Chinese.
 
     in_language("mouth corners", "zh") -> "嘴角"        direction_words("up-right", "zh") -> "右上"
     colour_words("up-right", "standard", "zh") -> "粉色到品红色"
 
-Names of regions, units and labels in English are those of `facs`; what has no word in a language keeps its English one,
-as the names of units do: they are terms, and in Chinese they would read as claims of what is seen.
+English names of regions, units and labels come from `facs`. Terms without a Chinese word stay English; so do the names
+of units, which would read as claims in Chinese.
 """
 
 from __future__ import annotations
@@ -17,79 +17,37 @@ from mellm_plugin.motion.colour import DIRECTIONS, STANDARD
 
 LANGUAGES: tuple[str, ...] = ("en", "zh")
 
-_REGIONS = {
-    "inner brows": "眉毛内侧",
-    "outer brows": "眉毛外侧",
-    "brows": "眉毛",
-    "upper lids": "上眼睑",
-    "lower lids": "下眼睑",
-    "cheeks": "脸颊",
-    "sides of the nose": "鼻子两侧",
-    "nose wings": "鼻翼",
-    "upper lip": "上唇",
-    "lower lip": "下唇",
-    "lips": "嘴唇",
-    "mouth corners": "嘴角",
-    "chin": "下巴",
-    "chin and lower lip": "下巴和下唇",
-    "neck": "颈部",
-    "jaw": "下颌",
-    "head": "头部",
-    "eyes": "眼睛",
-    "tongue": "舌头",
-}
 
-_MOTIONS = {
-    "up": "向上",
-    "down": "向下",
-    "down and inwards": "向下并向内",
-    "down and outwards": "向下并向外",
-    "up and outwards": "向上并向外",
-    "up and inwards": "向上并向内",
-    "inwards": "向内",
-    "outwards": "向外",
-    "towards each other": "抿紧",
-    "apart": "分开",
-    "far down": "大幅向下",
-    "down, then up": "先向下再向上",
-}
+def _terms(text: str) -> dict[str, str]:
+    """English terms and their Chinese words."""
+    return dict(term.split(": ") for term in text.split("; "))
+
+
+_REGIONS = _terms(
+    "inner brows: 眉毛内侧; outer brows: 眉毛外侧; brows: 眉毛; upper lids: 上眼睑; lower lids: 下眼睑; "
+    "cheeks: 脸颊; sides of the nose: 鼻子两侧; nose wings: 鼻翼; upper lip: 上唇; lower lip: 下唇; lips: 嘴唇; "
+    "mouth corners: 嘴角; chin: 下巴; chin and lower lip: 下巴和下唇; neck: 颈部; jaw: 下颌; head: 头部; "
+    "eyes: 眼睛; tongue: 舌头"
+)
+
+_MOTIONS = _terms(
+    "up: 向上; down: 向下; down and inwards: 向下并向内; down and outwards: 向下并向外; "
+    "up and outwards: 向上并向外; up and inwards: 向上并向内; inwards: 向内; outwards: 向外; "
+    "towards each other: 抿紧; apart: 分开; far down: 大幅向下; down, then up: 先向下再向上"
+)
 
 _STRENGTHS = {"faintly": "微弱", "clearly": "清楚", "strongly": "强烈"}
 
-_DIRECTIONS = {
-    "right": "右",
-    "up-right": "右上",
-    "up": "上",
-    "up-left": "左上",
-    "left": "左",
-    "down-left": "左下",
-    "down": "下",
-    "down-right": "右下",
-}
+_DIRECTIONS = _terms(
+    "right: 右; up-right: 右上; up: 上; up-left: 左上; left: 左; down-left: 左下; down: 下; down-right: 右下"
+)
 
-_COLOURS = {
-    "red": "红色",
-    "pink": "粉色",
-    "magenta": "品红色",
-    "purple": "紫色",
-    "blue": "蓝色",
-    "sky blue": "天蓝色",
-    "cyan": "青色",
-    "turquoise": "绿松石色",
-    "green": "绿色",
-    "yellow-green": "黄绿色",
-    "yellow": "黄色",
-    "orange": "橙色",
-    "rust": "铁锈色",
-    "crimson": "深红色",
-    "burgundy": "酒红色",
-    "indigo": "靛蓝色",
-    "dark blue": "深蓝色",
-    "royal blue": "宝蓝色",
-    "teal": "蓝绿色",
-    "aquamarine": "碧绿色",
-    "lime": "浅黄绿色",
-}
+_COLOURS = _terms(
+    "red: 红色; pink: 粉色; magenta: 品红色; purple: 紫色; blue: 蓝色; sky blue: 天蓝色; cyan: 青色; "
+    "turquoise: 绿松石色; green: 绿色; yellow-green: 黄绿色; yellow: 黄色; orange: 橙色; rust: 铁锈色; "
+    "crimson: 深红色; burgundy: 酒红色; indigo: 靛蓝色; dark blue: 深蓝色; royal blue: 宝蓝色; teal: 蓝绿色; "
+    "aquamarine: 碧绿色; lime: 浅黄绿色"
+)
 
 _OTHERS = {"left": "左侧", "right": "右侧", "none": "无"}
 
@@ -98,13 +56,13 @@ _LABELS = {
     for label in dict.fromkeys((*COARSE, *(label for labels in LABELS.values() for label in labels)))
     if (chinese := next((spelling for spelling in spellings(label) if not spelling.isascii()), None)) is not None
 }
-"""The first Chinese spelling of each label, which the reader of answers knows."""
+"""The first Chinese spelling of each label; `language.answers` reads it."""
 
 _CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, **_OTHERS, **_LABELS}
 
 
 def check_language(language: str) -> None:
-    """Refuse a language that nothing is written in.
+    """Raise an error for an unknown language.
 
     Raises:
         InputError: it is none of `LANGUAGES`.
@@ -126,7 +84,7 @@ def direction_words(name: str, language: str) -> str:
 
 
 def colour_words(name: str, palette: str = STANDARD, language: str = "en") -> str:
-    """The colours that maps of a palette show a direction in: `pink to magenta`, `粉色到品红色`.
+    """The colours of a direction in maps of a palette: `pink to magenta`, `粉色到品红色`.
 
     Raises:
         SettingsError: no palette has this name.
@@ -143,7 +101,7 @@ def options(labels: Sequence[str], language: str = "en") -> str:
 
 
 def joined(parts: Sequence[str], language: str = "en") -> str:
-    """Things one after another: `a, b and c`, `a、b和c`."""
+    """An enumeration: `a, b and c`, `a、b和c`."""
     comma, last = (", ", " and ") if language == "en" else ("、", "和")
     return f"{comma.join(parts[:-1])}{last}{parts[-1]}" if len(parts) > 1 else "".join(parts)
 
@@ -152,12 +110,12 @@ _ONE_OF = {"sides of the nose": "side of the nose"}
 
 
 def one_of(region: str) -> str:
-    """One of the two of a region in English: `mouth corner`, `side of the nose`."""
+    """The singular of a region in English: `mouth corner`, `side of the nose`."""
     return _ONE_OF.get(region, region.removesuffix("s"))
 
 
 def is_plural(region: str) -> bool:
-    """Whether a region is several things in English."""
+    """Whether the name of a region is plural in English."""
     return region.endswith("s") or " and " in region or region.startswith("sides")
 
 
@@ -165,7 +123,7 @@ _HAVE_MIDDLE = frozenset({"upper lip", "lower lip"})
 
 
 def place_measured(region: str, side: str | None, language: str) -> str:
-    """The place of a measured motion: one across the image's middle is of the whole region, or of the middle of a lip.
+    """The place of a measured motion; without a side it is the whole region, or the middle of a lip.
 
     Args:
         region, side: as in `motion.regions`.

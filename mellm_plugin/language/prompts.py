@@ -17,14 +17,14 @@ from mellm_plugin.language.lexicon import (
 from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, legend_text
 
 PROMPT_VERSION = "1"
-"""Changes whenever a wording changes: answers to different prompts are not compared."""
+"""Changes with every wording: answers to different prompts are not compared."""
 
 LEGEND = "{legend}"
-"""Where a wording for maps leaves the colour legend open: whoever draws the map knows its palette."""
+"""The place of the colour legend in a wording for maps; the code that draws the map fills it in."""
 
 ASKS: tuple[str, ...] = ("all", "emotion", "aus")
-"""What a task may ask for: action units, expression and the reasons for them; one expression of a closed set; a list of
-action units."""
+"""What a task may ask for: action units and expression with reasons; one expression from a closed set; a list of action
+units."""
 
 _FORM = (
     "Answer in three parts. Inspection: which parts of the face move, which way and how strongly. "
@@ -58,7 +58,7 @@ _MAP_SHORT = "Read the micro-expression in this motion map."
 
 
 def _question(labels: Sequence[str], asks: str) -> str:
-    """What is asked of the images, and the form of the answer."""
+    """The question about the images and the form of the answer."""
     if asks not in ASKS:
         raise InputError(f"asks: expected one of {', '.join(ASKS)}, found {asks!r}.{near(asks, ASKS)}")
     form = {"all": _FORM, "emotion": _ONE_LABEL, "aus": _UNITS_ALONE}[asks]
@@ -66,20 +66,20 @@ def _question(labels: Sequence[str], asks: str) -> str:
 
 
 def frames_prompt(labels: Sequence[str], asks: str = "all") -> str:
-    """The instruction for a model that sees the onset and the apex frame.
+    """The instruction with the onset and the apex frame.
 
     Args:
-        labels: the expressions to choose from, in the task's order; not named where only units are asked for.
+        labels: the expressions to choose from, in the task's order; not named if only units are asked for.
         asks: one of `ASKS`.
 
     Raises:
-        InputError: `asks` is another word.
+        InputError: `asks` is unknown.
     """
     return f"{_FRAMES} {_question(labels, asks)}"
 
 
 def open_map_prompt(labels: Sequence[str], asks: str = "all") -> str:
-    """`map_prompt` with its legend left open, for `fill_legend`.
+    """`map_prompt` without its legend, for `fill_legend`.
 
     Args:
         labels, asks: as for `frames_prompt`.
@@ -91,7 +91,7 @@ def open_map_prompt(labels: Sequence[str], asks: str = "all") -> str:
 
 
 def fill_legend(text: str, palette: str) -> str:
-    """A wording for maps, with the legend of the palette wherever it says `LEGEND`.
+    """A wording for maps with the legend of the palette in the place of `LEGEND`.
 
     Raises:
         SettingsError: no palette has this name.
@@ -100,7 +100,7 @@ def fill_legend(text: str, palette: str) -> str:
 
 
 def map_prompt(labels: Sequence[str], palette: str = STANDARD, asks: str = "all") -> str:
-    """The instruction for a model that sees one motion map: it carries the colour legend.
+    """The instruction with one motion map, including the colour legend.
 
     Args:
         labels, asks: as for `frames_prompt`.
@@ -114,7 +114,7 @@ def map_prompt(labels: Sequence[str], palette: str = STANDARD, asks: str = "all"
 
 
 def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple[str, ...]:
-    """Wordings that a model is trained on beside `map_prompt`, which comes first.
+    """`map_prompt` and the other wordings that models are trained on.
 
     Args:
         labels: the expressions to choose from, in the task's order.
@@ -130,7 +130,7 @@ def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple
 # ---- the questions of the ME-VQA challenges ------------------------------------------------------------------------
 
 VQA_PROMPT_VERSION = "1"
-"""Changes whenever the wording round a question changes."""
+"""Changes with every wording around a question."""
 
 _VQA_FORMS: dict[str, str] = {
     "coarse": "Answer with one of these alone: {coarse}.",
@@ -150,13 +150,13 @@ def vqa_prompt(
     fine_labels: Sequence[str],
     images: Literal["frames", "map"] = "frames",
 ) -> str:
-    """A question of the challenge as it stands, behind what the images are and in front of the form of its answer.
+    """A question of the challenge, between the description of the images and the form of the answer.
 
     Args:
         question: its text.
-        kind: of the question; one that is not known gets no form.
+        kind: of the question; an unknown kind gets no form.
         coarse_labels, fine_labels: to choose from.
-        images: what is shown; the wording for a map leaves its legend open, for `fill_legend`.
+        images: what is shown; `fill_legend` adds the legend of a map.
     """
     form = _VQA_FORMS.get(kind, "").format(coarse=", ".join(coarse_labels), fine=", ".join(fine_labels))
     return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()
@@ -174,10 +174,10 @@ VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
         "Please analyse the micro-expression shown in this video in detail.",
     ),
 }
-"""The questions of the challenges by their kind; `{name}` is what they call an action unit."""
+"""The questions of the challenges by kind; `{name}` is their name for an action unit."""
 
 
-# ---- what training asks beside ---------------------------------------------------------------------------------------
+# ---- further questions for training ----------------------------------------------------------------------------------
 
 IMAGES: tuple[str, ...] = ("map", "frames")
 """What is shown: one motion map, or the onset and the apex frame."""
@@ -205,7 +205,7 @@ _SHOWN: dict[tuple[str, str], tuple[str, ...]] = {
         "这是一个微表情的起始帧和顶点帧。",
     ),
 }
-"""How the images are introduced, the wording of evaluation first."""
+"""Introductions of the images, that of evaluation first."""
 
 _ASKED: dict[tuple[str, str], tuple[str, ...]] = {
     ("all", "en"): (
@@ -251,7 +251,7 @@ def _legend(palette: str, language: str) -> str:
 
 
 def _introduced(images: str, palette: str, language: str, questions: Sequence[str]) -> tuple[str, ...]:
-    """Every question behind every introduction of the images, those of evaluation first."""
+    """Every question after every introduction of the images, those of evaluation first."""
     check_language(language)
     if images not in IMAGES:
         raise InputError(f"images: expected one of {', '.join(IMAGES)}, found {images!r}.{near(images, IMAGES)}")
@@ -267,7 +267,7 @@ def _introduced(images: str, palette: str, language: str, questions: Sequence[st
 def wordings(
     asks: str, labels: Sequence[str], images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
-    """The ways to ask for what tasks ask for; in English the first is the instruction of evaluation itself.
+    """The wordings of a task's question; in English the first is the instruction of evaluation.
 
     Args:
         asks, labels: as for `frames_prompt`.
@@ -334,7 +334,7 @@ _PATCH_ASKED = {
 def unit_wordings(
     number: int, name: str, images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
-    """The ways to ask whether one action unit is there, to be answered with yes or no.
+    """The wordings that ask whether an action unit is there, to be answered with yes or no.
 
     Args:
         number, name: of the unit, as in `facs.units`.
@@ -351,7 +351,7 @@ def unit_wordings(
 def region_wordings(
     region: str, side: str | None, images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
-    """The ways to ask which way one region moves.
+    """The wordings that ask how a region moves.
 
     Args:
         region: its name in `facs.units`.
@@ -373,7 +373,7 @@ def region_wordings(
 
 
 def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The ways to ask which colour a direction has in motion maps.
+    """The wordings that ask for the colour of a direction in motion maps.
 
     Args:
         way: one of `motion.colour.DIRECTIONS`.
@@ -388,13 +388,13 @@ def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> 
 
 
 def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The ways to ask which direction the colours of `way` stand for; arguments and errors as for `colour_wordings`."""
+    """The wordings that ask what the colours of `way` stand for; arguments and errors as `colour_wordings`."""
     check_language(language)
     named = colour_words(way, palette, language)
     return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])
 
 
 def patch_wordings(palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The ways to ask which way the one coloured patch of an image moves; errors as for `wordings`."""
+    """The wordings that ask how the one coloured patch of an image moves; errors as for `wordings`."""
     check_language(language)
     return _introduced("map", palette, language, _PATCH_ASKED[language])

@@ -1,4 +1,4 @@
-"""Which side of the face an answer gives to a unit, in the marks of FACS: the subject's own left and right.
+"""The side of the face that an answer gives to a unit, in the marks of FACS: the subject's own left and right.
 
     "AU12 (left)", "L12", "AU12 on the image's right"     L
     "right-sided AU14", "unilateral AU14 on the right"    R
@@ -6,21 +6,20 @@
     "AU4, stronger on the left", "AU4 (L > R)", "A4"      A, both sides, one stronger
     "AU12", "AU12 on the left or right"                   None, unsaid
 
-A side is the subject's own, as in FACS, unless the words say that it is one of the image or of who looks at it: then it
-is the other one. The rules:
+A side is the subject's own, as in FACS, unless the words say that it is a side of the image or of the viewer; then it
+is swapped. A side comes from:
 
-1.  A mark at the number (`L12`, `12R`); of the lips `B` is the bottom one and no side.
-2.  Words in front of a unit ("left AU12", "the left mouth corner rises (AU12)"); in front of a colon they are of all
-    units behind it ("Left side: AU12, AU14"), as is the title of a field ("AUs on the left side: 12, 14").
-3.  Words behind a unit, of the last one alone: in "AU6+AU12 (left)" nothing is said of AU6. Behind a comma only what is
-    nothing but a side counts, and behind "and", "while" or "no" nothing.
+1.  A mark at the number (`L12`, `12R`). For units of the lips, `B` is the bottom lip and not a side.
+2.  Words before a unit ("left AU12", "the left mouth corner rises (AU12)"). Before a colon they apply to all units
+    after it ("Left side: AU12, AU14"), as does the title of a field ("AUs on the left side: 12, 14").
+3.  Words after a unit, for the last unit only: "AU6+AU12 (left)" gives no side for AU6. After a comma only a bare side
+    counts, and after "and", "while" or "no" nothing counts.
+4.  Brackets after a side that say whose side it is ("the right corner (viewer's right)": L), and comparisons ("left
+    stronger than right": A), each together with the side as one statement.
 
-4.  Brackets behind a side that say whose side it is ("the right corner (viewer's right)": L) are part of it, and "left
-    stronger than right" is one statement too: A.
-
-"Left or right" and two sides that contradict each other are no side. A direction ("moves to the left", "up-left") is
-none either, nor is the side that does not move ("the left brow stays still"), nor that of one picture beside another
-("the image on the right"). Positions of head and eyes, the units from 51 on, have none.
+"Left or right" and two sides that contradict each other are no side. Nor is a direction ("moves to the left",
+"up-left"), a side that does not move ("the left brow stays still") or the place of an image ("the image on the right").
+Positions of head and eyes, the units from 51 on, have no side.
 """
 
 from __future__ import annotations
@@ -29,57 +28,43 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from mellm_plugin.facs.codes import LIPS
+from mellm_plugin.language.words import Tokens, word_set
 
 TITLE_WORDS = frozenset({"left", "right", "side", "sides", "half", "on", "image", "image's"})
-"""Words that a side in the title of a field is told by."""
-
-
-class Word(Protocol):
-    """A word of an answer: its text (of a phrase the first word), and what it does there."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def text(self) -> str: ...
+"""Words in the title of a field that give a side."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Where a unit is named: its number, and its first word and the one behind its last, with the marks at it."""
+    """Where a unit is named: its number, its first token and the one after its last, marks included."""
 
     number: int
     start: int
     end: int
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 _SIDES = {"left": "L", "right": "R", "l": "L", "r": "R", "左": "L", "右": "R"}
 _OTHER = {"L": "R", "R": "L"}
-_BOTH = _words("bilateral bilaterally symmetric symmetrical symmetrically")
-_UNEQUAL = _words("asymmetric asymmetrical asymmetrically")
-_PAIRED = _words("sides halves corners brows eyebrows cheeks lids eyelids eyes nostrils")
-_PARTS = _words(
+_BOTH = word_set("bilateral bilaterally symmetric symmetrical symmetrically")
+_UNEQUAL = word_set("asymmetric asymmetrical asymmetrically")
+_PAIRED = word_set("sides halves corners brows eyebrows cheeks lids eyelids eyes nostrils")
+_PARTS = word_set(
     "side sides sided half part area region corner corners mouth lip lips brow brows eyebrow eyebrows cheek cheeks lid "
     "lids eyelid eyelids eye nostril nose chin face hemiface 侧 边 半 脸 面 部 嘴 角 眉 眼"
 )
-_OF = _words("of the his her their subject's person's")
-_PLACES = _OF | _words(
+_OF = word_set("of the his her their subject's person's")
+_PLACES = _OF | word_set(
     "on at in to a its my face's image image's picture frame viewer viewer's observer's 图 像 片 画 面 "
     "side sides laterality location only just mainly mostly especially particularly predominantly primarily slightly "
     "stronger more pronounced unilateral unilaterally name 在 位 于 主 要 单 侧 的"
 )
-"""Words that may stand between a comma and a side that is still one of the unit in front of the comma."""
-_FIELDS = _words("side sides laterality location")
-_PICTURES = _words("image picture frame photo video map panel screen")
+"""Words allowed between a comma and a side that belongs to the unit before the comma."""
+_FIELDS = word_set("side sides laterality location")
+_PICTURES = word_set("image picture frame photo video map panel screen")
 _REACH = 8
-"""So many words at most lie between a unit and its side."""
+"""Maximum number of words between a unit and its side."""
 _ENDS = frozenset({"", "comma", "colon", "close", "open", "dash", "join", "and"})
 _STOPS = frozenset(
     {"and", "therefore", "label", "aus_head", "number", "no", "not_there", "hedge", "section", "resume", "join"}
@@ -98,8 +83,8 @@ _MOVES = re.compile(
 )
 _PICTURE_PLACED = re.compile(rf"\b(?:{'|'.join(sorted(_PICTURES))})s? (?:on|at|to) the $")
 _TRUE = re.compile(r"\b(?:that's|that is|this is|you're|you are|is that|quite|exactly|all) $")
-_NO_SIDES = _words("one choice option decision way match fit reading interpretation call track")
-"""Words behind a side that make it one of two pictures, or "right" the correct one."""
+_NO_SIDES = word_set("one choice option decision way match fit reading interpretation call track")
+"""Words after a side that make it one of two pictures, or make "right" mean correct."""
 _STILL = re.compile(
     r"(?:(?:does|do|did|is|are|was|were|stays?|remains?|staying|remaining|being|kept|keeps|holds|holding|completely|"
     r"entirely|quite|perfectly) )*"
@@ -129,8 +114,8 @@ _SHOWS = re.compile(
 
 @dataclass(frozen=True)
 class _Said:
-    """A side named by the words from `start` to before `end`; None where they leave it open. `placed`: by its own
-    words it is a place, which "left" alone need not be."""
+    """A side named by the words from `start` up to `end`; None if they leave it open. `placed`: its own words make it
+    a place, which "left" alone need not be."""
 
     side: str | None
     start: int
@@ -138,13 +123,13 @@ class _Said:
     placed: bool
 
 
-def sides(words: Sequence[Word], units: Sequence[Span], title: Collection[str] = ()) -> list[str | None]:
-    """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B`, or None where it says none.
+def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> list[str | None]:
+    """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B` or None.
 
     Args:
-        words: of the sentence.
+        words: the tokens of the sentence.
         units: ascending, without overlap.
-        title: what is known of the title in front of it, `TITLE_WORDS` among it.
+        title: kinds and texts of the title before it; only `TITLE_WORDS` count.
     """
     starts, ends = [unit.start for unit in units], [unit.end for unit in units]
     found: list[set[str | None]] = [set() for _ in units]
@@ -170,17 +155,17 @@ def sides(words: Sequence[Word], units: Sequence[Span], title: Collection[str] =
     return sides_of
 
 
-def field_side(words: Sequence[Word]) -> str | None:
-    """The side that a line of its own gives to the unit of the line above (`"side": "left",`); None for other lines."""
+def field_side(words: Tokens) -> str | None:
+    """The side in a line of its own, for the unit in the line above (`"side": "left",`); None for other lines."""
     start = next((at for at, word in enumerate(words[:3]) if word.kind not in ("dash", "comma")), 0)
     if [word.text in _FIELDS or word.kind == "colon" for word in words[start : start + 2]] != [True, True]:
         return None
-    return agreed(said.side for said in _named(words[: start + _REACH], ()))
+    return agreed(said.side for said in _named(Tokens(words[: start + _REACH]), ()))
 
 
 def agreed(said: Iterable[str | None]) -> str | None:
-    """The side of what is named several times: `B` where left and right are said, `A` where one of both is said to be
-    stronger; None where none is said, or they contradict each other."""
+    """The side of a unit that is named several times: `B` for left and right, `A` if one of both is stronger; None if
+    none is given, or if they contradict each other."""
     known = {side for side in said if side is not None}
     if known in ({"L", "R"}, {"A", "B"}):
         return "B" if "L" in known else "A"
@@ -190,16 +175,8 @@ def agreed(said: Iterable[str | None]) -> str | None:
 # ---- the words of a side --------------------------------------------------------------------------------------------
 
 
-def _kind(words: Sequence[Word], at: int) -> str:
-    return words[at].kind if 0 <= at < len(words) else ""
-
-
-def _text(words: Sequence[Word], at: int) -> str:
-    return words[at].text if 0 <= at < len(words) else ""
-
-
-def _named(words: Sequence[Word], units: Sequence[Span]) -> Iterator[_Said]:
-    """The sides that are named in the words, in their order."""
+def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
+    """The sides that the words name, in order."""
     inside = {at for unit in units for at in range(unit.start, unit.end)}
     ends = {unit.end for unit in units}
     at = 0
@@ -210,7 +187,7 @@ def _named(words: Sequence[Word], units: Sequence[Span]) -> Iterator[_Said]:
         at = said.end if said is not None else at + 1
 
 
-def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | None:
+def _side_at(words: Tokens, at: int, ends: Collection[int]) -> _Said | None:
     word = words[at]
     if word.kind == "not_a_negation" and word.text == "不":
         return _Said("A", at, at + 1, True)  # 不对称
@@ -222,17 +199,17 @@ def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | N
         return _Said(None if denied else "B" if word.text in _BOTH else "A", at, at + 1, True)
     if word.text in ("both", "双", "两"):
         pair = range(at + 1, at + 4) if word.text == "both" else range(at + 1, at + 2)
-        if _text(words, at - 2) in _FIELDS and _kind(words, at - 1) == "colon" and _kind(words, at + 1) in _ENDS:
+        if words.text(at - 2) in _FIELDS and words.kind(at - 1) == "colon" and words.kind(at + 1) in _ENDS:
             return _Said("B", at, at + 1, True)  # "side": "both"
-        last = next((place for place in pair if _text(words, place) in _PAIRED | {"侧", "边"}), None)
+        last = next((place for place in pair if words.text(place) in _PAIRED | {"侧", "边"}), None)
         return None if last is None else _Said("B", at, last + 1, True)
     side = _SIDES.get(word.text)
     letter = word.text in ("l", "r")
     if side is None or (letter and not _is_mark(words, at, ends)):
         return None
-    if _text(words, at + 1) in _PICTURES or _kind(words, at + 1) in ("conclusion", "emotion_head"):
+    if words.text(at + 1) in _PICTURES or words.kind(at + 1) in ("conclusion", "emotion_head"):
         return None  # "the left image", "the right answer"
-    part = _text(words, at + 1) in _PARTS
+    part = words.text(at + 1) in _PARTS
     text = "".join(f"{name} " for name, _ in before)
     if not letter and _is_of_pictures(words, at, text, part):
         return None
@@ -244,14 +221,14 @@ def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | N
         return _Said(paired[0], at, paired[1], True)
     if _is_still(words, end, text):
         return None
-    behind = " ".join([*(_text(words, place) for place in range(at + 1, min(at + 10, len(words)))), "."])
+    behind = " ".join([*(words.text(place) for place in range(at + 1, min(at + 10, len(words)))), "."])
     of_image = bool(_OF_IMAGE_BEFORE.search(text))
-    if (told := _in_brackets(words, end)) is not None:
+    if (bracketed := _in_brackets(words, end)) is not None:
         # "right (viewer's right)" is one side, and the brackets say whose right it is
         fixed = of_image or bool(_OWNED.search(text))
-        if fixed and told[0] != (_OTHER[side] if of_image else side):
-            return _Said(None, at, told[1], True)
-        return _Said("A" if _STRONGER.search(text) else told[0], at, told[1], True)
+        if fixed and bracketed[0] != (_OTHER[side] if of_image else side):
+            return _Said(None, at, bracketed[1], True)
+        return _Said("A" if _STRONGER.search(text) else bracketed[0], at, bracketed[1], True)
     if of_image or _OF_IMAGE_BEHIND.match(behind):
         side = _OTHER[side]
     if _STRONGER.search(text):
@@ -259,38 +236,38 @@ def _side_at(words: Sequence[Word], at: int, ends: Collection[int]) -> _Said | N
     return _Said(side, at, end, bool(part or _PLACED.search(text)))
 
 
-def _is_of_pictures(words: Sequence[Word], at: int, before: str, part: bool) -> bool:
+def _is_of_pictures(words: Tokens, at: int, before: str, part: bool) -> bool:
     """Whether a side tells two pictures apart, or "right" means correct: "the image on the right", "that's right"."""
-    if _text(words, at + 1) in _NO_SIDES or (_text(words, at + 1) == "hand" and _text(words, at + 2) in _PICTURES):
+    if words.text(at + 1) in _NO_SIDES or (words.text(at + 1) == "hand" and words.text(at + 2) in _PICTURES):
         return True
     if _PICTURE_PLACED.search(before):
         return not part  # but "the image on the right side of the face"
     return words[at].text == "right" and not part and bool(_TRUE.search(before))
 
 
-def _is_still(words: Sequence[Word], end: int, before: str) -> bool:
-    """Whether the part of a side, which ends in front of `end`, is the one that does not move: `the left brow stays
-    still`, `left: none`. One that is only a place ("on the left") is none of them."""
+def _is_still(words: Tokens, end: int, before: str) -> bool:
+    """Whether the side that ends at `end` does not move (`the left brow stays still`, `left: none`); False for a place
+    ("on the left")."""
     if re.search(r"\b(?:on|at|in|to|of) (?:(?:the|its|his|her|their) )?$", before):
         return False
-    return bool(_STILL.match("".join(f"{_text(words, at)} " for at in range(end, min(end + 6, len(words))))))
+    return bool(_STILL.match("".join(f"{words.text(at)} " for at in range(end, min(end + 6, len(words))))))
 
 
-def _compared(words: Sequence[Word], at: int, end: int) -> tuple[str, int] | None:
-    """Of "left stronger than right" that both sides move, one stronger, and where it ends."""
+def _compared(words: Tokens, at: int, end: int) -> tuple[str, int] | None:
+    """The side `A` and the end of a comparison such as "left stronger than right"; None for anything else."""
     behind = range(end, min(end + _REACH, len(words)))
     found = _COMPARISON.match("".join(f"{words[place].text} " for place in behind))
     second = end + found[0].count(" ") if found else end
-    if found is None or _SIDES.get(_text(words, second)) != _OTHER[_SIDES[words[at].text]]:
+    if found is None or _SIDES.get(words.text(second)) != _OTHER[_SIDES[words[at].text]]:
         return None
     return "A", _end_of(words, second)
 
 
-def _in_brackets(words: Sequence[Word], end: int) -> tuple[str, int] | None:
-    """The subject's side of which brackets behind a side say whose it is (`(viewer's left)`: R), and where they end."""
-    if _kind(words, end) != "open":
+def _in_brackets(words: Tokens, end: int) -> tuple[str, int] | None:
+    """The subject's side in brackets that say whose side it is (`(viewer's left)`: R), and where they end."""
+    if words.kind(end) != "open":
         return None
-    texts = [_text(words, at) for at in range(end + 1, min(end + 1 + _REACH, len(words)))]
+    texts = [words.text(at) for at in range(end + 1, min(end + 1 + _REACH, len(words)))]
     found = re.match(
         rf"(?:the )?((?:{_VIEWER}|subject|person)(?:'s)?) (left|right) (?:side )?\) ", "".join(f"{t} " for t in texts)
     )
@@ -301,23 +278,23 @@ def _in_brackets(words: Sequence[Word], end: int) -> tuple[str, int] | None:
     return side if of_subject else _OTHER[side], end + 1 + found[0].count(" ")
 
 
-def _before(words: Sequence[Word], at: int) -> list[tuple[str, str]]:
-    """Text and kind of up to five words in front, of the same clause."""
+def _before(words: Tokens, at: int) -> list[tuple[str, str]]:
+    """Text and kind of up to five words before, within the clause."""
     found: list[tuple[str, str]] = []
-    while len(found) < 5 and _kind(words, at - 1) in ("word", "no", "be", "there", "resume", "turn", "hedge"):
+    while len(found) < 5 and words.kind(at - 1) in ("word", "no", "be", "there", "resume", "turn", "hedge"):
         at -= 1
         found.append((words[at].text, words[at].kind))
     return found[::-1]
 
 
-def _is_mark(words: Sequence[Word], at: int, ends: Collection[int]) -> bool:
-    """Whether a letter is a side: `(L)`, `AU12-L`, `L AU12`; not that of `AU12_r`, OpenFace's name of an intensity."""
-    stands_apart = at not in ends and _kind(words, at - 1) in ("open", "colon", "dash")
-    return (stands_apart and _kind(words, at + 1) in _ENDS) or _kind(words, at + 1) == "aus_head"
+def _is_mark(words: Tokens, at: int, ends: Collection[int]) -> bool:
+    """Whether a letter is a side: `(L)`, `AU12-L`, `L AU12`; not in `AU12_r`, OpenFace's name for an intensity."""
+    stands_apart = at not in ends and words.kind(at - 1) in ("open", "colon", "dash")
+    return (stands_apart and words.kind(at + 1) in _ENDS) or words.kind(at + 1) == "aus_head"
 
 
-def _end_of(words: Sequence[Word], at: int) -> int:
-    """Behind the part of the face that a side is of: `left corner of the mouth`."""
+def _end_of(words: Tokens, at: int) -> int:
+    """The position after the part of the face that has the side: `left corner of the mouth`."""
     end = at + 1
     for place in range(at + 1, min(at + _REACH, len(words))):
         if words[place].kind == "word" and words[place].text in _PARTS:
@@ -327,19 +304,19 @@ def _end_of(words: Sequence[Word], at: int) -> int:
     return end
 
 
-def _pair(words: Sequence[Word], at: int, end: int, ends: Collection[int]) -> tuple[str | None, int] | None:
-    """Of "left and right" both sides, of "left or right" none, and where they end; None where there is no second."""
+def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str | None, int] | None:
+    """Side and end of "left and right" (`B`) or "left or right" (None); None if no second side follows."""
     second = end
-    if _kind(words, end) in ("and", "join"):
+    if words.kind(end) in ("and", "join"):
         second = end + 1
-        while _text(words, second) in ("on", "at", "in", "the"):
+        while words.text(second) in ("on", "at", "in", "the"):
             second += 1
     if second == end and words[at].text != "左":
         return None
-    if {_SIDES.get(words[at].text), _SIDES.get(_text(words, second))} != {"L", "R"}:
+    if {_SIDES.get(words[at].text), _SIDES.get(words.text(second))} != {"L", "R"}:
         return None
     last = _end_of(words, second)
-    of_next = _kind(words, last) in ("aus_head", "unit", "number")
+    of_next = words.kind(last) in ("aus_head", "unit", "number")
     if of_next and at in ends:
         return None  # "AU12 left and right AU14"
     both = second > end and words[end].text in ("and", "plus", "as", "+", "&", "和", "与", "與", "及", "以")
@@ -349,13 +326,13 @@ def _pair(words: Sequence[Word], at: int, end: int, ends: Collection[int]) -> tu
 # ---- the unit of a side ---------------------------------------------------------------------------------------------
 
 
-def _is_place_of(words: Sequence[Word], unit: Span, said: _Said) -> bool:
-    """Whether nothing but `on the` lies behind the unit and in front of the side."""
+def _is_place_of(words: Tokens, unit: Span, said: _Said) -> bool:
+    """Whether only words such as `on the` lie between the unit and the side."""
     between = words[unit.end : said.start] if said.start - unit.end <= 3 else ()
     return bool(between) and all(word.text in ("on", "at", "in", "the", "its") for word in between)
 
 
-def _stands_at(words: Sequence[Word], said: _Said, unit: Span) -> bool:
+def _stands_at(words: Tokens, said: _Said, unit: Span) -> bool:
     """Whether the side is an adjective of the unit: `left AU12`, `left-sided AU12`, `左侧的AU12`."""
     between = words[said.end : unit.start] if unit.start - said.end <= 4 else None
     return between is not None and all(
@@ -363,17 +340,17 @@ def _stands_at(words: Sequence[Word], said: _Said, unit: Span) -> bool:
     )
 
 
-def _is_field(words: Sequence[Word], said: _Said, unit: Span) -> bool:
+def _is_field(words: Tokens, said: _Said, unit: Span) -> bool:
     """Whether the side is the title of what follows: `Left side: AU12, AU14`."""
     between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
-    return _kind(words, said.end) == "colon" and all(
+    return words.kind(said.end) == "colon" and all(
         word.kind in ("colon", "dash", "open", "aus_head") for word in between
     )
 
 
-def _stands_behind(words: Sequence[Word], unit: Span, said: _Said) -> bool:
-    """Whether the side is one of the unit in front of it: `AU12 (left)`, `AU12 is seen on the left`."""
-    if said.start - unit.end > _REACH or not (said.placed or _kind(words, said.end) in _ENDS):
+def _stands_behind(words: Tokens, unit: Span, said: _Said) -> bool:
+    """Whether the side belongs to the unit before it: `AU12 (left)`, `AU12 is seen on the left`."""
+    if said.start - unit.end > _REACH or not (said.placed or words.kind(said.end) in _ENDS):
         return False
     in_clause = True
     for word in words[unit.end : said.start]:
@@ -386,8 +363,8 @@ def _stands_behind(words: Sequence[Word], unit: Span, said: _Said) -> bool:
     return True
 
 
-def _is_glossed(words: Sequence[Word], said: _Said, unit: Span) -> bool:
-    """Whether the unit names what moves there: `the left mouth corner rises (AU12)`, `On the left, AU12`."""
+def _is_glossed(words: Tokens, said: _Said, unit: Span) -> bool:
+    """Whether the unit explains what moves there: `the left mouth corner rises (AU12)`, `On the left, AU12`."""
     between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
     while between and between[-1].kind == "aus_head":
         between = between[:-1]
@@ -397,9 +374,9 @@ def _is_glossed(words: Sequence[Word], said: _Said, unit: Span) -> bool:
     return said.placed and bool(_SHOWS.fullmatch("".join(f"{word.text} " for word in between)))
 
 
-def _mark(words: Sequence[Word], unit: Span) -> tuple[str | None, bool]:
-    """The side that is written at the number (`L12`, `12R`), and whether they contradict each other."""
-    first, last = _text(words, unit.start), _text(words, unit.end - 1)
+def _mark(words: Tokens, unit: Span) -> tuple[str | None, bool]:
+    """The side written at the number (`L12`, `12R`), and whether two such marks contradict each other."""
+    first, last = words.text(unit.start), words.text(unit.end - 1)
     found = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
     if first == "a":
         found.add("A")

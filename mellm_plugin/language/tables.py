@@ -1,4 +1,4 @@
-"""What an answer says of units by place, put into words: tables, columns of tools, JSON records, vectors, boxes.
+"""Tables, columns of tools, JSON records, vectors and boxes in an answer, turned into words about units.
 
     "AU01_c: 0, AU04_c: 1, AU04_r: 2.1"              "au01: 0, au04: 1"
     "AU1,AU4,AU12\\n0,1,0"                            "au1: no, au4: yes, au12: no"
@@ -6,8 +6,8 @@
     '{"id": "AU4", "active": 0}'                     "au4: no"
     "[x] AU4 [ ] AU12"                               "au4: yes, au12: no"
 
-A value is low, and denies its unit, where it is zero or below one half; of an intensity of 0 to 5, too, where that is
-less than the lowest level (A).
+A value that is zero or below one half is low and denies its unit; so does an intensity (0 to 5) below the lowest level
+(A).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _KINDS = (
     "c|r|presence|present|active|activated|activation|detected|occurrence|intensity|intensities|probability|prob|score|"
     "confidence|level|value"
 )
-"""What a tool's columns hold of a unit, as they are told in the column's name (`AU01_c`, `au_12_intensity`)."""
+"""What a column of a tool holds, as its name says (`AU01_c`, `au_12_intensity`)."""
 _OF = r"(?:_|[ ](?![cr]\b))"  # "AU12 R" is a side
 _UNIT = rf"(?:au|action unit)[ _-]?0*([0-9]{{1,2}})(?:{_OF}({_KINDS}))?"
 _UNIT_CELL = re.compile(_UNIT)
@@ -44,7 +44,7 @@ _COLUMN_VALUE = re.compile(rf"\b{_UNIT}\b[\"'*`]{{0,3}}\s{{0,3}}[:=]?\s{{0,3}}{_
 
 
 def is_low(value: str) -> bool:
-    """Whether the value of a unit denies it: zero, or a probability or share below one half (`0.2`, `3%`)."""
+    """Whether a value denies its unit: zero, or a probability or share below one half (`0.2`, `3%`)."""
     share = value.endswith("%")
     value = value.rstrip("% ")
     if share:
@@ -53,12 +53,12 @@ def is_low(value: str) -> bool:
 
 
 def in_words(body: str) -> str:
-    """An answer, in lower case, with what its tables, records, vectors and boxes say of units put into words."""
+    """An answer in lower case, with its tables, records, vectors and boxes turned into words."""
     return _with_boxes(_with_rows(_with_pairs(_with_columns(_with_vectors(_with_tool_columns(_with_records(body)))))))
 
 
 def _flag(value: str) -> bool | None:
-    """Whether a value affirms its unit; None where it is no value."""
+    """Whether a value affirms its unit; None if it is no value."""
     value = value.strip(" \t\"'*_`[]()")
     if re.fullmatch(rf"{_NUMBER}\s?%?", value):
         return not is_low(value.replace(" ", ""))
@@ -73,11 +73,11 @@ def _word(affirmed: bool) -> str:
 
 
 def _with_tool_columns(body: str) -> str:
-    """`AU01_c: 0` without the column's kind; where a tool tells whether a unit is there, not how strong it is."""
-    told = {number for _, number, kind in _COLUMN.findall(body) if kind in _PRESENCE}
-    if told:
+    """`AU01_c: 0` without the kind of the column; intensities are dropped for units that have a presence column."""
+    with_presence = {number for _, number, kind in _COLUMN.findall(body) if kind in _PRESENCE}
+    if with_presence:
         body = _COLUMN_VALUE.sub(
-            lambda one: "" if one[2] and one[2] not in _PRESENCE and one[1] in told else one[0], body
+            lambda one: "" if one[2] and one[2] not in _PRESENCE and one[1] in with_presence else one[0], body
         )
     return _COLUMN.sub(r"\1", body)
 
@@ -95,17 +95,17 @@ _COLUMNS = (_COLUMN_OF_UNITS, _COLUMN_OF_FLAGS, _COLUMN_OF_SIDES)
 
 
 def _separator(line: str) -> str:
-    """What separates the cells of a line; empty where it has none."""
+    """The mark that separates the cells of a line; empty if there is none."""
     return next((mark for mark in ("|", "\t", ",", ";") if mark in line), "")
 
 
 def _is_rule(line: str) -> bool:
-    """Whether a line is the rule below a table's head: `|---|:-:|`."""
+    """Whether a line is the rule below the head of a table: `|---|:-:|`."""
     return "|" in line and "-" in line and not line.strip("|:- \t\r")
 
 
 def _with_columns(body: str) -> str:
-    """The text with the bare numbers of its tables told apart: units from the rest, by the heads of their columns."""
+    """The text with "au" before the bare numbers in columns of units, and yes or no in columns of flags."""
     lines = body.split("\n")
     units: set[int] = set()
     flags: set[int] = set()
@@ -127,7 +127,7 @@ def _with_columns(body: str) -> str:
                 elif i in flags and re.fullmatch(rf"{_NUMBER}\s?%?|x|-", cell):
                     cells[i] = _word(bool(_flag(cell)))
                 elif i in of_sides and cell in ("both", "none", "-"):
-                    cells[i] = "both sides" if cell == "both" else ""  # without a side the unit is there all the same
+                    cells[i] = "both sides" if cell == "both" else ""  # "none" means no side; the unit is there
             lines[at] = " | ".join(cells)
     return "\n".join(lines)
 
@@ -139,7 +139,7 @@ _PAIRS = re.compile(rf"^{_PAIR}(?:\n{_PAIR})+$", re.MULTILINE)
 
 
 def _with_pairs(body: str) -> str:
-    """The text with lines of a unit and its flag (`AU1,0` over `AU4,1`) as `au1: no`, `au4: yes`."""
+    """The text with lines of a unit and its flag (`AU1,0` above `AU4,1`) as a list of the units that are there."""
 
     def said(block: re.Match[str]) -> str:
         pairs = [found for line in block[0].split("\n") if (found := re.fullmatch(_PAIR, line)) is not None]
@@ -154,7 +154,7 @@ def _with_pairs(body: str) -> str:
 
 
 def _with_rows(body: str) -> str:
-    """The text with lines of values below a line of units as `au1: no, au4: yes`, other columns as fields."""
+    """The text with lines of values below a line of units as lists of units, and other columns as fields."""
     lines = body.split("\n")
     head: list[str] = []
     head_at = -1
@@ -170,7 +170,7 @@ def _with_rows(body: str) -> str:
 
 
 def _cells(line: str) -> list[str]:
-    """The cells of a line, by the first separator that it has, or by blanks."""
+    """The cells of a line, split at its first kind of separator, or at blanks."""
     mark = _separator(line)
     if not mark:
         return line.split()
@@ -179,7 +179,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _head(line: str) -> list[str]:
-    """The names of a line's columns where two of them or more are units, and none is anything long; else none."""
+    """The names of the columns in a line, if at least two are units and none is long; else none."""
     if line.count("au") < 2 and not line.lstrip(" |*").startswith(("au", "action unit")):
         return []
     cells = _cells(line)
@@ -190,7 +190,7 @@ def _head(line: str) -> list[str]:
 
 
 def _row(line: str, head: Sequence[str]) -> list[str] | None:
-    """The values of a line below a head, one for each column; None where it is no row of values."""
+    """The values of a line below a head, one per column; None if it is no row of values."""
     cells = _cells(line)
     if len(cells) == len(head) + 1:
         cells = cells[1:]  # the number of the row
@@ -201,21 +201,21 @@ def _row(line: str, head: Sequence[str]) -> list[str] | None:
 
 
 def _named(head: Sequence[str], values: Sequence[str]) -> str:
-    """A row in words. Where a tool tells whether a unit is there, how strong it is does not count."""
+    """A row in words. Intensities do not count for units that have a presence column."""
     units = [_UNIT_CELL.fullmatch(name) for name in head]
-    told = {unit[1] for unit in units if unit and unit[2] in _PRESENCE}
+    with_presence = {unit[1] for unit in units if unit and unit[2] in _PRESENCE}
     found: dict[str, bool] = {}
     others: list[str] = []
     for name, unit, value in zip(head, units, values, strict=True):
         if unit is None:
             others.append(f"{name}: {value}" if name and not _COLUMN_OF_UNITS.fullmatch(name) else "")
-        elif unit[2] in _PRESENCE or unit[1] not in told:
+        elif unit[2] in _PRESENCE or unit[1] not in with_presence:
             found[unit[1]] = found.get(unit[1], False) or bool(_flag(value))
     return "\n".join([_said(found.items()), *filter(None, others)])
 
 
 def _said(units: Iterable[tuple[str, bool]]) -> str:
-    """The units that are affirmed, in words; that there are none, where all are denied."""
+    """The affirmed units in words; `none` if all are denied."""
     affirmed = [f"au{number}" for number, there in units if there]
     return f"action units: {', '.join(affirmed) or 'none'}"
 
@@ -229,15 +229,15 @@ _VECTOR = re.compile(
     rf"|(?<=[:=])[ \t]{{0,9}}{_VALUES}(?=[ \t]{{0,9}}(?:\.?[ \t]{{0,9}}$|\.\s|[;(\[]))",
     re.MULTILINE,
 )
-_OF_EMOTION = re.compile("expression|emotion|表情|情绪|情感")  # a field in between: the units are not its heads
+_OF_EMOTION = re.compile("expression|emotion|表情|情绪|情感")  # a field in between: those units are no heads
 _HEADS = re.compile(r"\b(?:(?:au|action unit)s?[ _-]{0,2})?0*([0-9]{1,2})\b(?:[ _]\([^()\n]{1,40}\))?")
 _BETWEEN = re.compile(r"[\s,;|/&+\"'\[\]()-]{0,9}(?:and\s)?(?:au[ _-]?)?")
 
 
 def _with_vectors(body: str) -> str:
-    """The text with lists of zeros and ones as the units that they flag, where as many are listed in front of them.
+    """The text with lists of zeros and ones as the units that they flag, if as many units are listed beside them.
 
-    Without heads such a list says nothing: its ones are not unit 1.
+    Without such heads a list is removed: its ones do not mean unit 1.
     """
     out: list[str] = []
     start = 0
@@ -268,7 +268,7 @@ def _is_indicator(values: Sequence[str]) -> bool:
 
 
 def _heads(text: str, count: int) -> tuple[int, int, list[str]] | None:
-    """The last list of exactly `count` units in a text: where it begins and ends, and their numbers."""
+    """The last list of exactly `count` units in a text: start, end and their numbers."""
     run: list[re.Match[str]] = []
     found: tuple[int, int, list[str]] | None = None
     for number in [*_HEADS.finditer(text), None]:
@@ -298,7 +298,7 @@ _OF_FLAG = (
 
 
 def _with_records(body: str) -> str:
-    """The text with records of one unit and its state as `au4: no`; one that is there keeps its other fields."""
+    """The text with records of one unit and its state as `au4: no`; a unit that is there keeps its other fields."""
 
     def said(record: re.Match[str]) -> str:
         key, fields = record[1], record[2]
@@ -306,7 +306,7 @@ def _with_records(body: str) -> str:
         if key is None and unit is None:
             return record[0]
         number = key.removeprefix("au").strip(" _-") if key else unit[1] if unit else ""
-        by_id = unit is not None and unit.re is _OF_ID  # a bare number is one of a unit where it is said to be there
+        by_id = unit is not None and unit.re is _OF_ID  # a bare number is a unit only with a flag that says it is there
         for names in _OF_FLAG[:1] if by_id else _OF_FLAG:
             flag = re.search(rf"(?:^|[,\n])\s{{0,40}}{names}[\"']?\s{{0,5}}:\s{{0,5}}([^,\n]{{1,40}})", fields)
             affirmed = None if flag is None else _flag(flag[1])
@@ -331,7 +331,7 @@ _BEFORE_BOX = re.compile(r"[\s>*+•.)0-9-]*")
 
 
 def _with_boxes(body: str) -> str:
-    """The text with boxes as yes or no, each with what it is of in a line of its own."""
+    """The text with boxes as yes or no, each item in a line of its own."""
     lines = body.split("\n")
     for at, line in enumerate(lines):
         boxes = list(_BOX.finditer(line))

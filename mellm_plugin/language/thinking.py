@@ -1,12 +1,12 @@
-"""What a model thought before it answered, and where its answer begins: the one definition for all readers of answers.
+"""Where an answer begins after a model's thinking: one definition for all readers of answers.
 
     without_thinking("<think>Brows? AU4.</think>AU9, disgust")  ->  "AU9, disgust"
     without_thinking("Brows? AU4.</think>AU9, disgust")         ->  "AU9, disgust"    the server's template opened it
     without_thinking("<think>Brows? AU4, so")                   ->  ""                cut off while thinking
 
-Models mark thoughts in many ways. The marks of Seed-OSS, LongCat, Granite, Apertus and Pangu are those of vLLM's
-reasoning parsers; those of Gemma 4, Command A, MiniMax M3 and EXAONE are seen in other public code; the rest are
-commonly known. Ordinary words of a face's description (`<reasoning>`, `<analysis>`) are no marks.
+Models mark thoughts in many ways. The marks of Seed-OSS, LongCat, Granite, Apertus and Pangu come from vLLM's
+reasoning parsers, those of Gemma 4, Command A, MiniMax M3 and EXAONE from other public code; the rest are commonly
+known. Ordinary words in a description of a face (`<reasoning>`, `<analysis>`) are not marks.
 """
 
 from __future__ import annotations
@@ -22,23 +22,22 @@ _MARKS = re.compile(
             # </ think >; in full width, too, as DeepSeek writes its marks
             rf"[<＜◁\[](?:\s|{_BAR})?(?P<ends>[/／]|end_(?:of_)?)?(?:\s|{_BAR})?"
             rf"{_NAMED}(?:\s[a-z]+=[^<>\n]{{0,80}}|\s|{_BAR})?[>＞▷\]]",
-            # gpt-oss: each message names its channel, and only that of `final` is for the user
+            # gpt-oss: each message names its channel; only `final` is for the user
             rf"<{_BAR}channel{_BAR}>(?P<channel>[a-z]{{1,20}})[^<\n]{{0,40}}"
             rf"(?:<{_BAR}constrain{_BAR}>[^<\n]{{0,40}})?<{_BAR}message{_BAR}>",
             # Gemma 4, MedGemma, Apertus, Pangu, Open WebUI, Apriel
             r"(?P<opens><\|channel>\s?(?:thought|thinking|analysis)\b|<unused94>(?:thought\b)?|<\|inner_prefix\|>"
             r"|\[unused16\]|<details type=.?reasoning[^<>\n]{0,80}>)",
             r"(?P<closes><channel\|>|<unused95>|<\|inner_suffix\|>|\[unused17\]|\[begin final response\]|</details>)",
-            # gpt-oss where a server left its special tokens out: glued words that are none of any answer
+            # gpt-oss behind a server that drops special tokens: glued words that no answer contains
             r"(?P<glued_opens>\A\s*analysis(?=(?-i:[A-Z]))|assistant(?:analysis|commentary)(?=\S))"
             r"|(?P<glued_closes>assistantfinal)",
         )
     ),
     re.IGNORECASE,
 )
-_QUOTES = frozenset(("``", '""', "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: it is spoken of
-# Words instead of marks. They may be an answer's own, so they count only where both are there: Granite's, and gpt-oss's
-# with a blank.
+_QUOTES = frozenset(("``", '""', "''", "“”", "‘’", "「」", "『』", "«»"))  # around a mark: the text only mentions it
+# Words instead of marks: Granite's, and gpt-oss's with a blank. Answers may use them too, so only pairs count.
 _IN_WORDS = (
     (
         re.compile(r"\s*here(?:'s|’s| is) my thought process:", re.IGNORECASE),
@@ -49,23 +48,23 @@ _IN_WORDS = (
 
 
 def without_thinking(text: str) -> str:
-    """The answer without what was thought before it; empty where nothing but thoughts was written.
+    """The answer without the thoughts before it; empty if the text holds nothing but thoughts.
 
-    The answer stands behind the last thought that was closed. Where nothing stands there, it is what was written
-    outside of thoughts before. What is in front of a closing mark that nothing opened is a thought, and so is all
-    behind an opening mark that nothing closes. A mark in quotes of its own is spoken of, and marks nothing.
+    The answer follows the last closed thought. If nothing follows, it is the last text outside thoughts before. Text
+    before a closing mark that was never opened is a thought, and so is all text after an opening mark that is never
+    closed. A mark in quotes of its own marks nothing.
 
     Args:
         text: the answer as the model gave it.
 
     Returns:
-        part of `text`, without white space around it. Never raises on any text; linear in its length.
+        a part of `text`, without white space around it. Never raises on any text; linear in its length.
     """
     for opening, closing in _IN_WORDS:
         if opening.match(text) and (closed := closing.search(text)):
             text = text[closed.end() :]
-    before = ""  # the answer in front of the thought that was opened last
-    start: int | None = 0  # of the answer that is being read; None inside of a thought
+    before = ""  # the answer before the thought that was opened last
+    start: int | None = 0  # of the answer that is being read; None inside a thought
     for mark in _MARKS.finditer(text):
         if text[mark.start() - 1 : mark.start()] + text[mark.end() : mark.end() + 1] in _QUOTES:
             continue

@@ -1,11 +1,11 @@
-"""Answers that were never given: what stands in an answer's place where a model could not be asked, or said nothing.
+"""Answers that were never given: the texts that stand in their place, and the reasons.
 
     unanswered("[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 503 - ..")  ->  "request failed (HTTP 503)"
     unanswered("")                                                                 ->  "no text"
     unanswered("AU4; disgust")                                                     ->  None
 
-No answer is not a wrong answer: it says nothing of what the model sees. lmms-eval goes on when a request fails and logs
-one of the following as the answer (0.7.3 and the repository of August 2026, by their sources):
+A missing answer is not a wrong answer: it does not show what the model sees. When a request fails, lmms-eval continues
+and logs one of the following as the answer (sources of 0.7.3 and of the repository in August 2026):
 
     [LMMS_EVAL_REQUEST_FAILED after N retries] ERROR    openai, async_openai, litellm, gemini (chat and simple)
     [LMMS_EVAL_BUDGET_EXCEEDED]                         openai, async_openai, gemini: `--max_tokens` is spent
@@ -21,9 +21,9 @@ one of the following as the answer (0.7.3 and the repository of August 2026, by 
                                                         models that catch what `generate` raises: huggingface's
                                                         omni models, baichuan_omni, minicpm, cogvlm2, ola and others
 
-`mellm` writes `IMAGES_UNUSABLE` and the fault for a clip whose images cannot be used; earlier versions wrote nothing. A
-text of nothing but special tokens is none, and thoughts without an answer behind them are none: they were cut off, and
-some servers leave such thoughts out.
+`mellm` writes `IMAGES_UNUSABLE` and the fault for a clip whose images cannot be used; earlier versions wrote nothing.
+Special tokens alone are no answer. Nor are thoughts without an answer after them: they were cut off, and some servers
+drop such thoughts.
 
 A refusal in words ("I cannot tell emotions from faces") is an answer.
 """
@@ -39,7 +39,7 @@ from mellm_plugin.language.thinking import without_thinking
 
 NO_TEXT = "no text"
 IMAGES_UNUSABLE = "[MELLM_IMAGES_UNUSABLE]"
-"""How `mellm` begins what stands in the place of an answer to a clip whose images cannot be used."""
+"""How the text begins that `mellm` writes instead of an answer when the images of a clip cannot be used."""
 _THOUGHTS = "thoughts alone, with no answer behind them"
 
 _IN_PLACE = (
@@ -50,7 +50,7 @@ _IN_PLACE = (
     (re.compile(r"Video .{0,4096} (?:can not load|generate failed), check the source\Z", re.DOTALL), "request failed"),
     (re.compile(r"Can not infer the answer\.\Z"), "request failed"),
 )
-# Behind what a tool said, too, for async_openai adds it to that.
+# May follow the output of a tool: async_openai appends it.
 _NO_MESSAGE = re.compile(r'can only concatenate str \(not "NoneType"\) to str\Z')
 _TOKEN = re.compile(
     r"<\|[^<>|\n]{1,40}\|>|<｜[^<>｜\n]{1,40}｜>|</?s>|<(?:pad|eos|bos|unk|end_of_turn|end_of_utterance)>|\[/?INST\]"
@@ -62,13 +62,12 @@ _STATUS = re.compile(
 
 
 def unanswered(text: str | None) -> str | None:
-    """Why an answer was never given, in a few words; None where it was.
+    """Why an answer was never given, in a few words; None if it was given.
 
-    What a server said of its failure is not part of it, so no key or address gets from there into a report; its HTTP
-    status is.
+    The reason includes the HTTP status but not the server's message, so no key or address reaches a report.
 
     Args:
-        text: what was logged as the answer.
+        text: the text that was logged as the answer.
     """
     given = (text or "").strip()
     if _NOTHING.fullmatch(given):
@@ -85,7 +84,7 @@ def without_last_tokens(text: str) -> str:
     """The text without the special tokens at its end, which some servers leave there (`<|im_end|>`, `</s>`).
 
     Returns:
-        the beginning of `text`, without white space behind it.
+        the beginning of `text`, without white space at its end.
     """
     text = text.rstrip()
     for token in reversed(list(_TOKEN.finditer(text))):
@@ -96,10 +95,10 @@ def without_last_tokens(text: str) -> str:
 
 
 def in_words(content: object) -> str:
-    """The text of what a server sent as its message: a text, nothing, or parts of which some are texts.
+    """The text of a server's message, which may be a text, nothing, or a list of parts.
 
-    lmms-eval hands on whatever was sent. Of the parts `[{"type": "thinking", ..}, {"type": "text", "text": ".."}]`
-    those are taken that are texts.
+    lmms-eval passes on whatever was sent. Only text parts of `[{"type": "thinking", ..}, {"type": "text", "text":
+    ".."}]` count.
     """
     if isinstance(content, list | tuple):
         return "".join(in_words(part) for part in content)
@@ -109,11 +108,11 @@ def in_words(content: object) -> str:
 
 
 def as_given(text: str, item: Mapping[str, Any]) -> str:
-    """The answer that a line of a samples file holds: lmms-eval writes a message without text as `None`.
+    """The answer in a line of a samples file; lmms-eval writes a message without text as `None`.
 
     Args:
-        text: of the line.
-        item: of its `parse_rate` or `vqa_parse_rate`, of any version.
+        text: the answer in the line.
+        item: its `parse_rate` or `vqa_parse_rate`, from any version.
     """
     read = item.get("read")
     empty = isinstance(read, Mapping) and read.get("unparsed") == "empty"
@@ -121,7 +120,7 @@ def as_given(text: str, item: Mapping[str, Any]) -> str:
 
 
 def _cause(text: str) -> str:
-    """What the error of a failed request was, as far as that is one of a few well known ones."""
+    """The error of a failed request, if it is one of a few well-known ones."""
     if status := _STATUS.search(text):
         return f" (HTTP {status[1] or status[2]})"
     lowered = text.lower()
@@ -131,6 +130,6 @@ def _cause(text: str) -> str:
 
 
 def reasons_in_words(reasons: Iterable[str | None]) -> str:
-    """How often each reason occurs, the most frequent first; None is no reason and not counted."""
+    """The count of each reason, the most frequent first; None is not counted."""
     counts = Counter(reason for reason in reasons if reason is not None)
     return ", ".join(f"{reason}: {count}" for reason, count in counts.most_common())

@@ -2,18 +2,18 @@
 
     vqa_reading("Yes, it is.", "unit", coarse_labels, fine_labels, unit=4)  ->  {"shown": True}
 
-What `language.answers` reads (labels, units) is read by it; here is what the other kinds of questions need, whose
-answers are mostly a word, in English or Chinese. The rules for them:
+`language.answers` reads labels and units. This module reads the other kinds of answers, mostly a single word in English
+or Chinese:
 
-1.  Thoughts (`language.thinking`), questions ("Left? Right?") and options ("yes or no") are no answer. What stands
-    behind the last "answer:" or "conclusion:", or behind a correction ("wait, no"), decides.
-2.  Yes or no: a first word that says it ("yes", "absolutely", "negative", "没有"); else a clause that begins with one;
-    else the units that are named; else what clauses say is there or not ("it is visible", "absent"). Of two clauses
-    that contradict each other the one behind "but" counts, or none.
-3.  What only may be there ("it might be visible", "可能有") is neither yes nor no. A yes, a no or a side that only may
-    be ("maybe left") counts where nothing else is said.
-4.  A side is the word that the answer gives: the challenge does not say whose left it is. One that is denied ("not on
-    the right", "the left brow is still") does not count.
+1.  Thoughts (`language.thinking`), questions ("Left? Right?") and options ("yes or no") are no answer. The text after
+    the last "answer:" or "conclusion:", or after a correction ("wait, no"), decides.
+2.  Yes or no is read from the first word ("yes", "absolutely", "negative", "没有"); else from a clause that begins with
+    one; else from the units that are named; else from clauses that say whether something is there ("it is visible",
+    "absent"). If two clauses contradict each other, the one after "but" counts, or neither.
+3.  What may be there ("it might be visible", "可能有") is neither yes nor no. An uncertain yes, no or side ("maybe
+    left") counts if nothing else is said.
+4.  A side is the word that the answer gives; the challenge does not say whose left it means. A denied side ("not on the
+    right", "the left brow is still") does not count.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from typing import Any
 
 from mellm_plugin.facs.units import OTHER_NAMES, UNITS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.plain_text import MARKUP
 from mellm_plugin.language.thinking import without_thinking
 
 # ---- what decides ---------------------------------------------------------------------------------------------------
 
 _CLEAN = str.maketrans(
-    dict.fromkeys('*_`"{}[]<>#~\\$“”„«»【】「」', " ")
-    | {"’": "'", "‘": "'", "。": ".", "、": ","}
+    MARKUP
     | dict.fromkeys("✓✔✅", " yes ")
     | dict.fromkeys("✗✘❌✕✖", " no ")
     | dict(
@@ -64,19 +64,19 @@ _TURNS = re.compile(r"but|however|though|although|yet|while|whereas|但|不过|�
 
 
 def _decided(answer: str) -> str:
-    """The words that answer, in lower case: without thoughts, marks, questions and options."""
-    plain = unicodedata.normalize("NFKC", without_thinking(answer)).lower()  # full-width marks are plain ones, too
+    """The deciding words in lower case, without thoughts, marks, questions and options."""
+    plain = unicodedata.normalize("NFKC", without_thinking(answer)).lower()  # makes full-width marks plain
     plain = plain.replace("<answer>", "answer: ").replace("</answer>", " ").translate(_CLEAN)
     plain = re.sub(r"(?<!\w)'|'(?!\w)", " ", plain)  # quotation marks, not the one of "isn't"
     plain = "\n".join(line for line in plain.split("\n") if line.strip())  # long blank stretches take quadratic time
     for mark in (_CONCLUDES, _CORRECTS):
         plain = mark.split(plain)[-1].strip() or plain
-    told = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
-    return _OPTIONS.sub(" ", "".join(told)).strip()
+    statements = (sentence for sentence in _SENTENCE.findall(plain) if not sentence.endswith("?"))
+    return _OPTIONS.sub(" ", "".join(statements)).strip()
 
 
 def _clauses(decided: str) -> list[tuple[str, bool]]:
-    """The clauses, and of each whether it turns against the ones before it ("but ..")."""
+    """The clauses, each with whether it contradicts the ones before it ("but ..")."""
     found: list[tuple[str, bool]] = []
     turns = False
     for place, piece in enumerate(_CLAUSES.split(decided)):
@@ -112,19 +112,18 @@ _NAMED = re.compile(
 
 
 def read_units(answer: str, alone: bool = True) -> list[int] | None:
-    """The action units that an answer lists, by their numbers, FACS names or the challenge's names; None where it says
-    nothing on units that can be read.
+    """The action units that an answer lists, by number, FACS name or the challenge's name; None if none can be read.
 
     Args:
         answer: of the model, or the expected one.
-        alone: whether nothing but units was asked for; then bare numbers and "none" speak of them.
+        alone: whether units alone were asked for; then bare numbers and "none" refer to them.
     """
     found = read(without_thinking(answer), (), "aus" if alone else "all").aus
     return None if found is None else list(found)
 
 
 def in_order_of(answer: str, units: Sequence[int]) -> list[int]:
-    """Units in the order in which an answer names them first; those that it describes in other words come last.
+    """Units in the order in which an answer first names them; units in other words come last.
 
     >>> in_order_of("lid tightener, AU4", [4, 7])
     [7, 4]
@@ -141,18 +140,18 @@ _MEANS = {
     re.compile(r"\bnot (?:absent|false|wrong|incorrect|inactive|invisible|missing)\b|不假"): " yes ",
     re.compile(r"\bnot (?:only|just|merely)\b|不仅|不只|不但|非常"): " ",
 }
-"""Words of negation that deny nothing, and what they come to."""
+"""Negations that deny nothing, and their meaning."""
 _BEFORE = re.compile(
     r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
     r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|"
     r"thus|hence|overall|option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
-"""Words in front of the first one that says something."""
+"""Words before the first meaningful one."""
 _YES = re.compile(
     r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
 )
 _FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)|(?:most |very )?(?:likely|probably)")
-"""Words that say it in front of all others; further behind they are a class or a side."""
+"""Words that mean yes or no when they stand alone; elsewhere they are a class or a side."""
 _SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
 _NO = re.compile(
     r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|nein|non)$)\b"
@@ -183,7 +182,7 @@ _CHINESE_YES = re.compile(
 
 
 def read_shown(answer: str, unit: int | None) -> bool | None:
-    """Whether an answer says that a unit is there; None where it does not say.
+    """Whether an answer says that a unit is there; None if it does not say.
 
     >>> read_shown("Yes.", 4), read_shown("Conclusion: action units AU4+AU7", 4), read_shown("It is absent.", 4)
     (True, True, False)
@@ -214,12 +213,12 @@ def read_shown(answer: str, unit: int | None) -> bool | None:
 
 
 def _verdict(clause: str) -> bool | None:
-    """What the first word of a clause says, if it is yes or no."""
+    """Yes or no, if the first word of a clause says it."""
     if _UNSURE.search(clause):
         return None
     if _CHINESE.search(clause):
         return _chinese(clause) if len(_CHINESE.findall(clause)) <= 2 else None
-    rest = clause[_BEFORE.match(clause).end() :]  # type: ignore[union-attr]  # it matches nothing, too
+    rest = clause[_BEFORE.match(clause).end() :]  # type: ignore[union-attr]  # always matches
     if _YES.match(rest):
         return True
     if sure := _SURELY.match(rest):
@@ -253,7 +252,7 @@ def _chinese(clause: str) -> bool | None:
 # ---- sides ----------------------------------------------------------------------------------------------------------
 
 _NO_SIDE = re.compile(
-    # what is denied or compared with; "right" and "left" that are no side
+    # denied or compared sides; "right" and "left" that are no side
     r"(?:\b(?:not|no|never|rather than|instead of|than|nor)\b|n't)(?: (?:located|shown|seen|visible|present|it))?"
     r"(?: (?:on|at|in|from|to))?(?: (?:the|its|his|her|their))? (?:left|right|both)\b(?: (?:side|face|half|one))?"
     r"|\b(?:that's|that is|you're|you are|all) right\b|\bleft to right\b|\bright to left\b"
@@ -277,14 +276,14 @@ _ALONE = re.compile(r"\b(?:only|just|solely)\b|[只仅]")
 
 
 def read_side(answer: str) -> str | None:
-    """`left`, `right` or `both`; None where an answer names none of them, or left or right."""
+    """`left`, `right` or `both`; None if an answer names none of them, or leaves both open."""
     if stronger := _STRONGER.search(without_thinking(answer).lower()):
         return {"l": "left", "r": "right"}[(stronger[1] or stronger[2])[0]]
     decided = re.sub(r"\bnot (?:only|just|merely)\b", " ", _decided(answer))
     outside = re.sub(r"\([^()]*\)", " ", decided)  # "left (the viewer's right)"
     decided = _NO_SIDE.sub(" ", outside if _sides_in([outside]) else decided)
-    told = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
-    found = _sides_in([clause for clause in told if _ALONE.search(clause)]) or _sides_in(told)
+    affirmed = [clause for clause, _ in _clauses(decided) if not _NEGATION.search(clause) and not _STILL.search(clause)]
+    found = _sides_in([clause for clause in affirmed if _ALONE.search(clause)]) or _sides_in(affirmed)
     if "both" in found:
         return "both"
     return found.pop() if len(found) == 1 else None
@@ -298,7 +297,7 @@ def _sides_in(texts: Sequence[str]) -> set[str]:
 
 
 def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
-    """A class in a text that names two: from the clauses that speak of it, else from the whole."""
+    """A class in a text that names two: from the clauses about it, else from the whole text."""
     clauses = [clause for clause in re.split(r"[.;,\n]", answer) if about in clause.lower()]
     said = read(". ".join(clauses), labels).label if clauses else None
     return said if said is not None else read(answer, labels).label
@@ -307,17 +306,17 @@ def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
 def vqa_reading(
     answer: str, kind: str, coarse_labels: Sequence[str], fine_labels: Sequence[str], unit: int | None = None
 ) -> dict[str, Any]:
-    """What an answer says, by the kind of its question: None for each thing that cannot be read.
+    """What an answer says, by the kind of its question.
 
     Args:
         answer: of the model, or the expected one.
-        kind: `coarse`, `fine`, `units`, `unit`, `side`, `combined`; of any other nothing is read.
+        kind: `coarse`, `fine`, `units`, `unit`, `side` or `combined`; nothing is read for any other.
         coarse_labels, fine_labels: to choose from.
-        unit: number of the one unit that is asked about, if any.
+        unit: the number of the unit that the question is about, if any.
 
     Returns:
-        of `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side` (`left`, `right`, `both`) what
-        the question asks for.
+        what the question asks for, among `coarse` and `fine` (a label), `units` (numbers), `shown` (bool) and `side`
+        (`left`, `right`, `both`); None where it cannot be read.
     """
     answer = without_thinking(answer)
     match kind:

@@ -18,14 +18,6 @@ import numpy.typing as npt
 
 from mellm_plugin.facs.labels import coarse
 from mellm_plugin.facs.units import unit
-from mellm_plugin.language.descriptions import (
-    describe_seen,
-    label_answer,
-    patch_answer,
-    region_answer,
-    units_answer,
-    yes_or_no,
-)
 from mellm_plugin.language.lexicon import colour_words, direction_words
 from mellm_plugin.language.prompts import (
     colour_wordings,
@@ -35,6 +27,8 @@ from mellm_plugin.language.prompts import (
     way_wordings,
     wordings,
 )
+from mellm_plugin.language.seen_descriptions import describe_seen
+from mellm_plugin.language.short_answers import label_answer, patch_answer, region_answer, units_answer, yes_or_no
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.facial import FacialFlow, Nose
 from mellm_plugin.motion.geometry import unit as px_of_frame

@@ -10,6 +10,7 @@ import pytest
 from mellm_plugin.errors import InputError, SettingsError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.claims import claims
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.language.prompts import (
     ASKS,
@@ -71,13 +72,6 @@ def test_variants_begin_with_the_prompt_of_the_evaluation(palette: str) -> None:
     assert len(set(variants)) == len(variants)
 
 
-@pytest.mark.parametrize("palette", PALETTES)
-@pytest.mark.parametrize("dataset", LABELS)
-def test_a_prompt_echoed_is_no_answer(dataset: str, palette: str) -> None:
-    answer = read(map_prompt(LABELS[dataset], palette), LABELS[dataset])
-    assert answer.label is None and answer.unparsed
-
-
 # ---- the expression alone, the units alone --------------------------------------------------------------------------
 
 
@@ -101,13 +95,16 @@ def test_every_question_opens_alike_and_is_one_of_its_own(asks: str) -> None:
     assert frames_prompt(labels, asks) not in [frames_prompt(labels, other) for other in others]
 
 
-@pytest.mark.parametrize("asks", ["emotion", "aus"])
 @pytest.mark.parametrize("dataset", LABELS)
-def test_a_short_prompt_echoed_is_no_answer(dataset: str, asks: str) -> None:
+@pytest.mark.parametrize("asks", ASKS)
+def test_an_echoed_prompt_is_no_answer_and_claims_nothing(dataset: str, asks: str) -> None:
     labels = () if asks == "aus" else LABELS[dataset]
-    for prompt in (frames_prompt(labels, asks), map_prompt(labels, asks=asks)):
+    maps = [map_prompt(labels, palette, asks) for palette in PALETTES]
+    variants = map_prompt_variants(labels) if asks == "all" else ()
+    for prompt in (frames_prompt(labels, asks), *maps, *variants):
         answer = read(prompt, labels)
-        assert answer.label is None and answer.aus is None and answer.unparsed
+        assert (answer.aus, answer.label, answer.coarse) == (None, None, None) and answer.unparsed
+        assert claims(prompt) == ()
 
 
 def test_the_form_asked_for_can_be_read() -> None:

@@ -30,13 +30,6 @@ def test_golden(case: dict[str, Any]) -> None:
     assert ({True: "yes", False: "no", None: None}[value] if kind == "yes_no" else value) == case["read"]
 
 
-def test_a_named_unit_is_looked_up() -> None:
-    assert read_shown("Conclusion: action units AU4+AU7; expression: disgust.", 4) is True
-    assert read_shown("action units AU1+AU2", 4) is False and read_shown("action units none", 4) is False
-    assert read_shown("AU4: no, AU7: yes", 7) is True and read_shown("AU4: no, AU7: yes", 4) is False
-    assert read_shown("Only the cheek raiser moves.", 6) is True and read_shown("The cheek raiser.", 4) is False
-
-
 @given(st.text(max_size=80), st.sampled_from(("<think>", "[THINK]", "◁think▷", "<thinking>")))
 def test_a_thought_that_was_cut_off_is_no_answer(thought: str, mark: str) -> None:
     for kind in ("unit", "side", "coarse", "fine", "units", "combined"):
@@ -61,19 +54,6 @@ def test_a_long_blank_stretch_takes_no_time(blank: str) -> None:
     started = time.process_time()
     assert read_side(answer) == "left" and read_shown(answer, 4) is True
     assert time.process_time() - started < 10
-
-
-@pytest.mark.parametrize(
-    ("answer", "units"),
-    [
-        *(("brow lowerer, upper lip raiser", [4, 10]), ("AU4+AU7", [4, 7]), ("4, 7", [4, 7]), ("12", [12])),
-        *(("eye closure, nostril dilater, nostril compress", [38, 39, 43]), ("tilt right, eyes left", [56, 61])),
-        *(("neck tightener, jaw clencher", [21, 31]), ("none of that", None), ("", None)),
-        ("Conclusion: action units none; expression: others.", []),
-    ],
-)
-def test_lists_of_units(answer: str, units: list[int] | None) -> None:
-    assert read_units(answer) == units
 
 
 NAMES = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mellm_plugin.facs.labels import LABELS
-from mellm_plugin.language.descriptions import region_answer
+from mellm_plugin.language.short_answers import region_answer
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
 from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied

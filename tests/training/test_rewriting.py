@@ -11,7 +11,7 @@ import pytest
 from judge_server import FAULTS, JudgeServer, Reply
 
 from mellm_plugin.cli import main
-from mellm_plugin.language.descriptions import describe_seen
+from mellm_plugin.language.seen_descriptions import describe_seen
 from mellm_plugin.motion.regions import RegionMotion
 from mellm_plugin.scoring.judge import Judge
 from mellm_plugin.scoring.judge_settings import JudgeSettings
