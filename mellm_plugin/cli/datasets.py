@@ -25,11 +25,11 @@ _TOLD = 20  # clips that are told one by one; info.json holds all
 
 
 def _prepare(given: argparse.Namespace) -> None:
-    from mellm_plugin.datasets.catalogue import converter
     from mellm_plugin.datasets.conversion import prepare
+    from mellm_plugin.datasets.converters import CONVERTERS
     from mellm_plugin.datasets.sheets import named_columns
 
-    dataset = converter(given.dataset)
+    dataset = CONVERTERS[given.dataset]
     sheets = _sheets(given.sheet or (), given.dataset)
     if columns := tables.pairs(given.columns, "--columns", tables.COLUMNS):
         if not sheets:
@@ -84,8 +84,8 @@ def _sheets(given: Sequence[str], dataset: str) -> dict[str, Path]:
 
 def _tell(report: Report, given: argparse.Namespace) -> None:
     """The summary of a preparation: what is in it, what is not, and what is otherwise than published."""
-    from mellm_plugin.datasets.conversion import differences, told_skipped
-    from mellm_plugin.datasets.sheets import by_cause
+    from mellm_plugin.datasets.entry import differences
+    from mellm_plugin.datasets.skipped import by_cause, one_line
     from mellm_plugin.datasets.store import data_root
 
     info = report.info
@@ -118,7 +118,7 @@ def _tell(report: Report, given: argparse.Namespace) -> None:
     if info["published"] is None and info["skipped"]:  # a table of one's own
         _told("skipped, by their causes", by_cause(info["skipped"]))
     else:
-        _told("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
+        _told("skipped", [one_line(skipped) for skipped in info["skipped"]])
     if report.folder.parent != data_root():
         print(f"  for tasks to find it: export MELLM_DATA={shlex.quote(str(report.folder.parent))}", file=sys.stderr)
 
@@ -161,13 +161,14 @@ def _prepare_synthme(given: argparse.Namespace) -> None:
 
 def _remove(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import store
+    from mellm_plugin.datasets.disk import in_words
 
     for removed in store.remove(given.remove):
         if given.json:
             print(json.dumps(removed, ensure_ascii=False))
             continue
         clips = "what was not whole" if removed["clips"] is None else f"{removed['clips']} clips"
-        print(f"removed {removed['folder']}: {clips}, {store.in_words(removed['bytes'])}")
+        print(f"removed {removed['folder']}: {clips}, {in_words(removed['bytes'])}")
 
 
 def _datasets(given: argparse.Namespace) -> None:
@@ -178,7 +179,7 @@ def _datasets(given: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     from mellm_plugin.datasets import store
-    from mellm_plugin.datasets.conversion import differences
+    from mellm_plugin.datasets.entry import differences
 
     faults: list[str] = []
     names = store.list_prepared()

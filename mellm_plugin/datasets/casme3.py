@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mellm_plugin.datasets.cells import label, named, objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
 _COLUMNS = {

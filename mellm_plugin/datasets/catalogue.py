@@ -12,11 +12,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mellm_plugin.datasets.conversion import Dataset
 
 
 @dataclass(frozen=True)
@@ -98,10 +93,4 @@ def prepare_command(name: str) -> str:
 
 
 CONVERTED: tuple[str, ...] = tuple(name for name in KNOWN if name not in ("megc_vqa", "synthme", "synthme_ladder"))
-"""Those that are converted from a sheet and frames, see `conversion.py`."""
-
-
-def converter(name: str) -> Dataset:
-    """The converter of a dataset of `CONVERTED`; imports nothing but its module."""
-    found: Dataset = import_module(f"mellm_plugin.datasets.{name.split('_')[0]}").DATASETS[name]
-    return found
+"""Datasets that are converted from frames and coding sheets, see `converters.py`."""

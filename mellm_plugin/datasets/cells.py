@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mellm_plugin.datasets.frames import person
+from mellm_plugin.datasets.names import person
 from mellm_plugin.datasets.sheets import Row, is_missing
 from mellm_plugin.errors import near
 from mellm_plugin.facs.labels import canonical_label, labels_of

@@ -21,7 +21,8 @@ from typing import Any
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
-from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, listed, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.skipped import row_ranges
 from mellm_plugin.datasets.table import label_of
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import coarse
@@ -189,12 +190,12 @@ class _Search:
             twice += [clip.row for clip in same[1:]]
         if twice:
             what = "row" if len(twice) == 1 else "rows"
-            self.chosen.notes.append(f"{what} {listed(twice)}: a clip of another row once more")
+            self.chosen.notes.append(f"{what} {row_ranges(twice)}: a clip of another row once more")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
             several = "s" * (len(named) > 1)
-            rows_told = f"{len(named)} clip{several}, row{several} {listed(row for row, _ in named)}"
+            rows_told = f"{len(named)} clip{several}, row{several} {row_ranges(row for row, _ in named)}"
             self.chosen.absent.append(f"{cause} ({rows_told}): {shown}{more}")
 
     def _of_row(self, row: Row, with_dataset: bool) -> Clip | None:

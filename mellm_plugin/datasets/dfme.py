@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mellm_plugin.datasets.cells import label, named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.frames import person
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.names import person
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 from mellm_plugin.facs.labels import LABELS
 

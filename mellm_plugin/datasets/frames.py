@@ -17,10 +17,10 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
 
+from mellm_plugin.datasets.names import person, plain
 from mellm_plugin.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
@@ -136,27 +136,6 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     if copies:
         notes.append(f"left aside, copies of other frames: {', '.join(copies[:3])}{' ...' if len(copies) > 3 else ''}")
     return ClipFolder(folder, files, tuple(faults), tuple(notes))
-
-
-@lru_cache(maxsize=1 << 16)
-def plain(name: str) -> str:
-    """A name without what its copies differ in: case, spaces, zeros before its numbers, hyphens for low lines.
-
-    >>> plain("S01-ne-01"), plain(" EP02_01f "), plain("006_1_2")
-    ('s1_ne_1', 'ep2_1f', '6_1_2')
-    """
-    return re.sub(r"0*([0-9]+)", r"\1", "".join(name.split()).casefold().replace("-", "_"))
-
-
-@lru_cache(maxsize=1 << 16)
-def person(name: str) -> int | None:
-    """The number of a subject, however it is written; None for a name that is not a number.
-
-    >>> person("sub01"), person("s1"), person("006"), person("spNO.216"), person("Anna")
-    (1, 1, 6, 216, None)
-    """
-    found = re.fullmatch(r"(?:s|p|sp|sub|subj|subject|spno|person|participant)?[\s._-]*0*([0-9]{1,9})", name.casefold())
-    return int(found[1]) if found else None
 
 
 class FrameTree:

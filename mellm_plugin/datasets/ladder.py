@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets.disk import check_room
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import InputError
 
@@ -111,5 +112,5 @@ def _shown(root: Path | None) -> Iterator[Sample]:
     """All clips, with a progress bar once the first is asked for."""
     from tqdm import tqdm
 
-    store.check_room(NAME, _BYTES, root, least=_BYTES)
+    check_room(NAME, _BYTES, root, least=_BYTES)
     yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)

@@ -23,8 +23,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
+from mellm_plugin.datasets.formula_guard import guarded
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.datasets.sheets import guarded
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion.cache import MotionCache

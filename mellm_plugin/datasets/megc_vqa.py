@@ -39,6 +39,7 @@ from tqdm import tqdm
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
+from mellm_plugin.datasets.disk import check_room, sha256
 from mellm_plugin.datasets.frames import frame_number
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import InputError, MellmError, near
@@ -658,7 +659,7 @@ class _Preparation:
         for path in self.paths.values():
             sizes = [file.stat().st_size for file in (path.iterdir() if path.is_dir() else [path]) if file.is_file()]
             videos += sum(sorted(sizes)[-2:])
-        store.check_room(NAME, copied + videos, self.root, least=copied // 2)  # clips are of different sizes
+        check_room(NAME, copied + videos, self.root, least=copied // 2)  # clips are of different sizes
 
     def refusal(self) -> InputError:
         return InputError(self.skipped.sentences() or ["no question at all"], where=NAME)
@@ -702,7 +703,7 @@ def prepare(
     info: dict[str, Any] = {
         "title": f"MEGC ME-VQA: {', '.join(path.name for path in questions)}",
         "source": {
-            "questions": {path.name: store.sha256(path) for path in questions if path.is_file()},
+            "questions": {path.name: sha256(path) for path in questions if path.is_file()},
             "datasets": {
                 name: {part: entry["sha256"] for part, entry in store.read_info(name, root)["splits"].items()}
                 for name in sorted(work.clips)

@@ -27,7 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets import clip_list, store, table
-from mellm_plugin.datasets.sheets import Sheet, by_cause
+from mellm_plugin.datasets.sheets import Sheet
+from mellm_plugin.datasets.skipped import by_cause
+from mellm_plugin.datasets.tally import Tally
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import COARSE, LABELS
@@ -288,7 +290,7 @@ def _write(
 
 def _counted(clips: Iterable[tuple[str, str | None, Sequence[str] | None]]) -> dict[str, Any]:
     """What a prepared dataset would say of clips, of which subject, label and canonical codes are given."""
-    tally = store.Tally()
+    tally = Tally()
     for clip in clips:
         tally.add(*clip)
     return tally.counts()

@@ -17,8 +17,9 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 
 from mellm_plugin.datasets.cells import named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.frames import FrameTree, person
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.frames import FrameTree
+from mellm_plugin.datasets.names import person
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
 _COLUMNS = {

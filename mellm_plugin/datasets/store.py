@@ -9,14 +9,9 @@ The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears i
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +22,13 @@ import pyarrow.parquet as pq
 
 from mellm_plugin import __version__
 from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.disk import sha256
 from mellm_plugin.datasets.root import NAME as _NAME
 from mellm_plugin.datasets.root import data_root as data_root
 from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
+from mellm_plugin.datasets.tally import Tally
 from mellm_plugin.errors import DataError, InputError, near
-from mellm_plugin.facs.codes import numbers
 from mellm_plugin.locks import ProcessLock, Timeout
 
 SCHEMA_VERSION = 1
@@ -309,39 +305,6 @@ def _traces(folder: Path) -> list[Path]:
     return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
-def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> None:
-    """Say what a dataset needs of the disk and what is free, on standard error, before it is made.
-
-    Args:
-        name: of the dataset.
-        needed: bytes while it is made; about, where frames are cut.
-        root: the data root; None for the user's.
-        least: bytes without which it cannot be stored, for certain.
-
-    Raises:
-        DataError: less is free.
-    """
-    place = dataset_dir(name, root).parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    told = f"about {in_words(needed)} are needed in {dataset_dir(name, root).parent}, {in_words(free)} are free"
-    if free < least:
-        raise DataError(
-            f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
-            "variable MELLM_DATA"
-        )
-    print(f"{name}: {told}", file=sys.stderr)
-
-
-def in_words(size: float) -> str:
-    """Bytes for people: `850 MB`, `1.2 GB`."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.1f} {units[0]}" if size < 10 and units[0] != "bytes" else f"{size:.0f} {units[0]}"
-
-
 class StoredRows:
     """The samples of one split by id, a row group at a time in memory: cheap when asked for in stored order."""
 
@@ -384,66 +347,6 @@ class StoredRows:
                 raise DataError(self._again) from error
             self._group, self._rows = group, {row["id"]: row for row in rows}
         return Sample.from_row(self._rows[clip])
-
-
-def save_sample(path: Path, sample: Sample, notes: Sequence[str] = ()) -> None:
-    """One sample as a file of its own, in one step, for work that may be cut off; with what there is to note of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    table = pa.Table.from_pylist([sample.to_row()], schema=features().arrow_schema)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "notes": json.dumps(list(notes))})
-    try:
-        pq.write_table(table, part, compression="none")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def load_sample(path: Path) -> tuple[Sample, list[str]] | None:
-    """What `save_sample` wrote; None where there is no such file, or it is damaged."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        (row,) = table.to_pylist()
-        return Sample.from_row(row), json.loads(table.schema.metadata[b"notes"])
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        return None
-
-
-class Tally:
-    """Counts what a split holds."""
-
-    def __init__(self) -> None:
-        self.clips = 0
-        self.subjects: set[str] = set()
-        self.emotions: Counter[str] = Counter()
-        self.aus: Counter[str] = Counter()
-        self.without_emotion = 0
-        self.without_aus = 0
-
-    def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
-        """Count one clip; each of its units once, on whichever sides it is coded."""
-        self.clips += 1
-        self.subjects.add(subject)
-        if emotion is None:
-            self.without_emotion += 1
-        else:
-            self.emotions[emotion] += 1
-        if aus is None:
-            self.without_aus += 1
-        else:
-            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
-
-    def counts(self) -> dict[str, Any]:
-        """The counts as `info.json` has them for each split."""
-        by_number = sorted(self.aus, key=lambda units: [int(n) for n in units.split("/")])
-        return {
-            "clips": self.clips,
-            "subjects": len(self.subjects),
-            "emotions": dict(sorted(self.emotions.items())),
-            "without_emotion": self.without_emotion,
-            "aus": {units: self.aus[units] for units in by_number},
-            "without_aus": self.without_aus,
-        }
 
 
 def _write_folder(
@@ -564,15 +467,6 @@ def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
         return False
     there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
     return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file's bytes, in hexadecimal; read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _again(name: str) -> str:

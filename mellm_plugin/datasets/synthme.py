@@ -26,6 +26,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
+from mellm_plugin.datasets.disk import check_room
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import coarse
@@ -618,7 +619,7 @@ def prepare(root: Path | None = None, replace: bool = False) -> Path:
     info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
 
     def samples() -> Iterator[Sample]:
-        store.check_room(NAME, _BYTES, root, least=_BYTES)
+        check_room(NAME, _BYTES, root, least=_BYTES)
         for clip in tqdm(clips("test", TEST_CLIPS), "drawing SynthME", TEST_CLIPS, unit="clip", disable=None):
             yield sample(clip)
 

@@ -22,9 +22,12 @@ from typing import Any
 from mellm_plugin.datasets import conversion, store
 from mellm_plugin.datasets.catalogue import KNOWN
 from mellm_plugin.datasets.cells import objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Options, Report
+from mellm_plugin.datasets.conversion import Options, Report
 from mellm_plugin.datasets.crop import Cropper, Whole
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, listed, named_columns, read_sheet
+from mellm_plugin.datasets.entry import Dataset, Entry
+from mellm_plugin.datasets.reuse import discard
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_columns, read_sheet
+from mellm_plugin.datasets.skipped import by_cause, row_ranges
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import canonical_label
 
@@ -183,7 +186,7 @@ def prepared(
     try:
         report = conversion.prepare(dataset(name, file, columns, ids=stem), options)
     except InputError:
-        conversion.discard(name, root)
+        discard(name, root)
         raise
     _warn(file, report.info)
     return name
@@ -269,12 +272,12 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
         row.faults += [fault for key, file in (("onset", onset), ("apex", apex)) if (fault := _absent(row, key, file))]
         if name is not None and (same := rows.of_id(name)):
             row.faults.append(
-                f"id: expected each id once, found {name!r} in the rows {listed(same)}; rename all but one"
+                f"id: expected each id once, found {name!r} in the rows {row_ranges(same)}; rename all but one"
             )
         if onset is not None and apex is None and (others := rows.in_folder(onset, name or "")):
             row.faults.append(
                 f"apex: it would be looked for among the frames in {onset.parent}, where the onset of row "
-                f"{listed(others)} is, too; name the apex, or give each clip a folder of its own"
+                f"{row_ranges(others)} is, too; name the apex, or give each clip a folder of its own"
             )
         # never None: a row with faults is left out all the same, and its id is told
         return Entry(
@@ -363,7 +366,7 @@ def oddities(sheet: Sheet) -> list[str]:
         frames.setdefault((row.text("onset"), row.text("apex")), []).append(row.number)
         if (text := row.text("emotion")) is not None and text.lower() not in _UNKNOWN:
             spelled.setdefault(label_of(text), {})[text] = None
-    told += [f"the rows {listed(same)} have the same frames" for same in frames.values() if len(same) > 1]
+    told += [f"the rows {row_ranges(same)} have the same frames" for same in frames.values() if len(same) > 1]
     told += [
         f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
     ]
