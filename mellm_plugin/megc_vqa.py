@@ -30,7 +30,7 @@ from PIL import Image
 from mellm_plugin import meu
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import prepare_command
-from mellm_plugin.datasets.megc_vqa import (
+from mellm_plugin.datasets.vqa_questions import (
     LABELLED,
     NAME,
     TEST,

@@ -135,12 +135,13 @@ def _told(what: str, lines: Sequence[str]) -> None:
 def _prepare_megc_vqa(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import megc_vqa, store
     from mellm_plugin.datasets.crop import cropper
+    from mellm_plugin.datasets.vqa_questions import NAME
 
     crop = cropper(given.crop, boxes=given.boxes, weights=given.weights)
     exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
     root = given.out
     folder = megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists)
-    info = store.read_info(megc_vqa.NAME, root)
+    info = store.read_info(NAME, root)
     if given.json:
         print(json.dumps({"folder": str(folder), **info}, ensure_ascii=False))
         return

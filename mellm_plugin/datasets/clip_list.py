@@ -12,7 +12,6 @@ datasets; what its numbers mean is given (`{"0": "negative"}`) and never guessed
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from typing import Any
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
+from mellm_plugin.datasets.names import Tokens, subject_key, tokens
 from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, named_columns, read_bare, read_sheet
 from mellm_plugin.datasets.skipped import row_ranges
 from mellm_plugin.datasets.table import label_of
@@ -162,16 +162,12 @@ def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = Non
     return chosen
 
 
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower().strip()
-
-
 class _Search:
     """The clips of prepared datasets, by the spellings that lists have."""
 
     def __init__(self, chosen: Chosen, prepared: Sequence[str], root: Path | None) -> None:
         self.chosen, self.prepared, self.root = chosen, prepared, root
-        self._clips: dict[str, dict[tuple[str, ...], list[dict[str, Any]]]] = {}
+        self._clips: dict[str, dict[Tokens, list[dict[str, Any]]]] = {}
         self._causes: dict[str, list[tuple[int, str]]] = {}
 
     def run(self, rows: Sequence[Row], with_dataset: bool) -> None:
@@ -251,7 +247,7 @@ class _Search:
         """The clips of a dataset that a row may mean: those of just this name, else those of one spelled otherwise."""
         known = self._of(name)
         of_subject = (
-            known.get(_person(subject), []) if subject is not None else [c for of in known.values() for c in of]
+            known.get(subject_key(subject), []) if subject is not None else [c for of in known.values() for c in of]
         )
         texts = [_FILE_ENDING.sub("", clip.strip())]
         if (onset := as_text(row.raw("onset"))) is not None:
@@ -267,10 +263,10 @@ class _Search:
             if same := [one for one in of_subject if _forms(text, subject, one["subject"]) & one["forms"]]:
                 return same
         if name == "casme3":
-            return [one for one in of_subject if _tokens(one["clip"])[:1] == _tokens(texts[-1])[-1:]]
+            return [one for one in of_subject if tokens(one["clip"])[:1] == tokens(texts[-1])[-1:]]
         return []
 
-    def _of(self, name: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
+    def _of(self, name: str) -> dict[Tokens, list[dict[str, Any]]]:
         """The clips of a dataset by subject, with what each may be called."""
         if name not in self._clips:
             columns = ("id", "subject", "clip", "emotion", "coarse", "aus")
@@ -278,26 +274,14 @@ class _Search:
             for split in store.read_info(name, self.root)["splits"]:
                 for row in store.read_columns(name, split, columns, self.root):
                     row |= {"split": split, "forms": _forms(row["clip"], row["subject"])}
-                    by_subject.setdefault(_person(row["subject"]), []).append(row)
+                    by_subject.setdefault(subject_key(row["subject"]), []).append(row)
         return self._clips[name]
 
 
-def _tokens(text: str) -> tuple[str, ...]:
-    """Letters and numbers in turn, without leading zeros: `EP02_01f` -> ep 2 1 f."""
-    parts = re.findall(r"\d+|[^\W\d_]+", _plain(text))
-    return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
-
-
-def _person(subject: str) -> tuple[str, ...]:
-    """A subject as it is compared: `sub01`, `01` and 1 are one."""
-    parts = _tokens(re.sub(r"(?<=\d)\.0+$", "", subject.strip()))  # `6.0`, of a column of floats
-    return parts[1:] if len(parts) > 1 and not parts[0].isdigit() and parts[1].isdigit() else parts
-
-
-def _forms(clip: str, *subjects: str | None) -> set[tuple[str, ...]]:
+def _forms(clip: str, *subjects: str | None) -> set[Tokens]:
     """What a clip may be called: with its subject in front (`sub01_EP02_01f`) and without."""
-    parts = _tokens(clip)
-    people = {name for who in subjects if who is not None for name in (_tokens(who), _person(who)) if name}
+    parts = tokens(clip)
+    people = {name for who in subjects if who is not None for name in (tokens(who), subject_key(who)) if name}
     return {parts, *(parts[len(name) :] for name in people if parts[: len(name)] == name and parts != name)}
 
 

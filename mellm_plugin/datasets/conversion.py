@@ -428,9 +428,8 @@ def _unreadable_columns(sheet: Sheet, units_alone: bool) -> list[str]:
             reason = next((fault for fault in row.faults if fault.startswith(f"{name}: ")), "")
             if not reason and key == "aus":
                 codes = read_codes(row.raw(key))
-                reason = (
-                    "" if codes.units is not None else f"{name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
-                )
+                if codes.units is None:
+                    reason = f"{name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
             read |= not reason
             reasons += [f"row {row.number}: {reason}"] if reason else []
         if len(reasons) > 1 and not read:
