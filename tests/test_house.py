@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,22 @@ def test_imports_go_to_the_left(file: Path) -> None:
         if parts[0] in HEAVY_ONLY_IN:
             here = {room, file.relative_to(PACKAGE).as_posix()}
             assert here & HEAVY_ONLY_IN[parts[0]], f"{file}:{line}: {parts[0]} does not belong into {room}"
+
+
+def test_no_import_cycles() -> None:
+    """Imports inside functions count as well."""
+    modules = {
+        ".".join([PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): file
+        for file in FILES
+    }
+    imported: dict[str, set[str]] = {}
+    for module, file in modules.items():
+        names = {name for name, _ in _imports(file)}
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        imported[module] = names & modules.keys() - {module}
+    TopologicalSorter(imported).prepare()  # raises CycleError, with the cycle
 
 
 def test_every_room_is_known() -> None:

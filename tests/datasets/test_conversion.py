@@ -17,9 +17,11 @@ from fictitious import Fictitious, casme2, samm, smic
 from filelock import FileLock
 
 from mellm_plugin.datasets import store, table
-from mellm_plugin.datasets.catalogue import converter
-from mellm_plugin.datasets.conversion import Options, Report, differences, prepare, told_skipped
-from mellm_plugin.datasets.crop import Box, Found
+from mellm_plugin.datasets.boxes import Box, Found
+from mellm_plugin.datasets.conversion import Options, Report, prepare
+from mellm_plugin.datasets.converters import CONVERTERS
+from mellm_plugin.datasets.entry import differences
+from mellm_plugin.datasets.skipped import one_line
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.motion.images import read_pixels
 
@@ -33,7 +35,7 @@ def made(tmp_path: Path) -> Fictitious:
 
 
 def run(made: Fictitious, root: Path, **options: Any) -> Report:
-    return prepare(converter(made.name), Options(made.frames, made.sheets, root=root, **options))
+    return prepare(CONVERTERS[made.name], Options(made.frames, made.sheets, root=root, **options))
 
 
 def names(made: Fictitious) -> list[str]:
@@ -193,7 +195,7 @@ def test_what_is_noted_of_a_clip_goes_with_it(made: Fictitious, tmp_path: Path) 
 def test_what_is_told(made: Fictitious, tmp_path: Path) -> None:
     report = run(fictitious.label_outside(made, 2), tmp_path / "out")
     (skipped,) = report.info["skipped"]
-    assert told_skipped(skipped).startswith(f"{made.sheet.name}, row 4, {names(made)[2]}: Estimated Emotion: expected")
+    assert one_line(skipped).startswith(f"{made.sheet.name}, row 4, {names(made)[2]}: Estimated Emotion: expected")
     assert differences(report.info)[0] == "CASME II 2014 sheet: 7 of 255 clips"
     assert differences({"splits": {}}) == []  # a dataset that was drawn
 

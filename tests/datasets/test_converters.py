@@ -16,7 +16,8 @@ from fictitious import Fictitious, Truth, casme2, casme3, dfme, fourdme, mmew, s
 
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, converter
+from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN
+from mellm_plugin.datasets.converters import CONVERTERS
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.datasets.sheets import read_sheet
 from mellm_plugin.facs.codes import read_codes
@@ -87,7 +88,8 @@ def test_every_clip_is_what_its_sheet_and_frames_say(shape: str, tmp_path: Path)
         check(made, samples[id_of(made, clip)], clip)
     recorded = {split: (sheet["file"], sheet["sha256"]) for split, sheet in info["sheets"].items()}
     written = {
-        split: (path.name, read_sheet(path, converter(made.name).columns).sha256) for split, path in made.sheets.items()
+        split: (path.name, read_sheet(path, CONVERTERS[made.name].columns).sha256)
+        for split, path in made.sheets.items()
     }
     assert recorded == written
     assert {split: entry["clips"] for split, entry in info["splits"].items()} == {
@@ -128,7 +130,7 @@ def test_what_differs_from_the_published_counts_is_told(tmp_path: Path, capsys: 
 def test_every_known_dataset_has_a_converter_and_a_command() -> None:
     assert {made for made in fictitious.WRITERS} | {"smic_vis", "smic_nir"} == set(CONVERTED)
     for name in CONVERTED:
-        dataset = converter(name)
+        dataset = CONVERTERS[name]
         assert dataset.name == name and KNOWN[name].arguments.startswith("--frames FOLDER")
         assert dataset.published is not None and dataset.columns
 
@@ -388,7 +390,7 @@ def test_smic_class_is_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 )
 def test_smic_parts_are_told_by_their_folder(parts: str, part: str | None) -> None:
     for name in ("smic", "smic_vis", "smic_nir"):
-        aside = converter(name).aside
+        aside = CONVERTERS[name].aside
         assert aside(("SMIC", *parts.split("/"), "s1", "micro", "negative", "s1_ne_01")) == (name != part)
 
 
