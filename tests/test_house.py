@@ -102,13 +102,14 @@ def test_no_import_cycles() -> None:
         ".".join([PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): file
         for file in FILES
     }
-    imported: dict[str, set[str]] = {}
+    imported: dict[str, set[str]] = {module: set() for module in modules}
     for module, file in modules.items():
-        names = {name for name, _ in _imports(file)}
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom):
-                names |= {f"{node.module}.{alias.name}" for alias in node.names}
-        imported[module] = names & modules.keys() - {module}
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported[module] |= {name if name in modules else str(node.module) for name in names}
+            elif isinstance(node, ast.Import):
+                imported[module] |= {alias.name for alias in node.names}
     TopologicalSorter(imported).prepare()  # raises CycleError, with the cycle
 
 
