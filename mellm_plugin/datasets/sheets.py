@@ -1,11 +1,11 @@
-"""Coding sheets of any kind: rows with known column names, and everything that is wrong with them at once.
+"""Coding sheets: rows with known columns, and all of their faults at once.
 
     sheet = read_sheet("CASME2-coding-20140508.xlsx", {"subject": Column("Subject"), "onset": Column("OnsetFrame")})
     sheet.rows[0]  ->  Row(number=2), with .text("subject") "01", .whole("onset") 46
 
-Columns are matched by name, ignoring case, spaces and marks: `OnsetFrame`, `onset_frame` and `Onset Frame` are one. The
-names of other sheets that are around, `COMMON`, are taken where a sheet has none of a column's own. The header is the
-first row that holds all required columns, so that a preamble and empty columns do no harm.
+Columns are matched by name, ignoring case, spaces and marks: `OnsetFrame`, `onset_frame` and `Onset Frame` are equal.
+Where a sheet has none of a column's own names, the usual names in other sheets, `COMMON`, are tried. The header is the
+first row with all required columns, so a preamble and empty columns do no harm.
 """
 
 from __future__ import annotations
@@ -58,19 +58,19 @@ COMMON: dict[str, tuple[str, ...]] = {
     "fps": ("fps", "frame rate", "framerate", "帧率"),
     "dataset": ("dataset", "data set", "data", "database", "db", "corpus", "数据集", "数据库"),
 }
-"""Names of columns in sheets and lists that are published, by what they hold."""
-_SAME_AS = {"id": "clip", "label": "emotion", "objective_class": "objective"}  # keys that hold the like
+"""Column names in published sheets and lists, by content."""
+_SAME_AS = {"id": "clip", "label": "emotion", "objective_class": "objective"}  # keys with the same content
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column that is looked for.
+    """A column to look for.
 
     Attributes:
-        names: its names in the sheets that are around; the first one stands in messages.
+        names: its names in known sheets; messages use the first one.
         required: whether the sheet must have it.
-        merged: whether a cell merged over several rows stands for each of them (a subject, for instance).
-        common: whether a name of `COMMON` will do where a sheet has none of these.
+        merged: whether a cell merged over several rows counts for each of them (a subject, for instance).
+        common: whether the names in `COMMON` are accepted as well.
     """
 
     names: tuple[str, ...]
@@ -87,13 +87,13 @@ class Column:
 
 @dataclass
 class Row:
-    """One row; reading a cell that is not as it should be adds to `faults`.
+    """One row. Reading an invalid cell adds to `faults`.
 
     Attributes:
-        number: as a spreadsheet program counts, from 1.
-        cells: values by the keys of the columns; a column that the sheet lacks has none.
-        names: of the columns in this sheet, for messages.
-        faults: what is wrong, a sentence each.
+        number: from 1, as in a spreadsheet program.
+        cells: values by column key; columns that the sheet lacks are missing.
+        names: column names in this sheet, for messages.
+        faults: a sentence each.
     """
 
     number: int
@@ -102,18 +102,18 @@ class Row:
     faults: list[str] = field(default_factory=list)
 
     def text(self, key: str, required: bool = False) -> str | None:
-        """The cell as text without spaces around it; whole numbers without a decimal point; None where it is empty."""
+        """The cell as text, stripped; whole numbers without a decimal point; None if it is empty."""
         found = as_text(self.cells.get(key))
         if required and found is None:
             self.faults.append(f"{self._named(key)}: expected a text, found an empty cell; fill it in")
         return found
 
     def raw(self, key: str) -> Any:
-        """The cell as the spreadsheet has it."""
+        """The cell as the spreadsheet stores it."""
         return self.cells.get(key)
 
     def whole(self, key: str, required: bool = False) -> int | None:
-        """The cell as a whole number, 0 or more; None where it is empty or says so (`/`, `?`, `n/a`, and `-1`)."""
+        """The cell as a whole number, 0 or more; None if it is empty or marked as unknown (`/`, `?`, `n/a`, `-1`)."""
         value = self.cells.get(key)
         text = as_text(value)
         if text is None or is_missing(text) or re.fullmatch(r"[-−]1(\.0+)?", text):
@@ -127,7 +127,7 @@ class Row:
         return int(float(text))
 
     def number_above_zero(self, key: str) -> float | None:
-        """The cell as a positive number; None where it is empty."""
+        """The cell as a positive number; None if it is empty."""
         text = as_text(self.cells.get(key))
         if text is None or is_missing(text):
             return None
@@ -142,15 +142,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet that was read.
+    """A sheet.
 
     Attributes:
-        path: of the file.
-        sha256: of the file.
-        rows: that hold anything, in order.
-        columns: the columns that it has: by key, its own name of each.
-        headings: all names of its header row.
-        worksheet: its name; that of the file for a CSV.
+        path, sha256: of the file.
+        rows: all rows that hold anything, in order.
+        columns: the name in this sheet of each column found, by key.
+        headings: all names in the header row.
+        worksheet: its name; of a CSV the file's.
     """
 
     path: Path
@@ -162,7 +161,7 @@ class Sheet:
 
 
 def as_text(value: Any) -> str | None:
-    """A cell as text: stripped, whole floats without `.0`; None where it holds nothing."""
+    """A cell as text: stripped, whole floats without `.0`; None if it is empty."""
     if value is None or (isinstance(value, float) and value != value):
         return None
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
@@ -171,14 +170,14 @@ def as_text(value: Any) -> str | None:
 
 
 def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> dict[str, Column]:
-    """Columns of which some have the names that a user gives them, and no other.
+    """Columns, some of them with the name that the user gives, and no other.
 
     Args:
         columns: by key.
-        named: the header of a column, by its key: `{"clip": "material"}`.
+        named: headers by key: `{"clip": "material"}`.
 
     Raises:
-        InputError: a key that is none, or one header for two keys; all faults at once.
+        InputError: an unknown key, or one header for two keys; all faults at once.
     """
     faults = [
         f"{key!r} is no column of it; expected {', '.join(columns)}.{near(key, columns)}"
@@ -192,13 +191,13 @@ def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> di
             faults.append(f"expected a column for each key, found {header!r} for both {other} and {key}")
     if faults:
         raise InputError(faults, where="--columns")
-    # required: who names a column wants it read
+    # required: the user wants a named column to be read
     changed = {key: Column(header, merged=columns[key].merged, common=False) for key, header in named.items()}
     return {key: changed.get(key, column) for key, column in columns.items()}
 
 
 def is_missing(text: str) -> bool:
-    """Whether the text of a cell says that there is nothing: marks alone (`/`, `\\`, `-`, `?`), `n/a`, `null`, `nan`.
+    """Whether a cell's text means that nothing is known: only marks (`/`, `\\`, `-`, `?`), `n/a`, `null`, `nan`.
 
     >>> [is_missing(text) for text in ("/", "?", "N/A", "null", "0", "-1")]
     [True, True, True, True, False, False]
@@ -207,18 +206,17 @@ def is_missing(text: str) -> bool:
 
 
 def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Sequence[str] = ()) -> Sheet:
-    """Read the worksheet that has the columns; a hidden one only where no other has.
+    """Read the worksheet that has the columns; a hidden one only if no other has them.
 
     Args:
         path: an .xlsx or .xlsm file, `FILE.xlsx#WORKSHEET`, or a CSV (comma, semicolon, tab or bar; UTF-8, UTF-16 or
             GB18030).
-        columns: what to look for, by the key that `Row` uses.
-        prefer: names of worksheets that are taken where several have the columns.
+        columns: by the key that `Row` uses.
+        prefer: names of worksheets to prefer if several have the columns.
 
     Raises:
-        InputError: no such file, no such format, one that is too large, no worksheet with the required columns (says
-            what the nearest one lacks, and its header), or several, columns that occur twice, or no row below the
-            header.
+        InputError: missing, unreadable or too large file; no worksheet with the required columns (with the nearest
+            header and what it lacks), or several; duplicate columns; or no row below the header.
     """
     file = _read(path, columns)
     headed: list[tuple[Worksheet, int, dict[str, list[int]]]] = []
@@ -245,11 +243,11 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
 
 
 def read_bare(path: str | Path, columns: Mapping[str, Column], is_row: Callable[[Sequence[str]], bool]) -> Sheet | None:
-    """Read a sheet without a header, its columns in the order of their keys; None where its first row is a header.
+    """Read a sheet without a header, its columns in the order of their keys; None if its first row is a header.
 
     Args:
-        path: as for `read_sheet`; of a workbook the first worksheet that holds anything.
-        columns: by key, in the order of their places.
+        path: as for `read_sheet`; of a workbook, the first worksheet that holds anything.
+        columns: by key, in order.
         is_row: whether the texts of the first row are data.
 
     Raises:
@@ -276,7 +274,7 @@ def _read(path: str | Path, columns: Mapping[str, Column]) -> TableFile:
 
 
 def _no_header(tables: Sequence[Worksheet], columns: Mapping[str, Column]) -> str:
-    """Which columns are not there, the header that is, and how to name them."""
+    """The message for missing columns: which, the nearest header, and how to name them."""
     wanted = ", ".join(column.names[0] for column in columns.values() if column.required)
     candidates = [
         (len(_places(cells, columns)), sum(isinstance(cell, str) for cell in cells) > 1, -index, table, number, cells)
@@ -306,19 +304,19 @@ def _counted(tables: Sequence[Worksheet]) -> str:
 
 
 def _plain(name: Any) -> str:
-    text = unicodedata.normalize("NFKC", str(name if name is not None else ""))  # full-width letters are letters
+    text = unicodedata.normalize("NFKC", str(name if name is not None else ""))  # wide letters count as narrow
     return re.sub(r"[\W_]+", "", text).lower()
 
 
 def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, list[int]]:
-    """Where the columns are in a header row; each place is of one column."""
+    """The places of the columns in a header row; no place belongs to two."""
     named: dict[str, list[int]] = {}
     for place, cell in enumerate(cells):
         if isinstance(cell, str) and (plain := _plain(cell)):
             named.setdefault(plain, []).append(place)
     found: dict[str, list[int]] = {}
     taken: set[int] = set()
-    for key, column in sorted(columns.items(), key=lambda one: one[1].common):  # those that a user names come first
+    for key, column in sorted(columns.items(), key=lambda one: one[1].common):  # the user's names come first
         likely = [places for name in column.names if (places := named.get(_plain(name))) and places[0] not in taken]
         if likely:
             found[key] = likely[0]
@@ -328,7 +326,7 @@ def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, li
             continue
         names = dict.fromkeys(map(_plain, COMMON.get(_SAME_AS.get(key, key), ())))
         likely = [places for name in names if (places := named.get(name)) and places[0] not in taken]
-        if len(likely) == 1:  # of several none is known to be meant
+        if len(likely) == 1:  # never guess between several
             found[key] = likely[0]
             taken.update(likely[0])
     return {key: found[key] for key in columns if key in found}

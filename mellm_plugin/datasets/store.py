@@ -1,10 +1,10 @@
-"""Where prepared datasets live: one folder each, which Hugging Face `datasets` loads by itself.
+"""Prepared datasets: one folder each, which Hugging Face `datasets` can load on its own.
 
     <data root>/casme2/data/test-00000-of-00001.parquet      one row per clip, see `sample.py`
-    <data root>/casme2/info.json                             what it was made from, and what is in it
+    <data root>/casme2/info.json                             source and contents
 
-The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears in one rename, so a folder that has an
-`info.json` is whole; several processes may prepare the same one at a time.
+The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears in one rename, so a folder with an
+`info.json` is whole. Several processes may prepare the same dataset at once.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.locks import ProcessLock, Timeout
 
 SCHEMA_VERSION = 1
-"""Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
+"""Version of the columns and of `info.json`; datasets of other versions must be prepared again."""
 
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
-_ROWS, _BYTES = 64, 16 << 20  # a row group ends at either: what is held in memory at once
+_ROWS, _BYTES = 64, 16 << 20  # a row group ends at either, so memory holds no more at once
 _FAULTS_SHOWN = 50
 
 
@@ -43,7 +43,7 @@ def dataset_dir(name: str, root: Path | None = None) -> Path:
     """The folder of a dataset, prepared or not.
 
     Raises:
-        InputError: the name is not made of lower-case letters, digits, `_` and `-`.
+        InputError: the name has other characters than lower-case letters, digits, `_` and `-`.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"a dataset is named with lower-case letters, digits, '_' and '-', found {name!r}")
@@ -56,7 +56,7 @@ def is_prepared(name: str, root: Path | None = None) -> bool:
 
 
 def is_whole(name: str, root: Path | None = None) -> bool:
-    """Whether the files of a prepared dataset are as they were written."""
+    """Whether no file of a prepared dataset has changed since it was written."""
     folder = dataset_dir(name, root)
     try:
         entries = read_info(name, root)["splits"].values()
@@ -69,7 +69,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
     """The `info.json` of a prepared dataset.
 
     Raises:
-        DataError: the dataset is not prepared, or was by a version with another schema, or the file is damaged.
+        DataError: the dataset is not prepared, has another schema, or is damaged.
     """
     folder = dataset_dir(name, root)
     prepared = list_prepared(root)
@@ -81,7 +81,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
             f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)} Prepared"
             f" in {here}: {', '.join(prepared) or 'none'}. To prepare it, run: {prepare_command(name)}"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:  # the last: brackets within brackets
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
         found = info.get("schema") if isinstance(info, dict) else None
@@ -94,14 +94,14 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
 
 
 def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
-    """The samples of one split, in stored order, a few at a time in memory.
+    """The samples of one split, in stored order; memory holds a few at a time.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
     """
     path = dataset_dir(name, root) / _entry(name, split, root)["file"]
     try:
-        # a group at a time: iter_batches holds ever more of a large file
+        # by row group: the memory of iter_batches grows with the file
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 yield from map(Sample.from_row, file.read_row_group(group).to_pylist())
@@ -110,7 +110,7 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
 
 
 def read_columns(name: str, split: str, columns: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
-    """Some columns of all samples of one split, in stored order: what is known of the clips, without their images.
+    """Some columns of all samples of one split, in stored order; the images are not read.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
@@ -133,7 +133,7 @@ def _entry(name: str, split: str, root: Path | None) -> dict[str, Any]:
 
 
 def read_file(name: str, file: str, root: Path | None = None) -> bytes:
-    """A further file of a prepared dataset, as it was handed to `write`.
+    """A further file of a prepared dataset, see `write`.
 
     Raises:
         DataError: the dataset is not prepared, has no such file, or the file cannot be read.
@@ -156,23 +156,23 @@ def write(
     exists: Literal["refuse", "keep", "replace"] = "refuse",
     files: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Store a dataset in one step: afterwards it is there as a whole, or nothing has changed.
+    """Store a dataset in one step: it appears as a whole, or nothing changes.
 
     Args:
-        name: of the dataset, and of its folder.
-        splits: samples by split name (`train`, `test`), taken one by one, so generators of any length do.
-        info: `source` (what the data were made from) and whatever else belongs into `info.json`. It is read after the
-            last sample, so that a generator may still add to it (skipped clips with their reasons).
-        exists: what to do if the dataset is there: refuse; replace it; or keep it, taking no sample, if its `source`
-            and schema are the same as here (else it is replaced).
-        files: further files beside `info.json`, by name, see `read_file`; read after the last sample, as `info` is.
+        name: of the dataset and its folder.
+        splits: samples by split name (`train`, `test`); generators are consumed one sample at a time.
+        info: further content of `info.json`, at least `source`, the origin of the data. It is read after the last
+            sample, so a generator may still add to it (skipped clips with their reasons).
+        exists: if the dataset exists: refuse; replace it; or keep it, without reading any sample, if `source` and
+            schema are unchanged (else replace it).
+        files: further files by name, see `read_file`; read after the last sample as well.
 
     Returns:
         The absolute folder of the dataset.
 
     Raises:
-        InputError: samples that cannot be stored, duplicate ids, an empty dataset; all faults at once.
-        DataError: it is prepared already, and `exists` is "refuse"; or it cannot be written.
+        InputError: invalid samples, duplicate ids, an empty dataset; all faults at once.
+        DataError: it exists and `exists` is "refuse"; or it cannot be written.
     """
     folder = dataset_dir(name, root)
     if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
@@ -183,7 +183,7 @@ def write(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with ProcessLock(folder.parent / f".{name}.lock"):
-            # checked inside the lock: while we waited for it, another process may have prepared the dataset
+            # checked again: another process may have prepared it while we waited
             if exists == "keep" and _is_same(name, info, root):
                 return folder
             if exists == "refuse" and is_prepared(name, root):
@@ -204,10 +204,10 @@ def write(
 
 
 def verify(name: str, root: Path | None = None) -> dict[str, Any]:
-    """Read a prepared dataset again and compare it with its `info.json`, which is returned.
+    """Compare the files of a prepared dataset with its `info.json`, and return that.
 
     Raises:
-        DataError: files that are missing, were changed or hold other clips than recorded; all of them at once.
+        DataError: missing, changed or unexpected files; all of them at once.
     """
     info = read_info(name, root)
     folder = dataset_dir(name, root)
@@ -246,15 +246,14 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
 
 
 def remove(names: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
-    """Remove datasets, with what unfinished runs have left of them; nothing but their own folders in the data root.
+    """Remove datasets and the leftovers of their unfinished runs; no other folder is touched.
 
     Returns:
-        for each: its `dataset`, `folder`, `clips` (None where it was not whole) and `bytes`.
+        for each: its `dataset`, `folder`, `clips` (None if it was damaged) and `bytes`.
 
     Raises:
-        InputError: a name that is none (a path, `..`), or that nothing is stored under; all at once, and nothing is
-            removed.
-        DataError: another process is at work on one, or it cannot be removed.
+        InputError: an invalid name (a path, `..`), or one without a dataset; all at once, and nothing is removed.
+        DataError: another process is preparing it, or it cannot be removed.
     """
     faults: list[str] = []
     for name in dict.fromkeys(names):
@@ -284,9 +283,9 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
         with ProcessLock(locks[0], timeout=0), ProcessLock(locks[1], timeout=0):
             for path in traces:
                 if path.is_symlink():
-                    path.unlink()  # what it leads to is not ours
+                    path.unlink()  # its target is not ours
                     continue
-                if path == folder:  # in one step: what is left of it is no dataset, and swept away by the next run
+                if path == folder:  # renamed first: after an interruption the next run sweeps the rest
                     shutil.rmtree(_partial(folder), ignore_errors=True)
                     path = path.rename(_partial(folder))
                 shutil.rmtree(path)
@@ -300,13 +299,13 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
 
 
 def _traces(folder: Path) -> list[Path]:
-    """Where a dataset and what runs leave of it may be; its folder only where it is a dataset's."""
+    """Folders of a dataset and of its unfinished runs; its own only if it holds a dataset."""
     own = [folder] if folder.is_symlink() or (folder / "info.json").is_file() else []
     return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
 class StoredRows:
-    """The samples of one split by id, a row group at a time in memory: cheap when asked for in stored order."""
+    """The samples of one split by id; memory holds one row group. Cheap if read in stored order."""
 
     def __init__(self, name: str, split: str, root: Path | None = None) -> None:
         """Read the ids.
@@ -329,11 +328,11 @@ class StoredRows:
             raise DataError(self._again) from error
 
     def close(self) -> None:
-        """Close the file: some systems rename no folder with an open one."""
+        """Close the file: some systems cannot rename a folder with an open file."""
         self._file.close()
 
     def get(self, clip: str) -> Sample | None:
-        """The sample with an id; None where the split has none.
+        """The sample with an id, or None.
 
         Raises:
             DataError: the file cannot be read.
@@ -380,7 +379,7 @@ def _write_folder(
 def _checked(
     samples: Iterable[Sample], split: str, seen: set[str], tally: Tally, faults: list[str]
 ) -> Iterator[Sample]:
-    """The samples that can be stored; what is wrong with the others goes into `faults`."""
+    """The valid samples; the faults of the others go into `faults`."""
     for sample in samples:
         found = [f"{split}, {sample.id}: {fault}" for fault in sample.faults()]
         if sample.id in seen:
@@ -393,10 +392,10 @@ def _checked(
 
 
 def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
-    # the schema carries the `datasets` features, so that a column without any value keeps its type
+    # the schema carries the `datasets` features, so that an empty column keeps its type
     schema = features().arrow_schema
     few_values = ["dataset", "subject", "apex_source", "emotion", "coarse"]
-    # the images are compressed already, and their bytes make senseless (and large) statistics
+    # images are compressed already, and statistics of their bytes are large and useless
     with pq.ParquetWriter(
         path, schema, compression="none", use_dictionary=few_values, write_statistics=[*few_values, "id", "clip"]
     ) as writer:
@@ -413,20 +412,21 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
 
 
 def sweep(name: str, root: Path | None = None) -> None:
-    """Remove what a killed process has left of a dataset beside its folder.
+    """Remove what a killed process left beside a dataset's folder.
 
-    Nothing happens where another process is at work on it, or where the data root is read-only by now.
+    Does nothing while another process prepares the dataset, or if the data root is read-only.
     """
     folder = dataset_dir(name, root)
     if not (_partial(folder).exists() or _former(folder).exists()):
         return
-    with suppress(OSError), ProcessLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
+    with suppress(OSError), ProcessLock(folder.parent / f".{name}.lock", timeout=0):  # Timeout is an OSError
         _sweep(folder)
 
 
 def _sweep(folder: Path) -> None:
-    """With the lock held: undo half an exchange, and remove what is half written."""
-    _bring_back(folder)
+    """Undo an interrupted exchange and remove partial folders; call with the lock held."""
+    if not folder.exists() and _former(folder).exists():  # a process was killed between its two renames
+        _former(folder).rename(folder)
     for path in (_partial(folder), _former(folder)):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -437,12 +437,6 @@ def _partial(folder: Path) -> Path:
 
 def _former(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
-
-
-def _bring_back(folder: Path) -> None:
-    """Undo half an exchange: a process was killed between its two renames."""
-    if not folder.exists() and _former(folder).exists():
-        _former(folder).rename(folder)
 
 
 def _swap(partial: Path, folder: Path) -> None:

@@ -1,16 +1,16 @@
-"""SynthME: faces drawn by program and moved by known action units, so that every truth about a clip is exact.
+"""SynthME: drawn faces, moved by known action units, so that the truth about each clip is exact.
 
 One clip:
 
     SynthClip(subject="s03", aus=("1", "2", "5"), amplitudes=(1.9, 2.2, 1.4), emotion="surprise",
               onset=uint8 (224, 224, 3), apex=uint8 (224, 224, 3), flow=float32 (224, 224, 2), ...)
 
-A face is drawn once, as the onset. The apex is that picture warped: by the displacement of each action unit (Gaussian
-windows at its landmarks), then by the head's similarity; the warp is inverted by fixed-point iteration, to 0.05 px or
-better, so the flow at onset pixels is known. Lighting, sensor noise and JPEG come after. Movements are 0.3 to 3 px in
-frames of 224 px.
+The onset is a drawn face. The apex is the same picture, warped by the displacement of each action unit (Gaussian
+windows at its landmarks), then by a similarity, the head's motion. The warp is inverted by fixed-point iteration, to
+0.05 px or better, so the flow at onset pixels is known. Lighting, sensor noise and JPEG follow. Movements are 0.3 to
+3 px in frames of 224 px.
 
-These are drawings. A score on them says that a model reads motion maps, and nothing about real people.
+These are drawings: a score on them shows that a model reads motion maps, and nothing about real people.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.facs.labels import coarse
 
 VERSION = 1
-"""Of the drawings: another version is another dataset, so that no cached answer is taken for it."""
+"""Version of the drawings. It is part of the dataset's name, so cached answers are never mixed up."""
 
 NAME = f"synthme-v{VERSION}"
 """Name of the prepared dataset."""
 
 TEST_CLIPS = 300
-"""Clips of the shipped test set, ten of each of thirty faces."""
+"""Clips of the test set: ten of each of thirty faces."""
 
 SIZE = 224
 """Side of a frame, px."""
@@ -47,10 +47,10 @@ AMPLITUDE = (0.3, 3.0)
 """Peak displacement of an action unit, px: log-uniform over this range for the strongest unit of a clip."""
 
 SUBJECT_CLIPS = 10
-"""Clips drawn of one face."""
+"""Clips of each face."""
 
-_BYTES = 28_400_000  # of the test set, as it is stored
-_MARGIN = 16  # px drawn round the frame, so that the warp never reaches beyond the picture
+_BYTES = 28_400_000  # of the stored test set
+_MARGIN = 16  # px drawn around the frame, so that the warp stays inside the picture
 _INVERSE_ITERATIONS = 20
 _INVERSE_DAMPING = 0.6
 _LID_UNITS = {5, 7}  # a blink would hide them, or fold the lids
@@ -58,7 +58,7 @@ _LID_UNITS = {5, 7}  # a blink would hide them, or fold the lids
 
 @dataclass(frozen=True)
 class Window:
-    """One Gaussian window of an action unit, on the image's right half; the left half is its mirror.
+    """One Gaussian window of an action unit, on the image's right half; mirrored to the left half.
 
     Lengths are in half heights of the face, from its centre: x outwards, y down.
 
@@ -95,7 +95,7 @@ WINDOWS: dict[int, tuple[Window, ...]] = {
     26: (Window(0, 0.84, 0, 1, 0.28, 0.15), Window(0, 0.60, 0, 0.8, 0.19, 0.06)),
     45: (Window(0.30, -0.15, 0, 1, 0.12, 0.045),),
 }
-"""Where each action unit moves the skin. A window at x = 0 is on the midline and has no mirror; 45 only distracts."""
+"""Where each action unit moves the skin. A window at x = 0, on the midline, is not mirrored. 45 is a distractor."""
 
 AUS: tuple[int, ...] = tuple(n for n in WINDOWS if n != 45)
 """The action units that are labelled."""
@@ -110,7 +110,7 @@ COMBINATIONS: dict[str, tuple[str, ...]] = {
     "surprise": ("1+2", "5", "1+2+5", "5+25", "5+26", "25+26", "1+2+25", "1+2+26", "1+2+5+25", "2+5", "1+2+5+26"),
     "neutral": ("",),
 }
-"""The combinations each label shows. The whole combination decides the label; no unit alone does."""
+"""The combinations that show a label. Only the whole combination decides, no single unit."""
 
 _WEIGHTS = {label: 0.08 if label == "neutral" else 0.92 / 7 for label in COMBINATIONS}
 
@@ -120,7 +120,7 @@ Field = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class SynthClip:
-    """A drawn clip and all that is true of it.
+    """A drawn clip and the truth about it.
 
     Attributes:
         subject: name of the face, unique within a split.
@@ -129,8 +129,8 @@ class SynthClip:
         amplitudes: peak displacement of each unit, px.
         emotion: label.
         onset, apex: uint8 `(224, 224, 3)`, RGB, after noise and compression.
-        jpeg: the frames as JPEG files where they were compressed; None where they were not.
-        flow: float32 `(224, 224, 2)`, px, x right, y down: where each onset pixel went, head and face together.
+        jpeg: the frames as JPEG files if they were compressed, else None.
+        flow: float32 `(224, 224, 2)`, px, x right, y down, at onset pixels: motion of head and face together.
         facial: the same without the head's motion.
         nose: nose tip, x and y, px.
     """
@@ -149,20 +149,16 @@ class SynthClip:
 
     @property
     def id(self) -> str:
-        """As prepared datasets name it: `synthme/s03/07`."""
+        """The id in prepared datasets: `synthme/s03/07`."""
         return f"synthme/{self.subject}/{self.clip:02d}"
 
     def files(self) -> tuple[bytes, bytes]:
-        """Onset and apex as files: the JPEGs where they were compressed, else PNG."""
+        """Onset and apex as files: JPEG if they were compressed, else PNG."""
         return self.jpeg or (_png(self.onset), _png(self.apex))
 
 
 class Face:
-    """A face: its proportions, colours and skin, all drawn from one seed.
-
-    Args:
-        seed: entropy of this face alone.
-    """
+    """A face: proportions, colours and skin, all from one seed."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -196,10 +192,10 @@ class Face:
         self.texture = rng.uniform(0.020, 0.045)
 
     def draw(self, rng: np.random.Generator, centre: tuple[float, float], half: float) -> Field:
-        """The face as a picture, with this clip's background and light.
+        """The picture of the face, with this clip's background and light.
 
         Args:
-            rng: of the clip: background and light come from it.
+            rng: of the clip, for background and light.
             centre: of the face, px in the picture with its margin.
             half: half height of the face, px.
 
@@ -272,7 +268,7 @@ class Face:
                 for q in np.linspace(0, 1, 12)
             ]
             line(brow, self.hair * 0.7 + self.skin * 0.1, self.brow_thick)
-            for q in skin_rng.uniform(0, 1, 14):  # single hairs give the brow a texture
+            for q in skin_rng.uniform(0, 1, 14):  # single hairs, for texture
                 bx, by = brow[int(q * 11)]
                 hair_line = [(bx, by + 0.022), (bx + m * 0.03, by - 0.022)]
                 line(hair_line, self.hair * float(skin_rng.uniform(0.3, 1.1)), 0.008)
@@ -309,7 +305,7 @@ class Face:
         ):
             fill(oval(float(fx), float(fy), 0.009, 0.009), self.skin * 0.72)
 
-        # Skin: three octaves that flow can lock on to; stubble where a beard grows.
+        # Skin: three octaves of texture for the flow to follow; stubble for a beard.
         fine = skin_rng.standard_normal((side, side), np.float32)
         texture = 1.6 * cv2.GaussianBlur(fine, (0, 0), 0.9)
         for cells, weight in ((90, 0.8), (36, 0.9)):
@@ -323,7 +319,7 @@ class Face:
             strands = np.clip(0.6 + 0.35 * cv2.GaussianBlur(fine[::-1], (0, 0), 0.8) * 2.0, 0, 1.2)
             canvas += (grown * strands)[..., None] * (self.hair * 0.8 - canvas) * 0.8
 
-        # Light: a direction across the picture, and the roundness of the head.
+        # Light: a gradient across the picture, and the roundness of the head.
         angle, depth = rng.uniform(0, 2 * np.pi), rng.uniform(0.0, 0.28)
         light = 1 + depth * (np.cos(angle) * nx + np.sin(angle) * ny)
         light *= 1 - 0.16 * face_mask * (nx / self.width) ** 2
@@ -338,10 +334,10 @@ def displacement(
     half: float,
     shape: tuple[int, int],
 ) -> Field:
-    """How coded units move the skin of a face, drawn or photographed.
+    """The displacement of a face's skin by coded units; for drawings and photographs.
 
     Args:
-        codes: canonical codes; `L` and `R` move the subject's own side alone.
+        codes: canonical codes; `L` and `R` move only the subject's own side.
         amplitudes: largest displacement of each unit, px.
         centre: of the face, x and y, px: between the eyes and the upper lip.
         half: half height of the face, px: from the centre to the chin.
@@ -370,9 +366,9 @@ def displacement(
 
 
 def inverse_map(total: Field) -> tuple[Field, Field]:
-    """Where each pixel of the moved picture came from: solves `q + total(q) = p` for `q` by damped fixed-point steps.
+    """The origin of each pixel of the moved picture: solves `q + total(q) = p` for `q` by damped fixed-point steps.
 
-    Undamped steps do not converge where lips part: the flow changes there by more than a pixel a pixel.
+    Undamped steps diverge where lips part: there the flow changes by more than one pixel per pixel.
 
     Args:
         total: float32 `(H, W, 2)`, px, x right, y down; must not fold the picture.
@@ -390,7 +386,7 @@ def inverse_map(total: Field) -> tuple[Field, Field]:
 
 
 def warp(picture: Field, total: Field) -> Field:
-    """A picture moved by a flow that is given at its own pixels.
+    """A picture moved by a flow at its own pixels.
 
     Args:
         picture: float32 `(H, W)` or `(H, W, 3)`.
@@ -408,7 +404,7 @@ def _png(frame: Image) -> bytes:
 
 
 def _jpeg(frame: Image, quality: int) -> tuple[Image, bytes]:
-    """The frame as it reads back from a JPEG file, and the file."""
+    """The frame as read back from a JPEG file, and the file."""
     data = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), bytes(data)
 
@@ -425,16 +421,16 @@ def draw_clip(
     head: float = 1.0,
     blink: bool = False,
 ) -> SynthClip:
-    """Draw one clip of a face that shows the given units.
+    """Draw a clip of a face that shows the given units.
 
     Args:
-        face: who.
-        rng: everything of this clip that is not said comes from it.
+        face: to draw.
+        rng: for everything else about the clip.
         codes: canonical codes of the units.
         amplitude: peak displacement of the strongest unit, px; the others get 0.6 to 1 times that, at least 0.3 px.
-        subject, clip, emotion: written into the result.
-        head: how much the head moves: 0 not at all, 1 up to 3 px, 1.2 degrees and 1.2 %.
-        blink: the lids close by 1 to 4 px, as a distractor that is no labelled unit; not beside the lids' own units.
+        subject, clip, emotion: copied into the result.
+        head: strength of the head's motion: 0 for none; 1 for up to 3 px, 1.2 degrees and 1.2 %.
+        blink: close the lids by 1 to 4 px, as a distractor without a label; never together with units of the lids.
 
     Returns:
         the clip with its exact flow.
@@ -455,7 +451,7 @@ def draw_clip(
             sizes.append(closing)
     facial = displacement(shown, sizes, centre, half, (side, side))
 
-    # The head moves the face after the units did: flow = S(p + facial) - p.
+    # The head moves the face after the units: flow = S(p + facial) - p.
     turn, zoom = np.radians(head * rng.uniform(-1.2, 1.2)), head * rng.uniform(-0.012, 0.012)
     tx, ty = head * rng.uniform(-3, 3, 2)
     a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
@@ -498,13 +494,13 @@ def draw_clip(
 
 
 def _plan(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
-    """A label and a combination that shows it; some units are moved on one side only where the label allows it."""
+    """A label and a combination that shows it; some units are one-sided, if the label allows it."""
     labels = tuple(COMBINATIONS)
     emotion = labels[rng.choice(len(labels), p=[_WEIGHTS[label] for label in labels])]
     combination = COMBINATIONS[emotion][rng.integers(len(COMBINATIONS[emotion]))]
     codes = [code for code in combination.split("+") if code]
     for i, code in enumerate(codes):
-        # A one-sided 12, 14 or 15 is contempt here, so those keep their sides.
+        # 12, 14 and 15 keep their sides: one-sided, they mean contempt here.
         if code in ("2", "6", "10") and rng.random() < 0.12:
             codes[i] = f"{'LR'[rng.integers(2)]}{code}"
     return emotion, tuple(codes)
@@ -512,7 +508,7 @@ def _plan(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a clip will show, known before it is drawn.
+    """What a clip will show, before it is drawn.
 
     Attributes:
         number: of the clip in its split.
@@ -527,7 +523,7 @@ class Plan:
 
 
 def plan(split: str, number: int, seed: int = 0) -> Plan:
-    """What clip `number` of a split shows; takes microseconds, where drawing it takes a tenth of a second.
+    """What clip `number` of a split shows. Takes microseconds; drawing takes a tenth of a second.
 
     Args:
         split, number, seed: as for `clips`.
@@ -536,7 +532,7 @@ def plan(split: str, number: int, seed: int = 0) -> Plan:
 
 
 def _planned(split: str, number: int, seed: int) -> tuple[Plan, np.random.Generator, int]:
-    """The plan of a clip, what the rest of it is drawn from, and the seed of its face."""
+    """The plan of a clip, its generator, and the seed of its face."""
     who, clip = divmod(number, SUBJECT_CLIPS)
     rng, face = drawn_from(split, seed, who, clip)
     emotion, codes = _plan(rng)
@@ -544,11 +540,11 @@ def _planned(split: str, number: int, seed: int) -> tuple[Plan, np.random.Genera
 
 
 def drawn_from(split: str, seed: int, who: int, clip: int) -> tuple[np.random.Generator, int]:
-    """What one clip is drawn from, whatever is drawn before it, and the seed of its face.
+    """The generator of one clip, independent of other clips, and the seed of its face.
 
     Args:
-        split, seed: as for `clips`; another name has other faces.
-        who, clip: numbers of the face in its split, and of the clip of this face.
+        split, seed: as for `clips`.
+        who, clip: number of the face in its split, and of the clip of this face.
     """
     entropy = int.from_bytes(hashlib.sha256(f"synthme {split} {seed}".encode()).digest()[:8], "little")
     face = int(np.random.SeedSequence([entropy, who]).generate_state(1, np.uint64)[0])
@@ -556,20 +552,20 @@ def drawn_from(split: str, seed: int, who: int, clip: int) -> tuple[np.random.Ge
 
 
 def distractions(rng: np.random.Generator) -> tuple[float, bool]:
-    """How much the head of a clip moves and whether it blinks, as `draw_clip` takes them."""
+    """The arguments `head` and `blink` of `draw_clip`, at random."""
     return float(rng.uniform(0, 1) ** 0.5) if rng.random() < 0.8 else 0.0, bool(rng.random() < 0.1)
 
 
 def clips(split: str, count: int, seed: int = 0, start: int = 0) -> Iterator[SynthClip]:
     """Draw clips number `start` to `start + count - 1` of a split, deterministic by seed.
 
-    Ten consecutive clips share a face. The splits draw their faces from different entropy, so no face is in two.
+    Ten consecutive clips share a face. No face is in two splits.
 
     Args:
-        split: `"train"` or `"test"`, or any other name.
+        split: `"train"`, `"test"`, or any other name.
         count: how many.
         seed: of the whole dataset.
-        start: number of the first; any clip can be drawn without those before it.
+        start: number of the first clip; the clips before it need not be drawn.
     """
     for number in range(start, start + count):
         planned, rng, face = _planned(split, number, seed)
@@ -607,14 +603,14 @@ def sample(clip: SynthClip) -> Sample:
 
 
 def prepare(root: Path | None = None, replace: bool = False) -> Path:
-    """Draw the shipped test set, unless it is there already (a few seconds), and return its folder.
+    """Draw the test set (a few seconds), unless it exists, and return its folder.
 
     Args:
-        root: folder of all prepared datasets; the user's data root when None.
-        replace: draw it again even if it is there.
+        root: the data root; None for the user's.
+        replace: draw it again even if it exists.
 
     Raises:
-        DataError: the folder cannot be written, or too little of the disk is free.
+        DataError: the folder cannot be written, or the disk is too full.
     """
     info = {"source": f"drawn by mellm_plugin.datasets.synthme, version {VERSION}, split test, seed 0"}
 
