@@ -21,303 +21,25 @@ import argparse
 import csv
 import itertools
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import openpyxl
+from camera import CODES, Camera, Cell, Film
+from camera import Draw as Draw
+from camera import Fictitious as Fictitious
+from camera import Truth as Truth
 from typing_extensions import Unpack
 
 from mellm_plugin.datasets import megc2019
-from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, Face, displacement, inverse_map
+from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.facs.codes import read_codes
 
-Draw = Literal["faces", "noise"]
-Cell = str | int | float | None
-Image = npt.NDArray[np.uint8]
-
-_MARGIN = 16  # px round the picture, so that the movement never reaches beyond it
-_STRONGEST = (1.2, 2.4)  # px in a frame of 224 px: what the bundled model reads well
-_SENSOR = 1.0  # grey levels
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A clip as a converter should find it, and what its frames show. Frame numbers are the sheet's, right or wrong.
-
-    Attributes:
-        number: its place in `Fictitious.clips`.
-        split: of the prepared dataset.
-        subject, clip: the subject normalised (`sub01`, `006`, `s01`); where a clip has no name of its own (CAS(ME)^3),
-            the file's name and the onset, `b_166`.
-        onset, apex, offset: frame numbers; None where the sheet holds none.
-        au_code: the cell as text, unchanged; None where the dataset has no codes.
-        emotion: canonical label.
-        objective: objective class, 1..7.
-        fps: frames a second; None where that is not known.
-        row: of the sheet, counting from 1; None without a sheet.
-        folder, pattern: where its frames are, and how their files are named.
-        numbers: of the frames that are there.
-        moved: canonical codes of what the drawn face shows, and the peak of each, px of the frame; empty for blobs.
-        peak: number of the frame in which that is largest.
-        centre, half: of the drawn face, px of the frame, as `synthme.displacement` takes them.
-    """
-
-    number: int
-    split: str
-    subject: str
-    clip: str
-    onset: int | None
-    apex: int | None
-    offset: int | None
-    au_code: str | None
-    emotion: str
-    objective: int | None
-    fps: float | None
-    row: int | None
-    folder: Path
-    pattern: str
-    numbers: range
-    moved: Mapping[str, float]
-    peak: int
-    centre: tuple[float, float]
-    half: float
-
-    def frame(self, number: int) -> Path:
-        """The file of a frame, there or not."""
-        return self.folder / self.pattern.format(number)
-
-
-@dataclass(frozen=True)
-class Fictitious:
-    """A written dataset.
-
-    Attributes:
-        name: as `mellm prepare` takes it.
-        frames: the folder of frames.
-        sheets: coding sheets by split; empty for SMIC, unless asked for.
-        clips: what a converter should find, in the order of the sheets.
-    """
-
-    name: str
-    frames: Path
-    sheets: Mapping[str, Path]
-    clips: tuple[Truth, ...]
-
-    @property
-    def sheet(self) -> Path:
-        """The only sheet."""
-        (sheet,) = self.sheets.values()
-        return sheet
-
-    @property
-    def arguments(self) -> list[str]:
-        """What follows `mellm prepare NAME`."""
-        single = len(self.sheets) == 1
-        values = [str(path) if single else f"{split}={path}" for split, path in self.sheets.items()]
-        return ["--frames", str(self.frames), *itertools.chain(*(("--sheet", value) for value in values))]
-
-
-# What is drawn ------------------------------------------------------------------------------------------------------
-
-_CODES: dict[str, tuple[str, ...]] = {
-    **COMBINATIONS,
-    "others": ("4", "4+7", "14", "7", "17", "10", "4+14"),
-    "repression": ("15+17", "17", "14+17", "15", "14", "17+24", "4+15"),
-    "positive": COMBINATIONS["happiness"],
-    "negative": tuple(
-        itertools.chain(*zip(*(COMBINATIONS[e] for e in ("anger", "disgust", "sadness", "fear")), strict=False))
-    ),
-    "positive surprise": ("1+2+12", "2+12", "1+2+6+12"),
-    "negative surprise": ("1+2+4", "1+2+4+5", "1+2+4+25"),
-}
-"""Codes that show a label, of units that SynthME can draw."""
-
-
-def drawable(code: object) -> tuple[str, ...]:
-    """The units of a code that SynthME can draw, as its canonical codes; of alternatives the first."""
-    shown: dict[str, None] = {}
-    for unit in read_codes(code).units or ():
-        reading = next((reading for reading in unit.readings if reading.number in AUS), None)
-        if reading is not None:
-            side = reading.side if reading.side in ("L", "R") else ""
-            shown[f"{side}{reading.number}"] = None
-    return tuple(shown)
-
-
-def _mix(*parts: object) -> int:
-    """Entropy that is the same in every process."""
-    return zlib.crc32("\0".join(map(str, parts)).encode())
-
-
-class Film(TypedDict, total=False):
-    """How the frames are made; all datasets take this.
-
-    Attributes:
-        size: width and height, px (default 224x224); the face fills a square in the middle.
-        frames: of each clip, from onset to offset (default 8).
-        draw: `"faces"` that show the codes (default), or `"noise"`.
-        seed: of everything random (default 0).
-    """
-
-    size: tuple[int, int]
-    frames: int
-    draw: Draw
-    seed: int
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """Everything about the frames of a dataset except what they show; see `Film`."""
-
-    dataset: str
-    size: tuple[int, int] = (SIZE, SIZE)
-    frames: int = 8
-    draw: Draw = "faces"
-    seed: int = 0
-    grey: bool = False
-
-    def __post_init__(self) -> None:
-        if self.frames < 3:
-            raise ValueError(f"expected at least 3 frames a clip (onset, apex, offset), found {self.frames}")
-        if self.draw not in ("faces", "noise"):
-            raise ValueError(f"expected draw to be 'faces' or 'noise', found {self.draw!r}")
-
-    def rng(self, number: int, what: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, _mix(self.dataset, what), number])
-
-    def truth(self, number: int, *, code: object, emotion: str, first: int, lead: int = 0, **known: Any) -> Truth:
-        """A clip whose folder begins with frame `first`, and whose movement begins `lead` frames later.
-
-        Args:
-            code: the cell of the sheet; None where there is none.
-            known: fields of `Truth`; `apex` and `offset` where the sheet is wrong about them.
-        """
-        rng = self.rng(number, "plan")
-        onset = first + lead
-        peak = onset + int(rng.integers(max(1, self.frames // 3), max(2, 2 * self.frames // 3)))
-        scale = min(self.size) / SIZE
-        moved: dict[str, float] = {}
-        centre = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.04)))
-        half = 0.44 * float(rng.uniform(0.87, 1.05))
-        if self.draw == "faces":
-            shown = drawable(code) or drawable(_CODES[emotion][number % len(_CODES[emotion])])
-            strongest = float(np.exp(rng.uniform(*np.log(_STRONGEST))))
-            sizes = strongest * np.array([1.0, *rng.uniform(0.7, 1.0, len(shown) - 1)])
-            moved = {code: float(px) * scale for code, px in zip(shown, sizes, strict=True)}
-        values: dict[str, Any] = {
-            "number": number,
-            "split": "test",
-            "onset": onset,
-            "apex": peak,
-            "offset": onset + self.frames - 1,
-            "au_code": None if code is None else str(code),
-            "emotion": emotion,
-            "objective": None,
-            "row": None,
-            "numbers": range(first, onset + self.frames),
-            "moved": moved,
-            "peak": peak,
-            "centre": (self.size[0] / 2 + centre[0] * SIZE * scale, self.size[1] / 2 + centre[1] * SIZE * scale),
-            "half": half * SIZE * scale,
-        }
-        return Truth(**{**values, **known})
-
-    def written(
-        self,
-        root: Path,
-        made: Sequence[tuple[Truth, list[Cell]]],
-        sheet: Path | None,
-        header: Sequence[str | None],
-        title: str = "Sheet1",
-        above: int = 0,
-        empty: Sequence[str] = (),
-    ) -> Fictitious:
-        """Write the frames below `root` and, if it is named, the sheet."""
-        truths = [truth for truth, _ in made]
-        if sheet is not None:
-            _write_sheet(sheet, header, [row for _, row in made], title, above, empty)
-        self.shoot(truths)
-        return Fictitious(self.dataset, root, {} if sheet is None else {"test": sheet}, tuple(truths))
-
-    def shoot(self, clips: Sequence[Truth]) -> None:
-        """Write the frames of all clips, one clip in memory at a time."""
-        for clip in clips:
-            clip.folder.mkdir(parents=True, exist_ok=True)
-            film = self._faces(clip) if self.draw == "faces" else self._blobs(clip)
-            for number, frame in zip(clip.numbers, film, strict=True):
-                clip.frame(number).write_bytes(encode(frame, clip.frame(number).suffix))
-
-    def _shares(self, clip: Truth) -> Iterator[float]:
-        """How much of the whole movement each frame shows: none to the onset, all at the peak, a tenth at the end."""
-        onset = clip.peak if clip.onset is None else clip.onset
-        for number in clip.numbers:
-            if number <= clip.peak:
-                t = max(0, number - onset) / max(1, clip.peak - onset)
-                yield float((1 - np.cos(np.pi * t)) / 2)
-            else:
-                t = (number - clip.peak) / max(1, clip.numbers[-1] - clip.peak)
-                yield 1 - 0.9 * float((1 - np.cos(np.pi * t)) / 2)
-
-    def _faces(self, clip: Truth) -> Iterator[Image]:
-        rng = self.rng(clip.number, "film")
-        side, scale = SIZE + 2 * _MARGIN, min(self.size) / SIZE
-        half = clip.half / scale
-        x0, y0 = ((c - s / 2) / scale + side / 2 for c, s in zip(clip.centre, self.size, strict=True))
-        face = Face(_mix(self.seed, self.dataset, clip.subject))
-        picture = face.draw(rng, (x0, y0), half)
-        if self.grey:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        sizes = [px / scale for px in clip.moved.values()]
-        from_x, from_y = inverse_map(displacement(tuple(clip.moved), sizes, (x0, y0), half, (side, side)))
-        y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-        # A share of the way back is exact at onset and peak, and off by less than 0.1 px between them.
-        back_x, back_y = from_x - x, from_y - y
-        drift = rng.uniform(-0.6, 0.6, 2) / len(clip.numbers)  # the head, px a frame
-        inside = slice(_MARGIN, _MARGIN + SIZE)
-        for i, share in enumerate(self._shares(clip)):
-            s = np.float32(share)
-            dx, dy = np.float32(i * drift[0]), np.float32(i * drift[1])
-            moved = cv2.remap(picture, x + s * back_x - dx, y + s * back_y - dy, cv2.INTER_CUBIC)[inside, inside]
-            yield fitted(moved, self.size, rng)
-
-    def _blobs(self, clip: Truth) -> Iterator[Image]:
-        rng = self.rng(clip.number, "film")
-        grid = rng.uniform(30, 225, (6, 6) if self.grey else (6, 6, 3)).astype(np.float32)
-        picture = cv2.resize(grid, self.size, interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
-        for share in self._shares(clip):
-            shift = np.array([[1, 0, share], [0, 1, -share]], np.float32)
-            yield np.asarray(cv2.warpAffine(picture, shift, self.size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def fitted(picture: npt.NDArray[np.float32], size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """A square picture in the middle of a frame of this width and height, with the noise of a sensor."""
-    side = min(size)
-    if side != picture.shape[0]:
-        shrink = side < picture.shape[0]
-        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
-    across, down = size[0] - side, size[1] - side
-    if across or down:
-        edges = (down // 2, down - down // 2, across // 2, across - across // 2)
-        picture = cv2.copyMakeBorder(picture, *edges, cv2.BORDER_REPLICATE)
-    noisy = picture + np.float32(_SENSOR) * rng.standard_normal(picture.shape, np.float32)
-    return np.asarray(np.rint(noisy).clip(0, 255), np.uint8)
-
-
-def encode(frame: Image, suffix: str) -> bytes:
-    """A frame, uint8 `(H, W)` or `(H, W, 3)` RGB, as a file of this kind; JPEG at quality 95."""
-    pixels = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) if frame.ndim == 3 else frame
-    done, data = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])
-    if not done:
-        raise ValueError(f"expected a suffix of an image file, found {suffix!r}")
-    return bytes(data)
 
 
 # Who shows what -----------------------------------------------------------------------------------------------------
@@ -333,13 +55,10 @@ def _deal(published: Mapping[str, int], clips: int | None, first: Sequence[str] 
     return list(itertools.islice(itertools.cycle(order), len(order) if clips is None else clips))
 
 
-def _cast(labels: Sequence[str], subjects: Sequence[str], outside: str = "") -> list[str]:
-    """A subject for each label: two clips or more of each; the last two subjects only show the label `outside`."""
+def _cast(labels: Sequence[str], subjects: Sequence[str]) -> list[str]:
+    """A subject for each label, in turn; of few labels, two or more for each subject."""
     used = subjects[: max(2, min(len(subjects), -(-len(labels) // 2)))]
-    apart = list(used[len(subjects) - 2 :]) if outside else []
-    others = [subject for subject in used if subject not in apart]
-    inside, turn = itertools.cycle(others), itertools.cycle([*apart, *others])
-    return [next(turn) if label == outside else next(inside) for label in labels]
+    return list(itertools.islice(itertools.cycle(used), len(labels)))
 
 
 class _Codes:
@@ -352,7 +71,7 @@ class _Codes:
 
     def next(self, label: str, skip: int = 0) -> str | int:
         """The next code; one unit alone is now and then a number, as spreadsheets have it."""
-        codes = [*self._styles.get(label, ()), *_CODES[label]]
+        codes = [*self._styles.get(label, ()), *CODES[label]]
         code = codes[(self._given[label] + skip) % len(codes)]
         self._given[label] += 1
         if code.isdigit():
@@ -363,7 +82,7 @@ class _Codes:
 
 def _write_sheet(
     path: Path,
-    header: Sequence[str | None],
+    header: Sequence[Cell],
     rows: Sequence[Sequence[Cell]],
     title: str = "Sheet1",
     above: int = 0,
@@ -382,6 +101,24 @@ def _write_sheet(
         book.create_sheet(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     book.save(path)
+
+
+def _written(
+    camera: Camera,
+    root: Path,
+    made: Sequence[tuple[Truth, list[Cell]]],
+    sheet: Path | None,
+    header: Sequence[Cell],
+    title: str = "Sheet1",
+    above: int = 0,
+    empty: Sequence[str] = (),
+) -> Fictitious:
+    """Write the frames below `root` and, if it is named, the sheet."""
+    truths = [truth for truth, _ in made]
+    if sheet is not None:
+        _write_sheet(sheet, header, [row for _, row in made], title, above, empty)
+    camera.shoot(truths)
+    return Fictitious(camera.dataset, root, {} if sheet is None else {"test": sheet}, tuple(truths))
 
 
 def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[str, str, int, int]]:
@@ -531,7 +268,7 @@ def casme2(
         stray_files: put `Thumbs.db`, `.DS_Store` and shortcuts among the frames.
         film: see `Film`.
     """
-    camera = _Camera("casme2", **film)
+    camera = Camera("casme2", **film)
     root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
     cast = _pick(_casme2_roster(), clips, _CASME2, _OMITTED)
     codes = _Codes({"others": ("4+7+L10", "38"), "surprise": ("L2+26+38",), "happiness": ("R6+R12",)})
@@ -561,12 +298,12 @@ def casme2(
         )  # fmt: skip
         apex: Cell = "/" if truth.apex is None and number not in bare else truth.apex
         who: Cell = subject[3:] if subject_as == "text" else int(subject[3:])
-        row = [who, clip, *gap, truth.onset, apex, truth.offset, *gap, code, emotion]
+        row: list[Cell] = [who, clip, *gap, truth.onset, apex, truth.offset, *gap, code, emotion]
         made.append((truth, [*row, truth.objective] if sheet == "2019" else row))
     header = ["Subject", "Filename", *gap, "OnsetFrame", "ApexFrame", "OffsetFrame", *gap, "Action Units"]
     header += ["Estimated Emotion", *(["Objective Classes"] if sheet == "2019" else [])]
     path = folder / f"CASME2-coding-{'20140508' if sheet == '2014' else '20190701'}.xlsx"
-    written = camera.written(root, made, path, header, empty=("Sheet2", "Sheet3"))
+    written = _written(camera, root, made, path, header, empty=("Sheet2", "Sheet3"))
     for place in (root, root / made[0][0].subject, *(truth.folder for truth, _ in made[:3])) if stray_files else ():
         (place / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504))
         (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(24))
@@ -602,7 +339,7 @@ def samm(
         preamble: 13 rows of text above the header, as in the official sheet.
         subject_as: `006`, or the number 6.
     """
-    camera = _Camera("samm", grey=True, **film)
+    camera = Camera("samm", grey=True, **film)
     codes, above = _Codes(_SAMM_CODES), 13 if preamble else 0
     made: list[Clip] = []
     for number, (subject, clip, label) in enumerate(
@@ -622,12 +359,22 @@ def samm(
         who: Cell = subject if subject_as == "text" else int(subject)
         spelt = "Other" if label == "others" else label.capitalize()
         duration = (truth.offset or 0) - (truth.onset or 0) + 1
-        row = [who, clip, int(clip.split("_")[1]), truth.onset, truth.apex, truth.offset, duration, "Micro - 1/2", code]
+        row: list[Cell] = [
+            who,
+            clip,
+            int(clip.split("_")[1]),
+            truth.onset,
+            truth.apex,
+            truth.offset,
+            duration,
+            "Micro - 1/2",
+            code,
+        ]
         made.append((truth, [*row, spelt, truth.objective, "looks down at first" if number % 9 == 4 else None]))
     header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration"]
     header += ["Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
     path = folder / "SAMM_Micro_FACS_Codes_v2.xlsx"
-    return camera.written(folder / "SAMM", made, path, header, "MICRO_ONLY", above)
+    return _written(camera, folder / "SAMM", made, path, header, "MICRO_ONLY", above)
 
 
 def _smic_71(clips: int | None) -> Roster:
@@ -665,7 +412,7 @@ def smic(
         subject_style: of folders and clips; `Truth.subject` is `s01` in both.
         community_sheet: write `smic_apex.xlsx`, which gives the apex.
     """
-    camera = _Camera("smic" if part == "HS" else f"smic_{part.lower()}", grey=part == "NIR", **film)
+    camera = Camera("smic" if part == "HS" else f"smic_{part.lower()}", grey=part == "NIR", **film)
     root = folder / ("SMIC_all_raw" if layout == "raw" else "SMIC_all_cropped")
     if part == "HS":
         cast = _pick([(row["subject"], row["clip"], row["class"]) for row in _composite("smic")], clips, _SMIC)
@@ -686,7 +433,7 @@ def smic(
         truth = replace(truth, au_code=None, apex=truth.peak if community_sheet else None)
         made.append((truth, [there, clip, tuple(_SMIC).index(label), truth.onset, truth.peak, truth.offset]))
     header = ["subject", "clip", "label", "onset_frame", "apex_frame", "offset_frame"]
-    return camera.written(root, made, folder / "smic_apex.xlsx" if community_sheet else None, header)
+    return _written(camera, root, made, folder / "smic_apex.xlsx" if community_sheet else None, header)
 
 
 def _casme3_rows(clips: int | None) -> list[tuple[str, str]]:
@@ -721,7 +468,7 @@ def casme3(
         layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a folder has all
             clips of a file.
     """
-    camera = _Camera("casme3", **film)
+    camera = Camera("casme3", **film)
     root = folder / ("Part_A_ME_clip" if layout == "clips" else "part_A")
     codes = _Codes()
     made: list[Clip] = []
@@ -749,10 +496,10 @@ def casme3(
             spelt = "Others" if seen[label] % 54 == 0 else "others"
         seen[label] += 1
         onset = written.get(number, first)
-        row = [subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt]
+        row: list[Cell] = [subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt]
         made.append((truth, row))
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
-    return camera.written(root, made, folder / "cas(me)3_part_A_ME_label.xlsx", header, "label")
+    return _written(camera, root, made, folder / "cas(me)3_part_A_ME_label.xlsx", header, "label")
 
 
 def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
@@ -765,7 +512,7 @@ def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictit
         folder, film: as in `casme2`.
         clips: of all three together, about four of seven in the first.
     """
-    camera = _Camera("dfme", **film)
+    camera = Camera("dfme", **film)
     root = folder / "DFME"
     parts = dict(_DFME)
     if clips is not None:
@@ -812,7 +559,7 @@ def mmew(
         folder, clips, film: as in `casme2`.
         repression_folder: name of the folder of that label; the sheet calls the label `others`.
     """
-    camera = _Camera("mmew", **film)
+    camera = Camera("mmew", **film)
     root = folder / "Micro_Expression"
     labels = _deal(_MMEW, clips)
     codes = _Codes()
@@ -830,7 +577,7 @@ def mmew(
         remark = "the head moves" if number % 12 == 5 else None
         made.append((truth, [int(subject), clip, truth.onset, truth.apex, truth.offset, spelt, code, remark]))
     header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion", "Action Units"]
-    return camera.written(root, made, folder / "MMEW_Micro_Exp.xlsx", [*header, "remarks"])
+    return _written(camera, root, made, folder / "MMEW_Micro_Exp.xlsx", [*header, "remarks"])
 
 
 def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
@@ -842,7 +589,7 @@ def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fic
     Args:
         folder, clips, film: as in `casme2`.
     """
-    camera = _Camera("fourdme", grey=True, **film)
+    camera = Camera("fourdme", grey=True, **film)
     root = folder / "gray_micro"
     labels = _deal(_FOURDME, clips)
     codes = _Codes(_FOURDME_CODES)
@@ -858,10 +605,10 @@ def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fic
         units = (unit for part in read_codes(code).detail for unit in part.units)
         marked = {reading.number for unit in units for reading in unit.readings}
         columns = [int(unit in marked) for unit in _FOURDME_UNITS]
-        row = [subject, clip, truth.onset, truth.apex, truth.offset, label.capitalize(), code, *columns]
+        row: list[Cell] = [subject, clip, truth.onset, truth.apex, truth.offset, label.capitalize(), code, *columns]
         made.append((truth, row))
     header = ["sub_ID", "fold_name", "Onset", "Apex", "Offset", "Emotion", "AUs", *(f"AU{u}" for u in _FOURDME_UNITS)]
-    return camera.written(root, made, folder / "4DME_Labelling_Micro_release.xlsx", header)
+    return _written(camera, root, made, folder / "4DME_Labelling_Micro_release.xlsx", header)
 
 
 WRITERS: dict[str, Callable[..., Fictitious]] = {

@@ -42,6 +42,16 @@ class Box:
     right: int
     bottom: int
 
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return self.bottom - self.top
+
     def __str__(self) -> str:
         return f"{self.left},{self.top} to {self.right},{self.bottom}"
 
@@ -57,11 +67,10 @@ class Box:
         """
         if self.left < 0 or self.top < 0:
             yield f"expected left and top of at least 0, found {self.left} and {self.top}"
-        across, down = self.right - self.left, self.bottom - self.top
-        if across < SMALLEST_SIDE or down < SMALLEST_SIDE:
+        if self.width < SMALLEST_SIDE or self.height < SMALLEST_SIDE:
             yield (
                 f"expected a box of at least {SMALLEST_SIDE} px a side, with right and bottom beyond left and top, "
-                f"found {self}: {across}x{down}"
+                f"found {self}: {self.width}x{self.height}"
             )
         if width is not None and height is not None and (self.right > width or self.bottom > height):
             yield f"the box {self} reaches beyond the frame, which is {width}x{height}"

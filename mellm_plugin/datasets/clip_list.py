@@ -124,9 +124,9 @@ def _to_be_named(clips: Sequence[Clip], numbers: Sequence[str]) -> str:
 def names_of_megc(clips: Iterable[Clip]) -> dict[str, str]:
     """MEGC's meaning of a list's numbers, if the clips' own labels confirm it; else empty."""
     numbered = [(clip.label, clip.coarse) for clip in clips if clip.label]
-    told = [(MEGC.get(label), own) for label, own in numbered if own is not None]
-    right = Counter(name for name, own in told if name == own)
-    if any(label not in MEGC for label, _ in numbered) or sum(right.values()) < _AGREE * max(1, len(told)):
+    known = [(MEGC.get(label), own) for label, own in numbered if own is not None]
+    right = Counter(name for name, own in known if name == own)
+    if any(label not in MEGC for label, _ in numbered) or sum(right.values()) < _AGREE * max(1, len(known)):
         return {}
     used = {label for label, _ in numbered}  # none: nothing to name
     return {n: name for n, name in MEGC.items() if n in used} if all(right[MEGC[n]] for n in used) else {}
@@ -178,14 +178,14 @@ class _Search:
         twice: list[int] = []
         for same in by_id.values():
             if len({clip.label for clip in same}) > 1:
-                told = ", ".join(f"{clip.label} in row {clip.row}" for clip in same)
-                self.chosen.faults.append(f"{same[0].id} has several labels: {told}; keep one of the rows")
+                labels = ", ".join(f"{clip.label} in row {clip.row}" for clip in same)
+                self.chosen.faults.append(f"{same[0].id} has several labels: {labels}; keep one of the rows")
                 continue
             self.chosen.clips.append(same[0])
             twice += [clip.row for clip in same[1:]]
         if twice:
             what = "row" if len(twice) == 1 else "rows"
-            self.chosen.notes.append(f"{what} {row_ranges(twice)}: a clip of another row once more")
+            self.chosen.notes.append(f"{what} {row_ranges(twice)}: repeats the clip of another row")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
@@ -294,5 +294,5 @@ def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:
         and (coarse(labels[clip.id]) or labels[clip.id]) not in (clip.coarse, clip.emotion)
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    told = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"
-    return told if found else ""
+    text = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"
+    return text if found else ""

@@ -175,9 +175,7 @@ class FrameTree:
         seen: set[tuple[int, int]] = set()
         for path, folders, files in os.walk(self.root, onerror=self._unreadable, followlinks=True):
             status = os.stat(path)
-            if (
-                place := (status.st_dev, status.st_ino)
-            ) in seen:  # a link to a walked folder
+            if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a walked folder
                 folders.clear()
                 continue
             seen.add(place)
@@ -198,15 +196,18 @@ class FrameTree:
                 self._empty.add(Path(path))
         if len(self._empty) == len(self._parts):
             advice = "check its permissions" if self.faults else "is it the right one, and unpacked?"
-            told = "expected folders of frames (jpg, png, bmp), found no frame"
+            problem = "expected folders of frames (jpg, png, bmp), found no frame"
             if self._unnumbered:
-                told = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
+                problem = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
                 advice = (
                     "give each file the number of its frame, or write a table of onset and apex: mellm prepare table"
                 )
             if left_aside:
-                told, advice = f"{told} of this dataset's clips, only others, {left_aside} for instance", "name another"
-            raise InputError([*self.faults, f"{told}; {advice}"], where)
+                problem, advice = (
+                    f"{problem} of this dataset's clips, only others, {left_aside} for instance",
+                    "name another",
+                )
+            raise InputError([*self.faults, f"{problem}; {advice}"], where)
         self._index: dict[tuple[str, str], list[tuple[Path, int]]] = {}
         for folder, parts in self._parts.items():
             for up, part in enumerate(reversed(parts)):

@@ -363,23 +363,23 @@ def _oddities(
     info: Mapping[str, Any], counts: Mapping[str, Any], labels: Sequence[str], scored: Sequence[str], least: int
 ) -> list[str]:
     clips = counts["clips"]
-    told = []
+    odd = []
     if counts["subjects"] == 1:
-        told.append("all clips are of one subject: scores say nothing about another")
+        odd.append("all clips are of one subject: scores say nothing about another")
     if len(labels) == 1:
-        told.append(f"all labels are {labels[0]!r}: there is nothing to choose from")
+        odd.append(f"all labels are {labels[0]!r}: there is nothing to choose from")
     if rare := [label for label, n in counts["emotions"].items() if n < _FEW]:
-        told.append(f"labels with one clip, too few for a score of their own: {', '.join(rare)}")
+        odd.append(f"labels with one clip, too few for a score of their own: {', '.join(rare)}")
     if without := counts["without_emotion"]:
         what = "the task asks for units alone" if without == clips else "these clips count for their units alone"
-        told.append(f"{without} of {clips} clips have no label: {what}")
+        odd.append(f"{without} of {clips} clips have no label: {what}")
     if without := counts["without_aus"]:
         what = "the task asks for the label alone" if without == clips else "these clips count for their label alone"
-        told.append(f"{without} of {clips} clips have no known units: {what}")
-    told += [f"{clip}: code not read in full: {text}" for clip, text in info.get("unread_codes", {}).items()]
-    told += [f"{clip}: {note}" for clip, notes in info.get("notes", {}).items() for note in notes]
+        odd.append(f"{without} of {clips} clips have no known units: {what}")
+    odd += [f"{clip}: code not read in full: {text}" for clip, text in info.get("unread_codes", {}).items()]
+    odd += [f"{clip}: {note}" for clip, notes in info.get("notes", {}).items() for note in notes]
     if left := [unit for unit in counts["aus"] if "/" not in unit and unit not in scored]:
-        told.append(f"not scored, for they occur in fewer than {least} clips: units {', '.join(left)}")
+        odd.append(f"not scored, for they occur in fewer than {least} clips: units {', '.join(left)}")
     if rare := [unit for unit in scored if counts["aus"][unit] < _FEW]:
-        told.append(f"units in one clip, which au_f1 weighs as much as any other (see --least): {', '.join(rare)}")
-    return told
+        odd.append(f"units in one clip, which au_f1 weighs as much as any other (see --least): {', '.join(rare)}")
+    return odd

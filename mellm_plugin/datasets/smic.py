@@ -125,10 +125,10 @@ def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[En
                 fault=fault if label and folder and label != folder else "",
             )
             found.append((number, clip.lower(), str(path), entry))
-        told: set[str] = set()
+        known: set[str] = set()
         for *_, entry in sorted(found, key=lambda one: one[:3]):
-            if entry.id not in told:  # a clip with two folders fails when its folder is looked for
-                told.add(entry.id)
+            if entry.id not in known:  # a clip with two folders fails when its folder is looked for
+                known.add(entry.id)
                 yield entry
 
     return entries

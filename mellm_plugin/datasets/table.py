@@ -335,7 +335,7 @@ def _path(row: Row, key: str, folder: Path) -> Path | None:
     return folder / text.replace("\\", "/")  # a table written on Windows has backslashes
 
 
-# ---- what is odd ----------------------------------------------------------------------------------------------------
+# ---- oddities -------------------------------------------------------------------------------------------------------
 
 
 def oddities(sheet: Sheet) -> list[str]:
@@ -343,12 +343,12 @@ def oddities(sheet: Sheet) -> list[str]:
     several ways."""
     read = set(sheet.columns.values())
     absent = [column.names[0] for key, column in COLUMNS.items() if key not in sheet.columns]
-    told = [
+    odd = [
         f"the column {heading!r} is not read.{near(heading.lower(), absent)}"
         for heading in sheet.headings
         if heading not in read
     ]
-    told += [
+    odd += [
         f"the column {heading!r} is read as {COLUMNS[key].names[0]}"
         for key, heading in sheet.columns.items()
         if heading.lower() not in COLUMNS[key].names
@@ -359,11 +359,11 @@ def oddities(sheet: Sheet) -> list[str]:
         frames.setdefault((row.text("onset"), row.text("apex")), []).append(row.number)
         if (text := row.text("emotion")) is not None and text.lower() not in _UNKNOWN:
             spelled.setdefault(label_of(text), {})[text] = None
-    told += [f"the rows {row_ranges(same)} have the same frames" for same in frames.values() if len(same) > 1]
-    told += [
+    odd += [f"the rows {row_ranges(same)} have the same frames" for same in frames.values() if len(same) > 1]
+    odd += [
         f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
     ]
-    return told + list(_alike(sorted(spelled)))
+    return odd + list(_alike(sorted(spelled)))
 
 
 def _alike(labels: Sequence[str]) -> Iterable[str]:

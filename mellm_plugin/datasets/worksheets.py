@@ -224,11 +224,11 @@ def _csv_table(source: Path, data: bytes, keys_of: KeysOf, required: Collection[
             for number, cells in enumerate(reader, start=1):
                 lines.append((number, list(cells)))
                 if (held := held + len(cells)) > _MOST_CELLS:
-                    told = f"expected a table of clips, found more than {_MOST_CELLS} cells; is it the right file?"
-                    raise InputError(told, where=where)
+                    problem = f"expected a table of clips, found more than {_MOST_CELLS} cells; is it the right file?"
+                    raise InputError(problem, where=where)
         except csv.Error as error:
-            told = f"row {len(lines) + 1} cannot be read as CSV ({error}): is a quotation mark missing? {_SAVE_AS}"
-            tried.append((known, InputError(told, where=where)))
+            problem = f"row {len(lines) + 1} cannot be read as CSV ({error}): is a quotation mark missing? {_SAVE_AS}"
+            tried.append((known, InputError(problem, where=where)))
             continue
         table = Worksheet(source.name, lines, closed=True)
         if any({*required} <= {*keys_of(cells)} for _, cells in lines[:HEADER_WITHIN]):
