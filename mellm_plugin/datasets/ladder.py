@@ -21,6 +21,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.disk import check_room
 from mellm_plugin.datasets.sample import Sample
@@ -103,13 +105,10 @@ def prepare(root: Path | None = None, replace: bool = False) -> Path:
         DataError: the folder cannot be written, or the disk is too full.
     """
     source = f"drawn by mellm_plugin.datasets.ladder, version {VERSION}, drawings version {synthme.VERSION}, seed 0"
+
+    def samples() -> Iterator[Sample]:
+        check_room(NAME, _BYTES, root, least=_BYTES)
+        yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)
+
     exists: Literal["replace", "keep"] = "replace" if replace else "keep"
-    return store.write(NAME, {"test": _shown(root)}, {"source": source}, root=root, exists=exists)
-
-
-def _shown(root: Path | None) -> Iterator[Sample]:
-    """All clips, with a progress bar."""
-    from tqdm import tqdm
-
-    check_room(NAME, _BYTES, root, least=_BYTES)
-    yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)
+    return store.write(NAME, {"test": samples()}, {"source": source}, root=root, exists=exists)

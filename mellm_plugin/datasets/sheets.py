@@ -62,27 +62,18 @@ COMMON: dict[str, tuple[str, ...]] = {
 _SAME_AS = {"id": "clip", "label": "emotion", "objective_class": "objective"}  # keys with the same content
 
 
-@dataclass(frozen=True)
 class Column:
     """A column to look for.
 
-    Attributes:
+    Args:
         names: its names in known sheets; messages use the first one.
         required: whether the sheet must have it.
         merged: whether a cell merged over several rows counts for each of them (a subject, for instance).
         common: whether the names in `COMMON` are accepted as well.
     """
 
-    names: tuple[str, ...]
-    required: bool = True
-    merged: bool = False
-    common: bool = True
-
     def __init__(self, *names: str, required: bool = True, merged: bool = False, common: bool = True) -> None:
-        object.__setattr__(self, "names", names)
-        object.__setattr__(self, "required", required)
-        object.__setattr__(self, "merged", merged)
-        object.__setattr__(self, "common", common)
+        self.names, self.required, self.merged, self.common = names, required, merged, common
 
 
 @dataclass
