@@ -178,9 +178,7 @@ class _Conversion:
             except DataError as error:
                 if not self.finished.exists():
                     raise
-                kept = (
-                    f"Finished clips are kept for the next run in {self.finished.folder}; delete it to free space."
-                )
+                kept = f"Finished clips are kept for the next run in {self.finished.folder}; delete it to free space."
                 raise DataError(f"{error} {kept}") from error
         return Report(folder, store.read_info(name, root), reused=self.reused)
 
