@@ -1,4 +1,4 @@
-"""Boxes that are cut out of frames, and the CSV that lists one per clip:
+"""Boxes that are cut out of frames, and the table that lists one per clip:
 
 id,left,top,right,bottom,nose_x,nose_y
 casme2/sub01/EP02_01f,190,60,462,332,327.5,204
@@ -7,25 +7,25 @@ sub02/EP01_11f,201,55,473,327,,
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mellm_plugin.datasets.worksheets import decoded
+from mellm_plugin.datasets.sheets import as_text
+from mellm_plugin.datasets.worksheets import read_tables
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
-from mellm_plugin.small_files import read_bytes
 
 _SIDES = ("left", "top", "right", "bottom")
 _NOSE = ("nose_x", "nose_y")
 _COLUMNS = ("id", *_SIDES, *_NOSE)
-_LARGEST_CSV = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -119,38 +119,35 @@ def cut(frame: bytes, box: Box, name: str = "frame") -> bytes:
 
 
 def read_boxes(path: str | Path) -> dict[str, Found]:
-    """Read boxes by clip id from a CSV with the columns `id`, `left`, `top`, `right` and `bottom`, in any order.
+    """Read boxes by clip id from a table, CSV or .xlsx, with the columns `id`, `left`, `top`, `right` and `bottom`.
 
-    Comma, semicolon or tab; column names in any case. Sides are px of the uncropped frame; right and bottom are the
-    first column and row beyond the box. `nose_x` and `nose_y` are optional; other columns are ignored.
+    Columns in any order and case. Sides are px of the uncropped frame; right and bottom are the first column and row
+    beyond the box. `nose_x` and `nose_y` are optional; other columns are ignored.
 
     Returns:
         boxes, with nose tips if given, by id as written: with or without the dataset in front.
 
     Raises:
-        InputError: the file cannot be read, or holds faults; all of them, with their rows. The header is row 1.
+        InputError: the file cannot be read, or holds faults; all of them, with their rows.
     """
     where = str(path)
-    text = _read_text(Path(path))
-    first = next(iter(text.splitlines()), "")
-    mark = max(",;\t", key=first.count)
-    try:
-        # strict: otherwise an unclosed quote swallows the rest of the file as one cell
-        rows = list(_rows(text, mark))
-    except csv.Error as error:
-        raise InputError(f"expected rows of cells divided by {mark!r}, found {error}", where=where) from error
-    if not rows:
+    tables = read_tables(path, lambda cells: {*map(_name, cells)} & {*_COLUMNS}, _COLUMNS[:5]).worksheets
+    table = next((table for table in tables if any(map(as_text, chain(*(cells for _, cells in table.rows))))), None)
+    if table is None:
         raise InputError("expected a header and a row per clip, found an empty file", where=where)
-    header = [name.strip().lower() for name in rows[0][1]]
-    if faults := list(_header_faults(header)):
+    rows = [(number, cells) for number, cells in table.rows if any(map(as_text, cells))]
+    header = list(map(_name, rows[0][1]))
+    if faults := [f"row {rows[0][0]}: {fault}" for fault in _header_faults(header)]:
         raise InputError(faults, where=where)
     found: dict[str, Found] = {}
     row_of: dict[str, int] = {}
     for number, cells in rows[1:]:
+        if not table.closed:  # a workbook stores no empty cells at the end of a row
+            cells = [*cells, *[None] * (len(header) - len(cells))]
         if len(cells) != len(header):
             faults.append(f"row {number}: expected {len(header)} cells, found {len(cells)}")
             continue
-        row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        row = {name: as_text(cell) or "" for name, cell in zip(header, cells, strict=True)}
         clip = row["id"].strip("/")
         if not clip:
             faults.append(f"row {number}: expected a clip id, found none")
@@ -158,7 +155,7 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
             faults.append(f"row {number}: {clip} has a box in row {row_of[clip]} already; keep one of them")
         row_of.setdefault(clip, number)
         try:
-            found[clip] = _found(row, decimal_comma=mark != ",")
+            found[clip] = _found(row)
         except InputError as error:
             faults += [f"row {number} ({clip}): {fault}" for fault in error.faults]
     for clip, number in row_of.items():
@@ -174,49 +171,29 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
     return found
 
 
-def _read_text(path: Path) -> str:
-    where = str(path)
-    try:
-        data = read_bytes(path, _LARGEST_CSV)
-    except FileNotFoundError:
-        raise InputError("no such file; expected a CSV with the columns id,left,top,right,bottom", where) from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"the file cannot be read: {error}", where) from error
-    if data.startswith(b"PK"):
-        raise InputError("expected a CSV, found a spreadsheet or a zip file; save the sheet as CSV (UTF-8)", where)
-    return decoded(data, where)
-
-
-def _rows(text: str, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each row that is not empty; numbers count lines, as an editor does."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark, strict=True)
-    number = 1
-    for cells in reader:
-        if any(cell.strip() for cell in cells):
-            yield number, cells
-        number = reader.line_num + 1
+def _name(cell: Any) -> str:
+    return (as_text(cell) or "").lower()
 
 
 def _header_faults(header: list[str]) -> Iterator[str]:
     required = _COLUMNS[:5]
-    yield from (f"row 1: the column {name!r} occurs twice" for name in _COLUMNS if header.count(name) > 1)
+    yield from (f"the column {name!r} occurs twice" for name in _COLUMNS if header.count(name) > 1)
     missing = [name for name in required if name not in header]
     if missing:
-        yield f"row 1: expected the columns {', '.join(required)}, found no {', '.join(missing)}"
+        yield f"expected the columns {', '.join(required)}, found no {', '.join(missing)}"
     for name in header:  # a misspelt nose column would silently drop all noses
         if name not in _COLUMNS and (hint := near(name, (*missing, *(n for n in _NOSE if n not in header)))):
-            yield f"row 1: there is no column {name!r}.{hint}"
+            yield f"there is no column {name!r}.{hint}"
     if ("nose_x" in header) != ("nose_y" in header):
-        yield "row 1: expected nose_x and nose_y, or neither, found one of them"
+        yield "expected nose_x and nose_y, or neither, found one of them"
 
 
-def _found(row: Mapping[str, str], decimal_comma: bool) -> Found:
+def _found(row: Mapping[str, str]) -> Found:
     faults: list[str] = []
 
     def number(name: str) -> float:
-        text = row[name].replace(",", ".") if decimal_comma else row[name]
         try:
-            value = float(text)
+            value = float(row[name].replace(",", "."))  # a decimal comma
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or (name in _SIDES and value != int(value)):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -109,8 +110,8 @@ def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
         "row 10 (casme2/a/7): top: expected a whole number of px, found ''",
         "row 10 (casme2/a/7): right: expected a whole number of px, found 'nan'",
         "row 10 (casme2/a/7): bottom: expected a whole number of px, found 'inf'",
-        "/8): expected a box of at least 32 px",  # an id of two lines, rows 12 and 13
-        "row 14 (casme2/a/9): nose_x: expected a number of px, found 'left'",
+        "/8): expected a box of at least 32 px",  # an id of two lines
+        "row 13 (casme2/a/9): nose_x: expected a number of px, found 'left'",
         "row 2: casme2/a/1 is also in row 11, without casme2/",
     ]
     assert len(error.value.faults) == len(expected)
@@ -121,20 +122,21 @@ def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        (b"", "found an empty file"),
-        (b"\n\n", "found an empty file"),
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        (b",,\n,,\n", "found an empty file"),
         (b"id,left,top,right,bottom\n", "found only the header"),
         (b"clip,x,y,w,h\na,1,2,3,4\n", "found no id, left, top, right, bottom"),
         (b"id,left,top,right,botom\na,1,2,3,4\n", "no column 'botom'. Did you mean 'bottom'"),
         (b"id,left,top,right,bottom,nosex,nose_y\n", "no column 'nosex'. Did you mean 'nose_x'"),
         (b"id,left,top,right,bottom,left\n", "the column 'left' occurs twice"),
         (b"id,left,top,right,bottom,nose_x\n", "expected nose_x and nose_y, or neither"),
-        (b'id,left,top,right,bottom\n"a,1,2,3,4\n', "expected rows of cells"),
+        (b'id,left,top,right,bottom\n"a,1,2,3,4\n', "row 2 cannot be read as CSV"),
         (
             b"id,left,top,right,bottom\na,1,2,99,99\n\x81,1,2,99,99\n",
             "row 3: expected text in UTF-8, found the byte 0x81",
         ),
-        (b"PK\x03\x04rest", "found a spreadsheet or a zip file"),
+        (b"PK\x03\x04rest", "found no id, left, top, right, bottom"),
     ],
 )
 def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> None:
@@ -147,8 +149,17 @@ def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> 
 def test_no_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         read_boxes(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="found a folder"):
         read_boxes(tmp_path)
+
+
+def test_a_workbook_does_as_well(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (HEADER.split(","), ["a/1", 5, 6, 75, 86, 30.5, 40], ["a/2", 0, 0, 100, 90]):
+        book.active.append(row)
+    book.save(tmp_path / "boxes.xlsx")
+    expected = {"a/1": Found(Box(5, 6, 75, 86), (30.5, 40)), "a/2": Found(Box(0, 0, 100, 90))}
+    assert read_boxes(tmp_path / "boxes.xlsx") == expected
 
 
 @given(
