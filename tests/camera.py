@@ -27,23 +27,23 @@ _SENSOR = 1.0  # grey levels
 
 @dataclass(frozen=True)
 class Truth:
-    """A clip as a converter should find it, and what its frames show. Frame numbers are the sheet's, right or wrong.
+    """A clip as a converter should find it, and what its frames show. Frame numbers are the sheet's, even if wrong.
 
     Attributes:
         number: its place in `Fictitious.clips`.
         split: of the prepared dataset.
-        subject, clip: the subject normalised (`sub01`, `006`, `s01`); where a clip has no name of its own (CAS(ME)^3),
-            the file's name and the onset, `b_166`.
-        onset, apex, offset: frame numbers; None where the sheet holds none.
-        au_code: the cell as text, unchanged; None where the dataset has no codes.
+        subject, clip: the subject normalised (`sub01`, `006`, `s01`); a clip without a name of its own (CAS(ME)^3) is
+            named by file and onset, `b_166`.
+        onset, apex, offset: frame numbers; None if the sheet has none.
+        au_code: the cell as text, unchanged; None if the dataset has no codes.
         emotion: canonical label.
         objective: objective class, 1..7.
-        fps: frames a second; None where that is not known.
-        row: of the sheet, counting from 1; None without a sheet.
-        folder, pattern: where its frames are, and how their files are named.
-        numbers: of the frames that are there.
-        moved: canonical codes of what the drawn face shows, and the peak of each, px of the frame; empty for blobs.
-        peak: number of the frame in which that is largest.
+        fps: frames per second; None if unknown.
+        row: in the sheet, from 1; None without a sheet.
+        folder, pattern: of its frames and their file names.
+        numbers: of the existing frames.
+        moved: peak of each canonical code that the drawn face shows, px of the frame; empty for blobs.
+        peak: number of the frame with the largest movement.
         centre, half: of the drawn face, px of the frame, as `synthme.displacement` takes them.
     """
 
