@@ -232,7 +232,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     ("how", "code", "there"), [(signal.SIGKILL, -signal.SIGKILL, True), (signal.SIGINT, 130, False)]
 )
 def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_path: Path) -> None:
-    made = smic(tmp_path / "in", 60, size=(120, 120), frames=16, draw="noise")
+    made = smic(tmp_path / "in", 36, size=(120, 120), frames=16, draw="noise")
     root = tmp_path / "out"
     if there:  # an older one, of which nothing can be taken over
         older = smic(tmp_path / "older", 3, **QUICK)
@@ -262,9 +262,9 @@ def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_
         with pytest.raises(DataError, match="is not prepared"):
             store.read_info("smic", root)
     finished = len(list(clips.glob("*.parquet")))
-    assert 3 <= finished < 60
+    assert 3 <= finished < 36
     report = run(made, root)
-    assert report.reused == finished and len(report.info["made_from"]) == 60
+    assert report.reused == finished and len(report.info["made_from"]) == 36
     assert hidden(root) == [] and store.verify("smic", root) == report.info
     assert run(made, root).unchanged
 

@@ -150,30 +150,26 @@ def test_casme2_known_errors_are_corrected_or_left(tmp_path: Path) -> None:
     assert note.startswith("offset: frame 96 is not in the folder (86..91 (6 frames))")
 
 
-@pytest.mark.parametrize(
-    ("name", "frame", "says"),
-    [(name, frame, says) for name in sorted(fictitious.WRITERS.keys() - {"smic"})
-     for frame, says in (("onset", "is not after the onset"), ("before", "is not after the onset"),
-                         ("late", "is after the offset"))],
-)  # fmt: skip
-def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(
-    name: str, frame: str, says: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", sorted(fictitious.WRITERS.keys() - {"smic"}))
+def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(name: str, tmp_path: Path) -> None:
     """One rule for every dataset, `--no-corrections` or not."""
     made = fictitious.WRITERS[name](tmp_path, 6, **QUICK)
-    clip = made.clips[2]
-    assert clip.onset is not None and clip.offset is not None
-    wrong = {"onset": clip.onset, "before": max(0, clip.onset - 3), "late": clip.offset}[frame]
-    if frame == "late":
-        made = fictitious.cell(made, 2, "offset", clip.offset - 1)
-    made = fictitious.cell(made, 2, "apex", wrong)
+    cases = {"onset": "is not after the onset", "before": "is not after the onset", "late": "is after the offset"}
+    wrong = dict(zip(cases, made.clips[2:5], strict=True))
+    for number, (kind, clip) in enumerate(wrong.items(), start=2):
+        assert clip.onset is not None and clip.offset is not None
+        apex = {"onset": clip.onset, "before": max(0, clip.onset - 3), "late": clip.offset}[kind]
+        if kind == "late":
+            made = fictitious.cell(made, number, "offset", clip.offset - 1)
+        made = fictitious.cell(made, number, "apex", apex)
     info, samples = prepare(made, tmp_path / "out", "--no-corrections")
-    sample = samples[id_of(made, clip)]
-    assert sample.apex_source == "spotted" and says in info["notes"][id_of(made, clip)][0]
-    assert sample.apex_frame is not None and clip.onset < sample.apex_frame <= clip.offset
+    for kind, clip in wrong.items():
+        sample = samples[id_of(made, clip)]
+        assert sample.apex_source == "spotted" and cases[kind] in info["notes"][id_of(made, clip)][0]
+        assert sample.apex_frame is not None and (clip.onset or 0) < sample.apex_frame <= (clip.offset or 0)
 
 
-@pytest.mark.parametrize("mark", ["\\", "-1", -1, 0, "0", "?", "null", "NaN", "N.A.", "none", "—", "未知", "unknown"])
+@pytest.mark.parametrize("mark", ["\\", -1, 0, "0", "未知"])  # more of them: test_sheets
 def test_a_missing_apex_is_spotted(mark: Any, tmp_path: Path) -> None:
     made = fictitious.cell(casme2(tmp_path, 6, **QUICK), 2, "apex", mark)
     info, samples = prepare(made, tmp_path / "out")
@@ -319,7 +315,7 @@ def test_other_spellings_of_labels(name: str, tmp_path: Path) -> None:
     assert samples[id_of(made, clip)].emotion == clip.emotion in labels_of(name)
 
 
-@pytest.mark.parametrize("name", sorted({"casme2", "samm", "casme3", "mmew", "fourdme"}))
+@pytest.mark.parametrize("name", ["casme2", "samm", "fourdme"])
 def test_a_csv_does_as_well(name: str, tmp_path: Path) -> None:
     made = fictitious.WRITERS[name](tmp_path, 12, **QUICK)
     _, of_workbook = prepare(made, tmp_path / "out")

@@ -150,7 +150,8 @@ def test_csv_files_of_any_program(encoding: str, mark: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("value", "number"),
     [(46, 46), (46.0, 46), ("46", 46), (" 046 ", 46), ("46.0", 46), (0, 0), (None, None), ("/", None), ("N/A", None),
-     ("", None), ("nan", None), (float("nan"), None), ("\\", None), ("?", None), (-1, None), ("null", None)],
+     ("", None), ("nan", None), (float("nan"), None), ("\\", None), ("?", None), (-1, None), ("null", None),
+     ("-1", None), ("NaN", None), ("N.A.", None), ("none", None), ("—", None), ("未知", None), ("unknown", None)],
 )  # fmt: skip
 def test_whole_numbers(value: Any, number: int | None) -> None:
     row = Row(2, {"onset": value}, {"onset": "Onset"})
