@@ -1,12 +1,12 @@
 """python benchmarks/prepare.py [--clips 300 3000] [--smic 30 150] [--workers 1 2] [--folder DIR]
 
-How many clips a second `mellm prepare` brings into their form, and that its memory does not grow with the dataset.
+How many clips per second `mellm prepare` converts, and whether its memory grows with the dataset.
 
-CASME II: a sheet and clips of three frames, 280x340 JPEG of 36 kB, of which onset and apex are decoded, checked and
-stored. SMIC: clips of 30 such frames without a sheet, in which the apex is spotted. All of it is noise, written into a
-temporary folder (3,000 clips: 0.3 GB, and for the time of a run as much again twice). The command runs as a process of
-its own; seconds are by the clock, with its start of some seconds (the column "start": the same for one clip), and the
-peak is that of its resident memory. "again" is a second run, which finds everything unchanged.
+CASME II: a sheet and clips of three frames, 280x340 JPEG of 36 kB; onset and apex are decoded, checked and stored.
+SMIC: clips of 30 such frames without a sheet; the apex is spotted. All frames are noise, in a temporary folder (3,000
+clips: 0.3 GB, three times as much during a run). The command runs in its own process. Columns: wall-clock seconds,
+including the start; "start", the same for one clip; clips per second; peak resident memory; "again", a second run that
+finds everything unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WIDTH, HEIGHT = 280, 340
 
 
 def pictures(count: int) -> list[bytes]:
-    """JPEG files, each a smooth picture under the noise of a sensor."""
+    """JPEG files: smooth pictures with sensor noise."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(count):
@@ -41,7 +41,7 @@ def pictures(count: int) -> list[bytes]:
 
 
 def write_casme2(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
-    """A dataset of that many clips; returns what follows `mellm prepare`."""
+    """Write a dataset of that many clips; returns the arguments of `mellm prepare`."""
     header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
     rows = []
     for clip in range(clips):
@@ -58,7 +58,7 @@ def write_casme2(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]
 
 
 def write_smic(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
-    """The same without a sheet, thirty frames a clip."""
+    """The same without a sheet, thirty frames per clip."""
     for clip in range(clips):
         place = folder / "HS" / f"s{1 + clip % 16}" / "micro" / "positive" / f"s{1 + clip % 16}_po_{1 + clip // 16:02d}"
         place.mkdir(parents=True)
@@ -69,22 +69,22 @@ def write_smic(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the command: seconds by the clock, and the peak of its resident memory, MB."""
+    """A run of the command: wall-clock seconds and peak resident memory, MB."""
 
     seconds: float
     peak: float
 
 
 def measure(arguments: Sequence[str]) -> Run:
-    """Run `mellm prepare` as a process of its own."""
+    """Run `mellm prepare` in its own process."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen([str(MELLM), "prepare", *arguments], stdout=said, stderr=said)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen([str(MELLM), "prepare", *arguments], stdout=output, stderr=output)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
-            said.seek(0)
-            sys.exit(said.read().decode(errors="replace"))
+            output.seek(0)
+            sys.exit(output.read().decode(errors="replace"))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
     return Run(time.perf_counter() - start, kilobytes / 1000)
 

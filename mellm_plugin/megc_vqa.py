@@ -29,7 +29,7 @@ from loguru import logger
 from mellm_plugin import __version__, meu
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import prepare_command
-from mellm_plugin.datasets.megc_vqa import (
+from mellm_plugin.datasets.vqa_questions import (
     LABELLED,
     NAME,
     TEST,

@@ -21,7 +21,6 @@ import argparse
 import csv
 import itertools
 import shutil
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -29,260 +28,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
-import numpy as np
-import numpy.typing as npt
 import openpyxl
+from camera import CODES, Camera, Cell, Film
+from camera import Draw as Draw
+from camera import Fictitious as Fictitious
+from camera import Truth as Truth
+from typing_extensions import Unpack
 
 from mellm_plugin.datasets import megc2019
-from mellm_plugin.datasets.synthme import AUS, COMBINATIONS, SIZE, Face, displacement, inverse_map
+from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.facs.codes import read_codes
 
-Draw = Literal["faces", "noise"]
-Image = npt.NDArray[np.uint8]
-
-_MARGIN = 16  # px round the picture, so that the movement never reaches beyond it
-_STRONGEST = (1.2, 2.4)  # px in a frame of 224 px: what the bundled model reads well
-_SENSOR = 1.0  # grey levels
 _ROMAN = ("I", "II", "III", "IV", "V", "VI", "VII")
-
-
-@dataclass(frozen=True)
-class Truth:
-    """A clip as a converter should find it, and what its frames show. Frame numbers are the sheet's, right or wrong.
-
-    Attributes:
-        number: its place in `Fictitious.clips`.
-        split: of the prepared dataset.
-        subject, clip: the subject normalised (`sub01`, `006`, `s01`); where a clip has no name of its own (CAS(ME)^3),
-            the file's name and the onset, `b_166`.
-        onset, apex, offset: frame numbers; None where the sheet holds none.
-        au_code: the cell as text, unchanged; None where the dataset has no codes.
-        emotion: canonical label.
-        objective: objective class, 1..7.
-        fps: frames a second; None where that is not known.
-        row: of the sheet, counting from 1; None without a sheet.
-        folder, pattern: where its frames are, and how their files are named.
-        numbers: of the frames that are there.
-        moved: canonical codes of what the drawn face shows, and the peak of each, px of the frame; empty for blobs.
-        peak: number of the frame in which that is largest.
-        centre, half: of the drawn face, px of the frame, as `synthme.displacement` takes them.
-    """
-
-    number: int
-    split: str
-    subject: str
-    clip: str
-    onset: int | None
-    apex: int | None
-    offset: int | None
-    au_code: str | None
-    emotion: str
-    objective: int | None
-    fps: float | None
-    row: int | None
-    folder: Path
-    pattern: str
-    numbers: range
-    moved: Mapping[str, float]
-    peak: int
-    centre: tuple[float, float]
-    half: float
-
-    def frame(self, number: int) -> Path:
-        """The file of a frame, there or not."""
-        return self.folder / self.pattern.format(number)
-
-
-@dataclass(frozen=True)
-class Fictitious:
-    """A written dataset.
-
-    Attributes:
-        name: as `mellm prepare` takes it.
-        frames: the folder of frames.
-        sheets: coding sheets by split; empty for SMIC, unless asked for.
-        clips: what a converter should find, in the order of the sheets.
-    """
-
-    name: str
-    frames: Path
-    sheets: Mapping[str, Path]
-    clips: tuple[Truth, ...]
-
-    @property
-    def sheet(self) -> Path:
-        """The only sheet."""
-        (sheet,) = self.sheets.values()
-        return sheet
-
-    @property
-    def arguments(self) -> list[str]:
-        """What follows `mellm prepare NAME`."""
-        single = len(self.sheets) == 1
-        values = [str(path) if single else f"{split}={path}" for split, path in self.sheets.items()]
-        return ["--frames", str(self.frames), *itertools.chain(*(("--sheet", value) for value in values))]
-
-
-# What is drawn ------------------------------------------------------------------------------------------------------
-
-_CODES: dict[str, tuple[str, ...]] = {
-    **COMBINATIONS,
-    "others": ("4", "4+7", "14", "7", "17", "10", "4+14"),
-    "repression": ("15+17", "17", "14+17", "15", "14", "17+24", "4+15"),
-    "positive": COMBINATIONS["happiness"],
-    "negative": tuple(
-        itertools.chain(*zip(*(COMBINATIONS[e] for e in ("anger", "disgust", "sadness", "fear")), strict=False))
-    ),
-    "positive surprise": ("1+2+12", "2+12", "1+2+6+12"),
-    "negative surprise": ("1+2+4", "1+2+4+5", "1+2+4+25"),
-}
-"""Codes that show a label, of units that SynthME can draw."""
-
-
-def drawable(code: object) -> tuple[str, ...]:
-    """The units of a code that SynthME can draw, as its canonical codes; of alternatives the first."""
-    shown: dict[str, None] = {}
-    for unit in read_codes(code).units or ():
-        reading = next((reading for reading in unit.readings if reading.number in AUS), None)
-        if reading is not None:
-            side = reading.side if reading.side in ("L", "R") else ""
-            shown[f"{side}{reading.number}"] = None
-    return tuple(shown)
-
-
-def _mix(*parts: object) -> int:
-    """Entropy that is the same in every process."""
-    return zlib.crc32("\0".join(map(str, parts)).encode())
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """Everything about the frames of a dataset but what they show."""
-
-    dataset: str
-    frames: int
-    size: tuple[int, int]
-    draw: Draw
-    seed: int
-    grey: bool = False
-
-    def __post_init__(self) -> None:
-        if self.frames < 3:
-            raise ValueError(f"expected at least 3 frames a clip (onset, apex, offset), found {self.frames}")
-        if self.draw not in ("faces", "noise"):
-            raise ValueError(f"expected draw to be 'faces' or 'noise', found {self.draw!r}")
-
-    def rng(self, number: int, what: str) -> np.random.Generator:
-        return np.random.default_rng([self.seed, _mix(self.dataset, what), number])
-
-    def truth(self, number: int, *, code: object, emotion: str, first: int, lead: int = 0, **known: Any) -> Truth:
-        """A clip whose folder begins with frame `first`, and whose movement begins `lead` frames later.
-
-        Args:
-            code: the cell of the sheet; None where there is none.
-            known: fields of `Truth`; `apex` and `offset` where the sheet is wrong about them.
-        """
-        rng = self.rng(number, "plan")
-        onset = first + lead
-        peak = onset + int(rng.integers(max(1, self.frames // 3), max(2, 2 * self.frames // 3)))
-        scale = min(self.size) / SIZE
-        moved: dict[str, float] = {}
-        centre = (float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.05, 0.04)))
-        half = 0.44 * float(rng.uniform(0.87, 1.05))
-        if self.draw == "faces":
-            shown = drawable(code) or drawable(_CODES[emotion][number % len(_CODES[emotion])])
-            strongest = float(np.exp(rng.uniform(*np.log(_STRONGEST))))
-            sizes = strongest * np.array([1.0, *rng.uniform(0.7, 1.0, len(shown) - 1)])
-            moved = {code: float(px) * scale for code, px in zip(shown, sizes, strict=True)}
-        values: dict[str, Any] = {
-            "number": number,
-            "split": "test",
-            "onset": onset,
-            "apex": peak,
-            "offset": onset + self.frames - 1,
-            "au_code": None if code is None else str(code),
-            "emotion": emotion,
-            "objective": None,
-            "row": None,
-            "numbers": range(first, onset + self.frames),
-            "moved": moved,
-            "peak": peak,
-            "centre": (self.size[0] / 2 + centre[0] * SIZE * scale, self.size[1] / 2 + centre[1] * SIZE * scale),
-            "half": half * SIZE * scale,
-        }
-        return Truth(**{**values, **known})
-
-    def shoot(self, clips: Sequence[Truth]) -> None:
-        """Write the frames of all clips, one clip in memory at a time."""
-        for clip in clips:
-            clip.folder.mkdir(parents=True, exist_ok=True)
-            film = self._faces(clip) if self.draw == "faces" else self._blobs(clip)
-            for number, frame in zip(clip.numbers, film, strict=True):
-                clip.frame(number).write_bytes(encode(frame, clip.frame(number).suffix))
-
-    def _shares(self, clip: Truth) -> Iterator[float]:
-        """How much of the whole movement each frame shows: none to the onset, all at the peak, a tenth at the end."""
-        onset = clip.peak if clip.onset is None else clip.onset
-        for number in clip.numbers:
-            if number <= clip.peak:
-                t = max(0, number - onset) / max(1, clip.peak - onset)
-                yield float((1 - np.cos(np.pi * t)) / 2)
-            else:
-                t = (number - clip.peak) / max(1, clip.numbers[-1] - clip.peak)
-                yield 1 - 0.9 * float((1 - np.cos(np.pi * t)) / 2)
-
-    def _faces(self, clip: Truth) -> Iterator[Image]:
-        rng = self.rng(clip.number, "film")
-        side, scale = SIZE + 2 * _MARGIN, min(self.size) / SIZE
-        half = clip.half / scale
-        x0, y0 = ((c - s / 2) / scale + side / 2 for c, s in zip(clip.centre, self.size, strict=True))
-        face = Face(_mix(self.seed, self.dataset, clip.subject))
-        picture = face.draw(rng, (x0, y0), half)
-        if self.grey:
-            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-        sizes = [px / scale for px in clip.moved.values()]
-        from_x, from_y = inverse_map(displacement(tuple(clip.moved), sizes, (x0, y0), half, (side, side)))
-        y, x = np.mgrid[0:side, 0:side].astype(np.float32)
-        # A share of the way back is exact at onset and peak, and off by less than 0.1 px between them.
-        back_x, back_y = from_x - x, from_y - y
-        drift = rng.uniform(-0.6, 0.6, 2) / len(clip.numbers)  # the head, px a frame
-        inside = slice(_MARGIN, _MARGIN + SIZE)
-        for i, share in enumerate(self._shares(clip)):
-            s = np.float32(share)
-            dx, dy = np.float32(i * drift[0]), np.float32(i * drift[1])
-            moved = cv2.remap(picture, x + s * back_x - dx, y + s * back_y - dy, cv2.INTER_CUBIC)[inside, inside]
-            yield fitted(moved, self.size, rng)
-
-    def _blobs(self, clip: Truth) -> Iterator[Image]:
-        rng = self.rng(clip.number, "film")
-        grid = rng.uniform(30, 225, (6, 6) if self.grey else (6, 6, 3)).astype(np.float32)
-        picture = cv2.resize(grid, self.size, interpolation=cv2.INTER_CUBIC).clip(0, 255).astype(np.uint8)
-        for share in self._shares(clip):
-            shift = np.array([[1, 0, share], [0, 1, -share]], np.float32)
-            yield np.asarray(cv2.warpAffine(picture, shift, self.size, borderMode=cv2.BORDER_REPLICATE), np.uint8)
-
-
-def fitted(picture: npt.NDArray[np.float32], size: tuple[int, int], rng: np.random.Generator) -> Image:
-    """A square picture in the middle of a frame of this width and height, with the noise of a sensor."""
-    side = min(size)
-    if side != picture.shape[0]:
-        shrink = side < picture.shape[0]
-        picture = cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC)
-    across, down = size[0] - side, size[1] - side
-    if across or down:
-        edges = (down // 2, down - down // 2, across // 2, across - across // 2)
-        picture = cv2.copyMakeBorder(picture, *edges, cv2.BORDER_REPLICATE)
-    noisy = picture + np.float32(_SENSOR) * rng.standard_normal(picture.shape, np.float32)
-    return np.asarray(np.rint(noisy).clip(0, 255), np.uint8)
-
-
-def encode(frame: Image, suffix: str) -> bytes:
-    """A frame, uint8 `(H, W)` or `(H, W, 3)` RGB, as a file of this kind; JPEG at quality 95."""
-    pixels = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) if frame.ndim == 3 else frame
-    done, data = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])
-    if not done:
-        raise ValueError(f"expected a suffix of an image file, found {suffix!r}")
-    return bytes(data)
 
 
 # Who shows what -----------------------------------------------------------------------------------------------------
@@ -298,13 +55,10 @@ def _deal(published: Mapping[str, int], clips: int | None, first: Sequence[str] 
     return list(itertools.islice(itertools.cycle(order), len(order) if clips is None else clips))
 
 
-def _cast(labels: Sequence[str], subjects: Sequence[str], outside: str = "") -> list[str]:
-    """A subject for each label: two clips or more of each; the last two subjects only show the label `outside`."""
+def _cast(labels: Sequence[str], subjects: Sequence[str]) -> list[str]:
+    """A subject for each label, in turn; of few labels, two or more for each subject."""
     used = subjects[: max(2, min(len(subjects), -(-len(labels) // 2)))]
-    apart = list(used[len(subjects) - 2 :]) if outside else []
-    others = [subject for subject in used if subject not in apart]
-    inside, turn = itertools.cycle(others), itertools.cycle([*apart, *others])
-    return [next(turn) if label == outside else next(inside) for label in labels]
+    return list(itertools.islice(itertools.cycle(used), len(labels)))
 
 
 class _Codes:
@@ -317,7 +71,7 @@ class _Codes:
 
     def next(self, label: str, skip: int = 0) -> str | int:
         """The next code; one unit alone is now and then a number, as spreadsheets have it."""
-        codes = [*self._styles.get(label, ()), *_CODES[label]]
+        codes = [*self._styles.get(label, ()), *CODES[label]]
         code = codes[(self._given[label] + skip) % len(codes)]
         self._given[label] += 1
         if code.isdigit():
@@ -326,11 +80,13 @@ class _Codes:
         return code
 
 
-Cell = str | int | float | None
-
-
 def _write_sheet(
-    path: Path, header: Sequence[str | None], rows: Sequence[Sequence[Cell]], title: str = "Sheet1", above: int = 0
+    path: Path,
+    header: Sequence[Cell],
+    rows: Sequence[Sequence[Cell]],
+    title: str = "Sheet1",
+    above: int = 0,
+    empty: Sequence[str] = (),
 ) -> None:
     book = openpyxl.Workbook()
     sheet = book.active
@@ -341,8 +97,28 @@ def _write_sheet(
         for column, value in enumerate(row, 1):
             if value is not None:
                 sheet.cell(at, column).value = value
+    for name in empty:
+        book.create_sheet(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     book.save(path)
+
+
+def _written(
+    camera: Camera,
+    root: Path,
+    made: Sequence[tuple[Truth, list[Cell]]],
+    sheet: Path | None,
+    header: Sequence[Cell],
+    title: str = "Sheet1",
+    above: int = 0,
+    empty: Sequence[str] = (),
+) -> Fictitious:
+    """Write the frames below `root` and, if it is named, the sheet."""
+    truths = [truth for truth, _ in made]
+    if sheet is not None:
+        _write_sheet(sheet, header, [row for _, row in made], title, above, empty)
+    camera.shoot(truths)
+    return Fictitious(camera.dataset, root, {} if sheet is None else {"test": sheet}, tuple(truths))
 
 
 def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[str, str, int, int]]:
@@ -394,139 +170,17 @@ def _in_turn(labels: Mapping[str, int]) -> Iterator[str]:
 
 # The datasets -------------------------------------------------------------------------------------------------------
 
-CASME2 = {"happiness": 32, "surprise": 25, "others": 99, "repression": 27, "sadness": 7, "fear": 2, "disgust": 63}
-"""Labels of the sheet of 2014; in that of 2019 three of the sad clips are surprised ones."""
-
-_SAD_OR_SURPRISED = {("sub24", "EP07_01"), ("sub24", "EP07_04f"), ("sub24", "EP10_03")}
-
-
-def _casme2_roster() -> Roster:
-    """All clips; those outside the composite are `others`, but a few sad and fearful ones."""
-    listed = {(row["subject"], row["clip"]): row["class"] for row in _composite("casme2")}
-    omitted = (("sub04", "EP12_01f"), ("sub05", "EP09_05f"))
-    names = [(row["subject"], row["clip"]) for row in _named("casme2.csv")]
-    rest = [name for name in names if name not in listed and name not in omitted and name not in _SAD_OR_SURPRISED]
-    rest = [name for name in rest if name[0] not in ("sub10", "sub18")]
-    few = dict(zip(rest[5::14], ["sadness", "fear", "sadness", "fear", "sadness", "sadness"], strict=False))
-    assert len(few) == 6
-    negative = _in_turn({"disgust": CASME2["disgust"] - len(omitted), "repression": CASME2["repression"]})
-    of_class = {"positive": "happiness", "surprise": "surprise"}
-    roster = []
-    for name in names:
-        if name in omitted:
-            label = "disgust"
-        elif name in _SAD_OR_SURPRISED:
-            label = "sadness"
-        elif name in listed:
-            label = of_class.get(listed[name]) or next(negative)
-        else:
-            label = few.get(name, "others")
-        roster.append((*name, label))
-    return roster
-
-
-def _composite(dataset: str) -> list[dict[str, str]]:
-    """The rows of the list of MEGC 2019."""
-    with (Path(megc2019.__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
-
+Clip = tuple[Truth, list[Cell]]
+"""A clip and its row."""
 
 _OBJECTIVE = {"happiness": 1, "surprise": 2, "anger": 3, "disgust": 4, "sadness": 5, "fear": 6}
 
+_CASME2 = {"happiness": 32, "surprise": 25, "others": 99, "repression": 27, "sadness": 7, "fear": 2, "disgust": 63}
+_SAD_OR_SURPRISED = {("sub24", "EP07_01"), ("sub24", "EP07_04f"), ("sub24", "EP10_03")}  # sad in 2014, else in 2019
+_OMITTED = (("sub04", "EP12_01f"), ("sub05", "EP09_05f"))  # from the composite of MEGC 2019
 
-def casme2(
-    folder: Path,
-    clips: int | None = None,
-    *,
-    sheet: Literal["2014", "2019"] = "2014",
-    layout: Literal["raw", "cropped"] = "raw",
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
-    empty_columns: bool = True,
-    subject_as: Literal["text", "integer"] = "text",
-    without_apex: int = 0,
-    stray_files: bool = True,
-) -> Fictitious:
-    """CASME II: 255 clips of 26 subjects, 24 of them in the composite of MEGC 2019.
-
-    Two clips are those that the composite leaves out, sub04/EP12_01f (without an apex in the sheet of 2019) and
-    sub05/EP09_05f (at full number with an apex that is the onset, 69, in both sheets). Five codes are `?` in the sheet
-    of 2014; in that of 2019, each fifth is another one. The offset in row 62 lies outside the folder, whose last frame
-    is 91.
-
-    Args:
-        clips: how many; all published ones when None.
-        sheet: which of the two, with the columns and labels of its year.
-        layout: `CASME2_RAW_selected/sub01/EP20_02f/img46.jpg`, or `Cropped/.../reg_img46.jpg`.
-        size: width and height of the frames, px; the face fills a square in the middle.
-        frames: of each clip, from onset to offset.
-        draw: `"faces"` that show the codes, or `"noise"`.
-        empty_columns: as in the sheets that are handed out; some copies lack them.
-        subject_as: `01`, or the number 1.
-        without_apex: how many clips have an empty apex cell, as in some copies.
-        stray_files: put `Thumbs.db`, `.DS_Store` and shortcuts among the frames.
-    """
-    camera = _Camera("casme2", frames, size, draw, seed)
-    root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
-    pattern = "img{}.jpg" if layout == "raw" else "reg_img{}.jpg"
-    cast = _pick(_casme2_roster(), clips, CASME2, (("sub04", "EP12_01f"), ("sub05", "EP09_05f")))
-    codes = _Codes({"others": ("4+7+L10", "38"), "surprise": ("L2+26+38",), "happiness": ("R6+R12",)})
-    bare = {round((k + 0.5) * len(cast) / without_apex) for k in range(without_apex)}
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
-    seen: Counter[str] = Counter()
-    for number, (subject, clip, label) in enumerate(cast):
-        nth = seen[label]
-        seen[label] += 1
-        emotion = "surprise" if sheet == "2019" and (subject, clip) in _SAD_OR_SURPRISED else label
-        code = codes.next(emotion, skip=int(sheet == "2019" and number % 5 == 2))
-        if sheet == "2014" and label == "others" and nth < 5:
-            code = "?"
-        first = int(camera.rng(number, "first").integers(1, 300))
-        known: dict[str, Any] = {}
-        if number == 60:
-            first = 92 - frames
-            known["offset"] = 96
-        if number in bare or (sheet == "2019" and (subject, clip) == ("sub04", "EP12_01f")):
-            known["apex"] = None
-        if clips is None and (subject, clip) == ("sub05", "EP09_05f"):
-            first = known["apex"] = 69
-        truth = camera.truth(
-            number, code=code, emotion=emotion, first=first, subject=subject, clip=clip, fps=200.0, row=number + 2,
-            objective=_OBJECTIVE.get(emotion, 7) if sheet == "2019" else None,
-            folder=root / subject / clip, pattern=pattern, **known,
-        )  # fmt: skip
-        truths.append(truth)
-        apex: Cell = "/" if truth.apex is None and number not in bare else truth.apex
-        who: Cell = subject[3:] if subject_as == "text" else int(subject[3:])
-        gap: list[Cell] = [None] if empty_columns else []
-        row = [who, clip, *gap, truth.onset, apex, truth.offset, *gap, code, emotion]
-        rows.append([*row, truth.objective] if sheet == "2019" else row)
-    space = [None] if empty_columns else []
-    header = ["Subject", "Filename", *space, "OnsetFrame", "ApexFrame", "OffsetFrame", *space, "Action Units"]
-    header += ["Estimated Emotion", *(["Objective Classes"] if sheet == "2019" else [])]
-    path = folder / f"CASME2-coding-{'20140508' if sheet == '2014' else '20190701'}.xlsx"
-    _write_sheet(path, header, rows)
-    book = openpyxl.load_workbook(path)
-    book.create_sheet("Sheet2")
-    book.create_sheet("Sheet3")
-    book.save(path)
-    camera.shoot(truths)
-    if stray_files:
-        for place_of in (root, root / truths[0].subject, *(truth.folder for truth in truths[:3])):
-            (place_of / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504))
-            (place_of / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(24))
-            (place_of / f"{place_of.name} - Shortcut.lnk").write_bytes(b"L\0\0\0\1\x14\2\0" + bytes(68))
-    return Fictitious("casme2", root, {"test": path}, tuple(truths))
-
-
-SAMM = {
-    "happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6, "anger": 57,
-}  # fmt: skip
-"""Labels of SAMM; its sheet spells them with a capital, and `Other`."""
-
+_SAMM = {"happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6}
+_SAMM |= {"anger": 57}
 _SAMM_CODES = {
     "anger": ("7B+ ref(43)", "4A/B", "4+13+T18+39", "7D+ref(43)"),
     "happiness": ("R6A+R12", "ref(L10)+A12B", "6 + 12"),
@@ -538,89 +192,196 @@ _SAMM_CODES = {
     "sadness": ("(R6 or R12)+R15", "15A+17", "(R6 or R12) + R15"),
 }
 
+_SMIC = {"negative": 70, "positive": 51, "surprise": 43}
+_SMIC_71 = {"negative": 23, "positive": 28, "surprise": 20}  # of the VIS part, and of the NIR part
+
+_CASME3 = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sadness": 57, "happiness": 55}
+
+_DFME = {"train": 1856, "test_a": 474, "test_b": 299}
+_DFME_LABELS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")  # by EmotionId
+_DFME_CODES = {"anger": ("R4+AD38",), "disgust": ("AD31",), "surprise": ("1+2+5+M58",), "fear": ("M57",)}
+
+_MMEW = {"happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "repression": 66}
+
+_FOURDME = {"negative": 127, "positive": 34, "surprise": 30, "repression": 6, "others": 49, "positive surprise": 13}
+_FOURDME |= {"negative surprise": 8}
+_FOURDME_CODES = {
+    "negative": ("4(k)+15", "4 (k)+9+10", "AU4+AU7"),
+    "positive": ("4(k)+12", "AU6+AU12"),
+    "others": ("7(k)+14",),
+}
+_FOURDME_UNITS = sorted({*AUS, 43, 45})
+
+
+def _composite(dataset: str) -> list[dict[str, str]]:
+    """The rows of the list of MEGC 2019."""
+    with (Path(megc2019.__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
+        return [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
+
+
+def _casme2_roster() -> Roster:
+    """All clips; those outside the composite are `others`, except for a few sad and fearful ones."""
+    listed = {(row["subject"], row["clip"]): row["class"] for row in _composite("casme2")}
+    names = [(row["subject"], row["clip"]) for row in _named("casme2.csv")]
+    rest = [name for name in names if name not in listed and name not in _OMITTED and name not in _SAD_OR_SURPRISED]
+    rest = [name for name in rest if name[0] not in ("sub10", "sub18")]
+    few = dict(zip(rest[5::14], ["sadness", "fear", "sadness", "fear", "sadness", "sadness"], strict=False))
+    assert len(few) == 6
+    labels = {**few, **dict.fromkeys(_SAD_OR_SURPRISED, "sadness"), **dict.fromkeys(_OMITTED, "disgust")}
+    negative = _in_turn({"disgust": _CASME2["disgust"] - len(_OMITTED), "repression": _CASME2["repression"]})
+    of_class = {"positive": "happiness", "surprise": "surprise"}
+    roster = []
+    for name in names:
+        label = labels.get(name, "others")
+        if name in listed and name not in _OMITTED and name not in _SAD_OR_SURPRISED:
+            label = of_class.get(listed[name]) or next(negative)
+        roster.append((*name, label))
+    return roster
+
+
+def casme2(
+    folder: Path,
+    clips: int | None = None,
+    *,
+    sheet: Literal["2014", "2019"] = "2014",
+    layout: Literal["raw", "cropped"] = "raw",
+    empty_columns: bool = True,
+    subject_as: Literal["text", "integer"] = "text",
+    without_apex: int = 0,
+    stray_files: bool = True,
+    **film: Unpack[Film],
+) -> Fictitious:
+    """CASME II: 255 clips of 26 subjects, 24 of them in the composite of MEGC 2019.
+
+    The composite leaves out sub04/EP12_01f (without an apex in the 2019 sheet) and sub05/EP09_05f (at full number, its
+    apex is the onset, 69, in both sheets). Five codes are `?` in the 2014 sheet; every fifth differs in that of 2019.
+    The offset in row 62 lies outside the folder, whose last frame is 91.
+
+    Args:
+        folder: to write to.
+        clips: how many; all published ones when None.
+        sheet: year of the sheet, which decides its columns and labels.
+        layout: `CASME2_RAW_selected/sub01/EP20_02f/img46.jpg`, or `Cropped/.../reg_img46.jpg`.
+        empty_columns: as in the official sheets; some copies lack them.
+        subject_as: `01`, or the number 1.
+        without_apex: number of empty apex cells, as in some copies.
+        stray_files: put `Thumbs.db`, `.DS_Store` and shortcuts among the frames.
+        film: see `Film`.
+    """
+    camera = Camera("casme2", **film)
+    root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
+    cast = _pick(_casme2_roster(), clips, _CASME2, _OMITTED)
+    codes = _Codes({"others": ("4+7+L10", "38"), "surprise": ("L2+26+38",), "happiness": ("R6+R12",)})
+    bare = {round((k + 0.5) * len(cast) / without_apex) for k in range(without_apex)}
+    gap: list[Cell] = [None] if empty_columns else []
+    made: list[Clip] = []
+    seen: Counter[str] = Counter()
+    for number, (subject, clip, label) in enumerate(cast):
+        emotion = "surprise" if sheet == "2019" and (subject, clip) in _SAD_OR_SURPRISED else label
+        code = codes.next(emotion, skip=int(sheet == "2019" and number % 5 == 2))
+        if sheet == "2014" and label == "others" and seen[label] < 5:
+            code = "?"
+        seen[label] += 1
+        first = int(camera.rng(number, "first").integers(1, 300))
+        known: dict[str, Any] = {}
+        if number == 60:
+            first = 92 - camera.frames
+            known["offset"] = 96
+        if number in bare or (sheet == "2019" and (subject, clip) == ("sub04", "EP12_01f")):
+            known["apex"] = None
+        if clips is None and (subject, clip) == ("sub05", "EP09_05f"):
+            first = known["apex"] = 69
+        truth = camera.truth(
+            number, code=code, emotion=emotion, first=first, subject=subject, clip=clip, fps=200.0, row=number + 2,
+            objective=_OBJECTIVE.get(emotion, 7) if sheet == "2019" else None, folder=root / subject / clip,
+            pattern="img{}.jpg" if layout == "raw" else "reg_img{}.jpg", **known,
+        )  # fmt: skip
+        apex: Cell = "/" if truth.apex is None and number not in bare else truth.apex
+        who: Cell = subject[3:] if subject_as == "text" else int(subject[3:])
+        row: list[Cell] = [who, clip, *gap, truth.onset, apex, truth.offset, *gap, code, emotion]
+        made.append((truth, [*row, truth.objective] if sheet == "2019" else row))
+    header = ["Subject", "Filename", *gap, "OnsetFrame", "ApexFrame", "OffsetFrame", *gap, "Action Units"]
+    header += ["Estimated Emotion", *(["Objective Classes"] if sheet == "2019" else [])]
+    path = folder / f"CASME2-coding-{'20140508' if sheet == '2014' else '20190701'}.xlsx"
+    written = _written(camera, root, made, path, header, empty=("Sheet2", "Sheet3"))
+    for place in (root, root / made[0][0].subject, *(truth.folder for truth, _ in made[:3])) if stray_files else ():
+        (place / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504))
+        (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(24))
+        (place / f"{place.name} - Shortcut.lnk").write_bytes(b"L\0\0\0\1\x14\2\0" + bytes(68))
+    return written
+
 
 def _samm_roster() -> Roster:
     listed = {row["clip"]: row["class"] for row in _composite("samm")}
-    negative = _in_turn({label: SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")})
-    of_class = {"positive": "happiness", "surprise": "surprise"}
-    roster = []
-    for row in _named("samm.csv"):
-        of = listed.get(row["clip"])
-        label = "others" if of is None else of_class.get(of) or next(negative)
-        roster.append((row["subject"], row["clip"], label))
-    return roster
+    negative = _in_turn({label: _SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")})
+    labels = {None: "others", "positive": "happiness", "surprise": "surprise"}
+    return [
+        (row["subject"], row["clip"], labels.get(listed.get(row["clip"])) or next(negative))
+        for row in _named("samm.csv")
+    ]
 
 
 def samm(
     folder: Path,
     clips: int | None = None,
     *,
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
     preamble: bool = True,
     subject_as: Literal["text", "integer"] = "text",
+    **film: Unpack[Film],
 ) -> Fictitious:
     """SAMM: 159 clips of 29 subjects, 28 of them in the composite of MEGC 2019; grey frames.
 
     In two clips the apex is outside onset..offset: of 028_4_1 the offset is too early, and the apex is in the folder;
-    of 032_3_1 the apex is before the onset, and not there.
+    of 032_3_1 the apex is before the onset, and missing.
 
     Args:
-        preamble: 13 rows of text above the header, as in the sheet that is handed out.
+        folder, clips, film: as in `casme2`.
+        preamble: 13 rows of text above the header, as in the official sheet.
         subject_as: `006`, or the number 6.
-        clips, size, frames, draw, seed: as in `casme2`.
     """
-    camera = _Camera("samm", frames, size, draw, seed, grey=True)
-    root = folder / "SAMM"
-    cast = _pick(_samm_roster(), clips, SAMM, (("028", "028_4_1"), ("032", "032_3_1")))
-    codes = _Codes(_SAMM_CODES)
-    above = 13 if preamble else 0
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
-    for number, (subject, clip, label) in enumerate(cast):
+    camera = Camera("samm", grey=True, **film)
+    codes, above = _Codes(_SAMM_CODES), 13 if preamble else 0
+    made: list[Clip] = []
+    for number, (subject, clip, label) in enumerate(
+        _pick(_samm_roster(), clips, _SAMM, (("028", "028_4_1"), ("032", "032_3_1")))
+    ):
         code = codes.next(label)
         first = int(camera.rng(number, "first").integers(100, 9000))
         truth = camera.truth(
             number, code=code, emotion=label, first=first, subject=subject, clip=clip, fps=200.0,
-            row=above + number + 2, objective=_OBJECTIVE.get(label, 7), folder=root / subject / clip,
+            row=above + number + 2, objective=_OBJECTIVE.get(label, 7), folder=folder / "SAMM" / subject / clip,
             pattern=f"{subject}_{{:0{4 + int(subject) % 2}d}}.jpg",
         )  # fmt: skip
         if clip == "028_4_1":
             truth = replace(truth, offset=truth.peak - 1)
         elif clip == "032_3_1":
             truth = replace(truth, apex=first - 12)
-        truths.append(truth)
         who: Cell = subject if subject_as == "text" else int(subject)
         spelt = "Other" if label == "others" else label.capitalize()
         duration = (truth.offset or 0) - (truth.onset or 0) + 1
-        rows.append(
-            [who, clip, int(clip.split("_")[1]), truth.onset, truth.apex, truth.offset, duration, "Micro - 1/2", code,
-             spelt, truth.objective, "looks down at first" if number % 9 == 4 else None]
-        )  # fmt: skip
-    header = [
-        "Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration", "Micro",
-        "Action Units", "Estimated Emotion", "Objective Classes", "Notes",
-    ]  # fmt: skip
+        row: list[Cell] = [
+            who,
+            clip,
+            int(clip.split("_")[1]),
+            truth.onset,
+            truth.apex,
+            truth.offset,
+            duration,
+            "Micro - 1/2",
+            code,
+        ]
+        made.append((truth, [*row, spelt, truth.objective, "looks down at first" if number % 9 == 4 else None]))
+    header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration"]
+    header += ["Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
     path = folder / "SAMM_Micro_FACS_Codes_v2.xlsx"
-    _write_sheet(path, header, rows, "MICRO_ONLY", above)
-    camera.shoot(truths)
-    return Fictitious("samm", root, {"test": path}, tuple(truths))
-
-
-SMIC = {"negative": 70, "positive": 51, "surprise": 43}
-"""Classes of the HS part; the folders name them."""
-
-SMIC_71 = {"negative": 23, "positive": 28, "surprise": 20}
-"""Classes of the VIS part, and of the NIR part."""
+    return _written(camera, folder / "SAMM", made, path, header, "MICRO_ONLY", above)
 
 
 def _smic_71(clips: int | None) -> Roster:
-    """Clips of the VIS or the NIR part; their names are made up."""
+    """Clips of the VIS or the NIR part, with invented names."""
     places: Counter[tuple[str, str]] = Counter()
     roster = []
-    labels = _deal(SMIC_71, clips)
+    labels = _deal(_SMIC_71, clips)
     for label, subject, _, _ in _sorted_cast(labels, _cast(labels, [f"s{n:02d}" for n in range(1, 9)])):
         places[subject, label] += 1
         word = "sur" if label == "surprise" else label[:2]
@@ -634,36 +395,31 @@ def smic(
     *,
     part: Literal["HS", "VIS", "NIR"] = "HS",
     layout: Literal["raw", "cropped"] = "raw",
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
     subject_style: Literal["s1", "s01"] = "s1",
     community_sheet: bool = False,
+    **film: Unpack[Film],
 ) -> Fictitious:
     """SMIC: 164 clips of 16 subjects in its HS part, 71 of eight in the others; no codes, and no apex.
 
-    The frame numbers of the first clip go from 999998 over 1000000, in files that are padded to six digits: sorted as
-    text they are in another order. `Truth.peak` is the frame that a spotted apex should come near.
+    The frame numbers of the first clip pass from 999998 to 1000000, in files padded to six digits: as text they sort
+    in another order. A spotted apex should be near `Truth.peak`.
 
     Args:
+        folder, clips, film: as in `casme2`.
         part: of the dataset.
         layout: `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp`, or
             `SMIC_all_cropped/HS/.../reg_image563849.bmp`.
-        subject_style: how folders and clips name the subject; `Truth.subject` is `s01` in both.
-        community_sheet: write `smic_apex.xlsx`, which holds the apex.
-        clips, size, frames, draw, seed: as in `casme2`.
+        subject_style: of folders and clips; `Truth.subject` is `s01` in both.
+        community_sheet: write `smic_apex.xlsx`, which gives the apex.
     """
-    name = "smic" if part == "HS" else f"smic_{part.lower()}"
-    camera = _Camera(name, frames, size, draw, seed, grey=part == "NIR")
+    camera = Camera("smic" if part == "HS" else f"smic_{part.lower()}", grey=part == "NIR", **film)
     root = folder / ("SMIC_all_raw" if layout == "raw" else "SMIC_all_cropped")
     if part == "HS":
-        cast = _pick([(row["subject"], row["clip"], row["class"]) for row in _composite("smic")], clips, SMIC)
+        cast = _pick([(row["subject"], row["clip"], row["class"]) for row in _composite("smic")], clips, _SMIC)
     else:
         cast = _smic_71(clips)
     codes = _Codes()
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
+    made: list[Clip] = []
     for number, (subject, clip, label) in enumerate(cast):
         there = f"s{int(subject[1:])}" if subject_style == "s1" else subject
         clip = f"{there}_{clip.partition('_')[2]}"
@@ -674,19 +430,10 @@ def smic(
             folder=root / part / there / "micro" / label / clip,
             pattern="image{:06d}.bmp" if layout == "raw" else "reg_image{:06d}.bmp",
         )  # fmt: skip
-        truths.append(replace(truth, au_code=None, apex=truth.peak if community_sheet else None))
-        rows.append([there, clip, tuple(SMIC).index(label), truth.onset, truth.peak, truth.offset])
-    sheets = {}
-    if community_sheet:
-        sheets["test"] = folder / "smic_apex.xlsx"
-        header = ["subject", "clip", "label", "onset_frame", "apex_frame", "offset_frame"]
-        _write_sheet(sheets["test"], header, rows)
-    camera.shoot(truths)
-    return Fictitious(name, root, sheets, tuple(truths))
-
-
-CASME3 = {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sadness": 57, "happiness": 55}
-"""Labels of CAS(ME)^3; three of the others are spelled `Others`."""
+        truth = replace(truth, au_code=None, apex=truth.peak if community_sheet else None)
+        made.append((truth, [there, clip, tuple(_SMIC).index(label), truth.onset, truth.peak, truth.offset]))
+    header = ["subject", "clip", "label", "onset_frame", "apex_frame", "offset_frame"]
+    return _written(camera, root, made, folder / "smic_apex.xlsx" if community_sheet else None, header)
 
 
 def _casme3_rows(clips: int | None) -> list[tuple[str, str]]:
@@ -709,35 +456,30 @@ def casme3(
     clips: int | None = None,
     *,
     layout: Literal["clips", "color"] = "clips",
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
+    **film: Unpack[Film],
 ) -> Fictitious:
     """CAS(ME)^3, part A: 860 clips of 94 subjects, several of them in one file; in 54 the apex is not after the onset.
 
-    At full number the sheet has the wrong onsets of its rows 751 and 752; `Truth.onset` is the right one.
+    At full number the sheet has the wrong onsets of its rows 751 and 752; `Truth.onset` is the right one. Three of the
+    others are spelled `Others`.
 
     Args:
-        layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a
-            folder has all clips of a file.
-        clips, size, frames, draw, seed: as in `casme2`.
+        folder, clips, film: as in `casme2`.
+        layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a folder has all
+            clips of a file.
     """
-    camera = _Camera("casme3", frames, size, draw, seed)
+    camera = Camera("casme3", **film)
     root = folder / ("Part_A_ME_clip" if layout == "clips" else "part_A")
-    cast = _casme3_rows(clips)
-    labels = _deal(CASME3, clips)
     codes = _Codes()
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
+    made: list[Clip] = []
     seen: Counter[str] = Counter()
     places: Counter[str] = Counter()
     written = {749: 3647, 750: 0} if clips is None else {}  # rows 751 and 752, where the sheet is wrong
     right = {749: 2647, 750: 1}
-    for number, ((subject, letter), label) in enumerate(zip(cast, labels, strict=True)):
-        place = places[subject]
+    for number, ((subject, letter), label) in enumerate(zip(_casme3_rows(clips), _deal(_CASME3, clips), strict=True)):
+        # the clips of one file follow each other
+        first = 30 + 7 * (number % 11) + places[subject] * (camera.frames + 90)
         places[subject] += 1
-        first = 30 + 7 * (number % 11) + place * (frames + 90)  # the clips of one file follow each other
         if number in written:
             first = right[number]
         code = codes.next(label)
@@ -749,50 +491,30 @@ def casme3(
         )  # fmt: skip
         if number % 16 == 3:
             truth = replace(truth, apex=first - 2 * (number // 16 % 2))
-        truths.append(truth)
         spelt = {"happiness": "happy", "sadness": "sad"}.get(label, label)
         if label == "others":
             spelt = "Others" if seen[label] % 54 == 0 else "others"
         seen[label] += 1
         onset = written.get(number, first)
-        rows.append([subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt])
+        row: list[Cell] = [subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt]
+        made.append((truth, row))
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
-    path = folder / "cas(me)3_part_A_ME_label.xlsx"
-    _write_sheet(path, header, rows, "label")
-    camera.shoot(truths)
-    return Fictitious("casme3", root, {"test": path}, tuple(truths))
+    return _written(camera, root, made, folder / "cas(me)3_part_A_ME_label.xlsx", header, "label")
 
 
-DFME = {"train": 1856, "test_a": 474, "test_b": 299}
-"""Clips of DFME by split."""
-
-DFME_LABELS = ("anger", "contempt", "disgust", "fear", "happiness", "sadness", "surprise")
-"""By their number in the column `EmotionId`."""
-
-_DFME_CODES = {"anger": ("R4+AD38",), "disgust": ("AD31",), "surprise": ("1+2+5+M58",), "fear": ("M57",)}
-
-
-def dfme(
-    folder: Path,
-    clips: int | None = None,
-    *,
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
-) -> Fictitious:
+def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
     """DFME: three sheets, 1856, 474 and 299 clips, no subject in two of them; 200, 300 and 500 frames a second.
 
-    Frame numbers start at 0, in one clip of three with the onset. How many clips show which label is invented, and so
+    Frame numbers start at 0, in one clip of three with the onset. The numbers of clips per label are invented, and so
     are the folders, `DFME/sub0003/sub0003_01/0.jpg`.
 
     Args:
+        folder, film: as in `casme2`.
         clips: of all three together, about four of seven in the first.
-        size, frames, draw, seed: as in `casme2`.
     """
-    camera = _Camera("dfme", frames, size, draw, seed)
+    camera = Camera("dfme", **film)
     root = folder / "DFME"
-    parts = dict(DFME)
+    parts = dict(_DFME)
     if clips is not None:
         most = max(1, clips - 2 * (3 * clips // 14))
         parts = {"train": most, "test_a": (clips - most + 1) // 2, "test_b": (clips - most) // 2}
@@ -800,13 +522,11 @@ def dfme(
     truths: list[Truth] = []
     sheets: dict[str, Path] = {}
     subjects = itertools.count(3)
-    header = [
-        "Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU",
-    ]  # fmt: skip
+    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU"]
     for split, count in parts.items():
         if not count:
             continue
-        labels = _deal(dict.fromkeys(DFME_LABELS, 1), count)
+        labels = _deal(dict.fromkeys(_DFME_LABELS, 1), count)
         names = [f"sub{next(subjects):04d}" for _ in range(max(2, count // 4))]
         rows: list[list[Cell]] = []
         for row, (label, subject, place, _) in enumerate(_sorted_cast(labels, _cast(labels, names)), 2):
@@ -818,18 +538,12 @@ def dfme(
                 clip=clip, fps=float(fps), row=row, folder=root / subject / clip, pattern="{}.jpg",
             )  # fmt: skip
             truths.append(truth)
-            emotion_id = DFME_LABELS.index(label)
-            rows.append([subject, clip, truth.onset, truth.apex, truth.offset, label, emotion_id, fps, code])
+            number = _DFME_LABELS.index(label)
+            rows.append([subject, clip, truth.onset, truth.apex, truth.offset, label, number, fps, code])
         sheets[split] = folder / f"DFME_{split}.xlsx"
         _write_sheet(sheets[split], header, rows)
     camera.shoot(truths)
     return Fictitious("dfme", root, sheets, tuple(truths))
-
-
-MMEW = {
-    "happiness": 36, "anger": 8, "surprise": 89, "disgust": 72, "fear": 16, "sadness": 13, "repression": 66,
-}  # fmt: skip
-"""Labels of MMEW; its sheet calls repression `others`."""
 
 
 def mmew(
@@ -837,23 +551,19 @@ def mmew(
     clips: int | None = None,
     *,
     repression_folder: Literal["others", "repression"] = "others",
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
+    **film: Unpack[Film],
 ) -> Fictitious:
     """MMEW: 300 clips of 30 subjects, in folders by label, `Micro_Expression/disgust/S05-01-002/3.jpg`.
 
     Args:
-        repression_folder: what the folder of that label is called.
-        clips, size, frames, draw, seed: as in `casme2`.
+        folder, clips, film: as in `casme2`.
+        repression_folder: name of the folder of that label; the sheet calls the label `others`.
     """
-    camera = _Camera("mmew", frames, size, draw, seed)
+    camera = Camera("mmew", **film)
     root = folder / "Micro_Expression"
-    labels = _deal(MMEW, clips)
+    labels = _deal(_MMEW, clips)
     codes = _Codes()
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
+    made: list[Clip] = []
     cast = _sorted_cast(labels, _cast(labels, [f"{n:02d}" for n in range(1, 31)]))
     for number, (label, subject, place, _) in enumerate(cast):
         clip = f"S{subject}-{1 + place // 9:02d}-{1 + place % 9:03d}"
@@ -863,56 +573,27 @@ def mmew(
             row=number + 2, folder=root / (repression_folder if label == "repression" else label) / clip,
             pattern="{}.jpg",
         )  # fmt: skip
-        truths.append(truth)
         spelt = "others" if label == "repression" else label
         remark = "the head moves" if number % 12 == 5 else None
-        rows.append([int(subject), clip, truth.onset, truth.apex, truth.offset, spelt, code, remark])
-    header = [
-        "Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion", "Action Units", "remarks",
-    ]  # fmt: skip
-    path = folder / "MMEW_Micro_Exp.xlsx"
-    _write_sheet(path, header, rows)
-    camera.shoot(truths)
-    return Fictitious("mmew", root, {"test": path}, tuple(truths))
+        made.append((truth, [int(subject), clip, truth.onset, truth.apex, truth.offset, spelt, code, remark]))
+    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion", "Action Units"]
+    return _written(camera, root, made, folder / "MMEW_Micro_Exp.xlsx", [*header, "remarks"])
 
 
-FOURDME = {
-    "negative": 127, "positive": 34, "surprise": 30, "repression": 6, "others": 49, "positive surprise": 13,
-    "negative surprise": 8,
-}  # fmt: skip
-"""Labels of the micro-expressions of 4DME."""
+def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
+    """4DME: 267 clips of 41 subjects, grey, a column for each unit after `AUs`; `gray_micro/003/003_01/12.jpg`.
 
-_FOURDME_CODES = {
-    "negative": ("4(k)+15", "4 (k)+9+10", "AU4+AU7"),
-    "positive": ("4(k)+12", "AU6+AU12"),
-    "others": ("7(k)+14",),
-}
-_FOURDME_UNITS = sorted({*AUS, 43, 45})
-
-
-def fourdme(
-    folder: Path,
-    clips: int | None = None,
-    *,
-    size: tuple[int, int] = (SIZE, SIZE),
-    frames: int = 8,
-    draw: Draw = "faces",
-    seed: int = 0,
-) -> Fictitious:
-    """4DME: 267 clips of 41 subjects, grey, a column for each unit behind `AUs`; `gray_micro/003/003_01/12.jpg`.
-
-    A unit that is kept from before, `4(k)`, has a 1 in its column, too. How subjects, folders and frames are named is
-    invented.
+    A unit that persists from before the clip, `4(k)`, has a 1 in its column as well. The names of subjects, folders
+    and frames are invented.
 
     Args:
-        clips, size, frames, draw, seed: as in `casme2`.
+        folder, clips, film: as in `casme2`.
     """
-    camera = _Camera("fourdme", frames, size, draw, seed, grey=True)
+    camera = Camera("fourdme", grey=True, **film)
     root = folder / "gray_micro"
-    labels = _deal(FOURDME, clips)
+    labels = _deal(_FOURDME, clips)
     codes = _Codes(_FOURDME_CODES)
-    truths: list[Truth] = []
-    rows: list[list[Cell]] = []
+    made: list[Clip] = []
     cast = _sorted_cast(labels, _cast(labels, [f"{n:03d}" for n in range(1, 42)]))
     for number, (label, subject, place, _) in enumerate(cast):
         clip = f"{subject}_{place + 1:02d}"
@@ -921,26 +602,19 @@ def fourdme(
             number, code=code, emotion=label, first=1 + number % 40, subject=subject, clip=clip, fps=None,
             row=number + 2, folder=root / subject / clip, pattern="{}.jpg",
         )  # fmt: skip
-        truths.append(truth)
-        marked = {
-            reading.number
-            for part in read_codes(code).detail
-            for unit in part.units
-            for reading in unit.readings
-        }  # fmt: skip
+        units = (unit for part in read_codes(code).detail for unit in part.units)
+        marked = {reading.number for unit in units for reading in unit.readings}
         columns = [int(unit in marked) for unit in _FOURDME_UNITS]
-        rows.append([subject, clip, truth.onset, truth.apex, truth.offset, label.capitalize(), code, *columns])
+        row: list[Cell] = [subject, clip, truth.onset, truth.apex, truth.offset, label.capitalize(), code, *columns]
+        made.append((truth, row))
     header = ["sub_ID", "fold_name", "Onset", "Apex", "Offset", "Emotion", "AUs", *(f"AU{u}" for u in _FOURDME_UNITS)]
-    path = folder / "4DME_Labelling_Micro_release.xlsx"
-    _write_sheet(path, header, rows)
-    camera.shoot(truths)
-    return Fictitious("fourdme", root, {"test": path}, tuple(truths))
+    return _written(camera, root, made, folder / "4DME_Labelling_Micro_release.xlsx", header)
 
 
 WRITERS: dict[str, Callable[..., Fictitious]] = {
     "casme2": casme2, "samm": samm, "smic": smic, "casme3": casme3, "dfme": dfme, "mmew": mmew, "fourdme": fourdme,
 }  # fmt: skip
-"""Each dataset by its name; all take `folder`, `clips`, `size`, `frames`, `draw` and `seed`."""
+"""Each dataset by its name; all take `folder`, `clips`, and what `Film` holds."""
 
 
 # Bad input: each changes what is written, and returns it as it is then -----------------------------------------------

@@ -411,14 +411,6 @@ def test_wrong_sheets(made: Fictitious) -> None:
     assert "Beginning" in _rows(lower, header=4)[0]
 
 
-@pytest.mark.parametrize("name", ["samm", "casme3", "mmew", "fourdme", "dfme"])
-def test_cells_are_found_in_every_sheet(name: str, tmp_path: Path) -> None:
-    made = fictitious.WRITERS[name](tmp_path, 4, **QUICK)
-    last = fictitious.apex_slash(made, 3).clips[3]
-    assert "/" in _row(made, last).values()
-    assert "boredom" in _row(made, fictitious.label_outside(made, 3).clips[3]).values()
-
-
 def test_wrong_frames(made: Fictitious) -> None:
     files = [clip.frame(clip.peak) for clip in made.clips]
     fictitious.two_sizes(made, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,23 @@ def test_imports_go_to_the_left(file: Path) -> None:
         if parts[0] in HEAVY_ONLY_IN:
             here = {room, file.relative_to(PACKAGE).as_posix()}
             assert here & HEAVY_ONLY_IN[parts[0]], f"{file}:{line}: {parts[0]} does not belong into {room}"
+
+
+def test_no_import_cycles() -> None:
+    """Imports inside functions count as well."""
+    modules = {
+        ".".join([PACKAGE.name, *file.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__"): file
+        for file in FILES
+    }
+    imported: dict[str, set[str]] = {module: set() for module in modules}
+    for module, file in modules.items():
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                imported[module] |= {name if name in modules else str(node.module) for name in names}
+            elif isinstance(node, ast.Import):
+                imported[module] |= {alias.name for alias in node.names}
+    TopologicalSorter(imported).prepare()  # raises CycleError, with the cycle
 
 
 def test_every_room_is_known() -> None:

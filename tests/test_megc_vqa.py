@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 
 from mellm_plugin import megc_vqa
 from mellm_plugin.datasets import store, synthme
-from mellm_plugin.datasets.megc_vqa import KINDS, LABELLED, NAME, TEST, prepare, stored_questions
+from mellm_plugin.datasets.megc_vqa import prepare
 from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.datasets.vqa_questions import KINDS, LABELLED, NAME, TEST, stored_questions
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.prompts import fill_legend

@@ -36,13 +36,14 @@ def run(given: argparse.Namespace) -> None:
 
 def _remove(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import store
+    from mellm_plugin.datasets.disk import in_words
 
     for removed in store.remove(given.remove):
         if given.json:
             print(json.dumps(removed, ensure_ascii=False))
             continue
         clips = "an incomplete dataset" if removed["clips"] is None else f"{removed['clips']} clips"
-        print(f"removed {removed['folder']}: {clips}, {store.in_words(removed['bytes'])}")
+        print(f"removed {removed['folder']}: {clips}, {in_words(removed['bytes'])}")
 
 
 def _list(given: argparse.Namespace) -> None:
@@ -76,7 +77,7 @@ def _list(given: argparse.Namespace) -> None:
 
 
 def _print_dataset(name: str, folder: str, info: Mapping[str, Any]) -> None:
-    from mellm_plugin.datasets.conversion import differences
+    from mellm_plugin.datasets.entry import differences
 
     print(f"{name}  {folder}")
     print(f"  {info['source'] if isinstance(info['source'], str) else info['title']}")

@@ -43,22 +43,23 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
-    settings: dict[str, Any] = {
-        "columns": pairs(given.columns, "--columns", COLUMNS),
-        "least": given.least,
-        "replace": given.replace,
-        "taken": list_tasks(task_folder()),
-        "note": notes.append if given.json else print_note,
-    }
+    options = new_task.Options(
+        given.out,
+        notes.append if given.json else print_note,
+        columns=pairs(given.columns, "--columns", COLUMNS),
+        least=given.least,
+        replace=given.replace,
+        taken=list_tasks(task_folder()),
+    )
     names = pairs(given.labels, "--labels", _LABELS)
     if names and given.listing is None:
         raise InputError("expected --from with it: it says what the labels of a list of clips mean", where="--labels")
     table.check_name(given.name)
     with sole_writer(given.out / f"{given.name}.yaml"):  # the file's own name is longer: it says what is asked
         if given.listing is not None:
-            made = new_task.write_listed(given.name, given.listing, given.out, names=names, **settings)
+            made = new_task.write_listed(given.name, given.listing, options, names)
         else:
-            made = new_task.write(given.name, given.csv, given.out, **settings)
+            made = new_task.write(given.name, given.csv, options)
     if given.json:
         row = {"path": str(made.path), "task": made.task, "command": made.command, "notes": notes}
         print(json.dumps(row, ensure_ascii=False))

@@ -107,11 +107,11 @@ def _folder(text: str) -> Path:
 def _prepare_converted(given: argparse.Namespace) -> None:
     from dataclasses import replace
 
-    from mellm_plugin.datasets.catalogue import converter
     from mellm_plugin.datasets.conversion import Options, prepare
+    from mellm_plugin.datasets.converters import CONVERTERS
     from mellm_plugin.datasets.sheets import named_columns
 
-    dataset = converter(given.dataset)
+    dataset = CONVERTERS[given.dataset]
     sheets = _sheets(given.sheet or (), given.dataset)
     if columns := pairs(given.columns, "--columns", COLUMNS):
         if not sheets:
@@ -163,11 +163,12 @@ def _prepare_table(given: argparse.Namespace) -> None:
 
 def _prepare_questions(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import megc_vqa, store
+    from mellm_plugin.datasets.vqa_questions import NAME
 
     exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
     root, crop = given.out, cropper(given)
     folder = megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists)
-    info = store.read_info(megc_vqa.NAME, root)
+    info = store.read_info(NAME, root)
     if given.json:
         print(json.dumps({"folder": str(folder), **info}, ensure_ascii=False))
         return
@@ -190,8 +191,7 @@ def _prepare_drawn(given: argparse.Namespace) -> None:
 
 def _print_report(report: Report, given: argparse.Namespace) -> None:
     """Print what was prepared, what was left out, and how it differs from the published dataset."""
-    from mellm_plugin.datasets.conversion import told_skipped
-    from mellm_plugin.datasets.sheets import by_cause
+    from mellm_plugin.datasets.skipped import by_cause, one_line
     from mellm_plugin.datasets.store import data_root
 
     info = report.info
@@ -209,13 +209,13 @@ def _print_report(report: Report, given: argparse.Namespace) -> None:
     if info["published"] is None and info["skipped"]:  # the user's own table
         _print_limited("skipped, by their causes", by_cause(info["skipped"]))
     else:
-        _print_limited("skipped", [told_skipped(skipped) for skipped in info["skipped"]])
+        _print_limited("skipped", [one_line(skipped) for skipped in info["skipped"]])
     if report.folder.parent != data_root():
         print(f"  for tasks to find it: export MELLM_DATA={shlex.quote(str(report.folder.parent))}", file=sys.stderr)
 
 
 def _print_contents(info: Mapping[str, Any]) -> None:
-    from mellm_plugin.datasets.conversion import differences
+    from mellm_plugin.datasets.entry import differences
 
     for split, entry in info["splits"].items():
         print(f"  {split}: {entry['clips']} clips of {entry['subjects']} subjects")

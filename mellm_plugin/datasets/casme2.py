@@ -4,8 +4,8 @@
     01       EP02_01f  46          59         86           12            happiness          1
     CASME2_RAW_selected/sub01/EP02_01f/img46.jpg    or    Cropped/sub01/EP02_01f/reg_img46.jpg
 
-The sheet of 2019 has the objective classes and other units and labels than that of 2014. `/` is an unknown apex. Not
-every clip is called as this one is: there are `EP03_02`, `EP01_2`, `EP06_02_01` and `EP09f`.
+The 2019 sheet adds objective classes, and some of its units and labels differ from those of 2014. `/` is an unknown
+apex. Clips are also named `EP03_02`, `EP01_2`, `EP06_02_01` and `EP09f`.
 
 Source: Yan et al., CASME II: An improved spontaneous micro-expression database and the baseline evaluation (2014).
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import label, named, objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
+from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
 from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
 _COLUMNS = {
@@ -36,20 +36,7 @@ def _entry(row: Row) -> Entry | None:
     if subject is None or clip is None:
         return None
     clip = clip.lower().replace("ep", "EP", 1) if clip.lower().startswith("ep") else clip
-    return Entry(
-        id=f"casme2/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((subject, clip),),
-        onset=row.whole("onset", required=True),
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=label(row, "emotion", "casme2"),
-        au_code=row.raw("aus"),
-        objective_class=objective_class(row, "objective"),
-        fps=200.0,
-    )
+    return sheet_entry(row, "casme2", subject, clip, ((subject, clip),), fps=200.0)
 
 
 def _published(sheets: Sequence[Sheet]) -> Published:

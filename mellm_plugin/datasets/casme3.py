@@ -4,18 +4,16 @@
     spNO.1   b         166    171   176     4+7  III              disgust
     Part_A_ME_clip/frame/spNO.1_b_166/166.jpg    or    spNO.1/b/color/166.jpg
 
-A recording (subject and filename) holds several clips, so that a clip is named with its onset, `b_166`.
+A recording (subject and filename) holds several clips, so a clip is named with its onset, `b_166`.
 
 Source: Li et al., CAS(ME)3: A third generation facial spontaneous micro-expression database (2023).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mellm_plugin.datasets.cells import label, named, objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row
 
 _COLUMNS = {
     "subject": Column("Subject", merged=True),
@@ -43,28 +41,12 @@ def _entry(row: Row) -> Entry | None:
     if subject is None or recording is None or onset is None:
         return None
     clip = f"{recording.lower()}_{onset}"
-    return Entry(
-        id=f"casme3/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((f"{subject}_{clip}",), (subject, clip), (subject, recording), (f"{subject}_{recording}_color",)),
-        onset=onset,
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=label(row, "emotion", "casme3"),
-        au_code=row.raw("aus"),
-        objective_class=objective_class(row, "objective"),
-        fps=30.0,
-    )
+    names = ((f"{subject}_{clip}",), (subject, clip), (subject, recording), (f"{subject}_{recording}_color",))
+    return sheet_entry(row, "casme3", subject, clip, names, fps=30.0)
 
 
 def _aside(parts: tuple[str, ...]) -> bool:
     return parts[-1].lower().endswith("depth")
 
 
-def _published(sheets: Sequence[Sheet]) -> Published:
-    return _PUBLISHED
-
-
-DATASETS = {"casme3": Dataset("casme3", "CAS(ME)^3, part A", _COLUMNS, _entry, _published, aside=_aside)}
+DATASETS = {"casme3": Dataset("casme3", "CAS(ME)^3, part A", _COLUMNS, _entry, lambda sheets: _PUBLISHED, _aside)}

@@ -1,9 +1,9 @@
-"""The datasets that this package knows by name: what they are called, how one prepares them, and who converts them.
+"""The datasets that this package knows by name: their titles, other spellings, and the commands that prepare them.
 
     >>> prepare_command("casme2")
     'mellm prepare casme2 --frames FOLDER --sheet CASME2-coding-20140508.xlsx'
 
-A dataset that is not listed here is one of the user's own, see `table.py`.
+Other datasets are the user's own, see `table.py`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,6 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from mellm_plugin.datasets.conversion import Dataset
 
 
 @dataclass(frozen=True)
@@ -25,7 +20,7 @@ class Known:
 
     Attributes:
         title: its name in the literature.
-        arguments: what follows `mellm prepare NAME`, with places to fill in capitals; empty where it needs nothing.
+        arguments: what follows `mellm prepare NAME`, placeholders in capitals; may be empty.
     """
 
     title: str
@@ -48,7 +43,7 @@ KNOWN: dict[str, Known] = {
     "synthme": Known("SynthME"),
     "synthme_ladder": Known("SynthME's amplitude ladder"),
 }
-"""By the name that tasks, folders and commands use."""
+"""By the name used in tasks, folders and commands."""
 
 
 _OTHER_NAMES: dict[str, str] = {
@@ -59,18 +54,18 @@ _OTHER_NAMES: dict[str, str] = {
     **dict.fromkeys(("smicnire", "smicenir"), "smic_nir"),
     **dict.fromkeys(("4dme", "fourd", "4dmicro"), "fourdme"),
 }
-# CAS(ME)^2 is a dataset of its own, and CASME2 the usual short name of CASME II: the marks alone tell them apart.
+# CAS(ME)^2 is another dataset; CASME2 is short for CASME II. Only the marks tell them apart.
 _CASME_SQUARED = re.compile(r"cas\s*\(\s*me\s*\)\W*(2|²|ii\b)|casme\s*(\^\W*2|²)|casme[\s_-]*sq", re.IGNORECASE)
 
 
 def is_casme_squared(text: str) -> bool:
-    """Whether CAS(ME)^2 is meant, which this package does not know and which is not CASME II."""
-    narrow = unicodedata.normalize("NFKC", text)  # makes 2 of ², and ^ of its full width
+    """Whether the text names CAS(ME)^2, which is not CASME II, and unknown to this package."""
+    narrow = unicodedata.normalize("NFKC", text)  # turns ² into 2, and a wide ^ into a narrow one
     return any(_CASME_SQUARED.search(one) for one in (text, narrow))
 
 
 def dataset_named(text: str, own: Iterable[str] = ()) -> str | None:
-    """The name of a dataset as lists and question files write it; None where no dataset is called so.
+    """The dataset that a list or question file means by a text, or None.
 
     >>> dataset_named("CASME_II"), dataset_named("CAS(ME)^3"), dataset_named("SMIC-HS"), dataset_named("CAS(ME)^2")
     ('casme2', 'casme3', 'smic', None)
@@ -90,7 +85,7 @@ def _letters(text: str) -> str:
 
 
 def prepare_command(name: str) -> str:
-    """The command that prepares a dataset, ready to be filled in; for a dataset of the user's own, that for tables."""
+    """The command that prepares a dataset, with placeholders; for the user's own datasets, that for tables."""
     plain = name if name in KNOWN else name.split("-v", 1)[0]  # a folder may carry its version: synthme-v1
     if plain not in KNOWN:
         return f"mellm prepare table --name {name} --csv CLIPS.csv"
@@ -98,10 +93,4 @@ def prepare_command(name: str) -> str:
 
 
 CONVERTED: tuple[str, ...] = tuple(name for name in KNOWN if name not in ("megc_vqa", "synthme", "synthme_ladder"))
-"""Those that are converted from a sheet and frames, see `conversion.py`."""
-
-
-def converter(name: str) -> Dataset:
-    """The converter of a dataset of `CONVERTED`; imports nothing but its module."""
-    found: Dataset = import_module(f"mellm_plugin.datasets.{name.split('_')[0]}").DATASETS[name]
-    return found
+"""Datasets that are converted from frames and coding sheets, see `converters.py`."""

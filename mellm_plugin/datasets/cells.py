@@ -1,4 +1,4 @@
-"""Cells that the sheets of several datasets have: labels, objective classes, names of clips and subjects.
+"""Cells that several coding sheets share: labels, objective classes, names of clips and subjects.
 
 label(row, "emotion", "samm")                  "Other" -> "others"
 objective_class(row, "objective")              "IV" -> 4
@@ -10,7 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from mellm_plugin.datasets.frames import person
+from mellm_plugin.datasets.entry import Entry
+from mellm_plugin.datasets.frames import Names
+from mellm_plugin.datasets.names import person
 from mellm_plugin.datasets.sheets import Row, is_missing
 from mellm_plugin.errors import near
 from mellm_plugin.facs.labels import canonical_label, labels_of
@@ -19,13 +21,13 @@ _ROMAN = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7}
 
 
 def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None = None) -> str | None:
-    """The cell as a canonical label of the dataset; None where it is empty.
+    """The cell as a canonical label of the dataset; None if it is empty. Another label is a fault of the row.
 
     Args:
-        row: of a sheet; takes the fault of a label outside the set.
+        row: of a sheet.
         key: of the column.
-        dataset: whose labels these are.
-        variants: spellings of this dataset alone, in lower case, with their labels.
+        dataset: whose labels are allowed.
+        variants: labels by their spelling in this sheet alone, in lower case.
     """
     text = row.text(key)
     if text is None or is_missing(text):
@@ -42,7 +44,7 @@ def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None =
 
 
 def objective_class(row: Row, key: str) -> int | None:
-    """The cell as an objective class, 1..7, in digits or Roman; None where it is empty."""
+    """The cell as an objective class, 1..7, in digits or Roman numerals; None if it is empty."""
     text = row.text(key)
     if text is None or is_missing(text):
         return None
@@ -55,16 +57,59 @@ def objective_class(row: Row, key: str) -> int | None:
 
 
 def named(row: Row, key: str, form: str = "") -> str | None:
-    """The cell as the name of a clip or of a subject; adds a fault where it is empty. Any name goes.
+    """The cell as the name of a clip or a subject; an empty cell is a fault of the row.
 
     Args:
         row: of a sheet.
         key: of the column.
-        form: how a subject's number is written, `sub{:02d}`; a name that is not a number stays as it is.
+        form: for numbered subjects, `sub{:02d}`; other names are returned unchanged.
     """
     text = row.text(key, required=True)
     if text is None:
         return None
-    text = re.split(r"[/\\]", text.rstrip("/\\"))[-1] or text  # of a path
+    text = re.split(r"[/\\]", text.rstrip("/\\"))[-1] or text  # a path: its last part
     number = person(text) if form else None
     return text if number is None else form.format(number)
+
+
+def check_subject(row: Row, subject: str, clip: str) -> None:
+    """Add a fault if the clip's name begins with another subject's number: `006_1_2` of subject 7."""
+    first, mark, _ = clip.partition("_")
+    if mark and None not in (person(first), person(subject)) and person(first) != person(subject):
+        row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
+
+
+def sheet_entry(
+    row: Row,
+    dataset: str,
+    subject: str,
+    clip: str,
+    names: tuple[Names, ...],
+    *,
+    fps: float | None = None,
+    variants: Mapping[str, str] | None = None,
+) -> Entry:
+    """The entry of a row with the usual columns: onset, apex, offset, emotion, aus, objective (optional).
+
+    Args:
+        row: of the sheet.
+        dataset: of its labels, and in front of the clip's id.
+        subject, clip: normalised.
+        names: of its folder, best first.
+        fps: frames per second.
+        variants: as for `label`.
+    """
+    return Entry(
+        id=f"{dataset}/{subject}/{clip}",
+        subject=subject,
+        clip=clip,
+        where="",
+        names=names,
+        onset=row.whole("onset", required=True),
+        apex=row.whole("apex"),
+        offset=row.whole("offset"),
+        emotion=label(row, "emotion", dataset, variants),
+        au_code=row.raw("aus"),
+        objective_class=objective_class(row, "objective"),
+        fps=fps,
+    )

@@ -1,18 +1,17 @@
-"""Lists of clips as they are published: which clips of which datasets a split is made of, and the class of each.
+"""Published lists of clips: the clips of a split, from one or several datasets, and their classes.
 
     dataset,subject,filename,label
     casme2,sub01,EP02_01f,1            a header, or none; CASME II, casme2; sub01, 01, 1
     samm,6,006_1_2,0                   SAMM, samm; 006, 6
     smic,s01,s01_ne_01,0               SMIC, smic; the clip is s1_ne_01 in its folder
 
-A list names clips of prepared datasets and holds no frames. Where it has labels, they stand in place of those of the
-datasets; what its numbers mean is given (`{"0": "negative"}`) and never guessed.
+A list names clips of prepared datasets and holds no frames. Its labels, if any, replace those of the datasets. The
+meaning of numbers is given (`{"0": "negative"}`) and never guessed.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,9 @@ from typing import Any
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
-from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, listed, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.names import Tokens, subject_key, tokens
+from mellm_plugin.datasets.sheets import Column, Row, as_text, is_missing, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.skipped import row_ranges
 from mellm_plugin.datasets.table import label_of
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import coarse
@@ -33,25 +34,24 @@ COLUMNS: dict[str, Column] = {
     "label": Column("label", required=False),
     "onset": Column("onset", required=False),
 }
-"""What is read of a list, by the name used here; without a header the first four, in this order."""
+"""The columns of a list, by key; without a header the first four, in this order."""
 
 MEGC: dict[str, str] = {"0": "negative", "1": "positive", "2": "surprise"}
-"""What the numbers of the MEGC lists mean."""
+"""The labels that the numbers of the MEGC lists stand for."""
 
-_NAMED = 12  # clips that are named in one message
-_AGREE = 0.95  # of the clips whose datasets say it, before numbers are taken for those of MEGC
+_NAMED = 12  # clips named in one message
+_AGREE = 0.95  # share of clips with a known class that must agree before numbers are read as MEGC's
 _FILE_ENDING = re.compile(r"\.(avi|mp4|mov|npy|npz|mat|jpe?g|png|bmp|tiff?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip of a list that is prepared.
+    """A prepared clip of a list.
 
     Attributes:
         row: of the list, from 1.
-        dataset, split, id, subject: of the prepared clip.
-        emotion, coarse, aus: as its dataset has them.
-        label: as the list has it; None where it has none.
+        dataset, split, id, subject, emotion, coarse, aus: as prepared.
+        label: in the list; None without one.
     """
 
     row: int
@@ -67,15 +67,15 @@ class Clip:
 
 @dataclass
 class Chosen:
-    """What a list chooses among the prepared datasets.
+    """The clips of a list, looked up among the prepared datasets.
 
     Attributes:
         path, sha256: of the list.
-        rows: how many clips it names.
-        clips: those that are prepared, each once.
-        absent: those that are not, a line for each cause.
-        faults: what is wrong with rows, a line for each cause; their clips are left out.
-        notes: what is no fault, but may not be meant.
+        rows: number of clips named.
+        clips: prepared clips, each once.
+        absent: clips that are not prepared, a line per cause.
+        faults: of rows, a line per cause; their clips are skipped.
+        notes: oddities that are no faults.
     """
 
     path: Path
@@ -87,10 +87,10 @@ class Chosen:
     notes: list[str] = field(default_factory=list)
 
     def labels(self, names: Mapping[str, str]) -> dict[str, str]:
-        """The label of each clip that has one, by id: that of the list, else that of its dataset.
+        """Labels by clip id, from the list, else from the clip's dataset; clips without any are missing.
 
         Args:
-            names: what the list's labels mean; others are taken as they stand, if they are no numbers.
+            names: meanings of the list's labels; other labels are used unchanged, unless they are numbers.
 
         Raises:
             InputError: numbers without a name.
@@ -105,13 +105,13 @@ class Chosen:
 
 
 def as_key(text: str) -> str:
-    """A label of a list as it is compared: `1.0` and `01` are 1, and case says nothing."""
+    """A label of a list for comparison: `1.0` and `01` equal 1, and case is ignored."""
     plain = " ".join(text.lower().split())
     return str(int(float(plain))) if re.fullmatch(r"\d{1,6}(\.0+)?", plain) else plain
 
 
 def _to_be_named(clips: Sequence[Clip], numbers: Sequence[str]) -> str:
-    """How to name numbers, and which labels their clips have in the datasets, for whoever has to."""
+    """The message that asks for the meaning of numbers, with the labels of their clips in the datasets."""
     own = {number: Counter(str(clip.emotion) for clip in clips if clip.label == number) for number in numbers}
     shown = "; ".join(
         f"{number}: {', '.join(f'{label} {count}' for label, count in own[number].most_common(4))}"
@@ -122,11 +122,11 @@ def _to_be_named(clips: Sequence[Clip], numbers: Sequence[str]) -> str:
 
 
 def names_of_megc(clips: Iterable[Clip]) -> dict[str, str]:
-    """The names of a list's numbers where they are those of MEGC, as the clips' own labels show; else none."""
+    """MEGC's meaning of a list's numbers, if the clips' own labels confirm it; else empty."""
     numbered = [(clip.label, clip.coarse) for clip in clips if clip.label]
-    told = [(MEGC.get(label), own) for label, own in numbered if own is not None]
-    right = Counter(name for name, own in told if name == own)
-    if any(label not in MEGC for label, _ in numbered) or sum(right.values()) < _AGREE * max(1, len(told)):
+    known = [(MEGC.get(label), own) for label, own in numbered if own is not None]
+    right = Counter(name for name, own in known if name == own)
+    if any(label not in MEGC for label, _ in numbered) or sum(right.values()) < _AGREE * max(1, len(known)):
         return {}
     used = {label for label, _ in numbered}  # none: nothing to name
     return {n: name for n, name in MEGC.items() if n in used} if all(right[MEGC[n]] for n in used) else {}
@@ -137,7 +137,7 @@ def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = Non
 
     Args:
         path: a CSV or .xlsx, with a header or without.
-        columns: headers of columns that have other names than usual, by the keys of `COLUMNS`.
+        columns: headers by key of `COLUMNS`, for columns with unusual names.
         root: the data root; None for the user's.
 
     Raises:
@@ -161,16 +161,12 @@ def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = Non
     return chosen
 
 
-def _plain(text: str) -> str:
-    return unicodedata.normalize("NFKC", text).lower().strip()
-
-
 class _Search:
-    """The clips of prepared datasets, by the spellings that lists have."""
+    """Looks up clips of prepared datasets in all the spellings of lists."""
 
     def __init__(self, chosen: Chosen, prepared: Sequence[str], root: Path | None) -> None:
         self.chosen, self.prepared, self.root = chosen, prepared, root
-        self._clips: dict[str, dict[tuple[str, ...], list[dict[str, Any]]]] = {}
+        self._clips: dict[str, dict[Tokens, list[dict[str, Any]]]] = {}
         self._causes: dict[str, list[tuple[int, str]]] = {}
 
     def run(self, rows: Sequence[Row], with_dataset: bool) -> None:
@@ -182,19 +178,19 @@ class _Search:
         twice: list[int] = []
         for same in by_id.values():
             if len({clip.label for clip in same}) > 1:
-                told = ", ".join(f"{clip.label} in row {clip.row}" for clip in same)
-                self.chosen.faults.append(f"{same[0].id} has several labels: {told}; keep one of the rows")
+                labels = ", ".join(f"{clip.label} in row {clip.row}" for clip in same)
+                self.chosen.faults.append(f"{same[0].id} has several labels: {labels}; keep one of the rows")
                 continue
             self.chosen.clips.append(same[0])
             twice += [clip.row for clip in same[1:]]
         if twice:
             what = "row" if len(twice) == 1 else "rows"
-            self.chosen.notes.append(f"{what} {listed(twice)}: a clip of another row once more")
+            self.chosen.notes.append(f"{what} {row_ranges(twice)}: repeats the clip of another row")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
             several = "s" * (len(named) > 1)
-            rows_told = f"{len(named)} clip{several}, row{several} {listed(row for row, _ in named)}"
+            rows_told = f"{len(named)} clip{several}, row{several} {row_ranges(row for row, _ in named)}"
             self.chosen.absent.append(f"{cause} ({rows_told}): {shown}{more}")
 
     def _of_row(self, row: Row, with_dataset: bool) -> Clip | None:
@@ -243,22 +239,22 @@ class _Search:
         self._causes.setdefault(cause, []).append((row.number, clip))
 
     def _stored(self, name: str) -> str | None:
-        """The folder of a dataset, `synthme-v1` for `synthme`; None where it is not prepared."""
+        """The name of a prepared dataset, `synthme-v1` for `synthme`; None if it is not prepared."""
         return next((p for p in self.prepared if p == name or re.fullmatch(re.escape(name) + r"-v\d+", p)), None)
 
     def _matching(self, name: str, subject: str | None, clip: str, row: Row) -> list[dict[str, Any]]:
-        """The clips of a dataset that a row may mean: those of just this name, else those of one spelled otherwise."""
+        """The clips that a row may mean: those with exactly this name, else those with another spelling of it."""
         known = self._of(name)
         of_subject = (
-            known.get(_person(subject), []) if subject is not None else [c for of in known.values() for c in of]
+            known.get(subject_key(subject), []) if subject is not None else [c for of in known.values() for c in of]
         )
         texts = [_FILE_ENDING.sub("", clip.strip())]
         if (onset := as_text(row.raw("onset"))) is not None:
-            texts.insert(0, f"{texts[0]}_{onset}")  # of CAS(ME)^3, where a file holds several clips
+            texts.insert(0, f"{texts[0]}_{onset}")  # CAS(ME)^3: a file holds several clips
         for text in texts:
             if same := [one for one in of_subject if one["clip"].lower() == text.lower()]:
                 return same
-        # a path names the clip by its last folders, or by that of a file
+        # a path names the clip by its last folders, or by the folder of a file
         parts = [_FILE_ENDING.sub("", part) for part in re.split(r"[/\\]", clip)]
         ends = range(len(parts), 0, -1)
         texts += ["/".join(parts[start:end]) for end in ends for start in range(end) if end - start < len(parts)]
@@ -266,42 +262,30 @@ class _Search:
             if same := [one for one in of_subject if _forms(text, subject, one["subject"]) & one["forms"]]:
                 return same
         if name == "casme3":
-            return [one for one in of_subject if _tokens(one["clip"])[:1] == _tokens(texts[-1])[-1:]]
+            return [one for one in of_subject if tokens(one["clip"])[:1] == tokens(texts[-1])[-1:]]
         return []
 
-    def _of(self, name: str) -> dict[tuple[str, ...], list[dict[str, Any]]]:
-        """The clips of a dataset by subject, with what each may be called."""
+    def _of(self, name: str) -> dict[Tokens, list[dict[str, Any]]]:
+        """The clips of a dataset by subject, each with its possible names."""
         if name not in self._clips:
             columns = ("id", "subject", "clip", "emotion", "coarse", "aus")
             by_subject = self._clips.setdefault(name, {})
             for split in store.read_info(name, self.root)["splits"]:
                 for row in store.read_columns(name, split, columns, self.root):
                     row |= {"split": split, "forms": _forms(row["clip"], row["subject"])}
-                    by_subject.setdefault(_person(row["subject"]), []).append(row)
+                    by_subject.setdefault(subject_key(row["subject"]), []).append(row)
         return self._clips[name]
 
 
-def _tokens(text: str) -> tuple[str, ...]:
-    """Letters and numbers in turn, without leading zeros: `EP02_01f` -> ep 2 1 f."""
-    parts = re.findall(r"\d+|[^\W\d_]+", _plain(text))
-    return tuple(part.lstrip("0") or "0" if part.isdigit() else part for part in parts)
-
-
-def _person(subject: str) -> tuple[str, ...]:
-    """A subject as it is compared: `sub01`, `01` and 1 are one."""
-    parts = _tokens(re.sub(r"(?<=\d)\.0+$", "", subject.strip()))  # `6.0`, of a column of floats
-    return parts[1:] if len(parts) > 1 and not parts[0].isdigit() and parts[1].isdigit() else parts
-
-
-def _forms(clip: str, *subjects: str | None) -> set[tuple[str, ...]]:
-    """What a clip may be called: with its subject in front (`sub01_EP02_01f`) and without."""
-    parts = _tokens(clip)
-    people = {name for who in subjects if who is not None for name in (_tokens(who), _person(who)) if name}
+def _forms(clip: str, *subjects: str | None) -> set[Tokens]:
+    """The possible names of a clip: with its subject in front (`sub01_EP02_01f`) and without."""
+    parts = tokens(clip)
+    people = {name for who in subjects if who is not None for name in (tokens(who), subject_key(who)) if name}
     return {parts, *(parts[len(name) :] for name in people if parts[: len(name)] == name and parts != name)}
 
 
 def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:
-    """Which clips have another class in the list than in their dataset; empty for none."""
+    """A sentence on clips whose class differs between list and dataset; empty without any."""
     found = [
         f"{clip.id} ({labels[clip.id]}, there {clip.emotion})"
         for clip in chosen.clips
@@ -310,5 +294,5 @@ def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:
         and (coarse(labels[clip.id]) or labels[clip.id]) not in (clip.coarse, clip.emotion)
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-    told = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"
-    return told if found else ""
+    text = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"
+    return text if found else ""

@@ -4,19 +4,16 @@
     sub0003  sub0003_01  0           14         31           happiness  4          300  R6+R12
     .../sub0003_01/0.jpg
 
-One sheet for each split; no subject is in two of them. Frame numbers start at 0.
+One sheet per split; no subject is in two of them. Frame numbers start at 0.
 
 Source: Zhao et al., DFME: A new benchmark for dynamic facial micro-expression recognition (2023).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mellm_plugin.datasets.cells import label, named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.frames import person
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import check_subject, named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row
 from mellm_plugin.facs.labels import LABELS
 
 _COLUMNS = {
@@ -39,30 +36,14 @@ def _entry(row: Row) -> Entry | None:
     if subject is None or clip is None:
         return None
     clip = clip.lower()
-    first, mark, _ = clip.rpartition("_")  # a clip's name begins with its subject's
-    if mark and person(first) not in (None, person(subject)):
-        row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
-    emotion, number = label(row, "emotion", "dfme"), row.whole("emotion_id")
+    check_subject(row, subject, clip)
+    fps = row.number_above_zero("fps")
+    entry = sheet_entry(row, "dfme", subject, clip, ((clip,), (subject, clip)), fps=fps)
+    emotion, number = entry.emotion, row.whole("emotion_id")
     # the numbers count the labels in their order
     if number is not None and emotion is not None and LABELS["dfme"][number : number + 1] != (emotion,):
         row.faults.append(f"expected Emotion and EmotionId to agree, found {emotion} and {number}; correct the row")
-    return Entry(
-        id=f"dfme/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((clip,), (subject, clip)),
-        onset=row.whole("onset", required=True),
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=emotion,
-        au_code=row.raw("aus"),
-        fps=row.number_above_zero("fps"),
-    )
+    return entry
 
 
-def _published(sheets: Sequence[Sheet]) -> Published:
-    return Published("DFME", SPLITS)
-
-
-DATASETS = {"dfme": Dataset("dfme", "DFME", _COLUMNS, _entry, _published)}
+DATASETS = {"dfme": Dataset("dfme", "DFME", _COLUMNS, _entry, lambda sheets: Published("DFME", SPLITS))}

@@ -4,18 +4,16 @@
     1       p1_2       12     20    31      Negative  4+7(k)
     gray_micro/1/p1_2/12.jpg
 
-A unit with `(k)` is kept from before and no event.
+A unit with `(k)` persists from before the clip and is no event.
 
 Source: Li et al., 4DME: A spontaneous 4D micro-expression dataset with multimodalities (2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mellm_plugin.datasets.cells import label, named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row
 
 _COLUMNS = {
     "subject": Column("sub_ID", "Subject", merged=True),
@@ -32,27 +30,14 @@ def _entry(row: Row) -> Entry | None:
     subject, clip = named(row, "subject"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    return Entry(
-        id=f"fourdme/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((subject, clip),),
-        onset=row.whole("onset", required=True),
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=label(row, "emotion", "fourdme"),
-        au_code=row.raw("aus"),
-    )
+    return sheet_entry(row, "fourdme", subject, clip, ((subject, clip),))
 
 
 def _aside(parts: tuple[str, ...]) -> bool:
-    others = ("rgb", "depth", "3d", "4d_")  # videos of other kinds, in folders beside `gray_micro`
+    others = ("rgb", "depth", "3d", "4d_")  # other kinds of videos, in folders beside `gray_micro`
     return any(part.lower().startswith(others) or "macro" in part.lower() for part in parts[-3:-2])
 
 
-def _published(sheets: Sequence[Sheet]) -> Published:
-    return Published("4DME", {"test": 267})
-
-
-DATASETS = {"fourdme": Dataset("fourdme", "4DME", _COLUMNS, _entry, _published, aside=_aside)}
+DATASETS = {
+    "fourdme": Dataset("fourdme", "4DME", _COLUMNS, _entry, lambda sheets: Published("4DME", {"test": 267}), _aside)
+}

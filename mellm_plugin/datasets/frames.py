@@ -1,10 +1,10 @@
-"""Where the frames of a clip are: any layout of folders, and the number of a frame from its file's name.
+"""The frames of a clip, in any layout of folders: its folder, and the number of each frame from its file name.
 
     CASME2_RAW_selected/sub01/EP02_01f/img46.jpg     the folder of ("sub01", "EP02_01f"), frame 46
     SAMM/006/006_1_2/006_05562.jpg                   the folder of ("006_1_2",), frame 5562
 
-No name has to have a form: a row is looked for among the folders that are there. The tree is walked once, and no file
-is opened before its clip is.
+Names need no fixed form: a row is looked up among the existing folders. The tree is walked once, and no file is opened
+before its clip is.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
-from functools import lru_cache
 from heapq import nlargest
 from pathlib import Path
 
+from mellm_plugin.datasets.names import person, plain
 from mellm_plugin.errors import InputError
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
-"""Of files that are frames."""
+"""Suffixes of frames."""
 
 Names = tuple[str, ...]
-"""What a row calls its clip: (clip,), or (subject, clip) where subjects share the names of clips."""
+"""A row's name of its clip: (clip,), or (subject, clip) where subjects share names of clips."""
 
 Aside = Callable[[tuple[str, ...]], bool]
-"""Whether a folder, by the parts of its path, holds something else: another part of the dataset, depth pictures."""
+"""Whether a folder, given by the parts of its path, holds something else: another part, depth pictures."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class ClipFolder:
 
     Attributes:
         path: the folder.
-        files: of each frame number, its file, in order of the numbers.
-        faults: files that cannot be told apart, a sentence each.
-        notes: files that were left aside.
+        files: by frame number, in order.
+        faults: ambiguous files, a sentence each.
+        notes: ignored files, a sentence each.
     """
 
     path: Path
@@ -55,7 +55,7 @@ class ClipFolder:
         return f"{numbers[0]}..{numbers[-1]} ({len(numbers)} frames)" if numbers else "no frame"
 
     def nearest(self, number: int) -> int | None:
-        """The number of the frame nearest to one; the earlier of two; None where there is none at all."""
+        """The number of the nearest frame, the earlier of two; None if there is no frame."""
         numbers = list(self.files)
         at = bisect_left(numbers, number)
         around = numbers[max(0, at - 1) : at + 1]
@@ -63,11 +63,11 @@ class ClipFolder:
 
 
 def frame_number(name: str) -> int | None:
-    """The last number in a file's name without its suffix; None for what is no frame.
+    """The last number in a file name without its suffix; None if the file is no frame.
 
     >>> frame_number("reg_img46.jpg"), frame_number("006_05562.jpg"), frame_number("._img46.jpg"), frame_number("a.lnk")
     (46, 5562, None, None)
-    >>> frame_number("img46 (1).jpg"), frame_number("img (46).jpg")  # a copy of frame 46; a series of another program
+    >>> frame_number("img46 (1).jpg"), frame_number("img (46).jpg")  # a copy of frame 46; another program's numbering
     (46, 46)
     """
     stem, suffix = os.path.splitext(name)
@@ -78,7 +78,7 @@ def frame_number(name: str) -> int | None:
 
 
 def series(name: str) -> str:
-    """What the names of a clip's frames have in common: the file's name without its last number and its suffix.
+    """The part that the names of a clip's frames share: the file name without its last number and suffix.
 
     >>> series("reg_img46.jpg"), series("006_05562.jpg"), series("img46 (1).jpg")
     ('reg_img', '006_', 'img')
@@ -91,9 +91,9 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     """The frames of a folder, by number.
 
     Args:
-        folder: that of a clip.
-        like: a file in it; only files of its series are frames then. Without one, the series of most files is the
-            clip, and what else there is is noted.
+        folder: of a clip.
+        like: a file in it; only files of its series are frames. By default the largest series is the clip, and other
+            files are noted.
 
     Raises:
         InputError: the folder cannot be read.
@@ -138,44 +138,23 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     return ClipFolder(folder, files, tuple(faults), tuple(notes))
 
 
-@lru_cache(maxsize=1 << 16)
-def plain(name: str) -> str:
-    """A name without what its copies differ in: case, spaces, zeros before its numbers, hyphens for low lines.
-
-    >>> plain("S01-ne-01"), plain(" EP02_01f "), plain("006_1_2")
-    ('s1_ne_1', 'ep2_1f', '6_1_2')
-    """
-    return re.sub(r"0*([0-9]+)", r"\1", "".join(name.split()).casefold().replace("-", "_"))
-
-
-@lru_cache(maxsize=1 << 16)
-def person(name: str) -> int | None:
-    """The number of a subject, however it is written; None for a name that is not a number.
-
-    >>> person("sub01"), person("s1"), person("006"), person("spNO.216"), person("Anna")
-    (1, 1, 6, 216, None)
-    """
-    found = re.fullmatch(r"(?:s|p|sp|sub|subj|subject|spno|person|participant)?[\s._-]*0*([0-9]{1,9})", name.casefold())
-    return int(found[1]) if found else None
-
-
 class FrameTree:
-    """The folders of frames below a root, walked once.
+    """The folders of frames below a root; walked once.
 
     Attributes:
         root: the folder.
-        faults: folders that cannot be read.
+        faults: unreadable folders, a sentence each.
     """
 
     def __init__(self, root: str | Path, aside: Aside = lambda parts: False) -> None:
         """Walk the tree.
 
         Args:
-            root: the folder that the user names: the dataset's own, or any above or below it that holds all clips.
-            aside: which folders are left aside.
+            root: the dataset's folder, or one above or below it that holds all clips.
+            aside: folders to ignore.
 
         Raises:
-            InputError: no such folder, a file in its place, or no frame in it.
+            InputError: there is no such folder, or no frame in it.
         """
         self.root = Path(root)
         self.faults: list[str] = []
@@ -191,12 +170,12 @@ class FrameTree:
         if not self.root.is_dir():
             raise InputError("there is no such folder", where=where)
         left_aside: Path | None = None
-        # The folders above the root count as well, so that a root inside the layout does.
+        # Folders above the root count as well, so the root may lie inside the layout.
         above = self.root.resolve().parts[-4:]
         seen: set[tuple[int, int]] = set()
         for path, folders, files in os.walk(self.root, onerror=self._unreadable, followlinks=True):
             status = os.stat(path)
-            if (place := (status.st_dev, status.st_ino)) in seen:  # a link to what was walked, or is being walked
+            if (place := (status.st_dev, status.st_ino)) in seen:  # a link to a walked folder
                 folders.clear()
                 continue
             seen.add(place)
@@ -217,20 +196,23 @@ class FrameTree:
                 self._empty.add(Path(path))
         if len(self._empty) == len(self._parts):
             advice = "check its permissions" if self.faults else "is it the right one, and unpacked?"
-            told = "expected folders of frames (jpg, png, bmp), found no frame"
+            problem = "expected folders of frames (jpg, png, bmp), found no frame"
             if self._unnumbered:
-                told = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
+                problem = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
                 advice = (
                     "give each file the number of its frame, or write a table of onset and apex: mellm prepare table"
                 )
             if left_aside:
-                told, advice = f"{told} of this dataset's clips, only others, {left_aside} for instance", "name another"
-            raise InputError([*self.faults, f"{told}; {advice}"], where)
+                problem, advice = (
+                    f"{problem} of this dataset's clips, only others, {left_aside} for instance",
+                    "name another",
+                )
+            raise InputError([*self.faults, f"{problem}; {advice}"], where)
         self._index: dict[tuple[str, str], list[tuple[Path, int]]] = {}
         for folder, parts in self._parts.items():
             for up, part in enumerate(reversed(parts)):
                 if len(parts) - up <= len(above) - 1:
-                    break  # above the root is no clip, but the root may be one
+                    break  # no folder above the root is a clip, but the root may be
                 for key in {("as it is", part.casefold()), ("plain", plain(part)), *(("end", e) for e in _ends(part))}:
                     self._index.setdefault(key, []).append((folder, up))
 
@@ -241,19 +223,19 @@ class FrameTree:
         return len(self._parts) - len(self._empty)
 
     def folders(self) -> Iterator[tuple[Path, tuple[str, ...]]]:
-        """Every folder with the parts of its path, in order; those without a frame at the end."""
+        """All folders with the parts of their paths, in order; those without frames last."""
         for path in sorted(self._parts, key=lambda path: path in self._empty):
             yield path, self._parts[path]
 
     def find(self, *names: Names) -> list[Path]:
-        """The folders of a clip; several where its frames are there twice.
+        """The folders of a clip; several if its frames exist twice.
 
-        A folder is that of a clip if it is called so, in any case; else, if only zeros and spaces differ; else, if its
-        name ends so (`sub01_EP02_01f`). A folder in the clip's counts as well (`b/color`). Where the clip is named with
-        its subject, the nearest folder above that is a subject's, or what stands before the clip's name, has to be it.
+        A folder matches a name if they are equal, ignoring case; else if they differ only in zeros and spaces; else if
+        it ends with the name (`sub01_EP02_01f`). A folder inside the match counts as well (`b/color`). If the clip is
+        named with its subject, that has to be the nearest subject's folder above, or the text before the clip's name.
 
         Args:
-            names: of the clip, the best one first; the first that is there counts.
+            names: of the clip, best first; the first one that matches counts.
         """
         for kind in ("as it is", "plain", "end"):
             for *subject, clip in names:
@@ -270,15 +252,15 @@ class FrameTree:
         return []
 
     def _is_of(self, subject: str, path: Path, up: int, clip: str) -> bool:
-        """Whether the folder, or the one so many above it, that has the name of a clip is of this subject."""
+        """Whether a folder belongs to a subject; `up` levels above it is the folder with the clip's name."""
         parts = self._parts[path]
         at = len(parts) - 1 - up
-        if clip:  # what stands before it, `sub01_EP02_01f`
+        if clip:  # the text before the clip's name, `sub01_EP02_01f`
             return _same_subject(subject, re.split(r"[_\s-]+", plain(parts[at])[: -len(plain(clip))].rstrip("_- "))[-1])
         if (number := person(subject)) is None:
             return any(plain(part) == plain(subject) for part in parts[:at])
         people = [part for part in reversed(parts[:at]) if person(part) is not None]
-        # A folder called `2` may be a class or a copy, if there is one that says what it is.
+        # A folder `2` may be a class or a copy, if another one is clearly a subject's.
         named = next((part for part in people if not part.isdigit()), None) or next(iter(people), None)
         return named is not None and person(named) == number
 
@@ -286,7 +268,7 @@ class FrameTree:
         """The folder of a clip.
 
         Raises:
-            InputError: there is none, with the nearest, or several hold frames of it.
+            InputError: there is none (with the nearest one), or several.
         """
         found = self.find(*names)
         if not found:
@@ -304,7 +286,7 @@ class FrameTree:
         return found[0]
 
     def nearest(self, *names: Names) -> str:
-        """Which folder a clip without one is nearest to, among its subject's if there are any, and what to do."""
+        """The folder nearest to a clip that has none, preferably of its subject, and what to do."""
         *subject, clip = names[0]
         own = [path for path, parts in self._parts.items() if subject and self._is_of(subject[0], path, 0, "")]
         wanted = plain("/".join(names[0]))
@@ -318,12 +300,12 @@ class FrameTree:
 
 
 def _shared(one: str, other: str) -> int:
-    """How many letters two names begin with alike."""
+    """The length of the common beginning of two names."""
     return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def _ends(part: str) -> list[str]:
-    """What a name ends with, behind each of its marks: `sub1_ep2_1f` with `ep2_1f` and `1f`."""
+    """The parts of a name after each of its marks: `ep2_1f` and `1f` of `sub1_ep2_1f`."""
     text = plain(part)
     return [text[mark.end() :] for mark in re.finditer(r"[_-]", text) if mark.end() < len(text)][:8]
 

@@ -1,15 +1,14 @@
-"""The amplitude ladder: drawn faces that each move one action unit by a known length, from nothing to 3 px.
+"""The amplitude ladder: drawn faces that each move one action unit by a known length, 0 to 3 px.
 
 One clip:
 
     Sample(id="synthme_ladder/l07/au12_0.45px", dataset="synthme_ladder", subject="l07", clip="au12_0.45px",
            aus=("12",), ..)
 
-It is drawn as the test set of SynthME is (`synthme.py`), with the same head motion, blinks, light, noise and JPEG;
-the faces are others than those of any other split. Clip `n` shows unit `n mod 16` at level `n mod 11`: 16 and 11
-share no divisor, so 176 clips in a row have every unit at every level once, sixteen in a row (one face) every unit
-once. At level 0 a clip is drawn as at the others, and its unit does not move: its `aus` are `()`, and its name keeps
-the unit whose place it holds.
+Clips are drawn like SynthME's test set (`synthme.py`), with the same head motion, blinks, light, noise and JPEG, but
+with faces of no other split. Clip `n` shows unit `n mod 16` at level `n mod 11`. 16 and 11 are coprime, so 176 clips in
+a row show every unit at every level once, and sixteen in a row (one face) every unit once. At level 0 the unit does not
+move: `aus` is `()`, and the name keeps the unit.
 
 A unit alone has no expression, so there are no labels.
 """
@@ -22,12 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from tqdm import tqdm
+
 from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets.disk import check_room
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import InputError
 
 VERSION = 1
-"""Of levels and faces; the drawings have their own."""
+"""Version of levels and faces; `synthme.VERSION` is that of the drawings."""
 
 DATASET = "synthme_ladder"
 
@@ -48,10 +50,10 @@ _NAMED = re.compile(r"au(\d+)_([\d.]+)px")
 
 
 def rung(clip: str) -> tuple[int, float]:
-    """The unit and the level, px, of a clip, from its name: `au12_0.45px`.
+    """Unit and level, px, from the name of a clip, `au12_0.45px`.
 
     Raises:
-        InputError: it is no clip of the ladder.
+        InputError: no clip of the ladder has this name.
     """
     found = _NAMED.fullmatch(clip)
     if found is None:
@@ -63,9 +65,9 @@ def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
     """Draw clips number `start` to `start + count - 1`, deterministic by seed.
 
     Args:
-        count: how many; beyond `CLIPS` they are of further faces.
+        count: how many; beyond `CLIPS`, further faces are drawn.
         seed: of the whole ladder.
-        start: number of the first; any clip can be drawn without those before it.
+        start: number of the first clip; the clips before it need not be drawn.
     """
     units = synthme.AUS
     for number in range(start, start + count):
@@ -74,7 +76,7 @@ def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
         unit, level = units[number % len(units)], LEVELS[number % len(LEVELS)]
         head, blink = synthme.distractions(rng)
         subject = f"l{who:02d}"
-        # the unit is drawn at level 0, too, by 0 px: all that is random stays what it is at another level
+        # level 0 moves the unit by 0 px, so that everything random stays as at other levels
         drawn = synthme.draw_clip(
             synthme.Face(face), rng, (str(unit),), level, subject=subject, clip=place, head=head, blink=blink
         )
@@ -93,23 +95,20 @@ def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
 
 
 def prepare(root: Path | None = None, replace: bool = False) -> Path:
-    """Draw the ladder, unless it is there already (about half a minute), and return its folder.
+    """Draw the ladder (about half a minute), unless it exists, and return its folder.
 
     Args:
-        root: folder of all prepared datasets; the user's data root when None.
-        replace: draw it again even if it is there.
+        root: the data root; None for the user's.
+        replace: draw it again even if it exists.
 
     Raises:
-        DataError: the folder cannot be written, or too little of the disk is free.
+        DataError: the folder cannot be written, or the disk is too full.
     """
     source = f"drawn by mellm_plugin.datasets.ladder, version {VERSION}, drawings version {synthme.VERSION}, seed 0"
+
+    def samples() -> Iterator[Sample]:
+        check_room(NAME, _BYTES, root, least=_BYTES)
+        yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)
+
     exists: Literal["replace", "keep"] = "replace" if replace else "keep"
-    return store.write(NAME, {"test": _shown(root)}, {"source": source}, root=root, exists=exists)
-
-
-def _shown(root: Path | None) -> Iterator[Sample]:
-    """All clips, with a progress bar once the first is asked for."""
-    from tqdm import tqdm
-
-    store.check_room(NAME, _BYTES, root, least=_BYTES)
-    yield from tqdm(clips(CLIPS), "drawing the amplitude ladder", CLIPS, disable=None)
+    return store.write(NAME, {"test": samples()}, {"source": source}, root=root, exists=exists)

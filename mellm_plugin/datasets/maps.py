@@ -3,8 +3,8 @@
 maps/
   casme2/sub01/EP02_01f.png    the id of the clip
   contact_sheet.jpg            and contact_sheet-2.jpg ...
-  maps.csv                     a row a clip: how much of it is coloured, how the head moved, what is doubtful
-  motion.json                  how they were drawn
+  maps.csv                     a row per clip: share of coloured pixels, head motion, doubts, faults
+  motion.json                  the settings
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
+from mellm_plugin.datasets.formula_guard import guarded
 from mellm_plugin.datasets.sample import Sample
-from mellm_plugin.datasets.sheets import guarded
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.locks import sole_writer
 from mellm_plugin.motion.cache import MotionCache
@@ -45,15 +45,15 @@ _COLUMNS = (
 
 @dataclass
 class DrawnDataset:
-    """What was drawn.
+    """The maps of a dataset.
 
     Attributes:
-        folder: where it lies.
-        maps: how many maps were written.
-        without_nose: how many of them had no nose tip, where the settings ask for it.
+        folder: of the files.
+        maps: number of maps.
+        without_nose: number of maps without a nose tip, if the settings ask for it.
         sheets: the contact sheets.
-        doubtful: for each clip with an implausible flow, what speaks against it.
-        faults: what could not be drawn, and why: a sentence a clip.
+        doubtful: doubts by clip, for implausible flows.
+        faults: clips that could not be drawn, a sentence each.
     """
 
     folder: Path
@@ -74,25 +74,25 @@ def draw_dataset(
     device: str | None = None,
     cache: MotionCache | None = None,
 ) -> DrawnDataset:
-    """Draw the map of every clip; a clip that cannot be drawn is named in the result and stops nobody.
+    """Draw the map of every clip; a clip that cannot be drawn is reported in the result.
 
-    Memory grows by the clips that are doubtful or faulty alone. Cut off, it leaves whole files and the table of what
-    was drawn until then; drawn again, the flows come from the cache.
+    Memory grows only with doubtful and faulty clips. An interruption leaves whole files and a table of them; the next
+    run takes their flows from the cache.
 
     Args:
         name: of a prepared dataset.
         split: of it.
-        folder: where the files go; made if it is not there. Files of the same name are replaced.
+        folder: for the files; created if missing. Existing files are replaced.
         settings: how to draw.
-        workers: threads that draw at once.
+        workers: threads.
         device: as for `motion_maps`.
-        cache: of measured flows.
+        cache: of flows.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or cannot be read.
         SettingsError: a device for another estimator than TV-L1.
         InputError: the folder cannot be written to, or not a single map could be drawn.
-        BusyError: another process draws into it.
+        BusyError: another process is drawing into it.
     """
     if workers < 1:
         raise InputError(f"expected at least one worker, found {workers}")
@@ -127,7 +127,7 @@ def _draw(
             waiting.append(sample)
             yield sample.onset, sample.apex, sample.nose
 
-    # Refuses settings before anything is written.
+    # Refuses invalid settings before anything is written.
     every = motion_maps(pairs(), settings, workers=workers, device=device, cache=cache)
 
     def maps(table: csv.DictWriter[str], progress: tqdm) -> Iterator[tuple[str, MotionMap]]:
@@ -150,7 +150,7 @@ def _draw(
             table.writerow(_row(sample, found, file.relative_to(out)))
             yield sample.id, found
 
-    first = list(islice(every, 1))  # what fails at once leaves the folder as it is
+    first = list(islice(every, 1))  # an immediate failure leaves the folder unchanged
     try:
         settings.save(out)
         with _table(out / TABLE) as table, tqdm(total=clips, desc="maps", unit="clip") as progress:
@@ -168,7 +168,7 @@ def _draw(
 
 
 def _safe(part: str) -> str:
-    """A part of an id as a file's name on any system; what has to be changed gets a mark that keeps it apart."""
+    """A part of an id as a file name for any system; a changed name gets a digest, so that it stays unique."""
     safe = re.sub(r'[<>:"\\|?*\x00-\x1f]', "_", part).strip(". ")
     if safe == part and len(part.encode()) <= 120:
         return part
@@ -192,7 +192,7 @@ def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
 
 @contextmanager
 def _table(path: Path) -> Iterator[csv.DictWriter[str]]:
-    """A table that takes its name when it ends, cut off or not."""
+    """A table under a temporary name until it ends, even by an error."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS)

@@ -24,23 +24,22 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from mellm_plugin.datasets.frames import person, plain
+from mellm_plugin.datasets.names import Tokens, subject_key, tokens
 
 PARTS: tuple[str, ...] = ("casme2", "samm", "smic")
 """The datasets that it is made of."""
 
-Clip = tuple[str, str, str]
-"""Dataset, subject and name, each without what its spellings differ in (`s01`, `1`; `s1_ne_01`, `s01_ne_01`)."""
+Clip = tuple[str, Tokens, Tokens]
+"""Dataset, subject and clip, however they are written (`s01`, `1`; `s1_ne_01`, `s01_ne_01`)."""
 
 
 def clip_of(dataset: str, subject: str, clip: str) -> Clip:
-    """What identifies a clip, however its subject and its name are written.
+    """The key of a clip, the same for all spellings of its subject and name.
 
     >>> clip_of("smic", "s1", "s1_ne_01") == clip_of("smic", "s01", "s01_ne_01")
     True
     """
-    number = person(subject)
-    return dataset, plain(subject) if number is None else str(number), plain(clip)
+    return dataset, subject_key(subject), tokens(clip)
 
 
 @lru_cache(maxsize=1)

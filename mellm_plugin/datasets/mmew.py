@@ -4,18 +4,16 @@
     1        S01-02-001  1           9          20           surprise           1+2
     Micro_Expression/surprise/S01-02-001/1.jpg
 
-What the sheet calls `others` is repression.
+The sheet calls repression `others`.
 
 Source: Ben et al., Video-based facial micro-expression analysis: a survey of datasets, features and algorithms (2022).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from mellm_plugin.datasets.cells import label, named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row
 
 _COLUMNS = {
     "subject": Column("Subject", merged=True),
@@ -32,28 +30,13 @@ def _entry(row: Row) -> Entry | None:
     subject, clip = named(row, "subject", "s{:02d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    return Entry(
-        id=f"mmew/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((clip,), (subject, clip)),
-        onset=row.whole("onset", required=True),
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=label(row, "emotion", "mmew", {"others": "repression", "other": "repression"}),
-        au_code=row.raw("aus"),
-        fps=90.0,
-    )
+    variants = {"others": "repression", "other": "repression"}
+    return sheet_entry(row, "mmew", subject, clip, ((clip,), (subject, clip)), fps=90.0, variants=variants)
 
 
 def _aside(parts: tuple[str, ...]) -> bool:
-    # no part further above: the user's own folders may be called anything
+    # no folder further up: the user's own folders may have any name
     return any("macro" in part.lower() for part in parts[-3:-1])
 
 
-def _published(sheets: Sequence[Sheet]) -> Published:
-    return Published("MMEW", {"test": 300})
-
-
-DATASETS = {"mmew": Dataset("mmew", "MMEW", _COLUMNS, _entry, _published, aside=_aside)}
+DATASETS = {"mmew": Dataset("mmew", "MMEW", _COLUMNS, _entry, lambda sheets: Published("MMEW", {"test": 300}), _aside)}

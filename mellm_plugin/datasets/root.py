@@ -1,4 +1,4 @@
-"""The folder of all prepared datasets, and what is in it; imports nothing heavy, see `store.py` for all else.
+"""The folder of all prepared datasets, and their names; imports nothing heavy. `store.py` reads and writes them.
 
 >>> list_prepared(Path("/data/mellm"))
 ['casme2', 'samm', 'synthme-v1']
@@ -11,11 +11,11 @@ import re
 from pathlib import Path
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
-"""How a dataset, and its folder, may be named."""
+"""Valid names of datasets."""
 
 
 def data_root() -> Path:
-    """The folder of all prepared datasets: `$MELLM_DATA`, else the user's data folder. It need not exist."""
+    """The folder of all prepared datasets: `$MELLM_DATA`, else the user's data folder. It may not exist."""
     chosen = os.environ.get("MELLM_DATA", "").strip()
     if chosen:
         return Path(chosen).expanduser().absolute()

@@ -11,12 +11,9 @@ Source: Davison et al., SAMM: A spontaneous micro-facial movement dataset (2018)
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
-from mellm_plugin.datasets.cells import label, named, objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import check_subject, named, sheet_entry
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.sheets import Column, Row
 
 _COLUMNS = {
     "subject": Column("Subject", merged=True),
@@ -42,27 +39,8 @@ def _entry(row: Row) -> Entry | None:
     subject, clip = named(row, "subject", "{:03d}"), named(row, "clip")
     if subject is None or clip is None:
         return None
-    first = re.match("[0-9]+(?=_)", clip)  # a clip's name begins with its subject's
-    if first is not None and subject.isdigit() and int(first[0]) != int(subject):
-        row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
-    return Entry(
-        id=f"samm/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=((clip,), (subject, clip)),
-        onset=row.whole("onset", required=True),
-        apex=row.whole("apex"),
-        offset=row.whole("offset"),
-        emotion=label(row, "emotion", "samm"),
-        au_code=row.raw("aus"),
-        objective_class=objective_class(row, "objective"),
-        fps=200.0,
-    )
+    check_subject(row, subject, clip)
+    return sheet_entry(row, "samm", subject, clip, ((clip,), (subject, clip)), fps=200.0)
 
 
-def _published(sheets: Sequence[Sheet]) -> Published:
-    return _PUBLISHED
-
-
-DATASETS = {"samm": Dataset("samm", "SAMM", _COLUMNS, _entry, _published, worksheets=("MICRO_ONLY",))}
+DATASETS = {"samm": Dataset("samm", "SAMM", _COLUMNS, _entry, lambda sheets: _PUBLISHED, worksheets=("MICRO_ONLY",))}

@@ -1,4 +1,4 @@
-"""One clip, the same whatever dataset it comes from. One row of a prepared dataset:
+"""One clip of any dataset. A row of a prepared dataset:
 
 Sample(id="casme2/sub01/EP02_01f", dataset="casme2", subject="sub01", clip="EP02_01f", onset=b"\\xff\\xd8...",
        apex=b"\\xff\\xd8...", onset_frame=46, apex_frame=59, offset_frame=86, apex_source="sheet", fps=200.0,
@@ -21,12 +21,12 @@ from mellm_plugin.facs.codes import numbers
 from mellm_plugin.facs.labels import COARSE
 
 APEX_SOURCES: tuple[str, ...] = ("sheet", "corrected", "spotted")
-"""Where an apex frame comes from: the coding sheet, a correction of it, or an apex spotter."""
+"""Origin of an apex frame: the coding sheet, a correction of it, or the apex spotter."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip. None means unknown and stays None; it is never replaced by zero or an empty list.
+    """One clip. None means unknown; it is never replaced by zero or an empty list.
 
     Attributes:
         id: unique, `dataset/subject/clip`.
@@ -36,9 +36,9 @@ class Sample:
         apex_source: one of `APEX_SOURCES`.
         fps: frames per second of the source, positive.
         au_code: the sheet's string, unchanged.
-        aus: canonical codes (`12`, `L12`, `R14C`, `6/12`); `()` means coded, and no unit moves.
+        aus: canonical codes (`12`, `L12`, `R14C`, `6/12`); `()` means coded, without any unit.
         emotion: the dataset's label in canonical spelling.
-        coarse: one of `COARSE`; None where the label has no coarse class.
+        coarse: one of `COARSE`; None if the label has no coarse class.
         objective_class: 1..7.
         nose: tip of the nose, (x, y) in pixels of the onset image.
     """
@@ -62,7 +62,7 @@ class Sample:
     nose: tuple[float, float] | None = None
 
     def faults(self) -> Iterator[str]:
-        """Everything that keeps this sample from being stored, a sentence each. Reads image headers, not pixels."""
+        """Why this sample cannot be stored, a sentence each. Reads image headers, not pixels."""
         for name in ("id", "dataset", "subject", "clip"):
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
@@ -119,7 +119,7 @@ class Sample:
 
 
 def features() -> Any:
-    """The `datasets.Features` of a prepared dataset: the same for every dataset, whatever its columns lack."""
+    """The `datasets.Features` of every prepared dataset."""
     from datasets import Features, Sequence, Value
     from datasets import Image as ImageFeature
 

@@ -2,8 +2,8 @@
 
     SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp    or    SMIC_all_cropped/HS/.../reg_image563849.bmp
 
-There is no coding sheet: the label is in the folder's name or in that of the folder above it, the first and last frames
-are onset and offset, and the apex is spotted. A sheet of others may say it:
+There is no official coding sheet: the label is in the name of the folder or of the folder above, the first and last
+frames are onset and offset, and the apex is spotted. A sheet from elsewhere may give the apex:
 
     subject  clip      label  onset_frame  apex_frame  offset_frame        label 0 negative, 1 positive, 2 surprise
     s1       s1_ne_01  0      563849       563860      563871
@@ -14,12 +14,13 @@ Source: Li et al., A spontaneous micro-expression database: inducement, collecti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from mellm_plugin.datasets.cells import named
-from mellm_plugin.datasets.conversion import Dataset, Entry, Published
-from mellm_plugin.datasets.frames import FrameTree, person
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.cells import check_subject, named
+from mellm_plugin.datasets.entry import Dataset, Entry, Published
+from mellm_plugin.datasets.frames import FrameTree
+from mellm_plugin.datasets.names import person
+from mellm_plugin.datasets.sheets import Column, Row
 
 _COLUMNS = {
     "subject": Column("subject", merged=True),
@@ -52,9 +53,7 @@ def _dataset(
         expected = _label(clip)
         if text and said not in ((expected,) if expected else _NUMBERED):
             row.faults.append(f"label: expected {expected or '0, 1 or 2'} of {clip}, found {text!r}; correct the row")
-        first = person(clip.split("_")[0])  # a clip's name begins with its subject's
-        if first not in (None, person(subject)):
-            row.faults.append(f"expected a clip of subject {subject}, found {clip}; correct the row")
+        check_subject(row, subject, clip)
         onset, apex, offset = (row.whole(name) for name in ("onset", "apex", "offset"))
         return Entry(
             id=f"{dataset}/{subject}/{clip.lower()}",
@@ -70,8 +69,8 @@ def _dataset(
         )
 
     def aside(parts: tuple[str, ...]) -> bool:
-        # `HS`, `SMIC_HS`; not `HS_long`, which holds the same names. A folder that is in none of the three, renamed by
-        # its owner, is of the part that was asked for.
+        # `HS`, `SMIC_HS`; not `HS_long`, which has clips of the same names. A folder in none of the three parts,
+        # renamed by its owner, belongs to the part that was asked for.
         of = _parts(parts)
         return _still(parts) or (bool(of) and (of[-1][1].upper() != part or bool(of[-1][2])))
 
@@ -79,15 +78,12 @@ def _dataset(
         of = _parts(parts)
         return _still(parts) or (bool(of) and of[-1][1].upper() != part)
 
-    def published(sheets: Sequence[Sheet]) -> Published:
-        return Published(f"SMIC {part}", {"test": clips}, emotions, subjects)
-
     return Dataset(
         dataset,
         f"SMIC {part}",
         _COLUMNS,
         entry,
-        published,
+        lambda sheets: Published(f"SMIC {part}", {"test": clips}, emotions, subjects),
         aside=aside,
         recordings=aside_of_rows,
         from_folders=_from_folders(dataset, fps),
@@ -104,7 +100,7 @@ def _still(path: tuple[str, ...]) -> bool:
 
 
 def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[Entry]]:
-    """A folder of frames is a clip where its own name or the one above says the class, and a name says the subject."""
+    """A folder is a clip if its name, or the one above, gives the class, and a name on its path the subject."""
 
     def entries(tree: FrameTree) -> Iterator[Entry]:
         found: list[tuple[int, str, str, Entry]] = []
@@ -129,10 +125,10 @@ def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[En
                 fault=fault if label and folder and label != folder else "",
             )
             found.append((number, clip.lower(), str(path), entry))
-        told: set[str] = set()
+        known: set[str] = set()
         for *_, entry in sorted(found, key=lambda one: one[:3]):
-            if entry.id not in told:  # of a clip that is there twice, the search for its folder says so
-                told.add(entry.id)
+            if entry.id not in known:  # a clip with two folders fails when its folder is looked for
+                known.add(entry.id)
                 yield entry
 
     return entries

@@ -1,22 +1,17 @@
-"""Where prepared datasets live: one folder each, which Hugging Face `datasets` loads by itself.
+"""Prepared datasets: one folder each, which Hugging Face `datasets` can load on its own.
 
     <data root>/casme2/data/test-00000-of-00001.parquet      one row per clip, see `sample.py`
-    <data root>/casme2/info.json                             what it was made from, and what is in it
+    <data root>/casme2/info.json                             source and contents
 
-The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears in one rename, so a folder that has an
-`info.json` is whole; several processes may prepare the same one at a time.
+The data root is `$MELLM_DATA`, else the user's data folder. A dataset appears in one rename, so a folder with an
+`info.json` is whole. Several processes may prepare the same dataset at once.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import re
 import shutil
-import sys
-import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,19 +22,20 @@ import pyarrow.parquet as pq
 
 from mellm_plugin import __version__
 from mellm_plugin.datasets.catalogue import prepare_command
+from mellm_plugin.datasets.disk import sha256
 from mellm_plugin.datasets.root import NAME as _NAME
 from mellm_plugin.datasets.root import data_root as data_root
 from mellm_plugin.datasets.root import list_prepared as list_prepared
 from mellm_plugin.datasets.sample import Sample, features
+from mellm_plugin.datasets.tally import Tally
 from mellm_plugin.errors import DataError, InputError, near
-from mellm_plugin.facs.codes import numbers
 from mellm_plugin.locks import ProcessLock, Timeout
 
 SCHEMA_VERSION = 1
-"""Version of the columns and of `info.json`; a dataset of another version has to be prepared again."""
+"""Version of the columns and of `info.json`; datasets of other versions must be prepared again."""
 
 _SPLIT = re.compile(r"[a-z][a-z0-9_]*")
-_ROWS, _BYTES = 64, 16 << 20  # a row group ends at either: what is held in memory at once
+_ROWS, _BYTES = 64, 16 << 20  # a row group ends at either, so memory holds no more at once
 _FAULTS_SHOWN = 50
 
 
@@ -47,7 +43,7 @@ def dataset_dir(name: str, root: Path | None = None) -> Path:
     """The folder of a dataset, prepared or not.
 
     Raises:
-        InputError: the name is not made of lower-case letters, digits, `_` and `-`.
+        InputError: the name has other characters than lower-case letters, digits, `_` and `-`.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"a dataset is named with lower-case letters, digits, '_' and '-', found {name!r}")
@@ -60,7 +56,7 @@ def is_prepared(name: str, root: Path | None = None) -> bool:
 
 
 def is_whole(name: str, root: Path | None = None) -> bool:
-    """Whether the files of a prepared dataset are as they were written."""
+    """Whether no file of a prepared dataset has changed since it was written."""
     folder = dataset_dir(name, root)
     try:
         entries = read_info(name, root)["splits"].values()
@@ -73,7 +69,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
     """The `info.json` of a prepared dataset.
 
     Raises:
-        DataError: the dataset is not prepared, or was by a version with another schema, or the file is damaged.
+        DataError: the dataset is not prepared, has another schema, or is damaged.
     """
     folder = dataset_dir(name, root)
     prepared = list_prepared(root)
@@ -85,7 +81,7 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
             f"the dataset {name!r} is not prepared: there is no {folder / 'info.json'}.{near(name, prepared)} Prepared"
             f" in {here}: {', '.join(prepared) or 'none'}. To prepare it, run: {prepare_command(name)}"
         ) from None
-    except (OSError, ValueError, RecursionError) as error:  # the last: brackets within brackets
+    except (OSError, ValueError, RecursionError) as error:  # RecursionError: deeply nested brackets
         raise DataError(f"{folder / 'info.json'} cannot be read ({error}). {_again(name)}") from error
     if not isinstance(info, dict) or info.get("schema") != SCHEMA_VERSION:
         found = info.get("schema") if isinstance(info, dict) else None
@@ -98,14 +94,14 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
 
 
 def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
-    """The samples of one split, in stored order, a few at a time in memory.
+    """The samples of one split, in stored order; memory holds a few at a time.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
     """
     path = dataset_dir(name, root) / _entry(name, split, root)["file"]
     try:
-        # a group at a time: iter_batches holds ever more of a large file
+        # by row group: the memory of iter_batches grows with the file
         with pq.ParquetFile(path, pre_buffer=False) as file:
             for group in range(file.num_row_groups):
                 yield from map(Sample.from_row, file.read_row_group(group).to_pylist())
@@ -114,7 +110,7 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
 
 
 def read_columns(name: str, split: str, columns: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
-    """Some columns of all samples of one split, in stored order: what is known of the clips, without their images.
+    """Some columns of all samples of one split, in stored order; the images are not read.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
@@ -137,7 +133,7 @@ def _entry(name: str, split: str, root: Path | None) -> dict[str, Any]:
 
 
 def read_file(name: str, file: str, root: Path | None = None) -> bytes:
-    """A further file of a prepared dataset, as it was handed to `write`.
+    """A further file of a prepared dataset, see `write`.
 
     Raises:
         DataError: the dataset is not prepared, has no such file, or the file cannot be read.
@@ -160,23 +156,23 @@ def write(
     exists: Literal["refuse", "keep", "replace"] = "refuse",
     files: Mapping[str, bytes] | None = None,
 ) -> Path:
-    """Store a dataset in one step: afterwards it is there as a whole, or nothing has changed.
+    """Store a dataset in one step: it appears as a whole, or nothing changes.
 
     Args:
-        name: of the dataset, and of its folder.
-        splits: samples by split name (`train`, `test`), taken one by one, so generators of any length do.
-        info: `source` (what the data were made from) and whatever else belongs into `info.json`. It is read after the
-            last sample, so that a generator may still add to it (skipped clips with their reasons).
-        exists: what to do if the dataset is there: refuse; replace it; or keep it, taking no sample, if its `source`
-            and schema are the same as here (else it is replaced).
-        files: further files beside `info.json`, by name, see `read_file`; read after the last sample, as `info` is.
+        name: of the dataset and its folder.
+        splits: samples by split name (`train`, `test`); generators are consumed one sample at a time.
+        info: further content of `info.json`, at least `source`, the origin of the data. It is read after the last
+            sample, so a generator may still add to it (skipped clips with their reasons).
+        exists: if the dataset exists: refuse; replace it; or keep it, without reading any sample, if `source` and
+            schema are unchanged (else replace it).
+        files: further files by name, see `read_file`; read after the last sample as well.
 
     Returns:
         The absolute folder of the dataset.
 
     Raises:
-        InputError: samples that cannot be stored, duplicate ids, an empty dataset; all faults at once.
-        DataError: it is prepared already, and `exists` is "refuse"; or it cannot be written.
+        InputError: invalid samples, duplicate ids, an empty dataset; all faults at once.
+        DataError: it exists and `exists` is "refuse"; or it cannot be written.
     """
     folder = dataset_dir(name, root)
     if bad := [split for split in splits if not _SPLIT.fullmatch(split)]:
@@ -187,7 +183,7 @@ def write(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with ProcessLock(folder.parent / f".{name}.lock"):
-            # checked inside the lock: while we waited for it, another process may have prepared the dataset
+            # checked again: another process may have prepared it while we waited
             if exists == "keep" and _is_same(name, info, root):
                 return folder
             if exists == "refuse" and is_prepared(name, root):
@@ -208,10 +204,10 @@ def write(
 
 
 def verify(name: str, root: Path | None = None) -> dict[str, Any]:
-    """Read a prepared dataset again and compare it with its `info.json`, which is returned.
+    """Compare the files of a prepared dataset with its `info.json`, and return that.
 
     Raises:
-        DataError: files that are missing, were changed or hold other clips than recorded; all of them at once.
+        DataError: missing, changed or unexpected files; all of them at once.
     """
     info = read_info(name, root)
     folder = dataset_dir(name, root)
@@ -250,15 +246,14 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
 
 
 def remove(names: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
-    """Remove datasets, with what unfinished runs have left of them; nothing but their own folders in the data root.
+    """Remove datasets and the leftovers of their unfinished runs; no other folder is touched.
 
     Returns:
-        for each: its `dataset`, `folder`, `clips` (None where it was not whole) and `bytes`.
+        for each: its `dataset`, `folder`, `clips` (None if it was damaged) and `bytes`.
 
     Raises:
-        InputError: a name that is none (a path, `..`), or that nothing is stored under; all at once, and nothing is
-            removed.
-        DataError: another process is at work on one, or it cannot be removed.
+        InputError: an invalid name (a path, `..`), or one without a dataset; all at once, and nothing is removed.
+        DataError: another process is preparing it, or it cannot be removed.
     """
     faults: list[str] = []
     for name in dict.fromkeys(names):
@@ -288,9 +283,9 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
         with ProcessLock(locks[0], timeout=0), ProcessLock(locks[1], timeout=0):
             for path in traces:
                 if path.is_symlink():
-                    path.unlink()  # what it leads to is not ours
+                    path.unlink()  # its target is not ours
                     continue
-                if path == folder:  # in one step: what is left of it is no dataset, and swept away by the next run
+                if path == folder:  # renamed first: after an interruption the next run sweeps the rest
                     shutil.rmtree(_partial(folder), ignore_errors=True)
                     path = path.rename(_partial(folder))
                 shutil.rmtree(path)
@@ -304,46 +299,13 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
 
 
 def _traces(folder: Path) -> list[Path]:
-    """Where a dataset and what runs leave of it may be; its folder only where it is a dataset's."""
+    """Folders of a dataset and of its unfinished runs; its own only if it holds a dataset."""
     own = [folder] if folder.is_symlink() or (folder / "info.json").is_file() else []
     return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
 
 
-def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> None:
-    """Say what a dataset needs of the disk and what is free, on standard error, before it is made.
-
-    Args:
-        name: of the dataset.
-        needed: bytes while it is made; about, where frames are cut.
-        root: the data root; None for the user's.
-        least: bytes without which it cannot be stored, for certain.
-
-    Raises:
-        DataError: less is free.
-    """
-    place = dataset_dir(name, root).parent
-    while not place.exists() and place != place.parent:
-        place = place.parent
-    free = shutil.disk_usage(place).free
-    told = f"about {in_words(needed)} are needed in {dataset_dir(name, root).parent}, {in_words(free)} are free"
-    if free < least:
-        raise DataError(
-            f"the dataset {name!r} does not fit: {told}. Free this place, or choose another: --out, or the environment "
-            "variable MELLM_DATA"
-        )
-    print(f"{name}: {told}", file=sys.stderr)
-
-
-def in_words(size: float) -> str:
-    """Bytes for people: `850 MB`, `1.2 GB`."""
-    units = ["bytes", "kB", "MB", "GB", "TB"]
-    while size >= 1000 and len(units) > 1:
-        size, units = size / 1000, units[1:]
-    return f"{size:.1f} {units[0]}" if size < 10 and units[0] != "bytes" else f"{size:.0f} {units[0]}"
-
-
 class StoredRows:
-    """The samples of one split by id, a row group at a time in memory: cheap when asked for in stored order."""
+    """The samples of one split by id; memory holds one row group. Cheap if read in stored order."""
 
     def __init__(self, name: str, split: str, root: Path | None = None) -> None:
         """Read the ids.
@@ -366,11 +328,11 @@ class StoredRows:
             raise DataError(self._again) from error
 
     def close(self) -> None:
-        """Close the file: some systems rename no folder with an open one."""
+        """Close the file: some systems cannot rename a folder with an open file."""
         self._file.close()
 
     def get(self, clip: str) -> Sample | None:
-        """The sample with an id; None where the split has none.
+        """The sample with an id, or None.
 
         Raises:
             DataError: the file cannot be read.
@@ -384,66 +346,6 @@ class StoredRows:
                 raise DataError(self._again) from error
             self._group, self._rows = group, {row["id"]: row for row in rows}
         return Sample.from_row(self._rows[clip])
-
-
-def save_sample(path: Path, sample: Sample, notes: Sequence[str] = ()) -> None:
-    """One sample as a file of its own, in one step, for work that may be cut off; with what there is to note of it."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-    table = pa.Table.from_pylist([sample.to_row()], schema=features().arrow_schema)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), "notes": json.dumps(list(notes))})
-    try:
-        pq.write_table(table, part, compression="none")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def load_sample(path: Path) -> tuple[Sample, list[str]] | None:
-    """What `save_sample` wrote; None where there is no such file, or it is damaged."""
-    try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
-        (row,) = table.to_pylist()
-        return Sample.from_row(row), json.loads(table.schema.metadata[b"notes"])
-    except (OSError, ValueError, KeyError, pa.ArrowException):
-        return None
-
-
-class Tally:
-    """Counts what a split holds."""
-
-    def __init__(self) -> None:
-        self.clips = 0
-        self.subjects: set[str] = set()
-        self.emotions: Counter[str] = Counter()
-        self.aus: Counter[str] = Counter()
-        self.without_emotion = 0
-        self.without_aus = 0
-
-    def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
-        """Count one clip; each of its units once, on whichever sides it is coded."""
-        self.clips += 1
-        self.subjects.add(subject)
-        if emotion is None:
-            self.without_emotion += 1
-        else:
-            self.emotions[emotion] += 1
-        if aus is None:
-            self.without_aus += 1
-        else:
-            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
-
-    def counts(self) -> dict[str, Any]:
-        """The counts as `info.json` has them for each split."""
-        by_number = sorted(self.aus, key=lambda units: [int(n) for n in units.split("/")])
-        return {
-            "clips": self.clips,
-            "subjects": len(self.subjects),
-            "emotions": dict(sorted(self.emotions.items())),
-            "without_emotion": self.without_emotion,
-            "aus": {units: self.aus[units] for units in by_number},
-            "without_aus": self.without_aus,
-        }
 
 
 def _write_folder(
@@ -477,7 +379,7 @@ def _write_folder(
 def _checked(
     samples: Iterable[Sample], split: str, seen: set[str], tally: Tally, faults: list[str]
 ) -> Iterator[Sample]:
-    """The samples that can be stored; what is wrong with the others goes into `faults`."""
+    """The valid samples; the faults of the others go into `faults`."""
     for sample in samples:
         found = [f"{split}, {sample.id}: {fault}" for fault in sample.faults()]
         if sample.id in seen:
@@ -490,10 +392,10 @@ def _checked(
 
 
 def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
-    # the schema carries the `datasets` features, so that a column without any value keeps its type
+    # the schema carries the `datasets` features, so that an empty column keeps its type
     schema = features().arrow_schema
     few_values = ["dataset", "subject", "apex_source", "emotion", "coarse"]
-    # the images are compressed already, and their bytes make senseless (and large) statistics
+    # images are compressed already, and statistics of their bytes are large and useless
     with pq.ParquetWriter(
         path, schema, compression="none", use_dictionary=few_values, write_statistics=[*few_values, "id", "clip"]
     ) as writer:
@@ -510,20 +412,21 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
 
 
 def sweep(name: str, root: Path | None = None) -> None:
-    """Remove what a killed process has left of a dataset beside its folder.
+    """Remove what a killed process left beside a dataset's folder.
 
-    Nothing happens where another process is at work on it, or where the data root is read-only by now.
+    Does nothing while another process prepares the dataset, or if the data root is read-only.
     """
     folder = dataset_dir(name, root)
     if not (_partial(folder).exists() or _former(folder).exists()):
         return
-    with suppress(OSError), ProcessLock(folder.parent / f".{name}.lock", timeout=0):  # its Timeout is an OSError, too
+    with suppress(OSError), ProcessLock(folder.parent / f".{name}.lock", timeout=0):  # Timeout is an OSError
         _sweep(folder)
 
 
 def _sweep(folder: Path) -> None:
-    """With the lock held: undo half an exchange, and remove what is half written."""
-    _bring_back(folder)
+    """Undo an interrupted exchange and remove partial folders; call with the lock held."""
+    if not folder.exists() and _former(folder).exists():  # a process was killed between its two renames
+        _former(folder).rename(folder)
     for path in (_partial(folder), _former(folder)):
         shutil.rmtree(path, ignore_errors=True)
 
@@ -534,12 +437,6 @@ def _partial(folder: Path) -> Path:
 
 def _former(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.old"
-
-
-def _bring_back(folder: Path) -> None:
-    """Undo half an exchange: a process was killed between its two renames."""
-    if not folder.exists() and _former(folder).exists():
-        _former(folder).rename(folder)
 
 
 def _swap(partial: Path, folder: Path) -> None:
@@ -564,15 +461,6 @@ def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
         return False
     there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
     return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
-
-
-def sha256(path: Path) -> str:
-    """The digest of a file's bytes, in hexadecimal; read in blocks."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _again(name: str) -> str:

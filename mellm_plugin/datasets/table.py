@@ -1,12 +1,12 @@
-"""A dataset of one's own: a table of clips, CSV or .xlsx, that names the files of the frames.
+"""A user's own dataset: a table of clips, CSV or .xlsx, that names the files of the frames.
 
     id,subject,onset,apex,emotion,aus
     c01,p1,frames/c01/onset.jpg,frames/c01/apex.jpg,happiness,6+12
     c02,p1,frames/c02/img001.jpg,,,L14
 
-Paths are relative to the folder of the table, or absolute. What is not known stays empty: without an apex it is looked
-for among the numbered frames that follow the onset in its folder; a clip without a label counts for its units alone,
-one without units for its label alone. Such a table becomes a prepared dataset like any other, see `conversion.py`.
+Paths are absolute, or relative to the folder of the table. Unknown cells stay empty: a missing apex is looked for among
+the numbered frames that follow the onset in its folder; a clip without a label counts for its units alone, one without
+units for its label alone. Such a table becomes a prepared dataset like any other, see `conversion.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,12 @@ from typing import Any
 from mellm_plugin.datasets import conversion, store
 from mellm_plugin.datasets.catalogue import KNOWN
 from mellm_plugin.datasets.cells import objective_class
-from mellm_plugin.datasets.conversion import Dataset, Entry, Options, Report
+from mellm_plugin.datasets.conversion import Options, Report
 from mellm_plugin.datasets.crop import Cropper, Whole
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, by_cause, listed, named_columns, read_sheet
+from mellm_plugin.datasets.entry import Dataset, Entry
+from mellm_plugin.datasets.reuse import discard
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_columns, read_sheet
+from mellm_plugin.datasets.skipped import by_cause, row_ranges
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import canonical_label
 
@@ -38,7 +41,7 @@ COLUMNS: dict[str, Column] = {
     "objective_class": Column("objective class", "objective classes", required=False),
     "fps": Column("fps", required=False),
 }
-"""What is read of a table, by the name used here; other columns are left alone."""
+"""The columns of a table, by key; others are ignored."""
 
 _USUAL: Mapping[str, str] = {}  # columns with their usual names
 _NAME = re.compile(r"\w[\w .-]*")  # \w: letters of any script, digits and _
@@ -49,16 +52,16 @@ _warned: set[str] = set()
 
 
 def label_of(text: str) -> str:
-    """A label as it is stored: canonical where this package knows it (`Happy` -> `happiness`), else in lower case.
+    """A label as it is stored: canonical if this package knows it (`Happy` -> `happiness`), else in lower case.
 
-    Labels that differ in case or spaces alone are one, as they are in the answers to a task.
+    Case and spaces do not distinguish labels, neither here nor in answers.
     """
     plain = " ".join(text.lower().split())
     return canonical_label(plain) or plain
 
 
 def label(row: Row) -> str | None:
-    """The label of a row of a table, as `label_of` has it; None where it is not known, or a fault of the row."""
+    """The label of a row, see `label_of`; None if it is unknown, or a fault of the row."""
     text = row.text("emotion")
     if text is None or text.lower() in _UNKNOWN:
         return None
@@ -77,11 +80,11 @@ def dataset(name: str, csv: str | Path, columns: Mapping[str, str] = _USUAL, *, 
     Args:
         name: of the prepared dataset.
         csv: the table.
-        columns: headers of columns that have other names than usual, by the keys of `COLUMNS`.
-        ids: what the ids of its clips begin with; by default the name.
+        columns: headers by key of `COLUMNS`, for columns with unusual names.
+        ids: first part of the clips' ids; by default the name.
 
     Raises:
-        InputError: the table cannot be read or lacks a required column, or the columns are not those of a table.
+        InputError: the table cannot be read or lacks a required column, or `columns` has an unknown key.
     """
     file = Path(csv)
     entry = _entry(file, ids or name, _Rows(read_table(file, columns), file.parent))
@@ -89,10 +92,10 @@ def dataset(name: str, csv: str | Path, columns: Mapping[str, str] = _USUAL, *, 
 
 
 def read_table(csv: str | Path, columns: Mapping[str, str] = _USUAL) -> Sheet:
-    """The rows of a table; nothing is said yet about the frames.
+    """The rows of a table; its frames are not checked.
 
     Raises:
-        InputError: the table cannot be read or lacks a required column, or the columns are not those of a table.
+        InputError: the table cannot be read or lacks a required column, or `columns` has an unknown key.
     """
     return read_sheet(csv, named_columns(COLUMNS, columns))
 
@@ -112,7 +115,7 @@ def prepare(
 
     Args:
         csv: the table.
-        name: of the dataset; none of those that this package knows.
+        name: of the dataset; not one that this package knows.
         columns: as for `dataset`.
         root: the data root; None for the user's.
         crop: what to cut out of the frames; None for nothing.
@@ -138,7 +141,7 @@ def prepare(
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that no dataset can have, or that one of this package has.
+    """Refuse an invalid name of a dataset, or the name of a dataset that this package knows.
 
     Raises:
         InputError: see above.
@@ -155,22 +158,21 @@ def check_name(name: str) -> None:
 def prepared(
     csv: str | Path, columns: Mapping[str, str] = _USUAL, *, strict: bool = False, root: Path | None = None
 ) -> str:
-    """The name of the dataset that a table stands for; it is prepared if it is not, or if anything in it changed.
+    """The name of the dataset of a table, which is prepared if it is not, or if anything changed.
 
-    Where nothing changed this reads the table and asks for the dates of the frames, and writes nothing. Of several
-    processes one prepares and the others wait. Rows with faults are left out and told as a warning, once a process:
-    the clips beside them are as good as ever, and `info.json` and the results say how many were skipped. To have any
-    fault refused, use `strict`, or check the table by `mellm new-task`. Nothing is left of what is refused.
+    If nothing changed, this reads the table and the dates of the frames, and writes nothing. Of several processes, one
+    prepares and the others wait. Rows with faults are skipped, with a warning per process; `info.json` and the results
+    count them. Use `strict` or `mellm new-task` to refuse any fault. A refused table leaves nothing behind.
 
     Args:
         csv: the table.
         columns: as for `dataset`.
-        strict: whether a single fault is enough to prepare nothing.
+        strict: whether any fault prevents the preparation.
         root: the data root; None for the user's.
 
     Raises:
-        InputError: the table cannot be used, or no row of it, or, where `strict`, a single one cannot; with the faults
-            of all rows, a line for each cause.
+        InputError: the table is unusable, every row has a fault, or, where `strict`, any has; with the faults of all
+            rows, a line per cause.
         DataError: the dataset cannot be stored.
     """
     file = _located(csv)
@@ -183,22 +185,22 @@ def prepared(
     try:
         report = conversion.prepare(dataset(name, file, columns, ids=stem), options)
     except InputError:
-        conversion.discard(name, root)
+        discard(name, root)
         raise
     _warn(file, report.info)
     return name
 
 
 def name_of(csv: str | Path) -> str:
-    """The name of the dataset that a table stands for, prepared or not."""
+    """The name of the dataset of a table, prepared or not."""
     file = _located(csv)
     stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
     return f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
 
 
 def _located(csv: str | Path) -> Path:
-    # The paths in a table are relative to where it is named, also where it is a link; folders by their true names, so
-    # that it is the same table from wherever it is asked for.
+    # Paths are relative to the folder in which the table is named, even if it is a link there. Folders are resolved, so
+    # that the name does not depend on the working folder.
     return Path(csv).parent.resolve() / Path(csv).name
 
 
@@ -222,8 +224,7 @@ def _warn(csv: Path, info: dict[str, Any]) -> None:
 
 
 class _Rows:
-    """What a row cannot know alone: which ids occur in several rows (`C01` is `c01`), and which folders hold the frames
-    of several clips."""
+    """Facts across rows: ids in several rows (`C01` equals `c01`), and folders with the frames of several clips."""
 
     def __init__(self, sheet: Sheet, folder: Path) -> None:
         self._ids: dict[str, list[tuple[int, str]]] = {}
@@ -237,26 +238,21 @@ class _Rows:
                 self._onsets.append((onset, row.number, name or ""))
 
     def of_id(self, name: str) -> list[int]:
-        """The rows with an id that say different things; none where there is one row, or all say the same."""
+        """The rows of an id, if they contradict each other; else none."""
         found = self._ids.get(name.lower(), [])
         return [number for number, _ in found] if len({content for _, content in found}) > 1 else []
 
     def in_folder(self, onset: Path, name: str) -> list[int]:
-        """The rows of other clips whose onset is in the same folder."""
-        return [number for number, other in self._folders.get(_true(onset.parent), ()) if other != name]
+        """The rows of other clips with an onset in the same folder."""
+        return [number for number, other in self._folders.get(os.path.realpath(onset.parent), ()) if other != name]
 
     @cached_property
     def _folders(self) -> dict[str, list[tuple[int, str]]]:
-        """Only asked for where an apex is open: to resolve every path takes a while."""
+        """Computed only if an apex is missing: resolving every path takes a while."""
         folders: dict[str, list[tuple[int, str]]] = {}
         for onset, number, name in self._onsets:
-            folders.setdefault(_true(onset.parent), []).append((number, name))
+            folders.setdefault(os.path.realpath(onset.parent), []).append((number, name))
         return folders
-
-
-def _true(folder: Path) -> str:
-    """A folder by its true name, whichever way or link the table names it by."""
-    return os.path.realpath(folder)
 
 
 def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
@@ -265,18 +261,18 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
         onset, apex = _path(row, "onset", csv.parent), _path(row, "apex", csv.parent)
         if onset is None:
             row.faults.append("onset: expected the path of an image, found an empty cell; fill it in")
-        # here already, and not only with the frames of a good row: a fault of another cell hides no missing file
+        # checked here, so that a fault of another cell does not hide a missing file
         row.faults += [fault for key, file in (("onset", onset), ("apex", apex)) if (fault := _absent(row, key, file))]
         if name is not None and (same := rows.of_id(name)):
             row.faults.append(
-                f"id: expected each id once, found {name!r} in the rows {listed(same)}; rename all but one"
+                f"id: expected each id once, found {name!r} in the rows {row_ranges(same)}; rename all but one"
             )
         if onset is not None and apex is None and (others := rows.in_folder(onset, name or "")):
             row.faults.append(
                 f"apex: it would be looked for among the frames in {onset.parent}, where the onset of row "
-                f"{listed(others)} is, too; name the apex, or give each clip a folder of its own"
+                f"{row_ranges(others)} is, too; name the apex, or give each clip a folder of its own"
             )
-        # never None: a row with faults is left out all the same, and its id is told
+        # never None: rows with faults are skipped all the same, and reported with their id
         return Entry(
             id=f"{ids}/{subject}/{name}" if name and subject else name or "",
             subject=subject or "",
@@ -294,12 +290,12 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
 
 
 def _absent(row: Row, key: str, file: Path | None) -> str:
-    """What speaks against a file before it is read; empty for nothing."""
+    """Why a file cannot be read, known without opening it; else empty."""
     try:
         if file is None or file.is_file():
             return ""
         folder = file.is_dir()
-    except OSError as error:  # a name that is too long, a folder that may not be entered
+    except OSError as error:  # a name that is too long, or a folder without permission
         return f"{key}: {file} cannot be read ({error.strerror or error}); check its name and its permissions"
     text = as_text(row.raw(key)) or ""
     if re.fullmatch(r"[0-9]+(\.0+)?", text):
@@ -332,27 +328,27 @@ def _name(row: Row, key: str, example: str) -> str | None:
 
 
 def _path(row: Row, key: str, folder: Path) -> Path | None:
-    # not `row.text`, which joins spaces: a file's name may have two in a row
+    # not `row.text`, which joins spaces: a file name may hold two in a row
     text = str(row.raw(key) if row.raw(key) is not None else "").strip()
     if not text or text.lower() in _UNKNOWN:
         return None
     return folder / text.replace("\\", "/")  # a table written on Windows has backslashes
 
 
-# ---- what is odd ----------------------------------------------------------------------------------------------------
+# ---- oddities -------------------------------------------------------------------------------------------------------
 
 
 def oddities(sheet: Sheet) -> list[str]:
-    """What is no fault of a table, but may not be meant, a sentence each: columns that are not read, clips with the
-    same frames, labels spelled in several ways."""
+    """Oddities that are no faults, a sentence each: unread columns, clips with the same frames, labels spelled in
+    several ways."""
     read = set(sheet.columns.values())
     absent = [column.names[0] for key, column in COLUMNS.items() if key not in sheet.columns]
-    told = [
+    odd = [
         f"the column {heading!r} is not read.{near(heading.lower(), absent)}"
         for heading in sheet.headings
         if heading not in read
     ]
-    told += [
+    odd += [
         f"the column {heading!r} is read as {COLUMNS[key].names[0]}"
         for key, heading in sheet.columns.items()
         if heading.lower() not in COLUMNS[key].names
@@ -363,11 +359,11 @@ def oddities(sheet: Sheet) -> list[str]:
         frames.setdefault((row.text("onset"), row.text("apex")), []).append(row.number)
         if (text := row.text("emotion")) is not None and text.lower() not in _UNKNOWN:
             spelled.setdefault(label_of(text), {})[text] = None
-    told += [f"the rows {listed(same)} have the same frames" for same in frames.values() if len(same) > 1]
-    told += [
+    odd += [f"the rows {row_ranges(same)} have the same frames" for same in frames.values() if len(same) > 1]
+    odd += [
         f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
     ]
-    return told + list(_alike(sorted(spelled)))
+    return odd + list(_alike(sorted(spelled)))
 
 
 def _alike(labels: Sequence[str]) -> Iterable[str]:
@@ -375,6 +371,6 @@ def _alike(labels: Sequence[str]) -> Iterable[str]:
     for place, label in enumerate(labels):
         if label in known:
             continue
-        # of two labels that nobody knows the later one is told; one that is known is never the wrong one
+        # of two unknown labels the later one is reported; a known one is never the wrong one
         if hint := near(label, [*known, *(other for other in labels[:place] if other not in known)]):
             yield f"the label {label!r} is one of its own.{hint}"

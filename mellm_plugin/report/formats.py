@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin import small_files
-from mellm_plugin.datasets.sheets import CONTROL, guarded
+from mellm_plugin.datasets.formula_guard import CONTROL, guarded
 from mellm_plugin.errors import InputError
 from mellm_plugin.report.tables import (
     EXPLAINED,

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from mellm_plugin.datasets.megc_vqa import unit_name
+from mellm_plugin.datasets.vqa_questions import unit_name
 from mellm_plugin.facs.codes import numbers, parse_canonical
 from mellm_plugin.facs.labels import COARSE
 from mellm_plugin.language.lexicon import joined

@@ -188,7 +188,7 @@ def test_equal_rows_are_one_clip_and_others_are_none(made: Fictitious, tmp_path:
     info = store.verify("casme2", tmp_path / "out")
     assert set(info["made_from"]) == {*names} - {names[2]}
     sheet = made.sheet.name
-    assert f"{sheet}, row 10, {names[1]}: the clip is that of {sheet}, row 3 once more\n" in err
+    assert f"{sheet}, row 10, {names[1]}: repeats the clip of {sheet}, row 3\n" in err
     for row in (4, 11):
         assert (
             f"{sheet}, row {row}, {names[2]}: {sheet}, row 4 and {sheet}, row 11 are one clip and say different" in err
@@ -563,7 +563,7 @@ def test_a_full_disk(tmp_path: Path, capsys: Capture, monkeypatch: pytest.Monkey
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     error = capsys.readouterr().err
     assert f"mellm: the dataset 'casme2' cannot be stored in {out / 'casme2'}: [Errno 27] " in error
-    assert f"What is finished is kept for the next run in {out / '.casme2.clips'}; without one, delete" in error
+    assert f"Finished clips are kept for the next run in {out / '.casme2.clips'}; delete" in error
     assert not (out / "casme2").exists() and not (out / ".casme2.partial").exists()
     kept = len(list((out / ".casme2.clips").glob("*.parquet")))
     assert kept and not list((out / ".casme2.clips").glob("*.part"))

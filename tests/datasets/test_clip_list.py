@@ -142,7 +142,7 @@ def test_what_is_not_there_is_named_by_its_cause() -> None:
         "row 27: expected the name of a clip, found an empty cell",
         "samm/007/007_7_1 has several labels: surprise in row 29, negative in row 30; keep one of the rows",
     ]
-    assert chosen.notes == ["row 28: a clip of another row once more"]
+    assert chosen.notes == ["row 28: repeats the clip of another row"]
 
 
 @given(st.lists(st.tuples(*[st.text(max_size=8)] * 4), max_size=4))

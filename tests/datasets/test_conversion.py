@@ -17,9 +17,11 @@ from fictitious import Fictitious, casme2, samm, smic
 from filelock import FileLock
 
 from mellm_plugin.datasets import store, table
-from mellm_plugin.datasets.catalogue import converter
-from mellm_plugin.datasets.conversion import Options, Report, differences, prepare, told_skipped
-from mellm_plugin.datasets.crop import Box, Found
+from mellm_plugin.datasets.boxes import Box, Found
+from mellm_plugin.datasets.conversion import Options, Report, prepare
+from mellm_plugin.datasets.converters import CONVERTERS
+from mellm_plugin.datasets.entry import differences
+from mellm_plugin.datasets.skipped import one_line
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.motion.images import read_pixels
 
@@ -33,7 +35,7 @@ def made(tmp_path: Path) -> Fictitious:
 
 
 def run(made: Fictitious, root: Path, **options: Any) -> Report:
-    return prepare(converter(made.name), Options(made.frames, made.sheets, root=root, **options))
+    return prepare(CONVERTERS[made.name], Options(made.frames, made.sheets, root=root, **options))
 
 
 def names(made: Fictitious) -> list[str]:
@@ -193,7 +195,7 @@ def test_what_is_noted_of_a_clip_goes_with_it(made: Fictitious, tmp_path: Path) 
 def test_what_is_told(made: Fictitious, tmp_path: Path) -> None:
     report = run(fictitious.label_outside(made, 2), tmp_path / "out")
     (skipped,) = report.info["skipped"]
-    assert told_skipped(skipped).startswith(f"{made.sheet.name}, row 4, {names(made)[2]}: Estimated Emotion: expected")
+    assert one_line(skipped).startswith(f"{made.sheet.name}, row 4, {names(made)[2]}: Estimated Emotion: expected")
     assert differences(report.info)[0] == "CASME II 2014 sheet: 7 of 255 clips"
     assert differences({"splits": {}}) == []  # a dataset that was drawn
 
@@ -230,7 +232,7 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     ("how", "code", "there"), [(signal.SIGKILL, -signal.SIGKILL, True), (signal.SIGINT, 130, False)]
 )
 def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_path: Path) -> None:
-    made = smic(tmp_path / "in", 60, size=(120, 120), frames=16, draw="noise")
+    made = smic(tmp_path / "in", 36, size=(120, 120), frames=16, draw="noise")
     root = tmp_path / "out"
     if there:  # an older one, of which nothing can be taken over
         older = smic(tmp_path / "older", 3, **QUICK)
@@ -260,9 +262,9 @@ def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_
         with pytest.raises(DataError, match="is not prepared"):
             store.read_info("smic", root)
     finished = len(list(clips.glob("*.parquet")))
-    assert 3 <= finished < 60
+    assert 3 <= finished < 36
     report = run(made, root)
-    assert report.reused == finished and len(report.info["made_from"]) == 60
+    assert report.reused == finished and len(report.info["made_from"]) == 36
     assert hidden(root) == [] and store.verify("smic", root) == report.info
     assert run(made, root).unchanged
 

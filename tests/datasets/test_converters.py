@@ -16,7 +16,8 @@ from fictitious import Fictitious, Truth, casme2, casme3, dfme, fourdme, mmew, s
 
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, converter
+from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN
+from mellm_plugin.datasets.converters import CONVERTERS
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.datasets.sheets import read_sheet
 from mellm_plugin.facs.codes import read_codes
@@ -87,7 +88,8 @@ def test_every_clip_is_what_its_sheet_and_frames_say(shape: str, tmp_path: Path)
         check(made, samples[id_of(made, clip)], clip)
     recorded = {split: (sheet["file"], sheet["sha256"]) for split, sheet in info["sheets"].items()}
     written = {
-        split: (path.name, read_sheet(path, converter(made.name).columns).sha256) for split, path in made.sheets.items()
+        split: (path.name, read_sheet(path, CONVERTERS[made.name].columns).sha256)
+        for split, path in made.sheets.items()
     }
     assert recorded == written
     assert {split: entry["clips"] for split, entry in info["splits"].items()} == {
@@ -112,7 +114,7 @@ def test_at_the_published_numbers_nothing_differs(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = write(tmp_path, size=(32, 32), frames=4, draw="noise", **options)
+    made = write(tmp_path, size=(32, 32), frames=3, draw="noise", **options)
     prepare(made, tmp_path / "out", "--workers", "2")
     out = capsys.readouterr().out
     assert f"\n  {said}\n" in out and ", published " not in out
@@ -128,7 +130,7 @@ def test_what_differs_from_the_published_counts_is_told(tmp_path: Path, capsys: 
 def test_every_known_dataset_has_a_converter_and_a_command() -> None:
     assert {made for made in fictitious.WRITERS} | {"smic_vis", "smic_nir"} == set(CONVERTED)
     for name in CONVERTED:
-        dataset = converter(name)
+        dataset = CONVERTERS[name]
         assert dataset.name == name and KNOWN[name].arguments.startswith("--frames FOLDER")
         assert dataset.published is not None and dataset.columns
 
@@ -148,30 +150,26 @@ def test_casme2_known_errors_are_corrected_or_left(tmp_path: Path) -> None:
     assert note.startswith("offset: frame 96 is not in the folder (86..91 (6 frames))")
 
 
-@pytest.mark.parametrize(
-    ("name", "frame", "says"),
-    [(name, frame, says) for name in sorted(fictitious.WRITERS.keys() - {"smic"})
-     for frame, says in (("onset", "is not after the onset"), ("before", "is not after the onset"),
-                         ("late", "is after the offset"))],
-)  # fmt: skip
-def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(
-    name: str, frame: str, says: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", sorted(fictitious.WRITERS.keys() - {"smic"}))
+def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(name: str, tmp_path: Path) -> None:
     """One rule for every dataset, `--no-corrections` or not."""
     made = fictitious.WRITERS[name](tmp_path, 6, **QUICK)
-    clip = made.clips[2]
-    assert clip.onset is not None and clip.offset is not None
-    wrong = {"onset": clip.onset, "before": max(0, clip.onset - 3), "late": clip.offset}[frame]
-    if frame == "late":
-        made = fictitious.cell(made, 2, "offset", clip.offset - 1)
-    made = fictitious.cell(made, 2, "apex", wrong)
+    cases = {"onset": "is not after the onset", "before": "is not after the onset", "late": "is after the offset"}
+    wrong = dict(zip(cases, made.clips[2:5], strict=True))
+    for number, (kind, clip) in enumerate(wrong.items(), start=2):
+        assert clip.onset is not None and clip.offset is not None
+        apex = {"onset": clip.onset, "before": max(0, clip.onset - 3), "late": clip.offset}[kind]
+        if kind == "late":
+            made = fictitious.cell(made, number, "offset", clip.offset - 1)
+        made = fictitious.cell(made, number, "apex", apex)
     info, samples = prepare(made, tmp_path / "out", "--no-corrections")
-    sample = samples[id_of(made, clip)]
-    assert sample.apex_source == "spotted" and says in info["notes"][id_of(made, clip)][0]
-    assert sample.apex_frame is not None and clip.onset < sample.apex_frame <= clip.offset
+    for kind, clip in wrong.items():
+        sample = samples[id_of(made, clip)]
+        assert sample.apex_source == "spotted" and cases[kind] in info["notes"][id_of(made, clip)][0]
+        assert sample.apex_frame is not None and (clip.onset or 0) < sample.apex_frame <= (clip.offset or 0)
 
 
-@pytest.mark.parametrize("mark", ["\\", "-1", -1, 0, "0", "?", "null", "NaN", "N.A.", "none", "—", "未知", "unknown"])
+@pytest.mark.parametrize("mark", ["\\", -1, 0, "0", "未知"])  # more of them: test_sheets
 def test_a_missing_apex_is_spotted(mark: Any, tmp_path: Path) -> None:
     made = fictitious.cell(casme2(tmp_path, 6, **QUICK), 2, "apex", mark)
     info, samples = prepare(made, tmp_path / "out")
@@ -179,7 +177,7 @@ def test_a_missing_apex_is_spotted(mark: Any, tmp_path: Path) -> None:
 
 
 def test_casme3_known_errors_of_its_sheet(tmp_path: Path) -> None:
-    made = casme3(tmp_path, frames=4, size=(32, 32), draw="noise")
+    made = casme3(tmp_path, frames=3, size=(32, 32), draw="noise")
     rows = openpyxl.load_workbook(made.sheet)
     for row in range(rows.worksheets[0].max_row, 1, -1):  # the subject's rows alone
         if rows.worksheets[0].cell(row, 1).value not in ("spNO.14", "spNO.216"):
@@ -317,7 +315,7 @@ def test_other_spellings_of_labels(name: str, tmp_path: Path) -> None:
     assert samples[id_of(made, clip)].emotion == clip.emotion in labels_of(name)
 
 
-@pytest.mark.parametrize("name", sorted({"casme2", "samm", "casme3", "mmew", "fourdme"}))
+@pytest.mark.parametrize("name", ["casme2", "samm", "fourdme"])
 def test_a_csv_does_as_well(name: str, tmp_path: Path) -> None:
     made = fictitious.WRITERS[name](tmp_path, 12, **QUICK)
     _, of_workbook = prepare(made, tmp_path / "out")
@@ -388,7 +386,7 @@ def test_smic_class_is_the_folder(tmp_path: Path, capsys: pytest.CaptureFixture[
 )
 def test_smic_parts_are_told_by_their_folder(parts: str, part: str | None) -> None:
     for name in ("smic", "smic_vis", "smic_nir"):
-        aside = converter(name).aside
+        aside = CONVERTERS[name].aside
         assert aside(("SMIC", *parts.split("/"), "s1", "micro", "negative", "s1_ne_01")) == (name != part)
 
 

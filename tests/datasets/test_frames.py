@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mellm_plugin.datasets.catalogue import converter
-from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames, person, plain
+from mellm_plugin.datasets.converters import CONVERTERS
+from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames
 from mellm_plugin.errors import InputError
 
 
@@ -119,23 +119,7 @@ ASIDE: dict[str, dict[str, bool]] = {
     ("name", "path", "aside"), [(n, *case) for n, cases in ASIDE.items() for case in cases.items()]
 )
 def test_folders_of_something_else_are_left_aside(name: str, path: str, aside: bool) -> None:
-    assert converter(name).aside(tuple(path.split("/"))) is aside
-
-
-@given(st.text(max_size=20))
-def test_a_name_is_one_whatever_its_case_spaces_and_zeros(name: str) -> None:
-    assert plain(plain(name)) == plain(name) == plain(f" {name} ")
-    number = person(name)
-    assert number is None or str(number) in plain(name)
-
-
-@pytest.mark.parametrize(
-    ("spelt", "number"),
-    [("sub01", 1), ("s1", 1), ("1", 1), ("006", 6), ("spNO.216", 216), ("Subject 3", 3), ("P_04", 4), ("CASME2", None),
-     ("sub01_EP02", None), ("Anna", None), ("", None)],
-)  # fmt: skip
-def test_the_number_of_a_subject(spelt: str, number: int | None) -> None:
-    assert person(spelt) == number
+    assert CONVERTERS[name].aside(tuple(path.split("/"))) is aside
 
 
 @given(st.lists(st.text("ab01_./- ", max_size=6), min_size=1, max_size=3), st.text("ab01_ ", max_size=6))

@@ -19,20 +19,19 @@ from mellm_plugin.cli import main
 from mellm_plugin.datasets import store, synthme
 from mellm_plugin.datasets.catalogue import dataset_named
 from mellm_plugin.datasets.crop import cropper
-from mellm_plugin.datasets.megc_vqa import (
+from mellm_plugin.datasets.megc_vqa import prepare, summary
+from mellm_plugin.datasets.sample import Sample
+from mellm_plugin.datasets.vqa_questions import (
     KINDS,
     LABELLED,
     NAME,
     TEST,
     Question,
     on_long_video,
-    prepare,
     question_kind,
     stored_questions,
-    summary,
     unit_asked,
 )
-from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError
 
 COARSE_Q = "What is the coarse expression class?"

@@ -24,14 +24,11 @@ from mellm_plugin.datasets.sheets import (
     Row,
     Sheet,
     as_text,
-    by_cause,
-    decoded,
-    guarded,
-    listed,
     named_columns,
     read_bare,
     read_sheet,
 )
+from mellm_plugin.datasets.worksheets import decoded
 from mellm_plugin.errors import InputError
 
 COLUMNS = {
@@ -153,7 +150,8 @@ def test_csv_files_of_any_program(encoding: str, mark: str, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("value", "number"),
     [(46, 46), (46.0, 46), ("46", 46), (" 046 ", 46), ("46.0", 46), (0, 0), (None, None), ("/", None), ("N/A", None),
-     ("", None), ("nan", None), (float("nan"), None), ("\\", None), ("?", None), (-1, None), ("null", None)],
+     ("", None), ("nan", None), (float("nan"), None), ("\\", None), ("?", None), (-1, None), ("null", None),
+     ("-1", None), ("NaN", None), ("N.A.", None), ("none", None), ("—", None), ("未知", None), ("unknown", None)],
 )  # fmt: skip
 def test_whole_numbers(value: Any, number: int | None) -> None:
     row = Row(2, {"onset": value}, {"onset": "Onset"})
@@ -378,34 +376,6 @@ def test_a_workbook_that_would_take_all_memory(change: Callable[[bytes], bytes],
 
 
 # ---- many rows, few causes ------------------------------------------------------------------------------------------
-
-
-def test_rows_are_told_by_their_causes() -> None:
-    skipped = [
-        {
-            "where": f"t.csv, row {n}",
-            "id": f"t/p/c{n}",
-            "reasons": [f"onset: there is no file /a b/{n}.png; look", "apex: x"],
-        }
-        for n in (2, 3, 4, 9)
-    ]
-    skipped += [
-        {"where": f"t.csv, row {n}", "id": "", "reasons": [f"id: found '{x}'"]} for n, x in ((7, "a"), (8, "b"))
-    ]
-    assert by_cause(skipped) == [
-        "t.csv, rows 2-4, 9 (here row 2): onset: there is no file /a b/2.png; look",
-        "t.csv, rows 2-4, 9 (here row 2): apex: x",
-        "t.csv, rows 7, 8 (here row 7): id: found 'a' (likewise 'b')",
-    ]
-    assert listed([5, 1, 2, 5]) == "1, 2, 5" and listed(range(0, 100, 2), most=3) == "0, 2, 4 and 47 more"
-
-
-@pytest.mark.parametrize(
-    "sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "\t=", " \u200b=", "\ufeff=", "　＝"]
-)
-def test_no_cell_that_is_written_is_a_formula(sign: str) -> None:
-    assert str(guarded(f"{sign}1+1")).startswith("'")
-    assert (guarded("a=1"), guarded(-1.5), guarded(None), guarded("")) == ("a=1", -1.5, None, "")
 
 
 def test_a_pipe_is_no_sheet(tmp_path: Path) -> None:

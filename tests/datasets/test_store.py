@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from mellm_plugin.datasets import store, synthme
+from mellm_plugin.datasets import store
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.locks import ProcessLock
@@ -356,20 +356,6 @@ def test_a_linked_dataset_loses_its_link_alone_and_one_at_work_stays(tmp_path: P
         store.remove(["toy"], root)
     store.remove(["toy"], root)
     assert store.list_prepared(root) == [] and store.list_prepared(far) == ["toy"]
-
-
-def test_what_does_not_fit_is_refused_before_it_is_made(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    free = type("Usage", (), {"free": 5_000_000})()
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda place: free)
-    store.check_room("toy", 12_000_000, tmp_path / "new", least=4_000_000)
-    assert capsys.readouterr().err == f"toy: about 12 MB are needed in {tmp_path / 'new'}, 5.0 MB are free\n"
-    with pytest.raises(DataError, match="'toy' does not fit: about 12 MB are needed"):
-        store.check_room("toy", 12_000_000, tmp_path / "new", least=6_000_000)
-    with pytest.raises(DataError, match="'synthme-v1' does not fit: about 28 MB are needed"):
-        synthme.prepare(tmp_path / "new")
-    assert not list((tmp_path / "new").glob("synthme*"))
 
 
 def test_brackets_within_brackets_are_a_damaged_file(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mellm_plugin.datasets.megc_vqa import question_kind, unit_asked
+from mellm_plugin.datasets.vqa_questions import question_kind, unit_asked
 from mellm_plugin.facs.labels import COARSE, LABELS
 from mellm_plugin.language.prompts import VQA_QUESTIONS, vqa_prompt
 from mellm_plugin.language.vqa_answers import vqa_reading

@@ -1,0 +1,239 @@
+"""From an entry to the files of its frames: folder found, frame numbers checked, apex left open where it is unknown."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from mellm_plugin.datasets.corrections import Corrections
+from mellm_plugin.datasets.entry import Entry
+from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames, series
+from mellm_plugin.errors import InputError
+
+VERSION = 1
+"""Version of the conversion; clips that another version made are made again."""
+
+_LONGEST_S = 0.5  # duration of a micro-expression, s
+
+
+@dataclass(frozen=True)
+class Located:
+    """An entry whose frames are found.
+
+    Attributes:
+        entry: with the frame numbers that were found.
+        onset, apex: files; the apex is None if it has to be spotted.
+        stretch: frame numbers and files from onset to offset if the apex has to be spotted; else empty.
+        apex_source: as in `Sample`.
+        identity: digest of everything the sample is made from.
+        notes: for `info.json`.
+        corrected: corrections that only the frames could trigger, for `info.json`.
+    """
+
+    entry: Entry
+    onset: Path
+    apex: Path | None
+    stretch: tuple[tuple[int, Path], ...]
+    apex_source: str
+    identity: str
+    notes: tuple[str, ...] = ()
+    corrected: tuple[dict[str, str], ...] = ()
+
+
+@dataclass
+class Locator:
+    """Finds the frames of entries.
+
+    Attributes:
+        tree: the folders of frames; None if the entries name files.
+        nearest: whether the nearest frame replaces a missing one.
+        whole_clips: as in `Dataset`.
+        corrections: of the sheet.
+        crop: settings of the cropper; part of a clip's identity.
+    """
+
+    tree: FrameTree | None
+    nearest: bool
+    whole_clips: bool
+    corrections: Corrections
+    crop: Mapping[str, object]
+
+    def locate(self, entry: Entry, apex_corrected: bool = False) -> Located:
+        """Find the frames of an entry.
+
+        Args:
+            entry: with its corrections.
+            apex_corrected: whether one of them changed the apex.
+
+        Raises:
+            InputError: folder or frames are missing, ambiguous or unreadable, or the row contradicts itself.
+        """
+        try:
+            if entry.fault:
+                raise InputError(entry.fault)
+            if self.tree is None:
+                return self._named_files(entry)
+            behind = _frames_before_onset(entry)
+            if len(behind) > 1:
+                raise InputError(_onset_behind(entry, behind))
+            try:
+                folder = list_frames(self.tree.folder(*entry.names))
+            except InputError as error:
+                raise InputError([*([_onset_behind(entry, behind)] if behind else []), *error.faults]) from None
+            if folder.faults:
+                raise InputError(folder.faults)
+            return _InFolder(self, entry, folder, apex_corrected).located()
+        except OSError as error:
+            raise unreadable(error.filename, error) from error
+
+    def _named_files(self, entry: Entry) -> Located:
+        onset, apex = entry.onset_file, entry.apex_file
+        assert onset is not None, "an entry without a folder names its files"
+        for name, file in (("onset", onset), ("apex", apex)):
+            if file is not None and not file.is_file():
+                raise InputError(f"{name}: there is no file {file}; paths are relative to the folder of the table")
+        if apex is not None and os.path.realpath(apex) == os.path.realpath(onset):
+            raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
+        first = frame_number(onset.name)
+        last = frame_number(apex.name) if apex else None
+        if apex is not None:
+            if (apex.parent, series(apex.name)) == (onset.parent, series(onset.name)) and first is not None:
+                if last is not None and last <= first:
+                    raise InputError(
+                        f"apex: expected a frame after the onset {onset.name}, found {apex.name}; exchange them"
+                    )
+                entry = replace(entry, onset=first, apex=last)
+            return self.found(entry, onset, apex, (), "sheet")
+        folder = list_frames(onset.parent, like=onset.name)
+        if folder.faults:
+            raise InputError(folder.faults)
+        stretch = tuple((n, file) for n, file in folder.files.items() if first is not None and n >= first)
+        if len(stretch) < 2:
+            raise InputError(f"expected numbered frames after {onset} to find the apex in, found none; name the apex")
+        return self.found(replace(entry, onset=first), onset, None, stretch, "spotted")
+
+    def found(
+        self, entry: Entry, onset: Path, apex: Path | None, stretch: tuple[tuple[int, Path], ...], source: str
+    ) -> Located:
+        """The located clip, with its identity."""
+        files = [onset, *([apex] if apex else (file for _, file in stretch))]
+        if closed := next((file for file in files if not os.access(file, os.R_OK)), None):
+            raise InputError(f"{closed} cannot be read; check its permissions")
+        stats = [(os.path.abspath(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
+        row = {**asdict(entry), "where": "", "names": ""}
+        made_of = [VERSION, row, source, stats, self.crop]
+        identity = hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:32]
+        return Located(entry, onset, apex, stretch, source, identity)
+
+
+@dataclass
+class _InFolder:
+    """One clip in its folder; what is odd about it goes into `notes`."""
+
+    locator: Locator
+    entry: Entry
+    folder: ClipFolder
+    apex_corrected: bool
+    notes: list[str] = field(default_factory=list)
+    corrected: list[dict[str, str]] = field(default_factory=list)
+
+    def located(self) -> Located:
+        entry, folder = self.entry, self.folder
+        self.notes += folder.notes
+        numbers = list(folder.files)
+        if not numbers:
+            raise InputError(f"expected frames in {folder.path}, found none")
+        onset = numbers[0] if entry.onset is None else self._frame("onset", entry.onset)
+        whole = entry.offset is None and self.locator.whole_clips and onset == numbers[0]
+        offset = numbers[-1] if whole else self._offset(onset)
+        apex = self._apex(onset)
+        source = "spotted" if apex is None else "corrected" if self.apex_corrected else "sheet"
+        stretch: tuple[tuple[int, Path], ...] = ()
+        if apex is None:
+            if offset is not None:
+                last = max(offset, entry.apex or 0)  # if the apex lies behind the offset, either may be wrong
+            else:  # the folder may continue with other expressions
+                last = numbers[-1] if entry.fps is None else onset + math.ceil(_LONGEST_S * entry.fps)
+            stretch = tuple((number, file) for number, file in folder.files.items() if onset <= number <= last)
+            if len(stretch) < 2:
+                raise InputError(
+                    f"expected frames after the onset {onset} to find the apex in, found none in {folder.path} "
+                    f"({folder.span()})"
+                )
+        entry = replace(entry, onset=onset, apex=apex, offset=offset)
+        apex_file = None if apex is None else folder.files[apex]
+        found = self.locator.found(entry, folder.files[onset], apex_file, stretch, source)
+        return replace(found, notes=tuple(self.notes), corrected=tuple(self.corrected))
+
+    def _frame(self, name: str, number: int) -> int:
+        folder = self.folder
+        if number in folder.files:
+            return number
+        nearest = folder.nearest(number)
+        if not self.locator.nearest:
+            behind = _frames_before_onset(self.entry) if name == "onset" else []
+            raise InputError(
+                ([_onset_behind(self.entry, behind)] if behind else [])
+                + [
+                    f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, "
+                    f"complete the folder, or take frame {nearest} by --nearest"
+                ]
+            )
+        assert nearest is not None, "the folder holds frames"
+        self.notes.append(f"{name}: frame {nearest} in place of {number}, which is missing")
+        return nearest
+
+    def _offset(self, onset: int) -> int | None:
+        """The offset is never shown to a model: a wrong one becomes unknown, and the clip stays."""
+        entry, last = self.entry, max(self.folder.files)
+        if entry.offset is None:
+            return None
+        if entry.offset <= onset:
+            self.notes.append(f"offset: frame {entry.offset} is not after the onset {onset}, so it is unknown")
+            return None
+        if entry.offset <= last:
+            return entry.offset
+        found = self.locator.corrections.find(entry.id, "offset", "outside")
+        if found is not None and found.new == "last":
+            self.corrected.append(found.applied_to(entry.id, entry.offset))
+            return last
+        span = self.folder.span()
+        self.notes.append(f"offset: frame {entry.offset} is not in the folder ({span}), so it is unknown")
+        return None
+
+    def _apex(self, onset: int) -> int | None:
+        entry = self.entry
+        if entry.apex is None:
+            return None
+        low = onset if entry.onset is None else entry.onset
+        last = None if entry.offset is None or entry.offset <= low else entry.offset
+        if entry.apex <= low or (last is not None and entry.apex > last):
+            side = f"not after the onset {low}" if entry.apex <= low else f"after the offset {last}"
+            self.notes.append(f"apex: frame {entry.apex} is {side}, so the apex is spotted")
+            return None
+        apex = self._frame("apex", entry.apex)
+        if apex <= onset:
+            raise InputError(
+                f"apex: the frame nearest to {entry.apex} is the onset itself; complete {self.folder.path}"
+            )
+        return apex
+
+
+def _frames_before_onset(entry: Entry) -> list[str]:
+    """The frames of a row that precede its onset, in words. 0 counts only where a clip begins with it."""
+    frames = (("apex", entry.apex), ("offset", entry.offset))
+    return [f"the {name} {frame}" for name, frame in frames if frame and entry.onset and frame < entry.onset]
+
+
+def _onset_behind(entry: Entry, frames: Sequence[str]) -> str:
+    return f"onset: frame {entry.onset} lies behind {' and '.join(frames)}; correct the sheet"
+
+
+def unreadable(file: object, error: OSError) -> InputError:
+    """The error for a file or folder that the system refuses to open."""
+    return InputError(f"{file} cannot be read ({error.strerror or error}); check its permissions, or copy it again")

@@ -1,0 +1,258 @@
+"""Boxes: their CSV, and cutting them out of frames."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mellm_plugin.datasets.boxes import Box, Found, cut, read_boxes
+from mellm_plugin.errors import ImageError, InputError
+from mellm_plugin.motion.images import read_pixels
+
+Array = np.ndarray[Any, Any]
+
+
+HEADER = "id,left,top,right,bottom,nose_x,nose_y"
+
+
+@pytest.mark.parametrize(
+    ("box", "fault"),
+    [
+        (Box(-1, 0, 99, 99), "left and top of at least 0, found -1 and 0"),
+        (Box(50, 0, 20, 99), "found 50,0 to 20,99: -30x99"),
+        (Box(0, 0, 31, 99), "at least 32 px a side"),
+        (Box(0, 0, 641, 480), "reaches beyond the frame, which is 640x480"),
+        (Box(0, 0, 640, 481), "reaches beyond the frame, which is 640x480"),
+    ],
+)
+def test_a_box_says_what_is_wrong_with_it(box: Box, fault: str) -> None:
+    (found,) = box.faults(640, 480)
+    assert fault in found
+
+
+def test_a_box_may_touch_the_edges() -> None:
+    assert not list(Box(0, 0, 640, 480).faults(640, 480))
+
+
+def test_a_nose_moves_with_its_box() -> None:
+    assert Found(Box(100, 50, 300, 250), (210.5, 160.0)).nose_in_crop() == (110.5, 110.0)
+    assert Found(None, (210.5, 160.0)).nose_in_crop() == (210.5, 160.0)
+    assert Found(Box(100, 50, 300, 250)).nose_in_crop() is None
+
+
+def csv_file(folder: Path, text: str | bytes, name: str = "boxes.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_forms_that_spreadsheets_save(tmp_path: Path, start: str, mark: str, end: str) -> None:
+    rows = [
+        HEADER,
+        "casme2/sub01/EP02_01f,190,60,462,332,327.5,204",
+        "sub02/EP01_11f,201.0,55,473,327,,",
+        ",,,,,,",
+        "",
+    ]
+    text = start + end.join(row.replace(",", mark) for row in rows)
+    assert read_boxes(csv_file(tmp_path, text)) == {
+        "casme2/sub01/EP02_01f": Found(Box(190, 60, 462, 332), (327.5, 204.0)),
+        "sub02/EP01_11f": Found(Box(201, 55, 473, 327)),
+    }
+
+
+def test_columns_in_any_order_and_case_and_others_beside_them(tmp_path: Path) -> None:
+    path = csv_file(tmp_path, "Bottom; RIGHT ;note;Top;Left;ID;Nose_X;nose_y\n99;88;dark;11;22;a/b/c;40,5;50\n")
+    assert read_boxes(path) == {"a/b/c": Found(Box(22, 11, 88, 99), (40.5, 50.0))}
+
+
+def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
+    rows = [
+        HEADER,
+        "casme2/a/1,0,0,100,100,,",
+        "casme2/a/2,x,0,1e2,100.5,,",
+        "casme2/a/3,100,0,90,100,,",
+        "casme2/a/1,5,5,105,105,,",
+        ",0,0,100,100,,",
+        "casme2/a/4,0,0,100",
+        "casme2/a/5,-4,0,100,100,50,",
+        "casme2/a/6,200,200,300,300,50,50",
+        "casme2/a/7,0,,nan,inf,,",
+        "a/1,0,0,100,100,,",
+        '"casme2/a\n/8",0,0,20,100,,',
+        "casme2/a/9,0,0,100,100,left,1",
+    ]
+    path = csv_file(tmp_path, "\n".join(rows))
+    with pytest.raises(InputError) as error:
+        read_boxes(path)
+    assert error.value.where == str(path)
+    expected = [
+        "row 3 (casme2/a/2): left: expected a whole number of px, found 'x'",
+        "row 3 (casme2/a/2): bottom: expected a whole number of px, found '100.5'",
+        "row 4 (casme2/a/3): expected a box of at least 32 px",
+        "row 5: casme2/a/1 has a box in row 2 already",
+        "row 6: expected a clip id, found none",
+        "row 7: expected 7 cells, found 4",
+        "row 8 (casme2/a/5): expected nose_x and nose_y, or neither",
+        "row 8 (casme2/a/5): expected left and top of at least 0",
+        "row 9 (casme2/a/6): expected the nose inside the box 200,200 to 300,300, in px of the uncropped frame",
+        "row 10 (casme2/a/7): top: expected a whole number of px, found ''",
+        "row 10 (casme2/a/7): right: expected a whole number of px, found 'nan'",
+        "row 10 (casme2/a/7): bottom: expected a whole number of px, found 'inf'",
+        "/8): expected a box of at least 32 px",  # an id of two lines
+        "row 13 (casme2/a/9): nose_x: expected a number of px, found 'left'",
+        "row 2: casme2/a/1 is also in row 11, without casme2/",
+    ]
+    assert len(error.value.faults) == len(expected)
+    for fault, part in zip(error.value.faults, expected, strict=True):
+        assert part in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        (b",,\n,,\n", "found an empty file"),
+        (b"id,left,top,right,bottom\n", "found only the header"),
+        (b"clip,x,y,w,h\na,1,2,3,4\n", "found no id, left, top, right, bottom"),
+        (b"id,left,top,right,botom\na,1,2,3,4\n", "no column 'botom'. Did you mean 'bottom'"),
+        (b"id,left,top,right,bottom,nosex,nose_y\n", "no column 'nosex'. Did you mean 'nose_x'"),
+        (b"id,left,top,right,bottom,left\n", "the column 'left' occurs twice"),
+        (b"id,left,top,right,bottom,nose_x\n", "expected nose_x and nose_y, or neither"),
+        (b'id,left,top,right,bottom\n"a,1,2,3,4\n', "row 2 cannot be read as CSV"),
+        (
+            b"id,left,top,right,bottom\na,1,2,99,99\n\x81,1,2,99,99\n",
+            "row 3: expected text in UTF-8, found the byte 0x81",
+        ),
+        (b"PK\x03\x04rest", "found no id, left, top, right, bottom"),
+    ],
+)
+def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> None:
+    path = csv_file(tmp_path, text)
+    with pytest.raises(InputError) as error:
+        read_boxes(path)
+    assert fault in str(error.value) and str(path) in str(error.value)
+
+
+def test_no_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_boxes(tmp_path / "none.csv")
+    with pytest.raises(InputError, match="found a folder"):
+        read_boxes(tmp_path)
+
+
+def test_a_workbook_does_as_well(tmp_path: Path) -> None:
+    book = openpyxl.Workbook()
+    for row in (HEADER.split(","), ["a/1", 5, 6, 75, 86, 30.5, 40], ["a/2", 0, 0, 100, 90]):
+        book.active.append(row)
+    book.save(tmp_path / "boxes.xlsx")
+    expected = {"a/1": Found(Box(5, 6, 75, 86), (30.5, 40)), "a/2": Found(Box(0, 0, 100, 90))}
+    assert read_boxes(tmp_path / "boxes.xlsx") == expected
+
+
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z0-9]{1,5}(/[A-Za-z0-9_ü]{1,8}){1,2}", fullmatch=True),
+        st.tuples(
+            st.integers(0, 3000), st.integers(0, 3000), st.integers(32, 900), st.integers(32, 900), st.booleans()
+        ),
+        min_size=1,
+        max_size=5,
+    ),
+    st.sampled_from(",;\t"),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_is_written_is_read(
+    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, tuple[int, int, int, int, bool]], mark: str
+) -> None:
+    written = {}
+    lines = [HEADER.replace(",", mark)]
+    for name, (left, top, width, height, with_nose) in rows.items():
+        nose = (left + width / 4, top + height / 4) if with_nose else None
+        written[name] = Found(Box(left, top, left + width, top + height), nose)
+        cells = [name, left, top, left + width, top + height, *(nose or ("", ""))]
+        lines.append(mark.join(map(str, cells)))
+    path = csv_file(tmp_path_factory.mktemp("csv"), "\n".join(lines))
+    if any(name.partition("/")[2] in rows for name in rows):
+        with pytest.raises(InputError, match="is also in row"):
+            read_boxes(path)
+    else:
+        assert read_boxes(path) == written
+
+
+@given(
+    st.binary(max_size=200) | st.text(alphabet='id,left;top\n"0123./\r\t\ufeffnose_xy-', max_size=200).map(str.encode)
+)
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    path = csv_file(tmp_path_factory.mktemp("csv"), b"id,left,top,right,bottom\n" + data)
+    try:
+        found = read_boxes(path)
+    except InputError as error:
+        assert error.where == str(path)
+    else:
+        assert found and all(place.box and not list(place.box.faults()) for place in found.values())
+
+
+def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> Array:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+TURNED = Image.Exif()
+TURNED[0x0112] = 6  # rotated by a quarter turn, clockwise
+
+
+FRAMES = {
+    "grey": file_of(Image.fromarray(noise(80, 120))),
+    "grey JPEG": file_of(Image.fromarray(noise(80, 120)), "JPEG"),
+    "16 bits": file_of(Image.fromarray(noise(80, 120, dtype=np.uint16))),
+    "colour": file_of(Image.fromarray(noise(80, 120, 3)), "BMP"),
+    "colour JPEG": file_of(Image.fromarray(noise(80, 120, 3)), "JPEG"),
+    "turned": file_of(Image.fromarray(noise(120, 80, 3)), "JPEG", exif=TURNED),
+    "alpha": file_of(Image.fromarray(noise(80, 120, 4))),
+    "palette": file_of(Image.fromarray(noise(80, 120, 3)).quantize(16)),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_cut_keeps_pixels_and_depth(name: str) -> None:
+    box = Box(30, 5, 119, 80)
+    whole, part = read_pixels(FRAMES[name]), cut(FRAMES[name], box)
+    assert whole.shape[:2] == (80, 120)
+    found = read_pixels(part)
+    assert found.dtype == whole.dtype
+    np.testing.assert_array_equal(found, whole[5:80, 30:119])
+    with Image.open(io.BytesIO(part)) as image:
+        assert image.format == "PNG"
+        assert image.mode == {"grey": "L", "grey JPEG": "L", "16 bits": "I;16"}.get(name, "RGB")
+
+
+@pytest.mark.parametrize("name", ["grey", "colour JPEG", "16 bits"])
+@pytest.mark.parametrize("kept", [0, 1, 30, 0.5, 0.9])
+def test_damaged_frames_are_told(name: str, kept: float) -> None:
+    data = FRAMES[name]
+    with pytest.raises(ImageError, match="sub01/img46.jpg: "):
+        cut(data[: int(kept * len(data)) if kept < 1 else int(kept)], Box(0, 0, 40, 40), "sub01/img46.jpg")
+
+
+def test_a_box_beyond_the_frame_is_an_error() -> None:
+    with pytest.raises(ImageError, match="apex: the box 90,40 to 130,80 reaches beyond the frame, which is 120x80"):
+        cut(FRAMES["grey"], Box(90, 40, 130, 80), "apex")
