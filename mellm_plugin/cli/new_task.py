@@ -6,7 +6,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from mellm_plugin.cli.options import COLUMNS, add_columns, add_json, pairs
 from mellm_plugin.errors import InputError
