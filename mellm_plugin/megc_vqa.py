@@ -18,16 +18,15 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from loguru import logger
-from PIL import Image
 
-from mellm_plugin import meu
+from mellm_plugin import __version__, meu
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import prepare_command
 from mellm_plugin.datasets.megc_vqa import (
@@ -41,16 +40,16 @@ from mellm_plugin.datasets.megc_vqa import (
 )
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
-from mellm_plugin.language.prompts import fill_legend, vqa_prompt
+from mellm_plugin.language.prompts import VQA_PROMPT_VERSION, fill_legend, vqa_prompt
 from mellm_plugin.language.thinking import without_thinking
 from mellm_plugin.language.unanswered import unanswered, without_last_tokens
 from mellm_plugin.language.vqa_answers import in_order_of, vqa_reading
+from mellm_plugin.meu.messages import chat_message, doc_to_visual
 from mellm_plugin.motion.settings import resolve
-from mellm_plugin.scoring import emotion, summary, text, units
-from mellm_plugin.scoring.intervals import RESAMPLES
+from mellm_plugin.scoring import vqa_metrics
+from mellm_plugin.scoring.metrics import Item, Items, Scores, items, metric_list
 
 Doc = Mapping[str, Any]
-Items = Sequence[Mapping[str, Any]]
 
 # ---- the data of the tasks ------------------------------------------------------------------------------------------
 
@@ -181,24 +180,12 @@ def _wording(doc: Doc, images: Literal["frames", "map"]) -> str:
     return vqa_prompt(doc["question"], doc["kind"], doc["coarse_labels"], doc["fine_labels"], images)
 
 
-def doc_to_visual(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[Image.Image]:
-    """The images alone: onset and apex, or the motion map."""
-    return meu.doc_to_visual(doc, lmms_eval_specific_kwargs)
-
-
 def doc_to_messages(doc: Doc, lmms_eval_specific_kwargs: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """One chat message with the images and the question, marked for models that draw the map as in `meu`."""
-    images: list[dict[str, Any]] = [
-        {"type": "image", "url": image} for image in doc_to_visual(doc, lmms_eval_specific_kwargs)
-    ]
+    """One chat message with the images and the question; see `meu.messages.chat_message`."""
+    images = doc_to_visual(doc, lmms_eval_specific_kwargs)
     if len(images) == 1:
-        asked = {"type": "text", "text": doc_to_text(doc, lmms_eval_specific_kwargs)}
-    else:
-        asked = {"type": "text", "text": _wording(doc, "frames"), "map_text": _wording(doc, "map")}
-        for image, frame in zip(images, ("onset", "apex"), strict=True):
-            image["frame"] = frame
-        images[0]["nose"] = doc.get("nose")
-    return [{"role": "user", "content": [*images, asked]}]
+        return chat_message(doc, images, doc_to_text(doc, lmms_eval_specific_kwargs), "")
+    return chat_message(doc, images, _wording(doc, "frames"), _wording(doc, "map"))
 
 
 def doc_to_target(doc: Doc) -> str:
@@ -219,67 +206,27 @@ def reading(doc: Doc, answer: str) -> dict[str, Any]:
     return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
 
-SCORES: dict[tuple[str, str], tuple[str, ...]] = {
-    ("coarse", "coarse"): ("vqa_coarse_uf1", "vqa_coarse_uar", "vqa_coarse_uf1_majority"),
-    ("fine", "fine"): ("vqa_fine_uf1", "vqa_fine_uar", "vqa_fine_uf1_majority"),
-    ("combined", "coarse"): ("vqa_combined_coarse_uf1", "vqa_combined_coarse_uar"),
-    ("combined", "fine"): ("vqa_combined_fine_uf1", "vqa_combined_fine_uar"),
-    ("combined", "units"): ("vqa_combined_au_f1_micro",),
-    ("units", "units"): ("vqa_au_list_f1", "vqa_au_list_f1_micro", "vqa_au_list_exact"),
-    ("unit", "shown"): ("vqa_au_shown_acc", "vqa_au_shown_acc_majority"),
-    ("side", "side"): ("vqa_au_side_acc", "vqa_au_side_acc_majority"),
-}
-"""The metrics of each thing that is read in the answers to each kind of question; the first stands for all of them."""
+def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+    """The record of a question and its answer, and what each metric needs of it (`scoring.metrics.items`).
 
-TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
-_PARSED, _GIVEN = ("vqa_parse_rate",), ("answer_rate",)
-
-INTERVALS: dict[str, str] = {
-    **{f"vqa_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
-    **{f"vqa_combined_{of}_{score}": score for of in ("coarse", "fine") for score in ("uf1", "uar")},
-    **dict.fromkeys(("vqa_au_list_exact", "vqa_au_shown_acc", "vqa_au_side_acc"), "match"),
-    **dict.fromkeys(("vqa_au_list_f1_micro", "vqa_combined_au_f1_micro"), "list_f1_micro"),
-    "vqa_au_list_f1": "list_f1",
-    **{metric: metric.removeprefix("vqa_") for metric in TEXT},
-    "vqa_parse_rate": "read_in_full",
-    "answer_rate": "answer_rate",
-}
-"""Every metric but the constant ones, and the score of `scoring.summary` that its interval is of."""
-
-
-def process_results(doc: Doc, results: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """What was read from an answer, as the items that each metric is computed from.
-
-    `vqa_parse_rate` holds everything about the question and its answer, for reports. An answer that was never given has
-    its reason in `answer_rate`, and no item in any score and no line of the submission. A question without an expected
-    answer has beside it only its line of the submission; there are no intervals then, for nothing tells the faces of
-    test videos apart. `<metric>_stderr` has the item of its metric, and `ci95_stderr` those of all of them.
+    A record has id, subject, dataset, kind, file and line of the question; what was read in the expected answer
+    (`gold`, None without one) and in the model's (`read`); why no answer was ever given (`unanswered`); the expected
+    text (`expected`); and the answer in the form of the challenge's files (`submitted`, None where unanswered).
+    `vqa_submission_complete` has the record of each test question that was answered.
     """
     answer, why = results[0], unanswered(results[0])
-    said = reading(doc, answer if why is None else "")
-    asked = {name: doc[name] for name in ("id", "subject", "dataset", "kind", "file", "line")}
-    expected = None if doc["answer"] is None else reading(doc, doc["answer"])
-    items: dict[str, dict[str, Any]] = {
-        "vqa_parse_rate": {**asked, "gold": expected, "read": said, "unanswered": why},
-        "answer_rate": {"id": doc["id"], "subject": doc["subject"], "unanswered": why},
+    record = {
+        **{name: doc[name] for name in ("id", "subject", "dataset", "kind", "file", "line")},
+        "gold": None if doc["answer"] is None else reading(doc, doc["answer"]),
+        "read": reading(doc, answer if why is None else ""),
+        "unanswered": why,
+        "expected": doc["answer"],
+        "submitted": submitted(doc, answer) if why is None else None,
     }
-    if expected is None:
-        line = {"vqa_submission_complete": {**asked, "answer": submitted(doc, answer)}}
-        return items | line if why is None else items
-    for (kind, thing), metrics in SCORES.items():
-        if kind == doc["kind"] and expected[thing] is not None and why is None:
-            item = {**asked, "gold": expected[thing], "read": said[thing]}
-            items |= dict.fromkeys(metrics, item)
-    if doc["kind"] not in ("coarse", "fine") and why is None:
-        item = {**asked, "gold": doc["answer"], "read": submitted(doc, answer)}
-        items |= dict.fromkeys(TEXT, item)
-    errors = {f"{metric}_stderr": item for metric, item in items.items() if metric in INTERVALS}
-    shown = {group[0]: items[group[0]] for group in _GROUPS if group[0] in items}
-    return {**items, **errors, "ci95_stderr": shown}
-
-
-_GROUPS = (*SCORES.values(), TEXT, _PARSED, _GIVEN)
-"""Metrics with the same items."""
+    if doc["answer"] is not None:
+        return items(record, vqa_metrics.QUESTIONS)
+    handed_in = {} if why is not None else {"vqa_submission_complete": Item(record)}
+    return {**items(record, vqa_metrics.TEST), **handed_in}
 
 
 def submitted(doc: Doc, answer: str) -> str:
@@ -300,111 +247,23 @@ def submitted(doc: Doc, answer: str) -> str:
             return without_last_tokens(without_thinking(answer))
 
 
-# ---- readings become scores -----------------------------------------------------------------------------------------
-
-
-def _unit_scores(items: Items) -> units.UnitScores:
-    scored = sorted({unit for item in items for unit in item["gold"]})
-    return units.score([[(unit,) for unit in item["gold"]] for item in items], [i["read"] for i in items], scored)
-
-
-def unit_f1(items: Items) -> float | None:
-    """Binary F1 of each action unit that occurs in the expected answers, and their mean."""
-    return _unit_scores(items).mean
-
-
-def unit_f1_micro(items: Items) -> float | None:
-    """F1 of all action units that occur in the expected answers together."""
-    return _unit_scores(items).micro
-
-
-def accuracy(items: Items) -> float | None:
-    """Share of the answers in which exactly the expected was read."""
-    return sum(item["gold"] == item["read"] for item in items) / len(items) if items else None
-
-
-def majority_accuracy(items: Items) -> float | None:
-    """What `accuracy` is when every answer is the most frequent of the expected ones."""
-    return max(Counter(item["gold"] for item in items).values()) / len(items) if items else None
-
-
-def _texts(items: Items) -> text.TextScores:
-    return text.score([item["read"] for item in items], [item["gold"] for item in items])
-
-
-def bleu4_corpus(items: Items) -> float | None:
-    """Corpus BLEU of all answers that are scored as texts, in 0..1; see `scoring.text`."""
-    scores = _texts(items)
-    logger.info("vqa_bleu4_corpus: {} answers, {} of them empty; {}", scores.answers, scores.empty, scores.signature)
-    return scores.bleu4_corpus
-
-
-def bleu4_sentence_mean(items: Items) -> float | None:
-    """Mean of the sentence BLEUs, in 0..1."""
-    return _texts(items).bleu4_sentence_mean
-
-
-def rouge1_f1(items: Items) -> float | None:
-    """Mean F1 of ROUGE-1."""
-    return _texts(items).rouge1_f1
-
-
-def rouge1_recall(items: Items) -> float | None:
-    """Mean recall of ROUGE-1."""
-    return _texts(items).rouge1_recall
-
-
-def parse_rate(items: Items) -> float | None:
-    """Share of the answers that were given of which all that was asked could be read; questions of no known kind are
-    left out."""
-    read_in_full: dict[str, list[bool]] = defaultdict(list)
-    for item in items:
-        if item["kind"] != "other" and item.get("unanswered") is None:
-            read_in_full[item["kind"]].append(None not in item["read"].values())
-    for kind, whole in read_in_full.items():
-        if not all(whole):
-            logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", sum(whole), len(whole), kind)
-    every = [one for whole in read_in_full.values() for one in whole]
-    return sum(every) / len(every) if every else None
-
-
-def ci95(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
-    """Both ends of the 95 % interval of every metric, for the results file; the log gets them with the scores.
-
-    Args:
-        items: of each question its items, by the first metric of those that share them.
-    """
-    found: dict[str, list[float] | None] = {}
-    lines = [f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"]
-    for group in _GROUPS:
-        shared = [item[group[0]] for item in items if group[0] in item]
-        for metric in group if shared else ():
-            if metric in INTERVALS:
-                one = summary.interval(INTERVALS[metric], shared)
-                found[metric] = summary.ends(one)
-                value, low, high = (emotion.share(number, 3) for number in (one.value, one.low, one.high))
-                lines.append(f"{metric:28}  {value:>5}  {'–' if one.low is None else f'{low} to {high}'}")
-    logger.info("scores\n{}", "\n".join(lines))
-    return found
-
-
 # ---- the submission -------------------------------------------------------------------------------------------------
 
 
-def submission(items: Items, args: Any = None) -> float | None:
+def submission(records: Items, args: Any = None) -> float | None:
     """Write the submission, and tell where: each test file again, every line in its order with its `answer`.
 
     The files go to `<output_path>/submissions/<date and time>/`, `x_to_answer.jsonl` to `x_pred.jsonl`. A file with
     questions that were not answered is called `x_pred.incomplete.jsonl` instead, and has null for their answers.
 
     Args:
-        items: the lines that were answered.
+        records: of the questions that were answered.
         args: of the command line; None in Python, then the current folder stands for `output_path`.
 
     Returns:
         share of the test questions that were answered.
     """
-    answers = {(item["file"], item["line"]): item["answer"] for item in items}
+    answers = {(record["file"], record["line"]): record["submitted"] for record in records}
     files: dict[str, list[Question]] = defaultdict(list)
     for question in stored_questions():
         if question.split == TEST:
@@ -446,11 +305,41 @@ def _new_folder(output: Path) -> Path:
     return folder.absolute()
 
 
-# ---- late names -----------------------------------------------------------------------------------------------------
+# ---- names that task files compute late ----------------------------------------------------------------------------
 
 
 def __getattr__(name: str) -> Any:
-    # as in `meu`: `!function` in YAML is getattr on this module
-    if name in ("data_labelled", "data_test"):
-        return data(name.removeprefix("data_"))
+    # `!function` in YAML names an attribute of this module; these are computed when lmms-eval loads the task
+    match name:
+        case "data_labelled" | "data_test":
+            return data(name.removeprefix("data_"))
+        case "metadata":
+            version = {"version": 1.0, "package": __version__, "wording": VQA_PROMPT_VERSION}
+            return {**version, "data": meu.data_version(NAME)}
+        case "metrics":
+            return metric_list(vqa_metrics.SHOWN, vqa_metrics.QUESTIONS)
+        case "metrics(test)":
+            row = {"metric": "vqa_submission_complete", "aggregation": submission, "higher_is_better": True}
+            return [row, *metric_list(("vqa_parse_rate", "answer_rate"), vqa_metrics.TEST)]
+        case "ci95":
+            return _ci95
+    if name in _AGGREGATIONS:
+        return next(metric.noted for metric in vqa_metrics.QUESTIONS if metric.name == _AGGREGATIONS[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+_AGGREGATIONS = {
+    "unit_f1": "vqa_au_list_f1",
+    "unit_f1_micro": "vqa_au_list_f1_micro",
+    "accuracy": "vqa_au_list_exact",
+    "majority_accuracy": "vqa_au_shown_acc_majority",
+    **{name: f"vqa_{name}" for name in ("bleu4_corpus", "bleu4_sentence_mean", "rouge1_f1", "rouge1_recall")},
+    "parse_rate": "vqa_parse_rate",
+}
+"""Names of aggregations in task files that list single metrics."""
+
+
+def _ci95(records: Items) -> dict[str, Any]:
+    """The aggregation of `ci95_stderr` in task files that list single metrics."""
+    found = Scores(vqa_metrics.QUESTIONS)(records)
+    return {name: score["ci95"] for name, score in found.items() if "ci95" in score}

@@ -49,8 +49,13 @@ _told: set[str] = set()
 
 
 def task_folder() -> Path:
-    """The folder with our task YAMLs, as lmms-eval's ``--include_path`` takes it."""
-    return Path(__file__).parent / "tasks"
+    """The folder with our task YAMLs, for lmms-eval's ``--include_path``.
+
+    The wheel holds it inside the package; a clone and an editable install have it beside the package.
+    """
+    inside = Path(__file__).parent / "tasks"
+    beside = Path(__file__).parents[1] / "tasks"
+    return beside if (beside / "meu.yaml").is_file() else inside
 
 
 def _keep_keys_out_of_the_log() -> None:

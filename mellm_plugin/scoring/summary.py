@@ -1,15 +1,14 @@
-"""All scores of one task together: their intervals, and the tables that a run ends with.
+"""The interval of every score, the comparison of runs, and the tables that a run ends with.
 
     casme2: 255 clips of 26 subjects; intervals of 95 % from 10,000 resamples of the subjects
     score         value  interval      constant answers
     emotion_uf1    .412  .351 to .468  .111 (disgust)
     ..
 
-What comes in are the items that `meu.process_results` makes of each clip, by the metric that they are for:
+Input are the items of a metric (`scoring.metrics`), one for each clip that counts:
 
-    {"emotion_uf1": {"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None},
-     "au_f1": {"id": .., "subject": .., "gold": ["R12"], "read": [12], "sides": {"12": "R"}, "scored_aus": [1, 2, 12]},
-     "parse_rate": {..}, "motion_plausible_rate": {"id": .., "subject": .., "doubts": []}}
+    uf1    [{"id": "casme2/sub01/EP02_01f", "subject": "sub01", "gold": "happiness", "read": None}, ..]
+    au_f1  [{"id": .., "gold": ["R12"], "read": [12], "sides": {"12": "R"}, "scored_aus": [1, 2, 12]}, ..]
 """
 
 from __future__ import annotations
@@ -41,8 +40,9 @@ Items = Sequence[Mapping[str, Any]]
 
 
 def parsed(item: Mapping[str, Any]) -> bool | None:
-    """Whether the label of a clip could be read in its answer, or its units where only those were asked for; None for
-    a clip without a label, of which no label can be asked, and for an answer that was never given.
+    """Whether the label could be read in an answer, or the units where the task asks for units alone.
+
+    None for a clip without a label, and for an answer that was never given.
 
     Args:
         item: one of `parse_rate`.
@@ -229,6 +229,11 @@ def interval(score: str, items: Items) -> Interval:
     return _bootstrap(score, items).intervals[_FOUND[score][2]]
 
 
+def stderr(score: str, items: Items) -> float | None:
+    """The standard error of one of `SCORES`."""
+    return interval(score, items).stderr
+
+
 def comparison(score: str, first: Items, second: Items) -> Comparison:
     """One of `SCORES` of two runs on the same clips, second minus first (`intervals.compare`).
 
@@ -264,44 +269,6 @@ def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comp
     return compare_all([count(*one) for one in every], name)
 
 
-_OF_UNITS = ("au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate")
-_OF_DESCRIPTIONS = tuple(name for name in SCORES if name.startswith("description_") and name != "description_score")
-
-
-def _metrics(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> list[tuple[str, str, Items]]:
-    """Every metric that has an interval, with what it is of `SCORES`, and its items."""
-    found: list[tuple[str, str, Items]] = []
-    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
-        items = [clip[metric] for clip in clips if metric in clip]
-        if metric == "au_f1":
-            found += [(name, name, items) for name in _OF_UNITS]
-        elif metric == "description_facts_f1":
-            found += [(name, name, items) for name in _OF_DESCRIPTIONS]
-        elif metric == "judge_rate":
-            found += [(name, name, items) for name in ("description_score", "judge_rate")]
-        elif metric == "threshold_px":
-            found += [(name, name, items) for name in sensitivity.SCORES]
-        elif metric in _FOUND:
-            found.append((metric, metric, items))
-        else:
-            found += [(metric.replace("_uf1", f"_{name}", 1), name, items) for name in ("uf1", "uar", "acc")]
-    return found
-
-
-def intervals(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[float] | None]:
-    """Both ends of the 95 % interval of every metric of a task; None where there is no score, or one subject.
-
-    Args:
-        clips: of each clip its items, by metric: one `*_uf1` stands for the three metrics of its labels, `au_f1` for
-            those of units, `description_facts_f1` for the five of descriptions, `judge_rate` for both of the judge,
-            `threshold_px` for the three of sensitivity.
-    """
-    found: dict[str, list[float] | None] = {}
-    for metric, score, items in _metrics(clips):
-        found[metric] = ends(interval(score, items))
-    return found
-
-
 def ends(one: Interval) -> list[float] | None:
     """Both ends of an interval; None where there is none."""
     return None if one.low is None or one.high is None else [one.low, one.high]
@@ -310,46 +277,44 @@ def ends(one: Interval) -> list[float] | None:
 # ---- tables ---------------------------------------------------------------------------------------------------------
 
 
-def in_words(clips: Sequence[Mapping[str, Mapping[str, Any]]]) -> str:
+def in_words(asked: Sequence[tuple[str, str, Items]], records: Items) -> str:
     """The scores with their intervals and what constant answers would score; then tables of each label and unit.
 
     Args:
-        clips: as for `intervals`, with `parse_rate` for every clip.
+        asked: the metrics, each with its score of `SCORES` and its items, at least one.
+        records: of all clips, with id, subject and dataset.
     """
-    every = [clip["parse_rate"] for clip in clips]
-    subjects = {_clip(item)[1] for item in every}
-    datasets = ", ".join(sorted({item["dataset"] for item in every}))
+    subjects = {_clip(record)[1] for record in records}
+    datasets = ", ".join(sorted({record["dataset"] for record in records}))
     rows: list[tuple[str, ...]] = [("score", "value", "interval", "constant answers")]
     lacking: dict[str, float] = {}
-    for metric, score, items in _metrics(clips):
+    for metric, score, items in asked:
         one = interval(score, items)
         value, low, high = (_number(score, number) for number in (one.value, one.low, one.high))
         rows.append((metric, value, "–" if one.low is None else f"{low} to {high}", _constant(score, items)))
         if (incomplete := _bootstrap(score, items).incomplete) and score in ("uf1", "uar", "au_f1"):
             lacking[metric] = incomplete
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    name, number, ends = (max(len(row[column]) for row in rows) for column in range(3))
     parts = [
-        f"{datasets}: {len(every)} clips of {len(subjects)} subjects; "
+        f"{datasets}: {len({record['id'] for record in records})} clips of {len(subjects)} subjects; "
         f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"
     ]
-    name, number, ends = widths
     parts += [f"{row[0]:{name}}  {row[1]:>{number}}  {row[2]:{ends}}  {row[3]}".rstrip() for row in rows]
     if often := {metric: share for metric, share in lacking.items() if share > 0.05}:
         parts.append(
-            "resamples that lack a label or unit, which leaves it out of their mean and has the interval lean upward: "
+            "resamples that lack a label or unit leave it out of their mean, so these intervals lean upward: "
             + ", ".join(f"{metric} {share:.0%}" for metric, share in often.items())
         )
-    for metric in dict.fromkeys(metric for clip in clips for metric in clip):
-        items = [clip[metric] for clip in clips if metric in clip]
-        if metric == "au_f1":
+    for metric, score, items in asked:
+        if score == "au_f1":
             parts += _sides_in_words(side_scores(items))
             scored = items[0]["scored_aus"]
             scores = units.score(_events(items), [item["read"] for item in items], scored)
             if scores.counts:
                 parts += ["", units.in_words(scores, units.constant(_events(items), scored, present=True))]
-        elif metric == "threshold_px":
+        elif score == "threshold_px":
             parts += ["", sensitivity.in_words(items)]
-        elif metric not in _FOUND:
+        elif score == "uf1":
             gold, read = [item["gold"] for item in items], [item["read"] for item in items]
             labels = sorted({*gold, *read} - {None})
             parts += ["", metric.replace("_uf1", "", 1), emotion.in_words(emotion.score(gold, read, labels))]

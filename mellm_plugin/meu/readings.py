@@ -1,0 +1,137 @@
+"""An answer becomes the record of its clip: what was read, what is expected, and how the face really moves.
+
+    process_results(doc, ["The brows are lowered. Conclusion: action units AU4; expression: fear"])
+      ->  {"record": {"id": .., "gold": {"label": "fear", ..}, "read": {"label": "fear", "aus": [4], ..}, ..},
+           "emotion_uf1": Item, ..}
+
+A record has these keys:
+
+    id, subject, dataset, asks, labels, scored_aus   of the clip and its protocol
+    gold        aus, label (that of the protocol), emotion, coarse: the annotation
+    read        aus, label, coarse, unparsed (why something could not be read), sides: from the answer
+    unanswered  why no answer was ever given (`language.unanswered`), or None
+    doubts      what speaks against the motion between onset and apex, whatever the model was shown
+    motion_px   how strongly the face moves (`motion.facial.strength`); None where there are doubts
+    facts       the answer's claims against units and measured flow (`scoring.facts.compared`); None where not asked for
+    judge       the judge's grade of the answer (`scoring.judge.Grade`); None where no judge was asked
+    rung        of the amplitude ladder alone: unit, level_px, named, others, other_units (`scoring.sensitivity`)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mellm_plugin.datasets import ladder
+from mellm_plugin.errors import ImageError
+from mellm_plugin.language.answers import Answer, read
+from mellm_plugin.language.claims import claims
+from mellm_plugin.language.unanswered import unanswered
+from mellm_plugin.meu.protocols import gold_label
+from mellm_plugin.motion.cache import default_cache
+from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
+from mellm_plugin.motion.images import read_pair
+from mellm_plugin.motion.regions import region_motions
+from mellm_plugin.motion.settings import DEFAULT
+from mellm_plugin.scoring import facts, judge, metrics
+from mellm_plugin.scoring.rubric import reference
+
+Doc = Mapping[str, Any]
+
+
+def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+    """The record of a clip and its answer, and what each metric needs of it (`scoring.metrics.items`)."""
+    record = _record(doc, results[0], gold_label(doc["emotion"], doc["coarse"], doc["labels"]))
+    facial, doubts = _measured(doc)
+    moved = None if facial is None or doubts else round(strength(facial), 3)
+    record |= {"doubts": doubts, "motion_px": moved}
+    if record["unanswered"] is None and doc["asks"] == "all":
+        record["facts"] = _facts(doc, results[0], None if doubts else facial)
+        # last, so that lmms-eval's retries after a fault of another step do not repeat the judge's requests
+        record["judge"] = _grade(doc, results[0], record["gold"]["label"])
+    return metrics.items(record, metrics.of_record(record))
+
+
+process_results_by_part = process_results
+"""Its name in task files of version 0.1 over several datasets."""
+
+
+def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
+    """`process_results` for clips of the amplitude ladder: whether the answer names the unit that moves, and others.
+
+    No label is expected, so `parse_rate` is None.
+    """
+    record = {**_record(doc, results[0], None), "rung": None}
+    if record["unanswered"] is None:
+        unit, level = ladder.rung(doc["clip"])
+        read_aus, scored = record["read"]["aus"], set(doc["scored_aus"])
+        named = None if read_aus is None else scored.intersection(read_aus)
+        record["rung"] = {
+            "unit": unit,
+            "level_px": level,
+            "named": None if named is None else unit in named,
+            "others": None if named is None else len(named - {unit}),
+            "other_units": len(scored - {unit}),
+        }
+    return metrics.items(record, metrics.SENSITIVITY)
+
+
+def _record(doc: Doc, text: str, gold: str | None) -> dict[str, Any]:
+    """The record of a clip and its answer, without what needs the frames or a judge."""
+    why = unanswered(text)
+    answer = read(text, doc["labels"], doc["asks"]) if why is None else Answer(None, None, None, f"never given: {why}")
+    return {
+        "id": doc["id"],
+        "subject": doc["subject"],
+        "dataset": doc["dataset"],
+        "asks": doc["asks"],
+        "labels": list(doc["labels"]),
+        "scored_aus": list(doc["scored_aus"]),
+        "gold": {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]},
+        "read": {
+            "aus": None if answer.aus is None else list(answer.aus),
+            "label": answer.label,
+            "coarse": answer.coarse,
+            "unparsed": answer.unparsed,
+            "sides": {str(unit): side for unit, side in answer.sides},
+        },
+        "unanswered": why,
+        "doubts": [],
+        "motion_px": None,
+        "facts": None,
+        "judge": None,
+    }
+
+
+def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:
+    """The flow of a clip at its working size, and what speaks against it; None where its frames cannot be used."""
+    try:
+        pair, cache = working_pair(*read_pair(doc["onset"], doc["apex"])), default_cache()
+        facial = measure(pair) if cache is None else cache.measure(pair, DEFAULT)
+        return facial, list(facial.doubts)
+    except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
+        return None, [str(error) or repr(error)]
+
+
+def _facts(doc: Doc, answer: str, facial: FacialFlow | None) -> dict[str, Any]:
+    """The claims of an answer against the clip's units and its flow, where these are known."""
+    said = claims(answer)
+    motions = region_motions(facial, _nose(doc, facial)) if said and facial is not None else ()
+    return facts.compared(said, doc["aus"], motions)
+
+
+def _nose(doc: Doc, facial: FacialFlow) -> tuple[float, float] | None:
+    """The nose tip in px of the flow; None where it is not known, or lies outside the frame."""
+    if doc.get("nose") is None:
+        return None
+    (height, width), (across, down) = facial.flow.shape[:2], doc["onset"].size
+    x, y = (doc["nose"][0] + 0.5) * width / across - 0.5, (doc["nose"][1] + 0.5) * height / down - 0.5
+    return (x, y) if 0 <= x <= width - 1 and 0 <= y <= height - 1 else None
+
+
+def _grade(doc: Doc, answer: str, gold: str | None) -> dict[str, Any] | None:
+    """The judge's grade; None where no judge is set."""
+    if (by := judge.configured()) is None:
+        return None
+    known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
+    return by.grade(doc["id"], known, answer).to_dict()
