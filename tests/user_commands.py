@@ -2,7 +2,8 @@
 
     done = run(["lmms-eval", ..], environment(home), folder)      # what it printed; a failure fails the test
     done = evaluate(runs, environment(home), folder)              # several evaluations by one `lmms-eval --config`
-    results(folder), samples(folder, "synthme_meu")               # what an evaluation wrote below this folder
+    scores(folder, "synthme_meu")["au_f1"]                        # {"value": .97, "stderr": .01, "ci95": [.95, .98]}
+    records(folder, "synthme_meu")                                # of the clips, in the order of the samples file
 
 A start of lmms-eval takes 10 s of CPU time, so tests let one process do several evaluations.
 """
@@ -73,6 +74,16 @@ def results(folder: Path) -> dict[str, Any]:
     """The one results file below a folder."""
     (file,) = folder.rglob("*_results.json")
     return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def scores(folder: Path, task: str) -> dict[str, dict[str, Any]]:
+    """Every score of a task, also those that lmms-eval's table does not show."""
+    return dict(results(folder)["results"][task]["scores_stderr,none"])
+
+
+def records(folder: Path, task: str) -> list[dict[str, Any]]:
+    """What each line of a samples file holds of its clip."""
+    return [sample["record"] for sample in samples(folder, task)]
 
 
 def samples(folder: Path, task: str) -> list[dict[str, Any]]:
