@@ -13,11 +13,9 @@ import ast
 import contextlib
 import importlib.util
 import io
-import os
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +28,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from results_files import Asked, Model, write_run
+from user_commands import SOURCE, environment, run
 
 from mellm_plugin.cli import parser
 from mellm_plugin.cli.commands import Headings, parsers
@@ -37,10 +36,8 @@ from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import synthme
 from mellm_plugin.plugin import task_folder
 
-BIN = Path(sys.executable).parent
-SOURCE = Path(os.environ.get("MELLM_SOURCE", Path(__file__).parents[1]))
 GUIDES = [SOURCE / "README.md", SOURCE / "CONTRIBUTING.md", *sorted((SOURCE / "docs").glob("*.md"))]
-PAGES = [*GUIDES, *sorted((SOURCE / "mellm_plugin").rglob("README.md"))]
+PAGES = [*GUIDES, *sorted((SOURCE / "tasks").rglob("README.md"))]
 OURS = ("mellm", "lmms-eval", "python", "accelerate", "torchrun")
 OF_THE_EXAMPLE = {"mydata_meu", "my_synthme"}
 
@@ -276,11 +273,11 @@ def test_what_is_wrong_is_seen() -> None:
 # ---- run ------------------------------------------------------------------------------------------------------------
 
 ELSEWHERE: dict[str, str] = {
-    r"^(\w+=\S+ )*(\.venv/bin/)?lmms-eval .*--tasks synthme_\w+": "tests/test_lmms_eval.py, with --limit",
+    r"^(\w+=\S+ )*(\.venv/bin/)?lmms-eval .*--tasks synthme_\w+": "tests/test_first_command.py and test_lmms_eval.py",
     r"^lmms-eval .*--tasks (casme2|samm|smic|casme3|dfme|mmew|fourdme|megc2019)_\w+": "tests/test_lmms_eval.py and "
     "tests/test_megc_vqa.py, with fictitious data",
     r"^lmms-eval .*--tasks megc_vqa": "tests/test_megc_vqa.py",
-    r"^lmms-eval .*--tasks mydata_meu": "tests/test_examples.py",
+    r"^lmms-eval .*--tasks mydata_meu": "tests/test_lmms_eval.py",
     r"^MELLM_JUDGE=\S+ mellm judge-check": "asks a judge; tests/scoring/test_judge_check.py has one",
     r"^mellm finetune bundled_lora": "minutes; tests/test_finetune.py",
     r"^accelerate launch .* finetune": "several GPUs; tests/training/test_finetune.py",
@@ -336,25 +333,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(synthme, "TEST_CLIPS", 6)
         synthme.prepare(folder / "data")
     samm = fictitious.samm(folder / "made", 4, frames=6)
-    run(f"mellm prepare samm {shlex.join(samm.arguments)}", folder)
+    run(["mellm", "prepare", "samm", *samm.arguments], environment(folder), folder)
     return folder
-
-
-def run(command: str, folder: Path) -> str:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LMMS_", "HF_", "MELLM_"))}
-    kept |= {name: os.environ[name] for name in ("MELLM_CACHE", "MELLM_JUDGE_CACHE")}
-    places = {"MELLM_DATA": str(folder / "data"), "HF_HOME": str(folder / "hf"), "HF_HUB_OFFLINE": "1"}
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=folder,
-        env={**kept, **places, "OMP_NUM_THREADS": "1", "PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
-    return done.stdout
 
 
 RUN = [command for command in shown(GUIDES) if where_else(command) is None and words(command.text)[0] == "mellm"]
@@ -364,4 +344,4 @@ FIRST = ("mellm prepare", "mellm new-task")  # what others read
 @pytest.mark.slow
 @pytest.mark.parametrize("command", sorted(RUN, key=lambda c: not c.text.startswith(FIRST)), ids=str)
 def test_a_shown_command_runs(command: Command, place: Path) -> None:
-    assert run(command.text, place).strip(), f"{command}: it says nothing"
+    assert run(["bash", "-c", command.text], environment(place), place).stdout.strip(), f"{command}: it says nothing"
