@@ -65,7 +65,7 @@ def data(split: str) -> str:
     Raises:
         DataError: the dataset is not prepared, is damaged, or has no such questions; says what to do.
     """
-    folder = meu.data(NAME)
+    folder = str(meu.data(NAME))
     if split not in (splits := store.read_info(NAME)["splits"]):
         wanted = {LABELLED: "the challenge's files with answers", TEST: "its test files, and --videos"}[split]
         raise DataError(

@@ -34,10 +34,12 @@ from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
+from mellm_plugin.plugin import task_folder
+from mellm_plugin.scoring import metrics
 from mellm_plugin.scoring.judge import NO_REFERENCE, Grade
 from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict
 
-TASKS = Path(meu.__file__).parent / "tasks"
+TASKS = task_folder()
 
 
 def picture(seed: int, mode: str = "L") -> bytes:
@@ -158,7 +160,7 @@ def test_the_expression_alone(toy: Any) -> None:
     items = meu.process_results(asked[0], ["Disgust. AU4"])
     assert {"emotion_uf1", "coarse_uf1", "parse_rate", "motion_plausible_rate"} < items.keys()
     assert not [name for name in items if name.startswith("au_")]
-    assert items["parse_rate"]["asks"] == "emotion" and meu.parse_rate([items["parse_rate"]]) == 1
+    assert items["record"]["asks"] == "emotion" and meu.parse_rate([items["parse_rate"]]) == 1
     (message,) = meu.doc_to_messages(asked[0])
     assert fill_legend(message["content"][-1]["map_text"], "standard") == map_prompt(asked[0]["labels"], asks="emotion")
     with pytest.raises(InputError, match=r"expected no aus where asks=emotion, found '4\+7'"):
@@ -176,7 +178,7 @@ def test_the_units_alone(toy: Any) -> None:
     scored |= {"parse_rate", "answer_rate", "motion_plausible_rate"}
     errors = {f"{name}_stderr" for name in scored}
     assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {
-        *("au_f1_all_present", "au_side_count", "ci95_stderr")
+        *("au_f1_all_present", "au_side_count", "record", "scores_stderr", "ci95_stderr")
     }
     assert meu.parse_rate([first, second]) == 0.5, "of the units, where only they were asked for"
     with pytest.raises(InputError, match="no clip of toy has known action units"):
@@ -222,11 +224,15 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     assert asked["coarse"][:] == ["negative", "surprise", "negative", "positive"] and asked["emotion"][3] is None
 
     items = [
-        meu.process_results_by_part(doc, [text])
+        meu.process_results(doc, [text])
         for doc, text in zip(asked, ("fear", "fear", "hm", "positive"), strict=True)
     ]
     assert items[0]["coarse_uf1_casme2"] == items[0]["coarse_uf1"] and "coarse_uf1_samm" not in items[0]
-    assert not [name for item in items for name in item if name.startswith("emotion_")]
+    listed = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(parts=casme2+samm+smic)")}
+    assert not [name for name in listed if name.startswith("emotion_")]
+    found = listed["scores_stderr"]([item["record"] for item in items])
+    assert not [name for name in found if name.startswith("emotion_")]
+    assert found["coarse_acc"]["value"] == found["coarse_acc_casme2"]["value"] == 0.5
     assert meu.emotion_acc([item["coarse_acc"] for item in items]) == 0.5
     part = [item["coarse_acc_casme2"] for item in items if "coarse_acc_casme2" in item]
     assert len(part) == 2 and meu.emotion_acc(part) == 0.5
@@ -366,38 +372,48 @@ def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
-def base_task() -> dict[str, Any]:
-    """The task file that all others include."""
+def loaded(text: str) -> Any:
+    """YAML with the functions of this package that it names."""
     import yaml
 
     class Loader(yaml.SafeLoader):
         pass
 
-    def late(_: Any, node: Any) -> Any:
-        return getattr(meu, node.value.rpartition(".")[2])
+    Loader.add_constructor("!function", lambda _, node: getattr(meu, node.value.removeprefix("mellm_plugin.meu.")))
+    return yaml.load(text, Loader)
 
-    Loader.add_constructor("!function", late)
-    found: dict[str, Any] = yaml.load((TASKS / "meu.yaml").read_text(), Loader)
+
+def base_task() -> dict[str, Any]:
+    """The task file that all others include."""
+    found: dict[str, Any] = loaded((TASKS / "meu.yaml").read_text())
     return found
 
 
+def flat(scores: dict[str, Any]) -> dict[str, Any]:
+    """Nested scores as flat values, with `<metric>_stderr` and `ci95_stderr`."""
+    found = {name: score["value"] for name, score in scores.items()}
+    found |= {f"{name}_stderr": score["stderr"] for name, score in scores.items() if "stderr" in score}
+    return found | {"ci95_stderr": {name: score["ci95"] for name, score in scores.items() if "ci95" in score}}
+
+
 def scores(asked: Any, answers: Sequence[str]) -> dict[str, Any]:
-    """As lmms-eval does it: one list of items per metric, its aggregation from the task file."""
+    """As lmms-eval does it: one list of items for each metric, and its aggregation from the task file."""
     task = base_task()
-    metrics = task["metric_list"]
     given = asked if task.get("process_results_use_image") else asked.remove_columns(["onset", "apex"])
     results = [meu.process_results(doc, [answer]) for doc, answer in zip(given, answers, strict=True)]
-    names = [metric["metric"] for metric in metrics]
     for result in results:
-        assert set(result) <= set(names)
-        # lmms-eval shows the standard error that is computed after its metric
-        order = [name for name in result if name != "ci95_stderr"]
-        assert all(name.removesuffix("_stderr") in order[:at] for at, name in enumerate(order) if "_stderr" in name)
-    for result in results:
-        json.dumps(result)
-        assert all("score" not in item for item in result.values())
-    lists = {m["metric"]: [r[m["metric"]] for r in results if m["metric"] in r] for m in metrics}
-    return {m["metric"]: m["aggregation"](lists[m["metric"]]) for m in metrics if lists[m["metric"]]}
+        assert json.loads(json.dumps(result["record"])) == result["record"]
+        written = json.loads(json.dumps(result, default=str))
+        assert set(map(str, (value for name, value in written.items() if name != "record"))) == {written["record"]["id"]}
+    listed = {metric["metric"]: metric["aggregation"] for metric in task["metric_list"]}
+    lists = {name: [result[name] for result in results if name in result] for name in listed}
+    found = {name: of(lists[name]) for name, of in listed.items() if lists[name]}
+    # lmms-eval shows the standard error that is computed after its metric
+    order = [name for name in results[0] if name in listed and name != metrics.SCORES]
+    assert all(name.removesuffix("_stderr") in order[:at] for at, name in enumerate(order) if "_stderr" in name)
+    every = flat(found.pop(metrics.SCORES))
+    assert found == {name: every[name] for name in found}, "rows are those scores"
+    return every
 
 
 def test_right_answers_score_one(toy: Any) -> None:
@@ -455,8 +471,8 @@ def test_descriptions_are_judged_where_a_judge_is_set(
     # of the subjects, s0 has verdicts for two texts of three, s1 for none of one
     assert found["judge_rate_stderr"] > 0 and found["ci95_stderr"]["judge_rate"] == [0, 2 / 3]
     assert found["description_score_stderr"] is None and found["ci95_stderr"]["description_score"] is None
-    first, second, *_, last = (item["description_score"] for item in items)
-    assert first["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
+    first, second, *_, last = (item["record"]["judge"] for item in items)
+    assert items[0]["description_score"]["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
     assert second["points"] is None and second["unscored"]["kind"] == "not JSON"
     assert last["unscored"]["kind"] == "no reference" and last["requests"] == 0
     monkeypatch.setenv("LLM_JUDGE_URL", "http://127.0.0.1:9/v1/chat/completions")
@@ -507,21 +523,16 @@ def random_results(rng: random.Random) -> list[dict[str, Any]]:
             continue
         points = {"movement": rng.randint(1, 5)} | dict.fromkeys(list(CRITERIA)[1:], rng.randint(1, 5))
         result = rng.choice([Verdict(points, {}), Unscored("timeout"), NO_REFERENCE])
-        grade = {**items["emotion_uf1" if label else "au_f1"], **Grade(result, "local:m", "1").to_dict()}
-        judged = dict.fromkeys(("description_score", "judge_rate"), grade)
-        items |= judged | {f"{name}_stderr": item for name, item in judged.items()}
-        found.append(items | {"ci95_stderr": {**items["ci95_stderr"], "judge_rate": grade}})
+        grade = Grade(result, "local:m", "1").to_dict()
+        found.append(metrics.items({**items["record"], "judge": grade}, metrics.METRICS))
     return found
 
 
 @settings(max_examples=15, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
-    task = {metric["metric"]: metric["aggregation"] for metric in base_task()["metric_list"]}
-
     def scores_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        lists = {name: [result[name] for result in results if name in result] for name in task}
-        return {name: of(lists[name]) for name, of in task.items() if lists[name]}
+        return flat(metrics.Scores(metrics.METRICS)([result["record"] for result in results]))
 
     results = random_results(rng)
     found = scores_of(results)
@@ -544,10 +555,46 @@ def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: r
     assert scores_of(ranks) == found
 
 
-def test_every_metric_but_the_constant_ones_has_a_standard_error() -> None:
-    names = {metric["metric"] for metric in base_task()["metric_list"]}
-    scored = {name for name in names if not name.endswith(("_majority", "_all_present", "_count", "_stderr"))}
-    assert {name.removesuffix("_stderr") for name in names if name.endswith("_stderr")} == {*scored, "ci95"}
+def test_every_metric_but_the_constant_ones_has_an_interval() -> None:
+    every = (*metrics.METRICS, *metrics.SENSITIVITY)
+    constant = {metric.name for metric in every if metric.name.endswith(("_majority", "_all_present", "_count"))}
+    assert {metric.name for metric in every if metric.score is None} == constant
+
+
+def test_a_run_shows_few_rows_with_the_headline_first() -> None:
+    rows = {kind: [one["metric"] for one in metrics.listed(kind)] for kind in metrics.SHOWN}
+    for kind, names in rows.items():
+        shown = [name for name in names if not name.endswith("_stderr")]
+        assert shown == list(metrics.SHOWN[kind]) and len(shown) <= 8
+        assert names == [*shown, *(f"{name}_stderr" for name in shown), "scores_stderr"]
+    assert [one["metric"] for one in meu.metrics] == rows["all"]
+    with pytest.raises(InputError, match=r"metrics: expected one of all, emotion, .*found 'emotions'. Did you mean"):
+        getattr(meu, "metrics(emotions)")
+
+
+OLD = """
+- {metric: emotion_uf1, aggregation: !function mellm_plugin.meu.emotion_uf1, higher_is_better: true}
+- {metric: coarse_acc, aggregation: !function mellm_plugin.meu.emotion_acc, higher_is_better: true}
+- {metric: coarse_uf1_majority, aggregation: !function mellm_plugin.meu.majority_uf1, higher_is_better: true}
+- {metric: description_rate, aggregation: !function mellm_plugin.meu.description_rate, higher_is_better: true}
+- {metric: emotion_uf1_stderr, aggregation: !function mellm_plugin.meu.stderr(uf1), higher_is_better: false}
+- {metric: ci95_stderr, aggregation: !function mellm_plugin.meu.ci95, higher_is_better: false}
+"""
+
+
+def test_a_list_of_single_metrics_is_scored_too(toy: Any) -> None:
+    """As task files of version 0.1 have it."""
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    answers = ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"]
+    every = scores(asked, answers)
+    results = [meu.process_results(doc, [answer]) for doc, answer in zip(asked, answers, strict=True)]
+    listed = {metric["metric"]: metric["aggregation"] for metric in loaded(OLD)}
+    for name, of in listed.items():
+        found = of([result[name] for result in results if name in result])
+        if name != "ci95_stderr":
+            assert found == every[name], name
+        else:
+            assert {metric: found[metric] for metric in every[name]} == every[name]
 
 
 def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
@@ -565,7 +612,7 @@ def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
     items = [meu.process_results(doc, [text])["au_side_acc"] for doc, text in zip(docs_, answers, strict=True)]
     # 4 right; 12 wrong; 1 named without a side, which is not right; 1 of the last clip not named
     assert meu.au_side_acc(items) == pytest.approx(1 / 3) and meu.au_side_count(items) == 3
-    told = meu.ci95([meu.process_results(doc, [text])["ci95_stderr"] for doc, text in zip(docs_, answers, strict=True)])
+    told = meu.ci95([meu.process_results(doc, [text])["record"] for doc, text in zip(docs_, answers, strict=True)])
     assert told["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
 
 
@@ -604,10 +651,11 @@ def test_without_annotation_there_is_no_score(toy: Any) -> None:
     assert found["parse_rate_stderr"] is None and found["ci95_stderr"]["parse_rate"] is None
 
 
-def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
+def test_the_record_tells_all_about_a_clip(toy: Any) -> None:
     doc = meu.protocol(toy, aus="12")[1]
-    item = meu.process_results(doc, ["Fear or surprise; AU6 on the right"])["parse_rate"]
-    assert item == {
+    record = meu.process_results(doc, ["Fear or surprise; AU6 on the right"])["record"]
+    assert record.pop("facts")["claims"] == 0
+    assert record == {
         "id": "toy/s1/1",
         "subject": "s1",
         "dataset": "toy",
@@ -623,6 +671,9 @@ def test_the_item_of_parse_rate_tells_all_about_a_clip(toy: Any) -> None:
             "sides": {"6": "R"},
         },
         "unanswered": None,
+        "doubts": record["doubts"],
+        "motion_px": record["motion_px"],
+        "judge": None,
     }
 
 
@@ -639,7 +690,8 @@ def test_an_answer_that_was_never_given_is_in_no_score_and_told_at_the_end(toy: 
     }
     warning = next(line for line in log if "answer_rate" in line)
     assert "3 of 6 answers were never given" in warning and "request failed (HTTP 503): 1" in warning
-    item = meu.process_results(asked[3], failed[:1])["parse_rate"]
+    item = meu.process_results(asked[3], failed[:1])["record"]
+    assert item["facts"] is item["judge"] is None
     assert item["unanswered"] == "request failed (HTTP 503)"
     assert item["read"] | {"sides": None} == dict.fromkeys(("aus", "label", "coarse", "sides")) | {
         "unparsed": "never given: request failed (HTTP 503)"
@@ -661,14 +713,7 @@ def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:
     assert (down["right"], down["contradicts"]) == (False, True)
     assert part["text"] == "lips part" and part["right"] is False
     assert item["implied"][0]["ways"] == [{"region": "mouth corners", "side": "right", "motion": "up and outwards"}]
-    assert (
-        items["description_contradiction_rate"].keys()
-        == items["description_rate"].keys()
-        == {
-            *("id", "subject", "claims", "right", "facts", "found", "contradicting", "decided"),
-        }
-    )
-    assert json.loads(json.dumps(item)) == item
+    assert items["record"]["facts"] == {key: item[key] for key in item if key not in ("id", "subject")}
     unknown, outside = ({**asked[0], "nose": nose} for nose in (None, [-50, 900]))
     without = meu.process_results(unknown, [text])["description_facts_f1"]
     assert meu.process_results(outside, [text])["description_facts_f1"] == without, (
@@ -724,9 +769,8 @@ def moving(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_doubts_about_the_motion_are_in_the_samples(moving: Any) -> None:
-    items = [meu.process_results(doc, ["fear"])["motion_plausible_rate"] for doc in moving]
+    items = [meu.process_results(doc, ["fear"])["record"] for doc in moving]
     assert [item["id"] for item in items] == list(moving["id"])
-    assert all(item.keys() == {"id", "subject", "doubts", "motion_px"} for item in items)
     assert items[0]["doubts"] == [] and items[0]["motion_px"] > 0
     assert all(
         item["motion_px"] is None for item in items[1:]
@@ -912,29 +956,32 @@ def test_what_is_wrong_in_a_task_file_ends_its_loading_at_once_and_names_the_fil
 def test_lmms_eval_scores_right_answers_with_one(run: dict[str, Any]) -> None:
     for task in ("synthme_meu", "synthme_meu_map"):
         found = run["oracle"][task]
+        nested = flat(found["scores_stderr,none"])
         for name in ("emotion_uf1", "emotion_uar", "coarse_uf1", "au_f1", "au_f1_micro", "parse_rate", "au_parse_rate"):
-            assert found[f"{name},none"] == 1.0, (task, name)
-        assert 0 < found["au_f1_all_present,none"] < 0.5
-        assert 0 < found["emotion_uf1_majority,none"] < 0.3
+            assert nested[name] == found.get(f"{name},none", 1.0) == 1.0, (task, name)
+        assert 0 < nested["au_f1_all_present"] < 0.5
+        assert 0 < nested["emotion_uf1_majority"] < 0.3
     assert run["oracle"]["toy_meu"]["emotion_uf1,none"] == 1.0
     first = run["oracle_samples"]["synthme_meu"][0]
     assert first["filtered_resps"][0].startswith("2 images.")
     assert run["oracle_samples"]["synthme_meu_map"][0]["filtered_resps"][0].startswith("1 images.")
-    item = first["parse_rate"]
+    item = first["record"]
+    assert first["emotion_uf1"] == item["id"] and "emotion_acc" not in first, "the rows that the task lists"
     assert item["id"].startswith("synthme/") and item["read"]["label"] == item["gold"]["label"]
 
 
 @pytest.mark.slow
-def test_lmms_eval_shows_our_standard_errors_and_no_row_more(run: dict[str, Any]) -> None:
+def test_lmms_eval_shows_our_rows_with_their_standard_errors_in_our_order(run: dict[str, Any]) -> None:
     found = run["dummy"]["synthme_meu"]
-    assert 0 < found["emotion_acc_stderr,none"] < 0.2 and 0 < found["au_f1_stderr,none"] < 0.2
-    assert found["emotion_acc_majority_stderr,none"] == "N/A"
-    low, high = found["ci95_stderr,none"]["emotion_acc"]
-    assert low < found["emotion_acc,none"] < high
+    nested = found["scores_stderr,none"]
+    assert 0 < found["emotion_uar_stderr,none"] < 0.2 and 0 < found["au_f1_stderr,none"] < 0.2
+    low, high = nested["emotion_acc"]["ci95"]
+    assert low < nested["emotion_acc"]["value"] < high and nested["emotion_acc_majority"].keys() == {"value"}
     rows = [line.split("|") for line in run["dummy_table"].splitlines() if "synthme_meu " in line]
-    (row,) = [cells for cells in rows if cells[4].strip() == "emotion_acc"]
-    assert float(row[8]) == pytest.approx(found["emotion_acc_stderr,none"], abs=1e-4)
-    assert not any("stderr" in cells[4] or "ci95" in cells[4] for cells in rows)
+    shown = {cells[4].strip(): cells for cells in rows}
+    assert list(shown) == [name for name in metrics.SHOWN["all"] if name != "description_score"]
+    assert float(shown["au_f1"][8]) == pytest.approx(found["au_f1_stderr,none"], abs=1e-4)
+    assert "Next:" not in run["dummy_table"], "the command says it, not a call from Python"
 
 
 @pytest.mark.slow
@@ -949,7 +996,7 @@ def test_lmms_eval_scores_a_constant_answer(run: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_lmms_eval_shows_scores_without_clips_as_not_available(run: dict[str, Any]) -> None:
     found = run["dummy"]["toy_meu"]
-    assert found["au_f1,none"] is None and found["au_parse_rate,none"] is None
-    assert found["emotion_acc,none"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(1 / 3)
+    assert found["au_f1,none"] is None and found["scores_stderr,none"]["au_parse_rate"]["value"] is None
+    assert found["scores_stderr,none"]["emotion_acc"]["value"] == 0.5 and found["emotion_uf1,none"] == pytest.approx(1 / 3)
     (line,) = [line for line in run["dummy_table"].splitlines() if "toy_meu" in line and "|au_f1 " in line]
     assert "N/A" in line

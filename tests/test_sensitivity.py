@@ -17,7 +17,7 @@ from mellm_plugin import meu
 from mellm_plugin.datasets.ladder import LEVELS
 from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.facs.labels import LABELS
-from mellm_plugin.plugin import task_folder
+from mellm_plugin.scoring.metrics import SENSITIVITY, Scores
 from mellm_plugin.scoring.sensitivity import SCORES, curve
 
 
@@ -39,22 +39,11 @@ def docs(faces: int = 22) -> list[dict[str, Any]]:
     return found
 
 
-def metrics() -> dict[str, Callable[[Any], Any]]:
-    """The aggregations of the task file."""
-
-    class Loader(yaml.SafeLoader):  # type: ignore[misc]
-        pass
-
-    Loader.add_constructor("!function", lambda _, node: node.value.rpartition(".")[2])
-    task = yaml.load((task_folder() / "sensitivity.yaml").read_text(encoding="utf-8"), Loader)
-    return {one["metric"]: getattr(meu, one["aggregation"]) for one in task["metric_list"]}
-
-
-def scores(answer: Callable[[dict[str, Any]], str]) -> dict[str, Any]:
-    items = [meu.process_sensitivity(doc, [answer(doc)]) for doc in docs()]
-    assert all(set(one) == set(metrics()) for one in items), "lmms-eval lists what is not in metric_list without values"
-    json.dumps(items)
-    return {name: aggregate([one[name] for one in items]) for name, aggregate in metrics().items()}
+def scores(answer: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
+    records = [meu.process_sensitivity(doc, [answer(doc)])["record"] for doc in docs()]
+    assert json.loads(json.dumps(records)) == records
+    found: dict[str, dict[str, Any]] = Scores(SENSITIVITY)(records)
+    return found
 
 
 def test_an_item_says_what_moved_and_what_was_named() -> None:
@@ -62,8 +51,9 @@ def test_an_item_says_what_moved_and_what_was_named() -> None:
     items = meu.process_sensitivity(doc, ["Conclusion: action units AU12+AU6+AU45; expression: happiness"])
     rung = {"unit": 12, "level_px": 0.45, "named": True, "others": 1, "other_units": 15}
     assert items["threshold_px"] == {"id": doc["id"], "subject": doc["subject"], **rung}
-    assert items["parse_rate"]["read"]["aus"] == [6, 12, 45] and items["parse_rate"]["read"]["label"] == "happiness"
-    assert items["parse_rate"]["gold"]["aus"] == ["12"]
+    assert items["record"]["rung"] == rung
+    assert items["record"]["read"]["aus"] == [6, 12, 45] and items["record"]["read"]["label"] == "happiness"
+    assert items["record"]["gold"]["aus"] == ["12"]
     still = next(doc for doc in docs() if doc["clip"] == "au1_0px")
     item = meu.process_sensitivity(still, ["Conclusion: action units none; expression: neutral"])["threshold_px"]
     assert (item["unit"], item["level_px"], item["named"], item["others"]) == (1, 0, False, 0)
@@ -78,18 +68,19 @@ def test_who_sees_from_some_length_on_has_it_as_threshold() -> None:
         return f"Conclusion: action units {named}; expression: neutral"
 
     found = scores(answer)
-    assert 0.3 < found["threshold_px"] < 0.45
-    assert found["sensitivity_ceiling"] == pytest.approx(1, abs=0.01) and found["false_alarm_rate"] == 0
-    assert found["au_parse_rate"] == 1 and found["parse_rate"] is None, "no clip has a label"
-    told = found["ci95_stderr"]
-    assert set(told) == {*SCORES, "au_parse_rate", "parse_rate", "answer_rate"}
-    assert told["threshold_px"][0] <= found["threshold_px"] <= told["threshold_px"][1]
+    values = {name: score["value"] for name, score in found.items()}
+    assert values.keys() == {*SCORES, "au_parse_rate", "parse_rate", "answer_rate"}
+    assert 0.3 < values["threshold_px"] < 0.45
+    assert values["sensitivity_ceiling"] == pytest.approx(1, abs=0.01) and values["false_alarm_rate"] == 0
+    assert values["au_parse_rate"] == 1 and values["parse_rate"] is None, "no clip has a label"
+    low, high = found["threshold_px"]["ci95"]
+    assert low <= values["threshold_px"] <= high
 
 
 def test_an_answer_without_units_names_none_and_is_told_beside() -> None:
     found = scores(lambda doc: "I cannot tell.")
-    assert found["threshold_px"] is None and found["threshold_px_stderr"] is None
-    assert found["au_parse_rate"] == found["sensitivity_ceiling"] == found["false_alarm_rate"] == 0
+    assert found["threshold_px"] == {"value": None, "stderr": None, "ci95": None}
+    assert [found[name]["value"] for name in ("au_parse_rate", "sensitivity_ceiling", "false_alarm_rate")] == [0] * 3
 
 
 @pytest.mark.slow
@@ -114,14 +105,15 @@ def test_the_bundled_model_sees_and_the_baselines_do_not(tmp_path: Path) -> None
         files = list((tmp_path / model).rglob("*_results.json"))
         assert files, done.stdout[-3000:] + done.stderr[-6000:]
         found[model] = json.loads(files[0].read_text())["results"]["synthme_sensitivity"]
-        assert found[model]["au_parse_rate,none"] == 1.0 and found[model]["parse_rate,none"] in (None, "N/A")
+        assert found[model]["au_parse_rate,none"] == 1.0
     bundled = found["mellm"]
     assert 0.1 < bundled["threshold_px,none"] < 0.4 and bundled["sensitivity_ceiling,none"] > 0.75
     assert bundled["false_alarm_rate,none"] < 0.05
     (file,) = (tmp_path / "mellm").rglob("*_samples_synthme_sensitivity.jsonl")
-    block = curve([json.loads(line)["threshold_px"] for line in file.read_text().splitlines()])
+    records = [json.loads(line)["record"] for line in file.read_text().splitlines()]
+    block = curve([{"id": record["id"], "subject": record["subject"], **record["rung"]} for record in records])
     assert block["threshold_px"] == pytest.approx(bundled["threshold_px,none"])
-    assert [block["low"], block["high"]] == pytest.approx(bundled["ci95_stderr,none"]["threshold_px"])
+    assert [block["low"], block["high"]] == pytest.approx(bundled["scores_stderr,none"]["threshold_px"]["ci95"])
     assert sum(block["clips"]) + block["still_clips"] == 132
     for model in models[1:]:
         assert found[model]["threshold_px,none"] in (None, "N/A"), "blind"

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from mellm_plugin import megc_vqa
 from mellm_plugin.report.results import Clip, Run
-from mellm_plugin.scoring import facts, sensitivity
+from mellm_plugin.scoring import facts, sensitivity, vqa_metrics
 
 Items = list[dict[str, Any]]
 
@@ -64,7 +63,7 @@ def score_of(metric: str) -> str:
     """The score of `scoring.summary` that a metric of `constants` is."""
     if match := _LABELS.fullmatch(metric):
         return match[2]
-    return megc_vqa.INTERVALS.get(metric, metric)
+    return vqa_metrics.INTERVALS.get(metric, metric)
 
 
 def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None]:
@@ -94,8 +93,8 @@ def scored(metrics: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | No
             items = once("facts", partial(described, run.clips))
         elif metric in _WHOLE:
             items = once(_WHOLE[metric], partial(_WHOLE[metric], every if metric in _OF_EVERY_CLIP else run))
-        elif metric in megc_vqa.INTERVALS:
-            score, items = megc_vqa.INTERVALS[metric], questions(metric, run.clips)
+        elif metric in vqa_metrics.INTERVALS:
+            score, items = vqa_metrics.INTERVALS[metric], questions(metric, run.clips)
         found[metric] = (score, items) if items else None
     return found
 
@@ -193,12 +192,12 @@ _WHOLE: Mapping[str, Callable[[Run], Items]] = {
 
 _OF_EVERY_CLIP = ("answer_rate", "motion_plausible_rate")
 
-_ASKED = {metric: of for of, metrics in megc_vqa.SCORES.items() for metric in metrics}
+_ASKED = {metric: (of.kind, of.part) for metric, of in vqa_metrics.PARTS.items()}
 
 
 def questions(metric: str, clips: Sequence[Clip]) -> Items:
     """Of the questions that a metric of the ME-VQA challenge is of."""
-    if metric in megc_vqa.TEXT:
+    if metric in vqa_metrics.TEXT:
         return [{**_of(clip), "gold": clip.texts[0], "read": clip.texts[1]} for clip in clips if clip.texts is not None]
     if metric == "vqa_parse_rate":
         return [{**_of(clip), "kind": clip.kind, "read": clip.said} for clip in clips if clip.said is not None]

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.errors import InputError, imports_of_lmms_eval, near
+from mellm_plugin.scoring import metrics, vqa_metrics
 
 ENDING = "_held_out"
 """Of the names of tasks that are asked about some people alone."""
@@ -60,16 +61,34 @@ class Task:
         return tuple(n for n, one in enumerate(self.asked) if one.subject in people.get(one.dataset, ()))
 
     def scores(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Every metric over all samples at once, under the names that lmms-eval gives in its results.
+        """Every metric over all samples at once, under the names of lmms-eval's results.
 
         Args:
             samples: lines of lmms-eval's samples files.
         """
+        lines = [_with_items(sample) for sample in samples]
         found: dict[str, Any] = {}
         for metric, aggregate in self.aggregations.items():
-            if items := [sample[metric] for sample in samples if metric in sample]:
+            items = [line[metric] for line in lines if metric in line]
+            # lines of version 0.1 have no record, and some of all would give other scores
+            if items and (metric != metrics.SCORES or len(items) == len(lines)):
                 found[f"{metric},none"] = aggregate(items)
         return found
+
+    def in_words(self, samples: Sequence[Mapping[str, Any]]) -> str | None:
+        """The table of all scores with their intervals; None for tasks of others."""
+        scores = self.aggregations.get(metrics.SCORES)
+        if not isinstance(scores, metrics.Scores) or not all("record" in sample for sample in samples):
+            return None
+        return scores.in_words([sample["record"] for sample in samples])
+
+
+def _with_items(sample: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A line of a samples file; one of our tasks holds references to its record, which become items again."""
+    if not isinstance(record := sample.get("record"), Mapping):
+        return sample
+    every = vqa_metrics.QUESTIONS if "kind" in record else metrics.of_record(record)
+    return {**sample, **metrics.items(record, every)}
 
 
 def open_task(name: str, include_path: str | None = None) -> Task:

@@ -45,7 +45,8 @@ def _unit_scores(items: Items) -> units.UnitScores:
 
 
 def _accuracy(items: Items) -> float:
-    return sum(item["gold"] == item["read"] for item in items) / len(items)
+    right = sum(bool(item["gold"] == item["read"]) for item in items)
+    return right / len(items)
 
 
 def _majority_accuracy(items: Items) -> float:

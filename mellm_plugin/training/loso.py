@@ -38,7 +38,7 @@ from mellm_plugin.models.loading import carried_record, weights_sum
 from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
 from mellm_plugin.models.seen import people as people_of
-from mellm_plugin.scoring import held_out, summary
+from mellm_plugin.scoring import held_out
 from mellm_plugin.small_files import write_text
 from mellm_plugin.training import stages
 from mellm_plugin.training.adapter import versions
@@ -505,7 +505,7 @@ def pool(
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     write_text(out / _PREDICTIONS, _lines(samples))
-    write_text(out / TABLE, table_of(task.name, samples, scores, len(folds), failed) + "\n")
+    write_text(out / TABLE, table_of(task, samples, scores, len(folds), failed) + "\n")
     write_text(out / RESULTS, json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     return found
 
@@ -515,19 +515,18 @@ def _lines(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def table_of(
-    task: str,
+    task: held_out.Task,
     samples: Sequence[Mapping[str, Any]],
     scores: Mapping[str, Any],
     folds: int,
     failed: Mapping[str, str],
 ) -> str:
     """The scores in words, with their intervals over people where the task has them."""
-    told = [f"{task}, leave-one-subject-out, {folds} folds, all answers scored together"]
+    told = [f"{task.name}, leave-one-subject-out, {folds} folds, all answers scored together"]
     if failed:
         told.append(f"INCOMPLETE: without the people of {len(failed)} failed folds ({', '.join(failed)})")
-    clips = [sample["ci95_stderr"] for sample in samples if "ci95_stderr" in sample]
-    if clips and all("parse_rate" in clip for clip in clips):
-        told.append(summary.in_words(clips))
+    if (table := task.in_words(samples)) is not None:
+        told.append(table)
     else:
         numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
         told += [f"{name.removesuffix(',none')}  {value:.3f}" for name, value in numbers.items()]

@@ -82,7 +82,7 @@ def sample(subject: str, number: int, label: str, answer: str) -> dict[str, Any]
         "scored_aus": [],
         "asks": "emotion",
     }
-    return json.loads(json.dumps({"doc_id": number, **meu.process_results(doc, [answer])}))
+    return json.loads(json.dumps({"doc_id": number, **meu.process_results(doc, [answer])}, default=str))
 
 
 @pytest.fixture(scope="module")
