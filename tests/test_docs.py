@@ -31,7 +31,7 @@ from results_files import Asked, Model, write_run
 from user_commands import SOURCE, environment, run
 
 from mellm_plugin.cli import parser
-from mellm_plugin.cli.commands import Headings, parsers
+from mellm_plugin.cli.commands import parsers, subcommands
 from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import synthme
 from mellm_plugin.plugin import task_folder
@@ -243,7 +243,7 @@ def test_a_part_of_a_command_names_what_is_there(command: Command) -> None:
         return None if all(f"{option} " in known.getvalue() for option in asked) else pytest.fail(str(command))
     one: argparse.ArgumentParser = parser()
     for word in arguments:
-        (choices,) = [a.choices for a in one._actions if isinstance(a, Headings)] or [{}]
+        choices = subcommands(one)
         if word.startswith("-") or word.isupper() or not choices:
             break
         assert word in choices, f"{command}: there is no {word!r}"

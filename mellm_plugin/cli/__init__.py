@@ -1,14 +1,12 @@
-"""The command `mellm`. Every subcommand imports what it needs when it runs, so that `mellm --help` answers at once.
+"""The command `mellm`; `commands.py` lists its sub-commands, each of which has a module of its name.
 
-Exit codes: 0 done; 1 an input or a value could not be used (the message says why and what to do); 2 the command line
-cannot be read; 130 interrupted; 143 ended by SIGTERM.
+Exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the message says why and what to do);
+2 the command line cannot be read; 130 interrupted; 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import json
 import os
 import signal
 import sys
@@ -19,75 +17,30 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mellm_plugin import __version__
-from mellm_plugin.cli import (
-    adapters,
-    answers,
-    datasets,
-    doctor,
-    finetuning,
-    instructing,
-    judging,
-    maps,
-    reporting,
-    tables,
-    tasks,
-)
-from mellm_plugin.cli.commands import Commands, Parser, Tour, printable
-from mellm_plugin.errors import InputError, MellmError
+from mellm_plugin.cli.commands import COMMANDS, Parser, Tour, add_command, add_subparsers
+from mellm_plugin.cli.terminal import printable
+from mellm_plugin.errors import MellmError
 
-
-def _au(given: argparse.Namespace) -> None:
-    from mellm_plugin.facs.codes import read_codes
-
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # codes may hold marks that the terminal cannot show
-    count = unread = 0
-    for text in _lines(given.codes):
-        codes = read_codes(text)
-        count += 1
-        unread += bool(codes.unread)
-        if given.json:
-            print(json.dumps(codes.to_row()))
-            continue
-        print(text.strip() or "(empty)")
-        for part in codes.detail:
-            print(f"  {part.in_words()}")
-        if not codes.detail:
-            print("  no code: the units are not known")
-    if unread:
-        found = "the code" if count == 1 else f"{unread} of {count} codes"
-        raise InputError(f"{found} could not be read in full; the reasons are above")
-
-
-def _lines(texts: Sequence[str]) -> Iterator[str]:
-    """The texts, with the lines of standard input in the place of `-`."""
-    for text in texts:
-        if text == "-":
-            yield from (line.decode("utf-8", "replace").rstrip("\r\n") for line in sys.stdin.buffer)
-        else:
-            yield text
-
-
-_TOUR = """\
+_DESCRIPTION = """\
 Micro-expression understanding inside lmms-eval: motion maps, tasks, scores, fine-tuning.
 
 start here:
-  mellm doctor                                     (is everything there?)
+  mellm doctor                                     (checks the installation)
   lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples
 """
 
-_MORE = """\
+_EPILOG = """\
 exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the message says why and what to do);
 2 the command line cannot be read; 130 interrupted; 143 ended by SIGTERM.
 
-Examples are in the help of each command: mellm map --help. A guide to each part is in the repository, README.md and
-docs/: motion, data, add-a-dataset, finetune, metrics, judge, report. Completion of commands, datasets and tasks in a
+The help of each command has examples: mellm map --help. The repository has a guide to each part, README.md and
+docs/: motion, data, add-a-dataset, finetune, metrics, judge, report. To complete commands, datasets and tasks in a
 shell: eval "$(mellm --print-completion bash)", or zsh, fish, tcsh.
 """
 
 
 class _PrintCompletion(argparse.Action):
-    """Prints what a shell has to be told once, and ends."""
+    """Prints the completion script of a shell, and exits."""
 
     def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
         from mellm_plugin.cli.completion import script
@@ -98,62 +51,30 @@ class _PrintCompletion(argparse.Action):
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    made = Parser(prog="mellm", description=_TOUR, epilog=_MORE, formatter_class=Tour)
+    made = Parser(prog="mellm", description=_DESCRIPTION, epilog=_EPILOG, formatter_class=Tour)
     made.add_argument("--version", action="version", version=f"mellm-plugin {__version__}")
     made.add_argument(
         "--print-completion",
         action=_PrintCompletion,
         choices=("bash", "zsh", "fish", "tcsh"),
-        help="print what makes a shell complete this command",
+        help="print the script that lets a shell complete this command",
     )
-    commands = Commands(made, "commands", "COMMAND")
-
-    commands.group("evaluate, with lmms-eval")
-    tasks.add_commands(commands)
-    judging.add_commands(commands)
-
-    commands.group("see what came out")
-    answers.add_commands(commands)
-
-    commands.group("prepare data")
-    datasets.add_commands(commands)
-    tables.add_commands(commands)
-
-    commands.group("look at motion and at codes")
-    maps.add_commands(commands)
-    units = commands.add(
-        "au",
-        _au,
-        "explain the action-unit codes of coding sheets in words; exit code 1 if something in them cannot be read",
-        '  mellm au "(R6 or R12)+R15" "ref(7B)+43C" 4A/B\n'
-        '  mellm au --json "R14+17+soft focus"\n'
-        "  mellm au - < codes.txt                           (a code a line)",
-    )
-    units.add_argument("codes", nargs="+", metavar="CODE", help="a code as it stands in a sheet; - reads lines of them")
-    units.add_argument("--json", action="store_true", help="one JSON object a line")
-
-    commands.group("train")
-    instructing.add_commands(commands)
-    finetuning.add_commands(commands)
-    adapters.add_commands(commands)
-
-    commands.group("see what came out")
-    reporting.add_commands(commands)
-
-    commands.group("check the installation")
-    doctor.add_commands(commands)
+    commands = add_subparsers(made, "commands", "COMMAND")
+    for under_heading in COMMANDS.values():
+        for name, text in under_heading.items():
+            add_command(commands, name, text).module = name.replace("-", "_")
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The entry point of the command; returns the exit code."""
+    """Run the command; returns the exit code."""
     made = parser()
-    if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks for completions
         from mellm_plugin.cli.completion import complete
 
         complete(made)
     code = 0
-    # Pillow's word on large images; ours comes with what to do.
+    # Our own message about large images says what to do.
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
     try:
         try:
@@ -161,30 +82,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
-    except BrokenPipeError:  # the reader of our output has seen enough; what is left goes nowhere
+    except BrokenPipeError:  # the reader of our output has gone; discard the rest
         for stream in (sys.stdout, sys.stderr):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     return code
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM came."""
+    """SIGTERM arrived."""
 
 
 @contextmanager
-def _told_of_sigterm() -> Iterator[None]:
-    """SIGTERM interrupts, so that what is half written goes, and what this process has started ends."""
+def _sigterm_raises() -> Iterator[None]:
+    """SIGTERM raises `_Terminated`, so that partial files are removed and child processes end."""
 
-    def told(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends at once
+    def raise_terminated(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends the process at once
         raise _Terminated
 
-    # torchrun ends its processes together; one that waits for another would not hear of it
+    # torchrun ends its processes together; one that waits for another would not see the exception
     alone = threading.current_thread() is threading.main_thread() and "LOCAL_RANK" not in os.environ
     if not alone or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield
         return
-    signal.signal(signal.SIGTERM, told)
+    signal.signal(signal.SIGTERM, raise_terminated)
     try:
         yield
     finally:
@@ -193,26 +114,22 @@ def _told_of_sigterm() -> Iterator[None]:
 
 def _run(given: argparse.Namespace) -> int:
     try:
-        with _told_of_sigterm():
+        with _sigterm_raises():
             given.run(given)
     except MellmError as error:
         return _failed(str(error), 1)
     except _Terminated:
-        return _failed("ended by SIGTERM; what is written is whole", 143)
+        return _failed("ended by SIGTERM; finished files are complete", 143)
     except KeyboardInterrupt:
-        return _failed("interrupted; what is written is whole", 130)
+        return _failed("interrupted; finished files are complete", 130)
     except BrokenPipeError:
         raise
-    except OSError as error:  # a full disk, a name too long
+    except OSError as error:  # a full disk, a name that is too long
         return _failed(str(error), 1)
     return 0
 
 
 def _failed(why: str, code: int) -> int:
-    with suppress(BrokenPipeError):  # nobody reads it: the exit code tells
+    with suppress(BrokenPipeError):  # nobody reads it; the exit code remains
         print(f"mellm: {printable(why)}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,25 +1,57 @@
-"""How the commands of `mellm` are declared: one helper for all, in groups, and wrong names that answer with near ones.
+"""The commands of `mellm`, and how their command lines are declared.
 
-commands = Commands(parser, "commands", "COMMAND")
-commands.group("your data")                  # what is added from here on stands under this heading in `mellm --help`
-commands.add("datasets", run, "list the prepared datasets", "  mellm datasets")
+Each command has a module of its name in this folder, which defines
+
+    EXAMPLES                   lines for `mellm COMMAND --help`, each indented by two spaces
+    add_arguments(parser)      the command's arguments, or its sub-commands
+    run(given)                 what it does; a command with sub-commands sets `run` for each of them
+
+`mellm --help` imports none of these modules: a module is imported when the parser of its command is first used.
 """
 
 from __future__ import annotations
 
 import argparse
 import re
-import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, NoReturn
 
 from mellm_plugin.errors import near
 
-Run = Callable[[argparse.Namespace], None]
+COMMANDS: dict[str, dict[str, str]] = {
+    "evaluate, with lmms-eval": {
+        "tasks": "list the tasks of this package, or print their folder",
+        "judge-check": "check whether the judge that MELLM_JUDGE names can be trusted; exit code 1 if not",
+    },
+    "inspect results": {
+        "read": "show what the tasks read from answers: action units, label, class, or why not; count correct ones",
+        "report": "make a leaderboard from lmms-eval results: tables (Markdown, CSV, LaTeX, JSON) and a page",
+    },
+    "prepare data": {
+        "prepare": "convert a dataset to the form that tasks and training read",
+        "datasets": "list the prepared datasets (the environment variable MELLM_DATA sets their folder)",
+        "new-task": "check every row of a table of clips, and write the task file that evaluates it",
+    },
+    "inspect motion and codes": {
+        "map": "draw motion maps of two frames, a clip or a prepared dataset; crop all frames of a face with one box",
+        "au": "explain the action-unit codes of coding sheets in words; exit code 1 if a code cannot be read in full",
+    },
+    "train": {
+        "instruct": "write instruction-description data in the common chat format (messages and images)",
+        "finetune": "fine-tune a model on motion maps from a config; resumes an interrupted run",
+        "export": "merge an adapter into its base: one model for vLLM, plain transformers and lmms-eval",
+        "loso": "leave one subject out: train on all subjects but one, evaluate on that one; resumes interrupted runs",
+    },
+    "check the installation": {
+        "doctor": "check the installation, and say how to fix each fault; exit code 1 if there is one",
+    },
+}
+"""The one-line help of each command, by heading and name, in the order of `mellm --help`."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells the near names where one of several was expected."""
+    """Suggests near names for a wrong choice."""
 
     def error(self, message: str) -> NoReturn:
         found = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -27,79 +59,82 @@ class Parser(argparse.ArgumentParser):
         super().error(message + hint)
 
 
+class CommandParser(Parser):
+    """The parser of a command; imports the command's module when it is first used.
+
+    Attributes:
+        module: the name of that module in this folder, until it is imported.
+    """
+
+    module: str | None = None
+
+    def load(self) -> None:
+        """Add the arguments that the command's module declares."""
+        if self.module is None:
+            return
+        module, self.module = import_module(f"mellm_plugin.cli.{self.module}"), None
+        self.epilog = f"examples:\n{module.EXAMPLES}"
+        module.add_arguments(self)
+        if hasattr(module, "run"):
+            self.set_defaults(run=module.run)
+
+    def parse_known_args(self, *args: Any, **named: Any) -> Any:
+        self.load()
+        return super().parse_known_args(*args, **named)
+
+
 class Tour(argparse.RawDescriptionHelpFormatter):
-    """Shows commands under the headings of their groups, and texts as they are written."""
+    """Lists the commands under the headings of `COMMANDS`."""
 
     def _format_action(self, action: argparse.Action) -> str:
-        if not isinstance(action, Headings):
+        if not isinstance(action, argparse._SubParsersAction):
             return super()._format_action(action)
         choices = {choice.dest: choice for choice in action._get_subactions()}
         lines = []
-        for heading, names in action.groups.items():
+        for heading, commands in COMMANDS.items():
             lines.append(f"  {heading}:\n")
             self._indent()
-            lines += [self._format_action(choices[name]) for name in names]
+            lines += [self._format_action(choices[name]) for name in commands]
             self._dedent()
         return "".join(lines)
 
 
-class Headings(argparse._SubParsersAction):  # type: ignore[type-arg]
-    """The commands of a parser, in groups.
+def add_subparsers(parser: argparse.ArgumentParser, title: str, metavar: str) -> Any:
+    """Declare that a parser has sub-commands; add each of them with `add_command`."""
+    return parser.add_subparsers(title=title, required=True, metavar=metavar, parser_class=CommandParser)
 
-    Attributes:
-        groups: names of commands by heading, in the order in which they are shown.
+
+def add_command(subparsers: Any, name: str, text: str, examples: str = "") -> CommandParser:
+    """Add a command or a sub-command.
+
+    Args:
+        subparsers: from `add_subparsers`.
+        name: what the user types.
+        text: its one-line help.
+        examples: lines, each indented by two spaces.
     """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.groups: dict[str, list[str]] = {}
-
-
-class Commands:
-    """The commands of a parser, or the sub-commands of one of them."""
-
-    def __init__(self, parser: argparse.ArgumentParser, title: str, metavar: str) -> None:
-        added: Any = parser.add_subparsers(
-            title=title, required=True, metavar=metavar, parser_class=Parser, action=Headings
-        )
-        self._added: Headings = added
-        self._heading = ""
-
-    def group(self, heading: str) -> None:
-        """Put the commands that are added from here on under a heading, in a parser whose formatter is `Tour`."""
-        self._heading = heading
-
-    def add(self, name: str, run: Run | None, text: str, examples: str) -> argparse.ArgumentParser:
-        """A command.
-
-        Args:
-            name: what the user types.
-            run: what it does; None where it has sub-commands.
-            text: one line of help.
-            examples: lines, each indented by two spaces.
-        """
-        made: argparse.ArgumentParser = self._added.add_parser(
-            name,
-            help=text,
-            description=text,
-            epilog=f"examples:\n{examples}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        self._added.groups.setdefault(self._heading, []).append(name)
-        if run is not None:
-            made.set_defaults(run=run)
-        return made
+    made: CommandParser = subparsers.add_parser(
+        name,
+        help=text,
+        description=text,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    return made
 
 
-def printable(text: str) -> str:
-    """The text without what would steer a terminal, but for new lines: it may come from a file of somebody else."""
-    return "".join(c if c == "\n" or unicodedata.category(c)[0] != "C" else "�" for c in text)
+def subcommands(parser: argparse.ArgumentParser) -> dict[str, CommandParser]:
+    """The parsers of a parser's sub-commands, by name, each with its arguments."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for made in action.choices.values():
+                made.load()
+            return dict(action.choices)
+    return {}
 
 
 def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
     """A parser and those of all its commands and sub-commands."""
     yield parser
-    for action in parser._actions:
-        if isinstance(action, Headings):
-            for made in action.choices.values():
-                yield from parsers(made)
+    for made in subcommands(parser).values():
+        yield from parsers(made)

@@ -1,9 +1,9 @@
-"""What a shell completes: commands and options by themselves, and names of datasets, tasks and configs that are there.
+"""Shell completion: commands and options, and the names of existing datasets, tasks and configs.
 
     eval "$(mellm --print-completion bash)"          # in ~/.bashrc
     mellm map --dataset c<TAB>                       # casme2, where it is prepared
 
-The shell runs `mellm` itself with `_ARGCOMPLETE` in the environment, so what it offers is never out of date.
+The shell runs `mellm` itself with `_ARGCOMPLETE` in the environment, so its suggestions are always up to date.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mellm_plugin.cli.commands import parsers
 
 
 def script(shell: str) -> str:
-    """What a shell has to be told once: bash, zsh, fish or tcsh."""
+    """The script that sets up completion in bash, zsh, fish or tcsh."""
     text: str = argcomplete.shellcode(["mellm"], shell=shell)
     return text
 
@@ -29,18 +29,18 @@ def complete(parser: argparse.ArgumentParser) -> None:
         for action in one._actions:
             name = action.option_strings[-1] if action.option_strings else action.dest
             if (names := NAMES.get((one.prog.split(maxsplit=1)[-1], name))) is not None:
-                action.completer = _offered(names)  # type: ignore[attr-defined]
+                action.completer = _completer(names)  # type: ignore[attr-defined]
     argcomplete.autocomplete(parser)
 
 
-def _offered(names: Callable[[], list[str]]) -> Callable[..., list[str]]:
-    def offered(prefix: str, **rest: Any) -> list[str]:
+def _completer(names: Callable[[], list[str]]) -> Callable[..., list[str]]:
+    def matching(prefix: str, **rest: Any) -> list[str]:
         try:
             return [name for name in names() if name.startswith(prefix)]
-        except Exception:  # of whatever kind: a shell shows no message in the middle of a line
+        except Exception:  # any error: a shell cannot show a message in the middle of a line
             return []
 
-    return offered
+    return matching
 
 
 def _datasets() -> list[str]:
@@ -59,9 +59,9 @@ def _tasks() -> list[str]:
 def _configs() -> list[str]:
     from glob import glob
 
-    from mellm_plugin.cli.finetuning import shipped
+    from mellm_plugin.cli.options import shipped_configs
 
-    return [*shipped(), *glob("*.yaml"), *glob("*/*.yaml")]
+    return [*shipped_configs(), *glob("*.yaml"), *glob("*/*.yaml")]
 
 
 NAMES: Mapping[tuple[str, str], Callable[[], list[str]]] = {
@@ -72,4 +72,4 @@ NAMES: Mapping[tuple[str, str], Callable[[], list[str]]] = {
     ("finetune", "config"): _configs,
     ("loso", "config"): _configs,
 }
-"""By command and argument; a test holds that each is there."""
+"""By command and argument; a test checks that each exists."""

@@ -13,9 +13,8 @@ import numpy as np
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.redaction import redacted
-from mellm_plugin.report import items as scoring_items
-from mellm_plugin.report.items import Items
-from mellm_plugin.report.results import Clip, Run
+from mellm_plugin.report.items import Items, of_metric
+from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
@@ -26,10 +25,10 @@ def confusions(run: Run) -> dict[str, Any] | None:
     """What labels and coarse classes were read as; None where none were asked for."""
     found: dict[str, Any] = {}
     for name, of in (
-        ("emotion", scoring_items.labels(run.clips, run)),
-        ("coarse", scoring_items.coarse(run.clips, run)),
-        ("coarse", scoring_items.questions("vqa_coarse_uf1", run.clips)),
-        ("emotion", scoring_items.questions("vqa_fine_uf1", run.clips)),
+        ("emotion", of_metric("emotion_uf1", run)),
+        ("coarse", of_metric("coarse_uf1", run)),
+        ("coarse", of_metric("vqa_coarse_uf1", run)),
+        ("emotion", of_metric("vqa_fine_uf1", run)),
     ):
         if of:
             found[name] = _confusion(of, run.labels or ())
@@ -48,7 +47,7 @@ def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
 
 def by_unit(run: Run) -> dict[str, Any] | None:
     """F1, precision, recall and counts of each scored unit; None where none is."""
-    of = scoring_items.units(run.clips, run)
+    of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return None
     scores = units.score([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
@@ -71,7 +70,7 @@ def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None
 
 def exact_answers(run: Run) -> dict[int, bool]:
     """By place whether an answer names exactly the clip's units, of those of the task."""
-    of = scoring_items.units(run.clips, run)
+    of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return {}
     counted = units.tally([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
@@ -103,13 +102,13 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
         ]
         if not within:
             continue
-        of = scoring_items.units(within, run)
+        of = of_metric("au_parse_rate", run, within)
         recall = None
         if of and run.units is not None:
             counts = units.score([_events(i["gold"]) for i in of], [i["read"] for i in of], run.units).counts.values()
             hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
             recall = hits / (hits + misses) if hits + misses else None
-        labelled = scoring_items.labels(within, run)
+        labelled = of_metric("emotion_uf1", run, within)
         right = [item["gold"] == item["read"] for item in labelled]
         found.append(
             {
@@ -138,7 +137,7 @@ def clip_row(clip: Clip) -> dict[str, Any]:
         "aus": units_known,
         "label": _said(expected) if clip.kind is not None else clip.label,
         "coarse": expected.get("coarse") if clip.kind is not None else clip.coarse,
-        "motion_px": clip.motion_px if clip.ladder is None else clip.ladder["level_px"],
+        "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
         "doubts": list(clip.doubts) if clip.doubts is not None else [],
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
-from mellm_plugin.report.results import Run
+from mellm_plugin.report.runs import Run
 
 _FREE = ("batch_size", "device", "device_map", "max_batch_size")
 """Arguments of models that change speed alone."""
@@ -36,6 +36,15 @@ def prompts(run: Run) -> Any:
 def latest(runs: Iterable[Run]) -> str:
     """The date of the newest run, as a text that sorts."""
     return max((run.date.isoformat() for run in runs if run.date is not None), default="")
+
+
+def data_sums(data: Any) -> str:
+    """The beginnings of the sums of the data, as they stand in the results file."""
+    if not isinstance(data, dict):
+        return ""
+    if isinstance(data.get("sha256"), str):
+        return str(data["sha256"])[:8]
+    return "+".join(part for name in sorted(data) if (part := data_sums(data[name])))
 
 
 def _arguments(text: str) -> dict[str, str]:

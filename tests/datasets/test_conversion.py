@@ -251,7 +251,7 @@ def test_a_run_that_is_cut_off(how: signal.Signals, code: int, there: bool, tmp_
     _, err = process.communicate(timeout=30)
     assert process.returncode == code and b"Traceback" not in err
     if how == signal.SIGINT:
-        assert err.decode().endswith("mellm: interrupted; what is written is whole\n")
+        assert err.decode().endswith("mellm: interrupted; finished files are complete\n")
         assert not (root / ".smic.partial").exists()
     assert state(root / "smic") == before
     if there:

@@ -125,7 +125,7 @@ def test_a_judge_that_goes_by_the_facts_is_trusted(
     assert re.search(r"wrong side +\d+\.\d +5 of 5", printed)
     assert "ok   bias for length (padded - right): +0.0 points" in printed
     assert "ok   spread of 3 verdicts on one text: 0.0 points" in printed
-    assert "ranks these descriptions as it must" in printed and "FAIL" not in printed
+    assert "ranks these descriptions correctly" in printed and "FAIL" not in printed
     assert re.search(r"requests; \d+ prompt and \d+ answer tokens", printed)
 
 
@@ -137,7 +137,7 @@ def test_a_judge_that_likes_length_is_not(
     said = capsys.readouterr()
     assert re.search(r"FAIL bias for length \(padded - right\): \+[1-9]\d", said.out)
     assert "FAIL wrong side below right: 0 of 2 clips" in said.out and "ok   empty below right" in said.out
-    assert "this judge is not to be trusted: wrong side below right" in said.err
+    assert "this judge cannot be trusted: wrong side below right" in said.err
 
 
 @pytest.mark.parametrize("name", INJECTED)

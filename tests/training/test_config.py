@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from mellm_plugin.cli.finetuning import find_config, shipped
+from mellm_plugin.cli.options import find_config
+from mellm_plugin.cli.options import shipped_configs as shipped
 from mellm_plugin.errors import InputError
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
 from mellm_plugin.training.config import Config, load, read

@@ -1,6 +1,6 @@
 """What a check of `mellm doctor` finds.
 
-fault("opencv", "opencv-python and opencv-python-headless overwrite each other", "pip uninstall -y opencv-python")
+fault("opencv-python and opencv-python-headless overwrite each other", "pip uninstall -y opencv-python")
 """
 
 from __future__ import annotations
@@ -10,43 +10,35 @@ import sys
 from dataclasses import dataclass
 from typing import Literal
 
-State = Literal["ok", "note", "fault"]
-
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at.
+    """One finding.
 
     Attributes:
-        state: as it should be; worth to know; or to be mended.
-        check: what was looked at, in a word.
+        state: ok; note: good to know; fault: something will fail.
         text: what was found, one line.
-        do: a command, or where there is none a sentence; never None of a fault.
+        do: a command, or a sentence where no command helps; every fault has one.
     """
 
-    state: State
-    check: str
+    state: Literal["ok", "note", "fault"]
     text: str
     do: str | None = None
 
-    def to_dict(self) -> dict[str, str | None]:
-        """As JSON."""
-        return {"state": self.state, "check": self.check, "text": self.text, "do": self.do}
+
+def ok(text: str) -> Finding:
+    """Nothing is wrong."""
+    return Finding("ok", _line(text))
 
 
-def ok(check: str, text: str) -> Finding:
-    """As it should be."""
-    return Finding("ok", check, _line(text))
+def note(text: str, do: str | None = None) -> Finding:
+    """No fault, but good to know."""
+    return Finding("note", _line(text), do)
 
 
-def note(check: str, text: str, do: str | None = None) -> Finding:
-    """No fault, and worth to know."""
-    return Finding("note", check, _line(text), do)
-
-
-def fault(check: str, text: str, do: str) -> Finding:
-    """Something will fail, and what to do about it."""
-    return Finding("fault", check, _line(text), do)
+def fault(text: str, do: str) -> Finding:
+    """Something will fail, and how to fix it."""
+    return Finding("fault", _line(text), do)
 
 
 def _line(text: str) -> str:
@@ -54,7 +46,7 @@ def _line(text: str) -> str:
 
 
 def pip(*arguments: str) -> str:
-    """A command of the pip that belongs to the Python that runs."""
+    """A command line for the pip of the running Python."""
     return shlex.join([sys.executable, "-m", "pip", *arguments])
 
 

@@ -1,9 +1,9 @@
-"""Checks of what is installed: versions, OpenCV, what lmms-eval finds of this package, names that clash.
+"""Checks of the installation: versions, OpenCV, what lmms-eval finds of this package, clashing names.
 
     ok     packages     lmms-eval 0.7.3, transformers 5.23.0, .. are within the bounds of mellm-plugin 0.1.0
     fault  entry point  mellm-plugin is not installed in this Python: lmms-eval finds neither its model nor its tasks
 
-Nothing heavy is imported: versions are read from metadata, and the names of lmms-eval's own tasks from its files.
+These checks import nothing heavy: they read versions from metadata, and the names of lmms-eval's tasks from its files.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from mellm_plugin.cli.doctor.findings import Finding, fault, note, ok, pip
 from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.errors import InputError
 
-NAME = "mellm-plugin"
-GROUP = "lmms_eval.models"
-_OPENCV = ("opencv-python", "opencv-python-headless", "opencv-contrib-python", "opencv-contrib-python-headless")
+_NAME = "mellm-plugin"
+_GROUP = "lmms_eval.models"
+_REINSTALL = f"in the clone of its repository: {pip('install', '--force-reinstall', '--no-deps', '.')}"
+_HEADLESS = "opencv-python-headless"
+_OPENCV = ("opencv-python", _HEADLESS, "opencv-contrib-python", "opencv-contrib-python-headless")
 _OPTIONAL = {
     "tensorboard": "curves of fine-tuning",
     "wandb": "curves of fine-tuning, and lmms-eval's --wandb_args",
@@ -36,148 +39,150 @@ _OPTIONAL = {
     "qwen-vl-utils": "lmms-eval's own Qwen2.5-VL",
 }
 
+Packages = Mapping[str, Distribution]
+"""Installed distributions by normalised name."""
+
 
 def installed(path: Sequence[str] | None = None) -> dict[str, Distribution]:
-    """Every installed distribution by its normalised name; of two with one name that which is imported.
+    """Every installed distribution; of two with one name, the one that Python imports.
 
     Args:
-        path: folders to look in; None: those of this Python.
+        path: folders to search; None: those of the running Python.
     """
     found: dict[str, Distribution] = {}
     for one in distributions() if path is None else distributions(path=list(path)):
         try:
             name = one.metadata["Name"] if one.metadata is not None else None
-        except (OSError, ValueError):  # what its file holds is no text; to import it may work all the same
+        except (OSError, ValueError):  # an unreadable metadata file; the package itself may work
             name = None
-        if name:  # a folder may be left of a removed one
-            found.setdefault(re.sub("[-_.]+", "-", name).lower(), one)
+        if name:  # an uninstalled package may leave a folder without metadata
+            found.setdefault(_normalised(name), one)
     return found
 
 
-def versions(found: Mapping[str, Distribution]) -> Iterator[Finding]:
-    """Python, and what this package needs, against the bounds in its own metadata."""
-    from packaging.requirements import Requirement
+def _normalised(name: str) -> str:
+    return re.sub("[-_.]+", "-", name).lower()
+
+
+def folder_of(module: str) -> Path | None:
+    """The folder of an installed package, which is not imported."""
+    spec = _spec(module)
+    return next(map(Path, (spec.submodule_search_locations if spec is not None else None) or ()), None)
+
+
+def _spec(module: str) -> ModuleSpec | None:
+    try:
+        return importlib.util.find_spec(module)
+    except (ImportError, ValueError):
+        return None
+
+
+def python(packages: Packages) -> Iterator[Finding]:
+    """The version of Python, against the bounds in our metadata."""
     from packaging.specifiers import SpecifierSet
 
-    ours = found.get(NAME)
-    if ours is None:
-        yield ok("python", f"{platform.python_version()}, {sys.executable}")
-        yield fault(
-            "entry point",
-            f"{NAME} is not installed in {sys.executable}: lmms-eval finds neither its model nor its tasks",
-            f"in the clone of its repository: {pip('install', '.')}",
-        )
-        return
-    bounds = SpecifierSet(ours.metadata["Requires-Python"] or "")
-    if bounds.contains(platform.python_version(), prereleases=True):
-        yield ok("python", f"{platform.python_version()} ({bounds}), {sys.executable}")
+    version = platform.python_version()
+    ours = packages.get(_NAME)
+    bounds = SpecifierSet((ours.metadata["Requires-Python"] or "") if ours is not None else "")
+    if bounds.contains(version, prereleases=True):
+        yield ok(f"{version}{f' ({bounds})' if str(bounds) else ''}, {sys.executable}")
     else:
         yield fault(
-            "python",
-            f"expected {bounds}, found {platform.python_version()} in {sys.executable}",
-            "make the environment anew with another Python, such as: python3.12 -m venv .venv",
+            f"expected {bounds}, found {version} in {sys.executable}",
+            "create the environment with another Python, such as: python3.12 -m venv .venv",
         )
+
+
+def requirements(packages: Packages) -> Iterator[Finding]:
+    """The packages that ours requires, against the bounds in our metadata."""
+    from packaging.requirements import Requirement
+
+    ours = packages.get(_NAME)
+    if ours is None:
+        return  # `entry_points` reports it
     if ours.version != __version__:
-        yield note("packages", f"{NAME} {__version__} runs, and was installed as {ours.version}", pip("install", "."))
+        yield note(f"{_NAME} {__version__} runs, but was installed as {ours.version}", pip("install", "."))
     within = []
     for text in ours.requires or ():
         needed = Requirement(text)
         if needed.marker is not None and not needed.marker.evaluate({"extra": ""}):
             continue
-        there = found.get(re.sub("[-_.]+", "-", needed.name).lower())
-        wanted = f"{needed.name}{needed.specifier}"
-        if there is None:
-            yield fault("packages", f"expected {wanted}, found none", pip("install", wanted))
-        elif not needed.specifier.contains(there.version, prereleases=True):
-            yield fault("packages", f"expected {wanted}, found {there.version}", pip("install", wanted))
-        else:
+        there = packages.get(_normalised(needed.name))
+        if there is not None and needed.specifier.contains(there.version, prereleases=True):
             within.append(f"{needed.name} {there.version}")
+        else:
+            wanted = f"{needed.name}{needed.specifier}"
+            yield fault(
+                f"expected {wanted}, found {'none' if there is None else there.version}", pip("install", wanted)
+            )
     if within:
-        yield ok("packages", f"{', '.join(within)} are within the bounds of {NAME} {ours.version}")
+        yield ok(f"{', '.join(within)} are within the bounds of {_NAME} {ours.version}")
 
 
-def opencv(found: Mapping[str, Distribution]) -> Iterator[Finding]:
-    """Several packages of OpenCV write one folder, and the last one that was installed wins half of it."""
-    there = [name for name in _OPENCV if name in found]
+def opencv(packages: Packages) -> Iterator[Finding]:
+    """Several OpenCV packages share one folder and overwrite each other's files."""
+    there = [name for name in _OPENCV if name in packages]
+    again = pip("install", _HEADLESS)
+    if there:
+        again = f"{pip('uninstall', '-y', *there)} && {again}"
     if len(there) > 1:
-        told = " and ".join(f"{name} {found[name].version}" for name in there)
-        keep = "opencv-python-headless"
-        yield fault(
-            "opencv",
-            f"{told} are installed, and write over each other's files",
-            f"{pip('uninstall', '-y', *there)} && {pip('install', keep)}",
-        )
+        versions = " and ".join(f"{name} {packages[name].version}" for name in there)
+        yield fault(f"{versions} are installed, and overwrite each other's files", again)
         return
     try:
         import cv2
-    except Exception as error:  # of whatever kind: a shared library that is missing, files of two versions
-        do = "opencv-python-headless"
-        again = f"{pip('uninstall', '-y', *there)} && {pip('install', do)}" if there else pip("install", do)
-        yield fault("opencv", f"cannot be imported: {type(error).__name__}: {error}", again)
-        return
-    yield ok("opencv", f"{cv2.__version__}, {there[0] if there else 'not by pip'}")
+    except Exception as error:  # any error: a missing shared library, files of two versions
+        yield fault(f"cannot be imported: {type(error).__name__}: {error}", again)
+    else:
+        yield ok(f"{cv2.__version__}, {there[0] if there else 'not installed by pip'}")
 
 
-def entry_points(found: Mapping[str, Distribution]) -> Iterator[Finding]:
-    """What lmms-eval loads when it looks for models: one that fails hides those behind it."""
-    ours = [one for one in found[NAME].entry_points if one.group == GROUP] if NAME in found else []
-    for name, distribution in found.items():
-        for one in distribution.entry_points if name != NAME else ():
-            if one.group == GROUP and not _can_be_found(one.value.partition(":")[0].partition(".")[0]):
+def entry_points(packages: Packages) -> Iterator[Finding]:
+    """lmms-eval loads the entry points in turn to find models; one that fails hides those behind it."""
+    for name, package in packages.items():
+        for one in package.entry_points:
+            if one.group != _GROUP or name == _NAME:
+                continue
+            if _spec(re.split("[.:]", one.value, maxsplit=1)[0]) is None:
                 yield fault(
-                    "entry point",
-                    f"{one.name} of {name} names {one.value}, which is not there: lmms-eval loads none behind it",
+                    f"{one.name} of {name} names {one.value}, which does not exist: lmms-eval loads none behind it",
                     pip("uninstall", name),
                 )
+    nothing = "lmms-eval finds neither its model nor its tasks"
+    if _NAME not in packages:
+        clone = f"in the clone of its repository: {pip('install', '.')}"
+        yield fault(f"{_NAME} is not installed in {sys.executable}: {nothing}", clone)
+        return
+    ours = [one for one in packages[_NAME].entry_points if one.group == _GROUP]
+    if not ours:
+        yield fault(f"{_NAME} {packages[_NAME].version} was installed without one: {nothing}", _REINSTALL)
     for one in ours:
         try:
             one.load()
-        except Exception as error:  # of whatever kind: lmms-eval would only warn
-            yield fault(
-                "entry point",
-                f"{one.name} = {one.value} cannot be loaded: {type(error).__name__}: {error}",
-                pip("install", "--force-reinstall", "--no-deps", "."),
-            )
+        except Exception as error:  # any error: lmms-eval would only warn
+            yield fault(f"{one.name} = {one.value} cannot be loaded: {type(error).__name__}: {error}", _REINSTALL)
         else:
-            yield ok("entry point", f"{one.name} = {one.value} in {GROUP}: lmms-eval finds the model and the tasks")
-    if NAME in found and not ours:
-        yield fault(
-            "entry point",
-            f"{NAME} {found[NAME].version} was installed without one: lmms-eval finds neither its model nor its tasks",
-            f"in the clone of its repository: {pip('install', '--force-reinstall', '--no-deps', '.')}",
-        )
-
-
-def _can_be_found(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+            yield ok(f"{one.name} = {one.value} in {_GROUP}: lmms-eval finds the model and the tasks")
 
 
 def commands() -> Iterator[Finding]:
-    """Whether the commands that a shell finds are those of this Python."""
+    """Whether the shell finds the commands of this Python."""
     folder = os.path.dirname(os.path.abspath(sys.executable))
+    do = f'export PATH="{folder}:$PATH"'
     for name in ("lmms-eval", "mellm"):
-        path = shutil.which(name)
-        if path is None:
-            here = shutil.which(name, path=folder)
-            if here is None:
-                yield fault("commands", f"there is no {name}, on the PATH or in {folder}", pip("install", "."))
-            else:
-                yield note("commands", f"{name} is not on the PATH; it is {here}", f'export PATH="{folder}:$PATH"')
-        elif not _is_of(Path(path), folder):
-            yield fault(
-                "commands",
-                f"{name} on the PATH is {path}, of another Python than {sys.executable}",
-                f'export PATH="{folder}:$PATH"',
-            )
+        path, here = shutil.which(name), shutil.which(name, path=folder)
+        if path is not None and _belongs_to(Path(path), folder):
+            yield ok(f"{name} is {path}")
+        elif path is not None:
+            yield fault(f"{name} on the PATH is {path}, of another Python than {sys.executable}", do)
+        elif here is not None:
+            yield note(f"{name} is not on the PATH; it is {here}", do)
         else:
-            yield ok("commands", f"{name} is {path}")
+            yield fault(f"there is no {name}, on the PATH or in {folder}", pip("install", "."))
 
 
-def _is_of(script: Path, folder: str) -> bool:
-    """Whether a command is of the Python in a folder: it lies there, or its first lines name that Python."""
+def _belongs_to(script: Path, folder: str) -> bool:
+    """Whether a command belongs to the Python in a folder: it is in there, or its first lines name that Python."""
     if os.path.dirname(os.path.abspath(script)) == folder:
         return True
     try:
@@ -188,60 +193,70 @@ def _is_of(script: Path, folder: str) -> bool:
 
 
 def tasks(folder: Path) -> Iterator[Finding]:
-    """Our task files: one that is no YAML stops lmms-eval for all tasks."""
+    """Our task files: one that is not YAML stops lmms-eval for all tasks."""
     try:
         names = list_tasks(folder)
     except InputError as error:
-        for told in error.faults:
-            yield fault("tasks", told, pip("install", "--force-reinstall", "--no-deps", "."))
+        yield from (fault(text, _REINSTALL) for text in error.faults)
         return
-    if not names:
-        yield fault(
-            "tasks", f"there is no task file in {folder}", pip("install", "--force-reinstall", "--no-deps", ".")
-        )
-        return
-    yield ok("tasks", f"{len(names)} tasks and groups in {folder}")
-    package = importlib.util.find_spec("lmms_eval")
-    if package is not None:
-        for place in package.submodule_search_locations or ():
-            yield from clashes(names, Path(place))
-            yield from repository(Path(place))
+    if names:
+        yield ok(f"{len(names)} tasks and groups in {folder}")
+    else:
+        yield fault(f"there is no task file in {folder}", _REINSTALL)
 
 
-def clashes(names: Collection[str], package: Path) -> Iterator[Finding]:
-    """Names of ours that lmms-eval has, too: it silently takes its own.
+def names(folder: Path, lmms_eval: Path | None) -> Iterator[Finding]:
+    """Names of ours that lmms-eval uses too: it silently prefers its own.
 
     Args:
-        names: of our tasks and groups.
-        package: the folder of lmms-eval.
+        folder: our task files.
+        lmms_eval: the folder of lmms-eval.
     """
+    if lmms_eval is None:
+        return
+    try:
+        ours = list_tasks(folder)
+    except InputError:
+        return  # `tasks` reports it
     taken: dict[str, Path] = {}
-    for file in sorted((package / "tasks").rglob("*.y*ml")):
+    for file in sorted((lmms_eval / "tasks").rglob("*.y*ml")):
         try:
             text = file.read_bytes()
         except OSError:
-            continue  # lmms-eval will tell
+            continue  # lmms-eval reports it
         for match in re.finditer(rb"(?m)^(?:task|group|tag):[ \t]*[\"']?([\w.-]+)", text):
             taken.setdefault(match[1].decode(), file)
-    both = sorted(taken.keys() & set(names))
+    older = pip("install", "lmms-eval<0.8")
+    both = sorted(taken.keys() & ours.keys())
     for name in both:
-        yield fault(
-            "names",
-            f"the task {name} of ours is hidden by lmms-eval's own in {taken[name]}",
-            f"{pip('install', 'lmms-eval<0.8')}, or run a copy of ours under another name",
-        )
-    registry = package / "models" / "__init__.py"
+        do = f"{older}, or run a copy of ours under another name"
+        yield fault(f"lmms-eval's own task {name} in {taken[name]} hides ours", do)
+    registry = lmms_eval / "models" / "__init__.py"
     models = re.findall(r"[\"'](mellm\w*)[\"']\s*:", registry.read_text("utf-8")) if registry.is_file() else []
     for name in dict.fromkeys(models):
-        yield fault("names", f"lmms-eval has a model {name} of its own, in {registry}", pip("install", "lmms-eval<0.8"))
+        yield fault(f"lmms-eval has a model {name} of its own, in {registry}", older)
     if not both and not models:
-        yield ok("names", f"none of ours is among the {len(taken)} names of lmms-eval's own tasks")
+        yield ok(f"lmms-eval's own tasks have {len(taken)} names, none of them ours")
 
 
-def bundled(folder: Path) -> Iterator[Finding]:
-    """The bundled model: whether its weights are all there."""
+def repository(lmms_eval: Path | None) -> Iterator[Finding]:
+    """Whether lmms-eval lies in a git repository: its commit is part of the key of lmms-eval's cache."""
+    if lmms_eval is None or shutil.which("git") is None:
+        return
+    places = lmms_eval.resolve().parents
+    around = next((place for place in places if (place / ".git").exists()), None)
+    ceilings = [Path(one) for one in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if one]
+    if around in (None, places[0], *ceilings):  # places[0]: a clone of lmms-eval itself
+        return
+    yield note(
+        f"lmms-eval lies in the repository {around}: after each commit there, --use_cache asks everything again",
+        f"export GIT_CEILING_DIRECTORIES={shlex.quote(str(around))}, or put the environment elsewhere",
+    )
+
+
+def bundled_model(folder: Path) -> Iterator[Finding]:
+    """Whether the weights of the bundled model are complete."""
     file = folder / "model.safetensors"
-    again = f"in the clone of its repository: {pip('install', '--force-reinstall', '--no-deps', '.')}"
     try:
         with file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
@@ -253,35 +268,16 @@ def bundled(folder: Path) -> Iterator[Finding]:
         if end != size:
             raise ValueError(f"expected {end} bytes, found {size}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        yield fault("bundled model", f"{file} is not whole: {error}", again)
+        yield fault(f"{file} is incomplete: {error}", _REINSTALL)
     else:
-        yield ok("bundled model", f"{len(tensors)} tensors, {size / 1e6:.1f} MB")
+        yield ok(f"{len(tensors)} tensors, {size / 1e6:.1f} MB")
 
 
-def repository(package: Path) -> Iterator[Finding]:
-    """Whether lmms-eval's environment lies in a repository: its commit is a part of the key of lmms-eval's cache.
-
-    Args:
-        package: the folder of lmms-eval.
-    """
-    places = package.resolve().parents
-    around = next((place for place in places if (place / ".git").exists()), None)
-    ceilings = [Path(one) for one in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if one]
-    # right above the package it is a clone of lmms-eval itself
-    if around in (None, places[0], *ceilings) or shutil.which("git") is None:
-        return
-    yield note(
-        "repository",
-        f"lmms-eval lies in the repository {around}: with --use_cache each commit there has all be asked anew",
-        f"export GIT_CEILING_DIRECTORIES={shlex.quote(str(around))}, or put the environment elsewhere",
-    )
-
-
-def optional(found: Mapping[str, Distribution]) -> Iterator[Finding]:
-    """Packages that some work needs and most does not."""
-    there = [f"{name} {found[name].version}" for name in _OPTIONAL if name in found]
+def optional(packages: Packages) -> Iterator[Finding]:
+    """Packages that only some work needs."""
+    there = [f"{name} {packages[name].version}" for name in _OPTIONAL if name in packages]
     if there:
-        yield ok("optional", ", ".join(there))
+        yield ok(", ".join(there))
     for name, purpose in _OPTIONAL.items():
-        if name not in found:
-            yield note("optional", f"{name} is not installed, for {purpose}", pip("install", name))
+        if name not in packages:
+            yield note(f"{name} is not installed, for {purpose}", pip("install", name))

@@ -1,4 +1,4 @@
-"""Checks of folders and disks: prepared datasets, caches, what was left behind.
+"""Checks of folders and disks: prepared datasets, caches, leftovers.
 
 ok     data   /home/me/.local/share/mellm (the user's data folder), 120 GB free
 note   data   casme2 is not prepared    -> mellm prepare casme2 --frames FOLDER --sheet ..
@@ -17,44 +17,41 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mellm_plugin.cli.doctor.findings import Finding, fault, gigabytes, note, ok
-from mellm_plugin.cli.doctor.machine import WEIGHTS_7B
+from mellm_plugin.cli.doctor.gpu import WEIGHTS_7B
 from mellm_plugin.errors import DataError
 
-_LEAST = 500e6  # bytes: with less, neither a dataset nor results are sure to be written
-_LEFT = (".partial", ".clips", ".old")
+_LEAST_FREE = 500e6  # bytes; with less, writing a dataset or results may fail
+_LEFTOVERS = (".partial", ".clips", ".old")
 
 
 def data() -> Iterator[Finding]:
-    """The data root, and what is prepared in it: a quick look, `mellm datasets --verify` reads all."""
+    """The data root and the datasets in it; a quick look, `mellm datasets --verify` reads all files."""
     from mellm_plugin.datasets import store
     from mellm_plugin.datasets.catalogue import KNOWN, prepare_command
 
     root = store.data_root()
     chosen = "MELLM_DATA" if os.environ.get("MELLM_DATA", "").strip() else "the user's data folder"
-    yield from place("data", root, f"{root} ({chosen})", "export MELLM_DATA=FOLDER")
+    yield _writable(root, f"{root} ({chosen})", "export MELLM_DATA=FOLDER")
     if root.exists() and not root.is_dir():
         return
     prepared = store.list_prepared()
-    for name in prepared:
-        yield _dataset(name)
-    there = {re.sub(r"-v\d+$", "", name) for name in prepared}  # a folder may carry its version: synthme-v1
+    yield from map(_dataset, prepared)
+    there = {re.sub(r"-v\d+$", "", name) for name in prepared}  # a folder may end in a version: synthme-v1
     for name, known in KNOWN.items():
         if name not in there:
-            # what needs no arguments is drawn, by whoever asks for it first
-            told = "is not prepared" if known.arguments else "is not drawn yet: the first task that needs it does"
-            yield note("data", f"{name} ({known.title}) {told}", prepare_command(name))
-    for left in sorted(path for end in _LEFT for path in root.glob(f".*{end}")):
+            # a dataset that needs no arguments is drawn
+            state = "is not prepared" if known.arguments else "is not drawn yet: the first task that needs it does so"
+            yield note(f"{name} ({known.title}) {state}", prepare_command(name))
+    for left in sorted(path for end in _LEFTOVERS for path in root.glob(f".*{end}")):
+        reused = "; the next run for the same dataset reuses it" if left.suffix == ".clips" else ""
         yield note(
-            "data",
-            f"{left} is of a preparation that was cut off, or still runs; the next one of the same takes it up"
-            if left.suffix == ".clips"
-            else f"{left} is of a preparation that was cut off, or still runs",
-            f"{prepare_command(left.stem.lstrip('.'))}, or, where none runs: rm -r {shlex.quote(str(left))}",
+            f"{left} belongs to a preparation that was interrupted, or still runs{reused}",
+            f"{prepare_command(left.stem.lstrip('.'))}, or, if none runs: rm -r {shlex.quote(str(left))}",
         )
 
 
 def _dataset(name: str) -> Finding:
-    """A prepared dataset: whether its files are there and hold as many clips as recorded."""
+    """Whether the files of a prepared dataset exist and hold the recorded number of clips."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -65,7 +62,7 @@ def _dataset(name: str) -> Finding:
     try:
         info = store.read_info(name)
     except DataError as error:
-        return fault("data", str(error), again)
+        return fault(str(error), again)
     folder = store.dataset_dir(name)
     faults = [f"{file} is missing" for file in info.get("files", {}) if not (folder / file).is_file()]
     counts = []
@@ -81,56 +78,51 @@ def _dataset(name: str) -> Finding:
             if rows != entry["clips"]:
                 faults.append(f"{entry['file']}: expected {entry['clips']} clips, found {rows}")
     if faults:
-        return fault("data", f"{folder}: {'; '.join(faults)}", again)
-    return ok("data", f"{name}: {', '.join(counts)} clips (mellm datasets --verify reads them all)")
+        return fault(f"{folder}: {'; '.join(faults)}", again)
+    return ok(f"{name}: {', '.join(counts)} clips (mellm datasets --verify reads them all)")
 
 
-def flows() -> Iterator[Finding]:
+def cache() -> Iterator[Finding]:
     """The cache of measured flows."""
     from mellm_plugin.motion.cache import GIGABYTES, cache_folder
 
-    bound = os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES)
+    limit = os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES)
     try:
-        size = float(bound)
+        size = float(limit)
     except ValueError:
         size = math.nan
     if not (math.isfinite(size) and size > 0):
-        yield fault(
-            "cache", f"MELLM_CACHE_GB: expected a positive number of gigabytes, found {bound!r}", "unset MELLM_CACHE_GB"
-        )
+        yield fault(f"MELLM_CACHE_GB: expected a positive number of gigabytes, found {limit!r}", "unset MELLM_CACHE_GB")
         return
     folder = cache_folder()
     if folder is None:
-        yield note("cache", "MELLM_CACHE=off: every flow is measured anew in every run", "unset MELLM_CACHE")
+        yield note("MELLM_CACHE=off: every run measures every flow again", "unset MELLM_CACHE")
         return
     used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-    told = f"{folder}, {gigabytes(used)} of at most {size:g} GB"
-    yield from place("cache", folder, told, "export MELLM_CACHE=FOLDER (or off)")
+    text = f"{folder}, {gigabytes(used)} of at most {size:g} GB"
+    yield _writable(folder, text, "export MELLM_CACHE=FOLDER (or off)")
 
 
 def hub() -> Iterator[Finding]:
-    """Where models of the hub are kept."""
+    """The folder of models from the hub."""
     from huggingface_hub.constants import HF_HOME
 
     folder = Path(HF_HOME)
-    yield from place("hub", folder, f"{folder} (HF_HOME)", "export HF_HOME=FOLDER")
+    yield _writable(folder, f"{folder} (HF_HOME)", "export HF_HOME=FOLDER")
     free = _free(folder)
-    there = list(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*"))
-    if free is not None and free < WEIGHTS_7B and not there:
+    if free < WEIGHTS_7B and not list(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*")):
         yield note(
-            "hub",
-            f"Qwen2.5-VL-7B is not there: it takes {gigabytes(WEIGHTS_7B)}, and {gigabytes(free)} are free",
+            f"Qwen2.5-VL-7B is not downloaded: it needs {gigabytes(WEIGHTS_7B)}, and {gigabytes(free)} are free",
             "export HF_HOME=FOLDER, on a larger disk",
         )
 
 
-def place(check: str, folder: Path, told: str, do: str) -> Iterator[Finding]:
-    """A folder that is written to, there or not.
+def _writable(folder: Path, text: str, do: str) -> Finding:
+    """Whether a folder, which may not exist yet, can be written to and has space.
 
     Args:
-        check: what it is for.
         folder: the folder.
-        told: its name and what else is known of it.
+        text: its name and what else is known about it.
         do: how to choose another.
     """
     there = _existing(folder)
@@ -138,22 +130,21 @@ def place(check: str, folder: Path, told: str, do: str) -> Iterator[Finding]:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"mellm")
     except OSError as error:
-        yield fault(check, f"{folder} cannot be written to: {there}: {error.strerror or error}", do)
-        return
+        return fault(f"{folder} cannot be written to: {there}: {error.strerror or error}", do)
     free = _free(folder)
-    if free is not None and free < _LEAST:
-        yield fault(check, f"{told}: {free / 1e6:.0f} MB are free", f"free some, or {do}")
-    else:
-        yield ok(check, f"{told}{'' if free is None else f', {gigabytes(free)} free'}")
+    if free < _LEAST_FREE:
+        return fault(f"{text}: {free / 1e6:.0f} MB are free", f"free some space, or {do}")
+    return ok(f"{text}{'' if math.isinf(free) else f', {gigabytes(free)} free'}")
 
 
 def _existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
+    """The folder, or the nearest one above it that exists."""
     return next((one for one in (folder, *folder.absolute().parents) if os.path.lexists(one)), Path(os.sep))
 
 
-def _free(folder: Path) -> float | None:
+def _free(folder: Path) -> float:
+    """Free bytes on the folder's disk; infinite where the system does not say."""
     try:
         return float(shutil.disk_usage(_existing(folder)).free)
     except OSError:
-        return None
+        return math.inf

@@ -22,7 +22,7 @@ import pytest
 from fictitious import Fictitious, casme2, casme3, samm, smic
 
 from mellm_plugin.cli import main
-from mellm_plugin.cli.tables import COLUMNS, pairs
+from mellm_plugin.cli.options import COLUMNS, pairs
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import InputError
 

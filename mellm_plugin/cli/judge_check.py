@@ -1,4 +1,4 @@
-"""`mellm judge-check`: whether the judge that is set may be trusted."""
+"""`mellm judge-check`: check whether the configured judge can be trusted."""
 
 from __future__ import annotations
 
@@ -7,22 +7,33 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from mellm_plugin.cli.commands import Commands
+from mellm_plugin.cli.options import add_json
 from mellm_plugin.errors import InputError, JudgeError
 
 if TYPE_CHECKING:
     from mellm_plugin.scoring.judge_check import Check
 
+EXAMPLES = """\
+  MELLM_JUDGE=openai:gpt-4o-mini mellm judge-check
+  MELLM_JUDGE=local:llama3,timeout=120 mellm judge-check --clips 20"""
 
-def _judge_check(given: argparse.Namespace) -> None:
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--clips", type=int, default=10, help="clips of SynthME, 12 texts each (default: %(default)s)")
+    add("--repeats", type=int, default=3, help="verdicts on each correct description (default: %(default)s)")
+    add_json(parser, "print the findings as one JSON object")
+
+
+def run(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import store
     from mellm_plugin.meu import prepared_name
     from mellm_plugin.scoring import judge as judging
     from mellm_plugin.scoring.judge_check import Annotated, check, controlled_set
 
-    for option, value, least in (("--clips", given.clips, 2), ("--repeats", given.repeats, 2)):
-        if value < least:
-            raise InputError(f"expected at least {least}, found {value}", where=option)
+    for option, value in (("--clips", given.clips), ("--repeats", given.repeats)):
+        if value < 2:
+            raise InputError(f"expected at least 2, found {value}", where=option)
     judge = judging.configured()
     if judge is None:
         raise InputError(
@@ -37,7 +48,7 @@ def _judge_check(given: argparse.Namespace) -> None:
 
     failed = [finding.name for finding in found.findings if not finding.met]
     if given.json:
-        told = {
+        row = {
             "judge": judge.name,
             "clips": given.clips,
             "trusted": not failed,
@@ -45,16 +56,16 @@ def _judge_check(given: argparse.Namespace) -> None:
             "verdicts": {name: {"scored": n, "asked": of} for name, (n, of) in found.counts.items()},
             "findings": [asdict(finding) for finding in found.findings],
         }
-        print(json.dumps(told, ensure_ascii=False))
+        print(json.dumps(row, ensure_ascii=False))
     else:
-        _tell(found, judge.name, given.clips)
+        _print_check(found, judge.name, given.clips)
     if failed:
-        raise JudgeError(f"this judge is not to be trusted: {'; '.join(failed)}. Try another model.")
+        raise JudgeError(f"this judge cannot be trusted: {'; '.join(failed)}. Try another model.")
     if not given.json:
-        print("this judge ranks these descriptions as it must")
+        print("this judge ranks these descriptions correctly")
 
 
-def _tell(found: Check, judge: str, clips: int) -> None:
+def _print_check(found: Check, judge: str, clips: int) -> None:
     from mellm_plugin.scoring.judge import summary
     from mellm_plugin.scoring.judge_check import CASES
 
@@ -68,21 +79,3 @@ def _tell(found: Check, judge: str, clips: int) -> None:
         mark = {True: "ok  ", False: "FAIL", None: "?   "}[finding.met]
         print(f"  {mark} {finding.name}: {finding.measured} ({finding.demanded})")
     print(f"\n{summary([grade.to_dict() for grade in found.grades])}")
-
-
-def add_commands(commands: Commands) -> None:
-    """Add `judge-check`."""
-    checking = commands.add(
-        "judge-check",
-        _judge_check,
-        "see whether the judge that MELLM_JUDGE names may be trusted; exit code 1 if not",
-        "  MELLM_JUDGE=openai:gpt-4o-mini mellm judge-check\n"
-        "  MELLM_JUDGE=local:llama3,timeout=120 mellm judge-check --clips 20",
-    )
-    checking.add_argument(
-        "--clips", type=int, default=10, help="clips of SynthME, 12 texts each (default: %(default)s)"
-    )
-    checking.add_argument(
-        "--repeats", type=int, default=3, help="verdicts on each right description (default: %(default)s)"
-    )
-    checking.add_argument("--json", action="store_true", help="print what was found as one JSON object")

@@ -1,0 +1,50 @@
+"""`mellm loso`: one adapter for each subject left out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from mellm_plugin.cli.options import add_config_values, add_json, find_config
+
+EXAMPLES = """\
+  mellm loso my.yaml --task casme2_emotion -o loso
+  mellm loso my.yaml --task casme2_emotion -o loso --devices cuda:0,cuda:1
+  mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of subjects, two at once)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("config", metavar="CONFIG", help="a YAML file as for mellm finetune; its output is not used")
+    add("--task", required=True, help="the lmms-eval task whose subjects are left out in turn")
+    add("-o", "--output", required=True, metavar="FOLDER", help="folder for all folds and their results")
+    add_config_values(parser)
+    add("--folds", type=int, metavar="N", help="groups of subjects, instead of one fold per subject")
+    add("--jobs", type=int, default=1, metavar="N", help="concurrent folds on each device (default: %(default)s)")
+    add("--devices", default="", metavar="LIST", help="cuda:0,cuda:1 or cpu; each fold sees one of them")
+    add("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: %(default)s)")
+    add("--include-path", metavar="FOLDER", help="a folder of further task files")
+    add("--allow-incomplete", action="store_true", help="where folds failed, score the others and mark the result")
+    add_json(parser, "at the end, print the content of results.json as one JSON object")
+
+
+def run(given: argparse.Namespace) -> None:
+    from mellm_plugin.training.config import load
+    from mellm_plugin.training.loso import loso
+
+    found = loso(
+        load(find_config(given.config), given.set),
+        given.task,
+        Path(given.output),
+        folds=given.folds,
+        jobs=given.jobs,
+        devices=[one for one in given.devices.split(",") if one],
+        allow_incomplete=given.allow_incomplete,
+        include_path=given.include_path,
+        batch_size=given.batch_size,
+        tell=lambda line: print(line, file=sys.stderr if given.json else sys.stdout, flush=True),
+    )
+    if given.json:
+        print(json.dumps({"folder": str(Path(given.output).expanduser().absolute()), **found}))

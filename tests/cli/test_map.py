@@ -1,0 +1,160 @@
+"""`mellm map` on two frames, on a clip and on a dataset."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from mellm_plugin.cli import main
+from mellm_plugin.datasets import store
+from mellm_plugin.datasets.synthme import Face, clips, displacement, draw_clip, sample, warp
+from mellm_plugin.motion import colour
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    folder = tmp_path_factory.mktemp("frames")
+    clip = draw_clip(Face(1), np.random.default_rng(1), ("12",), 2.0)
+    for name, frame in (("onset", clip.onset), ("apex", clip.apex)):
+        Image.fromarray(frame).save(folder / f"{name}.png")
+    return str(folder / "onset.png"), str(folder / "apex.png")
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lip corners that rise from frame 12 to 24, at 100 frames per second, on a head that drifts."""
+    file = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    picture = Face(77).draw(np.random.default_rng(5), (128.0, 128.0), 98.0)
+    rng = np.random.default_rng(6)
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), 100, (224, 224))
+    for t in range(40):
+        amplitude = 2.0 * float(np.clip(min((t - 12) / 12, (40 - t) / 14), 0, 1))
+        total = displacement(["12"], [amplitude], (128.0, 128.0), 98.0, (256, 256)) + np.float32([0.03 * t, 0.02 * t])
+        frame = warp(picture, total)[16:240, 16:240] + 1.5 * rng.standard_normal((224, 224, 3))
+        writer.write(cv2.cvtColor(frame.round().clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2BGR))
+    writer.release()
+    return file
+
+
+def test_legend(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "map.png"
+    assert main(["map", *frames, "-o", str(out), "--legend"]) == 0
+    picture = np.asarray(Image.open(out).convert("RGB")).astype(int)
+    assert picture.shape[0] == 224 and picture.shape[1] > 224 + 64
+    assert np.ptp(picture[:, :224], axis=2).max() > 100
+    said = capsys.readouterr().out
+    assert colour.legend_text() in said and "head moved" in said
+    assert main(["map", *frames, "-o", str(out), "--palette", "colour-blind", "--legend"]) == 0
+    assert colour.legend_text("colour-blind") in capsys.readouterr().out
+
+
+def test_a_still_face(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    out = str(tmp_path / "map.png")
+    assert main(["map", frames[0], frames[0], "-o", out]) == 0
+    assert "doubtful: onset and apex are the same picture" in capsys.readouterr().err
+    again = np.asarray(Image.open(frames[0])).astype(int) + np.random.default_rng(0).integers(-1, 2, (224, 224, 3))
+    Image.fromarray(again.clip(0, 255).astype(np.uint8)).save(tmp_path / "again.png")
+    assert main(["map", frames[0], str(tmp_path / "again.png"), "-o", out]) == 0
+    said = capsys.readouterr()
+    assert "doubtful" not in said.err and " 0 % coloured" in said.out
+
+
+def test_the_nose_tip_of_the_published_map(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    published = ["map", *frames, "-o", str(tmp_path / "map.png"), "--preset", "published"]
+    assert main(published) == 0
+    assert "no nose tip is known" in capsys.readouterr().err
+    assert main([*published, "--nose", "112,130"]) == 0
+    said = capsys.readouterr()
+    assert "nose" not in said.err and "+0.00 degrees" in said.out
+    assert main([*published, "--nose", "112,230"]) == 1
+    assert "inside the frame of 224x224 px" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        main([*published, "--nose", "112"])
+    assert caught.value.code == 2 and "expected X,Y" in capsys.readouterr().err
+
+
+def test_two_frames_as_json(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "map.png"
+    assert main(["map", *frames, "-o", str(out), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["file"] == str(out) and row["size"] == [224, 224] and 0 < row["coloured"] < 1 and row["doubts"] == []
+    assert abs(row["head"]["tx"]) < 5 and row["settings"]["estimator"] == "local"
+    assert main(["map", frames[0], frames[0], "-o", str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["doubts"]
+
+
+def test_a_video_becomes_a_map_and_an_animation(video: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "map.png"
+    assert main(["map", str(video), "-o", str(out), "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert row["frames"] == 40 and row["fps"] == 100
+    assert abs(row["onset"] - 12) <= 4 and abs(row["apex"] - 25) <= 3
+    assert np.ptp(np.asarray(Image.open(out)).astype(int), axis=2).max() > 100
+    with Image.open(row["animation"]) as animation:
+        assert animation.n_frames > 8 and Path(row["animation"]) == out.with_suffix(".gif")
+    chosen = ["--onset", "12", "--apex", "24", "--animation", str(tmp_path / "flow.webp"), "--fps", "200"]
+    assert main(["map", str(video), "-o", str(out), *chosen]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r": 40 frames at 200 frames per second; onset 12, apex 24\n", said)
+    assert (tmp_path / "flow.webp").stat().st_size > 1000
+
+
+def test_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("MELLM_CACHE", str(tmp_path / "cache"))
+    store.write("drawn", {"test": (sample(clip) for clip in clips("test", 5))}, {"source": "a test"})
+    command = ["map", "--dataset", "drawn", "-o", str(tmp_path / "maps")]
+    assert main([*command, "--workers", "2"]) == 0
+    assert "5 maps, 0 of them doubtful; beside them contact_sheet.jpg, maps.csv" in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    row = json.loads(capsys.readouterr().out)
+    assert (row["maps"], row["doubtful"], row["table"]) == (5, {}, "maps.csv")
+    assert row["folder"] == str(tmp_path / "maps")
+    assert len(list((tmp_path / "maps" / "synthme" / "s00").glob("*.png"))) == 5
+    assert main([*command, "--fps", "9"]) == 1
+    assert "--fps is not for a dataset" in capsys.readouterr().err
+    assert main(["map", "--dataset", "drawn", "--split", "tset", "-o", str(tmp_path / "none")]) == 1
+    assert "has no split 'tset'" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
+def test_wrong_input_writes_nothing(frames: tuple[str, str], video: Path, tmp_path: Path, capsys: Capture) -> None:
+    out, clip, onset = str(tmp_path / "map.png"), str(video), frames[0]
+    small, still = tmp_path / "small.png", tmp_path / "still"
+    Image.new("L", (100, 90)).save(small)
+    still.mkdir()
+    face = draw_clip(Face(1), np.random.default_rng(1), (), 1.0, head=0.0)
+    for i in range(6):
+        noise = np.random.default_rng(i).normal(0, 1, face.onset.shape)
+        Image.fromarray((face.onset + noise).round().clip(0, 255).astype(np.uint8)).save(still / f"img{i}.png")
+    cases = {
+        (str(tmp_path / "no.png"), str(tmp_path / "none.png"), "-o", out): "2 faults",
+        (onset, str(small), "-o", out): "224x224 and 100x90",
+        (*frames, "-o", out, "--preset", "robst"): "Did you mean 'robust'",
+        (*frames, "-o", str(tmp_path / "map.xyz")): "map.png",
+        (*frames, "-o", str(tmp_path / "map.psd")): "map.png",
+        (*frames, "-o", onset): "another file",
+        (onset, str(tmp_path / ("a" * 300)), "-o", out): "cannot be read",
+        (*frames, "-o", str(tmp_path / "absent" / "map.png")): "no folder",
+        (clip, "-o", out, "--apex", "99"): "0..39",
+        (clip, "-o", out, "--onset", "9", "--apex", "3"): "found 9 and 3",
+        (clip, "-o", out, "--animation", str(tmp_path / "flow.avi")): ".gif",
+        (clip, "-o", str(tmp_path / "a.gif"), "--animation", str(tmp_path / "a.gif")): "one file",
+        (str(still), "-o", str(still / "img3.png")): "part of the clip itself",
+        (clip, "-o", out, "--workers", "2"): "--workers is not for one clip",
+        (str(still), "-o", out): "--onset and --apex",
+        (str(tmp_path / "no.mp4"), "-o", out): "no.mp4",
+        ("-o", out): "found 0 names",
+        (clip, "--dataset", "synthme", "-o", str(tmp_path / "d")): "either frames or --dataset",
+    }
+    for arguments, words in cases.items():
+        assert main(["map", *arguments]) == 1, arguments
+        assert words in capsys.readouterr().err
+    assert {path.name for path in tmp_path.iterdir()} == {"small.png", "still"}
