@@ -37,7 +37,10 @@ from mellm_plugin.datasets import synthme
 from mellm_plugin.plugin import task_folder
 
 GUIDES = [SOURCE / "README.md", SOURCE / "CONTRIBUTING.md", *sorted((SOURCE / "docs").glob("*.md"))]
-PAGES = [*GUIDES, *sorted((SOURCE / "tasks").rglob("README.md"))]
+PAGES = [
+    *GUIDES,
+    *(page for folder in ("mellm_plugin", "tasks") for page in sorted((SOURCE / folder).rglob("README.md"))),
+]
 OURS = ("mellm", "lmms-eval", "python", "accelerate", "torchrun")
 OF_THE_EXAMPLE = {"mydata_meu", "my_synthme"}
 
