@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny
 import yaml
-from user_commands import evaluate, run, scores
+from user_commands import evaluate, kill_when, run, scores
 
 pytestmark = pytest.mark.slow
 
@@ -47,13 +44,8 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(machine: dict[str, str]
     assert made["stages"][0]["steps"] == 30
 
     cut = [*command, "--set", "output=cut"]
-    process = subprocess.Popen(cut, cwd=tmp_path, env=machine, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 400
-    while len(_losses(tmp_path / "cut")) < 12 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and not (tmp_path / "cut" / "training.json").exists()
+    kill_when(lambda: len(_losses(tmp_path / "cut")) >= 12, cut, machine, tmp_path)
+    assert not (tmp_path / "cut" / "training.json").exists()
     assert list((tmp_path / "cut").rglob("checkpoint-*/trainer_state.json"))
     run(cut, machine, tmp_path)
     whole, again = _losses(tmp_path / "whole"), _losses(tmp_path / "cut")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
-import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import Any
 
 import fictitious
 import pytest
-from user_commands import SOURCE, evaluate, records, results, run, samples, scores
+from user_commands import SOURCE, evaluate, kill_when, records, results, run, samples, scores
 
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.report import leaderboard
@@ -226,15 +223,10 @@ def test_a_killed_run_goes_on_where_it_was(machine: dict[str, str], tmp_path: Pa
     command += ["--output_path", "results", "--log_samples"]
     saved = tmp_path / "cache" / "runs" / "killed" / "rank_0.audit.jsonl"
 
-    process = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 300
-    while not (saved.exists() and saved.read_text().count("\n") >= LIMIT // 3):
-        assert process.poll() is None and time.monotonic() < deadline, "no answer was saved before the end"
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    def has_a_third() -> bool:
+        return saved.exists() and saved.read_text().count("\n") >= LIMIT // 3
+
+    kill_when(has_a_third, command, environment, tmp_path)
     assert not list((tmp_path / "results").rglob("*_results.json"))
     before = saved.read_text().splitlines()
     assert LIMIT // 3 <= len(before) < LIMIT

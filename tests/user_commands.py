@@ -14,7 +14,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import yaml
 BIN = Path(sys.executable).parent
 SOURCE = Path(os.environ.get("MELLM_SOURCE", Path(__file__).parents[1]))
 """The clone. Continuous integration runs the tests outside of it, against the installed wheel."""
+
+TIMEOUT_S = 1800
 
 _SETTINGS = ("LMMS_", "HF_", "MELLM_", "CUDA_", "OPENAI_", "AZURE_", "LLM_")
 
@@ -50,9 +53,24 @@ def run(
 ) -> subprocess.CompletedProcess[str]:
     """Run a command in a folder; any other exit code than the expected one fails the test."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert done.returncode == code, done.stdout[-3000:] + done.stderr[-6000:]
     return done
+
+
+def kill_when(ready: Callable[[], bool], command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    """Start a command and kill it as soon as `ready` says so; it must not end before."""
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + TIMEOUT_S
+        while not ready():
+            assert process.poll() is None and time.monotonic() < deadline, "the command was not ready to be killed"
+            time.sleep(0.01)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def evaluate(
