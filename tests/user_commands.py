@@ -84,8 +84,11 @@ def evaluate(
     folder.mkdir(parents=True, exist_ok=True)
     shared = {"model": "mellm", "model_args": "", "log_samples": True}
     configs = [{**shared, **one, "output_path": str(folder / name)} for name, one in runs.items()]
-    (folder / "runs.yaml").write_text(yaml.safe_dump(configs))
-    return run([*program, "--config", "runs.yaml"], environment, folder, code)
+    (folder / "runs.config").write_text(yaml.safe_dump(configs))  # not .yaml: `folder` may be an include_path
+    done = run([*program, "--config", "runs.config"], environment, folder, code)
+    missing = [name for name in runs if not list((folder / name).rglob("*_results.json"))]
+    assert code or not missing, f"{missing}: no results\n{done.stdout[-3000:]}{done.stderr[-6000:]}"
+    return done
 
 
 def results(folder: Path) -> dict[str, Any]:
