@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import user_commands
 from hypothesis import settings
 from loguru import logger
 from PIL import ImageFile
+
+# Several processes share the cores: one thread each, set before NumPy, OpenCV or torch is imported by a test.
+for _name in ("OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"):
+    os.environ.setdefault(_name, "1")
 
 settings.register_profile("mellm", deadline=None)  # a machine may pause; nothing here is timed
 settings.load_profile("mellm")
@@ -24,6 +31,21 @@ def cache_of_flows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder for the whole test run, whichever of pytest-xdist's processes asks for it."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def machine(shared_folder: Path) -> dict[str, str]:
+    """The variables of processes that share prepared data and caches; SynthME is drawn once, by the first of them."""
+    return user_commands.environment(shared_folder)
+
+
 @pytest.fixture
 def log() -> Iterator[list[str]]:
     """What is logged at WARNING and above."""
@@ -35,10 +57,18 @@ def log() -> Iterator[list[str]]:
 
 @pytest.fixture(autouse=True)
 def damaged_images_stay_damaged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """lmms-eval, once a test has imported it, has Pillow fill in what is missing of an image."""
+    """lmms-eval, once a test has imported it, makes Pillow fill in the missing part of a truncated image."""
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
 
 
+LONGEST = ("test_first_command", "test_lmms_eval", "test_finetune", "test_judged")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that of several processes (`-n 2 --dist loadfile`) none is left with them at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    """Run the longest files first, then the other slow tests, so that no process is left with one at the end."""
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = item.path.stem if item.get_closest_marker("slow") else ""
+        return LONGEST.index(name) if name in LONGEST else len(LONGEST), item.get_closest_marker("slow") is None
+
+    items.sort(key=place)
