@@ -11,19 +11,19 @@ begins with the same ones.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.checked import Settings, Text, count, number, one_of, reader
 from mellm_plugin.datasets import store
-from mellm_plugin.errors import DataError, InputError, MellmError, near
+from mellm_plugin.errors import DataError, InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -76,8 +76,17 @@ class Example:
     answer: str
 
 
+def _dataset(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"the name of a prepared dataset or {DRAWN}")
+    return value
+
+
+_Share = Annotated[float, number(0)]
+
+
 @dataclass(frozen=True)
-class Source:
+class Source(Settings):
     """Where examples come from, and of which kind they are.
 
     Attributes:
@@ -91,49 +100,27 @@ class Source:
             them, joined by commas, take turns. None: those of the dataset.
     """
 
-    dataset: str
-    split: str | None = None
-    clips: int | None = None
-    weight: float = 1.0
-    forms: Mapping[str, float] = field(default_factory=dict)
-    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 1.0})
-    labels: str | None = None
+    dataset: Annotated[str, reader(_dataset)]
+    split: Text | None = None
+    clips: Annotated[int, count(1)] | None = None
+    weight: Annotated[float, number(0, above=True)] = 1.0
+    forms: Mapping[Annotated[str, one_of(FORMS)], _Share] = field(default_factory=dict)
+    languages: Mapping[Annotated[str, one_of(LANGUAGES)], _Share] = field(default_factory=lambda: {"en": 1.0})
+    labels: Text | None = None
 
-    def faults(self) -> Iterator[str]:
-        """What is wrong with it, a sentence each that begins with the attribute; reads no data."""
-        if not isinstance(self.dataset, str) or not self.dataset:
-            yield f"dataset: expected the name of a prepared dataset or {DRAWN}, found {self.dataset!r}"
-        elif self.dataset == DRAWN and isinstance(self.split, str | None) and self.split not in (None, "train"):
-            yield f"split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
-        elif self.dataset.startswith(f"{DRAWN}-v"):
-            yield f"dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
-        elif self.dataset == "megc_vqa":
-            yield "dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
+    def contradictions(self) -> Iterator[str]:
+        """Faults between the fields; reads no data."""
+        if self.dataset == DRAWN and self.split not in (None, "train"):
+            yield f".split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
+        if self.dataset.startswith(f"{DRAWN}-v"):
+            yield f".dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
+        if self.dataset == "megc_vqa":
+            yield ".dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
         if self.clips is not None and self.dataset != DRAWN:
-            yield f"clips: is for {DRAWN}, whose clips are drawn; {self.dataset!r} has those that are prepared"
-        elif self.clips is not None and (type(self.clips) is not int or self.clips < 1):
-            yield f"clips: expected a whole number of at least 1, found {self.clips!r}"
-        for name in ("split", "labels"):
-            if (given := getattr(self, name)) is not None and not (isinstance(given, str) and given.strip()):
-                yield f"{name}: expected a text, found {given!r}"
-        if not _is_share(self.weight) or not self.weight:
-            yield f"weight: expected a positive number, found {self.weight!r}"
-        for name, known in (("forms", FORMS), ("languages", LANGUAGES)):
-            shares = getattr(self, name)
-            if not isinstance(shares, Mapping):
-                yield f"{name}: expected shares by name, found {shares!r}"
-                continue
-            for key, share in shares.items():
-                if key not in known:
-                    yield f"{name}: expected one of {', '.join(known)}, found {key!r}.{near(str(key), known)}"
-                elif not _is_share(share):
-                    yield f"{name}.{key}: expected a share, a number of at least 0, found {share!r}"
-            if (shares or name == "languages") and not any(_is_share(share) and share for share in shares.values()):
-                yield f"{name}: expected at least one share above 0, found {dict(shares)!r}"
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+            yield f".clips: only {DRAWN} takes a number of clips; all prepared clips of {self.dataset!r} are used"
+        for name, shares in (("forms", self.forms), ("languages", self.languages)):
+            if (shares or name == "languages") and not any(shares.values()):
+                yield f".{name}: expected at least one share above 0, found {dict(shares)!r}"
 
 
 def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[tuple[str, ...], ...]:
@@ -271,7 +258,7 @@ class Examples(Sequence[Example]):
         streams: list[_Stream] = []
         chosen: set[tuple[str, str]] = set()
         for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
-            if clips is None or any(source.faults()):
+            if clips is None or source.faults():
                 continue
             where = f"sources[{place}] ({source.dataset})"
             kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
@@ -379,11 +366,11 @@ class Examples(Sequence[Example]):
         """
         datasets: dict[str, dict[str, Any]] = {}
         seen: dict[str, dict[str, Record]] = {}
-        for stream_number, number in self._plan:
+        for stream_number, index in self._plan:
             stream = self._streams_kept[stream_number]
             clips = self._clips[stream.source]
             assert clips is not None
-            record = clips.records[number]
+            record = clips.records[index]
             entry = datasets.setdefault(
                 record.dataset, {"examples": 0, "forms": Counter(), "labels": Counter(), "units": Counter()}
             )
@@ -493,10 +480,10 @@ def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[n
     of_stream = np.concatenate([_block(bounds, [seed, 2, block]) for block in range(-(-count // _BLOCK))])[:count]
     plan = np.empty((count, 2), np.int64)
     plan[:, 0] = of_stream
-    for number, stream in enumerate(streams):
-        mine = np.flatnonzero(of_stream == number)
+    for index, stream in enumerate(streams):
+        mine = np.flatnonzero(of_stream == index)
         rounds = -(-len(mine) // len(stream.clips))
-        draws = [_round(stream.weights, [seed, 3, number, turn]) for turn in range(rounds)]
+        draws = [_round(stream.weights, [seed, 3, index, turn]) for turn in range(rounds)]
         if draws:
             plan[mine, 1] = stream.clips[np.concatenate(draws)[: len(mine)]]
     return plan

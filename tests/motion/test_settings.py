@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from mellm_plugin.checked import help_of
 from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings, resolve
 
@@ -108,7 +109,8 @@ RANGES = {
 
 def test_every_field_is_tested_and_has_a_help_text() -> None:
     assert {f.name for f in fields(MotionSettings)} == CHOICES.keys() | RANGES.keys()
-    assert all(len(f.metadata["help"]) > 10 for f in fields(MotionSettings))
+    assert all(len(text) > 10 for text in help_of(MotionSettings).values())
+    assert help_of(MotionSettings).keys() == CHOICES.keys() | RANGES.keys()
 
 
 @pytest.mark.parametrize("name", CHOICES)
