@@ -1,4 +1,4 @@
-"""What the task files of the MEGC ME-VQA challenge name: questions on clips, their answers, scores, and the submission.
+"""What the task files of the MEGC ME-VQA challenge name: questions about clips, their answers, and the submission.
 
     "What is the coarse expression class?"                             coarse     one of the coarse classes
     "What is the fine-grained expression class?"                       fine       one of the dataset's labels
@@ -8,9 +8,9 @@
     "Please analyse the micro-expression shown in this video in detail."  combined   units and both classes in a text
     anything else                                                      other      scored as a text alone
 
-The expected answer and the model's are read by the same reader. An answer that cannot be read is wrong, and counted in
-`vqa_parse_rate`; an expected answer that cannot be read is left out of the score it would be for, and the log says so.
-Every kind but coarse and fine is scored as a text too.
+The same reader reads the expected answer and the model's. An answer that cannot be read is wrong, and `vqa_parse_rate`
+counts it. A score leaves out the questions whose expected answer cannot be read, and the log lists them. Every kind but
+coarse and fine is scored as a text too. The scores are declared in `scoring.vqa_metrics`.
 """
 
 from __future__ import annotations
@@ -58,33 +58,33 @@ _CHALLENGE = ("casme2", "samm", "casme3")
 
 
 def data(split: str) -> str:
-    """The absolute folder of the prepared dataset, read through once.
+    """The absolute folder of the prepared dataset, after its files are checked.
 
     Args:
-        split: the one that is asked: `labelled` or `test`.
+        split: `labelled` or `test`.
 
     Raises:
-        DataError: the dataset is not prepared, is damaged, or has no such questions; says what to do.
+        DataError: the dataset is not prepared, is damaged, or has no such questions; the message has the command.
     """
     folder = meu.data(NAME)
     if split not in (splits := store.read_info(NAME)["splits"]):
         wanted = {LABELLED: "the challenge's files with answers", TEST: "its test files, and --videos"}[split]
         raise DataError(
-            f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}; prepare it again with {wanted},"
-            f" too: {prepare_command(NAME)} --replace"
+            f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}; prepare it again with {wanted} "
+            f"too: {prepare_command(NAME)} --replace"
         )
     return folder
 
 
 def docs(clips: Any) -> Any:
-    """The questions on the clips of one split: one row a question, with the columns of its clip and of the question.
+    """The questions about the clips of one split: a row for each question, with the columns of its clip.
 
     Args:
         clips: a `datasets.Dataset` of clips. Its images are not copied, however many questions share them.
 
     Returns:
-        a `datasets.Dataset` with these columns more: `question`; `answer` (null in test files); `kind`; `unit` (number
-        of the one unit that is asked about, or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`.
+        a `datasets.Dataset` with further columns: `question`; `answer` (null in test files); `kind`; `unit` (the number
+        of the one unit in question, or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`.
     """
     import pyarrow as pa
     from datasets import Dataset, Features, Value
@@ -110,26 +110,26 @@ def docs(clips: Any) -> Any:
     }
     added = Features({name: feature for name, (feature, _) in columns.items()})
     table = clips.with_format("arrow")[:]
-    # slices, not `select`: adding a column to a selection would write every clip's frames once for each question
+    # slices, not `select`: adding a column to a selection writes a clip's frames once for each question
     rows = pa.concat_tables([table.slice(place[str(question.clip)], 1) for question in asked])
     for field, (_, values) in zip(added.arrow_schema, columns.values(), strict=True):
         rows = rows.append_column(field, pa.array(values, field.type))
     info = clips.info.copy()
     info.features = Features({**clips.features, **added})
-    _tell(asked, columns)
+    _warn_unscored(asked, columns)
     return Dataset(
         rows.replace_schema_metadata(None), info=info, split=clips.split, fingerprint=clips._fingerprint + "q"
     )
 
 
 def _coarse_labels(asked: Sequence[Question]) -> list[str]:
-    """The three classes, and what else is given as one in the expected answers (`others`)."""
+    """The three classes, and other classes that occur in the expected answers (`others`)."""
     given = [_as_label(question.answer) for question in asked if question.kind == "coarse" and question.answer]
     return list(dict.fromkeys((*COARSE, *sorted(given))))
 
 
 def _fine_labels(asked: Sequence[tuple[Question, str]]) -> dict[str, list[str]]:
-    """By dataset its labels, and what else is given as one in the expected answers."""
+    """By dataset its labels, and other labels that occur in the expected answers."""
     labels: dict[str, list[str]] = {}
     for dataset in {dataset for _, dataset in asked}:
         own = labels_of(dataset) or tuple(sorted({label for name in _CHALLENGE for label in labels_of(name)}))
@@ -147,10 +147,10 @@ def _as_label(answer: str) -> str:
     return canonical_label(plain) or plain
 
 
-def _tell(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
-    """What of the questions cannot be scored as their kind."""
+def _warn_unscored(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
+    """Warn of questions that cannot be scored as their kind."""
     if other := sorted({question.text for question in asked if question.kind == "other"}):
-        logger.warning("{} questions of no known kind, scored as texts alone: {}", len(other), "; ".join(other[:5]))
+        logger.warning("{} questions of no known kind are scored as texts only: {}", len(other), "; ".join(other[:5]))
     unreadable: dict[str, list[str]] = defaultdict(list)
     for number, question in enumerate(asked):
         if question.answer is None or question.kind == "other":
@@ -160,8 +160,8 @@ def _tell(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]
             unreadable[question.kind].append(f"{question.file}, line {question.line}: {question.answer!r}")
     for kind, answers in unreadable.items():
         logger.warning(
-            "{} expected answers to questions of kind {} cannot be read in full; they are left out of the scores of "
-            "what is missing in them: {}",
+            "{} expected answers to questions of kind {} cannot be read in full; the scores of what is missing leave "
+            "them out: {}",
             *(len(answers), kind, "; ".join(answers[:5])),
         )
 
@@ -210,11 +210,11 @@ def doc_to_target(doc: Doc) -> str:
 
 
 def reading(doc: Doc, answer: str) -> dict[str, Any]:
-    """What an answer says, by the kind of its question (`language.vqa_answers.vqa_reading`).
+    """What an answer says, depending on the kind of its question (`language.vqa_answers.vqa_reading`).
 
     Args:
-        doc: a row of `docs`: its kind, unit and labels.
-        answer: of the model, or the expected one.
+        doc: a row of `docs`.
+        answer: the model's or the expected answer.
     """
     return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
@@ -283,11 +283,11 @@ _GROUPS = (*SCORES.values(), TEXT, _PARSED, _GIVEN)
 
 
 def submitted(doc: Doc, answer: str) -> str:
-    """The answer in the form of the challenge's files, which is handed in and scored as a text.
+    """The answer in the form of the challenge's files, for the submission and the scores of texts.
 
-    Of a class, a side, or yes and no it is the one word that was read; of a list of units their names, in the order in
-    which the model gave them. Where a text is asked for, or nothing can be read, it is what the model gave, without
-    its thoughts and the special tokens behind it.
+    A class, a side, yes or no becomes the word that was read; a list of units becomes their names, in the order of the
+    answer. Where the question asks for a text, or nothing can be read, it is the answer without the model's thoughts
+    and without special tokens at its end.
     """
     match reading(doc, answer):
         case {"shown": bool(shown)}:
@@ -392,17 +392,17 @@ def ci95(items: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, list[flo
 
 
 def submission(items: Items, args: Any = None) -> float | None:
-    """Write the submission, and tell where: each test file again, every line in its order with its `answer`.
+    """Write the submission and log its path: the lines of each test file, in their order, with their `answer`.
 
-    The files go to `<output_path>/submissions/<date and time>/`, `x_to_answer.jsonl` to `x_pred.jsonl`. A file with
-    questions that were not answered is called `x_pred.incomplete.jsonl` instead, and has null for their answers.
+    `x_to_answer.jsonl` becomes `<output_path>/submissions/<date and time>/x_pred.jsonl`. A file with unanswered
+    questions becomes `x_pred.incomplete.jsonl`, with null for their answers.
 
     Args:
         items: the lines that were answered.
-        args: of the command line; None in Python, then the current folder stands for `output_path`.
+        args: of the command line, with `output_path`; None in Python, which means the current folder.
 
     Returns:
-        share of the test questions that were answered.
+        the share of the test questions that were answered.
     """
     answers = {(item["file"], item["line"]): item["answer"] for item in items}
     files: dict[str, list[Question]] = defaultdict(list)
@@ -423,9 +423,9 @@ def submission(items: Items, args: Any = None) -> float | None:
         if lacking:
             unprepared = sum(q.clip is None for q in lacking)
             logger.error(
-                "INCOMPLETE submission {}: {} of {} questions have no answer, {} of them because their clip could not "
-                "be prepared (see `skipped` in {}); the others were not asked (run without --limit and --offset) "
-                "or never answered (see answer_rate)",
+                "INCOMPLETE submission {}: {} of {} questions have no answer; the clips of {} of them could not be "
+                "prepared (see `skipped` in {}), the others were not asked (run without --limit and --offset) or never "
+                "answered (see answer_rate)",
                 *(path, len(lacking), len(questions), unprepared, store.dataset_dir(NAME) / "info.json"),
             )
         else:
@@ -435,14 +435,14 @@ def submission(items: Items, args: Any = None) -> float | None:
 
 
 def _new_folder(output: Path) -> Path:
-    """A folder for one submission: an earlier one is never overwritten."""
+    """A new folder for one submission; earlier ones are never overwritten."""
     stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
     folder = output / "submissions" / stamp
     try:
         folder.mkdir(parents=True)
     except OSError as error:
         folder = Path(tempfile.mkdtemp(prefix=f"megc_vqa_{stamp}_"))  # answers may have taken hours
-        logger.error("the submission cannot be written to {} ({}); it is written to {}", output, error, folder)
+        logger.error("the submission cannot be written to {} ({}); it is in {}", output, error, folder)
     return folder.absolute()
 
 

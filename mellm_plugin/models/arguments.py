@@ -6,14 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
 from mellm_plugin import checked
 from mellm_plugin.checked import Settings, one_of, reader, text
-from mellm_plugin.errors import SettingsError
+from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
 
 OFF = "off"
@@ -173,3 +173,37 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield "adapter_revision: expected together with adapter"
     if "revision" in given and "pretrained" not in given:
         yield "revision: expected together with pretrained; for adapter it is adapter_revision"
+
+
+def split(text: str) -> dict[str, Any]:
+    """The arguments of `name=value,name=value`, as lmms-eval splits them; names of folders and versions stay texts.
+
+    Raises:
+        SettingsError: a value has commas, or something is no argument.
+    """
+    with imports_of_lmms_eval():
+        from lmms_eval.utils import simple_parse_args_string
+
+    quote = "lmms-eval splits at commas; a value that has one stands in quotes: --model_args 'adapter=\"runs/a,b\",..'"
+    try:
+        found: dict[str, Any] = simple_parse_args_string(text)
+    except ValueError:
+        pieces = [piece.strip() for piece in text.split(",")]
+        odd = next((piece for piece in pieces if piece and "=" not in piece), text)
+        raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
+    known = {one.name for one in fields(ModelArguments)}
+    names = re.findall(rf"(?:^|,)\s*({'|'.join(known)})\s*=", re.sub(r"\"[^\"]*\"|'[^']*'", "", text))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"found {', '.join(twice)} twice in {text!r}; give one")
+    for name in found:
+        whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
+        if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
+            raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
+    for name in TEXTS & found.keys():
+        # 2025, 007 and 1e5 are folders and versions, too; lmms-eval has made numbers of them.
+        if not isinstance(value := found[name], str):
+            written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
+            found[name] = written[1].strip() if written else str(value)
+        elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            found[name] = value[1:-1]
+    return found

@@ -8,11 +8,9 @@
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
@@ -28,7 +26,8 @@ from transformers.image_utils import load_image
 from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.arguments import TEXTS, ModelArguments
+from mellm_plugin.models.arguments import ModelArguments, split
+from mellm_plugin.models.generation import cut, generation_arguments
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
@@ -55,43 +54,6 @@ with imports_of_lmms_eval():
     from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
     from lmms_eval.api.model import lmms
     from lmms_eval.models.model_utils.gen_metrics import log_metrics
-    from lmms_eval.utils import simple_parse_args_string
-
-MAX_NEW_TOKENS = 1024
-"""Longest answer, in tokens, where the task does not say."""
-
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
-_GENERATION = (
-    *_SAMPLING,
-    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
-    *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
-)
-
-
-def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """What a task asks of the generation, in the words of transformers.
-
-    Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
-
-    Args:
-        gen_kwargs: of the task; not changed.
-
-    Returns:
-        arguments of `generate`; the texts that end an answer; the names that mean nothing here.
-    """
-    given = {name: value for name, value in gen_kwargs.items() if value is not None}
-    until = given.pop("until", [])
-    until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
-    # lmms-eval gives an empty line to every task that names no end. It would cut an answer of several
-    # paragraphs to the first; lmms-eval's own models of this kind do not heed it either.
-    if until == ["\n\n"]:
-        until = []
-    arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
-    temperature = arguments.get("temperature")
-    arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
-    if not arguments["do_sample"]:
-        arguments |= dict.fromkeys(_SAMPLING)  # None also overrules the model's own generation config
-    return arguments, until, sorted(given.keys() - set(_GENERATION))
 
 
 @dataclass
@@ -143,7 +105,7 @@ class Mellm(lmms):  # type: ignore[misc]
         self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
         self._batch_size: int = given.batch_size or given.max_batch_size
         if given.batch_size is None:
-            self._say("INFO", f"batch_size=auto: {self._batch_size}, halved when the GPU's memory runs out")
+            self._log("INFO", f"batch_size=auto: {self._batch_size}, halved when the GPU's memory runs out")
 
     @classmethod
     def create_from_arg_string(
@@ -159,7 +121,7 @@ class Mellm(lmms):  # type: ignore[misc]
             SettingsError: as the class, and where both give an argument and differ.
             ModelError: as the class.
         """
-        own = _split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
+        own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
         options = {name: value for name, value in (additional_config or {}).items() if value is not None}
         if str(options.get("batch_size")) == "1" and "batch_size" in own:
             del options["batch_size"]  # nobody's choice: lmms-eval's default
@@ -196,7 +158,7 @@ class Mellm(lmms):  # type: ignore[misc]
             hint = "; set ACCELERATE_USE_CPU=true" if device.type == "cpu" else ""
             raise SettingsError(f"device: for several processes expected {own.type}, found {wanted!r}{hint}")
         if device.index is not None:
-            self._say("WARNING", f"device={wanted} is not heeded: {self._world_size} processes have one each")
+            self._log("WARNING", f"device={wanted} is not heeded: {self._world_size} processes have one each")
         return torch.device(own)
 
     def _load(self) -> None:
@@ -257,7 +219,7 @@ class Mellm(lmms):  # type: ignore[misc]
         folder = bundled_folder()
         if not (folder / "config.json").is_file():
             raise ModelError(f"{folder}: this installation has no bundled model; give pretrained= or adapter=")
-        self._say(
+        self._log(
             "WARNING",
             "neither pretrained= nor adapter= is given: this is the BUNDLED model, small and trained on "
             "drawn faces only. What it answers says nothing about real people.",
@@ -270,7 +232,7 @@ class Mellm(lmms):  # type: ignore[misc]
         if wanted is None:
             wanted = carried or DEFAULT
         if carried is not None and wanted != carried:
-            self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
+            self._log("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
         return wanted if isinstance(wanted, MotionSettings) else None
 
     def _tell_lmms_eval(self) -> None:
@@ -289,28 +251,16 @@ class Mellm(lmms):  # type: ignore[misc]
         self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
 
     def _overlaps(self) -> dict[str, Any]:
-        """By task, how many of its clips are of people that were seen in training; warns of them once.
+        """The overlap of each task's clips with the training data; warns once of people that the model has seen.
 
-        All clips of a task are counted, whatever its `--limit`, and whether or not their answers come from lmms-eval's
-        cache or from another process. Tasks whose clips have no dataset and subject are not among them.
+        This counts all clips of a task, whatever its `--limit`, and whether or not lmms-eval's cache or another process
+        answers them.
         """
         assert self._seen is not None
-        found: dict[str, Any] = {}
-        faults: list[str] = []
-        for task, splits in self.task_dict.items():
-            docs = _tested(splits, self._splits.get(task))
-            if (overlap := self._seen.overlap(docs)) is None:
-                continue
-            found[task] = overlap
-            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
-                if (hit := overlap[side])["clips"]:
-                    faults.append(
-                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
-                        f"{hit['subjects']} ({_some(self._seen.met(docs, side))})"
-                    )
+        found, faults = self._seen.overlaps(self.task_dict, self._splits)
         if faults and not self._has_warned:
             self._has_warned = True
-            self._say(
+            self._log(
                 "WARNING",
                 "this model KNOWS PEOPLE IT IS ASKED ABOUT; such a score says little about others, and the results "
                 "file is marked (leave subjects out by leave_out in the config, or run mellm loso):"
@@ -323,8 +273,8 @@ class Mellm(lmms):  # type: ignore[misc]
         self._tell_lmms_eval()
         super().clean()
 
-    def _say(self, level: str, text: str) -> None:
-        """Once, not in every process."""
+    def _log(self, level: str, text: str) -> None:
+        """Log in the main process only."""
         if self.accelerator.is_main_process:
             logger.log(level, f"mellm: {text}")
 
@@ -459,7 +409,7 @@ class Mellm(lmms):  # type: ignore[misc]
         """Answers of a batch; of a clip with a fault that fault, as `language.unanswered` reads it."""
         arguments, until, unknown = generation_arguments(gen_kwargs)
         if unknown and not tally.requests:
-            self._say("WARNING", f"generation arguments that mean nothing here: {', '.join(unknown)}")
+            self._log("WARNING", f"generation arguments that mean nothing here: {', '.join(unknown)}")
         for clip in clips:
             self._finish_maps(clip, tally)
         tally.requests += len(clips)
@@ -529,7 +479,7 @@ class Mellm(lmms):  # type: ignore[misc]
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [
             GenerationResult(
-                text=_cut(self._text(tokens), until),
+                text=cut(self._text(tokens), until),
                 token_counts=TokenCounts(input_tokens=count, output_tokens=self._length(tokens)),
             )
             for count, tokens in zip(read, written, strict=True)
@@ -566,50 +516,6 @@ class Mellm(lmms):  # type: ignore[misc]
         )
 
 
-def _tested(splits: Any, asked: str | None) -> Any:
-    """The clips that a task tests; where it asked for nothing, all being in the cache, those of the split `test`, or of
-    the only one."""
-    if not isinstance(splits, Mapping):
-        return None
-    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
-
-
-def _split(text: str) -> dict[str, Any]:
-    """The arguments of `name=value,name=value`, as lmms-eval splits them; names of folders and versions stay texts.
-
-    Raises:
-        SettingsError: a value has commas, or something is no argument.
-    """
-    quote = "lmms-eval splits at commas; a value that has one stands in quotes: --model_args 'adapter=\"runs/a,b\",..'"
-    try:
-        found: dict[str, Any] = simple_parse_args_string(text)
-    except ValueError:
-        pieces = [piece.strip() for piece in text.split(",")]
-        odd = next((piece for piece in pieces if piece and "=" not in piece), text)
-        raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
-    known = {one.name for one in fields(ModelArguments)}
-    names = re.findall(rf"(?:^|,)\s*({'|'.join(known)})\s*=", re.sub(r"\"[^\"]*\"|'[^']*'", "", text))
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SettingsError(f"found {', '.join(twice)} twice in {text!r}; give one")
-    for name in found:
-        whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
-        if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
-            raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
-    for name in TEXTS & found.keys():
-        # 2025, 007 and 1e5 are folders and versions, too; lmms-eval has made numbers of them.
-        if not isinstance(value := found[name], str):
-            written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
-            found[name] = written[1].strip() if written else str(value)
-        elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            found[name] = value[1:-1]
-    return found
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
-
-
 def _map(settings: MotionSettings, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:
     return motion_map(onset, apex, settings, nose=nose, cache=default_cache())
 
@@ -622,8 +528,3 @@ def _opened(image: Any) -> Any:
         except ValueError as error:
             raise ImageError(str(error)) from error
     return image.convert("RGB") if isinstance(image, Image.Image) else image
-
-
-def _cut(text: str, until: list[str]) -> str:
-    """The text up to the first of the texts that end it."""
-    return text[: min((text.find(stop) for stop in until if stop in text), default=len(text))]

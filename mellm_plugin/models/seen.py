@@ -83,6 +83,47 @@ class Seen:
         """The people of a task's clips that are on one side, `seen` or `validation`."""
         return {*_clips(docs).values()} & (self.trained if side == "seen" else self.validated)
 
+    def overlaps(
+        self, tasks: Mapping[str, Any], asked: Mapping[str, str]
+    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """The overlap of several tasks.
+
+        Args:
+            tasks: by task, its splits.
+            asked: by task, the split that it tests, where that is known.
+
+        Returns:
+            by task its `overlap`, without tasks whose clips name no dataset and subject; a sentence for each task and
+            side that has seen people.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        faults: list[str] = []
+        for task, splits in tasks.items():
+            docs = _tested(splits, asked.get(task))
+            if (overlap := self.overlap(docs)) is None:
+                continue
+            found[task] = overlap
+            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
+                if (hit := overlap[side])["clips"]:
+                    faults.append(
+                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
+                        f"{hit['subjects']} ({_some(self.met(docs, side))})"
+                    )
+        return found, faults
+
+
+def _tested(splits: Any, asked: str | None) -> Any:
+    """The clips that a task tests; where it asked for nothing, all being in the cache, those of the split `test`, or of
+    the only one."""
+    if not isinstance(splits, Mapping):
+        return None
+    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
+
 
 def _clips(docs: Any) -> dict[Any, str]:
     """The person of each clip, by the clip's id, or by its place where it has none."""

@@ -1,14 +1,14 @@
-"""A task of lmms-eval asked about some people alone, and the scores of several such runs together.
+"""A task of lmms-eval that asks about some people only, and the scores of several such runs together.
 
     task = open_task("casme2_meu")
     write_task(folder, task, {"casme2": ["sub01"]})     # held_out.yaml, held_out.json
     lmms-eval --tasks casme2_meu_held_out --include_path FOLDER ..
     task.scores(samples of all people)                  # {"emotion_uf1,none": .41, ..}
 
-The written task includes the given one, so it is it in everything but its clips: labels and units are still those that
-all of its clips make (`aus=least5` counts over all people), and people are left out behind that. Scores are computed
-once, by the task's own aggregations over all clips: the mean over people of an F1 is another number than the F1, and on
-people with few clips a misleading one.
+The written task includes the given one and differs in its clips only. Labels and units are still those of all clips
+(`aus=least5` counts over all people), because the other people are left out afterwards. Scores are computed once, by
+the task's own aggregations over all clips: the mean of the F1s of single people is another number, and misleading for
+people with few clips.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 from mellm_plugin.errors import InputError, imports_of_lmms_eval, near
 
 ENDING = "_held_out"
-"""Of the names of tasks that are asked about some people alone."""
+"""Ending of the names of tasks that ask about some people only."""
 
 _FILE = "held_out"
 _NEEDED = ("dataset", "subject")
@@ -32,7 +32,7 @@ _NEEDED = ("dataset", "subject")
 
 @dataclass(frozen=True)
 class Asked:
-    """One clip that a task asks about, or one question on it."""
+    """A clip that a task asks about, or a question about it."""
 
     id: str
     dataset: str
@@ -41,13 +41,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as lmms-eval has loaded it.
+    """A task as lmms-eval loads it.
 
     Attributes:
         name: of the task.
         file: its YAML.
         asked: what it asks about, in the order of its data.
-        aggregations: how the items of each metric become its value.
+        aggregations: by metric, how its items become its value.
     """
 
     name: str
@@ -56,7 +56,7 @@ class Task:
     aggregations: Mapping[str, Callable[[Sequence[Any]], Any]] = field(repr=False)
 
     def of(self, people: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
-        """The places of what is asked about these people, by dataset."""
+        """The places in `asked` of what concerns these people, given by dataset."""
         return tuple(n for n, one in enumerate(self.asked) if one.subject in people.get(one.dataset, ()))
 
     def scores(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -73,14 +73,14 @@ class Task:
 
 
 def open_task(name: str, include_path: str | None = None) -> Task:
-    """Load a task, as lmms-eval does for the model `mellm`.
+    """Load a task as lmms-eval does for the model `mellm`.
 
     Args:
-        name: of one task, not of a group of them.
+        name: of a task, not of a group.
         include_path: a folder of further task files.
 
     Raises:
-        InputError: there is no such task, or its data do not say of which dataset and subject a clip is.
+        InputError: there is no such task, or its data do not give the dataset and subject of a clip.
         DataError: its data are not prepared.
     """
     with imports_of_lmms_eval():
@@ -100,7 +100,7 @@ def open_task(name: str, include_path: str | None = None) -> Task:
     names = getattr(docs, "column_names", None) or ()
     if lacking := [column for column in _NEEDED if column not in names]:
         raise InputError(
-            f"{name}: expected clips that say of which dataset and subject they are; found no column "
+            f"{name}: expected clips with columns for dataset and subject; found no column "
             f"{' and no '.join(lacking)}, only {', '.join(names)}",
             where="--task",
         )
@@ -110,11 +110,11 @@ def open_task(name: str, include_path: str | None = None) -> Task:
 
 
 def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) -> str:
-    """Write the task file that asks about these people alone, for `--include_path`.
+    """Write the task file that asks about these people only, for `--include_path`.
 
     Args:
-        folder: that of the file; it must be there.
-        task: the one that asks about all.
+        folder: where to write; it must exist.
+        task: the task about all people.
         people: subjects by dataset.
 
     Returns:
@@ -126,7 +126,7 @@ def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) ->
     asked.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     function = json.dumps(f"{__name__}.docs({asked})", ensure_ascii=False)  # JSON's texts are YAML's
     text = (
-        f"# {task.name}, asked about some people alone: see {asked.name}.\n"
+        f"# {task.name}, about some people only: see {asked.name}.\n"
         f"include: {json.dumps(known['file'], ensure_ascii=False)}\n"
         f"task: {name}\n"
         f"process_docs: !function {function}\n"
@@ -136,14 +136,14 @@ def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) ->
 
 
 def docs(file: str, clips: Any) -> Any:
-    """The clips of some people, behind whatever the task does with all of them.
+    """The clips of some people, after what the task does with all clips.
 
     Args:
         file: as `write_task` writes it.
         clips: a `datasets.Dataset`.
 
     Raises:
-        InputError: the file cannot be read, or none of the clips is of these people.
+        InputError: the file cannot be read, or no clip shows one of these people.
     """
     with imports_of_lmms_eval():
         from lmms_eval import utils
@@ -158,13 +158,13 @@ def docs(file: str, clips: Any) -> Any:
     rows = zip(clips["dataset"], clips["subject"], strict=True)
     kept = [place for place, row in enumerate(rows) if row in people]
     if not kept:
-        told = ", ".join(f"{dataset}/{subject}" for dataset, subject in sorted(people))
-        raise InputError(f"no clip is of {told}", where=file)
+        names = ", ".join(f"{dataset}/{subject}" for dataset, subject in sorted(people))
+        raise InputError(f"no clip shows {names}", where=file)
     return clips.select(kept)
 
 
 def __getattr__(name: str) -> Any:
-    # `!function` in YAML is getattr on this module.
+    # `!function` in YAML names an attribute of this module.
     if call := re.fullmatch(r"docs\((.+)\)", name):
         return partial(docs, call[1])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

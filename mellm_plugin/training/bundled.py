@@ -45,9 +45,10 @@ from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.settings import DEFAULT
-from mellm_plugin.training.clips import Clip, DrawnClips, Variation, paint, varied
+from mellm_plugin.training.clips import Clip, DrawnClips, paint
 from mellm_plugin.training.forms import label_among
 from mellm_plugin.training.parts import patches_as_product
+from mellm_plugin.training.variation import Variation, varied
 
 VISION_SIDE = 168
 """Side, px, of the picture that the model sees: 36 visual tokens."""

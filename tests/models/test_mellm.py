@@ -24,7 +24,8 @@ from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_pr
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import ModelArguments
-from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
+from mellm_plugin.models.generation import MAX_NEW_TOKENS, generation_arguments
+from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings

@@ -1,4 +1,4 @@
-"""A task asked of some people alone, read by lmms-eval's own loader."""
+"""A task that asks about some people only, read by lmms-eval's own loader."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def written(folder: Path, task: Task, people: dict[str, list[str]]) -> dict[str,
 
 
 @pytest.mark.parametrize("name", ["plain", "a folder: (2), 'quoted'", "ordner-ä"])
-def test_it_asks_about_these_people_alone(task: Task, clips: datasets.Dataset, tmp_path: Path, name: str) -> None:
+def test_it_asks_about_these_people_only(task: Task, clips: datasets.Dataset, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     folder.mkdir()
     config = written(folder, task, {"casme2": ["sub02"], "samm": ["sub01"]})
@@ -77,9 +77,9 @@ def test_a_task_without_a_function_of_its_own(task: Task, clips: datasets.Datase
     assert len(written(tmp_path, task, {"samm": ["sub01"]})["process_docs"](clips)) == 2
 
 
-def test_faults_are_told(task: Task, clips: datasets.Dataset, tmp_path: Path) -> None:
+def test_faults_are_reported(task: Task, clips: datasets.Dataset, tmp_path: Path) -> None:
     process = written(tmp_path, task, {"samm": ["007"]})["process_docs"]
-    with pytest.raises(InputError, match="no clip is of samm/007"):
+    with pytest.raises(InputError, match="no clip shows samm/007"):
         process(clips)
     (tmp_path / "held_out.json").write_text(json.dumps({"file": str(task.file)}))
     with pytest.raises(InputError, match="write the task again"):

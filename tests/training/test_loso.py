@@ -26,23 +26,18 @@ from mellm_plugin.scoring.held_out import Asked, Task
 from mellm_plugin.training.config import Config, Stage, Train, read
 from mellm_plugin.training.data import Source
 from mellm_plugin.training.finetune import finetune
-from mellm_plugin.training.folds import Fold, make_folds
+from mellm_plugin.training.folds import DONE, RESULTS, SAMPLES, TABLE, Fold, fold_folder, make_folds
 from mellm_plugin.training.loso import (
-    DONE,
-    RESULTS,
-    SAMPLES,
-    TABLE,
     Folds,
     _wait_for,
     check_people,
     check_unseen,
     environment_of,
-    fold_folder,
     fold_samples,
     keep_plan,
     loso,
-    pool,
 )
+from mellm_plugin.training.pooled import pool
 
 CONFIG = Config(
     base="bundled",

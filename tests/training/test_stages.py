@@ -77,12 +77,12 @@ def test_all_faults_of_subjects_come_at_once(given: Make) -> None:
     with pytest.raises(InputError) as error:
         stages.split(read(plain))
     text = "\n".join(error.value.faults)
-    assert "validation.subjects.toy: 's11' is no subject of it. Did you mean 's1'" in text
-    assert "validation.subjects.tyo: no stage has data of it; known: toy. Did you mean 'toy'?" in text
+    assert "validation.subjects.toy: no subject 's11'. Did you mean 's1'" in text
+    assert "validation.subjects.tyo: no stage uses this dataset; known: toy. Did you mean 'toy'?" in text
     assert "toy/s0: found on two sides" in text
     plain["validation"] = {"subjects": {"toy": ["s0", "s1", "s2", "s3"]}}
     plain["leave_out"] = {}
-    with pytest.raises(InputError, match="of its 4 subjects 4 are for validation"):
+    with pytest.raises(InputError, match="found 4 subjects, of which 4 validate"):
         stages.split(read(plain))
 
 
