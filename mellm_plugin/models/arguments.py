@@ -1,4 +1,4 @@
-"""The arguments of the model `mellm`: what `--model_args name=value,...` may hold, checked all at once."""
+"""The arguments of the model `mellm`, from `--model_args name=value,...`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
 
 OFF = "off"
-"""The value of `motion` that lets the frames through."""
+"""The value of `motion` for frames without maps."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}
-"""Arguments that are names, though they may look like numbers."""
+"""Arguments that are names even if they look like numbers."""
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -29,7 +29,7 @@ def _text(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    # lmms-eval turns what looks like a number into one; of a float the digits are lost.
+    # lmms-eval converts what looks like a number; a float loses its digits.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
 
 
@@ -73,7 +73,7 @@ def _device(value: Any) -> str:
 
 
 def _from_json(value: Any) -> Any:
-    """A dict given on a command line."""
+    """Parse a JSON object of the command line."""
     if not isinstance(value, str) or not value.startswith("{"):
         return value
     try:
@@ -176,15 +176,15 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 
 
 def split(text: str) -> dict[str, Any]:
-    """The arguments of `name=value,name=value`, as lmms-eval splits them; names of folders and versions stay texts.
+    """Split `name=value,name=value` like lmms-eval, but keep names of folders and versions as text.
 
     Raises:
-        SettingsError: a value has commas, or something is no argument.
+        SettingsError: a value contains a comma, or an item is not an argument.
     """
     with imports_of_lmms_eval():
         from lmms_eval.utils import simple_parse_args_string
 
-    quote = "lmms-eval splits at commas; a value that has one stands in quotes: --model_args 'adapter=\"runs/a,b\",..'"
+    quote = "lmms-eval splits at commas; quote a value that contains one: --model_args 'adapter=\"runs/a,b\",..'"
     try:
         found: dict[str, Any] = simple_parse_args_string(text)
     except ValueError:
@@ -200,7 +200,7 @@ def split(text: str) -> dict[str, Any]:
         if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
             raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
     for name in TEXTS & found.keys():
-        # 2025, 007 and 1e5 are folders and versions, too; lmms-eval has made numbers of them.
+        # Folders and versions may be called 2025, 007 or 1e5, which lmms-eval converts to numbers.
         if not isinstance(value := found[name], str):
             written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
             found[name] = written[1].strip() if written else str(value)

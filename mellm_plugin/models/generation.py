@@ -1,4 +1,4 @@
-"""What a task asks of the generation, in the words of transformers."""
+"""A task's generation arguments in the terms of transformers, and where answers end."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_NEW_TOKENS = 1024
-"""Longest answer, in tokens, where the task does not say."""
+"""Default maximum length of an answer, in tokens."""
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _GENERATION = (
@@ -17,31 +17,31 @@ _GENERATION = (
 
 
 def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """What a task asks of the generation, in the words of transformers.
+    """Translate a task's generation arguments to those of transformers.
 
     Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
 
     Args:
-        gen_kwargs: of the task; not changed.
+        gen_kwargs: of the task.
 
     Returns:
-        arguments of `generate`; the texts that end an answer; the names that mean nothing here.
+        arguments of `generate`; the texts that end an answer; unknown names.
     """
     given = {name: value for name, value in gen_kwargs.items() if value is not None}
     until = given.pop("until", [])
     until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
-    # lmms-eval gives an empty line to every task that names no end. It would cut an answer of several
-    # paragraphs to the first; lmms-eval's own models of this kind do not heed it either.
+    # lmms-eval's default end is an empty line, which would cut answers after the first paragraph; lmms-eval's own
+    # models of this kind ignore it, too.
     if until == ["\n\n"]:
         until = []
     arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
     temperature = arguments.get("temperature")
     arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
     if not arguments["do_sample"]:
-        arguments |= dict.fromkeys(_SAMPLING)  # None also overrules the model's own generation config
+        arguments |= dict.fromkeys(_SAMPLING)  # None also overrides the model's generation config
     return arguments, until, sorted(given.keys() - set(_GENERATION))
 
 
 def cut(text: str, until: list[str]) -> str:
-    """The text up to the first of the texts that end it."""
+    """The text up to the first end."""
     return text[: min((text.find(stop) for stop in until if stop in text), default=len(text))]

@@ -1,4 +1,4 @@
-"""A fine-tuning config: one YAML file -> one frozen dataclass, every fault of it at once, before anything is loaded.
+"""A fine-tuning config: a YAML file becomes a frozen dataclass; one error lists every fault before anything is loaded.
 
     # mellm finetune my.yaml
     base: bundled                          a folder, a hub id, or the model that comes with the package
@@ -11,7 +11,7 @@
         lora: {rank: 16, alpha: 32}
         learning_rate: 1.0e-3
 
-What is not given has the default of its field below. Nothing here imports torch.
+Missing keys take the defaults of the fields below. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
 
 PARTS: tuple[str, ...] = ("language", "vision", "projector", "embeddings")
-"""A model has: what thinks in words, what sees, what is between them, and the table of words with the head that
-chooses one."""
+"""The parts of a model: language layers, vision tower, the layers between them, and word vectors with output head."""
 
 WAYS: tuple[str, ...] = ("none", "lora", "full")
-"""How a part is trained: not at all, by low-rank matrices beside its weights, or its weights themselves."""
+"""How a part is trained: not at all, by low-rank matrices, or all its weights."""
 
 SCHEDULES: tuple[str, ...] = ("cosine", "linear", "constant")
 LOGGERS: tuple[str, ...] = ("tensorboard", "wandb", "none")
@@ -54,7 +53,7 @@ LINEAR = r"(q|k|v|o|gate|up|down)_proj"
 """Default of `lora.targets.language`: the matrices of attention and of the feed-forward layers."""
 
 SEEING = r"attn\.(qkv|proj)|mlp\.(gate_proj|up_proj|down_proj|fc1|fc2|linear_fc1|linear_fc2)"
-"""Default of `lora.targets.vision`: the same in the vision towers of the Qwen family."""
+"""Default of `lora.targets.vision`: the same layers in vision towers of the Qwen family."""
 
 
 def _base(value: Any) -> str:
@@ -151,7 +150,7 @@ class Train(Settings):
     )
 
     def parts(self, way: str | None = None) -> tuple[str, ...]:
-        """The parts that are trained, or those trained in one way."""
+        """The trained parts, or those trained in one way."""
         ways = {part: getattr(self, part) for part in PARTS}
         return tuple(part for part, of in ways.items() if (of == way if way else of != "none"))
 
@@ -255,29 +254,29 @@ class Config(Settings):
     def contradictions(self) -> Iterator[str]:
         """Faults between the fields of a config whose stages are right by themselves."""
         if self.adapter is not None and self.full:
-            yield "adapter: found, but no stage trains by lora; export it with its base, and give that as base"
+            yield "adapter: found, but no stage trains by lora; merge it with mellm export and use the outcome as base"
 
     @property
     def full(self) -> bool:
-        """Whether a whole model comes out: where nothing is trained by lora. Else it is an adapter."""
+        """Whether the outcome is a whole model: no stage trains by lora. If not, it is an adapter."""
         return not any(stage.train.parts("lora") for stage in self.stages)
 
     def ways(self) -> dict[str, str]:
-        """How each part is trained in any of the stages."""
+        """How each part is trained over all stages."""
         found = dict.fromkeys(PARTS, "none")
         for stage in self.stages:
             found |= {part: getattr(stage.train, part) for part in stage.train.parts()}
         return found
 
     def lora(self, part: str) -> Lora | None:
-        """The low-rank matrices of a part; None where no stage trains it so."""
+        """The LoRA settings of a part; None if no stage trains it by lora."""
         return next((s.lora for s in self.stages if part in s.train.parts("lora")), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values as `read` takes them."""
+        """Plain values for `read`."""
         plain = dataclasses.asdict(self)
         plain["motion"] = self.motion.to_dict() if self.motion else OFF
-        if self.validation.subjects:  # a share beside them would be refused
+        if self.validation.subjects:  # share and subjects exclude each other
             del plain["validation"]["share"]
         found: dict[str, Any] = _without_unset(json.loads(json.dumps(plain)))
         return found
@@ -290,16 +289,15 @@ def _without_unset(value: Any) -> Any:
 
 
 def load(path: Path, changes: Iterable[str] = ()) -> Config:
-    """The config of a file.
+    """Load a config.
 
     Args:
         path: YAML.
-        changes: `key=value` each, where key is a path such as `trainer.batch_size` or `stages[0].lora.rank` and value
-            is YAML; they replace what the file says.
+        changes: `key=value` each, with a path such as `trainer.batch_size` or `stages[0].lora.rank` and a YAML
+            value; they override the file.
 
     Raises:
-        InputError: all that is wrong with it at once: unknown keys, wrong types, what contradicts, data that is not
-            prepared.
+        InputError: lists unknown keys, wrong values, contradictions, and datasets that are not prepared.
     """
     try:
         text = read_text(path, _LARGEST)
@@ -307,7 +305,7 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
         raise InputError(f"cannot be read: {error}", where=str(path)) from error
     try:
         given = _yaml(text)
-    except (yaml.YAMLError, ValueError) as error:  # a date or a number that cannot be is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # impossible dates and numbers raise ValueError
         raise InputError(f"expected YAML: {error}", where=str(path)) from error
     if not isinstance(given, dict):
         raise InputError(f"expected a mapping, found {type(given).__name__}", where=str(path))
@@ -327,10 +325,10 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
 
 
 def read(given: Mapping[str, Any]) -> Config:
-    """The config of plain values.
+    """A config from plain values.
 
     Raises:
-        InputError: all that is wrong with it at once.
+        InputError: lists every fault.
     """
     faults: list[str] = []
     config = checked.attempt(Config, given, faults)
@@ -347,7 +345,7 @@ def read(given: Mapping[str, Any]) -> Config:
 
 
 def _start_faults(given: Mapping[str, Any]) -> list[str]:
-    """Folders to start from that are not what they are given as."""
+    """Faults of the folders of base and adapter."""
     faults: list[str] = []
     base, adapter = given.get("base"), given.get("adapter")
     folder = Path(base).expanduser() if isinstance(base, str) else Path()
@@ -363,7 +361,7 @@ _MOST_VALUES = 100_000
 
 
 class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML in which a key may stand once: the second would silently win."""
+    """YAML without duplicate keys; by default the last one would win silently."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -381,21 +379,21 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
         return dict(super().construct_mapping(node, deep))
 
 
-# YAML 1.1 takes 1e-4, without a dot, for a text.
+# YAML 1.1 reads 1e-4, without a dot, as a text.
 _OnceOnly.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$"), [*"+-0123456789"]
 )
 
 
 def _yaml(text: str) -> Any:
-    """The value of a YAML text.
+    """Parse YAML.
 
     Raises:
-        yaml.YAMLError: it is none, is nested more than 50 levels deep, or holds more than 100 000 values, those behind
-            an alias counted each time: a few lines of aliases of aliases stand for more than any memory holds.
+        yaml.YAMLError: no YAML, more than 50 levels deep, or more than 100 000 values. Values behind an alias count
+            each time: a few lines of nested aliases can exceed any memory.
     """
     sizes: dict[str, int] = {}
-    open_: list[tuple[str | None, int]] = []  # anchor of each level, and the values before it
+    open_: list[tuple[str | None, int]] = []  # anchor of each level, and the number of values before it
     count = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -443,7 +441,7 @@ def _change(given: dict[str, Any], change: str) -> None:
 
 
 def _faults_between(stages: Sequence[Stage]) -> list[str]:
-    """What contradicts between stages: one adapter, or one model, comes out of all of them."""
+    """Contradictions between stages, which together train one adapter or one model."""
     faults: list[str] = []
     names = [stage.name for stage in stages]
     faults += [f"stages: the name {name!r} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
@@ -475,7 +473,7 @@ def _faults_between(stages: Sequence[Stage]) -> list[str]:
 
 
 def _data_faults(stages: Sequence[Any]) -> list[str]:
-    """Datasets that are not there, as far as the stages can be read at all."""
+    """Missing datasets and splits of all readable stages."""
     faults: list[str] = []
     for index, stage in enumerate(stages):
         sources = stage.get("data") if isinstance(stage, Mapping) else None

@@ -151,8 +151,8 @@ def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequen
         if dataset == DRAWN or not of & trained:
             faults.append(
                 f"{task.name} asks about {len(of)} people of {dataset}, but the config trains on none of them, so "
-                f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm finetune, "
-                f"or add {dataset} to the config"
+                f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm "
+                f"finetune, or add {dataset} to the config"
             )
     asked = {person(one.dataset, one.subject) for one in task.asked}
     for name, folder in (("base", config.base), ("adapter", config.adapter)):

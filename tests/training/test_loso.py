@@ -317,7 +317,7 @@ def test_people_are_left_out_by_the_real_commands(
     killer.start()
     assert cli.main(command) == 1
     assert len(killer.killed) == 2 and not (out / RESULTS).exists()
-    assert "2 of 2 folds have failed" in (told := capsys.readouterr().err) and "killed by signal 9" in told
+    assert "2 of 2 folds failed" in (told := capsys.readouterr().err) and "killed by signal 9" in told
 
     assert cli.main(command) == 0, capsys.readouterr()
     assert "casme2_emotion, leave-one-subject-out, 2 folds" in capsys.readouterr().out
