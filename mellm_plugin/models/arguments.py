@@ -207,3 +207,21 @@ def split(text: str) -> dict[str, Any]:
         elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
             found[name] = value[1:-1]
     return found
+
+
+def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `--model_args` and of lmms-eval's own options; None: not given.
+
+    Raises:
+        SettingsError: as `split`, and if both give different values for an argument.
+    """
+    own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
+    given = {name: value for name, value in options.items() if value is not None}
+    if str(given.get("batch_size")) == "1" and "batch_size" in own:
+        del given["batch_size"]  # lmms-eval's default, not a choice
+    twice = [name for name in own if name in given and str(own[name]) != str(given[name])]
+    if twice:
+        raise SettingsError(
+            f"{name}: found {own[name]!r} in model_args and {given[name]!r} in --{name}; give one" for name in twice
+        )
+    return {**given, **own}

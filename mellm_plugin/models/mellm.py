@@ -17,16 +17,17 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from loguru import logger
 from PIL import Image
 from tqdm import tqdm
 from transformers.image_utils import load_image
 
-from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
+from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.arguments import ModelArguments, split
+from mellm_plugin.models.arguments import ModelArguments, with_options
+from mellm_plugin.models.device import process_device
 from mellm_plugin.models.generation import cut, generation_arguments
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
@@ -99,7 +100,7 @@ class Mellm(lmms):  # type: ignore[misc]
         self.accelerator = Accelerator()
         self._rank: int = self.accelerator.process_index
         self._world_size: int = self.accelerator.num_processes
-        self._device = self._place()
+        self._device = process_device(given.device, given.device_map, self.accelerator, self._log)
         self._load()
         self._record_in_name()
         self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
@@ -121,45 +122,7 @@ class Mellm(lmms):  # type: ignore[misc]
             SettingsError: as the class, and if both give different values for an argument.
             ModelError: as the class.
         """
-        own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
-        options = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        if str(options.get("batch_size")) == "1" and "batch_size" in own:
-            del options["batch_size"]  # lmms-eval's default, not a choice
-        twice = [name for name in own if name in options and str(own[name]) != str(options[name])]
-        if twice:
-            raise SettingsError(
-                f"{name}: found {own[name]!r} in model_args and {options[name]!r} in --{name}; give one"
-                for name in twice
-            )
-        return cls(**{**options, **own})
-
-    def _place(self) -> torch.device:
-        """The device of this process."""
-        wanted, own, several = self.arguments.device, self.accelerator.device, self._world_size > 1
-        kind = self.accelerator.distributed_type
-        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise SettingsError(
-                f"expected processes that each hold the whole model, found {kind.value}; to split it over "
-                "GPUs start one process with device_map=auto"
-            )
-        if several and self.arguments.device_map is not None:
-            raise SettingsError("device_map: expected one process, found several, each with the whole model")
-        if wanted is None:
-            return torch.device(own)
-        try:
-            device = torch.device(wanted)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise SettingsError(f"device: expected one of this machine, found {wanted!r}: {error}") from None
-        if not several:
-            return device
-        # The processes communicate over the devices that accelerate assigned to them.
-        if device.type != own.type:
-            hint = "; set ACCELERATE_USE_CPU=true" if device.type == "cpu" else ""
-            raise SettingsError(f"device: for several processes expected {own.type}, found {wanted!r}{hint}")
-        if device.index is not None:
-            self._log("WARNING", f"device={wanted} is ignored: {self._world_size} processes use one device each")
-        return torch.device(own)
+        return cls(**with_options(arg_string, additional_config or {}))
 
     def _load(self) -> None:
         given = self.arguments
