@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import sys
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
 
@@ -157,7 +157,7 @@ def read(kind: type[T], given: Any, where: str = "", error: type[InputError] = I
         InputError: everything that is wrong with the values; `where` (a file) stands in front of it.
     """
     try:
-        made: T = _adapter(cast(Hashable, kind)).validate_python(given)
+        made: T = _adapter(cast(Any, kind)).validate_python(given)
         return made
     except ValidationError as found:
         raise error(faults(found, kind), where) from None
@@ -175,10 +175,11 @@ def attempt(kind: type[T], given: Any, faults: list[str] | None = None) -> T | N
 
 def fields_faults(made: Any) -> list[str]:
     """The faults of a dataclass instance's own values, for its `__post_init__`; the values stay as they are."""
+    kind: Any = type(made)
     try:
-        _fields(type(made)).model_validate(vars(made))
+        _fields(kind).model_validate(vars(made))
     except ValidationError as found:
-        return faults(found, type(made))
+        return faults(found, kind)
     return []
 
 
@@ -220,7 +221,7 @@ _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "invalid_key")
 
 
 @cache
-def _adapter(kind: Hashable) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 

@@ -179,10 +179,6 @@ def _pointer(file: Path) -> str:
 def renamings(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
     """The layer names in which adapter and model differ.
 
-    Args:
-        model: the base.
-        names: of the adapter's tensors.
-
     Returns:
         prefixes of names, old -> new, without `base_model.model.`; longest first. Tensors without a matching layer are
         not included.
@@ -219,13 +215,7 @@ def renamed(name: str, changes: Mapping[str, str]) -> str:
 
 
 def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[str, str]) -> None:
-    """Set the config's target layers from the tensors if the config does not use the model's layer names.
-
-    Args:
-        config: `LoraConfig`; changed in place.
-        model: the base.
-        names: of the adapter's tensors.
-        changes: from `renamings`.
+    """Set target layers in the config (in place) from the tensors if it does not use the model's layer names.
 
     Raises:
         ModelError: tensors of layers in the config are missing.

@@ -29,11 +29,7 @@ _COLUMNS = ("id", "asks", "labels", "scored_aus")
 
 
 def constant_answer(doc: Mapping[str, Any]) -> str:
-    """The brow lowerer (or a task's first unit, if it has no brow lowerer) and the task's first label.
-
-    Args:
-        doc: a clip with `asks`, `labels` and `scored_aus`.
-    """
+    """The brow lowerer (or a task's first unit, if it has no brow lowerer) and the task's first label."""
     known = sorted(doc["scored_aus"])
     units = [FREQUENT_UNIT] if FREQUENT_UNIT in known else known[:1]
     return _in_form(doc, units, doc["labels"][0] if doc["labels"] else "")

@@ -21,9 +21,6 @@ def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any],
 
     Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
 
-    Args:
-        gen_kwargs: of the task.
-
     Returns:
         arguments of `generate`; the texts that end an answer; unknown names.
     """

@@ -74,11 +74,6 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
 def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
     """Refuse a start adapter that would act differently on this base or with this config.
 
-    Args:
-        folder: of the adapter.
-        config: of the training.
-        base: as `base_fingerprint` returns it.
-
     Raises:
         ModelError: the adapter was trained on another base or has other scales; lists every fault.
     """

@@ -45,11 +45,7 @@ def _absent(record: Record, units: Mapping[int, int]) -> list[int]:
 def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
     """A unit to ask about, and whether it is present: half of the time, also for each single unit.
 
-    Args:
-        record: of a clip for which `can_ask_unit` is true.
-        units: units of the source's clips, with the number of clips.
-        rng: draws the unit.
-    """
+    `units` maps the units of the source's clips to their numbers of clips."""
     there = certain_units(record)
     absent = _absent(record, units)
     if there and (not absent or rng.random() < 0.5):
@@ -59,12 +55,7 @@ def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generat
 
 
 def kinds(record: Record, labels: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of questions that a clip's annotation can answer.
-
-    Args:
-        record: of the clip.
-        labels: the fine labels to choose from.
-    """
+    """The kinds of questions that a clip's annotation can answer."""
     fine, coarse = record.emotion in labels and not {*labels} <= {*COARSE}, record.coarse is not None
     # alternatives and unreadable codes leave the list open
     listed = bool(record.aus) and record.complete and all(len(event) == 1 for event in numbers(record.aus or ()))
@@ -94,15 +85,7 @@ def question(
     palette: str,
     rng: np.random.Generator,
 ) -> tuple[str, str]:
-    """Prompt and answer of one question.
-
-    Args:
-        record: of a clip that has `kinds`.
-        labels: the fine labels to choose from.
-        units: units of the source's clips, with the number of clips.
-        images, palette: as for `language.prompts.wordings`.
-        rng: draws the question.
-    """
+    """Prompt and answer of one question."""
     could = kinds(record, labels)
     kind = could[int(rng.integers(len(could)))]
     there = certain_units(record)

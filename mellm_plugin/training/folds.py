@@ -91,12 +91,6 @@ def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], 
     """The config that trains on everybody but the people of a fold.
 
     Validation uses the named subjects that are not held out; without any, a share of the other subjects.
-
-    Args:
-        config: of all folds.
-        fold: the people to leave out.
-        every: the subjects of the config's datasets.
-        output: folder of the adapter.
     """
     held = people_of(fold.people)
 

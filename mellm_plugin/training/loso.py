@@ -136,11 +136,6 @@ def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int
 def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
     """Refuse a task about other people than the config trains on, and a base that was trained on them.
 
-    Args:
-        config: of all folds.
-        task: to evaluate.
-        every: the subjects of the config's datasets.
-
     Raises:
         InputError: see above; lists every fault.
     """
@@ -182,12 +177,6 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
 def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
     """Write the plan of the folds, or refuse to resume a run with another plan.
 
-    Args:
-        out: output folder.
-        config: of all folds.
-        task: to evaluate.
-        folds: all folds.
-
     Raises:
         TrainingError: the folder holds folds of another plan.
     """
@@ -220,15 +209,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
 
 
 class Folds:
-    """Runs the folds: their common settings and their processes.
-
-    Args:
-        config: of all folds.
-        task: to evaluate.
-        out: output folder.
-        every: the subjects of the config's datasets.
-        batch_size: of the evaluations.
-    """
+    """Runs the folds: their common settings and their processes."""
 
     def __init__(
         self,
@@ -364,10 +345,6 @@ def _wait_for(trained: Path) -> None:
 
 def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
     """Refuse an adapter whose record says that it has seen people of its fold.
-
-    Args:
-        fold: the people to leave out.
-        record: of its adapter; `models/record.py` shows one.
 
     Raises:
         TrainingError: the adapter has seen some of them.

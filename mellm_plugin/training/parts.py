@@ -153,11 +153,7 @@ def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> N
 
 
 def patches_as_product(model: nn.Module) -> None:
-    """Run patch embeddings (convolutions without overlap) as matrix products: equal results, faster on a CPU.
-
-    Args:
-        model: patch embeddings that take rows of patches, like Qwen's, change; others stay.
-    """
+    """Run patch embeddings (convolutions without overlap) as matrix products: equal results, faster on a CPU."""
     for module in model.modules():
         convolution = getattr(module, "proj", None)
         if isinstance(convolution, nn.Conv3d) and convolution.kernel_size == convolution.stride:

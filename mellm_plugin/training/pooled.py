@@ -29,14 +29,6 @@ def pool(
 ) -> dict[str, Any]:
     """Score the answers of all folds together; write the answers, the scores and the table.
 
-    Args:
-        config: of all folds.
-        task: that was evaluated.
-        out: output folder.
-        folds: all folds.
-        failed: the reason of each failed fold, by name.
-        allow_incomplete: score the finished folds and mark the result as incomplete.
-
     Returns:
         the content of `results.json`: lmms-eval's layout, with the folds under `loso`.
 

@@ -44,11 +44,7 @@ _UNIT = re.compile(r"\bAU ?(\d{1,2})", re.IGNORECASE | re.ASCII)
 
 
 class Rewriter:
-    """Rewrites the descriptions among examples.
-
-    Args:
-        judge: the model to ask; see `scoring.judge.configured`.
-    """
+    """Rewrites the descriptions among examples."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
@@ -87,12 +83,7 @@ def _read(answer: str) -> tuple[str, str] | Unscored:
 
 
 def changed(before: str, after: str) -> str | None:
-    """The fact that a rewording changes; None if the facts are the same.
-
-    Args:
-        before: a description as `language.descriptions` writes it.
-        after: the rewording.
-    """
+    """The fact that a rewording changes; None if the facts are the same."""
     old, new = _facts(before), _facts(after)
     return next((name for name in old if old[name] != new[name]), None)
 
