@@ -22,7 +22,7 @@ import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, TypeVar, cast, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, cast, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, TypeAdapter, ValidationError, create_model
 from pydantic_core import PydanticCustomError, core_schema
@@ -36,9 +36,10 @@ Reader = Callable[[Any], Any]
 class Settings:
     """Base of a frozen dataclass whose annotations pydantic checks; a text in the annotation describes the field.
 
-    A key that is not a field is a fault. A field with a default may also be given as null or {}, which means "not set".
+    A key that is not a field is a fault. For a field with a default, a value among `unset` means "not given".
     """
 
+    unset: ClassVar[tuple[Any, ...]] = (None, {})
     __pydantic_config__ = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
     def contradictions(self) -> Iterator[str]:
@@ -59,7 +60,7 @@ class Settings:
         if not isinstance(given, Mapping):
             return given
         optional = {f.name for f in dataclasses.fields(cls) if not _required(f)}  # type: ignore[arg-type]
-        return {key: value for key, value in given.items() if key not in optional or value not in (None, {})}
+        return {key: value for key, value in given.items() if key not in optional or value not in cls.unset}
 
 
 def _without_contradictions(made: Settings) -> Settings:
@@ -185,7 +186,9 @@ def fields_faults(made: Any) -> list[str]:
 
 def faults(error: ValidationError, kind: Any) -> list[str]:
     """Each fault of a pydantic error as `path: expected .., found ..`; `kind` is the class that was read."""
-    return [fault for one in error.errors(include_url=False) for fault in _sentences(one, kind)]
+    found = error.errors(include_url=False)
+    unknown = {one["loc"][:-1] for one in found if one["loc"][-1:] == ("[key]",)}  # their values do not matter
+    return [fault for one in found if one["loc"] not in unknown for fault in _sentences(one, kind)]
 
 
 def unknown_key(name: object, known: Iterable[str], what: str = "key") -> str:
@@ -214,7 +217,6 @@ _EXPECTED = {
     "mapping_type": "a mapping",
     "tuple_type": "a list of at least one",
     "list_type": "a list of at least one",
-    "too_short": "a list of at least one",
     "string_type": "a text",
 }
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "invalid_key")

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
@@ -111,6 +111,7 @@ Switch = Annotated[bool, reader(_flag)]
 class ModelArguments(Settings):
     """Arguments of the model; `metadata["help"]` describes each."""
 
+    unset: ClassVar[tuple[Any, ...]] = (None,)  # motion={} is a mapping of settings
     pretrained: Annotated[
         Name | None, "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model"
     ] = None
@@ -153,10 +154,12 @@ class ModelArguments(Settings):
         Raises:
             SettingsError: all names that do not exist and all values that cannot be used.
         """
-        given = {name: value for name, value in given.items() if value is not None and value != "None"}
+        known = {f.name for f in fields(cls)}
+        given = {name: value for name, value in given.items() if name not in known or value not in (None, "None")}
         faults: list[str] = []
         found = checked.attempt(cls, given, faults)
-        faults += _contradictions(given)
+        wrong = {fault.partition(":")[0] for fault in faults}
+        faults += _contradictions({name: value for name, value in given.items() if name not in wrong})
         if faults or found is None:
             raise SettingsError(faults, where="model arguments")
         return found

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator
 
 from mellm_plugin import checked
 from mellm_plugin.checked import Flag, Settings, Text, count, number, one_of, reader, text
@@ -70,10 +70,6 @@ def _name(value: Any) -> str:
     return value
 
 
-def _revision(value: Any) -> str:
-    return str(value) if isinstance(value, int) else text(value)
-
-
 def _motion(value: Any) -> MotionSettings | None:
     if value is False or value == OFF:  # YAML 1.1 reads off as false
         return None
@@ -91,6 +87,12 @@ def _regex(value: Any) -> str:
     except re.error as error:
         raise ValueError(f"a regular expression ({error})") from None
     return expression
+
+
+def _some(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("a list of at least one")
+    return value
 
 
 def _by_part(value: Any) -> Any:
@@ -160,7 +162,7 @@ class Stage(Settings):
     """One stage: the data, the trained parts, the length. Exactly one of `epochs`, `steps`, `examples`."""
 
     name: Annotated[str, reader(_name), "of its folder and in the curve"]
-    data: Annotated[tuple[Source, ...], Field(min_length=1), "the mix of examples"]
+    data: Annotated[tuple[Source, ...], BeforeValidator(_some), "the mix of examples"]
     train: Annotated[Train, "which parts are trained, and how"]
     learning_rate: Annotated[
         Mapping[Part, Rate], BeforeValidator(_for_all_parts), "peak, one for all parts or one for each"
@@ -230,8 +232,11 @@ class Config(Settings):
 
     base: Annotated[str, reader(_base), "model to be tuned: a folder, a hub id, or bundled"]
     output: Annotated[Text, "folder of the adapter, its checkpoints and curves"]
-    stages: Annotated[tuple[Stage, ...], Field(min_length=1), "in the order they are run"]
-    revision: Annotated[Annotated[str, reader(_revision)] | None, "branch, tag or commit of base"] = None
+    stages: Annotated[tuple[Stage, ...], BeforeValidator(_some), "in the order they are run"]
+    revision: Annotated[
+        Annotated[str, reader(lambda value: str(value) if isinstance(value, int) else text(value))] | None,
+        "branch, tag or commit of base",
+    ] = None
     adapter: Annotated[Text | None, "adapter folder to start from; it must have the same parts and ranks"] = None
     seed: Annotated[int, count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"] = 0
     dtype: Annotated[
