@@ -115,10 +115,10 @@ def _subject_list(value: Any) -> tuple[str, ...]:
     return tuple(str(name) for name in value)
 
 
+Revision = Annotated[str, reader(lambda value: str(value) if isinstance(value, int) else text(value))]
 Part = Annotated[str, one_of(PARTS)]
 Way = Annotated[str, one_of(WAYS)]
 Count = Annotated[int, count(1)]
-Rate = Annotated[float, number(0, 1, above=True)]
 Subjects = Mapping[str, Annotated[tuple[str, ...], reader(_subject_list)]]
 
 
@@ -165,7 +165,9 @@ class Stage(Settings):
     data: Annotated[tuple[Source, ...], BeforeValidator(_some), "the mix of examples"]
     train: Annotated[Train, "which parts are trained, and how"]
     learning_rate: Annotated[
-        Mapping[Part, Rate], BeforeValidator(_for_all_parts), "peak, one for all parts or one for each"
+        Mapping[Part, Annotated[float, number(0, 1, above=True)]],
+        BeforeValidator(_for_all_parts),
+        "peak, one for all parts or one for each",
     ]
     epochs: Annotated[Annotated[float, number(0, above=True)] | None, "rounds over all clips of the mix"] = None
     steps: Annotated[Count | None, "optimiser steps"] = None
@@ -233,10 +235,7 @@ class Config(Settings):
     base: Annotated[str, reader(_base), "model to be tuned: a folder, a hub id, or bundled"]
     output: Annotated[Text, "folder of the adapter, its checkpoints and curves"]
     stages: Annotated[tuple[Stage, ...], BeforeValidator(_some), "in the order they are run"]
-    revision: Annotated[
-        Annotated[str, reader(lambda value: str(value) if isinstance(value, int) else text(value))] | None,
-        "branch, tag or commit of base",
-    ] = None
+    revision: Annotated[Revision | None, "branch, tag or commit of base"] = None
     adapter: Annotated[Text | None, "adapter folder to start from; it must have the same parts and ranks"] = None
     seed: Annotated[int, count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"] = 0
     dtype: Annotated[
