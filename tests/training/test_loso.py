@@ -178,7 +178,7 @@ def test_people_must_be_those_of_the_config(task: Task) -> None:
     with pytest.raises(InputError) as caught:
         check_people(CONFIG, mixed, {"casme2": ("sub01",), "samm": ("007",), "synthme": ("s00",)})
     assert [fault.split(" asks about ")[1][:20] for fault in caught.value.faults] == [
-        "1 people of samm, no",
+        "1 people of samm, bu",
         "1 people of synthme,",
     ]
 
