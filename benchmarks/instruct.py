@@ -20,9 +20,10 @@ from mellm_plugin.facs.units import unit
 from mellm_plugin.language.descriptions import directions
 from mellm_plugin.motion.colour import direction_shown
 from mellm_plugin.motion.settings import DEFAULT
-from mellm_plugin.training.clips import DrawnClips, Variation, varied
+from mellm_plugin.training.clips import DrawnClips
 from mellm_plugin.training.data import FORM_SHARES, Examples, Source
 from mellm_plugin.training.forms import seen
+from mellm_plugin.training.variation import Variation, varied
 
 PX = ((0.0, 0.6), (0.6, 1.0), (1.0, 9.0))
 

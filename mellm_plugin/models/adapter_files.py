@@ -1,10 +1,10 @@
-"""The files of a LoRA adapter as public tools write them, and what they mean for the model at hand.
+"""The files of LoRA adapters from public tools, and how their layers map to a model.
 
     adapter_config.json          PEFT's config: ranks, scales, and which layers were trained
     adapter_model.safetensors    base_model.model.LAYER.lora_A.weight, ..
 
-Versions of PEFT, and trainers such as ms-swift and Unsloth, write these with other fields, other ways to say which
-layers, and (before transformers 4.52) other names of them. The tensors themselves tell which layers were trained.
+Versions of PEFT, and trainers such as ms-swift and Unsloth, write other fields, describe layers differently and (before
+transformers 4.52) use other layer names. The tensors show which layers were trained.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 _PREFIX = "base_model.model."
 _PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
-# Weights that trainers save beside PEFT's, and PEFT does not load: LLaVA's, Qwen2-VL-Finetune's, ms-swift's.
+# Weights of LLaVA, Qwen2-VL-Finetune and ms-swift beside PEFT's, which PEFT does not load.
 _FURTHER = ("non_lora_trainables.bin", "non_lora_state_dict.bin", "vit.safetensors", "mm_projector.bin")
-# Starts that change the base and cannot be computed anew from the adapter's files.
+# Initialisations that change the base and cannot be recomputed from the adapter's files.
 _CHANGED_BASE = re.compile(r"pissa_niter_\d+|corda|lora_ga")
-# Old names of layers, and what they are now: the first that the model has is meant.
+# Old and current names of layers; the first one that the model has applies.
 _RENAMED = (
     ("model.", "model.language_model."),  # Qwen-VL before transformers 4.52
     ("language_model.model.", "model.language_model."),  # LLaVA, InternVL, Gemma 3, .. before 4.52
@@ -50,10 +50,10 @@ _RENAMED = (
 
 
 def plain_config(folder: Path) -> dict[str, Any]:
-    """What `adapter_config.json` holds.
+    """The content of `adapter_config.json`.
 
     Raises:
-        ModelError: it cannot be read, or is no JSON object.
+        ModelError: the file cannot be read or is not a JSON object.
     """
     file = folder / ADAPTER_CONFIG
     try:
@@ -70,10 +70,10 @@ def plain_config(folder: Path) -> dict[str, Any]:
 def lora_config(folder: Path) -> Any:
     """The config as PEFT's `LoraConfig`.
 
-    Fields that this PEFT does not know are left out; a warning names those that are set.
+    Skips fields that this PEFT does not know; a warning names those that are set.
 
     Raises:
-        ModelError: it is of no LoRA adapter, or of one whose answers cannot be had from its files.
+        ModelError: not a LoRA adapter, or one that its files do not fully describe.
     """
     given = plain_config(folder)
     kind = given.pop("peft_type", None)
@@ -81,25 +81,25 @@ def lora_config(folder: Path) -> Any:
         raise ModelError(f"{folder}: expected a LoRA adapter, found {_other_kind(kind)}")
     known = {f.name for f in dataclasses.fields(LoraConfig)} - {"runtime_config"}
     unknown = {name: given.pop(name) for name in sorted(given.keys() - known)}
-    if told := ", ".join(f"{name}: {json.dumps(value)}" for name, value in unknown.items() if value):
+    if dropped := ", ".join(f"{name}: {json.dumps(value)}" for name, value in unknown.items() if value):
         logger.warning(
-            f"mellm: {folder / ADAPTER_CONFIG}: PEFT {peft.__version__} does not know {told} and goes on without "
-            f"(it was saved by PEFT {given.get('peft_version') or 'of unknown version'}); a newer PEFT may read it"
+            f"mellm: {folder / ADAPTER_CONFIG}: PEFT {peft.__version__} does not know {dropped} and ignores "
+            f"it (saved by PEFT {given.get('peft_version') or 'of unknown version'}); a newer PEFT may read it"
         )
-    given["task_type"] = None  # which head PEFT adds; nothing here has one
+    given["task_type"] = None  # PEFT would add a head for it
     given["inference_mode"] = True
     start = str(given.get("init_lora_weights"))
     if _CHANGED_BASE.fullmatch(start):
         raise ModelError(
-            f"{folder}: init_lora_weights is {start}, which changes the base in training; from these files that base "
-            "cannot be had. Where it was trained, save it once more with PEFT's "
+            f"{folder}: init_lora_weights is {start}, which changes the base in training; these files do not contain "
+            "that base. On the machine of the training, save it again with PEFT's "
             "save_pretrained(.., path_initial_model_for_weight_conversion=..)"
         )
     if given.get("alora_invocation_tokens"):
-        raise ModelError(f"{folder}: expected LoRA, found activated LoRA (alora_invocation_tokens), which is not read")
+        raise ModelError(f"{folder}: expected LoRA, found activated LoRA (alora_invocation_tokens); not supported")
     try:
         return LoraConfig(**given)
-    except Exception as error:  # of whatever kind: PEFT cannot use it
+    except Exception as error:  # PEFT raises many kinds
         raise ModelError(f"{folder}: cannot use {ADAPTER_CONFIG}: {error}") from error
 
 
@@ -107,19 +107,19 @@ def _other_kind(kind: Any) -> str:
     if kind is None:
         return "no peft_type"
     if kind in _PROMPTS:
-        return f"{kind}, which adds to the prompt and is no part of the weights; it cannot be used here"
+        return f"{kind}, which extends the prompt instead of the weights and is not supported"
     return (
-        f"{kind}; merge it where it was trained, with PEFT's merge_and_unload and save_pretrained, and give the "
-        "outcome as pretrained="
+        f"{kind}; merge it on the machine of the training with PEFT's merge_and_unload and save_pretrained, and set "
+        "pretrained= to the outcome"
     )
 
 
 def tensor_names(folder: Path) -> list[str]:
-    """Names of an adapter's tensors, after a look at every number.
+    """Names of an adapter's tensors, after checking every number.
 
     Raises:
-        ModelError: the file cannot be read, or holds NaN or infinity; or other weights lie beside it that PEFT would
-            leave out.
+        ModelError: the file cannot be read or contains NaN or infinity, or there are further weights that PEFT does not
+            load.
     """
     file = folder / ADAPTER_WEIGHTS
     broken: list[str] = []
@@ -129,34 +129,34 @@ def tensor_names(folder: Path) -> list[str]:
             for name in names:
                 if not is_number(opened.get_tensor(name)):
                     broken.append(name)
-    except Exception as error:  # safetensors has its own, for a file that is cut off
+    except Exception as error:  # safetensors has its own error for truncated files
         raise ModelError(_pointer(file) or f"{file} cannot be read: {error}; copy or save it again") from error
     if broken:
         raise ModelError(
-            f"{file}: {some(broken)} hold NaN or infinity: the training failed there; take an earlier checkpoint"
+            f"{file}: {some(broken)} contain NaN or infinity: the training diverged; use an earlier checkpoint"
         )
     for other in (folder / name for name in _FURTHER):
         if other.is_file() and not _is_empty(other):
             raise ModelError(
-                f"{folder}: {other.name} holds further trained weights, which PEFT does not load, and the answers "
-                "would be of another model. Merge all of it with the tool that trained it, and give the outcome as "
-                "pretrained="
+                f"{folder}: {other.name} contains further trained weights, which PEFT does not load, so the answers "
+                "would differ. Merge everything with the tool of the training, and set pretrained= to the "
+                "outcome"
             )
     return names
 
 
 def is_number(weight: torch.Tensor) -> bool:
-    """Whether there is no NaN and no infinity in a tensor; True of one that is not in memory."""
+    """Whether a tensor is free of NaN and infinity; True for a tensor that is not in memory."""
     if weight.is_meta or not weight.is_floating_point():
         return True
-    if weight.element_size() == 1:  # of 8 bits, which cannot be added up
+    if weight.element_size() == 1:  # 8-bit floats have no sum
         weight = weight.float()
-    # A sum takes no memory, and is no number where a term is none; nor where it is too large for float16.
+    # A sum needs no memory and is not finite if a term is not; it may also overflow in float16.
     return bool(weight.sum().isfinite()) or bool(weight.isfinite().all())
 
 
 def _is_empty(file: Path) -> bool:
-    """Whether a file that torch saved holds no tensor; told by its list of parts, without reading pickled data."""
+    """Whether a file of torch contains no tensor, judged by its list of parts without reading pickled data."""
     try:
         with zipfile.ZipFile(file) as parts:
             return not any(re.search(r"/data/\d+$", name) for name in parts.namelist())
@@ -165,7 +165,7 @@ def _is_empty(file: Path) -> bool:
 
 
 def _pointer(file: Path) -> str:
-    """What to say of a file that Git LFS has not fetched."""
+    """The message for a file that Git LFS has not fetched, else empty."""
     try:
         with open(file, "rb") as opened:
             begin = opened.read(40)
@@ -173,19 +173,15 @@ def _pointer(file: Path) -> str:
         return ""
     if not begin.startswith(b"version https://git-lfs"):
         return ""
-    return f"{file} is a pointer of Git LFS, not the file itself; fetch it (git lfs pull)"
+    return f"{file} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)"
 
 
 def renamings(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """What the adapter calls layers otherwise than the model does.
-
-    Args:
-        model: the base.
-        names: of the adapter's tensors.
+    """The layer names in which adapter and model differ.
 
     Returns:
-        beginnings of names, old -> new, without `base_model.model.`; longest first. A tensor that has no place under
-        any name is not among them.
+        prefixes of names, old -> new, without `base_model.model.`; longest first. Tensors without a matching layer are
+        not included.
     """
     there = {name for name, _ in model.named_modules()}
     found: dict[str, str] = {}
@@ -202,7 +198,7 @@ def renamings(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 
 def _owner(name: str) -> str:
-    """The layer that a tensor belongs to."""
+    """The layer of a tensor."""
     name = name.removeprefix(_PREFIX).split(".lora_")[0]
     parts = name.split(".")
     while parts[-1] in ("weight", "bias", "base_layer", "token_adapter", "trainable_tokens_delta", "modules_to_save"):
@@ -211,7 +207,7 @@ def _owner(name: str) -> str:
 
 
 def renamed(name: str, changes: Mapping[str, str]) -> str:
-    """A layer's name as the model has it."""
+    """A layer's name in the model."""
     for old, new in changes.items():
         if f"{name}.".startswith(old):
             return (new + f"{name}.".removeprefix(old))[:-1]
@@ -219,16 +215,10 @@ def renamed(name: str, changes: Mapping[str, str]) -> str:
 
 
 def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[str, str]) -> None:
-    """Say in the config which layers the tensors are of, where it does not say so in the model's own names.
-
-    Args:
-        config: `LoraConfig`; changed in place.
-        model: the base.
-        names: of the adapter's tensors.
-        changes: as `renamings` returns them.
+    """Set target layers in the config (in place) from the tensors if it does not use the model's layer names.
 
     Raises:
-        ModelError: the config asks for layers whose tensors are missing, or scales none that there is.
+        ModelError: tensors of layers in the config are missing.
     """
     there = dict(model.named_modules())
     names = list(names)
@@ -244,23 +234,23 @@ def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[st
     if not trained or config.target_parameters or config.layer_replication:
         return
     if not changes and config.target_modules:
-        return  # PEFT finds the layers by itself, and reports what does not fit
+        return  # PEFT finds the layers and reports mismatches
     if missing := _asked_for(config, there, changes) - trained:
         kinds = {re.sub(r"\d+", "#", name) for name in trained}
         if torn := [name for name in missing if re.sub(r"\d+", "#", name) in kinds]:
             raise ModelError(
-                f"tensors of {some(torn, 'layers')} are not in {ADAPTER_WEIGHTS}: save it again, or give the base that "
-                "it was trained on as pretrained="
+                f"tensors of {some(torn, 'layers')} are missing from {ADAPTER_WEIGHTS}: save it again, or set "
+                "pretrained= to the base of its training"
             )
     config.target_modules = trained
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
 
 
 def _asked_for(config: Any, there: Mapping[str, nn.Module], changes: Mapping[str, str]) -> set[str]:
-    """Layers of the model that the config asks for by their old names."""
+    """Layers of the model that the config requests by their old names."""
     if not config.target_modules or config.target_modules == "all-linear":
         return set()
-    # Old names: by the very changes, and of what has none of the adapter's tensors by those that came with them.
+    # Old names: from the changes, and for layers without tensors of the adapter from the usual renamings.
     back = {new: old for old, new in changes.items()} | {"model.language_model.": "model.", "model.": ""}
     found: set[str] = set()
     for name, module in there.items():
@@ -276,6 +266,6 @@ def _asked_for(config: Any, there: Mapping[str, nn.Module], changes: Mapping[str
 
 
 def some(keys: Iterable[str], what: str = "tensors") -> str:
-    """How many there are, and the first two."""
+    """The number of keys, and the first two."""
     names = sorted(keys)
     return f"{len(names)} {what} ({', '.join(names[:2])}{', ...' if len(names) > 2 else ''})"

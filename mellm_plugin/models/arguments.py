@@ -1,38 +1,35 @@
-"""The arguments of the model `mellm`: what `--model_args name=value,...` may hold, checked all at once."""
+"""The arguments of the model `mellm`, from `--model_args name=value,...`."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any, ClassVar
 
-from mellm_plugin.errors import SettingsError, near
+from pydantic import BeforeValidator
+
+from mellm_plugin import checked
+from mellm_plugin.checked import Settings, one_of, reader, text
+from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
 
 OFF = "off"
-"""The value of `motion` that lets the frames through."""
+"""The value of `motion` for frames without maps."""
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}
-"""Arguments that are names, though they may look like numbers."""
+"""Arguments that are names even if they look like numbers."""
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
-# Each reader returns the value in its proper type, or raises ValueError with what was expected.
-
-
 def _text(value: Any) -> str:
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
-    return value
+    return text(os.fspath(value) if isinstance(value, os.PathLike) else value)
 
 
 def _name(value: Any) -> str:
-    # lmms-eval turns what looks like a number into one; of a float the digits are lost.
+    # lmms-eval converts what looks like a number; a float loses its digits.
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
 
 
@@ -76,7 +73,7 @@ def _device(value: Any) -> str:
 
 
 def _from_json(value: Any) -> Any:
-    """A dict given on a command line."""
+    """Parse a JSON object of the command line."""
     if not isinstance(value, str) or not value.startswith("{"):
         return value
     try:
@@ -100,103 +97,134 @@ def _motion(value: Any) -> MotionSettings | str:
     return resolve(_from_json(value))
 
 
-def _one_of(known: tuple[str, ...]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        name = str(value).removeprefix("torch.")
-        if name not in known:
-            raise SettingsError(f"expected one of {', '.join(known)}, found {value!r}.{near(name, known)}")
-        return name
-
-    return read
+def _dtype(value: Any) -> str:
+    return str(value).removeprefix("torch.")
 
 
-def _as(read: Callable[[Any], Any], text: str) -> dict[str, Any]:
-    return {"read": read, "help": text}
+MAP_WORKERS = min(4, os.cpu_count() or 1)
+Name = Annotated[str, reader(_name)]
+Count = Annotated[int, reader(_count)]
+Switch = Annotated[bool, reader(_flag)]
 
 
 @dataclass(frozen=True)
-class ModelArguments:
-    """Arguments of the model; `metadata["help"]` of a field says what it is for."""
+class ModelArguments(Settings):
+    """Arguments of the model; `metadata["help"]` describes each."""
 
-    pretrained: str | None = field(
-        default=None,
-        metadata=_as(
-            _name,
-            "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled",
-        ),
-    )
-    revision: str | None = field(default=None, metadata=_as(_name, "branch, tag or commit of `pretrained` on the hub"))
-    adapter: str | None = field(default=None, metadata=_as(_name, "PEFT LoRA adapter on it, a folder or hub id"))
-    adapter_revision: str | None = field(
-        default=None, metadata=_as(_name, "branch, tag or commit of `adapter` on the hub")
-    )
-    merge_adapter: bool = field(
-        default=True, metadata=_as(_flag, "add the adapter to the weights; False keeps it apart")
-    )
-    motion: MotionSettings | str | None = field(
-        default=None,
-        metadata=_as(_motion, "how maps are drawn: a preset, a settings file, or off; none: as trained, else robust"),
-    )
-    map_workers: int = field(
-        default=min(4, os.cpu_count() or 1),
-        metadata=_as(_count, "threads that draw the maps of the next batch"),
-    )
-    dtype: str = field(
-        default="auto",
-        metadata=_as(_one_of(DTYPES), "of the weights; auto: float32 on a CPU, bfloat16 elsewhere"),
-    )
-    device: str | None = field(default=None, metadata=_as(_device, "none: the one that accelerate gives the process"))
-    device_map: str | dict[str, Any] | None = field(
-        default=None, metadata=_as(_device_map, "auto: one model over all GPUs, in a single process")
-    )
-    attn_implementation: str = field(default="sdpa", metadata=_as(_one_of(ATTENTIONS), "attention kernel"))
-    min_pixels: int | None = field(
-        default=None,
-        metadata=_as(_count, "an image of fewer pixels is enlarged; none: the model's own limit"),
-    )
-    max_pixels: int | None = field(
-        default=None, metadata=_as(_count, "an image of more pixels is reduced; none: the model's own limit")
-    )
-    batch_size: int | None = field(
-        default=1,
-        metadata=_as(_batch_size, "requests at once; auto: max_batch_size, halved when the GPU's memory ends"),
-    )
-    max_batch_size: int = field(default=16, metadata=_as(_count, "where batch_size=auto starts"))
-    system_prompt: str | None = field(
-        default=None,
-        metadata=_as(_system_prompt, "a text, or a file with it; none: left to the model's chat template"),
-    )
-    trust_remote_code: bool = field(default=False, metadata=_as(_flag, "run Python code that comes with the model"))
+    unset: ClassVar[tuple[Any, ...]] = (None,)  # motion={} is a mapping of settings
+    pretrained: Annotated[
+        Name | None, "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model"
+    ] = None
+    revision: Annotated[Name | None, "branch, tag or commit of `pretrained` on the hub"] = None
+    adapter: Annotated[Name | None, "PEFT LoRA adapter on it, a folder or hub id"] = None
+    adapter_revision: Annotated[Name | None, "branch, tag or commit of `adapter` on the hub"] = None
+    merge_adapter: Annotated[Switch, "add the adapter to the weights; False keeps it apart"] = True
+    motion: Annotated[
+        Annotated[MotionSettings | str, reader(_motion)] | None,
+        "how maps are drawn: a preset, a settings file, or off; none: as in training, else robust",
+    ] = None
+    map_workers: Annotated[Count, "threads that draw the maps of the next batch"] = MAP_WORKERS
+    dtype: Annotated[
+        str, one_of(DTYPES), BeforeValidator(_dtype), "of the weights; auto: float32 on a CPU, bfloat16 elsewhere"
+    ] = "auto"
+    device: Annotated[Annotated[str, reader(_device)] | None, "none: the one that accelerate gives the process"] = None
+    device_map: Annotated[
+        Annotated[str | dict[str, Any], reader(_device_map)] | None,
+        "auto: one model over all GPUs, in a single process",
+    ] = None
+    attn_implementation: Annotated[str, one_of(ATTENTIONS), "attention kernel"] = "sdpa"
+    min_pixels: Annotated[Count | None, "an image of fewer pixels is enlarged; none: the model's own limit"] = None
+    max_pixels: Annotated[Count | None, "an image of more pixels is reduced; none: the model's own limit"] = None
+    batch_size: Annotated[
+        int | None,
+        reader(_batch_size),
+        "requests at once; auto (None): starts at max_batch_size and halves when GPU memory runs out",
+    ] = 1
+    max_batch_size: Annotated[Count, "where batch_size=auto starts"] = 16
+    system_prompt: Annotated[
+        Annotated[str, reader(_system_prompt)] | None,
+        "a text, or a file with it; none: left to the model's chat template",
+    ] = None
+    trust_remote_code: Annotated[Switch, "run Python code that comes with the model"] = False
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> ModelArguments:
         """Arguments from the strings of a command line, or from Python objects; None and "None": not given.
 
         Raises:
-            SettingsError: names that do not exist, values that cannot be used; all of them at once.
+            SettingsError: all names that do not exist and all values that cannot be used.
         """
-        readers = {f.name: f.metadata["read"] for f in fields(cls)}
+        known = {f.name for f in fields(cls)}
+        given = {name: value for name, value in given.items() if name not in known or value not in (None, "None")}
         faults: list[str] = []
-        values: dict[str, Any] = {}
-        for name, value in given.items():
-            if name not in readers:
-                faults.append(f"{name}: no such argument; known: {', '.join(readers)}.{near(name, readers)}")
-            elif value is not None and value != "None":
-                try:
-                    values[name] = readers[name](value)
-                except SettingsError as error:
-                    faults.extend(f"{name}: {fault}" for fault in error.faults)
-                except ValueError as error:
-                    faults.append(f"{name}: expected {error}, found {value!r}")
-        low, high = values.get("min_pixels"), values.get("max_pixels")
-        if low is not None and high is not None and low > high:
-            faults.append(f"min_pixels: expected at most max_pixels = {high}, found {low}")
-        if "device" in values and "device_map" in values:
-            faults.append("device, device_map: expected one of the two, found both")
-        if "adapter_revision" in values and "adapter" not in values:
-            faults.append("adapter_revision: expected together with adapter")
-        if "revision" in values and "pretrained" not in values:
-            faults.append("revision: expected together with pretrained; for adapter it is adapter_revision")
-        if faults:
+        found = checked.attempt(cls, given, faults)
+        wrong = {fault.partition(":")[0] for fault in faults}
+        faults += _contradictions({name: value for name, value in given.items() if name not in wrong})
+        if faults or found is None:
             raise SettingsError(faults, where="model arguments")
-        return cls(**values)
+        return found
+
+
+def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
+    """Faults between arguments."""
+    low, high = (checked.attempt(Count, given.get(name)) for name in ("min_pixels", "max_pixels"))
+    if low is not None and high is not None and low > high:
+        yield f"min_pixels: expected at most max_pixels = {high}, found {low}"
+    if "device" in given and "device_map" in given:
+        yield "device, device_map: expected one of the two, found both"
+    if "adapter_revision" in given and "adapter" not in given:
+        yield "adapter_revision: expected together with adapter"
+    if "revision" in given and "pretrained" not in given:
+        yield "revision: expected together with pretrained; for adapter it is adapter_revision"
+
+
+def split(text: str) -> dict[str, Any]:
+    """Split `name=value,name=value` like lmms-eval, but keep names of folders and versions as text.
+
+    Raises:
+        SettingsError: a value contains a comma, or an item is not an argument.
+    """
+    with imports_of_lmms_eval():
+        from lmms_eval.utils import simple_parse_args_string
+
+    quote = "lmms-eval splits at commas; quote a value that contains one: --model_args 'adapter=\"runs/a,b\",..'"
+    try:
+        found: dict[str, Any] = simple_parse_args_string(text)
+    except ValueError:
+        pieces = [piece.strip() for piece in text.split(",")]
+        odd = next((piece for piece in pieces if piece and "=" not in piece), text)
+        raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
+    known = {one.name for one in fields(ModelArguments)}
+    names = re.findall(rf"(?:^|,)\s*({'|'.join(known)})\s*=", re.sub(r"\"[^\"]*\"|'[^']*'", "", text))
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"found {', '.join(twice)} twice in {text!r}; give one")
+    for name in found:
+        whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
+        if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
+            raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
+    for name in TEXTS & found.keys():
+        # Folders and versions may be called 2025, 007 or 1e5, which lmms-eval converts to numbers.
+        if not isinstance(value := found[name], str):
+            written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
+            found[name] = written[1].strip() if written else str(value)
+        elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
+            found[name] = value[1:-1]
+    return found
+
+
+def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of `--model_args` and of lmms-eval's own options; None: not given.
+
+    Raises:
+        SettingsError: as `split`, and if both give different values for an argument.
+    """
+    own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
+    given = {name: value for name, value in options.items() if value is not None}
+    if str(given.get("batch_size")) == "1" and "batch_size" in own:
+        del given["batch_size"]  # lmms-eval's default, not a choice
+    twice = [name for name in own if name in given and str(own[name]) != str(given[name])]
+    if twice:
+        raise SettingsError(
+            f"{name}: found {own[name]!r} in model_args and {given[name]!r} in --{name}; give one" for name in twice
+        )
+    return {**given, **own}

@@ -1,4 +1,4 @@
-"""Two models of lmms-eval that look at nothing: what their answers score is chance.
+"""Two models of lmms-eval that ignore the images: their scores are chance level.
 
     lmms-eval --model mellm_constant --tasks synthme_meu,synthme_sensitivity ...
     lmms-eval --model mellm_random --model_args seed=1,units=3 --tasks ...
@@ -6,8 +6,8 @@
     >>> random_answer({"id": "a/s1/1", "asks": "all", "labels": ["anger", "fear"], "scored_aus": [1, 4, 12]}, 0, 2)
     'Conclusion: action units AU4+AU12; expression: fear.'
 
-They answer in the form that the tasks of this package ask for, and choose from the labels and units that the task does:
-never from the annotation.
+They answer in the form that the tasks of this package request, and choose from the task's labels and units, never from
+the annotation.
 """
 
 from __future__ import annotations
@@ -23,30 +23,26 @@ with imports_of_lmms_eval():
     from lmms_eval.api.model import lmms
 
 FREQUENT_UNIT = 4
-"""The unit that `mellm_constant` names: the brow lowerer, the most frequent one in most sets of micro-expressions."""
+"""The unit of `mellm_constant`: the brow lowerer, the most frequent unit in most micro-expression datasets."""
 
 _COLUMNS = ("id", "asks", "labels", "scored_aus")
 
 
 def constant_answer(doc: Mapping[str, Any]) -> str:
-    """The brow lowerer, or the first unit of a task without it, and its first label: the same for all of its clips.
-
-    Args:
-        doc: a clip, of which `asks`, `labels` and `scored_aus` are read.
-    """
+    """The brow lowerer (or a task's first unit, if it has no brow lowerer) and the task's first label."""
     known = sorted(doc["scored_aus"])
     units = [FREQUENT_UNIT] if FREQUENT_UNIT in known else known[:1]
     return _in_form(doc, units, doc["labels"][0] if doc["labels"] else "")
 
 
 def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
-    """Units and a label, each as likely as any other.
+    """Uniformly random units and label.
 
     Args:
-        doc: a clip, of which `id`, `asks`, `labels` and `scored_aus` are read; it alone decides, with the seed, so that
-            order and batches do not.
-        seed: another one gives another answer.
-        units: how many are named, at most all.
+        doc: a clip with `id`, `asks`, `labels` and `scored_aus`; the answer depends only on it and the seed, not on
+            order or batches.
+        seed: of the draw.
+        units: number of units to name, at most all.
     """
     rng = random.Random(f"{seed} {doc['id']} {doc['asks']}")
     label = rng.choice(doc["labels"]) if doc["labels"] else ""
@@ -55,7 +51,7 @@ def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
 
 
 def _in_form(doc: Mapping[str, Any], units: list[int], label: str) -> str:
-    """An answer as the prompt asks for it."""
+    """An answer in the form that the prompt requests."""
     named = "+".join(f"AU{unit}" for unit in units) or "none"
     if doc["asks"] == "emotion":
         return label
@@ -65,7 +61,7 @@ def _in_form(doc: Mapping[str, Any], units: list[int], label: str) -> str:
 
 
 class _Baseline(lmms):  # type: ignore[misc]
-    """A model that answers a clip without its images."""
+    """A model that answers without looking at the images."""
 
     is_simple = False
 
@@ -73,7 +69,7 @@ class _Baseline(lmms):  # type: ignore[misc]
         """Answers in the order of the requests.
 
         Raises:
-            InputError: a task whose clips do not say what they may be answered with, as those of this package do.
+            InputError: the task's clips lack the columns for an answer.
         """
         answers = []
         for request in requests:
@@ -85,24 +81,24 @@ class _Baseline(lmms):  # type: ignore[misc]
         raise NotImplementedError
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered; raises NotImplementedError."""
-        raise NotImplementedError("a baseline writes answers; choose tasks with output_type: generate_until")
+        """Not supported; raises NotImplementedError."""
+        raise NotImplementedError("a baseline generates answers; choose tasks with output_type: generate_until")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered; raises NotImplementedError."""
-        raise NotImplementedError("a baseline answers in one round; choose tasks with output_type: generate_until")
+        """Not supported; raises NotImplementedError."""
+        raise NotImplementedError("a baseline answers in one round only; choose tasks with output_type: generate_until")
 
 
 class Constant(_Baseline):
-    """Answers every clip alike.
+    """Gives every clip the same answer.
 
     Args:
-        answer: the text, in quotes where it holds a comma; without it `constant_answer`, the same for all clips
-            of a task.
-        ignored: what lmms-eval hands to every model (`batch_size`, `device` and so on).
+        answer: the answer, quoted if it contains a comma; by default `constant_answer`, the same for all clips of a
+            task.
+        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
 
     Raises:
-        SettingsError: arguments that do not exist.
+        SettingsError: unknown arguments.
     """
 
     def __init__(self, answer: str | None = None, **ignored: Any) -> None:
@@ -115,15 +111,15 @@ class Constant(_Baseline):
 
 
 class Random(_Baseline):
-    """Draws its answers.
+    """Gives random answers.
 
     Args:
-        seed: another one gives other answers.
-        units: how many are named; two is what clips of micro-expressions have on average, or somewhat more.
-        ignored: what lmms-eval hands to every model (`batch_size`, `device` and so on).
+        seed: of the answers.
+        units: number of units to name; clips of micro-expressions have about two on average.
+        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
 
     Raises:
-        SettingsError: arguments that do not exist or cannot be used; all of them at once.
+        SettingsError: unknown or unusable arguments; lists all.
     """
 
     def __init__(self, seed: int | str = 0, units: int | str = 2, **ignored: Any) -> None:
@@ -159,7 +155,7 @@ def _asked(doc: Mapping[str, Any], task: str) -> Mapping[str, Any]:
     lacking = [column for column in _COLUMNS if column not in doc]
     if lacking:
         raise InputError(
-            f"expected clips that say what they may be answered with, as those of *_meu, *_emotion and *_au tasks do; "
+            f"expected clips with the columns of *_meu, *_emotion and *_au tasks; "
             f"found no {', no '.join(lacking)}. mellm_constant with answer=TEXT answers any task.",
             where=task,
         )

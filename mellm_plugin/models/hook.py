@@ -1,14 +1,14 @@
-"""The hook in front of a model: messages with an onset and an apex become messages with a motion map.
+"""The hook in front of a model: replaces onset and apex in messages by a motion map.
 
-A task of ours marks two images of a message; a model without the hook does not see the marks:
+Tasks of this package mark two images of a message; models without the hook ignore the marks:
 
     [{"role": "user", "content": [
         {"type": "image", "url": <PIL image>, "frame": "onset", "nose": [x, y] or None},
         {"type": "image", "url": <PIL image>, "frame": "apex"},
         {"type": "text", "text": "These two frames ...", "map_text": "This motion map ... {legend} ..."}]}]
 
-Behind it the two are one image, the motion from onset to apex, and the text is the one for maps, with the colour legend
-of their palette where it says `{legend}`: a task does not know how its reader draws maps.
+The hook replaces both images by one map of the motion from onset to apex, and the text by `map_text`, with the colour
+legend of the palette for `{legend}`: a task does not know the map settings of the model.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from mellm_plugin.language.prompts import fill_legend
 def with_maps(
     items: Iterable[Mapping[str, Any]], draw: Callable[[Any, Any, Any], Any], palette: str
 ) -> list[Mapping[str, Any]]:
-    """The items of a message, each image marked onset and the apex behind it made into one image.
+    """Replace each pair of images marked onset and apex by one map.
 
     Args:
-        items: content of the message; not changed. What is not marked passes through.
-        draw: makes the map, or a promise of it, from the two images and the nose tip (None where it is not known).
-        palette: of the maps it makes.
+        items: content of the message; unmarked items pass through.
+        draw: draws the map (or returns a Future of it) from the two images and the nose tip, or None.
+        palette: of the maps.
 
     Returns:
-        the items, each map in its onset's place; then also each `map_text` in its text's place.
+        the items with each map in place of its onset; if there are maps, also `map_text` in place of the text.
 
     Raises:
-        InputError: an onset without an apex behind it, or an apex without an onset.
-        SettingsError: no palette has this name.
+        InputError: an onset without a following apex, or an apex without an onset.
+        SettingsError: unknown palette.
     """
     done: list[Mapping[str, Any]] = []
-    onset: int | None = None  # its place, while its apex is still to come
+    onset: int | None = None  # its index, until its apex comes
     maps = 0
     for item in items:
         mark = item.get("frame") if item["type"] == "image" else None

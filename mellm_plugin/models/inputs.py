@@ -1,4 +1,4 @@
-"""Chats with images -> the tensors that a model reads: one way for evaluation and for training."""
+"""Chats with images -> model inputs, the same for evaluation and training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def rendered(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
-    """The chat template's text of a chat, up to where the answer begins."""
+    """A chat as the text of the chat template, up to the answer."""
     text: str = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return text
 
@@ -18,13 +18,13 @@ def encoded(
     images: Sequence[Sequence[Any]],
     videos: Sequence[Sequence[Any]] = (),
 ) -> Any:
-    """Everything that the processor makes of rendered chats, as one padded batch of tensors.
+    """Rendered chats as one padded batch with all tensors of the processor.
 
-    All of it belongs to the model: without `mm_token_type_ids`, say, the answers silently change.
+    The model needs all of them: without `mm_token_type_ids`, for example, answers change silently.
 
     Args:
-        processor: as `loading.load_processor` returns it; it pads on the left.
-        texts: as `rendered` returns them.
+        processor: from `loading.load_processor`; pads on the left.
+        texts: from `rendered`.
         images, videos: of each chat, in the order of their marks in its text.
     """
     options: dict[str, Any] = {}
@@ -34,5 +34,5 @@ def encoded(
         options["videos"] = [list(of) for of in videos]
     begin = processor.tokenizer.bos_token
     if begin and texts[0].startswith(begin):
-        options["add_special_tokens"] = False  # the template has written them
+        options["add_special_tokens"] = False  # the template contains them
     return processor(text=list(texts), padding=True, return_tensors="pt", **options)

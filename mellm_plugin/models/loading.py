@@ -1,6 +1,6 @@
-"""From names and folders to a model that can generate.
+"""Load models, processors and adapters from folders and the hub.
 
-Nothing is loaded half, and no weights but safetensors are read. Training loads through the same functions.
+A model loads completely or not at all, and only from safetensors. Training uses the same functions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
 from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
 
-_GIVE_BASE = "give yours as pretrained= (mellm export: --base)"
+_GIVE_BASE = "set pretrained= to your copy (mellm export: --base)"
 _OTHER_BASE = "Is this the base that it was trained on?"
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
@@ -59,19 +59,19 @@ def load_model(
     attn_implementation: str = "sdpa",
     trust_remote_code: bool = False,
 ) -> Any:
-    """The image-text-to-text model of a folder or hub id, every weight from its files, in eval mode.
+    """Load an image-text-to-text model in eval mode, with every weight from its files.
 
     Args:
         pretrained: folder or hub id.
         revision: branch, tag or commit on the hub.
         dtype: of the weights: float32, bfloat16, float16, or auto: float32 on a CPU, bfloat16 elsewhere.
-        device: where it goes when there is no `device_map`.
-        device_map: as transformers takes it, to split a model over devices.
-        attn_implementation: as transformers takes it.
+        device: of the model, without `device_map`.
+        device_map: of transformers, to split a model over devices.
+        attn_implementation: of transformers; new attention kernels go through here.
         trust_remote_code: run Python code that comes with the model.
 
     Raises:
-        ModelError: it is not there, is no such model, has no safetensors, or files and model do not match.
+        ModelError: no such folder or hub id, another kind of model, no safetensors, or missing weights.
     """
     source = local_or_hub(pretrained)
     if Path(source).is_dir() and not Path(source, "config.json").is_file():
@@ -88,7 +88,7 @@ def load_model(
     if device_map is not None:
         on_cpu = not torch.cuda.is_available()
     elif not on_cpu:
-        device_map = {"": torch.device(device)}  # straight from the files, not by way of the host's memory
+        device_map = {"": torch.device(device)}  # directly from the files, without a copy in the host's memory
     if dtype == "auto":
         dtype = "float32" if on_cpu else "bfloat16"
     try:
@@ -102,37 +102,37 @@ def load_model(
             use_safetensors=True,
             output_loading_info=True,
         )
-    except Exception as error:  # of whatever kind: it cannot be loaded
+    except Exception as error:  # transformers, PEFT and the hub raise many kinds
         raise ModelError(_advice(pretrained, error)) from error
     if report["missing_keys"]:
         raise ModelError(
-            f"{pretrained}: {some(report['missing_keys'])} are in none of its files and would be random; "
+            f"{pretrained}: {some(report['missing_keys'])} are missing from its files and would be random; "
             "download or save it again"
         )
     return model.eval()
 
 
 def check_numbers(model: Any, name: str) -> None:
-    """Refuse a model whose weights hold NaN or infinity; training finds that out by its loss.
+    """Refuse a model with NaN or infinity in its weights; training notices them by its loss.
 
     Raises:
-        ModelError: with the tensors.
+        ModelError: names the tensors.
     """
     if broken := [one for one, weight in model.named_parameters() if not is_number(weight)]:
-        raise ModelError(f"{name}: {some(broken)} hold NaN or infinity; download or save it again")
+        raise ModelError(f"{name}: {some(broken)} contain NaN or infinity; download or save it again")
 
 
 def load_processor(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """The processor of a folder or hub id, padding on the left, as generating in batches needs it.
+    """Load a processor that pads on the left, as batched generation needs.
 
     Raises:
-        ModelError: it is not there, or has no image processor or chat template.
+        ModelError: no such processor, or it lacks an image processor or chat template.
     """
     try:
         processor = AutoProcessor.from_pretrained(
             local_or_hub(source), revision=revision, trust_remote_code=trust_remote_code
         )
-    except Exception as error:  # of whatever kind: it cannot be loaded
+    except Exception as error:  # transformers, PEFT and the hub raise many kinds
         raise ModelError(_advice(source, error)) from error
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
         found = type(processor).__name__
@@ -147,16 +147,16 @@ def load_processor(source: str, *, revision: str | None = None, trust_remote_cod
 
 
 def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> None:
-    """Set how many pixels an image has when the model sees it; None leaves a limit as it is.
+    """Set the minimum and maximum pixels of an image for the model; None keeps a limit.
 
     Raises:
-        SettingsError: the model sees all images at one size, or the limits cross.
+        SettingsError: the model uses one image size, or the minimum exceeds the maximum.
     """
     if smallest is None and largest is None:
         return
     images = processor.image_processor
     size = dict(images.size)
-    # Where no patches are merged these are lengths of sides (Idefics), not numbers of pixels (Qwen, GLM).
+    # With merged patches (Qwen, GLM) these are numbers of pixels, otherwise lengths of sides (Idefics).
     if not {"shortest_edge", "longest_edge"} <= size.keys() or not hasattr(images, "merge_size"):
         found = f"{type(images).__name__} with the size {size}"
         raise SettingsError(f"min_pixels, max_pixels: expected a model with limits of pixels, found {found}")
@@ -167,26 +167,26 @@ def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> N
 
 
 def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
-    """The folder of an adapter: the one given, or the hub's in the cache.
+    """The folder of an adapter; downloads it from the hub if necessary.
 
     Raises:
-        ModelError: it is not there, or is no adapter with its weights in safetensors.
+        ModelError: no such folder or hub id, or no adapter with safetensors weights.
     """
     source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
         wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
         try:
             source = snapshot_download(source, revision=revision, allow_patterns=wanted)
-        except Exception as error:  # of whatever kind: it cannot be loaded
+        except Exception as error:  # transformers, PEFT and the hub raise many kinds
             raise ModelError(_advice(adapter, error)) from error
     folder = Path(source)
     if not (folder / ADAPTER_CONFIG).is_file():
         if (folder / "config.json").is_file():
-            raise ModelError(f"{adapter}: expected a PEFT adapter, found a whole model, give it as pretrained=")
+            raise ModelError(f"{adapter}: expected a PEFT adapter, found a whole model; give it as pretrained=")
         if inside := _inside(folder, ADAPTER_CONFIG):
             raise ModelError(f"{adapter}: expected a PEFT adapter, found {_which(adapter, inside)}")
         held = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
-        raise ModelError(f"{adapter}: expected a PEFT adapter with {ADAPTER_CONFIG}, found a folder that holds {held}")
+        raise ModelError(f"{adapter}: expected a PEFT adapter with {ADAPTER_CONFIG}, found a folder with {held}")
     if not (folder / ADAPTER_WEIGHTS).is_file():
         others = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
         raise ModelError(
@@ -196,37 +196,37 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
 
 
 def adapter_base(folder: Path) -> tuple[str, str | None]:
-    """Name and revision of the model that an adapter was trained on; a relative folder starts at its own.
+    """Name and revision of the model that an adapter was trained on; a relative path starts at the adapter's folder.
 
     Raises:
-        ModelError: the adapter does not say, or names a folder that is not here.
+        ModelError: the adapter names no base, or a folder that does not exist here.
     """
     config = plain_config(folder)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
         raise ModelError(
-            f"{folder}: the adapter does not name its base; give that as pretrained= (mellm export: --base)"
+            f"{folder}: the adapter does not name its base; set pretrained= to the base (mellm export: --base)"
         )
     if (beside := folder / base).is_dir():
         return str(beside.resolve()), revision
     try:
         local_or_hub(base)
     except ModelError as error:
-        hub = f", say {hub} of the hub" if (hub := _hub_id_in(base)) else ""
+        hub = f", such as {hub} of the hub" if (hub := _hub_id_in(base)) else ""
         raise ModelError(
-            f"{folder}: its base is {base} by {ADAPTER_CONFIG}, and no such folder is here (it may be one of the "
-            f"machine it was trained on); {_GIVE_BASE}{hub}"
+            f"{folder}: {ADAPTER_CONFIG} names the base {base}, but no such folder exists here (it may belong to "
+            f"the machine of the training); {_GIVE_BASE}{hub}"
         ) from error
     return base, revision
 
 
 def base_of(folder: Path, error: ModelError) -> ModelError:
-    """The error of a base that the adapter in this folder named, with what to do."""
-    return ModelError(f"{error}\nIt is the base that {folder / ADAPTER_CONFIG} names; of another one, {_GIVE_BASE}")
+    """The error of a base that the adapter in this folder names, with advice."""
+    return ModelError(f"{error}\n{folder / ADAPTER_CONFIG} names this base; {_GIVE_BASE}")
 
 
 def _hub_id_in(path: str) -> str | None:
-    """The hub's name of a model in whose copy or cache a path of another machine ends."""
+    """The hub id in a path of another machine that ends in a copy or cache of a hub model."""
     if cached := re.search(r"models--([\w.-]+?)--([\w.-]+)", path):
         return f"{cached[1]}/{cached[2]}"
     name = re.split(r"[/\\]", path.rstrip("/\\"))[-1].replace("___", ".")
@@ -234,16 +234,16 @@ def _hub_id_in(path: str) -> str | None:
 
 
 def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any = None) -> Any:
-    """The model with a LoRA adapter on it, every tensor of the adapter in its place, in eval mode.
+    """Add a LoRA adapter with all its tensors to a model; in eval mode.
 
     Args:
         model: the base; changed in place.
-        folder: as `fetch_adapter` returns it.
-        merge: add it to the weights, and see that this changes no answer; else its layers stay apart.
-        processor: to ask about an image for that; None: words alone.
+        folder: from `fetch_adapter`.
+        merge: add the adapter to the weights and check that answers stay equal; if not, keep its layers apart.
+        processor: for a check with an image; None: the check uses text only.
 
     Raises:
-        ModelError: it is no LoRA adapter, or not one of this model; or merged it gives other answers.
+        ModelError: no LoRA adapter, an adapter of another model, or different answers after merging.
     """
     config = lora_config(folder)
     names = tensor_names(folder)
@@ -254,22 +254,22 @@ def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any 
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
     options = {
-        "torch_device": str(model.device),  # PEFT takes the first GPU unless told
+        "torch_device": str(model.device),  # PEFT's default is the first GPU
         "autocast_adapter_dtype": False,  # for training only
         "key_mapping": {f"^{re.escape(old)}": new for old, new in changes.items()},
     }
     try:
         wrapped = PeftModel.from_pretrained(model, str(folder), config=config, **options)
-        # Once more for its report: from_pretrained only warns, and not at all of tensors without a place.
+        # Load again for the report: from_pretrained only warns, and does not mention unexpected tensors.
         report = wrapped.load_adapter(str(folder), "default", **options)
-    except Exception as error:  # of whatever kind: it cannot be loaded
-        first = " ".join(str(error).split("\n\t")[:2])  # torch adds a line for every tensor
+    except Exception as error:  # transformers, PEFT and the hub raise many kinds
+        first = " ".join(str(error).split("\n\t")[:2])  # torch adds a line per tensor
         raise ModelError(f"{folder}: the adapter does not fit {base}: {first} {_OTHER_BASE}") from error
     if report.unexpected_keys:
         lost = some(report.unexpected_keys)
         raise ModelError(f"{folder}: {lost} of the adapter have no place in {base}. {_OTHER_BASE}")
     if report.missing_keys:
-        raise ModelError(f"{folder}: {some(report.missing_keys)} are not in {ADAPTER_WEIGHTS}; save it again")
+        raise ModelError(f"{folder}: {some(report.missing_keys)} are missing from {ADAPTER_WEIGHTS}; save it again")
     if not merge:
         return wrapped.get_base_model().eval()
     try:
@@ -279,19 +279,19 @@ def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any 
 
 
 def carries_processor(folder: Path) -> bool:
-    """Whether the folder of an adapter holds the processor that it was trained with."""
+    """Whether the folder of an adapter contains its own processor."""
     return any((folder / name).is_file() for name in _PROCESSOR_FILES)
 
 
 def carried_motion(source: str, revision: str | None = None) -> MotionSettings | str | None:
-    """How the maps were drawn that a model or adapter was trained on.
+    """The map settings that a model or adapter was trained with.
 
     Args:
         source: folder or hub id.
         revision: branch, tag or commit on the hub.
 
     Returns:
-        `off` where it was trained on frames; None where it does not say.
+        `off` for training on frames; None if unknown.
 
     Raises:
         SettingsError: its `motion.json` cannot be read.
@@ -304,13 +304,13 @@ def carried_motion(source: str, revision: str | None = None) -> MotionSettings |
         if (file := _carried(source, RECORD, revision)) is not None:
             return OFF if read_record(file.parent)["motion"] == OFF else None
     except LocalEntryNotFoundError:
-        logger.warning(f"mellm: the hub cannot be asked whether {source} has a {FILE_NAME}; give motion= to be sure")
+        logger.warning(f"mellm: cannot check on the hub whether {source} has a {FILE_NAME}; set motion= to be sure")
     return None
 
 
 def weights_sum(folder: Path) -> str:
-    """What tells trained weights from others: of an adapter, the sha256 of `adapter_model.safetensors` as `sha256sum`
-    prints it; of a whole model, one over the ends of its files (`record.ends_sum`)."""
+    """A checksum of weights: for an adapter, the sha256 of `adapter_model.safetensors` as `sha256sum` prints it; for a
+    whole model, a sum over the ends of its files (`record.ends_sum`)."""
     file = folder / ADAPTER_WEIGHTS
     if file.is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()
@@ -319,10 +319,10 @@ def weights_sum(folder: Path) -> str:
 
 
 def carried_record(source: str, revision: str | None = None) -> dict[str, Any] | None:
-    """What a model or adapter says of its training; None where it says nothing, or the hub cannot be asked.
+    """The training record of a model or adapter; None if it has none or the hub is unreachable.
 
     Raises:
-        ModelError: its record cannot be read.
+        ModelError: the record cannot be read.
     """
     try:
         file = _carried(local_or_hub(source), RECORD, revision)
@@ -332,7 +332,7 @@ def carried_record(source: str, revision: str | None = None) -> dict[str, Any] |
 
 
 def _carried(source: str, name: str, revision: str | None) -> Path | None:
-    """A file of a folder or of the hub; None where there is none."""
+    """A file of a folder or of the hub; None if it does not exist."""
     if os.path.isdir(source):
         file = Path(source, name)
         return file if file.is_file() else None
@@ -340,19 +340,19 @@ def _carried(source: str, name: str, revision: str | None) -> Path | None:
         return Path(hf_hub_download(source, name, revision=revision))
     except LocalEntryNotFoundError:
         raise
-    except EntryNotFoundError:  # the hub says that there is none
+    except EntryNotFoundError:  # the hub has no such file
         return None
 
 
 def local_or_hub(name: str, wanted: str = "config.json") -> str:
-    """A folder with `~` resolved, that of the bundled model by its name, or a hub id.
+    """Resolve a model name: a folder with `~` expanded, the folder of the bundled model, or a hub id.
 
     Args:
-        name: as a user gave it.
-        wanted: a file of the folder that is meant, to find others like it.
+        name: from the user.
+        wanted: a file that such a folder contains, to suggest folders.
 
     Raises:
-        ModelError: it is no hub id, and there is no such folder.
+        ModelError: neither an existing folder nor a hub id.
     """
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
@@ -366,13 +366,13 @@ def local_or_hub(name: str, wanted: str = "config.json") -> str:
         if not hint and (there := _inside(Path(path).parent, wanted)):
             beside = Path(path).parent
             hint = f" There are {', '.join(str(beside / one) for one in there[-5:])}"
-        hub = "" if "/" in path or "\\" in path else ", and no hub id, which would be OWNER/NAME"
+        hub = "" if "/" in path or "\\" in path else ", and not a hub id (OWNER/NAME)"
         raise ModelError(f"{name}: no such folder{hub}.{hint}".rstrip("."))
     return name
 
 
 def _inside(folder: Path, file: str) -> list[str]:
-    """Folders up to two levels within one that hold a file, in the order of their numbers."""
+    """Folders up to two levels below `folder` that contain a file, in natural order."""
     try:
         found = [one.parent.relative_to(folder) for way in ("*", "*/*") for one in folder.glob(f"{way}/{file}")]
     except OSError:
@@ -381,15 +381,15 @@ def _inside(folder: Path, file: str) -> list[str]:
 
 
 def _which(name: str, inside: list[str]) -> str:
-    """Which of the folders in one to give."""
-    return f"folders in it that are one: {', '.join(inside[-5:])}; give one, such as {Path(name, inside[-1])}"
+    """The advice to use a folder inside the given one."""
+    return f"such folders inside: {', '.join(inside[-5:])}; give one, such as {Path(name, inside[-1])}"
 
 
 def _advice(name: str, error: Exception) -> str:
-    first = re.sub(r"\nModel type should be one of .*", "", str(error))  # a hundred names
+    first = re.sub(r"\nModel type should be one of .*", "", str(error))  # a list of a hundred names
     text = f"{name}: cannot be loaded: {first}"
     if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
-        text = f"{name}: there is no such folder here, and {reason}"
+        text = f"{name}: no such folder, and {reason}"
     text += taken_for_hub_id(name)
     if "trust_remote_code" in str(error):
         return f"{text}\nIf you trust its authors, give trust_remote_code=True."
@@ -399,18 +399,18 @@ def _advice(name: str, error: Exception) -> str:
 
 
 def _of_the_hub(error: BaseException | None) -> str:
-    """Why the hub did not give a model or an adapter, in short; "" where it did."""
+    """Why the hub did not provide a model or adapter; "" for other errors."""
     while error is not None:
         if isinstance(error, GatedRepoError):
-            return "the hub gives it only to those whom its authors let in (ask there, then: hf auth login)"
+            return "access on the hub is restricted (request it there, then: hf auth login)"
         if isinstance(error, RepositoryNotFoundError):
-            return "the hub has none, or it is private (hf auth login)"
+            return "the hub has no such model, or it is private (hf auth login)"
         if isinstance(error, RevisionNotFoundError):
-            return "the hub does not have this revision of it"
+            return "the hub does not have this revision"
         if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
             offline = constants.HF_HUB_OFFLINE
-            return "the hub's cache has none; " + (
-                "the hub is not asked, as HF_HUB_OFFLINE is set" if offline else "the hub cannot be reached"
+            return "the local hub cache does not contain it; " + (
+                "HF_HUB_OFFLINE is set, so the hub was not asked" if offline else "the hub cannot be reached"
             )
         error = error.__cause__ or error.__context__
     return ""

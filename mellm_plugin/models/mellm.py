@@ -1,34 +1,34 @@
-"""The model `mellm` of lmms-eval: a vision-language model that is shown motion maps.
+"""The model `mellm` of lmms-eval: a vision-language model that reads motion maps.
 
     lmms-eval --model mellm --model_args pretrained=Qwen/Qwen2.5-VL-7B-Instruct,adapter=FOLDER --tasks ...
 
-`hook` says which images become maps. All else passes through: it runs any task with texts, images and videos.
+`hook` turns marked images into maps. Everything else passes through: any task with text, images and videos runs.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedType
+from accelerate import Accelerator
 from loguru import logger
 from PIL import Image
 from tqdm import tqdm
 from transformers.image_utils import load_image
 
-from mellm_plugin.errors import ImageError, InputError, ModelError, SettingsError, imports_of_lmms_eval
+from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.arguments import TEXTS, ModelArguments
+from mellm_plugin.models.arguments import ModelArguments, with_options
+from mellm_plugin.models.device import process_device
+from mellm_plugin.models.generation import cut, generation_arguments
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
@@ -55,43 +55,6 @@ with imports_of_lmms_eval():
     from lmms_eval.api.instance import GenerationResult, Instance, TokenCounts
     from lmms_eval.api.model import lmms
     from lmms_eval.models.model_utils.gen_metrics import log_metrics
-    from lmms_eval.utils import simple_parse_args_string
-
-MAX_NEW_TOKENS = 1024
-"""Longest answer, in tokens, where the task does not say."""
-
-_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
-_GENERATION = (
-    *_SAMPLING,
-    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
-    *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
-)
-
-
-def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
-    """What a task asks of the generation, in the words of transformers.
-
-    Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
-
-    Args:
-        gen_kwargs: of the task; not changed.
-
-    Returns:
-        arguments of `generate`; the texts that end an answer; the names that mean nothing here.
-    """
-    given = {name: value for name, value in gen_kwargs.items() if value is not None}
-    until = given.pop("until", [])
-    until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
-    # lmms-eval gives an empty line to every task that names no end. It would cut an answer of several
-    # paragraphs to the first; lmms-eval's own models of this kind do not heed it either.
-    if until == ["\n\n"]:
-        until = []
-    arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
-    temperature = arguments.get("temperature")
-    arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
-    if not arguments["do_sample"]:
-        arguments |= dict.fromkeys(_SAMPLING)  # None also overrules the model's own generation config
-    return arguments, until, sorted(given.keys() - set(_GENERATION))
 
 
 @dataclass
@@ -100,14 +63,14 @@ class _Clip:
 
     name: str
     messages: list[dict[str, Any]] = field(default_factory=list)
-    images: list[Any] = field(default_factory=list)  # a map may still be a promise
+    images: list[Any] = field(default_factory=list)  # a map may still be a Future
     videos: list[Any] = field(default_factory=list)
     fault: str = ""
 
 
 @dataclass
 class _Tally:
-    """What one call of `generate_until` did."""
+    """Counts of one `generate_until` call."""
 
     requests: int = 0
     maps: int = 0
@@ -119,13 +82,13 @@ class _Tally:
 
 
 class Mellm(lmms):  # type: ignore[misc]
-    """A Hugging Face image-text-to-text model, with a LoRA adapter or without, that is shown motion maps.
+    """A Hugging Face image-text-to-text model, with or without LoRA adapter, that reads motion maps.
 
     Args:
-        arguments: the fields of `ModelArguments`; with neither `pretrained` nor `adapter` the bundled model.
+        arguments: the fields of `ModelArguments`; without `pretrained` and `adapter`, the bundled model.
 
     Raises:
-        SettingsError: arguments that do not exist or cannot be used, all at once.
+        SettingsError: unknown or unusable arguments; lists all.
         ModelError: the model or the adapter cannot be loaded.
     """
 
@@ -137,13 +100,13 @@ class Mellm(lmms):  # type: ignore[misc]
         self.accelerator = Accelerator()
         self._rank: int = self.accelerator.process_index
         self._world_size: int = self.accelerator.num_processes
-        self._device = self._place()
+        self._device = process_device(given.device, given.device_map, self.accelerator, self._log)
         self._load()
-        self._tell_lmms_eval()
+        self._record_in_name()
         self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
         self._batch_size: int = given.batch_size or given.max_batch_size
         if given.batch_size is None:
-            self._say("INFO", f"batch_size=auto: {self._batch_size}, halved when the GPU's memory runs out")
+            self._log("INFO", f"batch_size=auto: {self._batch_size}, halved when GPU memory runs out")
 
     @classmethod
     def create_from_arg_string(
@@ -152,52 +115,14 @@ class Mellm(lmms):  # type: ignore[misc]
         """The model for lmms-eval's `--model_args` and its options `--batch_size`, `--device` and so on.
 
         Args:
-            arg_string: `name=value,...`, or the same as a dict, which lmms-eval's own version cannot read.
-            additional_config: the options; None where not given.
+            arg_string: `name=value,...`, or a dict, which lmms-eval's own version cannot read.
+            additional_config: the options; None if not given.
 
         Raises:
-            SettingsError: as the class, and where both give an argument and differ.
+            SettingsError: as the class, and if both give different values for an argument.
             ModelError: as the class.
         """
-        own = _split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
-        options = {name: value for name, value in (additional_config or {}).items() if value is not None}
-        if str(options.get("batch_size")) == "1" and "batch_size" in own:
-            del options["batch_size"]  # nobody's choice: lmms-eval's default
-        twice = [name for name in own if name in options and str(own[name]) != str(options[name])]
-        if twice:
-            raise SettingsError(
-                f"{name}: found {own[name]!r} in model_args and {options[name]!r} in --{name}; give one"
-                for name in twice
-            )
-        return cls(**{**options, **own})
-
-    def _place(self) -> torch.device:
-        """The device of this process."""
-        wanted, own, several = self.arguments.device, self.accelerator.device, self._world_size > 1
-        kind = self.accelerator.distributed_type
-        if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-            raise SettingsError(
-                f"expected processes that each hold the whole model, found {kind.value}; to split it over "
-                "GPUs start one process with device_map=auto"
-            )
-        if several and self.arguments.device_map is not None:
-            raise SettingsError("device_map: expected one process, found several, each with the whole model")
-        if wanted is None:
-            return torch.device(own)
-        try:
-            device = torch.device(wanted)
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError) as error:
-            raise SettingsError(f"device: expected one of this machine, found {wanted!r}: {error}") from None
-        if not several:
-            return device
-        # The processes talk to each other over the devices that accelerate chose, one for each.
-        if device.type != own.type:
-            hint = "; set ACCELERATE_USE_CPU=true" if device.type == "cpu" else ""
-            raise SettingsError(f"device: for several processes expected {own.type}, found {wanted!r}{hint}")
-        if device.index is not None:
-            self._say("WARNING", f"device={wanted} is not heeded: {self._world_size} processes have one each")
-        return torch.device(own)
+        return cls(**with_options(arg_string, additional_config or {}))
 
     def _load(self) -> None:
         given = self.arguments
@@ -225,7 +150,7 @@ class Mellm(lmms):  # type: ignore[misc]
             raise base_of(folder, error) from error
         if given.device_map is not None:
             self._device = self._model.device
-        # Whatever the adapter does not bring is its base's.
+        # What the adapter does not contain comes from its base.
         brings = folder is not None and carries_processor(folder)
         where, which = (str(folder), None) if brings else (source, revision)
         self.processor = load_processor(where, revision=which, trust_remote_code=given.trust_remote_code)
@@ -235,13 +160,13 @@ class Mellm(lmms):  # type: ignore[misc]
             self._model = add_adapter(self._model, folder, merge=given.merge_adapter, processor=self.processor)
             carried = carried_motion(str(folder))
             records.append(carried_record(str(folder)))
-        told = [record for record in records if record is not None]
-        self._seen = Seen.of(told) if told else None
+        known = [record for record in records if record is not None]
+        self._seen = Seen.of(known) if known else None
         self._sums: dict[str, str] = {}
         if folder is not None:
             self._sums["adapter_sha256"] = weights_sum(folder)
-        elif told and "merged" in told[0]:
-            self._sums["adapter_sha256"] = told[0]["merged"]["adapter_sha256"]
+        elif known and "merged" in known[0]:
+            self._sums["adapter_sha256"] = known[0]["merged"]["adapter_sha256"]
         elif any(Path(local_or_hub(source)).glob("*.safetensors")):
             self._sums["weights_sha256"] = weights_sum(Path(local_or_hub(source)))
         self._splits: dict[str, str] = {}
@@ -256,29 +181,29 @@ class Mellm(lmms):  # type: ignore[misc]
     def _bundled(self) -> str:
         folder = bundled_folder()
         if not (folder / "config.json").is_file():
-            raise ModelError(f"{folder}: this installation has no bundled model; give pretrained= or adapter=")
-        self._say(
+            raise ModelError(f"{folder}: this installation has no bundled model; set pretrained= or adapter=")
+        self._log(
             "WARNING",
-            "neither pretrained= nor adapter= is given: this is the BUNDLED model, small and trained on "
-            "drawn faces only. What it answers says nothing about real people.",
+            "neither pretrained= nor adapter= is set: this is the BUNDLED model, small and trained on "
+            "drawn faces only. Its answers say nothing about real people.",
         )
         return str(folder)
 
     def _motion(self, carried: MotionSettings | str | None) -> MotionSettings | None:
-        """How maps are drawn; None: the frames pass through."""
+        """The settings of maps; None: frames pass through."""
         wanted = self.arguments.motion
         if wanted is None:
             wanted = carried or DEFAULT
         if carried is not None and wanted != carried:
-            self._say("WARNING", f"motion: {wanted} as you ask; the model was trained with {carried}")
+            self._log("WARNING", f"motion: using {wanted} as requested; the model was trained with {carried}")
         return wanted if isinstance(wanted, MotionSettings) else None
 
-    def _tell_lmms_eval(self) -> None:
-        """Have the results file say which weights and which maps these were, and whom they were trained on.
+    def _record_in_name(self) -> None:
+        """Put weights, map settings and training people into the class name, which the results file records.
 
-        Of a model, lmms-eval writes down its arguments and the name of its class (`config.model_backend`), as it is
-        when all is answered: neither says that the bundled model was the default, which settings a model folder
-        carried, or that it has seen the people it was asked about. So the name says it.
+        lmms-eval records only a model's arguments and its class name after the last answer
+        (`config.model_backend`). The arguments do not show that the bundled model was the default, which settings a
+        model folder carries, or that the model has seen the people in the task.
         """
         known: dict[str, Any] = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
         known |= self._sums
@@ -289,28 +214,16 @@ class Mellm(lmms):  # type: ignore[misc]
         self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
 
     def _overlaps(self) -> dict[str, Any]:
-        """By task, how many of its clips are of people that were seen in training; warns of them once.
+        """The overlap of each task's clips with the training data; warns once of people that the model has seen.
 
-        All clips of a task are counted, whatever its `--limit`, and whether or not their answers come from lmms-eval's
-        cache or from another process. Tasks whose clips have no dataset and subject are not among them.
+        This counts all clips of a task, whatever its `--limit`, and whether or not lmms-eval's cache or another process
+        answers them.
         """
         assert self._seen is not None
-        found: dict[str, Any] = {}
-        faults: list[str] = []
-        for task, splits in self.task_dict.items():
-            docs = _tested(splits, self._splits.get(task))
-            if (overlap := self._seen.overlap(docs)) is None:
-                continue
-            found[task] = overlap
-            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
-                if (hit := overlap[side])["clips"]:
-                    faults.append(
-                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
-                        f"{hit['subjects']} ({_some(self._seen.met(docs, side))})"
-                    )
+        found, faults = self._seen.overlaps(self.task_dict, self._splits)
         if faults and not self._has_warned:
             self._has_warned = True
-            self._say(
+            self._log(
                 "WARNING",
                 "this model KNOWS PEOPLE IT IS ASKED ABOUT; such a score says little about others, and the results "
                 "file is marked (leave subjects out by leave_out in the config, or run mellm loso):"
@@ -319,12 +232,12 @@ class Mellm(lmms):  # type: ignore[misc]
         return found
 
     def clean(self) -> None:
-        """Free the model, as lmms-eval asks for when all is answered, be it from its cache alone."""
-        self._tell_lmms_eval()
+        """Free the model after the last answer, even if all answers came from lmms-eval's cache."""
+        self._record_in_name()
         super().clean()
 
-    def _say(self, level: str, text: str) -> None:
-        """Once, not in every process."""
+    def _log(self, level: str, text: str) -> None:
+        """Log in the main process only."""
         if self.accelerator.is_main_process:
             logger.log(level, f"mellm: {text}")
 
@@ -333,58 +246,58 @@ class Mellm(lmms):  # type: ignore[misc]
         """The transformers model.
 
         Raises:
-            ModelError: lmms-eval has freed it, as it does after an evaluation.
+            ModelError: lmms-eval has freed the model after an evaluation.
         """
         if "_model" not in vars(self):
-            raise ModelError("lmms-eval has freed this model after an evaluation; make a new one for the next")
+            raise ModelError("lmms-eval has freed this model after an evaluation; create a new one")
         return self._model
 
     @property
     def config(self) -> Any:
-        """Its configuration, from which lmms-eval names a model that it was given ready made."""
+        """The model's configuration; lmms-eval names a ready-made model by it."""
         return self._config
 
     @property
     def tokenizer(self) -> Any:
-        """Its tokenizer."""
+        """The tokenizer of the processor."""
         return self.processor.tokenizer
 
     @property
     def device(self) -> torch.device:
-        """Where inputs go, and what several processes talk over."""
+        """The device of inputs and of communication between processes."""
         return self._device
 
     @property
     def batch_size(self) -> int:
-        """Requests at once; for `batch_size=auto` as many as have fitted."""
+        """Requests per batch; with `batch_size=auto`, the number that fitted so far."""
         return self._batch_size
 
     @property
     def batch_sizes(self) -> dict[str, int]:
-        """What lmms-eval writes into its results as the batch sizes."""
+        """The batch sizes in lmms-eval's results file."""
         return {"generate_until": self._batch_size}
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered; raises NotImplementedError."""
+        """Not supported; raises NotImplementedError."""
         raise NotImplementedError(
-            "mellm writes answers, it weighs no given ones; choose tasks with output_type: generate_until"
+            "mellm generates answers and computes no likelihoods; choose tasks with output_type: generate_until"
         )
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered; raises NotImplementedError."""
-        raise NotImplementedError("mellm answers in one round; choose tasks with output_type: generate_until")
+        """Not supported; raises NotImplementedError."""
+        raise NotImplementedError("mellm answers in one round only; choose tasks with output_type: generate_until")
 
     def generate_until(self, requests: list[Instance]) -> Iterable[GenerationResult]:
         """Answers in the order of the requests.
 
-        They come one by one, before later ones are generated, so that lmms-eval can save each. A clip whose
-        images cannot be used has `IMAGES_UNUSABLE` and the fault in place of an answer; the log says so, too.
+        The iterator yields an answer before it generates later batches, so that lmms-eval can save it. If a clip's
+        images cannot be used, its answer is `IMAGES_UNUSABLE` with the fault, and the log reports it.
 
         Returns:
-            an iterator; a list for a single request, where lmms-eval's agentic loop takes the first.
+            an iterator; for a single request a list, because lmms-eval's agentic loop takes the first item.
         """
         self._splits |= {request.args[4]: request.args[5] for request in requests}
-        self._tell_lmms_eval()  # of the tasks, which are known by now
+        self._record_in_name()  # now with the tasks' overlaps
         answers = self._answers(requests)
         return list(answers) if len(requests) == 1 else answers
 
@@ -398,19 +311,19 @@ class Mellm(lmms):  # type: ignore[misc]
             clips = [self._clip(request, pool) for request in batch]
             while batch:
                 coming = next(batches, [])
-                coming_clips = [self._clip(request, pool) for request in coming]  # drawn meanwhile
+                coming_clips = [self._clip(request, pool) for request in coming]  # drawn in the background
                 for answer in self._generate(clips, batch[0].args[2], tally):
                     progress.update()
                     yield answer
                 batch, clips = coming, coming_clips
         finally:
-            # Here, since lmms-eval's cache does not come back after the last answer.
+            # Here, because lmms-eval's cache does not resume the iterator after the last answer.
             pool.shutdown(cancel_futures=True)
             progress.close()
             self._report(tally)
 
     def _batches(self, requests: list[Instance]) -> Iterator[list[Instance]]:
-        """Neighbours with the same generation arguments, as many as the batch size allows by then."""
+        """Neighbouring requests with equal generation arguments, up to the current batch size."""
         for _, alike in groupby(requests, key=lambda request: request.args[2]):
             waiting = list(alike)
             while waiting:
@@ -435,7 +348,7 @@ class Mellm(lmms):  # type: ignore[misc]
         return clip
 
     def _content(self, items: Any, clip: _Clip, pool: ThreadPoolExecutor) -> list[dict[str, str]]:
-        """Content of a message as chat templates read it; images and videos go to the clip."""
+        """Content of a message for the chat template; images and videos go to the clip."""
         items = [{"type": "text", "text": items}] if isinstance(items, str) else items
         settings = self.motion
         if settings is not None:
@@ -456,10 +369,10 @@ class Mellm(lmms):  # type: ignore[misc]
         return content
 
     def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
-        """Answers of a batch; of a clip with a fault that fault, as `language.unanswered` reads it."""
+        """Answers of a batch; for a clip with a fault, the fault in the form that `language.unanswered` reads."""
         arguments, until, unknown = generation_arguments(gen_kwargs)
         if unknown and not tally.requests:
-            self._say("WARNING", f"generation arguments that mean nothing here: {', '.join(unknown)}")
+            self._log("WARNING", f"ignoring unknown generation arguments: {', '.join(unknown)}")
         for clip in clips:
             self._finish_maps(clip, tally)
         tally.requests += len(clips)
@@ -479,13 +392,13 @@ class Mellm(lmms):  # type: ignore[misc]
         except ImageError as error:
             clip.fault = str(error)
         if clip.fault:
-            logger.error(f"mellm: {clip.name} has no answer, its images cannot be used: {clip.fault}")
+            logger.error(f"mellm: {clip.name} has no answer because its images cannot be used: {clip.fault}")
             tally.faults[clip.name] = clip.fault
 
     def _run(
         self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str], tally: _Tally
     ) -> list[GenerationResult]:
-        """Answers of clips without faults; in halves where the memory does not do and the size is free."""
+        """Answers of clips without faults. Out of memory with batch_size=auto halves the batch."""
         if not clips:
             return []
         started = perf_counter()
@@ -497,10 +410,10 @@ class Mellm(lmms):  # type: ignore[misc]
         except torch.cuda.OutOfMemoryError:
             if self.arguments.batch_size is not None or len(clips) == 1:
                 raise
-        # Outside of the handler, where the error no longer holds on to the memory.
+        # Outside the handler, because the error keeps the memory allocated.
         torch.cuda.empty_cache()
         self._batch_size = half = len(clips) // 2
-        logger.warning(f"mellm: the GPU's memory does not do for {len(clips)} requests at once; now {half}")
+        logger.warning(f"mellm: out of GPU memory with {len(clips)} requests per batch; continuing with {half}")
         parts = [clips[i : i + half] for i in range(0, len(clips), half)]
         return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
 
@@ -529,7 +442,7 @@ class Mellm(lmms):  # type: ignore[misc]
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [
             GenerationResult(
-                text=_cut(self._text(tokens), until),
+                text=cut(self._text(tokens), until),
                 token_counts=TokenCounts(input_tokens=count, output_tokens=self._length(tokens)),
             )
             for count, tokens in zip(read, written, strict=True)
@@ -540,17 +453,17 @@ class Mellm(lmms):  # type: ignore[misc]
         return text
 
     def _length(self, tokens: list[int]) -> int:
-        """How many tokens an answer has with its end, without the padding behind."""
+        """Number of tokens of an answer with its end token, without padding."""
         return next((i for i, token in enumerate(tokens, start=1) if token in self._ends), len(tokens))
 
     def _report(self, tally: _Tally) -> None:
         if tally.faults:
             faults = "".join(f"\n  - {name}: {fault}" for name, fault in tally.faults.items())
-            logger.error(f"mellm: {len(tally.faults)} clips have no answer, their images cannot be used:{faults}")
+            logger.error(f"mellm: {len(tally.faults)} clips have no answer, as their images cannot be used:{faults}")
         if tally.without_nose:
             logger.warning(
-                f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings ask "
-                "for: their head motion was removed by the robust similarity fit"
+                f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings "
+                "need: the robust similarity fit removed their head motion instead"
             )
         log_metrics(
             total_elapsed_time=tally.seconds,
@@ -566,64 +479,15 @@ class Mellm(lmms):  # type: ignore[misc]
         )
 
 
-def _tested(splits: Any, asked: str | None) -> Any:
-    """The clips that a task tests; where it asked for nothing, all being in the cache, those of the split `test`, or of
-    the only one."""
-    if not isinstance(splits, Mapping):
-        return None
-    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
-
-
-def _split(text: str) -> dict[str, Any]:
-    """The arguments of `name=value,name=value`, as lmms-eval splits them; names of folders and versions stay texts.
-
-    Raises:
-        SettingsError: a value has commas, or something is no argument.
-    """
-    quote = "lmms-eval splits at commas; a value that has one stands in quotes: --model_args 'adapter=\"runs/a,b\",..'"
-    try:
-        found: dict[str, Any] = simple_parse_args_string(text)
-    except ValueError:
-        pieces = [piece.strip() for piece in text.split(",")]
-        odd = next((piece for piece in pieces if piece and "=" not in piece), text)
-        raise SettingsError(f"expected name=value,name=value, found {odd!r} in {text!r}. {quote}") from None
-    known = {one.name for one in fields(ModelArguments)}
-    names = re.findall(rf"(?:^|,)\s*({'|'.join(known)})\s*=", re.sub(r"\"[^\"]*\"|'[^']*'", "", text))
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise SettingsError(f"found {', '.join(twice)} twice in {text!r}; give one")
-    for name in found:
-        whole = re.search(rf"=([^=,]*(?:=[^,]*)?,\s*{re.escape(name)}=[^,]*)", text)
-        if name not in known and whole and os.path.exists(os.path.expanduser(whole[1])):
-            raise SettingsError(f"found {whole[1]!r}, a path with a comma. {quote}")
-    for name in TEXTS & found.keys():
-        # 2025, 007 and 1e5 are folders and versions, too; lmms-eval has made numbers of them.
-        if not isinstance(value := found[name], str):
-            written = re.search(rf"(?:^|,)\s*{name}\s*=([^,]*)", text)
-            found[name] = written[1].strip() if written else str(value)
-        elif len(value) > 1 and value[0] == value[-1] and value[0] in "\"'":
-            found[name] = value[1:-1]
-    return found
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
-
-
 def _map(settings: MotionSettings, onset: Any, apex: Any, nose: Sequence[float] | None) -> MotionMap:
     return motion_map(onset, apex, settings, nose=nose, cache=default_cache())
 
 
 def _opened(image: Any) -> Any:
-    """An image as processors take it; the promise of a map stays one."""
+    """An image for the processor; the Future of a map passes through."""
     if isinstance(image, str):
         try:
             return load_image(image)
         except ValueError as error:
             raise ImageError(str(error)) from error
     return image.convert("RGB") if isinstance(image, Image.Image) else image
-
-
-def _cut(text: str, until: list[str]) -> str:
-    """The text up to the first of the texts that end it."""
-    return text[: min((text.find(stop) for stop in until if stop in text), default=len(text))]

@@ -1,8 +1,7 @@
-"""An adapter added to the weights of its base, and the proof that this changed no answer.
+"""Merge an adapter into the weights of its base, and check that answers stay equal.
 
-Added to a matrix that two layers share, as the words' vectors often are by the one that reads and the one that chooses
-words, an adapter of one of them would change both. They get a matrix each before; afterwards one again where both came
-out alike.
+Input and output embeddings often share a matrix, so merging an adapter of one would change both. Shared layers
+therefore get separate matrices first, and share again afterwards if both are equal.
 """
 
 from __future__ import annotations
@@ -23,49 +22,49 @@ from mellm_plugin.errors import ModelError
 from mellm_plugin.models.inputs import encoded, rendered
 
 TIMES_ROUNDING = 4.0
-"""How far the logits may move, as a multiple of how far they move when the merged layers' results are rounded anew."""
+"""Largest accepted change of logits, as a multiple of their change when merged layers' outputs are rounded again."""
 SURELY_ROUNDING = 1e-4
-"""What is never refused, as a share of the logits' spread: their standard deviation over the words."""
+"""A change that is always accepted, as a share of the logits' standard deviation over the vocabulary."""
 
 
 def merge(wrapped: Any, processor: Any = None) -> Any:
-    """The base with the adapter in its weights.
+    """Merge the adapter into the base.
 
     Args:
         wrapped: PEFT's model with the adapter.
-        processor: to ask the model about an image; None: about words alone.
+        processor: for a check with an image; None: the check uses text only.
 
     Raises:
-        ModelError: it cannot be merged, or the merged model answers otherwise.
+        ModelError: the adapter cannot be merged, or merging changes answers.
     """
     names = {_plain(name) for name, module in wrapped.named_modules() if isinstance(module, BaseTunerLayer)}
     try:
         inputs = _question(wrapped, processor)
         before, apart = _asked(wrapped, inputs)
-    except Exception as error:  # of whatever kind: code that comes with a model may take its inputs otherwise
-        logger.warning(f"mellm: whether merging changes an answer cannot be checked, the model does not run: {error}")
+    except Exception as error:  # remote code of a model may take other inputs
+        logger.warning(f"mellm: cannot check whether merging changes answers, because the model does not run: {error}")
         before, apart = None, {}
     if before is not None and not torch.isfinite(before).all():
         raise ModelError("with this adapter the model computes NaN or infinity; try dtype=float32 or bfloat16")
     shared = _separate(wrapped)
     try:
         model = wrapped.merge_and_unload(safe_merge=True)
-    except Exception as error:  # of whatever kind: PEFT cannot merge it
+    except Exception as error:  # PEFT raises many kinds
         why = str(error).rstrip(".")
         raise ModelError(f"the adapter cannot be merged: {why}. merge_adapter=False keeps it apart") from error
     _share_again(model, shared)
     if before is None:
         return model
     after, merged = _asked(model, inputs)
-    # A model of many layers, or of low precision, moves more by rounding than another: each is its own measure.
+    # Rounding moves logits more in deep or low-precision models, so each model is measured against itself.
     rounded, _ = _asked(model, inputs, rounding=names)
     moved, limit = _moved(before, after), max(SURELY_ROUNDING, TIMES_ROUNDING * _moved(after, rounded))
     if not moved <= limit:
         other = (name for name in apart if name in merged and _moved(apart[name], merged[name]) > limit)
         precision = str(model.dtype).removeprefix("torch.")
         raise ModelError(
-            f"merged into its base the adapter gives other answers, from {next(other, 'no one layer')} on: the logits "
-            f"move by {moved:.2g} of their spread, where rounding to {precision} explains {limit:.2g}. "
+            f"merging the adapter into its base changes answers, from {next(other, 'no single layer')} on: the logits "
+            f"move by {moved:.2g} of their spread, but rounding to {precision} explains only {limit:.2g}. "
             "merge_adapter=False keeps it apart"
         )
     return model
@@ -83,7 +82,7 @@ def _moved(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _question(model: Any, processor: Any) -> dict[str, torch.Tensor]:
-    """A short text, with an image where there is a processor."""
+    """A short text, with an image if there is a processor."""
     if processor is None:
         ids = torch.arange(1, 33).remainder(model.get_input_embeddings().weight.shape[0])[None]
         inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -105,7 +104,7 @@ def _question(model: Any, processor: Any) -> dict[str, torch.Tensor]:
 def _asked(
     model: Any, inputs: dict[str, torch.Tensor], rounding: AbstractSet[str] = frozenset()
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    """The logits, and the last row that each layer with a weight gave, in order of execution.
+    """The logits, and the last output row of each layer with a weight, in order of execution.
 
     Args:
         model: the model, or PEFT's around it.
@@ -147,7 +146,7 @@ _Shared = list[list[tuple[nn.Module, str]]]
 
 
 def _separate(wrapped: nn.Module) -> _Shared:
-    """Give layers that share a weight one each, where the adapter is on any of them; who shared them."""
+    """Separate weights that layers share if the adapter touches one of them; returns the groups."""
     places: dict[int, list[tuple[nn.Module, str]]] = {}
     touched: set[int] = set()
     for name, module in wrapped.named_modules():
@@ -167,7 +166,7 @@ def _separate(wrapped: nn.Module) -> _Shared:
 
 
 def _share_again(model: Any, shared: _Shared) -> None:
-    """Let layers share their weight as before where it came out alike, and have the config say what is."""
+    """Share equal weights again, and update the config."""
     for group in shared:
         first = getattr(*group[0])
         for module, own in group[1:]:
@@ -179,6 +178,6 @@ def _share_again(model: Any, shared: _Shared) -> None:
         return
     tied = reads.weight is chooses.weight
     if shared and not tied:
-        logger.info("mellm: the adapter trained the words' vectors: reading and choosing words no longer share them")
+        logger.info("mellm: the adapter trained the word vectors: input and output embeddings are no longer shared")
     for config in (model.config, model.config.get_text_config()):
         config.tie_word_embeddings = tied

@@ -1,4 +1,4 @@
-"""What a trained model or adapter says of its training: `training.json` in its folder.
+"""The training record of a model or adapter: `training.json` in its folder.
 
     {"format": 1,
      "versions": {"mellm-plugin": "0.1.0", "torch": "2.15.0", "transformers": "5.23.0", "peft": "0.21.2"},
@@ -8,9 +8,9 @@
      "validation": {"casme2": ["sub07", ..]},
      "config": {..}, "stages": [{"name": "labels", "steps": 200, "loss": .12, "validation_loss": .15, "seconds": 130}]}
 
-`seen` are the subjects that it was trained on, `validation` those by which its state was chosen: a score on either of
-them is no score on new people (`models/seen.py`). Faces drawn for training are `synthme-train`: they are others
-than those of the test set `synthme`, though they are numbered alike.
+`seen` are the training subjects, `validation` the subjects that chose the state of the model: a score on either is not
+a score on new people (`models/seen.py`). Faces drawn for training are called `synthme-train`, because they differ from
+the equally numbered faces of the test set `synthme`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from mellm_plugin.errors import ModelError
 from mellm_plugin.small_files import read_json, write_text
 
 FILE = "training.json"
-"""Name of the record in the folder of a model or adapter."""
+"""Name of the record file."""
 
 FORMAT = 1
-"""Of the record; a later one is refused."""
+"""Version of the file format; others are refused."""
 
 _BLOCK = 1 << 20
 _KEYS = {"versions", "base", "prompts", "motion", "seen", "validation", "config", "stages"}
@@ -37,7 +37,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     """The record of a folder, with the keys of the example above.
 
     Raises:
-        ModelError: it is not there, is damaged, or was written by a later version.
+        ModelError: the record is missing, damaged, or of another version.
     """
     file = folder / FILE
     try:
@@ -53,20 +53,20 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write the record of a folder, in one step."""
+    """Write the record of a folder atomically."""
     text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
     write_text(folder / FILE, text + "\n")
 
 
 def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The record of what was trained, with those whom the model that it started from had seen before it.
+    """Merge the record of a training with that of the model it started from.
 
     Args:
-        earlier: of the base, or of the adapter that was gone on with; None where there is none.
-        own: of what was trained on it.
+        earlier: of the base or of the start adapter, or None.
+        own: of the training, or None.
 
     Returns:
-        `own`, where both are there with the people of both; else the one that is there.
+        `own` with the people of both records; or the only record.
     """
     if earlier is None or own is None:
         return own or earlier
@@ -80,9 +80,9 @@ def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict
 
 
 def ends_sum(path: Path) -> str:
-    """A sum over a file's size and its first and last megabyte.
+    """A checksum over a file's size and its first and last megabyte.
 
-    Files of weights differ in them when a model was trained on; reading all of a large model would take minutes.
+    These parts differ after training; reading a large model completely would take minutes.
     """
     size = path.stat().st_size
     digest = hashlib.sha256(str(size).encode())

@@ -1,11 +1,11 @@
-"""Whom a model was trained on, held against the clips that it is asked about.
+"""The people that a model has seen in training, compared with the people of a task.
 
     Seen.of([record]).overlap(docs)
       -> {"clips": 255, "seen": {"clips": 218, "subjects": 22}, "validation": {"clips": 25, "subjects": 3}}
 
-A score on people whom a model has seen says little about others, and in this field test sets are small and passed
-around. So a model says it itself, in the log and in the results file. One person's micro-expressions are alike, so it
-is the person that counts and not the clip.
+A score on people that a model has seen says little about others, and test sets in this field are small and widely
+shared. The model therefore reports overlaps in the log and the results file. It compares people, not clips, because one
+person's micro-expressions are alike.
 """
 
 from __future__ import annotations
@@ -14,32 +14,32 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_SAME_PEOPLE = {"smic_vis": "smic", "smic_nir": "smic"}  # filmed at once, with other cameras
+_SAME_PEOPLE = {"smic_vis": "smic", "smic_nir": "smic"}  # filmed simultaneously with other cameras
 
 
 def family(dataset: str) -> str:
-    """The name under which a dataset's people are known: the same for datasets of the same people."""
+    """The name shared by all datasets of the same people."""
     return _SAME_PEOPLE.get(dataset, dataset)
 
 
 def person(dataset: str, subject: str) -> str:
-    """A name that no two people share, and that one person has in all datasets: `smic/s03`."""
+    """A unique name of a person, equal in all datasets: `smic/s03`."""
     return f"{family(dataset)}/{subject}"
 
 
 def people(of: Mapping[str, Iterable[str]]) -> set[str]:
-    """Those of subjects by dataset."""
+    """The people among subjects by dataset."""
     return {person(dataset, subject) for dataset, subjects in of.items() for subject in subjects}
 
 
 @dataclass(frozen=True)
 class Seen:
-    """People by what they were to a model, each named as `person` names them.
+    """The people that a model has seen, named by `person`.
 
     Attributes:
-        trained: it was trained on them.
-        validated: its state was chosen by them, or a stage was ended by them; none of `trained`.
-        counts: for both, the number of subjects by dataset, as the records say.
+        trained: people of the training data.
+        validated: people of the validation data only, which chose the state of the model.
+        counts: for both, the number of subjects by dataset from the records.
     """
 
     trained: frozenset[str]
@@ -48,7 +48,7 @@ class Seen:
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Seen:
-        """What the records of an adapter and of its base say together (`models/record.py`)."""
+        """From the records of an adapter and its base (`models/record.py`)."""
         seen: dict[str, set[str]] = {}
         validation: dict[str, set[str]] = {}
         for record in records:
@@ -62,13 +62,13 @@ class Seen:
         return cls(trained, frozenset(people(validation)) - trained, counts)
 
     def overlap(self, docs: Any) -> dict[str, Any] | None:
-        """How many of a task's clips are of people that the model knows.
+        """Count a task's clips of people that the model has seen.
 
         Args:
-            docs: of one split, a `datasets.Dataset`; images are not read.
+            docs: `datasets.Dataset` of one split; images are not read.
 
         Returns:
-            as in the example above; None for clips that do not say of which dataset and subject they are.
+            as in the example above; None if the clips name no dataset and subject.
         """
         clips = _clips(docs)
         if not clips:
@@ -80,12 +80,52 @@ class Seen:
         return found
 
     def met(self, docs: Any, side: str) -> set[str]:
-        """The people of a task's clips that are on one side, `seen` or `validation`."""
+        """The people of a task's clips on one side, `seen` or `validation`."""
         return {*_clips(docs).values()} & (self.trained if side == "seen" else self.validated)
+
+    def overlaps(
+        self, tasks: Mapping[str, Any], asked: Mapping[str, str]
+    ) -> tuple[dict[str, dict[str, Any]], list[str]]:
+        """The overlap of several tasks.
+
+        Args:
+            tasks: by task, its splits.
+            asked: by task, the split that it tests, where that is known.
+
+        Returns:
+            by task its `overlap`, without tasks whose clips name no dataset and subject; a sentence for each task and
+            side that has seen people.
+        """
+        found: dict[str, dict[str, Any]] = {}
+        faults: list[str] = []
+        for task, splits in tasks.items():
+            docs = _tested(splits, asked.get(task))
+            if (overlap := self.overlap(docs)) is None:
+                continue
+            found[task] = overlap
+            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
+                if (hit := overlap[side])["clips"]:
+                    faults.append(
+                        f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
+                        f"{hit['subjects']} ({_some(self.met(docs, side))})"
+                    )
+        return found, faults
+
+
+def _tested(splits: Any, asked: str | None) -> Any:
+    """The clips of the split that a task tests; if unknown (all answers cached), the split `test` or the only one."""
+    if not isinstance(splits, Mapping):
+        return None
+    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
+
+
+def _some(names: Iterable[str]) -> str:
+    shown = sorted(names)
+    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
 
 
 def _clips(docs: Any) -> dict[Any, str]:
-    """The person of each clip, by the clip's id, or by its place where it has none."""
+    """The person of each clip, by the clip's id or its index."""
     names = getattr(docs, "column_names", None)
     if not isinstance(names, list) or not {"dataset", "subject"} <= {*names}:
         return {}

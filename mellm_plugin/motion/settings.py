@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from mellm_plugin import checked
+from mellm_plugin.checked import number, one_of
 from mellm_plugin.errors import SettingsError, near
 from mellm_plugin.small_files import read_json, write_text
 
@@ -21,22 +23,6 @@ FILE_NAME = "motion.json"
 """Name of the settings file in a model or adapter folder."""
 
 
-def _choice(default: str, known: tuple[str, ...], text: str) -> Any:
-    return field(default=default, metadata={"help": text, "known": known})
-
-
-def _pixels(default: float, low: float, high: float, text: str, **more: float) -> Any:
-    return field(default=default, metadata={"help": text, "low": low, "high": high, **more})
-
-
-def _short(value: object) -> str:
-    try:
-        shown = repr(value)
-    except ValueError:  # Python writes no whole number of more than 4300 digits
-        shown = "a number of thousands of digits"
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
-
-
 @dataclass(frozen=True)
 class MotionSettings:
     """Settings of a motion map. Lengths are px of a frame whose shorter side is 224 px and scale with the frame.
@@ -45,43 +31,37 @@ class MotionSettings:
         SettingsError: values outside their ranges, all of them at once.
     """
 
-    estimator: str = _choice(
-        "local", ESTIMATORS, "optical flow: small motion about the head's, OpenCV's DIS or Farneback, or TV-L1"
+    estimator: Annotated[
+        str,
+        one_of(ESTIMATORS),
+        "optical flow: small motion relative to the head's, OpenCV's DIS or Farneback, or TV-L1",
+    ] = "local"
+    head: Annotated[
+        str, one_of(HEADS), "head motion subtracted: a robust similarity fit, the mean flow at the nose tip, or none"
+    ] = "similarity"
+    working_side: Annotated[
+        float,
+        number(32, 4096, off=0),
+        "frames with a longer shorter side are measured at this one, in px of the frame; 0: never",
+    ] = 336
+    smooth_px: Annotated[float, number(0, 20), "sigma of the Gaussian that smooths the flow"] = 1.0
+    doubt_px: Annotated[
+        float, number(0, 5), "forward and backward flow that differ by this fade the colour by half; 0: not measured"
+    ] = 0.1
+    scale: Annotated[str, one_of(SCALES), "strength: fixed in px with floor and knee, or min-max over the image"] = (
+        "fixed"
     )
-    head: str = _choice(
-        "similarity", HEADS, "head motion subtracted: a robust similarity fit, the mean flow at the nose tip, or none"
+    floor_px: Annotated[float, number(0, 5), "motion up to this stays grey: two frames cannot tell it from noise"] = (
+        0.06
     )
-    working_side: float = _pixels(
-        336, 32, 4096, "frames with a longer shorter side are measured at this one, in px of the frame; 0: never", off=0
-    )
-    smooth_px: float = _pixels(1.0, 0.0, 20.0, "sigma of the Gaussian that smooths the flow")
-    doubt_px: float = _pixels(
-        0.1, 0.0, 5.0, "forward and backward flow that differ by this fade the colour by half; 0: not measured"
-    )
-    scale: str = _choice("fixed", SCALES, "strength: fixed in px with floor and knee, or min-max over the image")
-    floor_px: float = _pixels(0.06, 0.0, 5.0, "motion up to this stays grey: two frames cannot tell it from noise")
-    knee_px: float = _pixels(
-        0.5, 0.05, 20.0, "motion above the floor at which the colour reaches 63 % of full strength"
-    )
-    overlay: str = _choice("blend", OVERLAYS, "the colour covers the grey frame, or is added to it")
-    palette: str = _choice("standard", PALETTE_NAMES, "the colours of the directions")
+    knee_px: Annotated[
+        float, number(0.05, 20), "motion above the floor at which the colour reaches 63 % of full strength"
+    ] = 0.5
+    overlay: Annotated[str, one_of(OVERLAYS), "the colour covers the grey frame, or is added to it"] = "blend"
+    palette: Annotated[str, one_of(PALETTE_NAMES), "the colours of the directions"] = "standard"
 
     def __post_init__(self) -> None:
-        faults: list[str] = []
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if "known" in f.metadata:
-                known = f.metadata["known"]
-                if value not in known:
-                    hint = near(value, known)
-                    faults.append(f"{f.name}: expected one of {', '.join(known)}, found {_short(value)}.{hint}")
-                continue
-            low, high = f.metadata["low"], f.metadata["high"]
-            number = isinstance(value, int | float) and not isinstance(value, bool)  # NaN is in no range
-            if not number or not (low <= value <= high or value == f.metadata.get("off", low)):
-                off = "0, or " if "off" in f.metadata else ""
-                faults.append(f"{f.name}: expected {off}a number from {low:g} to {high:g}, found {_short(value)}")
-        if faults:
+        if faults := checked.fields_faults(self):
             raise SettingsError(faults, where="motion settings")
 
     @staticmethod
@@ -105,8 +85,7 @@ class MotionSettings:
         values = dict(values)
         base = MotionSettings.preset(str(values.pop("preset", "robust")))
         names = [f.name for f in fields(MotionSettings)]
-        known = ", ".join(names)
-        unknown = [f"{k}: no such setting; known: {known}.{near(k, names)}" for k in values if k not in names]
+        unknown = [checked.unknown_key(name, names, "setting") for name in values if name not in names]
         try:
             settings = replace(base, **{k: v for k, v in values.items() if k in names})
         except SettingsError as error:

@@ -1,10 +1,10 @@
-"""The folder of a trained adapter, or of a whole model, which `lmms-eval --model mellm` evaluates with no further word.
+"""The folder of a trained adapter or whole model: its record, its card, and checks of its base.
 
     adapter_config.json, adapter_model.safetensors     PEFT's; or config.json, model.safetensors of a whole model
-    processor_config.json, tokenizer.json, ..          what it reads images and words with
-    motion.json                                        how its maps are drawn; none where it was trained on frames
-    training.json                                      what it was made of, and whom it has seen (models/record.py)
-    curve.jsonl, README.md                             its losses; its card
+    processor_config.json, tokenizer.json, ..          processor and tokenizer
+    motion.json                                        settings of its maps; absent after training on frames
+    training.json                                      its training data and subjects (models/record.py)
+    curve.jsonl, README.md                             losses; model card
 
 Nothing here imports torch.
 """
@@ -34,18 +34,18 @@ _PACKAGES = ("torch", "transformers", "peft")
 
 
 def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, Any]:
-    """Which model a base is: its name, its commit on the hub, and the sums of its config and weights.
+    """Identify a base model: its name, its commit on the hub, and checksums of its config and weights.
 
-    Of weights in a folder the sum is over sizes and the ends of the files, which differ when a model was trained on:
-    reading all of a large model would take minutes. On the hub the commit stands for them.
+    Checksums of local weights cover only sizes and ends of the files, because reading a large model takes minutes; they
+    differ after training. For models of the hub, the commit identifies the weights.
 
     Args:
-        name: as the config says it.
+        name: from the config.
         folder: a folder, or the hub id.
-        revision: as the config says it.
+        revision: from the config.
 
     Raises:
-        ModelError: it has no config.json.
+        ModelError: the model has no config.json.
     """
     sums: dict[str, str] = {}
     commit = None
@@ -57,7 +57,7 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
                 if file == "config.json":
                     raise ModelError(f"{name}: cannot read its config.json: {error}{taken_for_hub_id(name)}") from error
                 continue
-            except Exception as error:  # of whatever kind: the hub cannot be asked
+            except Exception as error:  # the hub raises many kinds
                 raise ModelError(f"{name}: cannot be fetched from the hub: {error}{taken_for_hub_id(name)}") from error
             sums[file] = hashlib.sha256(path.read_bytes()).hexdigest()
             commit = path.parent.name  # of the snapshot in the cache
@@ -72,15 +72,10 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
 
 
 def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
-    """Refuse an adapter that would mean something else here than it did where it was trained.
-
-    Args:
-        folder: of the adapter that a training starts from.
-        config: of that training.
-        base: its fingerprint, as `base_fingerprint` returns it.
+    """Refuse a start adapter that would act differently on this base or with this config.
 
     Raises:
-        ModelError: the adapter was trained on another base, or scales its matrices otherwise; all of it at once.
+        ModelError: the adapter was trained on another base or has other scales; lists every fault.
     """
     faults: list[str] = []
     try:
@@ -90,14 +85,14 @@ def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
         raise ModelError(f"{folder}: cannot be read: {error}") from error
     if trained_on is not None and trained_on != base["sha256"]:
         faults.append(f"expected an adapter of {config.base}, found one that was trained on other weights")
-    told = {(lora.rank, lora.alpha) for part in PARTS if (lora := config.lora(part)) is not None}
+    wanted = {(lora.rank, lora.alpha) for part in PARTS if (lora := config.lora(part)) is not None}
     ranks, alphas = own.get("rank_pattern") or {}, own.get("alpha_pattern") or {}
     first = (own.get("r"), own.get("lora_alpha"))
     found = {first} | {(ranks.get(name, first[0]), alphas.get(name, first[1])) for name in {*ranks, *alphas}}
-    if not found <= told:
+    if not found <= wanted:
         faults.append(
             "expected rank and alpha as in the config, "
-            f"{_pairs(told)}, found {_pairs(found)}: other scales would make another model of it"
+            f"{_pairs(wanted)}, found {_pairs(found)}: another scale changes the adapter's effect"
         )
     if faults:
         raise ModelError(f"adapter {folder}:" + "".join(f"\n  - {fault}" for fault in faults))
@@ -108,7 +103,7 @@ def _pairs(pairs: set[tuple[Any, Any]]) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of what training depends on."""
+    """Versions of the packages that training depends on."""
     return {"mellm-plugin": __version__, **{name: importlib.metadata.version(name) for name in _PACKAGES}}
 
 
@@ -120,7 +115,7 @@ def record(
     validation: Mapping[str, tuple[str, ...]],
     stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """The record of a training, as `models/record.py` shows it."""
+    """The record of a training; `models/record.py` shows one."""
     return {
         "versions": versions(),
         "base": dict(base),
@@ -134,7 +129,7 @@ def record(
 
 
 def _recorded(dataset: str) -> str:
-    """A dataset as the record names it: drawn faces of training are others than those of the test set."""
+    """The name of a dataset in the record: drawn faces for training differ from those of the test set."""
     return f"{DRAWN}-train" if dataset == DRAWN else dataset
 
 

@@ -1,11 +1,10 @@
-"""How the bundled model is made, from nothing: clips are drawn, their flow measured, a small Qwen2.5-VL trained on it.
+"""Build the bundled model from scratch: draw clips, measure their flow, train a small Qwen2.5-VL.
 
     python -m mellm_plugin.training.bundled --work DIR --out mellm_plugin/models/bundled
 
-What a map is painted from (the flow of the face and the grey onset frame) is kept in DIR, so that training can paint
-each clip anew: with other settings of the map, mirrored, shifted, nearer or farther. Cut off, the command goes on where
-it was when it is given again: at the last clip drawn, at the last checkpoint. One thread trains and another process
-paints; for a model of this size more threads wait longer than they help.
+DIR keeps flow and grey onset frame of each clip, so that training can paint new variations: with other map settings,
+mirrored, shifted, nearer or farther. After an interruption, the same command resumes at the last drawn clip or the last
+checkpoint. One thread trains and one process paints; a model of this size does not profit from more.
 """
 
 from __future__ import annotations
@@ -45,17 +44,18 @@ from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import PROMPT_VERSION, frames_prompt, map_prompt, map_prompt_variants
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.settings import DEFAULT
-from mellm_plugin.training.clips import Clip, DrawnClips, Variation, paint, varied
+from mellm_plugin.training.clips import Clip, DrawnClips, paint
 from mellm_plugin.training.forms import label_among
 from mellm_plugin.training.parts import patches_as_product
+from mellm_plugin.training.variation import Variation, varied
 
 VISION_SIDE = 168
-"""Side, px, of the picture that the model sees: 36 visual tokens."""
+"""Side of the model's input picture in px: 36 visual tokens."""
 
 VOCABULARY = 1536
 
 _LABEL_SETS = ("casme2", "samm", "smic", "casme3", "dfme", "synthme")
-"""Datasets whose labels the model is asked to choose from in training; the weights that ship were made with these."""
+"""Datasets whose label sets occur in training; the shipped weights use these."""
 
 _SPECIAL = (
     "<|endoftext|>",
@@ -66,7 +66,7 @@ _SPECIAL = (
     "<|image_pad|>",
     "<|video_pad|>",
 )
-# Merges stop at these borders only, so that a whole clause may become one token: sequences stay short.
+# Merges stop only at these borders, so that a whole clause may become one token and sequences stay short.
 _PIECES = r"AU\d+|\d+|[.;:,+()\n]| ?[^.;:,+()\n\d]+"
 _TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -86,7 +86,7 @@ Coded = tuple[tuple[str, float], ...]
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """A byte-level tokenizer trained on our own prompts and answers; any other text falls back to bytes."""
+    """A byte-level tokenizer trained on this package's prompts and answers; other text falls back to bytes."""
     rng = np.random.default_rng(0)
     texts: list[str] = []
     for labels in (LABELS[name] for name in _LABEL_SETS):
@@ -123,7 +123,7 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build_processor() -> Qwen2_5_VLProcessor:
-    """Processor of the bundled model: every picture is brought to about `VISION_SIDE` squared pixels."""
+    """Processor of the bundled model; scales every picture to about `VISION_SIDE` squared pixels."""
     area = {"shortest_edge": VISION_SIDE**2, "longest_edge": VISION_SIDE**2}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=area),
@@ -176,13 +176,13 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VL
 # --- painting --------------------------------------------------------------------------------------------------------
 
 
-def told(clip: Clip) -> Coded:
-    """The codes of a drawn clip with their displacement."""
+def coded(clip: Clip) -> Coded:
+    """The codes of a drawn clip with their displacements."""
     return tuple(zip(clip.record.aus or (), clip.record.px or (), strict=True))
 
 
 class Batches(IterableDataset):  # type: ignore[misc]
-    """Training batches without end: maps painted anew, one wording of the prompt a batch, loss on the answer only."""
+    """Endless training batches: new variations of maps, one prompt per batch, loss on the answers only."""
 
     def __init__(
         self, drawn: DrawnClips, processor: Qwen2_5_VLProcessor, size: int, seed: int, start: int, steps: int
@@ -192,8 +192,8 @@ class Batches(IterableDataset):  # type: ignore[misc]
         main = LABELS["synthme"]
         full, medium, brief = map_prompt_variants(main)
         others = [LABELS[name] for name in _LABEL_SETS if name != "synthme"]
-        # Wording, its labels, and its share of the batches before and after two thirds of training: to see is learnt
-        # under the briefest prompt, which is cheapest.
+        # Wording, its labels, and its share of batches before and after two thirds of training: vision is learnt with
+        # the shortest prompt, which is cheapest.
         self.prompts = [(full, main, 0.1, 0.45), (medium, main, 0.05, 0.1), (brief, main, 0.75, 0.15)]
         self.prompts += [(map_prompt(labels), labels, 0.1 / len(others), 0.3 / len(others)) for labels in others]
 
@@ -205,7 +205,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
             rng = np.random.default_rng([self.seed, step])
             odds = np.array([prompt[3 if 3 * step >= 2 * self.steps else 2] for prompt in self.prompts])
             prompt, labels, *_ = self.prompts[rng.choice(len(odds), p=odds / odds.sum())]
-            # Every clip once per round, in an order of that round.
+            # Every clip once per round, in a random order per round.
             first = step * self.size
             order = [self._clip(i, count) for i in range(first, first + self.size)]
             yield self.batch([self.drawn.clip(i) for i in order], prompt, labels, rng)
@@ -224,7 +224,7 @@ class Batches(IterableDataset):  # type: ignore[misc]
         labels: Sequence[str],
         rng: np.random.Generator,
     ) -> dict[str, torch.Tensor]:
-        """Tensors of one batch; a clip whose label the closed set cannot express is left out."""
+        """Tensors of one batch; skips clips whose label is not in the closed set."""
         images: list[npt.NDArray[np.uint8]] = []
         answers: list[list[int]] = []
         moving: list[list[float]] = []
@@ -236,8 +236,8 @@ class Batches(IterableDataset):  # type: ignore[misc]
             label = label_among(clip.record, labels)
             if label is not None:
                 images.append(paint(clip, variation.settings(DEFAULT)))
-                answers.append([*tokenizer(describe(told(clip), label)).input_ids, end])
-                moving.append(unit_sides(told(clip)))
+                answers.append([*tokenizer(describe(coded(clip), label)).input_ids, end])
+                moving.append(unit_sides(coded(clip)))
         pixels = self.processor.image_processor(images=images, return_tensors="pt")
         head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
         longest = max(map(len, answers))
@@ -258,13 +258,13 @@ class Batches(IterableDataset):  # type: ignore[misc]
 
 
 def unit_sides(codes: Coded) -> list[float]:
-    """1 for each unit and side that moves, else 0: the units of `AUS` on the subject's left, then on the right."""
+    """1 for each moving unit and side, else 0: the units of `AUS` on the subject's left, then on the right."""
     moved = {(parsed.alternatives[0], parsed.side) for parsed in (parse_canonical(code) for code, _ in codes)}
     return [float((n, side) in moved or (n, None) in moved) for side in "LR" for n in AUS]
 
 
 def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list[int]:
-    """Token ids of a chat with one picture of `visual` tokens and a prompt, up to where the answer begins."""
+    """Token ids of a chat with one picture of `visual` tokens and a prompt, up to the answer."""
     message = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
     text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
     text = text.replace(processor.image_token, processor.image_token * visual)
@@ -275,9 +275,9 @@ def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list
 
 
 class Probe(nn.Module):  # type: ignore[misc]
-    """Reads off the visual tokens which units move; it guides training and is thrown away after it.
+    """Predicts moving units from the visual tokens; guides training and is discarded afterwards.
 
-    The loss of the words alone leaves a model of this size blind for long: it first learns which words are likely.
+    With the language loss alone, a model of this size learns frequent words first and ignores the picture for long.
     """
 
     def __init__(self, model: Qwen2_5_VLForConditionalGeneration) -> None:
@@ -291,12 +291,12 @@ class Probe(nn.Module):  # type: ignore[misc]
         self._seen = tokens
 
     def loss(self, moving: torch.Tensor) -> torch.Tensor:
-        """Binary cross-entropy for the pictures that the model saw last."""
+        """Binary cross-entropy for the pictures of the last forward pass."""
         return functional.binary_cross_entropy_with_logits(self.head(self._seen.view(len(moving), -1)), moving)
 
 
 def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Cross-entropy of the answers' tokens; logits are computed for no others."""
+    """Cross-entropy of the answers' tokens; computes no other logits."""
     given = {name: value for name, value in batch.items() if name not in ("labels", "moving")}
     targets = batch["labels"]
     longest = int((targets != _IGNORED).any(dim=0).sum())
@@ -306,7 +306,7 @@ def answer_loss(model: Qwen2_5_VLForConditionalGeneration, batch: dict[str, torc
 
 @dataclass(frozen=True)
 class Recipe:
-    """What decides which model comes out; a checkpoint of another recipe is refused."""
+    """The settings that determine the model; a checkpoint of another recipe is refused."""
 
     clips: int = 24000
     steps: int = 1800
@@ -317,19 +317,19 @@ class Recipe:
 
 
 def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, processes: int = 2) -> None:
-    """Draw the clips, train the model on them, save it as bfloat16 safetensors with its processor and map settings.
+    """Draw clips, train the model, save it as bfloat16 safetensors with its processor and map settings.
 
     Args:
         work: folder of the drawn clips, the checkpoint and the training curve.
         out: folder of the model.
-        recipe: clips in all; optimiser steps, over which the learning rate falls to zero by a cosine; steps at the
-            beginning that train the vision tower alone (`looking`); clips of a step; peak learning rate of AdamW; seed
-            of drawings, weights, order and painting.
-        checkpoint_every: steps between checkpoints, from which a second run goes on.
-        processes: how many draw at once.
+        recipe: number of clips; optimiser steps, over which a cosine lowers the learning rate to zero; initial steps
+            that train only the vision tower (`looking`); clips per step; peak learning rate of AdamW; seed of
+            drawings, weights, order and painting.
+        checkpoint_every: steps between checkpoints.
+        processes: number of drawing processes.
 
     Raises:
-        ModelError: the checkpoint in `work` is of another recipe, or of other prompts.
+        ModelError: the checkpoint in `work` belongs to another recipe or other prompts.
     """
     torch.set_num_threads(1)
     steps, looking, batch, rate, seed = recipe.steps, recipe.looking, recipe.batch, recipe.rate, recipe.seed
@@ -363,7 +363,7 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
         if state["made_from"] != made_from:
             raise ModelError(
                 f"{checkpoint}: expected a checkpoint of {made_from}, found one of {state['made_from']}; "
-                "remove it, or choose another --work"
+                "delete it, or choose another --work"
             )
         model.load_state_dict(state["model"])
         probe.load_state_dict(state["probe"])

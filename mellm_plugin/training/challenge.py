@@ -1,10 +1,10 @@
-"""The questions of the ME-VQA challenges on any clip, with the answers that its annotation gives.
+"""Questions of the ME-VQA challenges about any clip, with answers from its annotation.
 
     question(record, ("disgust", "happiness"), units, "map", "standard", rng)
       -> "The image is a motion map .. Is the action unit brow lowerer shown on the face? Answer with yes or no alone.",
          "yes"
 
-They are English, as the challenges are, and their prompts are those of evaluation.
+Questions are in English, like the challenges; prompts are those of evaluation.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _SIDES = {"L": "left", "R": "right"}
 
 
 def certain_units(record: Record) -> tuple[int, ...]:
-    """The units that a clip has for certain; of alternatives it is open which one."""
+    """The units that a clip certainly has; alternatives are not certain."""
     return tuple(dict.fromkeys(event[0] for event in numbers(record.aus or ()) if len(event) == 1))
 
 
 def can_ask_unit(record: Record, units: Mapping[int, int]) -> bool:
-    """Whether some unit is known to be there, or one of `units` not to be."""
+    """Whether some unit is known to be present, or one of `units` to be absent."""
     return bool(certain_units(record) or _absent(record, units))
 
 
 def _absent(record: Record, units: Mapping[int, int]) -> list[int]:
-    """Units that are known not to be there: what is not coded, where all of the code could be read."""
+    """Units known to be absent: not coded, although the whole code was readable."""
     if record.aus is None or not record.complete:
         return []
     open_or_there = {number for event in numbers(record.aus) for number in event}
@@ -43,13 +43,9 @@ def _absent(record: Record, units: Mapping[int, int]) -> list[int]:
 
 
 def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generator) -> tuple[int, bool]:
-    """A unit to ask for, and whether it is there: as often as not, and of each unit about as often as not.
+    """A unit to ask about, and whether it is present: half of the time, also for each single unit.
 
-    Args:
-        record: of a clip of which `can_ask_unit`.
-        units: what clips of its source have, with the number of clips.
-        rng: chooses.
-    """
+    `units` maps the units of the source's clips to their numbers of clips."""
     there = certain_units(record)
     absent = _absent(record, units)
     if there and (not absent or rng.random() < 0.5):
@@ -59,14 +55,9 @@ def unit_to_ask(record: Record, units: Mapping[int, int], rng: np.random.Generat
 
 
 def kinds(record: Record, labels: Sequence[str]) -> tuple[str, ...]:
-    """The kinds of questions that a clip's annotation answers.
-
-    Args:
-        record: of the clip.
-        labels: the fine labels to choose from.
-    """
+    """The kinds of questions that a clip's annotation can answer."""
     fine, coarse = record.emotion in labels and not {*labels} <= {*COARSE}, record.coarse is not None
-    # an alternative leaves the list open, and so does what could not be read
+    # alternatives and unreadable codes leave the list open
     listed = bool(record.aus) and record.complete and all(len(event) == 1 for event in numbers(record.aus or ()))
     has = {
         "coarse": coarse,
@@ -94,15 +85,7 @@ def question(
     palette: str,
     rng: np.random.Generator,
 ) -> tuple[str, str]:
-    """Prompt and answer of one question.
-
-    Args:
-        record: of a clip that has `kinds`.
-        labels: the fine labels to choose from.
-        units: what clips of the source have, with the number of clips.
-        images, palette: what is shown, as for `language.prompts.wordings`.
-        rng: chooses the question.
-    """
+    """Prompt and answer of one question."""
     could = kinds(record, labels)
     kind = could[int(rng.integers(len(could)))]
     there = certain_units(record)

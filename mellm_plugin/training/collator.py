@@ -1,9 +1,9 @@
-"""Examples -> one batch of tensors, with the loss on the answers alone.
+"""Examples -> a batch of tensors with labels for the answers only.
 
     tokens     <|im_start|> user .. <|im_end|> <|im_start|> assistant \\n   happiness    <|im_end|>   <pad> ..
     labels     -100 ..                                                      happiness    <|im_end|>   -100 ..
 
-The prompt is made into tokens by itself, as it is when the model answers it; the answer's tokens come behind.
+The prompt is tokenised by itself, as in evaluation; the answer's tokens follow.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.training.data import Example
 
 IGNORED = -100
-"""Label of a token that has no part in the loss."""
+"""Label of a token without loss."""
 
 
 def chat(example: Example) -> list[dict[str, Any]]:
-    """The question of an example as chat templates read it."""
+    """The question of an example as a chat."""
     content = [*({"type": "image"} for _ in example.images), {"type": "text", "text": example.prompt}]
     return [{"role": "user", "content": content}]
 
 
 class Collator:
-    """Makes batches for a model whose processor `loading.load_processor` accepts.
+    """Makes batches for a model.
 
     Args:
-        processor: of the model.
-        ends: ids of the tokens at which the model ends an answer, from its generation config.
+        processor: of the model, from `loading.load_processor`.
+        ends: ids of the tokens that end an answer, from the generation config.
     """
 
     def __init__(self, processor: Any, ends: Sequence[int] = ()) -> None:
@@ -40,7 +40,7 @@ class Collator:
         self._ends = {*ends, tokenizer.eos_token_id, *tokenizer.all_special_ids} - {None}
 
     def answer_ids(self, example: Example) -> list[int]:
-        """The tokens of the answer and the one that ends it, as the chat template ends it."""
+        """The tokens of the answer and the end token of the chat template."""
         tokenizer = self.processor.tokenizer
         answer = example.answer.strip()
         messages = [*chat(example), {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
@@ -55,15 +55,15 @@ class Collator:
         """Tensors of a batch, padded on the right.
 
         Returns:
-            all that the processor returns, its rows grown by the answers, and `labels`: int64 `(batch, tokens)`,
-            `IGNORED` for all but the answers and their ends.
+            all tensors of the processor, with answers appended to text rows, and `labels`: int64 `(batch, tokens)`,
+            `IGNORED` everywhere but at the answers and their end tokens.
         """
         texts = [rendered(self.processor, chat(example)) for example in examples]
         prompts = encoded(self.processor, texts, [example.images for example in examples])
         answers = [torch.tensor(self.answer_ids(example)) for example in examples]
         shape, there = prompts["input_ids"].shape, prompts["attention_mask"].bool()
         longest = max(int(row.sum()) + len(answer) for row, answer in zip(there, answers, strict=True))
-        # Of each row of text: what stands behind its prompt, and in the padding.
+        # Fill value behind prompt and answer.
         pad = self.processor.tokenizer.pad_token_id
         batch: dict[str, torch.Tensor] = {}
         for name, values in prompts.items():

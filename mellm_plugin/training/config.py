@@ -1,4 +1,4 @@
-"""A fine-tuning config: one YAML file -> one frozen dataclass, every fault of it at once, before anything is loaded.
+"""A fine-tuning config: a YAML file becomes a frozen dataclass; one error lists every fault before anything is loaded.
 
     # mellm finetune my.yaml
     base: bundled                          a folder, a hub id, or the model that comes with the package
@@ -11,36 +11,37 @@
         lora: {rank: 16, alpha: 32}
         learning_rate: 1.0e-3
 
-What is not given has the default of its field below. Nothing here imports torch.
+Missing keys take the defaults of the fields below. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator
 
+from mellm_plugin import checked
+from mellm_plugin.checked import Flag, Settings, Text, count, number, one_of, reader, text
 from mellm_plugin.datasets import store
-from mellm_plugin.errors import DataError, InputError, SettingsError, near
+from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.models import BUNDLED, near_folder
-from mellm_plugin.motion.settings import MotionSettings, resolve
+from mellm_plugin.motion.settings import DEFAULT, MotionSettings, resolve
 from mellm_plugin.small_files import DEEPEST, TOO_DEEP, read_text
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
 
 PARTS: tuple[str, ...] = ("language", "vision", "projector", "embeddings")
-"""A model has: what thinks in words, what sees, what is between them, and the table of words with the head that
-chooses one."""
+"""The parts of a model: language layers, vision tower, the layers between them, and word vectors with output head."""
 
 WAYS: tuple[str, ...] = ("none", "lora", "full")
-"""How a part is trained: not at all, by low-rank matrices beside its weights, or its weights themselves."""
+"""How a part is trained: not at all, by low-rank matrices, or all its weights."""
 
 SCHEDULES: tuple[str, ...] = ("cosine", "linear", "constant")
 LOGGERS: tuple[str, ...] = ("tensorboard", "wandb", "none")
@@ -52,28 +53,15 @@ LINEAR = r"(q|k|v|o|gate|up|down)_proj"
 """Default of `lora.targets.language`: the matrices of attention and of the feed-forward layers."""
 
 SEEING = r"attn\.(qkv|proj)|mlp\.(gate_proj|up_proj|down_proj|fc1|fc2|linear_fc1|linear_fc2)"
-"""Default of `lora.targets.vision`: the same in the vision towers of the Qwen family."""
-
-
-# Each reader returns the value in its proper type, or raises ValueError with what was expected, or InputError.
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("a text")
-    return value
+"""Default of `lora.targets.vision`: the same layers in vision towers of the Qwen family."""
 
 
 def _base(value: Any) -> str:
-    text = _text(value)
+    name = text(value)
     # A hub id of an image-text-to-text model has an owner; asking the hub for a misspelt folder takes half a minute.
-    if "/" not in text and text != BUNDLED and not Path(text).is_dir() and (hint := near_folder(text)):
+    if "/" not in name and name != BUNDLED and not Path(name).is_dir() and (hint := near_folder(name)):
         raise ValueError("a folder, a hub id, or bundled", hint)
-    return text
+    return name
 
 
 def _name(value: Any) -> str:
@@ -82,131 +70,70 @@ def _name(value: Any) -> str:
     return value
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false")
-    return value
-
-
-def _number(low: float, high: float = math.inf, *, open_low: bool = False) -> Callable[[Any], float]:
-    told = f"a number {'above' if open_low else 'of at least'} {low:g}"
-    told += f" and at most {high:g}" if high < math.inf else ""
-
-    def read(value: Any) -> float:
-        try:
-            finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        except OverflowError:  # a whole number of hundreds of digits
-            finite = False
-        if not finite:
-            raise ValueError(told)
-        if not low <= value <= high or (open_low and value == low):
-            raise ValueError(told)
-        return float(value)
-
-    return read
-
-
-def _count(least: int, most: float = math.inf) -> Callable[[Any], int]:
-    told = f"a whole number of at least {least}" + (f" and at most {most:.0f}" if most < math.inf else "")
-
-    def read(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise ValueError(told)
-        return value
-
-    return read
-
-
-def _one_of(known: Sequence[str]) -> Callable[[Any], str]:
-    def read(value: Any) -> str:
-        value = OFF if value is False and OFF in known else value  # YAML 1.1 reads off as false
-        if value not in known:
-            raise ValueError(f"one of {', '.join(known)}", near(str(value), known))
-        return str(value)
-
-    return read
-
-
 def _motion(value: Any) -> MotionSettings | None:
-    if value is False or value == OFF:
+    if value is False or value == OFF:  # YAML 1.1 reads off as false
         return None
+    if isinstance(value, MotionSettings):
+        return value
     if not isinstance(value, str | Mapping):
         raise ValueError("a preset, a settings file, a mapping of settings, or off")
     return resolve(value)
 
 
 def _regex(value: Any) -> str:
-    text = _text(value)
+    expression = text(value)
     try:
-        re.compile(text)
+        re.compile(expression)
     except re.error as error:
         raise ValueError(f"a regular expression ({error})") from None
-    return text
+    return expression
 
 
-def _mapping(keys: Sequence[str] | None, read: Callable[[Any], Any]) -> Callable[[Any], dict[str, Any]]:
-    """A mapping whose values one reader reads; with `keys`, of these alone."""
-
-    def read_all(value: Any) -> dict[str, Any]:
-        if not isinstance(value, Mapping) or not value:
-            told = f" of {', '.join(keys)}" if keys else ""
-            raise ValueError(f"a mapping{told}")
-        faults: list[str] = []
-        found: dict[str, Any] = {}
-        for key, one in value.items():
-            if keys is not None and key not in keys:
-                faults.append(f"{key}: no such key; known: {', '.join(keys)}.{near(str(key), keys)}")
-                continue
-            try:
-                found[str(key)] = read(one)
-            except ValueError as error:
-                faults.append(f"{key}: {_told(error, one)}")
-        if faults:
-            raise InputError(faults)
-        return found
-
-    return read_all
+def _some(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError("a list of at least one")
+    return value
 
 
-def _rates(value: Any) -> dict[str, float]:
-    read = _number(0, 1, open_low=True)
-    if isinstance(value, Mapping):
-        return _mapping(PARTS, read)(value)
-    try:
-        return {part: read(value) for part in PARTS}
-    except ValueError:
-        raise ValueError(
-            f"a number above 0, for all parts that are trained, or a mapping of {', '.join(PARTS)}"
-        ) from None
+def _by_part(value: Any) -> Any:
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"a mapping of {', '.join(PARTS)}")
+    return value
 
 
-def _subjects(value: Any) -> dict[str, tuple[str, ...]]:
-    def read(names: Any) -> tuple[str, ...]:
-        if not isinstance(names, list) or not names or not all(type(n) in (str, int) for n in names):
-            raise ValueError("a list of subjects")
-        return tuple(str(name) for name in names)
+def _for_all_parts(value: Any) -> Any:
+    if isinstance(value, Mapping) and value:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+        raise ValueError(f"a number above 0, for all trained parts, or a mapping of {', '.join(PARTS)}")
+    return dict.fromkeys(PARTS, value)
 
-    return _mapping(None, read)(value)
+
+def _subject_list(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(type(name) in (str, int) for name in value):
+        raise ValueError("a list of subjects")
+    return tuple(str(name) for name in value)
 
 
-def _as(read: Callable[[Any], Any], text: str) -> dict[str, Any]:
-    return {"read": read, "help": text}
+Revision = Annotated[str, reader(lambda value: str(value) if isinstance(value, int) else text(value))]
+Part = Annotated[str, one_of(PARTS)]
+Way = Annotated[str, one_of(WAYS)]
+Count = Annotated[int, count(1)]
+Subjects = Mapping[str, Annotated[tuple[str, ...], reader(_subject_list)]]
 
 
 @dataclass(frozen=True)
-class Lora:
+class Lora(Settings):
     """Low-rank matrices beside the weights of the parts that are trained by `lora`."""
 
-    rank: int = field(metadata=_as(_count(1), "rank of the matrices"))
-    alpha: float = field(metadata=_as(_number(0, open_low=True), "their sum is scaled by alpha / rank"))
-    dropout: float = field(default=0.0, metadata=_as(_number(0, 0.9), "share of their inputs left out in training"))
-    targets: Mapping[str, str] = field(
-        default_factory=dict,
-        metadata=_as(
-            _mapping(PARTS, _regex),
-            "of each part, a regular expression that is searched for in the names of its linear layers",
-        ),
-    )
+    rank: Annotated[Count, "rank of the matrices"]
+    alpha: Annotated[float, number(0, above=True), "their sum is scaled by alpha / rank"]
+    dropout: Annotated[float, number(0, 0.9), "share of their inputs left out in training"] = 0.0
+    targets: Annotated[
+        Mapping[Part, Annotated[str, reader(_regex)]],
+        BeforeValidator(_by_part),
+        "by part, a regular expression that is searched for in the names of its linear layers",
+    ] = field(default_factory=dict)
 
     def target(self, part: str) -> str:
         """The expression for the linear layers of a part."""
@@ -214,133 +141,146 @@ class Lora:
 
 
 @dataclass(frozen=True)
-class Train:
+class Train(Settings):
     """What a stage trains, and how: `WAYS`."""
 
-    language: str = field(default="none", metadata=_as(_one_of(WAYS), "the layers of the language model"))
-    vision: str = field(default="none", metadata=_as(_one_of(WAYS), "the vision tower"))
-    projector: str = field(default="none", metadata=_as(_one_of(WAYS), "what brings visual tokens to words' width"))
-    embeddings: str = field(
-        default="none", metadata=_as(_one_of(("none", "full")), "words' vectors, for words that the base never writes")
+    language: Annotated[Way, "the layers of the language model"] = "none"
+    vision: Annotated[Way, "the vision tower"] = "none"
+    projector: Annotated[Way, "the layers between vision tower and language model"] = "none"
+    embeddings: Annotated[str, one_of(("none", "full")), "the word vectors, for words that the base never writes"] = (
+        "none"
     )
 
     def parts(self, way: str | None = None) -> tuple[str, ...]:
-        """The parts that are trained, or those trained in one way."""
+        """The trained parts, or those trained in one way."""
         ways = {part: getattr(self, part) for part in PARTS}
         return tuple(part for part, of in ways.items() if (of == way if way else of != "none"))
 
 
 @dataclass(frozen=True)
-class Stage:
-    """One stage: what is shown, what is trained, for how long. Exactly one of `epochs`, `steps`, `examples`."""
+class Stage(Settings):
+    """One stage: the data, the trained parts, the length. Exactly one of `epochs`, `steps`, `examples`."""
 
-    name: str = field(metadata=_as(_name, "of its folder and in the curve"))
-    data: tuple[Source, ...] = field(metadata={"list": Source, "help": "the mix of what is shown"})
-    train: Train = field(metadata={"nested": Train, "help": "what is trained"})
-    learning_rate: Mapping[str, float] = field(metadata=_as(_rates, "peak, one for all parts or one for each"))
-    epochs: float | None = field(
-        default=None, metadata=_as(_number(0, open_low=True), "rounds over all clips of the mix")
-    )
-    steps: int | None = field(default=None, metadata=_as(_count(1), "optimiser steps"))
-    examples: int | None = field(default=None, metadata=_as(_count(1), "examples shown"))
-    lora: Lora | None = field(default=None, metadata={"nested": Lora, "help": "for parts trained by lora"})
-    schedule: str = field(
-        default="cosine", metadata=_as(_one_of(SCHEDULES), "how the rate falls to 0 after the warm-up")
-    )
+    name: Annotated[str, reader(_name), "of its folder and in the curve"]
+    data: Annotated[tuple[Source, ...], BeforeValidator(_some), "the mix of examples"]
+    train: Annotated[Train, "which parts are trained, and how"]
+    learning_rate: Annotated[
+        Mapping[Part, Annotated[float, number(0, 1, above=True)]],
+        BeforeValidator(_for_all_parts),
+        "peak, one for all parts or one for each",
+    ]
+    epochs: Annotated[Annotated[float, number(0, above=True)] | None, "rounds over all clips of the mix"] = None
+    steps: Annotated[Count | None, "optimiser steps"] = None
+    examples: Annotated[Count | None, "examples shown"] = None
+    lora: Annotated[Lora | None, "for parts trained by lora"] = None
+    schedule: Annotated[str, one_of(SCHEDULES), "how the rate falls to 0 after the warm-up"] = "cosine"
+
+    def contradictions(self) -> Iterator[str]:
+        """Faults between the fields of the stage."""
+        lengths = [name for name in ("epochs", "steps", "examples") if getattr(self, name) is not None]
+        if len(lengths) != 1:
+            yield f": expected one of epochs, steps, examples, found {' and '.join(lengths) or 'none'}"
+        trained, by_lora = self.train.parts(), self.train.parts("lora")
+        if not trained:
+            yield f".train: expected at least one of {', '.join(PARTS)} as lora or full, found none"
+        for part in trained:
+            if part not in self.learning_rate:
+                yield f".learning_rate.{part}: expected a rate, because train.{part} is {getattr(self.train, part)}"
+        if len(self.learning_rate) < len(PARTS):  # one number stands for all parts
+            for part in self.learning_rate:
+                if part not in trained:
+                    yield f".learning_rate.{part}: found a rate, but this stage does not train it"
+        if by_lora and self.lora is None:
+            yield f".lora: expected rank and alpha, because train.{by_lora[0]} is lora, found nothing"
+        if self.lora is not None and not by_lora:
+            yield ".lora: found, but this stage trains no part by lora"
+        for part in self.lora.targets if self.lora is not None and by_lora else ():
+            if part not in by_lora:
+                yield f".lora.targets.{part}: found, but train.{part} is not lora"
 
 
 @dataclass(frozen=True)
-class Validation:
-    """Subjects that are never trained on; the loss on their clips decides when a stage ends and which state is kept."""
+class Validation(Settings):
+    """Subjects that are never trained on; the loss on their clips ends a stage and chooses the state to keep."""
 
-    share: float = field(default=0.1, metadata=_as(_number(0, 0.5), "share of each dataset's subjects; 0: none"))
-    subjects: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict, metadata=_as(_subjects, "by dataset, in place of the share")
-    )
-    examples: int = field(default=200, metadata=_as(_count(1), "most examples of one validation"))
+    share: Annotated[float, number(0, 0.5), "share of each dataset's subjects; 0: none"] = 0.1
+    subjects: Annotated[Subjects, "by dataset, in place of the share"] = field(default_factory=dict)
+    examples: Annotated[Count, "most examples of one validation"] = 200
 
 
 @dataclass(frozen=True)
-class Running:
+class Running(Settings):
     """How the trainer runs: the section `trainer`."""
 
-    batch_size: int = field(default=1, metadata=_as(_count(1), "examples at once on each device"))
-    accumulation: int = field(default=1, metadata=_as(_count(1), "batches of one optimiser step"))
-    gradient_checkpointing: bool = field(
-        default=False, metadata=_as(_flag, "compute activations twice and keep few: less memory, a third more time")
-    )
-    workers: int = field(default=0, metadata=_as(_count(0), "processes that draw the maps; 0: the training one"))
-    save_every: int = field(default=100, metadata=_as(_count(1), "steps between checkpoints"))
-    evaluate_every: int = field(default=100, metadata=_as(_count(1), "steps between validations"))
-    patience: int | None = field(
-        default=None, metadata=_as(_count(1), "validations without a new best one until a stage ends; null: never")
-    )
-    max_grad_norm: float = field(default=1.0, metadata=_as(_number(0), "gradients are scaled down to it; 0: never"))
-    weight_decay: float = field(default=0.0, metadata=_as(_number(0), "of AdamW, on matrices"))
-    warmup: float = field(
-        default=0.03, metadata=_as(_number(0), "steps until the peak rate; below 1, their share of all steps")
-    )
+    batch_size: Annotated[Count, "examples at once on each device"] = 1
+    accumulation: Annotated[Count, "batches of one optimiser step"] = 1
+    gradient_checkpointing: Annotated[
+        Flag, "compute activations twice and keep few: less memory, a third more time"
+    ] = False
+    workers: Annotated[int, count(0), "processes that draw the maps; 0: the training process"] = 0
+    save_every: Annotated[Count, "steps between checkpoints"] = 100
+    evaluate_every: Annotated[Count, "steps between validations"] = 100
+    patience: Annotated[
+        Annotated[int, count(1)] | None, "validations without a new best one until a stage ends; null: never"
+    ] = None
+    max_grad_norm: Annotated[float, number(0), "gradients are scaled down to it; 0: never"] = 1.0
+    weight_decay: Annotated[float, number(0), "of AdamW, on matrices"] = 0.0
+    warmup: Annotated[float, number(0), "steps until the peak rate; below 1, their share of all steps"] = 0.03
 
 
 @dataclass(frozen=True)
-class Config:
-    """A whole config; `metadata["help"]` of a field says what it is for."""
+class Config(Settings):
+    """A whole config."""
 
-    base: str = field(metadata=_as(_base, "model to be tuned: a folder, a hub id, or bundled"))
-    output: str = field(metadata=_as(_text, "folder of the adapter, its checkpoints and curves"))
-    stages: tuple[Stage, ...] = field(metadata={"list": Stage, "help": "in the order they are run"})
-    revision: str | None = field(
-        default=None,
-        metadata=_as(lambda v: str(v) if isinstance(v, int) else _text(v), "branch, tag or commit of base"),
-    )
-    adapter: str | None = field(
-        default=None, metadata=_as(_text, "adapter folder to start from; it must have the same parts and ranks")
-    )
-    seed: int = field(default=0, metadata=_as(_count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"))
-    dtype: str = field(
-        default="auto",
-        metadata=_as(
-            _one_of(DTYPES), "auto: on a GPU frozen weights in bfloat16 and trained ones in float32; on a CPU float32"
-        ),
-    )
-    motion: MotionSettings | None = field(
-        default=MotionSettings(),
-        metadata=_as(_motion, "how maps are drawn: a preset, a file or its values; off (here None): raw frames"),
-    )
-    max_pixels: int | None = field(
-        default=None, metadata=_as(_count(28 * 28), "an image of more pixels is reduced; none: the base's limit")
-    )
-    validation: Validation = field(
-        default=Validation(), metadata={"nested": Validation, "help": "subjects kept for validation"}
-    )
-    leave_out: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict, metadata=_as(_subjects, "by dataset, subjects that are not shown at all")
-    )
-    logging: str = field(default="tensorboard", metadata=_as(_one_of(LOGGERS), "beside curve.jsonl"))
-    trust_remote_code: bool = field(default=False, metadata=_as(_flag, "run Python code that comes with the base"))
-    trainer: Running = field(default=Running(), metadata={"nested": Running, "help": "how the trainer runs"})
+    base: Annotated[str, reader(_base), "model to be tuned: a folder, a hub id, or bundled"]
+    output: Annotated[Text, "folder of the adapter, its checkpoints and curves"]
+    stages: Annotated[tuple[Stage, ...], BeforeValidator(_some), "in the order they are run"]
+    revision: Annotated[Revision | None, "branch, tag or commit of base"] = None
+    adapter: Annotated[Text | None, "adapter folder to start from; it must have the same parts and ranks"] = None
+    seed: Annotated[int, count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"] = 0
+    dtype: Annotated[
+        str, one_of(DTYPES), "auto: on a GPU frozen weights in bfloat16 and trained ones in float32; on a CPU float32"
+    ] = "auto"
+    motion: Annotated[
+        MotionSettings | None,
+        reader(_motion),
+        "how maps are drawn: a preset, a file or its values; off (here None): raw frames",
+    ] = DEFAULT
+    max_pixels: Annotated[
+        Annotated[int, count(28 * 28)] | None, "an image of more pixels is reduced; none: the base's limit"
+    ] = None
+    validation: Annotated[Validation, "subjects kept for validation"] = Validation()
+    leave_out: Annotated[Subjects, "by dataset, subjects that are not shown at all"] = field(default_factory=dict)
+    logging: Annotated[str, one_of(LOGGERS), "beside curve.jsonl"] = "tensorboard"
+    trust_remote_code: Annotated[Flag, "run Python code that comes with the base"] = False
+    trainer: Annotated[Running, "how the trainer runs"] = Running()
+
+    def contradictions(self) -> Iterator[str]:
+        """Faults between the fields of a config whose stages are right by themselves."""
+        if self.adapter is not None and self.full:
+            yield "adapter: found, but no stage trains by lora; merge it with mellm export and use the outcome as base"
 
     @property
     def full(self) -> bool:
-        """Whether a whole model comes out: where nothing is trained by lora. Else it is an adapter."""
+        """Whether the outcome is a whole model: no stage trains by lora. If not, it is an adapter."""
         return not any(stage.train.parts("lora") for stage in self.stages)
 
     def ways(self) -> dict[str, str]:
-        """How each part is trained in any of the stages."""
+        """How each part is trained over all stages."""
         found = dict.fromkeys(PARTS, "none")
         for stage in self.stages:
             found |= {part: getattr(stage.train, part) for part in stage.train.parts()}
         return found
 
     def lora(self, part: str) -> Lora | None:
-        """The low-rank matrices of a part; None where no stage trains it so."""
+        """The LoRA settings of a part; None if no stage trains it by lora."""
         return next((s.lora for s in self.stages if part in s.train.parts("lora")), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values as `read` takes them."""
+        """Plain values for `read`."""
         plain = dataclasses.asdict(self)
         plain["motion"] = self.motion.to_dict() if self.motion else OFF
-        if self.validation.subjects:  # a share beside them would be refused
+        if self.validation.subjects:  # share and subjects exclude each other
             del plain["validation"]["share"]
         found: dict[str, Any] = _without_unset(json.loads(json.dumps(plain)))
         return found
@@ -353,16 +293,15 @@ def _without_unset(value: Any) -> Any:
 
 
 def load(path: Path, changes: Iterable[str] = ()) -> Config:
-    """The config of a file.
+    """Load a config.
 
     Args:
         path: YAML.
-        changes: `key=value` each, where key is a path such as `trainer.batch_size` or `stages[0].lora.rank` and value
-            is YAML; they replace what the file says.
+        changes: `key=value` each, with a path such as `trainer.batch_size` or `stages[0].lora.rank` and a YAML
+            value; they override the file.
 
     Raises:
-        InputError: all that is wrong with it at once: unknown keys, wrong types, what contradicts, data that is not
-            prepared.
+        InputError: lists unknown keys, wrong values, contradictions, and datasets that are not prepared.
     """
     try:
         text = read_text(path, _LARGEST)
@@ -370,7 +309,7 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
         raise InputError(f"cannot be read: {error}", where=str(path)) from error
     try:
         given = _yaml(text)
-    except (yaml.YAMLError, ValueError) as error:  # a date or a number that cannot be is a ValueError
+    except (yaml.YAMLError, ValueError) as error:  # impossible dates and numbers raise ValueError
         raise InputError(f"expected YAML: {error}", where=str(path)) from error
     if not isinstance(given, dict):
         raise InputError(f"expected a mapping, found {type(given).__name__}", where=str(path))
@@ -390,34 +329,27 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
 
 
 def read(given: Mapping[str, Any]) -> Config:
-    """The config of plain values.
+    """A config from plain values.
 
     Raises:
-        InputError: all that is wrong with it at once.
+        InputError: lists every fault.
     """
     faults: list[str] = []
-    found = _read(Config, given, "", faults)
-    # What belongs together is checked on what could be read, so that one round shows all there is to mend.
+    config = checked.attempt(Config, given, faults)
+    # Check what belongs together on the parts that are right, so that one round reports everything.
     if isinstance(stages := given.get("stages"), list):
-        read_stages = [_read(Stage, s, "", []) if isinstance(s, Mapping) else None for s in stages]
-        for number, stage in enumerate(read_stages):
-            if stage is not None:
-                faults += [f"stages[{number}]{fault}" for fault in _stage_faults(stage)]
-        faults += _faults_between([stage for stage in read_stages if stage is not None])
+        faults += _faults_between([stage for one in stages if (stage := checked.attempt(Stage, one))])
         faults += _data_faults(stages)
     faults += _start_faults(given)
-    if isinstance(found, Config):
-        if found.adapter is not None and found.full:
-            faults.append("adapter: found, but no stage trains by lora; export it with its base, and give that as base")
-        if found.validation.subjects and "share" in (given.get("validation") or {}):
-            faults.append("validation: expected share or subjects, found both")
-    if faults or not isinstance(found, Config):
+    if config is not None and config.validation.subjects and "share" in (given.get("validation") or {}):
+        faults.append("validation: expected share or subjects, found both")
+    if faults or config is None:
         raise InputError(faults)
-    return found
+    return config
 
 
 def _start_faults(given: Mapping[str, Any]) -> list[str]:
-    """Folders to start from that are not what they are given as."""
+    """Faults of the folders of base and adapter."""
     faults: list[str] = []
     base, adapter = given.get("base"), given.get("adapter")
     folder = Path(base).expanduser() if isinstance(base, str) else Path()
@@ -433,7 +365,7 @@ _MOST_VALUES = 100_000
 
 
 class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
-    """YAML in which a key may stand once: the second would silently win."""
+    """YAML without duplicate keys; by default the last one would win silently."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
@@ -451,21 +383,21 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
         return dict(super().construct_mapping(node, deep))
 
 
-# YAML 1.1 takes 1e-4, without a dot, for a text.
+# YAML 1.1 reads 1e-4, without a dot, as a text.
 _OnceOnly.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+$"), [*"+-0123456789"]
 )
 
 
 def _yaml(text: str) -> Any:
-    """The value of a YAML text.
+    """Parse YAML.
 
     Raises:
-        yaml.YAMLError: it is none, is nested more than 50 levels deep, or holds more than 100 000 values, those behind
-            an alias counted each time: a few lines of aliases of aliases stand for more than any memory holds.
+        yaml.YAMLError: no YAML, more than 50 levels deep, or more than 100 000 values. Values behind an alias count
+            each time: a few lines of nested aliases can exceed any memory.
     """
     sizes: dict[str, int] = {}
-    open_: list[tuple[str | None, int]] = []  # anchor of each level, and the values before it
+    open_: list[tuple[str | None, int]] = []  # anchor of each level, and the number of values before it
     count = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -512,98 +444,8 @@ def _change(given: dict[str, Any], change: str) -> None:
             at = at[place]
 
 
-def _told(error: ValueError, value: Any) -> str:
-    expected, hint = (*error.args, "")[:2]
-    shown = repr(value)
-    shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
-    return f"expected {expected}, found {shown}{'.' if hint else ''}{hint}"
-
-
-def _read(kind: type[Any], given: Any, path: str, faults: list[str]) -> Any:
-    """A dataclass of plain values; None where something in it is wrong, which is then among the faults."""
-    inside = f"{path}." if path else ""
-    specs = {f.name: f for f in fields(kind)}
-    if not isinstance(given, Mapping):
-        faults.append(f"{path}: expected a mapping of {', '.join(specs)}, found {given!r}")
-        return None
-    before = len(faults)
-    for key in given:
-        if key not in specs:
-            faults.append(f"{inside}{key}: no such key; known: {', '.join(specs)}.{near(str(key), specs)}")
-    values: dict[str, Any] = {}
-    for name, spec in specs.items():
-        required = spec.default is MISSING and spec.default_factory is MISSING
-        value = given.get(name)
-        if name not in given or (value in (None, {}) and not required):
-            if required:
-                told = spec.metadata.get("help", "")
-                faults.append(f"{inside}{name}: expected{f' ({told})' if told else ' a value'}, found nothing")
-            continue
-        if "nested" in spec.metadata:
-            values[name] = _read(spec.metadata["nested"], value, inside + name, faults)
-        elif "list" in spec.metadata:
-            values[name] = _read_list(spec.metadata["list"], value, inside + name, faults)
-        else:
-            _read_value(spec.metadata.get("read", _as_it_is), value, inside + name, values, faults)
-    if len(faults) > before:
-        return None
-    made = kind(**values)
-    if isinstance(made, Source):
-        faults += [f"{inside}{fault}" for fault in made.faults()]
-    return None if len(faults) > before else made
-
-
-def _read_list(kind: type[Any], given: Any, path: str, faults: list[str]) -> tuple[Any, ...]:
-    if not isinstance(given, list) or not given:
-        faults.append(f"{path}: expected a list of at least one, found {given!r}")
-        return ()
-    return tuple(_read(kind, one, f"{path}[{number}]", faults) for number, one in enumerate(given))
-
-
-def _read_value(
-    read_one: Callable[[Any], Any], value: Any, path: str, values: dict[str, Any], faults: list[str]
-) -> None:
-    try:
-        values[path.rpartition(".")[2]] = read_one(value)
-    except (InputError, SettingsError) as error:
-        faults += [
-            f"{path}.{fault}" if not isinstance(error, SettingsError) else f"{path}: {fault}" for fault in error.faults
-        ]
-    except ValueError as error:
-        faults.append(f"{path}: {_told(error, value)}")
-
-
-def _stage_faults(stage: Stage) -> list[str]:
-    """What contradicts within a stage, each with its key in front."""
-    faults: list[str] = []
-    lengths = [name for name in ("epochs", "steps", "examples") if getattr(stage, name) is not None]
-    if len(lengths) != 1:
-        faults.append(f": expected one of epochs, steps, examples, found {' and '.join(lengths) or 'none'}")
-    trained = stage.train.parts()
-    if not trained:
-        faults.append(
-            f".train: expected at least one of {', '.join(PARTS)} as lora or full, found a stage that trains nothing"
-        )
-    lacking = [part for part in trained if part not in stage.learning_rate]
-    faults += [
-        f".learning_rate.{part}: expected a rate, for train.{part} is {getattr(stage.train, part)}" for part in lacking
-    ]
-    if len(set(stage.learning_rate)) < len(PARTS):  # one number stands for all
-        idle = [part for part in stage.learning_rate if part not in trained]
-        faults += [f".learning_rate.{part}: found a rate, but this stage does not train it" for part in idle]
-    by_lora = stage.train.parts("lora")
-    if by_lora and stage.lora is None:
-        faults.append(f".lora: expected rank and alpha, for train.{by_lora[0]} is lora, found nothing")
-    if stage.lora is not None and not by_lora:
-        faults.append(".lora: found, but this stage trains no part by lora")
-    if stage.lora is not None:
-        idle = [part for part in stage.lora.targets if part not in by_lora]
-        faults += [f".lora.targets.{part}: found, but train.{part} is not lora" for part in idle if by_lora]
-    return faults
-
-
 def _faults_between(stages: Sequence[Stage]) -> list[str]:
-    """What contradicts between stages: one adapter, or one model, comes out of all of them."""
+    """Contradictions between stages, which together train one adapter or one model."""
     faults: list[str] = []
     names = [stage.name for stage in stages]
     faults += [f"stages: the name {name!r} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
@@ -635,16 +477,16 @@ def _faults_between(stages: Sequence[Stage]) -> list[str]:
 
 
 def _data_faults(stages: Sequence[Any]) -> list[str]:
-    """Datasets that are not there, as far as the stages can be read at all."""
+    """Missing datasets and splits of all readable stages."""
     faults: list[str] = []
-    for number, stage in enumerate(stages):
+    for index, stage in enumerate(stages):
         sources = stage.get("data") if isinstance(stage, Mapping) else None
         for place, source in enumerate(sources if isinstance(sources, list) else ()):
-            path = f"stages[{number}].data[{place}]"
+            path = f"stages[{index}].data[{place}]"
             name = source.get("dataset") if isinstance(source, Mapping) else None
             if not isinstance(name, str):
                 continue
-            if name == DRAWN or any(Source(name).faults()):
+            if name == DRAWN or Source(name).faults():
                 continue
             try:
                 splits = store.read_info(name)["splits"]

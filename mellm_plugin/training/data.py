@@ -1,35 +1,35 @@
-"""Clips become chat examples: what is asked of which clip, in which words, and what is answered.
+"""Chat examples from clips: which clip is asked about, with which prompt, and the expected answer.
 
     Example(clip="casme2/sub01/EP02_01f", dataset="casme2", subject="casme2/sub01", form="label", images=(<map>,),
             prompt="The image is a motion map .. Answer with one of these alone: disgust, ..", answer="happiness")
 
-The plan of all examples is made first, from what is known of the clips without their pictures: each source's share,
-each form's share of it, and the clips of each form in rounds, in which every clip comes as often as its weight says. So
-`examples[i]` depends on the arguments and on `i` alone, whoever asks, in whatever order; and a plan for more examples
-begins with the same ones.
+A plan of all examples is made first, from annotations only: the share of each source, the share of each form, and the
+clips of each form in rounds, in which a clip appears as often as its weight says. `examples[i]` therefore depends
+only on the arguments and on `i`, and a longer plan begins with the same examples.
 """
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, overload
+from typing import Annotated, Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.checked import Settings, Text, count, number, one_of, reader
 from mellm_plugin.datasets import store
-from mellm_plugin.errors import DataError, InputError, MellmError, near
+from mellm_plugin.errors import DataError, InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training.challenge import certain_units
-from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record, Variation
+from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record
 from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, label_among
+from mellm_plugin.training.variation import Variation
 
 __all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
 
@@ -42,15 +42,15 @@ FORM_SHARES: dict[str, float] = {
     "challenge": 0.05,
     "legend": 0.05,
 }
-"""The shares of a source that names no forms, of those that its clips can have."""
+"""Default shares of the forms; forms that no clip supports are left out."""
 
 DRAWN_CLIPS = 2000
-"""How many clips are drawn for a source `synthme` that does not say how many."""
+"""Default number of clips for a source `synthme`."""
 
 CAP = 4.0
-"""No clip is drawn more than so many times as often as the mean of its form, however rare its label or unit."""
+"""A clip appears at most this many times as often as the mean clip of its form, however rare its label or unit."""
 
-_BLOCK = 256  # examples within which the shares of sources and forms are kept to one example
+_BLOCK = 256  # within a block of examples, shares of sources and forms are exact to one example
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Example:
         dataset: the prepared dataset, or `synthme`.
         subject: `dataset/subject`.
         form: one of `FORMS`.
-        images: uint8 `(H, W, 3)` each, RGB: one motion map; onset and apex where there are no maps.
-        prompt: the instruction, without a mark for the images, which stand in front of it.
-        answer: what is learnt.
+        images: uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex.
+        prompt: the instruction without image marks; the images precede it.
+        answer: the text to learn.
     """
 
     clip: str
@@ -76,76 +76,63 @@ class Example:
     answer: str
 
 
+def _dataset(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"the name of a prepared dataset or {DRAWN}")
+    return value
+
+
+_Share = Annotated[float, number(0)]
+
+
 @dataclass(frozen=True)
-class Source:
-    """Where examples come from, and of which kind they are.
+class Source(Settings):
+    """A source of examples: a dataset and the kinds of questions about it.
 
     Attributes:
-        dataset: name of a prepared dataset; `synthme`: clips drawn for training, never those of the test set.
-        split: of the prepared dataset; None: `train` where there is one, else its only one.
-        clips: of `synthme`: how many are drawn.
+        dataset: name of a prepared dataset; `synthme`: clips drawn for training, never the test set.
+        split: of the prepared dataset; None: `train` if it exists, else the only split.
+        clips: number of drawn clips, for `synthme`.
         weight: the source's share of all examples, relative to the other sources.
-        forms: shares of the forms, by name; empty: those of `FORM_SHARES` that its clips can have.
+        forms: shares of the forms, by name; empty: `FORM_SHARES`, without forms that no clip supports.
         languages: shares of the languages, `en` and `zh`.
-        labels: the labels to choose from, joined by `+`, or the name of a dataset whose labels these are; several of
-            them, joined by commas, take turns. None: those of the dataset.
+        labels: the labels to choose from, joined by `+`, or the name of a dataset whose labels these are; several
+            sets, joined by commas, take turns. None: the labels of the dataset.
     """
 
-    dataset: str
-    split: str | None = None
-    clips: int | None = None
-    weight: float = 1.0
-    forms: Mapping[str, float] = field(default_factory=dict)
-    languages: Mapping[str, float] = field(default_factory=lambda: {"en": 1.0})
-    labels: str | None = None
+    dataset: Annotated[str, reader(_dataset)]
+    split: Text | None = None
+    clips: Annotated[int, count(1)] | None = None
+    weight: Annotated[float, number(0, above=True)] = 1.0
+    forms: Mapping[Annotated[str, one_of(FORMS)], _Share] = field(default_factory=dict)
+    languages: Mapping[Annotated[str, one_of(LANGUAGES)], _Share] = field(default_factory=lambda: {"en": 1.0})
+    labels: Text | None = None
 
-    def faults(self) -> Iterator[str]:
-        """What is wrong with it, a sentence each that begins with the attribute; reads no data."""
-        if not isinstance(self.dataset, str) or not self.dataset:
-            yield f"dataset: expected the name of a prepared dataset or {DRAWN}, found {self.dataset!r}"
-        elif self.dataset == DRAWN and isinstance(self.split, str | None) and self.split not in (None, "train"):
-            yield f"split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
-        elif self.dataset.startswith(f"{DRAWN}-v"):
-            yield f"dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
-        elif self.dataset == "megc_vqa":
-            yield "dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
+    def contradictions(self) -> Iterator[str]:
+        """Faults between the fields; reads no data."""
+        if self.dataset == DRAWN and self.split not in (None, "train"):
+            yield f".split: {DRAWN} is drawn for training, from the split train; found {self.split!r}"
+        if self.dataset.startswith(f"{DRAWN}-v"):
+            yield f".dataset: {self.dataset!r} is the test set of drawn clips; train on {DRAWN!r}, which draws others"
+        if self.dataset == "megc_vqa":
+            yield ".dataset: megc_vqa holds questions on other datasets; name those, with the form challenge"
         if self.clips is not None and self.dataset != DRAWN:
-            yield f"clips: is for {DRAWN}, whose clips are drawn; {self.dataset!r} has those that are prepared"
-        elif self.clips is not None and (type(self.clips) is not int or self.clips < 1):
-            yield f"clips: expected a whole number of at least 1, found {self.clips!r}"
-        for name in ("split", "labels"):
-            if (given := getattr(self, name)) is not None and not (isinstance(given, str) and given.strip()):
-                yield f"{name}: expected a text, found {given!r}"
-        if not _is_share(self.weight) or not self.weight:
-            yield f"weight: expected a positive number, found {self.weight!r}"
-        for name, known in (("forms", FORMS), ("languages", LANGUAGES)):
-            shares = getattr(self, name)
-            if not isinstance(shares, Mapping):
-                yield f"{name}: expected shares by name, found {shares!r}"
-                continue
-            for key, share in shares.items():
-                if key not in known:
-                    yield f"{name}: expected one of {', '.join(known)}, found {key!r}.{near(str(key), known)}"
-                elif not _is_share(share):
-                    yield f"{name}.{key}: expected a share, a number of at least 0, found {share!r}"
-            if (shares or name == "languages") and not any(_is_share(share) and share for share in shares.values()):
-                yield f"{name}: expected at least one share above 0, found {dict(shares)!r}"
-
-
-def _is_share(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+            yield f".clips: only {DRAWN} takes a number of clips; all prepared clips of {self.dataset!r} are used"
+        for name, shares in (("forms", self.forms), ("languages", self.languages)):
+            if (shares or name == "languages") and not any(shares.values()):
+                yield f".{name}: expected at least one share above 0, found {dict(shares)!r}"
 
 
 def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[tuple[str, ...], ...]:
-    """The sets of labels that a source is asked to choose from.
+    """The sets of labels to choose from.
 
     Args:
         spec: as `Source.labels`.
         dataset: of the source.
-        found: the labels that its clips have.
+        found: the labels of its clips.
 
     Raises:
-        InputError: names that are neither a dataset's nor a label; all at once.
+        InputError: names of neither a dataset nor a label; lists all of them.
     """
     if spec is None:
         return ((labels_of(dataset) or tuple(sorted(found))),)
@@ -165,17 +152,17 @@ def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[
 
 
 def balanced(labels: Sequence[str | None], units: Sequence[Collection[int]]) -> npt.NDArray[np.float64]:
-    """How often each clip is to be drawn, so that rare labels and units come more often.
+    """Weights of clips that make rare labels and units more frequent.
 
-    A label's weight goes with one over its number of clips, a unit's too; a clip has the geometric mean of that of its
-    label and that of its rarest unit. Where only labels are given, every label comes equally often, up to the cap.
+    Labels and units weigh one over their number of clips. A clip weighs the geometric mean of its label's weight and
+    its rarest unit's. With labels only, all labels are equally frequent, up to the cap.
 
     Args:
-        labels: of each clip; None where there is none.
-        units: numbers of each clip's units; empty where units do not matter.
+        labels: of each clip, or None.
+        units: numbers of each clip's units; empty if units do not matter.
 
     Returns:
-        weights of mean 1, none above `CAP`.
+        weights with mean 1 and maximum `CAP`.
     """
     parts: list[npt.NDArray[np.float64]] = []
     of_label = Counter(label for label in labels if label is not None)
@@ -186,7 +173,7 @@ def balanced(labels: Sequence[str | None], units: Sequence[Collection[int]]) -> 
         parts.append(np.array([1 / min(of_unit[unit] for unit in some) if some else np.nan for some in units]))
     if not parts:
         return np.ones(len(labels))
-    # a clip without label or units is drawn as the mean of those that have them
+    # a clip without label or units weighs as much as the mean of the others
     known = [np.where(np.isnan(part), 1.0, part / np.nanmean(part)) for part in parts]
     weights = np.exp(np.mean(np.log(known), axis=0))
     for _ in range(100):
@@ -198,7 +185,7 @@ def balanced(labels: Sequence[str | None], units: Sequence[Collection[int]]) -> 
 
 
 def _round(weights: npt.NDArray[np.float64], seed: Sequence[int]) -> npt.NDArray[np.int64]:
-    """One round of draws, as many as there are weights: each place as often as its weight, up to one; shuffled."""
+    """One shuffled round of draws: each place as often as its weight, rounded up or down."""
     rng = np.random.default_rng(seed)
     bounds = np.cumsum(weights) / weights.sum() * len(weights)
     bounds[-1] = len(weights)
@@ -221,27 +208,27 @@ class _Stream:
 
 
 class Examples(Sequence[Example]):
-    """Examples of several sources, in a fixed order; nothing is read or drawn but what is asked for.
+    """Examples of several sources in a fixed order; images are read and drawn on demand.
 
-    Two processes with the same arguments have the same examples; the object may be handed to another process.
+    Equal arguments give equal examples in every process; the object can be sent to another process.
 
     Args:
-        sources: where they come from.
-        motion: how maps are drawn; None: onset and apex frame are shown.
-        count: how many examples; None: as many as there are clips.
-        seed: of the plan, of the words and of the variations.
-        augment: whether clips are varied (mirrored, nearer, in another light..) and wordings, too; if not, each clip is
-            as it is and asked in the words of evaluation.
-        balance: whether rare labels and units are drawn more often, see `balanced`; else every clip equally often.
-        only: the subjects to keep, by dataset; a dataset that is not named keeps all.
+        sources: of the examples.
+        motion: settings of the maps; None: onset and apex frames instead of maps.
+        count: number of examples; None: the number of clips.
+        seed: of the plan, the wordings and the variations.
+        augment: whether to vary clips (mirrored, nearer, in another light..) and wordings; if not, clips stay as they
+            are and prompts are those of evaluation.
+        balance: whether rare labels and units are more frequent, see `balanced`; if not, all clips are
+            equally frequent.
+        only: the subjects to keep, by dataset; other datasets keep all.
         without: the subjects to leave out, by dataset.
-        lenient: of few clips (those of validation): leave out the sources and forms that none of them is for, all of
-            them if need be, in place of refusing.
-        root: folder of all prepared datasets; the user's data root when None.
-        processes: how many draw SynthME clips at once.
+        lenient: skip sources and forms without clips instead of raising; for the few clips of validation.
+        root: folder of all prepared datasets; None: the user's data root.
+        processes: number of processes that draw SynthME clips.
 
     Raises:
-        InputError: sources that cannot be used; all faults at once, each with the source's place and attribute.
+        InputError: sources cannot be used; lists every fault with the source's place and attribute.
     """
 
     def __init__(
@@ -271,7 +258,7 @@ class Examples(Sequence[Example]):
         streams: list[_Stream] = []
         chosen: set[tuple[str, str]] = set()
         for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
-            if clips is None or any(source.faults()):
+            if clips is None or source.faults():
                 continue
             where = f"sources[{place}] ({source.dataset})"
             kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
@@ -294,7 +281,7 @@ class Examples(Sequence[Example]):
         if faults:
             raise InputError(faults, where="training data")
         self.clips = len(chosen)
-        """How many different clips the examples are drawn from."""
+        """Number of different clips among the examples."""
         self._count = self.clips if count is None else count
         total = sum(stream.share for stream in streams)
         self._streams_kept = tuple(replace(stream, share=stream.share / total) for stream in streams)
@@ -303,7 +290,7 @@ class Examples(Sequence[Example]):
     def _streams(
         self, place: int, known: Sequence[Record], asked: Asked, kept: npt.NDArray[np.int64], balance: bool
     ) -> tuple[list[_Stream], list[str]]:
-        """The streams of one source, and what is wrong with its forms."""
+        """The streams of one source, and the faults of its forms."""
         source = self.sources[place]
         shares = {form: share for form, share in (source.forms or FORM_SHARES).items() if share}
         faults: list[str] = []
@@ -326,11 +313,11 @@ class Examples(Sequence[Example]):
 
     @property
     def plan(self) -> npt.NDArray[np.int64]:
-        """Form of a source and clip of each example, as numbers, `(len, 2)`: what tells one plan from another."""
+        """Stream and clip number of each example, int64 `(len, 2)`; identifies the plan."""
         return self._plan
 
     def extended(self, count: int) -> Examples:
-        """The same examples, `count` of them: fewer, or more of the same sources."""
+        """The same plan, shortened or extended to `count` examples."""
         if count < 1:
             raise InputError(f"count: expected at least 1, found {count}")
         other = object.__new__(Examples)
@@ -346,11 +333,11 @@ class Examples(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example at a place.
+        """The example at an index.
 
         Raises:
-            ImageError: a frame of its clip cannot be used; names the clip.
-            DataError: the data cannot be read, or drawn clips not be kept.
+            ImageError: a frame of its clip cannot be used; the message names the clip.
+            DataError: the data cannot be read, or drawn clips cannot be written.
         """
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -371,19 +358,19 @@ class Examples(Sequence[Example]):
         return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
 
     def counts(self) -> dict[str, Any]:
-        """What the examples are made of, without reading an image.
+        """Statistics of the examples, without reading an image.
 
         Returns:
-            `examples`, `clips` and `subjects` in all, `forms` (examples of each), and by dataset the same with `labels`
-            and `units`: for each its number of clips and of examples.
+            `examples`, `clips` and `subjects` in total, `forms` (examples of each form), and for each dataset the same
+            with `labels` and `units`: number of clips and of examples for each.
         """
         datasets: dict[str, dict[str, Any]] = {}
         seen: dict[str, dict[str, Record]] = {}
-        for stream_number, number in self._plan:
+        for stream_number, index in self._plan:
             stream = self._streams_kept[stream_number]
             clips = self._clips[stream.source]
             assert clips is not None
-            record = clips.records[number]
+            record = clips.records[index]
             entry = datasets.setdefault(
                 record.dataset, {"examples": 0, "forms": Counter(), "labels": Counter(), "units": Counter()}
             )
@@ -418,7 +405,7 @@ def _beside(clips: Counter[Any], examples: Counter[Any]) -> dict[Any, dict[str, 
 def _opened(
     sources: Sequence[Source], motion: MotionSettings | None, root: Path | None, processes: int, faults: list[str]
 ) -> tuple[PreparedClips | DrawnClips | None, ...]:
-    """The clips of each source; None for those that cannot be had, with what is wrong in `faults`."""
+    """The clips of each source; None if they cannot be opened, which adds to `faults`."""
     measured = motion or DEFAULT
     found: list[PreparedClips | DrawnClips | None] = []
     for place, source in enumerate(sources):
@@ -439,27 +426,27 @@ def _opened(
 
 
 def training_split(source: Source, root: Path | None = None) -> str:
-    """The split of a prepared dataset that a source stands for.
+    """The split of a source's prepared dataset.
 
     Raises:
-        DataError: the dataset is not prepared; it has several splits, none of them `train`, and the source names none.
+        DataError: the dataset is not prepared, or it has several splits but no `train`, and the source names none.
     """
     splits = store.read_info(source.dataset, root)["splits"]
     if source.split is not None:
         return source.split
     if "train" in splits or len(splits) == 1:
         return "train" if "train" in splits else str(next(iter(splits)))
-    raise DataError(f"the dataset {source.dataset!r} has the splits {', '.join(splits)}; say which one by `split`")
+    raise DataError(f"the dataset {source.dataset!r} has the splits {', '.join(splits)}; choose one with `split`")
 
 
 def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """The subjects of each dataset of the sources, for splits by subject; draws nothing.
+    """The subjects of each dataset; draws no clips.
 
     Returns:
-        names without the dataset, sorted.
+        sorted names, without the dataset's name.
 
     Raises:
-        InputError: sources that cannot be used; all faults at once.
+        InputError: sources cannot be used; lists every fault.
     """
     faults: list[str] = []
     found: dict[str, set[str]] = {}
@@ -493,10 +480,10 @@ def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[n
     of_stream = np.concatenate([_block(bounds, [seed, 2, block]) for block in range(-(-count // _BLOCK))])[:count]
     plan = np.empty((count, 2), np.int64)
     plan[:, 0] = of_stream
-    for number, stream in enumerate(streams):
-        mine = np.flatnonzero(of_stream == number)
+    for index, stream in enumerate(streams):
+        mine = np.flatnonzero(of_stream == index)
         rounds = -(-len(mine) // len(stream.clips))
-        draws = [_round(stream.weights, [seed, 3, number, turn]) for turn in range(rounds)]
+        draws = [_round(stream.weights, [seed, 3, index, turn]) for turn in range(rounds)]
         if draws:
             plan[mine, 1] = stream.clips[np.concatenate(draws)[: len(mine)]]
     return plan

@@ -1,9 +1,9 @@
-"""What a training would do, without a weight loaded: its data, some of its examples, its parameters, its size.
+"""A preview of a training without loading weights: data, examples, parameters, memory.
 
-    <output>/dry-run/1-label.png, 1-label.txt      what the model sees, what it is asked, what it is to answer
+    <output>/dry-run/1-label.png, 1-label.txt      picture, prompt and expected answer
 
-The memory is an estimate: weights, gradients and the optimiser's two moments exactly; activations by the usual count of
-tensors of a layer. What a framework keeps beside that (kernels, fragments) is not in it.
+Memory is an estimate: weights, gradients and the optimiser's two moments are exact, activations follow the usual count
+of tensors of a layer. Kernels and fragmentation are not included.
 """
 
 from __future__ import annotations
@@ -28,25 +28,26 @@ from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.collator import IGNORED, Collator
 from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import Example, Examples
-from mellm_plugin.training.finetune import prepare_processor, processes
+from mellm_plugin.training.finetune import processes
 from mellm_plugin.training.parts import add_adapter_for, counts, train_only
+from mellm_plugin.training.stage_model import prepare_processor
 
 FOLDER = "dry-run"
 _SHOWN = 3
-_TRIED = 64  # examples among which different forms are looked for
+_TRIED = 64  # number of examples in which to look for different forms
 _GIB = 2**30
 
 
 def dry_run(config: Config) -> dict[str, Any]:
-    """What a config would do; writes a few examples and nothing else.
+    """Preview a config; writes only a few examples.
 
     Returns:
-        `stages` (of each its counts, steps, tokens, parameters by part, memory in GiB), `subjects`, `examples` (files).
+        `stages` (for each: counts, steps, tokens, parameters by part, memory in GiB), `subjects`, `examples` (files).
 
     Raises:
-        InputError: data or subjects that cannot be used; all faults at once.
+        InputError: data or subjects cannot be used; lists every fault.
         ModelError: the base cannot be read.
-        TrainingError: the base has no such parts, or the output cannot be written.
+        TrainingError: the base lacks a part that the config trains, or the output cannot be written.
     """
     base = local_or_hub(config.base)
     fingerprint = adapter.base_fingerprint(config.base, base, config.revision)
@@ -55,7 +56,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     collator = Collator(processor)
     own = config.trainer
     devices = processes().num_processes
-    told: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
     written: list[str] = []
     skeleton = _skeleton(config, base)
     for number, stage in enumerate(config.stages):
@@ -71,7 +72,7 @@ def dry_run(config: Config) -> dict[str, Any]:
             "longest": int(batch["attention_mask"].sum(dim=1).max()),
             "answers": int((batch["labels"] != IGNORED).sum(dim=1).max()),
         }
-        told.append(
+        found.append(
             {
                 "name": stage.name,
                 "steps": math.ceil(math.ceil(len(examples) / (own.batch_size * devices)) / own.accumulation),
@@ -86,13 +87,13 @@ def dry_run(config: Config) -> dict[str, Any]:
         "base": fingerprint,
         "devices": devices,
         "subjects": {"seen": sides.seen, "validation": sides.validation, "left_out": sides.left_out},
-        "stages": told,
+        "stages": found,
         "examples": written,
     }
 
 
 def _skeleton(config: Config, base: str) -> Any:
-    """The model without its weights, with its adapter."""
+    """The model with its adapter, without weights."""
     try:
         settings = AutoConfig.from_pretrained(
             base, revision=config.revision, trust_remote_code=config.trust_remote_code
@@ -102,12 +103,12 @@ def _skeleton(config: Config, base: str) -> Any:
             model.tie_weights()
             return model if config.full else add_adapter_for(model, config, None)
     except (OSError, ValueError) as error:
-        told = f"{error}{taken_for_hub_id(config.base)}"
-        raise ModelError(f"{config.base}: expected an image-text-to-text model: {told}") from error
+        reason = f"{error}{taken_for_hub_id(config.base)}"
+        raise ModelError(f"{config.base}: expected an image-text-to-text model: {reason}") from error
 
 
 def _some(config: Config, number: int, sides: stages.Split) -> list[Example]:
-    """A few examples of a stage, of as many forms as there are; few clips are drawn for them."""
+    """A few examples of a stage, of all forms if possible; draws few clips."""
     stage = config.stages[number]
     sources = tuple(
         replace(source, clips=min(source.clips or 24, 24)) if source.dataset == DRAWN else source
@@ -127,7 +128,7 @@ def _some(config: Config, number: int, sides: stages.Split) -> list[Example]:
 
 
 def _write(config: Config, number: int, some: list[Example], collator: Collator, count: int) -> list[str]:
-    """Write examples of a stage as pictures and text; returns the names of the texts."""
+    """Write examples of a stage as pictures and text; returns the text files."""
     folder = Path(config.output).expanduser() / FOLDER
     names: list[str] = []
     try:
@@ -150,7 +151,7 @@ def _write(config: Config, number: int, some: list[Example], collator: Collator,
 
 
 def _memory(config: Config, model: Any, tokens: Mapping[str, int]) -> dict[str, float]:
-    """GiB on one device, by what the weights are: bfloat16 (on a GPU) and float32."""
+    """GiB on one device, by dtype of the weights: bfloat16 (on a GPU) and float32."""
     found = {}
     wanted = {"auto": ("bfloat16", "float32")}.get(config.dtype, (config.dtype,))
     for dtype in wanted:
@@ -158,7 +159,7 @@ def _memory(config: Config, model: Any, tokens: Mapping[str, int]) -> dict[str, 
         trained_size = size if config.dtype == "bfloat16" else 4
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
-        kept = frozen * size + trained * 4 * trained_size  # a weight, its gradient, its two moments
+        kept = frozen * size + trained * 4 * trained_size  # weight, gradient and two moments
         found[dtype] = round((kept + _activations(config, model, tokens, size)) / _GIB, 2)
     return found
 
@@ -171,7 +172,7 @@ def _activations(config: Config, model: Any, tokens: Mapping[str, int], size: in
     words: int = text.vocab_size
     sides = [(text, length)]
     if seen is not None:
-        sides.append((seen, 4 * length))  # four patches become a token, and most tokens are of the picture
+        sides.append((seen, 4 * length))  # four patches become one token; most tokens belong to the picture
     for settings, rows in sides:
         width = settings.hidden_size
         inner = getattr(settings, "intermediate_size", 4 * width)

@@ -1,12 +1,12 @@
-"""An adapter and its base as one model, which lmms-eval, vLLM and plain transformers load with no word of adapters.
+"""Merge an adapter into its base: one model that lmms-eval, vLLM and plain transformers load.
 
-    OUT/config.json, generation_config.json     the base's
-    OUT/model.safetensors, ..                   its weights with the adapter's added, under the base's names
+    OUT/config.json, generation_config.json     those of the base
+    OUT/model.safetensors, ..                   the base's weights plus the adapter's, under the base's names
     OUT/processor_config.json, tokenizer.json, chat_template.jinja, ..
-    OUT/motion.json, OUT/training.json          how its maps are drawn; what it was made of, and of which adapter
-    OUT/README.md                               its card
+    OUT/motion.json, OUT/training.json          settings of its maps; its training and its adapter
+    OUT/README.md                               its model card
 
-The weights are those that `adapter=` computes with in the same precision, so the answers are the same.
+`adapter=` computes with the same weights at the same precision, so the answers are equal.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ def export(
 
     Args:
         adapter: folder or hub id.
-        out: folder to make; there must be none yet.
-        base: folder or hub id of the model it was trained on; none: what the adapter names.
-        dtype: of the weights: float32, bfloat16, float16, or auto: that of the base's files.
+        out: folder to create; it must not exist.
+        base: folder or hub id of the model that it was trained on; none: the one that the adapter names.
+        dtype: of the weights: float32, bfloat16, float16, or auto: the dtype of the base's files.
         trust_remote_code: run Python code that comes with the base.
 
     Returns:
         the folder.
 
     Raises:
-        InputError: what is given cannot be used; all faults at once.
+        InputError: arguments cannot be used; lists every fault.
         ModelError: adapter or base cannot be loaded.
-        DataError: the disk does not take it; then nothing is left of it.
+        DataError: the disk is full or not writable; nothing is left behind.
     """
     out = out.expanduser()
     faults: list[str] = []
     if dtype not in DTYPES:
         faults.append(f"--dtype: expected one of {', '.join(DTYPES)}, found {dtype!r}")
     if out.exists() or out.is_symlink():
-        faults.append(f"{out}: expected a folder that is not there yet, found one; choose another or remove it")
+        faults.append(f"{out}: expected a new folder, found an existing one; choose another or delete it")
     folder = source = revision = None
     try:
         folder = fetch_adapter(adapter)
@@ -101,9 +101,9 @@ def export(
             write_record(part, {**record, "merged": {"adapter_sha256": weights_sum(folder), "dtype": dtype}})
         (part / "README.md").write_text(_card(folder, source), encoding="utf-8")
         part.rename(out)
-    except Exception as error:  # torch, safetensors and Python each have their own for a full disk
+    except Exception as error:  # torch, safetensors and Python raise different errors for a full disk
         raise DataError(
-            f"{out} cannot be written: {error}. Make room, or choose another folder; nothing of it is left"
+            f"{out} cannot be written: {error}. Free disk space or choose another folder; nothing is left behind"
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -111,28 +111,28 @@ def export(
 
 
 def _stored(base: str, revision: str | None, trust_remote_code: bool) -> str:
-    """The precision of a base's files."""
+    """The dtype of a base's files."""
     try:
         config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
-    except Exception as error:  # of whatever kind: it cannot be loaded
+    except Exception as error:  # transformers raises many kinds
         raise ModelError(f"{base}: its config cannot be loaded: {error}{taken_for_hub_id(base)}") from error
     found = str(getattr(config, "dtype", None)).removeprefix("torch.")
     return found if found in DTYPES else "float32"
 
 
 def _check_room(model: Any, out: Path) -> None:
-    """Refuse what the disk will not take, before it is written."""
+    """Check the free disk space before writing."""
     needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     there = next(folder for folder in out.absolute().parents if folder.is_dir())
     if (free := shutil.disk_usage(there).free) < needed:
         raise DataError(
-            f"{there}: {needed / 2**30:.1f} GiB are needed, {free / 2**30:.1f} are free; make room, or choose another "
-            "place"
+            f"{there}: expected {needed / 2**30:.1f} GiB of free disk space, found {free / 2**30:.1f}; free some or "
+            "choose another folder"
         )
 
 
 def _card(folder: Path, base: str) -> str:
-    """The adapter's own card in the words of a whole model; a short one where it has none."""
+    """The adapter's card, reworded for a whole model; a short card if the adapter has none."""
     file = folder / "README.md"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     if "micro-expressions" not in text:

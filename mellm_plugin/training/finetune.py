@@ -1,13 +1,13 @@
 """Fine-tuning: the stages of a config, one after the other, into one folder that `lmms-eval` evaluates.
 
     runs/labels/                        the finished adapter, see adapter.py; also curve.jsonl
-    runs/labels/run/made_from.json      what the run below was started with: another base, config or data is refused
-    runs/labels/run/1-labels/           checkpoints of a stage, while it is trained
+    runs/labels/run/made_from.json      base, config and data of the run below; a run with others is refused
+    runs/labels/run/1-labels/           checkpoints of a stage during its training
     runs/labels/run/1-labels/done       its outcome
     runs/labels/run/logs/               for TensorBoard
 
-Every stage starts from files: the base, and the outcome of the stage before or a checkpoint. So a run that was killed
-goes on as one that was not: what it shows at which step is fixed beforehand, and checkpoints hold the rest.
+Every stage starts from files: the base, and the outcome of the previous stage or a checkpoint. A killed run therefore
+resumes without a trace: the examples of each step are fixed in advance, and checkpoints hold the rest.
 """
 
 from __future__ import annotations
@@ -25,17 +25,16 @@ import cv2
 import torch
 from accelerate import PartialState
 from loguru import logger
-from peft import PeftModel, load_peft_weights, set_peft_model_state_dict
 from torch.utils.data import Dataset, get_worker_info
 from transformers import TrainingArguments, set_seed
 from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.children import end_with_parent
-from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.errors import InputError, MellmError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
 from mellm_plugin.locks import sole_writer
-from mellm_plugin.models.loading import carried_record, limit_pixels, load_model, load_processor, local_or_hub
+from mellm_plugin.models.loading import carried_record, load_model, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import read_record, together, write_record
 from mellm_plugin.small_files import write_text
@@ -43,7 +42,8 @@ from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
 from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import Example, Examples
-from mellm_plugin.training.parts import add_adapter_for, patches_as_product, train_only
+from mellm_plugin.training.parts import patches_as_product, train_only
+from mellm_plugin.training.stage_model import build_model, end_tokens, prepare_processor
 from mellm_plugin.training.trainer import (
     CURVE,
     Bar,
@@ -68,14 +68,14 @@ _WRITTEN = (
     "*processor_config.json", "chat_template*", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "README.md",
 )  # fmt: skip
-"""What may stand in a finished folder beside its record and curve; weights, which alone are evaluated, first."""
+"""Files of a finished folder beside its record and curve. The weights come first: only they make a model."""
 
 _FREE = ("output", "logging", "trainer.workers", "trainer.save_every")
-"""What may be changed in a config while its run goes on."""
+"""Settings that may change before a run is resumed."""
 
 
-class _Shown(Dataset[Example]):  # type: ignore[misc]
-    """Examples as the Trainer takes them."""
+class _ExampleDataset(Dataset[Example]):  # type: ignore[misc]
+    """Examples as a dataset of torch."""
 
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
@@ -92,34 +92,35 @@ class _Shown(Dataset[Example]):  # type: ignore[misc]
 
 
 def finetune(config: Config, *, restart: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Run the stages of a config that are not finished, and write the folder.
+    """Run the unfinished stages of a config and write the output folder.
 
     Args:
         config: as `config.load` returns it.
-        restart: throw away what an earlier run left in the output folder.
+        restart: delete what an earlier run left in the output folder.
         progress: show a bar.
 
     Returns:
-        the record of the training, as `models/record.py` shows it.
+        the record of the training; `models/record.py` shows one.
 
     Raises:
-        InputError: data or subjects that cannot be used; all faults at once.
+        InputError: data or subjects cannot be used; lists every fault.
         ModelError: the base cannot be loaded.
-        TrainingError: the folder is of another config, base or data; the training cannot go on. What it saved is whole.
+        TrainingError: the folder belongs to another config, base or data, or the training cannot continue. Checkpoints
+            stay complete.
         BusyError: another process trains into the folder.
     """
-    if "LOCAL_RANK" in os.environ:  # one of several, which torchrun or accelerate started
+    if "LOCAL_RANK" in os.environ:  # one of several processes of torchrun or accelerate
         end_with_parent()
     output = Path(config.output).expanduser()
     state = processes()
-    # OpenCV's threads do not live on in the forked workers that draw the maps, where waiting for them would never end.
+    # Forked workers do not inherit OpenCV's threads and would wait for them forever.
     cv2.setNumThreads(1)
     with sole_writer(output, folder=True) if state.is_main_process else nullcontext():
         return _Run(config, output, progress).all(restart)
 
 
 def processes() -> PartialState:
-    """This process among those of accelerate or torchrun, on GPUs where there are some."""
+    """This process among those of accelerate or torchrun; on GPUs if the machine has any."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
@@ -141,7 +142,7 @@ class _Run:
     def all(self, restart: bool) -> dict[str, Any]:
         if self.state.is_main_process:
             if restart and ((self.folder / _MADE_FROM).is_file() or (self.output / RECORD).is_file()):
-                self._remove_written()  # the record last: weights without it would say of nobody that they saw him
+                self._remove_written()  # the record goes last: weights without it would claim to have seen nobody
                 shutil.rmtree(self.folder, ignore_errors=True)
                 (self.output / RECORD).unlink(missing_ok=True)
             self._check_made_from()
@@ -158,7 +159,7 @@ class _Run:
             outcomes.append(json.loads((done / _OUTCOME).read_text(encoding="utf-8")))
         made = adapter.record(self.config, self.base, self.data, self.sides.seen, self.sides.validation, outcomes)
         starts = [(self.base_folder, self.config.revision), (self.config.adapter, None)]
-        for source, revision in starts:  # whom these have seen, the outcome has seen
+        for source, revision in starts:  # the outcome has seen everybody that these have seen
             made = together(carried_record(source, revision) if source else None, made) or made
         if self.state.is_main_process:
             self._write_folder(made)
@@ -169,14 +170,14 @@ class _Run:
         return self.folder / f"{number + 1}-{self.config.stages[number].name}"
 
     def _check_made_from(self) -> None:
-        """Refuse to go on with what another config, base or data began."""
+        """Refuse to resume the run of another config, base or data."""
         file = self.folder / _MADE_FROM
         own = {
             "config": self.config.to_dict(),
             "base": self.base["sha256"],
             "prompts": PROMPT_VERSION,
             "data": self.data,
-            "processes": self.state.num_processes,  # they share out the examples of a step
+            "processes": self.state.num_processes,  # the processes share the examples of a step
         }
         begun = any((path / _DONE).is_dir() or checkpoints(path) for path in self.folder.glob("[0-9]*-*"))
         if file.is_file() and (begun or (self.output / RECORD).is_file()):
@@ -185,15 +186,15 @@ class _Run:
             names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
             names = [name for name in names if not name.removeprefix("config.").startswith(_FREE)]
             if names:
-                told = "".join(f"\n  - {n}: then {then.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
+                differences = "".join(f"\n  - {n}: then {then.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
                 raise TrainingError(
-                    f"{self.output} holds a training that was begun with something else:{told}\nGive the same again to "
-                    "go on with it, another output= to keep it, or --restart to throw it away"
+                    f"{self.output} holds a training that was started with other settings:{differences}\nUse the same "
+                    "settings to resume it, another output= to keep it, or --restart to delete it"
                 )
         elif not file.is_file() and (self.output / RECORD).is_file():
             raise TrainingError(
-                f"{self.output} holds a finished training of which nothing tells how it was begun; choose another "
-                "output=, or --restart to throw it away"
+                f"{self.output} holds a finished training without a note of its settings; choose another "
+                "output=, or use --restart to delete it"
             )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(own, indent=1) + "\n")
@@ -220,7 +221,9 @@ class _Run:
                 if not parameter.requires_grad:
                     parameter.data = parameter.data.to(torch.bfloat16)
         if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise TrainingError(f"stage {stage.name!r}: nothing of {config.base} is trained by {stage.train}")
+            raise TrainingError(
+                f"stage {stage.name!r}: expected parameters to train, found none in {config.base} for {stage.train}"
+            )
         processor = prepare_processor(config, self.base_folder)
         history: dict[str, Any] = {"global_step": 0, "max_steps": 0, "log_history": []}
         if checkpoint is not None:
@@ -234,9 +237,9 @@ class _Run:
             rates=stage.learning_rate,
             model=model,
             args=arguments,
-            data_collator=Collator(processor, _ends(model)),
-            train_dataset=_Shown(examples),
-            eval_dataset=_Shown(held) if held else None,
+            data_collator=Collator(processor, end_tokens(model)),
+            train_dataset=_ExampleDataset(examples),
+            eval_dataset=_ExampleDataset(held) if held else None,
             callbacks=callbacks,
         )
         keeping.trainer = trainer
@@ -298,9 +301,7 @@ class _Run:
             return []
         if importlib.util.find_spec("tensorboard") is None:
             if self.state.is_main_process:
-                logger.info(
-                    f"mellm: no TensorBoard here (pip install tensorboard); {self.output / CURVE} has the curve"
-                )
+                logger.info(f"mellm: TensorBoard is not installed (pip install tensorboard); see {self.output / CURVE}")
             return []
         from torch.utils.tensorboard import SummaryWriter
 
@@ -309,18 +310,18 @@ class _Run:
         return [TensorBoardCallback(SummaryWriter(str(self.folder / "logs" / stage), purge_step=step + 1))]
 
     def _run(self, trainer: StageTrainer, checkpoint: Path | None, examples: Examples, number: int) -> None:
-        """Train, with what can go wrong said in our words."""
+        """Train, and turn failures into errors that say what to do."""
         stage = self.config.stages[number]
         try:
-            examples[0]  # clips that are drawn first have a bar of their own
+            examples[0]  # drawing clips shows a progress bar of its own first
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except (InputError, MellmError) as error:
             if isinstance(error, TrainingError):
                 raise
             raise TrainingError(
-                f"stage {stage.name!r}, after step {trainer.state.global_step}: an example cannot be made: "
-                f"{_own_words(error)}. Mend or prepare the data again (mellm datasets verifies it); the same command "
-                "goes on from the last checkpoint if the data is then as it was, else give --restart"
+                f"stage {stage.name!r}, after step {trainer.state.global_step}: cannot make an example: "
+                f"{_without_traceback(error)}. Repair the data or prepare it again (mellm datasets verifies it). The "
+                "same command then resumes from the last checkpoint if the data is as before; otherwise use --restart"
             ) from error
         except (torch.OutOfMemoryError, MemoryError) as error:
             raise TrainingError(self._advice(trainer, error)) from error
@@ -330,13 +331,13 @@ class _Run:
             raise TrainingError(self._advice(trainer, error)) from error
 
     def _advice(self, trainer: StageTrainer, error: BaseException) -> str:
-        """What to do when the memory does not do."""
+        """The memory used and available, and the settings to lower."""
         own = self.config.trainer
         used = ""
         if torch.cuda.is_available():
             free, total = torch.cuda.mem_get_info()
             peak = torch.cuda.max_memory_allocated()
-            used = f" ({peak / 2**30:.1f} GiB at most of {total / 2**30:.1f}, {free / 2**30:.1f} free now)"
+            used = f" (peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free now)"
         ways = []
         if own.batch_size > 1:
             half = own.batch_size // 2
@@ -348,15 +349,15 @@ class _Run:
         now = self.config.max_pixels
         ways.append(f"max_pixels={(now or 448 * 448) // 2} (now {now or 'the limit of the base'})")
         if self.config.full:
-            ways.append("lora in place of full, or FSDP over several GPUs (docs/finetune.md)")
+            ways.append("lora instead of full, or FSDP over several GPUs (docs/finetune.md)")
         said = str(error).split("\n")[0]
         return (
-            f"step {trainer.state.global_step + 1}: the memory does not do for batches of {own.batch_size}{used}: "
-            f"{said} Try, by --set: {'; or '.join(ways)}. That is another config: give another output=, or --restart"
+            f"step {trainer.state.global_step + 1}: out of memory for batches of {own.batch_size}{used}: "
+            f"{said} Try with --set: {'; or '.join(ways)}. This changes the config: set another output=, or --restart"
         )
 
     def _finish(self, trainer: StageTrainer, folder: Path, name: str, history: Mapping[str, Any]) -> None:
-        """Make the outcome of a stage out of its best state, or of its last one where nothing was validated."""
+        """Turn the best state of a stage into its outcome; without validation, its last state."""
         log = history["log_history"]
         best = best_step(log)
         losses = [entry["loss"] for entry in log if "loss" in entry]
@@ -382,7 +383,7 @@ class _Run:
         self.state.wait_for_everyone()
 
     def _cut_curve(self, stage: str, step: int) -> float:
-        """Take out of the curve what is about to be done again; returns the seconds of what stays."""
+        """Remove the steps that will be repeated from the curve; returns the seconds of the steps before."""
         file = self.output / CURVE
         names = [one.name for one in self.config.stages]
         kept = [
@@ -404,7 +405,7 @@ class _Run:
                     path.unlink()
 
     def _write_folder(self, made: dict[str, Any]) -> None:
-        """Write what is evaluated; the record comes last, and says that it is finished."""
+        """Write the files for evaluation; the record comes last and marks the folder as finished."""
         config = self.config
         part = self.output / RUN / "folder"
         shutil.rmtree(part, ignore_errors=True)
@@ -428,102 +429,28 @@ class _Run:
             write_record(self.output, made)
         except OSError as error:
             raise TrainingError(
-                f"{self.output} cannot be written: {error}. Make room and give the same command again: the training is "
-                "done and kept"
+                f"{self.output} cannot be written: {error}. Free disk space and run the same command again: the "
+                "training is finished and kept"
             ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
 
 
 def _remove_beside(kept: Path) -> None:
-    """Remove what else is in a folder."""
+    """Remove everything else in the folder of `kept`."""
     for path in kept.parent.iterdir():
         if path != kept:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
 
-def build_model(config: Config, base: str, start: Path | None, device: torch.device) -> Any:
-    """The model in the state that a stage starts from.
-
-    Args:
-        config: of the training.
-        base: folder or hub id of its base.
-        start: a checkpoint, or the outcome of the stage before; None: the base, or the adapter that the config names.
-        device: where it goes.
-
-    Raises:
-        ModelError: the base cannot be loaded, or the state is not one of it.
-        TrainingError: the base has no such parts.
-    """
-    if config.full:
-        # In float32, in which a state was saved: its trained weights would lose by a detour over bfloat16.
-        dtype = "float32" if config.dtype == "auto" else config.dtype
-        model = load_model(
-            str(start or base),
-            revision=None if start else config.revision,
-            dtype=dtype,
-            device="cpu",
-            trust_remote_code=config.trust_remote_code,
-        )
-        return model.to(device)
-    model = load_model(
-        base, revision=config.revision, dtype=config.dtype, device=device, trust_remote_code=config.trust_remote_code
-    )
-    wrapped = add_adapter_for(model, config, config.revision)
-    source = start or (Path(config.adapter).expanduser() if config.adapter else None)
-    if source is not None:
-        _load_adapter(wrapped, source)
-    return wrapped
-
-
-def _load_adapter(model: PeftModel, folder: Path) -> None:
-    """The weights of an adapter of the same parts and ranks, every tensor in its place.
-
-    Raises:
-        ModelError: it is not there, or another.
-    """
-    try:
-        report = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
-    except Exception as error:  # of whatever kind: it cannot be loaded
-        first = " ".join(str(error).split("\n\t")[:2])
-        raise ModelError(f"{folder}: expected an adapter with the parts and ranks of the config: {first}") from error
-    missing = [key for key in report.missing_keys if "lora_" in key or ".modules_to_save." in key]
-    if missing or report.unexpected_keys:
-        raise ModelError(
-            f"{folder}: expected an adapter with the parts and ranks of the config; {len(missing)} of its tensors are "
-            f"not there ({', '.join(missing[:2])}), {len(report.unexpected_keys)} have no place "
-            f"({', '.join(report.unexpected_keys[:2])})"
-        )
-
-
-def prepare_processor(config: Config, base: str) -> Any:
-    """The processor of the base, with the config's limit of pixels.
-
-    Raises:
-        ModelError: it cannot be loaded.
-        SettingsError: it sees all images at one size.
-    """
-    processor = load_processor(base, revision=config.revision, trust_remote_code=config.trust_remote_code)
-    smallest = None
-    if config.max_pixels is not None:
-        smallest = min(config.max_pixels, dict(processor.image_processor.size).get("shortest_edge", config.max_pixels))
-    limit_pixels(processor, smallest, config.max_pixels)
-    return processor
-
-
-def _ends(model: Any) -> list[int]:
-    ends = model.generation_config.eos_token_id
-    return [*ends] if isinstance(ends, list) else [] if ends is None else [ends]
-
-
-def _own_words(error: BaseException) -> str:
-    """What an error says, without the traceback of the worker process that it comes from."""
+def _without_traceback(error: BaseException) -> str:
+    """The message of an error, without the traceback of its worker process."""
     text = str(error)
     return text.rpartition("mellm_plugin.errors.")[2].partition(": ")[2] if "Traceback" in text else text
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
-    """The leaves of nested values by their paths."""
+    """Nested values as one mapping from path to leaf."""
     if isinstance(value, dict) and value:
         return {k: v for key, one in value.items() for k, v in _flat(one, f"{path}.{key}" if path else key).items()}
     if isinstance(value, list) and value and isinstance(value[0], dict):

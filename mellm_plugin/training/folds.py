@@ -1,4 +1,4 @@
-"""Whom each fold of a leave-one-subject-out run holds out, and the config that trains on everybody else.
+"""The folds of a leave-one-subject-out run: their people, their configs and their folders.
 
     make_folds([("casme2", "sub01"), ("casme2", "sub01"), ("casme2", "sub02")])
       -> Fold("1-casme2-sub01", {"casme2": ("sub01",)}, clips=2)
@@ -10,10 +10,12 @@ Nothing here imports torch.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,11 @@ from mellm_plugin.models.seen import person
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.config import Config, Validation
 
+DONE, SAMPLES, RESULTS, TABLE = "done.json", "samples.jsonl", "results.json", "table.txt"
+"""Files of a fold and of a whole run."""
+
 Subjects = dict[str, tuple[str, ...]]
-"""Subjects by dataset, without its name."""
+"""Subjects by dataset, without the dataset's name."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +37,9 @@ class Fold:
     """People who are held out together.
 
     Attributes:
-        name: of its folder.
-        people: who they are, in the datasets that the task tests.
-        clips: how many clips the task has of them.
+        name: of the fold's folder.
+        people: subjects by dataset of the task.
+        clips: number of their clips in the task.
     """
 
     name: str
@@ -43,18 +48,18 @@ class Fold:
 
 
 def make_folds(asked: Sequence[tuple[str, str]], count: int | None = None, seed: int = 0) -> tuple[Fold, ...]:
-    """One fold for each person, or so many groups of people with about as many clips each.
+    """One fold per person, or `count` groups of people with about as many clips each.
 
-    The same person in several datasets is in one fold. Groups are filled from whom there are most clips of, each into
-    the group that has the fewest by then.
+    A person of several datasets is in one fold. People with the most clips are placed first, each into the group with
+    the fewest clips so far.
 
     Args:
         asked: dataset and subject of each clip.
-        count: of groups; None: a fold for each person.
-        seed: of the order among people with equally many clips.
+        count: number of groups; None: one fold per person.
+        seed: for the order of people with equally many clips.
 
     Raises:
-        InputError: there are too few people.
+        InputError: too few people.
     """
     clips = Counter(person(*one) for one in asked)
     names: dict[str, set[tuple[str, str]]] = {}
@@ -77,22 +82,15 @@ def make_folds(asked: Sequence[tuple[str, str]], count: int | None = None, seed:
     for number, group in enumerate(groups, start=1):
         known = sorted(name for one in group for name in names[one])
         held = {dataset: tuple(s for d, s in known if d == dataset) for dataset, _ in known}
-        told = "-" + "".join(c if c.isalnum() else "-" for c in group[0]) if len(group) == 1 else ""
-        folds.append(Fold(f"{number:0{width}}{told}", held, sum(clips[one] for one in group)))
+        suffix = "-" + "".join(c if c.isalnum() else "-" for c in group[0]) if len(group) == 1 else ""
+        folds.append(Fold(f"{number:0{width}}{suffix}", held, sum(clips[one] for one in group)))
     return tuple(folds)
 
 
 def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], output: Path) -> Config:
     """The config that trains on everybody but the people of a fold.
 
-    Validation is on some of the others: on those that the config names, or on its share of them where it names none or
-    where all that it names are held out.
-
-    Args:
-        config: that of all folds.
-        fold: whom to leave out.
-        every: the subjects of the config's datasets.
-        output: folder of the adapter.
+    Validation uses the named subjects that are not held out; without any, a share of the other subjects.
     """
     held = people_of(fold.people)
 
@@ -110,3 +108,14 @@ def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], 
         leave_out={name: tuple(sorted(of)) for name, of in out.items() if of},
         validation=Validation(checked.share, others(checked.subjects), checked.examples),
     )
+
+
+def fold_folder(out: Path, fold: Fold) -> Path:
+    """The folder of a fold."""
+    return out / "folds" / fold.name
+
+
+def done_fold(out: Path, fold: Fold) -> dict[str, Any] | None:
+    """The content of a finished fold's `done.json`; None for an unfinished fold."""
+    file = fold_folder(out, fold) / DONE
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

@@ -1,9 +1,9 @@
-"""What is asked of one clip, in each form, and what is answered: pictures, a prompt and an answer.
+"""The forms of training questions: pictures, prompt and answer for a clip.
 
     ask("region", clip, Variation(), source, "en", rng)
       -> (<map>,), "The image is a motion map .. Which way does the chin move? ..", "up (purple), faintly"
 
-Everything that is said of motion is read from the flow that the picture is painted from, as this picture shows it.
+Every statement about motion comes from the flow behind the picture, as the picture shows it.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, 
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.training.challenge import can_ask_unit, kinds, question, unit_to_ask
-from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, Variation, paint, varied
+from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, paint
+from mellm_plugin.training.variation import Variation, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
-"""What is asked: the description in three parts; the units alone; the label alone; whether one unit is there; which way
-one region moves; a question of the ME-VQA challenges; which colour is which direction."""
+"""The questions: a description in three parts; the units; the label; whether one unit is present; the direction of one
+region; a question of the ME-VQA challenges; the meaning of a colour."""
 
 NEEDS: dict[str, str] = {
     "description": "with known units and one of the labels",
@@ -51,32 +52,31 @@ NEEDS: dict[str, str] = {
     "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
 }
-"""What a form needs of a clip."""
+"""What a clip must have for a form."""
 
 BY_LABEL: frozenset[str] = frozenset({"description", "label", "challenge"})
 BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"})
-"""Forms whose answers say the label, and those whose answers say units: they are balanced over them."""
+"""Forms that are balanced by label and forms that are balanced by units, because their answers name them."""
 
-_OWN_WORDING = 0.5  # share of the examples in the words of evaluation itself
-_FAINTEST_SHADE = 0.1  # of full colour: what is painted fainter is not told as a colour
-_LEAST_AREA = 0.08  # of a region: what is painted on less of it is not told
-_LEAST_ALIKE = 0.34  # of what is painted there: the share of the colours that are told
-_SIGMAS = 1.25  # of a region's window: what is looked at to see its colours
-_MOVING_ASKED = 0.65  # share of the questions on a region that ask of one that moves
-_STIRRED_ASKED = 0.05  # and of one of which cannot be told which way
-_PATCHES = 0.6  # share of the questions on the legend that show one coloured patch
+_OWN_WORDING = 0.5  # share of examples with the wording of evaluation
+_FAINTEST_SHADE = 0.1  # of full colour; fainter colours are not mentioned
+_LEAST_AREA = 0.08  # of a region; motion on a smaller share is not mentioned
+_LEAST_ALIKE = 0.34  # share of the painted pixels that must have the named colours
+_SIGMAS = 1.25  # of a region's window: the area whose colours count
+_MOVING_ASKED = 0.65  # share of region questions about a moving region
+_STIRRED_ASKED = 0.05  # share about a region with motion but no clear direction
+_PATCHES = 0.6  # share of legend questions that show one coloured patch
 
 
 @dataclass(frozen=True)
 class Asked:
-    """How questions on the clips of one source are put.
+    """Settings of the questions about the clips of one source.
 
     Attributes:
-        motion: how maps are drawn; None: onset and apex frame are shown.
+        motion: settings of the maps; None: onset and apex frames.
         label_sets: the sets of labels to choose from, which take turns.
-        units: the units that clips of the source have, with the number of clips: what is asked of a clip that has not
-            got it is one of these.
-        vary_words: whether wordings vary; else they are those of evaluation.
+        units: the units of the source's clips, with the number of clips; questions about absent units use these.
+        vary_words: whether wordings vary; if not, they are those of evaluation.
     """
 
     motion: MotionSettings | None
@@ -86,16 +86,16 @@ class Asked:
 
     @property
     def images(self) -> Literal["map", "frames"]:
-        """What is shown, as `language.prompts` calls it."""
+        """The kind of pictures, as `language.prompts` names it."""
         return "frames" if self.motion is None else "map"
 
     @property
     def palette(self) -> str:
-        """Of the maps; of frames the standard one, which nobody sees."""
+        """The palette of the maps; for frames the standard one, which is not shown."""
         return (self.motion or DEFAULT).palette
 
     def possible(self, form: str, record: Record) -> bool:
-        """Whether a form can be asked of a clip."""
+        """Whether a form is possible for a clip."""
         labelled = any(label_among(record, labels) is not None for labels in self.label_sets)
         match form:
             case "description":
@@ -115,9 +115,9 @@ class Asked:
 
 
 def label_among(record: Record, labels: Sequence[str]) -> str | None:
-    """The clip's label in a closed set: its own, or its coarse class; None where the set has neither.
+    """The clip's label in a closed set: its own label or its coarse class; None if the set has neither.
 
-    Of the drawn clips, whose labels are ours, `others` stands for what the set does not name.
+    For drawn clips, `others` stands for labels that the set does not name.
     """
     if record.emotion in labels:
         return record.emotion
@@ -136,12 +136,12 @@ Part = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Seen:
-    """What a picture shows of a clip's motion.
+    """The motion that a picture shows.
 
     Attributes:
-        regions: the motion of each region; `visible` where this picture shows it, and in its colour.
-        stirred: those that are seen to move, but not clearly one way.
-        still: all others, where nothing is seen.
+        regions: the motion of each region; `visible` if the picture shows it in its colour.
+        stirred: regions with visible motion, but no clear direction.
+        still: regions without visible motion.
     """
 
     regions: tuple[RegionMotion, ...]
@@ -150,12 +150,12 @@ class Seen:
 
 
 def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
-    """What is seen of a clip: the measured motion of its regions, checked against the pixels that are painted there.
+    """The visible motion of a clip: the measured motion of its regions, checked against the painted pixels.
 
     Args:
-        moving: varied in its motion, but not yet in its view: the regions are where they were measured.
-        variation: how the view will be varied; a nearer face moves farther.
-        settings: of the map; None where frames are shown, of which as much is seen as the default's map has.
+        moving: the clip with varied motion but original view, so that regions are in their measured places.
+        variation: of the view; a nearer face moves farther.
+        settings: of the map; None for frames, which count as showing what the default map shows.
     """
     height, width = moving.grey.shape
     nose = moving.nose
@@ -187,7 +187,7 @@ def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) ->
 def _pixels(
     motion: RegionMotion, nose: Nose | None, shape: tuple[int, int]
 ) -> tuple[slice, slice, npt.NDArray[np.bool_]]:
-    """The pixels of a region: rows, columns, and which of these; the inner part of its window in `motion.regions`."""
+    """The inner pixels of a region's window: rows, columns, and a mask within them."""
     height, width = shape
     half = HALF_HEIGHT * min(height, width)
     window = (MIDLINE if motion.side is None else PAIRED)[motion.region]
@@ -203,7 +203,7 @@ def _pixels(
 
 
 def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tuple[Image, int]:
-    """The onset frame with one patch that moves one way, as a map paints it, and the bin of its colour.
+    """The onset frame with one moving patch, as a map paints it, and the bin of the patch's colour.
 
     Returns:
         uint8 `(H, W, 3)`, and 0..11.
@@ -230,13 +230,13 @@ def ask(
 
     Args:
         form: one of `FORMS` that is `possible` for the clip.
-        clip: as measured, with its frames where these are shown.
-        variation: how it is varied.
-        asked: how questions of its source are put.
+        clip: as measured, with frames if they are shown.
+        variation: of the clip.
+        asked: settings of the questions.
         language: one of `lexicon.LANGUAGES`.
-        rng: chooses what is asked, and the words.
+        rng: draws the question and its wording.
     """
-    if asked.motion is None:  # frames stay as they are, so nothing else may be said of their motion
+    if asked.motion is None:  # frames do not change, so their motion must not either
         variation = replace(variation, magnitude=1.0, noise_px=0.0)
     moving = varied(clip, variation.of_motion())
     shown = varied(moving, variation.of_view())
@@ -247,7 +247,7 @@ def ask(
     else:
         pictures = (paint(shown, settings),)
     record, images, palette = moving.record, asked.images, asked.palette
-    told_palette = None if settings is None else palette
+    named_palette = None if settings is None else palette
     match form:
         case "description" | "label":
             labels, label = _label(record, asked, rng)
@@ -258,7 +258,7 @@ def ask(
                 found = seen(moving, variation, settings)
                 words = rng if asked.vary_words else None
                 answer = describe_seen(
-                    record.aus or (), label, found.regions, told_palette, language, words, found.stirred
+                    record.aus or (), label, found.regions, named_palette, language, words, found.stirred
                 )
         case "aus":
             prompts = wordings("aus", (), images, palette, language)
@@ -276,7 +276,7 @@ def ask(
             region = _region(found, rng)
             prompts = region_wordings(region.region, region.side, images, palette, language)
             is_stirred = (region.region, region.side) in found.stirred
-            answer = region_answer(region, told_palette, language, is_stirred)
+            answer = region_answer(region, named_palette, language, is_stirred)
         case _:
             assert settings is not None
             if rng.random() < _PATCHES:
@@ -298,13 +298,13 @@ def _worded(prompts: Sequence[str], asked: Asked, rng: np.random.Generator) -> s
 
 
 def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
-    """Labels to choose from, and the clip's among them."""
+    """A set of labels, and the clip's label in it."""
     found = [(labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None]
     return found[int(rng.integers(len(found)))]
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
-    """A region to ask for: most often one that moves, else one that is still, now and then one that does neither."""
+    """A region to ask about: mostly a moving one, else a still one, rarely one without clear direction."""
     kinds: dict[float, list[RegionMotion]] = {
         _MOVING_ASKED: [motion for motion in found.regions if motion.visible],
         _STIRRED_ASKED: [motion for motion in found.regions if (motion.region, motion.side) in found.stirred],

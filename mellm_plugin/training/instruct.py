@@ -1,11 +1,11 @@
-"""Examples as files, in the common chat format: JSON Lines that name their images, which lie beside them.
+"""Export of examples in the common chat format: JSON Lines with image files beside them.
 
     {"id": "casme2/sub01/EP02_01f#0", "subject": "casme2/sub01", "form": "label", "images": ["images/out/0000000.png"],
      "messages": [{"role": "user", "content": "<image>The image is a motion map .."},
                   {"role": "assistant", "content": "happiness"}]}
 
-The file takes its name when it is whole. Until then it is `.out.jsonl.KEY.part`, where the key stands for all that the
-examples depend on: cut off, the same command goes on behind its last whole line.
+The file gets its name when it is complete. Until then it is `.out.jsonl.KEY.part`; the key identifies everything that
+the examples depend on. After an interruption the same command resumes after the last complete line.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ from mellm_plugin.motion.images import write_atomically
 from mellm_plugin.training.data import Example, Examples
 
 IMAGE_MARK = "<image>"
-"""Stands in front of the prompt once for each image."""
+"""Precedes the prompt, once for each image."""
 
 Rewrite = Callable[[Example], tuple[str, str | None]]
-"""Another wording of an example's answer, and why it is the old one, if it is."""
+"""Rewords the answer of an example; returns the answer, and the reason if it stays unchanged."""
 
 
 @dataclass
 class Written:
-    """What was written.
+    """The outcome of an export.
 
     Attributes:
-        file: the lines.
-        examples: how many they are.
-        resumed: how many of them were there already.
-        forms: how many of each form.
-        faults: what could not be written, and why: a sentence an example; the others are there.
-        rewritten: how many answers were rewritten.
-        refused: how many rewritings were refused, by reason.
+        file: the JSON Lines.
+        examples: number of examples.
+        resumed: number of examples from an earlier, interrupted run.
+        forms: number of examples of each form.
+        faults: a sentence for each example that could not be made.
+        rewritten: number of rewritten answers.
+        refused: number of refused rewritings, by reason.
     """
 
     file: Path
@@ -72,33 +72,35 @@ def write(
     """Write examples and their images.
 
     Args:
-        examples: all of them, in their order.
-        out: the file of lines; its images go into `images/<its stem>/` beside it, as PNG (`images/<its name>/`, where
-            it is not named `.jsonl`), both when the last example is made.
-        replace: write over a file that is there.
-        rewrite: another wording of answers.
-        rewriter: what tells this rewriting from another, for going on with it.
+        examples: to export, in this order.
+        out: file to write. PNG images go to `images/<stem>/` beside it (`images/<name>/` if the suffix is not
+            `.jsonl`). File and images appear after the last example.
+        replace: overwrite an existing file.
+        rewrite: rewords answers.
+        rewriter: identifies the rewording, for resuming.
 
     Returns:
-        what was written. An example whose clip cannot be read is left out, and named in `faults`.
+        the outcome. An example whose clip cannot be read is skipped and named in `faults`.
 
     Raises:
-        InputError: the file is there, or cannot be written, or not one example could be made.
-        BusyError: another process writes it.
+        InputError: the file exists or cannot be written, or no example could be made.
+        BusyError: another process writes the file.
         DataError: the data cannot be read.
     """
     if out.is_dir():
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
     with sole_writer(out):
         if out.exists() and not replace:
-            raise InputError("there is such a file already; choose another name, or --replace", where=str(out))
+            raise InputError(
+                "expected a new file, found an existing one; choose another name, or use --replace", where=str(out)
+            )
         return _write(examples, out, rewrite, rewriter)
 
 
 def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str) -> Written:
     folder = Path("images") / (out.stem if out.suffix == ".jsonl" else out.name)
     part = out.with_name(f".{out.name}.{_key(examples, rewriter)}.part")
-    drawn = part.with_suffix(".images")  # those of a file that is replaced stay with it until then
+    drawn = part.with_suffix(".images")  # images of a replaced file stay until then
     done = Written(out)
     try:
         drawn.mkdir(parents=True, exist_ok=True)
@@ -117,7 +119,7 @@ def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str
         if not done.examples:
             part.unlink()
             shutil.rmtree(drawn)
-            raise InputError(done.faults, where=f"{out}: not one example could be made")
+            raise InputError(done.faults, where=f"{out}: no example could be made")
         out.unlink(missing_ok=True)
         (out.parent / folder).mkdir(parents=True, exist_ok=True)
         for image in drawn.iterdir():
@@ -125,10 +127,11 @@ def _write(examples: Examples, out: Path, rewrite: Rewrite | None, rewriter: str
         drawn.rmdir()
         part.replace(out)
     except (OSError, InputError) as error:
-        if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):  # not of an image's file
+        if isinstance(error, InputError) and not isinstance(error.__cause__, OSError):  # not from writing an image
             raise
         raise InputError(
-            f"cannot write the examples: {error.__cause__ or error}; what is written is kept, the same command goes on",
+            f"cannot write the examples: {error.__cause__ or error}; finished examples are kept, "
+            "the same command resumes",
             where=str(out),
         ) from error
     return done
@@ -166,13 +169,13 @@ def _line(
 
 
 def _key(examples: Examples, rewriter: str) -> str:
-    """What the examples depend on, in eight digits."""
+    """An 8-digit hash of everything that the examples depend on."""
     data: dict[str, Mapping[str, Any]] = {}
     for source in examples.sources:
         if store.is_prepared(source.dataset, examples.root):
             splits = store.read_info(source.dataset, examples.root)["splits"]
             data[source.dataset] = {split: entry["sha256"] for split, entry in splits.items()}
-    told = {
+    depends_on = {
         "sources": [asdict(source) for source in examples.sources],
         "motion": None if examples.motion is None else examples.motion.to_dict(),
         "plan": hashlib.sha256(examples.plan.tobytes()).hexdigest(),
@@ -182,11 +185,11 @@ def _key(examples: Examples, rewriter: str) -> str:
         "versions": [__version__, PROMPT_VERSION, FLOW_VERSION],
         "rewriter": rewriter,
     }
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _taken_over(part: Path, done: Written) -> set[int]:
-    """Count what a cut-off run wrote, drop what it wrote in part, and return the places that are done."""
+    """Count the examples of an interrupted run, drop an incomplete last line, and return the finished places."""
     there: set[int] = set()
     if not part.exists():
         return there

@@ -1,11 +1,11 @@
-"""The parts of a model by name, and how each is trained.
+"""The parts of a model by name, and how to train them. Support for further backbones goes here.
 
     model.visual.blocks.0.attn.qkv                   vision
     model.visual.merger.mlp.0                        projector
     model.language_model.layers.0.mlp.gate_proj      language
     model.language_model.embed_tokens, lm_head       embeddings
 
-A target such as `gate_proj` is searched for among the linear layers of its own part, so it never hits another's.
+A target such as `gate_proj` matches linear layers of its own part only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def part_of(name: str) -> str:
 
 
 def linear_layers(model: nn.Module, part: str, target: str) -> list[str]:
-    """Names of the linear layers of a part in whose names the expression is found."""
+    """Names of the linear layers of a part that match the expression."""
     wanted = re.compile(target)
     return [
         name
@@ -53,7 +53,7 @@ def linear_layers(model: nn.Module, part: str, target: str) -> list[str]:
 
 
 def projectors(model: nn.Module) -> list[str]:
-    """Names of the modules that are the projector, each as a whole."""
+    """Names of the modules that make up the projector."""
     return list(_whole_projectors(model, ""))
 
 
@@ -67,7 +67,7 @@ def _whole_projectors(module: nn.Module, name: str) -> Iterator[str]:
 
 
 def word_tables(model: Any) -> list[str]:
-    """Names of the modules that hold the words' vectors: one where reading and writing share it."""
+    """Names of the modules with word vectors; a single one if input and output share it."""
     tables = [model.get_input_embeddings(), model.get_output_embeddings()]
     found: dict[int, str] = {}
     for name, module in model.named_modules():
@@ -77,15 +77,15 @@ def word_tables(model: Any) -> list[str]:
 
 
 def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftModel:
-    """The model with the one adapter of all stages: low-rank matrices, which change nothing yet, and its own projector.
+    """Add the one adapter of all stages to the model: low-rank matrices, zero at first, and a copy of the projector.
 
     Args:
         model: the base; changed in place.
         config: whose `full` is false.
-        revision: commit of the base that was loaded, for those who load the adapter.
+        revision: commit of the loaded base; stored in the adapter.
 
     Raises:
-        TrainingError: the model has no such part or no such layers; all of them at once.
+        TrainingError: the model lacks parts or layers; lists all of them.
     """
     faults: list[str] = []
     targets: dict[str, list[str]] = {}
@@ -98,14 +98,15 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
             all_of_it = linear_layers(model, part, "")
             shown = ", ".join(all_of_it[:3]) or "none"
             faults.append(
-                f"lora.targets.{part}: {lora.target(part)!r} is in no name of its linear layers ({shown}, ..)"
+                f"lora.targets.{part}: expected a match among its linear layers ({shown}, ..), found none "
+                f"for {lora.target(part)!r}"
             )
     full = [part for part, way in config.ways().items() if way == "full"]
     saved: list[str] = []
     for part in full:
         saved += (names := word_tables(model) if part == "embeddings" else projectors(model))
         if not names:
-            faults.append(f"train.{part}: full, but no module of this model is known as its {part}")
+            faults.append(f"train.{part}: expected a module that is known as {part}, found none in this model")
     if faults:
         raise TrainingError(f"{config.base}:" + "".join(f"\n  - {fault}" for fault in faults))
     loras = {part: lora for part in targets if (lora := config.lora(part)) is not None}
@@ -119,24 +120,24 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
         rank_pattern={name: lora.rank for name, lora in own if lora.rank != first.rank},
         alpha_pattern={name: lora.alpha for name, lora in own if lora.alpha != first.alpha},
         modules_to_save=saved or None,
-        ensure_weight_tying="embeddings" in full,  # one table of words stays one where the base has one
+        ensure_weight_tying="embeddings" in full,  # word vectors stay shared if the base shares them
         revision=revision,
     )
     wrapped = get_peft_model(model, made)
     base = config.base
     if base != BUNDLED and os.path.isdir(os.path.expanduser(base)):
-        base = os.path.abspath(os.path.expanduser(base))  # a relative one would be looked for beside the adapter
+        base = os.path.abspath(os.path.expanduser(base))  # a relative path would start at the adapter's folder
     wrapped.peft_config["default"].base_model_name_or_path = base
     return wrapped
 
 
 def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> None:
-    """Let a stage train its parts and nothing else.
+    """Set the parameters that a stage trains.
 
     Args:
         model: as `add_adapter_for` returns it, or a whole model.
         stage: of the config.
-        keep_dtype: leave trained weights in their dtype; else they are float32, in which small steps are not lost.
+        keep_dtype: keep the dtype of trained weights; if not, they become float32, which keeps small steps.
     """
     adapted = isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():
@@ -148,15 +149,11 @@ def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> N
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and ".lora_dropout." in name:
             lora = stage.lora if part_of(name) in stage.train.parts("lora") else None
-            module.p = lora.dropout if lora is not None else 0.0  # what is not trained is applied as a whole
+            module.p = lora.dropout if lora is not None else 0.0  # no dropout in a LoRA that this stage does not train
 
 
 def patches_as_product(model: nn.Module) -> None:
-    """Let patch embeddings that are convolutions without overlap run as matrix products: the same, faster on a CPU.
-
-    Args:
-        model: whose patch embeddings take rows of patches, as Qwen's do; others are left as they are.
-    """
+    """Run patch embeddings (convolutions without overlap) as matrix products: equal results, faster on a CPU."""
     for module in model.modules():
         convolution = getattr(module, "proj", None)
         if isinstance(convolution, nn.Conv3d) and convolution.kernel_size == convolution.stride:
@@ -169,7 +166,7 @@ def _patches(convolution: nn.Conv3d, patches: torch.Tensor) -> torch.Tensor:
 
 
 def counts(model: nn.Module) -> dict[str, dict[str, int]]:
-    """How many parameters each part has, and how many of them are trained."""
+    """Parameters and trained parameters of each part."""
     found = {part: {"parameters": 0, "trained": 0} for part in PARTS}
     for name, parameter in model.named_parameters():
         of = found[part_of(name)]
@@ -180,7 +177,7 @@ def counts(model: nn.Module) -> dict[str, dict[str, int]]:
 
 
 def groups(model: nn.Module, rates: Mapping[str, float], weight_decay: float) -> list[dict[str, Any]]:
-    """The trained parameters as an optimiser takes them: by part, each with its rate; matrices alone decay."""
+    """Parameter groups for the optimiser: trained parameters by part, with its rate; only matrices decay."""
     found: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

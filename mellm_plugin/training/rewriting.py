@@ -1,9 +1,9 @@
-"""Descriptions in the words of an LLM, kept only where they say the same.
+"""Rewording of descriptions by an LLM, accepted only if the facts stay the same.
 
     Rewriter(judge)(example) -> "Inspection: Both mouth corners rise and spread (..). .. Conclusion: ..", None
 
-The model of `MELLM_JUDGE` is asked for other words for the inspection and the reasoning; the conclusion stays as it is.
-What it gives is refused where it claims another motion, names other units or colours, or reads as another annotation.
+The model of `MELLM_JUDGE` rewords the inspection and the reasoning; the conclusion stays. A rewording is refused if it
+claims another motion, names other units or colours, or reads as another annotation.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mellm_plugin.scoring.rubric import Unscored, json_object
 from mellm_plugin.training.data import Example
 
 REWRITING = "1"
-"""Changes whenever the wording of the request, or what is refused, changes."""
+"""Version of the request and of the checks."""
 
 _ASKED = (
     "You vary the wording of descriptions of facial micro-expressions for training data. Say the same in other words, "
@@ -44,28 +44,24 @@ _UNIT = re.compile(r"\bAU ?(\d{1,2})", re.IGNORECASE | re.ASCII)
 
 
 class Rewriter:
-    """Rewrites the descriptions among examples.
-
-    Args:
-        judge: whose model is asked; see `scoring.judge.configured`.
-    """
+    """Rewrites the descriptions among examples."""
 
     def __init__(self, judge: Judge) -> None:
         self.judge = judge
         self.name = f"{judge.name}, rewriting {REWRITING}"
 
     def __call__(self, example: Example) -> tuple[str, str | None]:
-        """Another wording of the answer.
+        """Reword the answer of a description.
 
         Returns:
-            the new answer and None; or the old one, with the reason where a new one was refused. Answers of other forms
-            stay as they are.
+            the new answer and None, or the old answer and the reason of the refusal. Answers of other forms stay
+            unchanged, without a reason.
         """
         parts = _LINES.fullmatch(example.answer) if example.form == "description" else None
         if parts is None:
             return example.answer, None
-        told = json.dumps({"inspection": parts["inspection"], "reasoning": parts["reasoning"]}, ensure_ascii=False)
-        asked = [{"role": "system", "content": _ASKED}, {"role": "user", "content": told}]
+        request = json.dumps({"inspection": parts["inspection"], "reasoning": parts["reasoning"]}, ensure_ascii=False)
+        asked = [{"role": "system", "content": _ASKED}, {"role": "user", "content": request}]
         found = self.judge.reply(asked, _read)
         if isinstance(found, Unscored):
             return example.answer, f"no rewriting: {found.kind}"
@@ -87,12 +83,7 @@ def _read(answer: str) -> tuple[str, str] | Unscored:
 
 
 def changed(before: str, after: str) -> str | None:
-    """Which fact a rewriting changes; None where it says the same.
-
-    Args:
-        before: a description as `language.descriptions` writes it.
-        after: the same in other words.
-    """
+    """The fact that a rewording changes; None if the facts are the same."""
     old, new = _facts(before), _facts(after)
     return next((name for name in old if old[name] != new[name]), None)
 

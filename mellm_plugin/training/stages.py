@@ -1,6 +1,6 @@
-"""What each stage of a config shows: which subjects it trains on, which it is validated on, and how many examples.
+"""The data of each stage of a config: its training and validation subjects and its number of examples.
 
-A subject is on one side alone, in all stages, under all names that a dataset is stored by.
+A subject is on one side only, in all stages, and under every name of its dataset.
 """
 
 from __future__ import annotations
@@ -27,37 +27,39 @@ Subjects = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Split:
-    """Who is trained on, who is validated on, who is not shown."""
+    """Subjects for training, subjects for validation, and subjects left out."""
 
     seen: Subjects
     validation: Subjects
     left_out: Subjects
 
     def without(self) -> Subjects:
-        """Who is not trained on."""
+        """Subjects that training must not use."""
         names = {*self.validation, *self.left_out}
         return {name: (*self.validation.get(name, ()), *self.left_out.get(name, ())) for name in sorted(names)}
 
 
 def split(config: Config) -> Split:
-    """The subjects of all stages, on their sides.
+    """Split the subjects of all stages.
 
     Raises:
-        InputError: subjects that nobody has, one on both sides, a dataset that would have none left; all at once.
+        InputError: unknown subjects, a subject on two sides, or a dataset without training subjects; lists every fault.
     """
     sources = [source for stage in config.stages for source in stage.data]
     every: Subjects = {}
-    for source in sources:  # one dataset may come with several splits
+    for source in sources:  # several sources may name splits of one dataset
         for name, found in subjects([source]).items():
             every[name] = tuple(sorted({*every.get(name, ()), *found}))
     faults: list[str] = []
     for key, given in (("validation.subjects", config.validation.subjects), ("leave_out", config.leave_out)):
         for name, people in given.items():
             if name not in every:
-                faults.append(f"{key}.{name}: no stage has data of it; known: {', '.join(every)}.{near(name, every)}")
+                faults.append(
+                    f"{key}.{name}: no stage uses this dataset; known: {', '.join(every)}.{near(name, every)}"
+                )
                 continue
             faults += [
-                f"{key}.{name}: {person!r} is no subject of it.{near(person, every[name])}"
+                f"{key}.{name}: no subject {person!r}.{near(person, every[name])}"
                 for person in people
                 if person not in every[name]
             ]
@@ -70,14 +72,15 @@ def split(config: Config) -> Split:
         for name, people in every.items()
     }
     faults += [
-        f"{name}: of its {len(every[name])} subjects {len(chosen.get(name, ()))} are for validation and "
-        f"{len(left_out.get(name, ()))} are left out; expected at least one to train on"
+        f"{name}: expected at least one subject to train on, found {len(every[name])} subjects, of which "
+        f"{len(chosen.get(name, ()))} validate and {len(left_out.get(name, ()))} are left out"
         for name, people in kept.items()
         if not people
     ]
     on_both = people_of(kept) & (people_of(chosen) | people_of(left_out)) | (people_of(chosen) & people_of(left_out))
     faults += [
-        f"{person}: found on two sides of training, validation and leave_out; expected one, whatever the camera"
+        f"{person}: expected on one side of training, validation and leave_out, found on two; "
+        "other cameras show the same people"
         for person in sorted(on_both)
     ]
     if faults:
@@ -86,7 +89,7 @@ def split(config: Config) -> Split:
 
 
 def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
-    """A share of the subjects of each dataset, the same people under all its names; at least one of two."""
+    """Draw a share of each dataset's subjects, the same people under all its names; at least one if there are two."""
     families: dict[str, set[str]] = {}
     for name, people in every.items():
         families.setdefault(family(name), set()).update({*people} - {*left_out.get(name, ())})
@@ -101,10 +104,10 @@ def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
 
 
 def check(config: Config, sides: Split) -> None:
-    """Open the data of all stages, so that the last one's faults are not met when the first is trained.
+    """Open the data of all stages, so that no fault shows up after hours of training.
 
     Raises:
-        InputError: data that cannot be used; the faults of all stages at once.
+        InputError: data cannot be used; lists the faults of all stages.
     """
     faults: list[str] = []
     for number in range(len(config.stages)):
@@ -152,10 +155,10 @@ def _length(stage: Stage, clips: int, per_step: int) -> int:
 def validated(config: Config, number: int, sides: Split) -> Examples | None:
     """The examples that a stage is validated on, each clip as it is; None where it has none.
 
-    Of the forms and sources of the stage those that the people of validation have clips for.
+    Sources and forms without clips of the validation subjects are skipped.
 
     Raises:
-        InputError: data that cannot be used, all faults at once; or people that the config names have no such clips.
+        InputError: data cannot be used (lists every fault), or the named subjects have no clips for the forms.
     """
     sources = [source for source in config.stages[number].data if sides.validation.get(source.dataset)]
     if not sources:
@@ -176,7 +179,8 @@ def validated(config: Config, number: int, sides: Split) -> Examples | None:
         if config.validation.subjects:
             named = "; ".join(f"{name}: {', '.join(people)}" for name, people in sides.validation.items())
             raise InputError(
-                f"expected clips of the subjects that are named ({named}) for its forms, found none; name others",
+                f"expected clips of the named subjects ({named}) for the forms of this stage, found none; "
+                "name other subjects",
                 where=f"validation of stages[{number}].data",
             )
         return None
@@ -188,7 +192,7 @@ def _seed(config: Config, number: int) -> int:
 
 
 def fingerprint(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:
-    """By dataset, what its clips are: the sums of its splits' files; of drawn clips, the versions that drew them."""
+    """By dataset, the checksums of its splits' files; for drawn clips, the versions of the drawing."""
     found: dict[str, dict[str, Any]] = {}
     for source in sources:
         if source.dataset == DRAWN:

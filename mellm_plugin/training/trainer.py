@@ -1,8 +1,8 @@
-"""Hugging Face's Trainer with what a stage needs beside: logits of the answers alone, a rate for each part, checkpoints
-that are whole or not there, and the state that was best on the validation subjects.
+"""Hugging Face's Trainer for a stage: logits of the answers only, a rate for each part, atomic checkpoints, and the
+best state on the validation subjects.
 
-    <folder>/checkpoint-100     appears in one rename; the last two are kept
-    <folder>/best-80            the state of the lowest validation loss so far
+    <folder>/checkpoint-100     appears by one rename; the last two are kept
+    <folder>/best-80            the state with the lowest validation loss so far
     curve.jsonl                 {"stage": "labels", "step": 7, "loss": 1.23, "learning_rate": 1e-4, ..}, a line a step
 """
 
@@ -30,16 +30,16 @@ from mellm_plugin.training.parts import groups
 CURVE = "curve.jsonl"
 STATE = "trainer_state.json"
 _WRITING = ".writing"
-_KEPT = 2  # checkpoints: the last, and the one before it
+_KEPT = 2  # number of checkpoints to keep
 _LOGGED = {"loss": "loss", "eval_loss": "validation_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
-    """Trains one stage, whose model is already in the state to start from; it writes below `args.output_dir` alone.
+    """Trains one stage from the state of the given model; writes only below `args.output_dir`.
 
     Args:
         rates: peak learning rate of each part.
-        options: as Trainer takes them.
+        options: of Trainer.
     """
 
     def __init__(self, *, rates: Mapping[str, float], **options: Any) -> None:
@@ -54,7 +54,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._into: Path | None = None
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
-        """AdamW with the rates of the parts."""
+        """AdamW with one rate for each part."""
         made: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
         if made is None:
             parameters = groups(self.model if model is None else model, self._rates, self.args.weight_decay)
@@ -68,7 +68,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Cross-entropy of the answers' tokens; logits are computed where some answer of the batch has one."""
+        """Cross-entropy of the answers' tokens; computes logits only at positions with an answer token in the batch."""
         given = {name: value for name, value in inputs.items() if name != "labels"}
         following = inputs["labels"][:, 1:]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
@@ -81,7 +81,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         )
         if num_items_in_batch is None:
             loss = total / (targets != IGNORED).sum()
-        else:  # the tokens of all devices, which then average their losses
+        else:  # counts the tokens of all devices, whose losses are then averaged
             loss = total / num_items_in_batch * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
 
@@ -89,24 +89,24 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         """A forward and backward pass.
 
         Raises:
-            TrainingError: the loss is no number.
+            TrainingError: the loss is NaN or infinite.
         """
         loss: torch.Tensor = super().training_step(*given, **named)
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"step {self.state.global_step + 1} of {self.state.max_steps}: the loss is {loss.item()}. Lower the "
-                f"learning_rate or max_grad_norm (now {self.args.max_grad_norm:g}), or lengthen the warmup, and begin "
-                "anew with --restart"
+                f"step {self.state.global_step + 1} of {self.state.max_steps}: expected a finite loss, found "
+                f"{loss.item()}. Lower the learning_rate or max_grad_norm (now {self.args.max_grad_norm:g}), or "
+                "lengthen the warmup, and start again with --restart"
             )
         return loss
 
-    # --- what is saved -----------------------------------------------------------------------------------------------
+    # --- checkpoints -------------------------------------------------------------------------------------------------
 
     def save_state(self, folder: Path) -> None:
-        """Save the weights to a folder, in one step; every process takes part.
+        """Save the weights to a folder atomically; every process takes part.
 
         Raises:
-            TrainingError: the disk does not take it.
+            TrainingError: the disk is full or not writable.
         """
         self._write(folder, lambda part: self.save_model(str(part), _internal_call=True))
 
@@ -114,7 +114,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
 
         def write(part: Path) -> None:
-            self._into = part.parent  # where Trainer makes a folder of this name
+            self._into = part.parent  # Trainer creates a folder of this name in it
             try:
                 Trainer._save_checkpoint(self, model, trial)
             finally:
@@ -127,7 +127,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 shutil.rmtree(old, ignore_errors=True)
 
     def _write(self, folder: Path, write: Callable[[Path], None]) -> None:
-        """Have a folder written under another name, then give it its own."""
+        """Write a folder under another name, then rename it."""
         beside = folder.parent / _WRITING
         try:
             write(beside / folder.name)
@@ -136,11 +136,11 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 if folder.exists():
                     shutil.rmtree(folder)
                 (beside / folder.name).rename(folder)
-        except Exception as error:  # torch, safetensors and Python each have their own for a full disk
+        except Exception as error:  # torch, safetensors and Python raise different errors for a full disk
             whole = checkpoints(Path(self.args.output_dir))
             raise TrainingError(
-                f"{folder} cannot be saved: {error}. Make room and give the same command again: it goes on from "
-                f"{whole[-1] if whole else 'the beginning of the stage'}, which is whole"
+                f"{folder} cannot be saved: {error}. Free disk space and run the same command again: it resumes from "
+                f"{whole[-1] if whole else 'the beginning of the stage'}"
             ) from error
         finally:
             if self.args.should_save:
@@ -151,49 +151,49 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return str(self._into or self.args.output_dir)
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """Weights and their config alone; PEFT would ask the hub about embeddings, which are never trained here."""
+        """Save only weights and config. PEFT would query the hub about embeddings, which are never trained here."""
         if self.args.should_save:
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             own = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
             model.save_pretrained(output_dir, state_dict=state_dict, is_main_process=True, **own)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
-        """The model was made from the checkpoint already, and every weight of it found its place."""
+        """Do nothing: the model was built from the checkpoint."""
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The whole checkpoints of a stage, oldest first."""
+    """The complete checkpoints of a stage, oldest first."""
     found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if (path / STATE).is_file()]
     return sorted(found, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
 def history_of(checkpoint: Path) -> dict[str, Any]:
-    """What a whole checkpoint says of its training: `global_step`, `max_steps`, `log_history`."""
+    """The trainer state of a checkpoint: `global_step`, `max_steps`, `log_history`."""
     found: dict[str, Any] = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     return found
 
 
 def best_step(history: list[dict[str, Any]]) -> int | None:
-    """The step whose validation loss was the lowest; None where there was no validation."""
+    """The step with the lowest validation loss; None without validation."""
     losses = [(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry]
     return int(min(losses)[1]) if losses else None
 
 
 def has_ended(history: list[dict[str, Any]], patience: int | None) -> bool:
-    """Whether so many validations in a row brought no lower loss than the best before them."""
+    """Whether the last `patience` validations did not improve the best loss."""
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
     return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
 
 
 def best_folder(folder: Path, step: int) -> Path:
-    """Where the state of the lowest validation loss is, that of this step."""
+    """The folder of the best state, saved at this step."""
     return folder / f"best-{step}"
 
 
 class KeepBest(TrainerCallback):  # type: ignore[misc]
-    """Validates at the last step too, keeps the best state, and ends the stage when no better one comes.
+    """Validates at the last step, too, keeps the best state, and ends the stage when no better one comes.
 
-    All is read off the history of losses, which checkpoints hold: a resumed run decides as one that was not cut off.
+    All decisions follow from the loss history in the checkpoints, so a resumed run decides like an uninterrupted one.
     """
 
     def __init__(self, patience: int | None) -> None:
@@ -201,19 +201,19 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         self.trainer: StageTrainer | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Ask for a validation at the last step, where there is one."""
+        """Request a validation at the last step, if the stage has validation data."""
         assert self.trainer is not None
         if state.global_step >= state.max_steps and self.trainer.eval_dataset is not None:
             control.should_evaluate = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Keep the state if it is the best so far."""
+        """Save the state if it is the best so far."""
         assert self.trainer is not None
         folder = Path(args.output_dir)
         if best_step(state.log_history) == state.global_step:
             self.trainer.save_state(best_folder(folder, state.global_step))
             if args.should_save:
-                # What goes on from a checkpoint may find no better state than that of its own history.
+                # A run resumed from a checkpoint may need the best state of that checkpoint's history.
                 kept = {state.global_step, *(best_step(history_of(one)["log_history"]) for one in checkpoints(folder))}
                 for old in folder.glob("best-*"):
                     if old not in {best_folder(folder, step) for step in kept if step is not None}:
@@ -223,7 +223,7 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
 
 
 class Curve(TrainerCallback):  # type: ignore[misc]
-    """Writes what is logged to `curve.jsonl`, a line a step and a line a validation."""
+    """Writes a line to `curve.jsonl` for each step and each validation."""
 
     def __init__(self, file: Path, stage: str, seconds: float = 0.0) -> None:
         self._file, self._stage, self._before = file, stage, seconds
@@ -244,7 +244,7 @@ class Curve(TrainerCallback):  # type: ignore[misc]
 
 
 class Bar(ProgressCallback):  # type: ignore[misc]
-    """A progress bar that shows the losses beside it instead of a line a step."""
+    """A progress bar that shows the losses."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()
@@ -252,7 +252,7 @@ class Bar(ProgressCallback):  # type: ignore[misc]
         self._shown: dict[str, str] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **named: Any) -> None:
-        """Open the bar, at the step that a resumed run begins with."""
+        """Open the bar at the first step of a resumed run."""
         super().on_train_begin(args, state, control, **named)
         if self.training_bar is not None:
             self.training_bar.set_description(self._stage)
@@ -269,7 +269,7 @@ class Bar(ProgressCallback):  # type: ignore[misc]
 
 
 def read_curve(file: Path) -> list[dict[str, Any]]:
-    """The lines of a curve; a last one that was cut off is left out."""
+    """The lines of a curve, without an incomplete last one."""
     if not file.is_file():
         return []
     lines: list[dict[str, Any]] = []

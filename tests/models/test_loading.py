@@ -64,7 +64,7 @@ def test_the_base_of_an_adapter_is_what_it_says(base: Path, adapter: Path, tmp_p
     beside = tiny.rewrite_adapter(adapter, tmp_path / "adapter", str, base_model_name_or_path="../base", revision="v1")
     assert adapter_base(beside) == (str(tmp_path / "base"), "v1")
     nameless = tiny.rewrite_adapter(adapter, tmp_path / "nameless", str, base_model_name_or_path=None)
-    with pytest.raises(ModelError, match="give that as pretrained="):
+    with pytest.raises(ModelError, match="set pretrained= to the base"):
         adapter_base(nameless)
 
 
@@ -105,7 +105,7 @@ def test_a_merge_that_changes_answers_is_refused(tied: Path, tmp_path: Path, mon
     own = tiny.save_adapter(tmp_path / "own", tied, target_modules=["q_proj", "lm_head"])
     monkeypatch.setattr(merging, "_separate", lambda wrapped: [])
     for dtype in ("float32", "bfloat16", "float16"):
-        with pytest.raises(ModelError, match=rf"other answers, from model\.language_model\.embed_tokens on.*{dtype}"):
+        with pytest.raises(ModelError, match=rf"changes answers, from model\.language_model\.embed_tokens on.*{dtype}"):
             add_adapter(load_model(str(tied), dtype=dtype), own)
 
 
@@ -132,10 +132,10 @@ def test_weights_that_are_no_numbers_are_refused(
         save_file(tensors, copy / file, metadata={"format": "pt"})
         return str(copy)
 
-    with pytest.raises(ModelError, match=r"adapter_model.*1 tensors \(.*lora_A\.weight\) hold NaN or infinity"):
+    with pytest.raises(ModelError, match=r"adapter_model.*1 tensors \(.*lora_A\.weight\) contain NaN or infinity"):
         own = broken(adapter, "adapter_model.safetensors")
         add_adapter(load_model(str(base)), Path(own), merge=merge)
-    with pytest.raises(ModelError, match=r"1 tensors \(.*weight\) hold NaN or infinity"):
+    with pytest.raises(ModelError, match=r"1 tensors \(.*weight\) contain NaN or infinity"):
         check_numbers(load_model(broken(base, "model.safetensors")), "base")
 
 
@@ -201,7 +201,7 @@ def test_layers_missing_under_their_old_names_are_refused(base: Path, adapter: P
         lambda name: None if "1.mlp" in name else before_4_52(name),
         target_modules=["q_proj", "v_proj", "gate_proj"],
     )
-    with pytest.raises(ModelError, match=r"1 layers \(.*layers\.1\.mlp\.gate_proj\) are not in adapter_model"):
+    with pytest.raises(ModelError, match=r"1 layers \(.*layers\.1\.mlp\.gate_proj\) are missing from adapter_model"):
         add_adapter(load_model(str(base)), torn)
 
 
@@ -218,8 +218,8 @@ def test_fields_of_a_newer_peft(base: Path, adapter: Path, tmp_path: Path, log: 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"peft_type": "IA3"}, "found IA3; merge it where it was trained"),
-        ({"peft_type": "PROMPT_TUNING"}, "no part of the weights"),
+        ({"peft_type": "IA3"}, "found IA3; merge it on the machine of the training"),
+        ({"peft_type": "PROMPT_TUNING"}, "instead of the weights"),
         ({"peft_type": None}, "found no peft_type"),
         ({"init_lora_weights": "pissa_niter_16"}, "changes the base in training"),
         ({"alora_invocation_tokens": [1, 2]}, "activated LoRA"),
@@ -238,7 +238,7 @@ def test_weights_beside_those_of_peft_are_not_left_out(base: Path, adapter: Path
     torch.save({}, own / "non_lora_state_dict.bin")
     add_adapter(load_model(str(base)), own)
     torch.save({"model.visual.merger.mlp.0.weight": torch.ones(2)}, own / "non_lora_state_dict.bin")
-    with pytest.raises(ModelError, match=r"non_lora_state_dict\.bin holds further trained weights"):
+    with pytest.raises(ModelError, match=r"non_lora_state_dict\.bin contains further trained weights"):
         add_adapter(load_model(str(base)), own)
 
 
@@ -246,7 +246,7 @@ def test_a_pointer_of_git_lfs_is_told_as_one(base: Path, adapter: Path, tmp_path
     for file in ("adapter_model.safetensors", "adapter_config.json"):
         own = shutil.copytree(adapter, tmp_path / file)
         (own / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
-        with pytest.raises(ModelError, match=r"pointer of Git LFS.*git lfs pull"):
+        with pytest.raises(ModelError, match=r"Git LFS pointer.*git lfs pull"):
             add_adapter(load_model(str(base)), own)
 
 
@@ -265,8 +265,9 @@ def test_a_base_on_another_machine(adapter: Path, tmp_path: Path, path: str, hub
     with pytest.raises(ModelError) as error:
         adapter_base(own)
     said = str(error.value)
-    assert f"its base is {path} by adapter_config.json" in said and "pretrained= (mellm export: --base)" in said
-    assert (f"say {hub} of the hub" if hub else "--base)") in said
+    assert f"adapter_config.json names the base {path}" in said
+    assert "pretrained= to your copy (mellm export: --base)" in said
+    assert (f"such as {hub} of the hub" if hub else "--base)") in said
 
 
 def test_folders_of_a_training_name_their_checkpoints(
@@ -283,7 +284,7 @@ def test_folders_of_a_training_name_their_checkpoints(
     with pytest.raises(ModelError, match="adapter=run/checkpoint-100"):
         load_model("run")
     with pytest.raises(
-        ModelError, match=r"nope: no such folder, and no hub id.*There are run/checkpoint-90, run/check"
+        ModelError, match=r"nope: no such folder, and not a hub id.*There are run/checkpoint-90, run/check"
     ):
         fetch_adapter("nope")
 
@@ -298,7 +299,7 @@ def test_a_tensor_without_a_place_is_refused(base: Path, adapter: Path, tmp_path
 
 def test_a_missing_tensor_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
     torn = tiny.rewrite_adapter(adapter, tmp_path / "torn", lambda name: None if "1.mlp" in name else name)
-    with pytest.raises(ModelError, match=r"2 tensors \(.*1\.mlp.* are not in adapter_model"):
+    with pytest.raises(ModelError, match=r"2 tensors \(.*1\.mlp.* are missing from adapter_model"):
         add_adapter(load_model(str(base)), torn)
 
 
@@ -310,7 +311,7 @@ def test_an_adapter_of_another_base_is_refused(base: Path, adapter: Path, tmp_pa
 
 
 def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="whole model, give it as pretrained="):
+    with pytest.raises(ModelError, match="whole model; give it as pretrained="):
         fetch_adapter(str(base))
     with pytest.raises(ModelError, match="no such folder"):
         fetch_adapter(str(tmp_path / "none"))
@@ -391,7 +392,7 @@ def test_a_name_that_is_nearly_that_of_a_folder(tmp_path: Path, monkeypatch: pyt
     for load in (load_processor, fetch_adapter, load_model):
         with pytest.raises(ModelError) as error:
             load("runs/labls")
-        assert "There is no folder 'runs/labls', so it was taken for a hub id. Did you mean 'runs/labels'?" in str(
+        assert "There is no folder 'runs/labls', so it was read as a hub id. Did you mean 'runs/labels'?" in str(
             error.value
         )
     with pytest.raises(ModelError, match="no such folder. Did you mean 'runs/labels'"):

@@ -24,7 +24,8 @@ from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_pr
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import ModelArguments
-from mellm_plugin.models.mellm import MAX_NEW_TOKENS, Mellm, generation_arguments
+from mellm_plugin.models.generation import MAX_NEW_TOKENS, generation_arguments
+from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
@@ -299,7 +300,7 @@ def test_auto_halves_the_batch_when_memory_runs_out(
     monkeypatch.setattr(model.model, "generate", small_memory)
     assert texts(model, DOCS) == expected
     assert model.batch_size == 2 and model.batch_sizes == {"generate_until": 2}
-    assert "4 requests at once; now 2" in "".join(log)
+    assert "4 requests per batch; continuing with 2" in "".join(log)
     fixed = Mellm(pretrained=base, device="cpu", batch_size=4)
     monkeypatch.setattr(fixed.model, "generate", small_memory)
     with pytest.raises(torch.cuda.OutOfMemoryError):
@@ -545,14 +546,14 @@ def test_folders_that_look_like_numbers_or_have_commas(
     assert ModelArguments.read({"adapter": 2025}).adapter == "2025"
     assert ModelArguments.read({"pretrained": "a/b", "revision": 2025}).revision == "2025"
     for line in ("adapter=lr=1e-4,r=8", "adapter=runs/a,b"):
-        with pytest.raises(SettingsError, match=r"splits at commas.*stands in quotes"):
+        with pytest.raises(SettingsError, match=r"splits at commas.*quote a value"):
             Mellm.create_from_arg_string(line, {"device": "cpu"})
 
 
 def test_a_base_that_is_not_here_is_told_as_the_adapters(adapter: Path, tmp_path: Path) -> None:
-    for name, said in (("/root/x", "no such folder is here"), ("someone/x", "It is the base that .* names")):
+    for name, said in (("/root/x", "no such folder exists here"), ("someone/x", "names this base;")):
         own = tiny.rewrite_adapter(adapter, tmp_path / name[-1] / name[1], str, base_model_name_or_path=name)
-        with pytest.raises(ModelError, match=rf"{said}.*give yours as pretrained="):
+        with pytest.raises(ModelError, match=rf"{said}.*set pretrained= to your copy"):
             Mellm(adapter=own, device="cpu")
 
 
@@ -574,7 +575,7 @@ def test_a_freed_model_says_so(base: Path) -> None:
     texts(model, DOCS[:1])
     model.clean()
     assert model.config._name_or_path == str(base)
-    with pytest.raises(ModelError, match="make a new one"):
+    with pytest.raises(ModelError, match="create a new one"):
         texts(model, DOCS[:1])
 
 

@@ -22,8 +22,9 @@ from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 from mellm_plugin.training import clips
-from mellm_plugin.training.clips import Clip, DrawnClips, PreparedClips, Variation, paint, varied
+from mellm_plugin.training.clips import Clip, DrawnClips, PreparedClips, paint
 from mellm_plugin.training.forms import seen
+from mellm_plugin.training.variation import Variation, varied
 
 
 @pytest.fixture(scope="module")

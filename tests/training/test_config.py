@@ -82,7 +82,7 @@ def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:
         "trainer.worker: no such key",
         "Did you mean 'workers'?",
         "stages[0].data[0].dataset: the dataset 'toi' is not prepared",
-        "stages[0].data[1].forms: expected one of",
+        "stages[0].data[1].forms.labl: no such key; known: ",
         "Did you mean 'label'?",
         "stages[0].data[1].split: toy has test, found 'tset'. Did you mean 'test'?",
         "stages[0].train.vison: no such key",
@@ -99,7 +99,7 @@ def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:
     ("changes", "fault"),
     [
         ({"train": {}}, ".train: expected at least one of"),
-        ({"lora": None}, ".lora: expected rank and alpha, for train.language is lora"),
+        ({"lora": None}, ".lora: expected rank and alpha, because train.language is lora"),
         ({"train": {"projector": "full"}}, ".lora: found, but this stage trains no part by lora"),
         ({"epochs": 2}, ": expected one of epochs, steps, examples, found epochs and steps"),
         ({"steps": None}, ": expected one of epochs, steps, examples, found none"),

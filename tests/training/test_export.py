@@ -158,14 +158,14 @@ def test_all_faults_at_once(base: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert cli.main(["export", str(base), "-o", str(tmp_path), "--dtype", "int8"]) == 1
     said = capsys.readouterr().err
     assert "3 faults" in said and "'int8'" in said
-    assert "give it as pretrained=" in said and f"{tmp_path}: expected a folder that is not there yet" in said
+    assert "give it as pretrained=" in said and f"{tmp_path}: expected a new folder, found an existing one" in said
 
 
 def test_a_full_disk_leaves_nothing(adapter: Path, tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file may grow beyond it
     try:
-        with pytest.raises(DataError, match="cannot be written.*nothing of it is left"):
+        with pytest.raises(DataError, match="cannot be written.*nothing is left behind"):
             export(str(adapter), tmp_path / "out", dtype="float32")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -175,7 +175,7 @@ def test_a_full_disk_leaves_nothing(adapter: Path, tmp_path: Path) -> None:
 
 def test_an_adapter_whose_base_is_elsewhere(base: Path, adapter: Path, whole: Path, tmp_path: Path) -> None:
     moved = tiny.rewrite_adapter(adapter, tmp_path / "adapter", lambda name: name, base_model_name_or_path="/nowhere/x")
-    with pytest.raises(InputError, match=r"its base is /nowhere/x .*mellm export: --base"):
+    with pytest.raises(InputError, match=r"names the base /nowhere/x,.*mellm export: --base"):
         export(str(moved), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert cli.main(["export", str(moved), "-o", str(tmp_path / "out"), "--base", str(base)]) == 0

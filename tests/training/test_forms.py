@@ -12,8 +12,9 @@ from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.short_answers import region_answer
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
-from mellm_plugin.training.clips import DrawnClips, Record, Variation, paint, varied
+from mellm_plugin.training.clips import DrawnClips, Record, paint
 from mellm_plugin.training.forms import Asked, Seen, _region, ask, label_among, patch, seen
+from mellm_plugin.training.variation import Variation, varied
 
 
 def _record(aus: tuple[str, ...] | None, complete: bool = True, **known: str | None) -> Record:

@@ -26,23 +26,18 @@ from mellm_plugin.scoring.held_out import Asked, Task
 from mellm_plugin.training.config import Config, Stage, Train, read
 from mellm_plugin.training.data import Source
 from mellm_plugin.training.finetune import finetune
-from mellm_plugin.training.folds import Fold, make_folds
+from mellm_plugin.training.folds import DONE, RESULTS, SAMPLES, TABLE, Fold, fold_folder, make_folds
 from mellm_plugin.training.loso import (
-    DONE,
-    RESULTS,
-    SAMPLES,
-    TABLE,
     Folds,
     _wait_for,
     check_people,
     check_unseen,
     environment_of,
-    fold_folder,
     fold_samples,
     keep_plan,
     loso,
-    pool,
 )
+from mellm_plugin.training.pooled import pool
 
 CONFIG = Config(
     base="bundled",
@@ -189,7 +184,7 @@ def test_people_must_be_those_of_the_config(task: Task) -> None:
     with pytest.raises(InputError) as caught:
         check_people(CONFIG, mixed, {"casme2": ("sub01",), "samm": ("007",), "synthme": ("s00",)})
     assert [fault.split(" asks about ")[1][:20] for fault in caught.value.faults] == [
-        "1 people of samm, no",
+        "1 people of samm, bu",
         "1 people of synthme,",
     ]
 
@@ -328,7 +323,7 @@ def test_people_are_left_out_by_the_real_commands(
     killer.start()
     assert cli.main(command) == 1
     assert len(killer.killed) == 2 and not (out / RESULTS).exists()
-    assert "2 of 2 folds have failed" in (told := capsys.readouterr().err) and "killed by signal 9" in told
+    assert "2 of 2 folds failed" in (told := capsys.readouterr().err) and "killed by signal 9" in told
 
     assert cli.main(command) == 0, capsys.readouterr()
     assert "casme2_emotion, leave-one-subject-out, 2 folds" in capsys.readouterr().out

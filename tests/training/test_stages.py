@@ -63,7 +63,7 @@ def test_validation_takes_the_forms_that_its_people_have_clips_for(
     assert held is not None and {held[i].form for i in range(len(held))} == {"aus"}, "s1 has another label than these"
     stages.check(read(plain), sides)
     data[0]["forms"] = {"label": 1}
-    with pytest.raises(InputError, match=r"validation of stages\[0\].data: .*named \(thirds: s1\)"):
+    with pytest.raises(InputError, match=r"validation of stages\[0\].data: .*named subjects \(thirds: s1\)"):
         stages.validated(read(plain), 0, sides)
     drawn = {**plain, "validation": {"share": 0.3}}
     found = [stages.validated(c, 0, stages.split(c)) for c in (read({**drawn, "seed": seed}) for seed in range(2))]
@@ -77,12 +77,12 @@ def test_all_faults_of_subjects_come_at_once(given: Make) -> None:
     with pytest.raises(InputError) as error:
         stages.split(read(plain))
     text = "\n".join(error.value.faults)
-    assert "validation.subjects.toy: 's11' is no subject of it. Did you mean 's1'" in text
-    assert "validation.subjects.tyo: no stage has data of it; known: toy. Did you mean 'toy'?" in text
-    assert "toy/s0: found on two sides" in text
+    assert "validation.subjects.toy: no subject 's11'. Did you mean 's1'" in text
+    assert "validation.subjects.tyo: no stage uses this dataset; known: toy. Did you mean 'toy'?" in text
+    assert "toy/s0: expected on one side" in text
     plain["validation"] = {"subjects": {"toy": ["s0", "s1", "s2", "s3"]}}
     plain["leave_out"] = {}
-    with pytest.raises(InputError, match="of its 4 subjects 4 are for validation"):
+    with pytest.raises(InputError, match="found 4 subjects, of which 4 validate"):
         stages.split(read(plain))
 
 
@@ -93,7 +93,7 @@ def test_the_cameras_of_smic_saw_the_same_people(given: Make, toy: Path, prepare
     plain = {**given(data=data), "validation": {"share": 0.5}}
     sides = stages.split(read(plain))
     assert sides.validation["smic"] == sides.validation["smic_vis"]
-    with pytest.raises(InputError, match="smic/s0: found on two sides"):
+    with pytest.raises(InputError, match="smic/s0: expected on one side"):
         stages.split(read({**plain, "validation": {"subjects": {"smic": ["s0"]}}}))
 
 

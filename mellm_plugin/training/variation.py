@@ -1,0 +1,157 @@
+"""Variations of a clip: mirrored, nearer, with stronger motion, in another light. Its annotation changes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from mellm_plugin.facs.codes import mirrored
+from mellm_plugin.motion.facial import unit
+from mellm_plugin.motion.settings import MotionSettings
+from mellm_plugin.training.clips import Clip, Image
+
+
+@dataclass(frozen=True)
+class Variation:
+    """A change of a clip that keeps picture and annotation consistent.
+
+    Attributes:
+        mirror: swap left and right: in the picture, in the flow (so hues change) and in the codes.
+        zoom: the face is nearer (above 1) or farther; its motion in px scales with it.
+        shift: to the right and down, as shares of the frame's sides.
+        magnitude: factor of the flow; frames do not change.
+        noise_px: rms of smooth noise in the flow, px of a frame of 224 px.
+        seed: of that noise.
+        gain, bias: of the brightness, grey levels 0..255.
+        floor, knee: factors of these settings of the map.
+    """
+
+    mirror: bool = False
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    magnitude: float = 1.0
+    noise_px: float = 0.0
+    seed: int = 0
+    gain: float = 1.0
+    bias: float = 0.0
+    floor: float = 1.0
+    knee: float = 1.0
+
+    @staticmethod
+    def draw(rng: np.random.Generator) -> Variation:
+        """A random variation for training."""
+        moved = rng.random() < 0.7
+        scaled, noisy, drawn = rng.random() < 0.4, rng.random() < 0.3, rng.random() < 0.4
+        return Variation(
+            mirror=bool(rng.random() < 0.5),
+            zoom=_between(rng, 0.85, 1.2) if moved else 1.0,
+            shift=(float(rng.uniform(-0.06, 0.06)), float(rng.uniform(-0.06, 0.06))) if moved else (0.0, 0.0),
+            magnitude=_between(rng, 0.75, 1.35) if scaled else 1.0,
+            noise_px=float(rng.uniform(0.01, 0.04)) if noisy else 0.0,
+            seed=int(rng.integers(2**63)),
+            gain=float(rng.uniform(0.8, 1.15)),
+            bias=float(rng.uniform(-10, 10)),
+            floor=_between(rng, 0.5, 2.0) if drawn else 1.0,
+            knee=_between(rng, 0.7, 1.6) if drawn else 1.0,
+        )
+
+    def settings(self, settings: MotionSettings) -> MotionSettings:
+        """The settings of the map with varied floor and knee; min-max scaling has neither."""
+        if settings.scale == "minmax" or (self.floor, self.knee) == (1.0, 1.0):
+            return settings
+        return replace(settings, floor_px=settings.floor_px * self.floor, knee_px=settings.knee_px * self.knee)
+
+    def of_motion(self) -> Variation:
+        """The part that changes the motion; `of_view` changes viewpoint and light."""
+        return Variation(mirror=self.mirror, magnitude=self.magnitude, noise_px=self.noise_px, seed=self.seed)
+
+    def of_view(self) -> Variation:
+        """The part that changes viewpoint and light."""
+        return replace(self, mirror=False, magnitude=1.0, noise_px=0.0)
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """A factor, uniform in its logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def varied(clip: Clip, by: Variation) -> Clip:
+    """The varied clip; `Variation.settings` varies the settings of its map."""
+    if by.mirror:
+        clip = _mirror(clip)
+    if by.magnitude != 1 or by.noise_px:
+        clip = _with_other_motion(clip, by)
+    if by.zoom != 1 or by.shift != (0.0, 0.0):
+        clip = _from_other_view(clip, by)
+    if by.gain != 1 or by.bias:
+        frames = clip.frames and (_relit(clip.frames[0], by), _relit(clip.frames[1], by))
+        clip = replace(clip, grey=_relit(clip.grey, by), frames=frames)
+    return clip
+
+
+def _relit(image: Image, by: Variation) -> Image:
+    return np.asarray(np.rint(image.astype(np.float32) * by.gain + by.bias).clip(0, 255), np.uint8)
+
+
+def _mirror(clip: Clip) -> Clip:
+    def flipped(image: Any) -> Any:
+        return np.ascontiguousarray(image[:, ::-1])
+
+    facial, record, nose = clip.facial, clip.record, clip.nose
+    return replace(
+        clip,
+        record=replace(record, aus=record.aus and tuple(map(mirrored, record.aus))),
+        grey=flipped(clip.grey),
+        facial=replace(
+            facial,
+            flow=flipped(facial.flow) * np.array([-1, 1], np.float32),
+            confidence=None if facial.confidence is None else flipped(facial.confidence),
+            head=None,  # the head motion of a varied picture is not used
+        ),
+        nose=nose and (clip.grey.shape[1] - 1 - nose[0], nose[1]),
+        frames=clip.frames and (flipped(clip.frames[0]), flipped(clip.frames[1])),
+    )
+
+
+def _with_other_motion(clip: Clip, by: Variation) -> Clip:
+    flow = clip.facial.flow * np.float32(by.magnitude)
+    if by.noise_px:
+        height, width = flow.shape[:2]
+        rng = np.random.default_rng(by.seed)
+        # as smooth as the noise of an estimator
+        coarse_noise = rng.standard_normal((max(2, height // 12), max(2, width // 12), 2), np.float32)
+        noise = cv2.resize(coarse_noise, (width, height), interpolation=cv2.INTER_CUBIC)
+        flow = flow + noise * np.float32(by.noise_px * unit(flow.shape) / np.sqrt(2 * np.mean(noise**2)))
+    px = clip.record.px and tuple(px * by.magnitude for px in clip.record.px)
+    return replace(
+        clip, record=replace(clip.record, px=px), facial=replace(clip.facial, flow=np.asarray(flow, np.float32))
+    )
+
+
+def _from_other_view(clip: Clip, by: Variation) -> Clip:
+    height, width = clip.grey.shape
+    right = by.shift[0] * width + (1 - by.zoom) * width / 2
+    down = by.shift[1] * height + (1 - by.zoom) * height / 2
+    matrix = np.array([[by.zoom, 0, right], [0, by.zoom, down]], np.float32)
+
+    def warped(image: Any) -> Any:
+        return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+    facial, nose = clip.facial, clip.nose
+    px = clip.record.px and tuple(px * by.zoom for px in clip.record.px)
+    return replace(
+        clip,
+        record=replace(clip.record, px=px),
+        grey=warped(clip.grey),
+        facial=replace(
+            facial,
+            flow=warped(facial.flow) * np.float32(by.zoom),
+            confidence=None if facial.confidence is None else warped(facial.confidence),
+            head=None,
+        ),
+        nose=nose and (by.zoom * nose[0] + right, by.zoom * nose[1] + down),
+        frames=clip.frames and (warped(clip.frames[0]), warped(clip.frames[1])),
+    )
