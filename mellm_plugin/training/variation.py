@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from mellm_plugin.facs.codes import mirrored
-from mellm_plugin.motion.facial import unit
+from mellm_plugin.motion.geometry import unit
 from mellm_plugin.motion.settings import MotionSettings
 from mellm_plugin.training.clips import Clip, Image
 
