@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets import clip_list, store, table
+from mellm_plugin.datasets.sample import Tally
 from mellm_plugin.datasets.sheets import Sheet
 from mellm_plugin.datasets.skipped import by_cause
-from mellm_plugin.datasets.tally import Tally
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import COARSE, LABELS

@@ -11,10 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.denials import DENIALS, is_denied_behind, is_field, is_of_place, is_rejected
+from mellm_plugin.language.phrases import (
+    DENIALS,
+    is_denied_behind,
+    is_field,
+    is_flag,
+    is_hyphen,
+    is_of_place,
+    is_plus_list,
+    is_rejected,
+    measured,
+    number_at,
+    value_at,
+)
 from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.unit_numbers import is_flag, is_hyphen, is_plus_list, measured, number_at, value_at
 from mellm_plugin.language.words import (
     ACTIVATED,
     BEFORE_NUMBERS,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mellm_plugin.language.denials import DENIALS
+from mellm_plugin.language.phrases import DENIALS
 from mellm_plugin.language.sides import TITLE_WORDS
 from mellm_plugin.language.words import Token, Tokens
 

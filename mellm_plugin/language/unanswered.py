@@ -25,7 +25,8 @@ and logs one of the following as the answer (sources of 0.7.3 and of the reposit
 Special tokens alone are no answer. Nor are thoughts without an answer after them: they were cut off, and some servers
 drop such thoughts.
 
-A refusal in words ("I cannot tell emotions from faces") is an answer.
+A refusal in words ("I cannot tell emotions from faces") is an answer, and so is any text that `language.answers` cannot
+read: `language.decision` says why it is unread.
 """
 
 from __future__ import annotations

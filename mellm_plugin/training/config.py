@@ -27,12 +27,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator
 
-from mellm_plugin import checked
-from mellm_plugin.checked import Flag, Settings, Text, count, number, one_of, reader, text
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.models import BUNDLED, near_folder
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings, resolve
+from mellm_plugin.settings import Flag, Settings, Text, attempt, count, number, one_of, reader, text
 from mellm_plugin.small_files import DEEPEST, TOO_DEEP, read_text
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
@@ -335,10 +334,10 @@ def read(given: Mapping[str, Any]) -> Config:
         InputError: lists every fault.
     """
     faults: list[str] = []
-    config = checked.attempt(Config, given, faults)
+    config = attempt(Config, given, faults)
     # Check what belongs together on the parts that are right, so that one round reports everything.
     if isinstance(stages := given.get("stages"), list):
-        faults += _faults_between([stage for one in stages if (stage := checked.attempt(Stage, one))])
+        faults += _faults_between([stage for one in stages if (stage := attempt(Stage, one))])
         faults += _data_faults(stages)
     faults += _start_faults(given)
     if config is not None and config.validation.subjects and "share" in (given.get("validation") or {}):
