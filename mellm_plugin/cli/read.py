@@ -39,7 +39,7 @@ _SIDES = {"L": " (left)", "R": " (right)", "A": " (asymmetric)", "B": " (both si
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="samples of lmms-eval, or JSON lines with an answer; - reads stdin")
-    add("--labels", metavar="NAMES", help="a dataset, or labels joined by +: for lines without labels of their own")
+    add("--labels", metavar="NAMES", help="a dataset, or labels joined by +: for lines that have none")
     add("--asks", choices=_ASKS, default="all", help="what was asked for, for lines that do not say (default: all)")
     add_json(parser, "print one JSON object per answer: aus, fine, coarse, unparsed, and sides if it names any")
 
@@ -121,7 +121,7 @@ def _unusable(file: str) -> str:
 def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes | None]]:
     """The lines that are not empty, each with the name of its file and its number in it.
 
-    None stands for a line that is too long, and ends its file: /dev/zero would fill the memory.
+    None marks a line that is too long, and ends its file: /dev/zero would fill the memory.
     """
     for file in files:
         name = "standard input" if file == "-" else file

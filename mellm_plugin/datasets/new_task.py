@@ -41,7 +41,7 @@ _KINDS = {"all": "meu", "emotion": "emotion", "aus": "au"}
 _FILE = re.compile(r"[\w/.()+@~ -]+")
 _LABEL = re.compile(r"[\w -]+")
 _HEADER = re.compile(r"[\w/.()@~ -]+")
-_FEW = 2  # clips that a label needs for a score of its own
+_FEW = 2  # clips that a label needs to be scored by itself
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def value_at(tokens: Tokens, position: int) -> tuple[bool, int] | None:
 
 
 def is_plus_list(tokens: Tokens, position: int) -> bool:
-    """Whether units stand here as in a coding sheet, without "AU" in front: `4+7`."""
+    """Whether units are listed here as in a coding sheet, without "AU" in front: `4+7`."""
     number = number_at(tokens, position)
     return bool(
         number
@@ -90,7 +90,7 @@ DENIALS = frozenset({"no", "not_there"})
 
 
 def is_denied_behind(tokens: Tokens, position: int) -> bool:
-    """Whether what stands in front of a verb or "but" is denied behind it: "is not seen", "but rejected"."""
+    """Whether what precedes a verb or "but" is denied after it: "is not seen", "but rejected"."""
     for ahead in range(position + 1, min(position + 8, len(tokens))):
         kind = tokens.kind(ahead)
         if kind == "unclear":
@@ -106,7 +106,7 @@ def is_denied_behind(tokens: Tokens, position: int) -> bool:
 
 
 def is_rejected(tokens: Tokens, position: int) -> bool:
-    """Whether "but" stands here, and behind it that what is in front is denied: "considered, but rejected"."""
+    """Whether "but" is here, and what precedes it is denied after it: "considered, but rejected"."""
     return tokens.text(position) in ADVERSATIVE and is_denied_behind(tokens, position)
 
 

@@ -1,6 +1,6 @@
 """lmms-eval's final table shows the metrics of our tasks in their own order, and its command ends with what to do next.
 
-lmms-eval sorts the rows of a task by the alphabet, so the headline would stand in the middle.
+lmms-eval sorts the rows of a task alphabetically, so the headline would be in the middle.
 """
 
 from __future__ import annotations

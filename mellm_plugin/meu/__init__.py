@@ -64,7 +64,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _called(text: str, function: str, parts: Sequence[str]) -> Any:
-    """What a name with arguments stands for: `data(casme2)`, `protocol(labels=a+b)`."""
+    """The value of a name with arguments: `data(casme2)`, `protocol(labels=a+b)`."""
     keywords = {key.strip(): value.strip() for key, mark, value in (part.partition("=") for part in parts) if mark}
     first = parts[0] if parts and "=" not in parts[0] else None
     if first is not None and len(parts) == 1:

@@ -271,7 +271,7 @@ def read_lines(
         faults.append(f"cannot be read: {error}")
     if lines.clips and lines.foreign:
         lines.damaged += lines.foreign
-        faults.append(f"{lines.foreign} lines are of another task than {task}")
+        faults.append(f"{lines.foreign} line{'s are' if lines.foreign > 1 else ' is'} of another task than {task}")
     more = [f"{len(faults) - _SHOWN} more lines like these"] if len(faults) > _SHOWN else []
     reading.faults += [Fault(str(file), fault) for fault in (*faults[:_SHOWN], *more)]
     return lines

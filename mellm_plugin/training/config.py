@@ -185,7 +185,7 @@ class Stage(Settings):
         for part in trained:
             if part not in self.learning_rate:
                 yield f".learning_rate.{part}: expected a rate, because train.{part} is {getattr(self.train, part)}"
-        if len(self.learning_rate) < len(PARTS):  # one number stands for all parts
+        if len(self.learning_rate) < len(PARTS):  # one number applies to all parts
             for part in self.learning_rate:
                 if part not in trained:
                     yield f".learning_rate.{part}: found a rate, but this stage does not train it"
@@ -376,7 +376,7 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} appears twice", key_node.start_mark
                 )
             seen.add(key)
         return dict(super().construct_mapping(node, deep))
@@ -447,7 +447,7 @@ def _faults_between(stages: Sequence[Stage]) -> list[str]:
     """Contradictions between stages, which together train one adapter or one model."""
     faults: list[str] = []
     names = [stage.name for stage in stages]
-    faults += [f"stages: the name {name!r} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    faults += [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
     first: dict[str, tuple[str, str, Lora | None]] = {}
     for stage in stages:
         for part in stage.train.parts():
