@@ -52,7 +52,7 @@ def run(given: argparse.Namespace) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     summary = _Summary()
-    faults = _Faults()
+    found = _Faults()
     lines = bad = 0
     for where, number, raw in _raw_lines(given.files):
         lines += 1
@@ -65,10 +65,10 @@ def run(given: argparse.Namespace) -> None:
             summary.add(line, answer, why)
         except InputError as error:
             bad += 1
-            faults.add(where, number, error.faults)
+            found.add(where, number, error.faults)
         else:
             print(text)
-    faults.close()
+    found.close()
     if not given.json:
         print("", *summary.lines(), sep="\n")
     if bad:
