@@ -80,9 +80,9 @@ class _Faults:
 
     def __init__(self) -> None:
         self.where, self.first, self.more = "", 0, 0
-        self.texts: list[str] = []
+        self.texts: tuple[str, ...] = ()
 
-    def add(self, where: str, number: int, texts: list[str]) -> None:
+    def add(self, where: str, number: int, texts: tuple[str, ...]) -> None:
         if (where, texts) == (self.where, self.texts):
             self.more += 1
             return
