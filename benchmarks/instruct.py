@@ -2,9 +2,9 @@
 
     python benchmarks/instruct.py [--clips 400] [--seed 9]
 
-Each clip is varied as in training and described. "Told" is the share of the coded units (each side counts) whose region
-is said to move; "right" those of them that are told within 60 degrees of the way in which the unit moves skin (where
-two units pull at one region, neither need be); "too faint" and "no one direction" are the rest.
+Each clip is varied as in training and described. "Named" is the share of the coded units (each side counts) whose
+region is said to move; "right" is the share of those whose direction is within 60 degrees of the one in which the unit
+moves skin (not required where two units pull at one region); "too faint" and "no one direction" are the rest.
 """
 
 from __future__ import annotations
@@ -55,16 +55,16 @@ def main() -> None:
                 tally = counts[next(bounds for bounds in PX if bounds[0] <= px * variation.zoom < bounds[1])]
                 tally["all"] += 1
                 if motion.visible:
-                    tally["told"] += 1
+                    tally["named"] += 1
                     way = direction_shown(motion.dx, motion.dy).angle
                     tally["right"] += abs((way - expected.angle + 180) % 360 - 180) <= 60
                 else:
                     tally["no one direction" if (of.region, side) in found.stirred else "too faint"] += 1
-    print("largest displacement, px | unit sides | told | of these right | too faint | no one direction")
+    print("largest displacement, px | unit sides | named | of these right | too faint | no one direction")
     for (low, high), tally in counts.items():
-        every, told = tally["all"], tally["told"]
+        every, named = tally["all"], tally["named"]
         shares = " | ".join(f"{tally[name] / every:.3f}" for name in ("too faint", "no one direction"))
-        print(f"{low:g} to {high:g} | {every} | {told / every:.3f} | {tally['right'] / max(1, told):.3f} | {shares}")
+        print(f"{low:g} to {high:g} | {every} | {named / every:.3f} | {tally['right'] / max(1, named):.3f} | {shares}")
     for form in FORM_SHARES:
         source = Source("synthme", clips=given.clips, forms={form: 1.0})
         examples = Examples([source], DEFAULT, count=60)

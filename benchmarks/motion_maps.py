@@ -548,7 +548,7 @@ def accuracy(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9) -> fl
 
 
 def interval(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of `accuracy`: the clips are drawn anew, with all their regions."""
+    """95 % interval of `accuracy`: the clips are resampled, with all their regions."""
     chosen = [clip for clip in made if low < clip.amplitude <= high]
     if not chosen:
         return float("nan"), float("nan")
@@ -741,7 +741,7 @@ def sheets(folder: Path, seed: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Motion maps: accuracy, noise and cost on clips with known motion.")
     parser.add_argument("--peer", help="a Python with opencv-contrib-python-headless")
-    parser.add_argument("--clips", type=int, help="of each unit and amplitude (default 3, of which one photographed)")
+    parser.add_argument("--clips", type=int, help="of each unit and amplitude (default 3, one of them photographed)")
     parser.add_argument("--quick", action="store_true", help="fewer clips, and fewer still for slow flows")
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
     parser.add_argument("--write", type=Path, help="a Markdown file with the markers of the tables")

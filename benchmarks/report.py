@@ -4,7 +4,7 @@
     python benchmarks/report.py --models 5 --clips 300 --no-page
     python benchmarks/report.py --ladder --clips 704 --subjects 44   # the amplitude ladder, whose curves are fitted
 
-Writes results and samples files of made-up models, then times `mellm report` on them, as a process of its own: seconds
+Writes results and samples files of made-up models, then times `mellm report` on them, in its own process: seconds
 from start to end, and the most memory that it held.
 """
 

@@ -2,12 +2,12 @@
 
     with sole_writer(Path("me.jsonl")):              # .me.jsonl.lock beside it, while it is held
     with sole_writer(Path("maps"), folder=True):     # maps/.lock
-    with ProcessLock("/data/.casme2.lock"):          # waits, and logs for whom
+    with ProcessLock("/data/.casme2.lock"):          # waits, and logs which process it waits for
 
 The operating system holds these locks (flock, LockFileEx): they end with their process, even by SIGKILL, and a leftover
 file locks nothing. The same is true between machines on NFS from version 4 on. Where a file system has no flock (some
 FUSE and Lustre mounts), filelock warns and treats an existing file as the lock; after a process on another machine was
-killed, such a file has to be removed by hand. If locking fails for another reason, nothing is written.
+killed, remove such a file by hand. If locking fails for another reason, nothing is written.
 
 Once an evaluation begins, lmms-eval 0.7.3 (`evaluator._enable_reentrant_filelocks`) answers each
 `filelock.FileLock(..)` in its process with one shared object per path, with the settings of the first caller: a lock

@@ -5,7 +5,7 @@ never need `lmms_eval.tasks`, which takes half a minute to import, so it is not 
 extends it when somebody else has imported it.
 
 Nothing here may fail, because one failing entry point hides all later ones. A problem is reported once, with what to do
-about it, and lmms-eval goes on as if this package were not there.
+about it, and lmms-eval continues as if this package were not installed.
 """
 
 from __future__ import annotations

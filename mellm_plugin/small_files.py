@@ -1,10 +1,15 @@
-"""Settings, configs, records and sheets: read up to a limit of size and nesting, written completely or not at all."""
+"""Settings, configs, records and sheets: read up to a limit of size and nesting, written completely or not at all.
+
+Cells of CSV files are guarded: a spreadsheet runs none of them as a formula.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import stat
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -87,3 +92,22 @@ def write_text(path: Path, text: str) -> None:
     finally:
         with suppress(OSError):  # a read-only folder has no such part
             part.unlink(missing_ok=True)
+
+
+# ---- cells of CSV files ---------------------------------------------------------------------------------------------
+
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+"""Control characters, and characters that change the direction of text."""
+
+
+def guarded(value: object) -> object:
+    """A cell for a CSV file; text that a spreadsheet would run as a formula gets an apostrophe in front.
+
+    Wide signs (`＝`) count, and invisible characters do not hide a sign. Numbers and None are returned unchanged.
+    """
+    if not isinstance(value, str):
+        return value
+    plain = CONTROL.sub(" ", value)
+    seen = (c for c in plain if not c.isspace() and unicodedata.category(c) not in ("Cf", "Cc"))
+    first = unicodedata.normalize("NFKC", next(seen, ""))
+    return f"'{plain}" if first[:1] in ("=", "+", "-", "@") else plain

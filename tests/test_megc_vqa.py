@@ -30,7 +30,9 @@ from mellm_plugin.language.prompts import fill_legend
 from mellm_plugin.motion.settings import resolve
 from mellm_plugin.scoring import summary
 from mellm_plugin.scoring.metrics import Scores
-from mellm_plugin.scoring.vqa_metrics import INTERVALS, QUESTIONS, SHOWN
+from mellm_plugin.scoring.vqa_metrics import QUESTIONS, SHOWN
+
+INTERVALS = {metric.name: metric.score for metric in QUESTIONS if metric.score is not None}
 
 COARSE_Q = "What is the coarse expression class?"
 FINE_Q = "What is the fine-grained expression class?"

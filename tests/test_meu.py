@@ -275,7 +275,7 @@ def test_names_with_arguments_are_late_values(toy: Any, tmp_path: Path, monkeypa
         "protocol(label=casme2)",
         "date(casme2)",
     ):
-        with pytest.raises(InputError, match="expected data"):
+        with pytest.raises(InputError, match=f"expected {name.partition('(')[0].replace('date', 'data')}"):
             getattr(meu, name)
     with pytest.raises(AttributeError):
         meu.no_such_name  # noqa: B018
@@ -843,3 +843,19 @@ def test_doubts_do_not_depend_on_what_the_model_was_shown(moving: Any) -> None:
 def test_lmms_eval_is_asked_for_the_frames() -> None:
     # Without this its command hands docs without images to process_results, which cannot see the motion.
     assert base_task()["process_results_use_image"] is True
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("metrics(emotoin)", "expected one of all, emotion, aus, sensitivity or parts=.*Did you mean 'emotion'"),
+        ("metrics(parts=)", "or parts=NAME.NAME, found 'parts='"),
+        ("metrcs(all)", "found 'metrcs.all.'. Did you mean 'metrics'"),
+        ("metrics(all, aus)", r"task file: expected metrics\(all\), .*, found 'metrics.all, aus.'"),
+        ("stderr(uf2)", "Did you mean 'uf1'"),
+        ("emotion_uf3", "has no attribute 'emotion_uf3'. Did you mean 'emotion_uf1'"),
+    ],
+)
+def test_a_wrong_name_gets_a_hint(name: str, says: str) -> None:
+    with pytest.raises((InputError, AttributeError), match=says):
+        getattr(meu, name)

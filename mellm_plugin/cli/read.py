@@ -39,7 +39,7 @@ _SIDES = {"L": " (left)", "R": " (right)", "A": " (asymmetric)", "B": " (both si
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="+", metavar="FILE", help="samples of lmms-eval, or JSON lines with an answer; - reads stdin")
-    add("--labels", metavar="NAMES", help="a dataset, or labels joined by +: for lines without labels of their own")
+    add("--labels", metavar="NAMES", help="a dataset, or labels joined by +: for lines that have none")
     add("--asks", choices=_ASKS, default="all", help="what was asked for, for lines that do not say (default: all)")
     add_json(parser, "print one JSON object per answer: aus, fine, coarse, unparsed, and sides if it names any")
 
@@ -52,6 +52,7 @@ def run(given: argparse.Namespace) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     summary = _Summary()
+    found = _Faults()
     lines = bad = 0
     for where, number, raw in _raw_lines(given.files):
         lines += 1
@@ -64,14 +65,39 @@ def run(given: argparse.Namespace) -> None:
             summary.add(line, answer, why)
         except InputError as error:
             bad += 1
-            for fault in error.faults:
-                print(f"{where}, line {number}: {fault}", file=sys.stderr)
+            found.add(where, number, error.faults)
         else:
             print(text)
+    found.close()
     if not given.json:
         print("", *summary.lines(), sep="\n")
     if bad:
         raise InputError(f"{bad} of {lines} lines could not be used; the reasons are above")
+
+
+class _Faults:
+    """Prints the faults of each line; lines in a row with the same ones are reported once, with their number."""
+
+    def __init__(self) -> None:
+        self.where, self.first, self.more = "", 0, 0
+        self.texts: tuple[str, ...] = ()
+
+    def add(self, where: str, number: int, texts: tuple[str, ...]) -> None:
+        if (where, texts) == (self.where, self.texts):
+            self.more += 1
+            return
+        self.close()
+        self.where, self.first, self.more, self.texts = where, number, 0, texts
+        for text in texts:
+            print(f"{where}, line {number}: {text}", file=sys.stderr)
+
+    def close(self) -> None:
+        """Report how many lines had the faults that were printed last."""
+        if self.more:
+            print(
+                f"{self.where}: {self.more} more line{'s' * (self.more != 1)} like line {self.first}", file=sys.stderr
+            )
+        self.more = 0
 
 
 # ---- input ----------------------------------------------------------------------------------------------------------
@@ -83,17 +109,19 @@ def _unusable(file: str) -> str:
     if path.name.endswith("_results.json") and path.is_file():
         beside = sorted(path.parent.glob(f"{escape(path.name.removesuffix('results.json'))}samples_*.jsonl"))
         do = f"give {' or '.join(map(str, beside))}" if beside else "run lmms-eval with --log_samples to have one"
-        return f"{file}: expected a samples file, found the results file beside it, which holds no answers; {do}"
+        return f"{file}: expected a samples file, found a results file, which holds no answers; {do}"
     if file == "-" or (path.exists() and not path.is_dir()):
         return ""
-    found = "a folder" if path.exists() else "no file"
-    return f"{file}: expected a samples file of lmms-eval, JSON lines or -, found {found}"
+    found, do = "a folder" if path.exists() else "no file", ""
+    if path.is_dir() and (within := sorted(path.glob("*_samples_*.jsonl")) or sorted(path.glob("*/*_samples_*.jsonl"))):
+        do = f"; give {' or '.join(map(str, within))}"
+    return f"{file}: expected a samples file of lmms-eval, JSON lines or -, found {found}{do}"
 
 
 def _raw_lines(files: Iterable[str]) -> Iterator[tuple[str, int, bytes | None]]:
     """The lines that are not empty, each with the name of its file and its number in it.
 
-    None stands for a line that is too long, and ends its file: /dev/zero would fill the memory.
+    None marks a line that is too long, and ends its file: /dev/zero would fill the memory.
     """
     for file in files:
         name = "standard input" if file == "-" else file
@@ -132,9 +160,13 @@ def _parse(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     if not isinstance(row, dict):
         raise InputError(f"expected a JSON object on each line, found {_short(json.dumps(row))}")
     faults: list[str] = []
-    # Earlier versions wrote the record under parse_rate. That of an ME-VQA question has a kind, and other fields.
-    logged = row.get("record", row.get("parse_rate"))
-    item = {**row, **logged} if isinstance(logged, dict) and "kind" not in logged else row
+    logged = row.get("record", row.get("parse_rate"))  # earlier versions wrote the record under parse_rate
+    if "vqa_parse_rate" in row or (isinstance(logged, dict) and "kind" in logged):
+        raise InputError(
+            "expected an answer of a task on clips, found one to a question of the ME-VQA challenges; "
+            "`mellm report FOLDER -o report` shows what was read in those"
+        )
+    item = {**row, **logged} if isinstance(logged, dict) else row
     answers = [_first(row[key]) for key in ("answer", "filtered_resps", "resps") if key in row]
     answer = next((text for text in answers if isinstance(text, str)), "" if None in answers else None)
     if answer is None:

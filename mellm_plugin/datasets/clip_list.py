@@ -37,7 +37,7 @@ COLUMNS: dict[str, Column] = {
 """The columns of a list, by key; without a header the first four, in this order."""
 
 MEGC: dict[str, str] = {"0": "negative", "1": "positive", "2": "surprise"}
-"""The labels that the numbers of the MEGC lists stand for."""
+"""The labels that the numbers of the MEGC lists mean."""
 
 _NAMED = 12  # clips named in one message
 _AGREE = 0.95  # share of clips with a known class that must agree before numbers are read as MEGC's

@@ -23,7 +23,6 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
-from mellm_plugin.datasets.formula_guard import guarded
 from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import ImageError, InputError, near
 from mellm_plugin.locks import sole_writer
@@ -33,6 +32,7 @@ from mellm_plugin.motion.facial import Nose
 from mellm_plugin.motion.images import Frame, write_atomically
 from mellm_plugin.motion.render import MotionMap, motion_maps
 from mellm_plugin.motion.settings import MotionSettings
+from mellm_plugin.small_files import guarded
 
 TABLE = "maps.csv"
 SHEET = "contact_sheet.jpg"

@@ -10,7 +10,7 @@
     smic             70        51        43     164        16
     together        250       109        83     442        68
 
-It is no dataset of its own: its clips are those of the three datasets, and a task loads their files together. The list
+It is not a separate dataset: its clips are those of the three datasets, and a task loads their files together. The list
 decides, not the labels of a sheet: those of 2014 and of 2019 differ.
 
 Source: J. See, M. H. Yap, J. Li, X. Hong, S.-J. Wang: MEGC 2019 - the second Facial Micro-Expressions Grand Challenge,

@@ -90,7 +90,7 @@ class _PreparedClips:
         pictured = [id for clip, id in of_subject if clip and image[-len(clip) :] == clip]
         found = [id for clip, id in of_subject if clip == wanted]
         if not found and self.name == "casme3":
-            # A name stands for all clips of a recording; only the onset tells them apart. Even if one clip alone is
+            # A name refers to all clips of a recording; only the onset tells them apart. Even if one clip alone is
             # prepared, the recording may have others, so an image_id has to name this one.
             begun = [id for clip, id in of_subject if clip[:-1] == wanted]
             found = [id for id in begun if id in pictured] if image else begun
@@ -171,7 +171,7 @@ class _Videos:
 
 
 def _alone_in(path: Path) -> Path:
-    """The only video of a folder, since some archives give each video a folder of its own; else the path itself."""
+    """The only video of a folder, since some archives put each video into its own folder; else the path itself."""
     if not path.is_dir():
         return path
     inside = [file for file in path.iterdir() if file.suffix.lower() in VIDEO_SUFFIXES and file.is_file()]
@@ -447,7 +447,7 @@ def prepare(
         raise work.refusal()
 
     def begun(samples: Iterator[Sample]) -> Iterator[Sample]:
-        """The first split. It is only read when the dataset is made anew, not when it is kept."""
+        """The first split. Read only when the dataset is made again, not when it is kept."""
         work.check_room()
         yield from samples
 

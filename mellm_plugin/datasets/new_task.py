@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin.datasets import clip_list, store, table
+from mellm_plugin.datasets.sample import Tally
 from mellm_plugin.datasets.sheets import Sheet
 from mellm_plugin.datasets.skipped import by_cause
-from mellm_plugin.datasets.tally import Tally
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.facs.labels import COARSE, LABELS
@@ -41,7 +41,7 @@ _KINDS = {"all": "meu", "emotion": "emotion", "aus": "au"}
 _FILE = re.compile(r"[\w/.()+@~ -]+")
 _LABEL = re.compile(r"[\w -]+")
 _HEADER = re.compile(r"[\w/.()@~ -]+")
-_FEW = 2  # clips that a label needs for a score of its own
+_FEW = 2  # clips that a label needs to be scored by itself
 
 
 @dataclass(frozen=True)

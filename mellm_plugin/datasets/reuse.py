@@ -138,7 +138,7 @@ class Finished:
 
 
 def discard(name: str, root: Path | None = None) -> None:
-    """Delete the finished clips of a run that was refused or interrupted, so that the next one starts anew.
+    """Delete the finished clips of a run that was refused or interrupted, so that the next one reuses none.
 
     Raises:
         DataError: the data root cannot be written to.

@@ -1,4 +1,4 @@
-"""One clip of any dataset. A row of a prepared dataset:
+"""One clip of any dataset, and the counts of many (`Tally`). A row of a prepared dataset:
 
 Sample(id="casme2/sub01/EP02_01f", dataset="casme2", subject="sub01", clip="EP02_01f", onset=b"\\xff\\xd8...",
        apex=b"\\xff\\xd8...", onset_frame=46, apex_frame=59, offset_frame=86, apex_source="sheet", fps=200.0,
@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
@@ -144,3 +145,40 @@ def features() -> Any:
             "nose": Sequence(Value("float64")),
         }
     )
+
+
+class Tally:
+    """Counts the clips of one split."""
+
+    def __init__(self) -> None:
+        self.clips = 0
+        self.subjects: set[str] = set()
+        self.emotions: Counter[str] = Counter()
+        self.aus: Counter[str] = Counter()
+        self.without_emotion = 0
+        self.without_aus = 0
+
+    def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
+        """Count one clip; each unit once, whatever its side."""
+        self.clips += 1
+        self.subjects.add(subject)
+        if emotion is None:
+            self.without_emotion += 1
+        else:
+            self.emotions[emotion] += 1
+        if aus is None:
+            self.without_aus += 1
+        else:
+            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
+
+    def counts(self) -> dict[str, Any]:
+        """The counts of a split in `info.json`."""
+        by_number = sorted(self.aus, key=lambda units: [int(n) for n in units.split("/")])
+        return {
+            "clips": self.clips,
+            "subjects": len(self.subjects),
+            "emotions": dict(sorted(self.emotions.items())),
+            "without_emotion": self.without_emotion,
+            "aus": {units: self.aus[units] for units in by_number},
+            "without_aus": self.without_aus,
+        }

@@ -26,8 +26,7 @@ from mellm_plugin.datasets.disk import sha256
 from mellm_plugin.datasets.root import NAME as _NAME
 from mellm_plugin.datasets.root import data_root as data_root
 from mellm_plugin.datasets.root import list_prepared as list_prepared
-from mellm_plugin.datasets.sample import Sample, features
-from mellm_plugin.datasets.tally import Tally
+from mellm_plugin.datasets.sample import Sample, Tally, features
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.locks import ProcessLock, Timeout
 

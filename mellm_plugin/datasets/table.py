@@ -6,7 +6,7 @@
 
 Paths are absolute, or relative to the folder of the table. Unknown cells stay empty: a missing apex is looked for among
 the numbered frames that follow the onset in its folder; a clip without a label counts for its units alone, one without
-units for its label alone. Such a table becomes a prepared dataset like any other, see `conversion.py`.
+units for its label alone. The table becomes a prepared dataset like any other, see `conversion.py`.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ def check_name(name: str) -> None:
     plain = name if name in KNOWN else name.split("-v", 1)[0]  # a folder may carry its version: synthme-v1
     if plain in KNOWN:
         raise InputError(
-            f"{name} names {KNOWN[plain].title}, which has commands and tasks of its own; choose another name",
+            f"{name} names {KNOWN[plain].title}, which has its own commands and tasks; choose another name",
             where="name",
         )
 
@@ -270,7 +270,7 @@ def _entry(csv: Path, ids: str, rows: _Rows) -> Callable[[Row], Entry | None]:
         if onset is not None and apex is None and (others := rows.in_folder(onset, name or "")):
             row.faults.append(
                 f"apex: it would be looked for among the frames in {onset.parent}, where the onset of row "
-                f"{row_ranges(others)} is, too; name the apex, or give each clip a folder of its own"
+                f"{row_ranges(others)} is, too; name the apex, or put each clip into its own folder"
             )
         # never None: rows with faults are skipped all the same, and reported with their id
         return Entry(
@@ -373,4 +373,4 @@ def _alike(labels: Sequence[str]) -> Iterable[str]:
             continue
         # of two unknown labels the later one is reported; a known one is never the wrong one
         if hint := near(label, [*known, *(other for other in labels[:place] if other not in known)]):
-            yield f"the label {label!r} is one of its own.{hint}"
+            yield f"the label {label!r} is in none of the known datasets.{hint}"

@@ -255,7 +255,7 @@ def read_questions(path: Path, skipped: Skipped) -> tuple[list[QuestionRow], lis
     """Read a question file; every fault goes into `skipped`.
 
     Returns:
-        the usable rows, and the unusable rows of test videos, which belong into a submission all the same.
+        the usable rows, and the unusable rows of test videos, which a submission has to contain all the same.
     """
     name = path.name
     rows: list[QuestionRow] = []

@@ -39,7 +39,7 @@ _MOST_MERGED = 200_000  # cells within merged areas
 
 @dataclass(frozen=True)
 class Worksheet:
-    """A table as it stands.
+    """A table as its file holds it.
 
     Attributes:
         name: of the worksheet; of the file for a CSV.

@@ -102,7 +102,7 @@ _MONTHS = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _REASONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.ASCII), reason)
     for pattern, reason in (
-        (r"\Z", "nothing stands between a separator and the next, or the end; a unit may be lost"),
+        (r"\Z", "nothing between a separator and the next, or the end; a unit may be lost"),
         (r"\?+\Z", "marked as unknown by the coder"),
         (r"[^0-9]*\Z", "it holds no number, so it is no unit"),
         (rf"[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}|[0-9]+-(?:{_MONTHS})\b|(?:{_MONTHS})-[0-9]", _DATE),

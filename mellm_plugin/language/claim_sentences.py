@@ -29,7 +29,7 @@ class RegionMention:
     start: int
     end: int
     ways: list[str] = field(default_factory=list)
-    led_to: bool = False  # its movement stands before it
+    led_to: bool = False  # its movement precedes it
     shared: bool = False  # and may belong to the region before it alone: "raised brows and lips pressed"
 
 
@@ -74,7 +74,7 @@ class Sentence:
         return self.negated or self.hedged or bool(self.onset)
 
     def word(self, at: int) -> str:
-        """What a phrase stands for (of "raised": up), or the word itself."""
+        """What a phrase means (for "raised": up), or the word itself."""
         return str(self.tokens[at].value or self.text(at)) if 0 <= at < len(self.tokens) else ""
 
     def is_general(self) -> bool:

@@ -291,7 +291,7 @@ def _settled(kind: str, value: int | str | None, before: Tokens, following: list
 
 
 def _behind_a_number(before: Tokens) -> bool:
-    """Whether a unit's number stands just before: "AU25 (lips part)", "AU26 is the jaw drop"."""
+    """Whether a unit's number comes just before: "AU25 (lips part)", "AU26 is the jaw drop"."""
     for token in reversed(before[-4:]):
         if token.text.isdecimal():
             return True

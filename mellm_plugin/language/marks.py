@@ -107,7 +107,7 @@ def _note_sides(segment: Segment, above: Segment | None) -> None:
 
 
 def _leave_counts_out(segments: Sequence[Segment]) -> None:
-    """Deny a lone number in a field of its own that is the number of units named next ("Action units: 2. AU1, AU4")."""
+    """Deny a lone number in its own field that is the number of units named next ("Action units: 2. AU1, AU4")."""
     count: Mention | None = None
     named: set[int | str] = set()
     for segment in [*segments, Segment(Tokens(), frozenset(), -1)]:
@@ -136,7 +136,7 @@ def _leave_unclear_out(segments: Sequence[Segment]) -> None:
 
 
 def _note_none(segments: Sequence[Segment]) -> None:
-    """Note that there are no units where "none" stands alone in front of the expression ("Conclusion: none; expression:
+    """Note that there are no units where "none" alone precedes the expression ("Conclusion: none; expression:
     others")."""
     for segment, following in pairwise(segments):
         alone = [token.kind for token in segment.tokens if token.kind != "comma"] == ["none"]

@@ -11,10 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.denials import DENIALS, is_denied_behind, is_field, is_of_place, is_rejected
+from mellm_plugin.language.phrases import (
+    DENIALS,
+    is_denied_behind,
+    is_field,
+    is_flag,
+    is_hyphen,
+    is_of_place,
+    is_plus_list,
+    is_rejected,
+    measured,
+    number_at,
+    value_at,
+)
 from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.unit_numbers import is_flag, is_hyphen, is_plus_list, measured, number_at, value_at
 from mellm_plugin.language.words import (
     ACTIVATED,
     BEFORE_NUMBERS,
@@ -55,7 +66,7 @@ class _Walk:
         self.kind, self.text = self.tokens.kind, self.tokens.text
         self.negated = self.hedged = self.nor = self.none_of = self.in_general = False
         self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
-        self.explicit: list[Mention] = []  # numbers that stand directly behind "AU"
+        self.explicit: list[Mention] = []  # numbers directly after "AU"
         self.loose: list[Mention] = []  # numbers announced only by a title, or by words further ahead
         announced = "aus_head" in segment.title and not DENIALS & segment.title
         self.head_at = 0 if announced else -9  # where units were last announced
@@ -184,7 +195,7 @@ class _Walk:
         return position + 1
 
     def turned_from(self, position: int) -> bool:
-        """Whether units stand directly before a word, and the sentence turns against them after it."""
+        """Whether units directly precede a word, and the sentence turns against them after it."""
         return bool(self.pending and self.pending[-1].end == position) and any(
             token.text in ("but", "however", "yet") for token in self.tokens[position:]
         )

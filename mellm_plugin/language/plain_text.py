@@ -67,7 +67,7 @@ def plain_text(text: str) -> str:
 
 
 def _own_turn(body: str) -> str:
-    """The first turn of the model, where it repeats the user's turn or goes on with turns of both."""
+    """The first turn of the model, where it repeats the user's turn or continues with turns of both."""
     if echoed := _ECHOED.match(body):
         body = body[echoed.end() :]
     start = 0

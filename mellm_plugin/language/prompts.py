@@ -388,7 +388,7 @@ def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> 
 
 
 def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The wordings that ask what the colours of `way` stand for; arguments and errors as `colour_wordings`."""
+    """The wordings that ask what the colours of `way` mean; arguments and errors as `colour_wordings`."""
     check_language(language)
     named = colour_words(way, palette, language)
     return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])

@@ -1,4 +1,4 @@
-"""An answer cut into segments: a sentence, a line or a field each, with the title it stands under.
+"""An answer cut into segments: a sentence, a line or a field each, with the title above it.
 
     "Final answer: AU4. The lips: still."  ->  final, conclusion: "AU4"  |  "The lips: still"
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from mellm_plugin.language.denials import DENIALS
+from mellm_plugin.language.phrases import DENIALS
 from mellm_plugin.language.sides import TITLE_WORDS
 from mellm_plugin.language.words import Token, Tokens
 
@@ -34,7 +34,7 @@ class Mention:
         status: `AFFIRMED`, `HEDGED`, `NEGATED` or `LISTED`.
         start, end: its tokens in the segment, `end` excluded.
         side: of a unit, see `language.sides`.
-        valued: whether its status comes from a value of its own ("AU4: no").
+        valued: whether its status comes from its own value ("AU4: no").
     """
 
     value: int | str
@@ -54,7 +54,7 @@ class Segment:
         title: the kinds of the words before its colon or in its heading, and those of its texts that say a side or
             `coarse` or `fine`.
         line: its number.
-        heading: whether the title is its own: before a colon, or on a line of its own.
+        heading: whether the title is its own: before a colon, or alone on a line.
         question: whether it ends with a question mark.
         units: units that are named as such; bare_units: numbers that are units only where nothing else is.
         labels: the expressions that are named.
@@ -108,7 +108,7 @@ def segments(tokens: Tokens) -> list[Segment]:
         elif title:
             inherited = frozenset()
         elif body:
-            inherited -= {"emotion_head"}  # a list of units goes on over many lines
+            inherited -= {"emotion_head"}  # a list of units continues over many lines
     return found
 
 
@@ -155,7 +155,7 @@ def _cut(tokens: Tokens) -> Iterator[tuple[frozenset[str], Tokens, int, bool, bo
 
 
 def _holds_unit(words: list[Token]) -> bool:
-    """Whether a number stands behind "AU" (then "AU 12: present" is no title)."""
+    """Whether a number follows "AU" (then "AU 12: present" is no title)."""
     return any(a.kind == "aus_head" and b.kind == "number" for a, b in pairwise(words))
 
 

@@ -156,7 +156,7 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
 
 
 def field_side(words: Tokens) -> str | None:
-    """The side in a line of its own, for the unit in the line above (`"side": "left",`); None for other lines."""
+    """The side in a separate line, for the unit in the line above (`"side": "left",`); None for other lines."""
     start = next((at for at, word in enumerate(words[:3]) if word.kind not in ("dash", "comma")), 0)
     if [word.text in _FIELDS or word.kind == "colon" for word in words[start : start + 2]] != [True, True]:
         return None

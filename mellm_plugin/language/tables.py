@@ -331,7 +331,7 @@ _BEFORE_BOX = re.compile(r"[\s>*+•.)0-9-]*")
 
 
 def _with_boxes(body: str) -> str:
-    """The text with boxes as yes or no, each item in a line of its own."""
+    """The text with boxes as yes or no, each item on its own line."""
     lines = body.split("\n")
     for at, line in enumerate(lines):
         boxes = list(_BOX.finditer(line))

@@ -2,7 +2,7 @@
 
     without_thinking("<think>Brows? AU4.</think>AU9, disgust")  ->  "AU9, disgust"
     without_thinking("Brows? AU4.</think>AU9, disgust")         ->  "AU9, disgust"    the server's template opened it
-    without_thinking("<think>Brows? AU4, so")                   ->  ""                cut off while thinking
+    without_thinking("<think>Brows? AU4, so")                   ->  ""                generation ended while thinking
 
 Models mark thoughts in many ways. The marks of Seed-OSS, LongCat, Granite, Apertus and Pangu come from vLLM's
 reasoning parsers, those of Gemma 4, Command A, MiniMax M3 and EXAONE from other public code; the rest are commonly
@@ -52,7 +52,7 @@ def without_thinking(text: str) -> str:
 
     The answer follows the last closed thought. If nothing follows, it is the last text outside thoughts before. Text
     before a closing mark that was never opened is a thought, and so is all text after an opening mark that is never
-    closed. A mark in quotes of its own marks nothing.
+    closed. A mark within quotation marks does not count.
 
     Args:
         text: the answer as the model gave it.

@@ -1,4 +1,4 @@
-"""Answers that were never given: the texts that stand in their place, and the reasons.
+"""Answers that were never given: the texts that are logged instead, and the reasons.
 
     unanswered("[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 503 - ..")  ->  "request failed (HTTP 503)"
     unanswered("")                                                                 ->  "no text"
@@ -22,10 +22,11 @@ and logs one of the following as the answer (sources of 0.7.3 and of the reposit
                                                         omni models, baichuan_omni, minicpm, cogvlm2, ola and others
 
 `mellm` writes `IMAGES_UNUSABLE` and the fault for a clip whose images cannot be used; earlier versions wrote nothing.
-Special tokens alone are no answer. Nor are thoughts without an answer after them: they were cut off, and some servers
-drop such thoughts.
+Special tokens alone are no answer. Nor are thoughts without an answer after them: generation ended early, and some
+servers drop such thoughts.
 
-A refusal in words ("I cannot tell emotions from faces") is an answer.
+A refusal in words ("I cannot tell emotions from faces") is an answer, and so is any text that `language.answers` cannot
+read: `language.decision` says why it is unread.
 """
 
 from __future__ import annotations

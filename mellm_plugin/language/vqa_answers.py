@@ -151,7 +151,7 @@ _YES = re.compile(
     r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
 )
 _FIRST = re.compile(r"(?:that's |that is )?(positive|negative|right)|(?:most |very )?(?:likely|probably)")
-"""Words that mean yes or no when they stand alone; elsewhere they are a class or a side."""
+"""Words that mean yes or no when they are alone; elsewhere they are a class or a side."""
 _SURELY = re.compile(r"(?:absolutely|definitely|certainly|surely|undoubtedly|of course|obviously|clearly)\b")
 _NO = re.compile(
     r"(?:no|nope|nah|not|without|never|false|incorrect|wrong|nothing|none|(?:n|nein|non)$)\b"

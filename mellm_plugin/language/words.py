@@ -28,7 +28,7 @@ def word_set(text: str) -> frozenset[str]:
 # ---- tokens ---------------------------------------------------------------------------------------------------------
 
 CLAUSE = "\ue000"
-"""Stands for the full-width comma, which in Chinese ends a clause and never joins the items of a list."""
+"""Replaces the full-width comma, which in Chinese ends a clause and never joins the items of a list."""
 
 PUNCTUATION: dict[str, str] = {
     "\n": "newline", ".": "stop", ";": "stop", "!": "stop", "?": "stop", ",": "comma", CLAUSE: "comma", ":": "colon",
@@ -46,7 +46,7 @@ class Token(NamedTuple):
     Attributes:
         kind: what it does: a kind of phrase, a kind of mark, `number` or `word`.
         text: as written; for a phrase, its first word.
-        value: what a phrase stands for, such as a label or the number of a unit.
+        value: what a phrase means, such as a label or the number of a unit.
         start, end: its place in the text.
     """
 

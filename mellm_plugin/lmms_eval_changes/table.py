@@ -1,11 +1,12 @@
 """lmms-eval's final table shows the metrics of our tasks in their own order, and its command ends with what to do next.
 
-lmms-eval sorts the rows of a task by the alphabet, so the headline would stand in the middle.
+lmms-eval sorts the rows of a task alphabetically, so the headline would be in the middle.
 """
 
 from __future__ import annotations
 
 import functools
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,7 +39,7 @@ def extend_table() -> None:
             orders = dict(_orders(result_dict))
             rows = {task: _placed(scores, orders.get(task)) for task, scores in result_dict[column].items()}
             command = frame_of_command("cli_evaluate") if orders and column == "results" else None
-            end = "" if command is None else "\n\n" + _next_steps(command.f_locals.get("args"), list(orders))
+            end = "" if command is None else "\n\n" + _next_steps(command.f_locals.get("args"), orders)
         except Exception:  # results of another form
             return plain(result_dict, column, *args, **kwargs)
         return f"{plain({**result_dict, column: rows}, column, *args, **kwargs)}{end}"
@@ -70,12 +71,13 @@ def _placed(scores: Mapping[str, Any], order: list[str] | None) -> dict[str, Any
     return found
 
 
-def _next_steps(args: Any, tasks: list[str]) -> str:
-    """What a user does next, with the paths of this run."""
+def _next_steps(args: Any, orders: Mapping[str, list[str]]) -> str:
+    """What a user does next, with the paths of this run; `orders` as from `_orders`."""
     output = getattr(args, "output_path", None)
     if not output or not getattr(args, "log_samples", False):
-        return "Next: run again with `--output_path results --log_samples`, then `mellm report results`"
-    written = [file for task in tasks[:1] for file in Path(output).rglob(f"*_samples_{task}.jsonl")]
+        return "Next: run again with `--output_path results --log_samples`, then `mellm report results -o report`"
+    on_clips = [task for task, metrics in orders.items() if "vqa_parse_rate" not in metrics]  # `mellm read` reads these
+    written = [file for task in on_clips[:1] for file in Path(output).rglob(f"*_samples_{task}.jsonl")]
     newest = max(written, key=lambda file: file.stat().st_mtime, default=None)
-    read = "" if newest is None else f"`mellm read {newest}` lists what was read in each answer; "
-    return f"Next: {read}`mellm report {output}` makes a page of the runs"
+    read = "" if newest is None else f"`mellm read {shlex.quote(str(newest))}` lists what was read in each answer; "
+    return f"Next: {read}`mellm report {shlex.quote(str(output))} -o report` makes a page of the runs"

@@ -41,12 +41,15 @@ _MODULE_OF = {name: module for module, names in _NAMES.items() for name in names
 _OF_ONE = ("data", "data_version", "files", "metadata")
 _OF_FILE = ("listed_files", "listed_version", "table", "table_version")
 _PROTOCOL = ("labels", "aus", "asks")
-_KNOWN = (
-    "expected data(NAME), data_version(NAME), metadata(NAME), files(NAME+NAME), table(FILE), table_version(FILE), "
-    "listed_files(FILE), listed_version(FILE), listed(FILE, names=0:A+1:B, labels=A+B, aus=1+2, asks=all), "
-    "protocol(labels=A+B, aus=1+2, asks=all), metrics(all|emotion|aus|sensitivity), metrics(parts=NAME+NAME) "
-    "or stderr(SCORE)"
-)
+_CALLS = {
+    **{name: f"{name}({'NAME+NAME' if name == 'files' else 'NAME'})" for name in _OF_ONE},
+    **{name: f"{name}(FILE)" for name in _OF_FILE},
+    "listed": "listed(FILE, names=0:A+1:B, labels=A+B, aus=1+2, asks=all)",
+    "protocol": "protocol(labels=A+B, aus=1+2, asks=all)",
+    "metrics": "metrics(all), metrics(emotion), metrics(aus), metrics(sensitivity) or metrics(parts=NAME+NAME)",
+    "stderr": "stderr(SCORE)",
+}
+"""How a task file writes each name with arguments."""
 
 
 def __getattr__(name: str) -> Any:
@@ -56,11 +59,12 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     if not name.startswith("_") and (found := _metric(name)) is not None:
         return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    hint = "" if name.startswith("_") else near(name, (*_MODULE_OF, *_CALLS, *_metric_names()))
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
 
 
 def _called(text: str, function: str, parts: Sequence[str]) -> Any:
-    """What a name with arguments stands for: `data(casme2)`, `protocol(labels=a+b)`."""
+    """The value of a name with arguments: `data(casme2)`, `protocol(labels=a+b)`."""
     keywords = {key.strip(): value.strip() for key, mark, value in (part.partition("=") for part in parts) if mark}
     first = parts[0] if parts and "=" not in parts[0] else None
     if first is not None and len(parts) == 1:
@@ -77,7 +81,9 @@ def _called(text: str, function: str, parts: Sequence[str]) -> Any:
             return __getattr__(function)(first, **keywords)
         if function == "listed":
             return import_module(f"{__name__}.protocols").bound_list(first, keywords)
-    raise InputError(f"{_KNOWN}, found {text!r}", where="task file")
+    known = _CALLS.get(function) or ", ".join(_CALLS.values())
+    hint = "" if function in _CALLS else near(function, _CALLS)
+    raise InputError(f"expected {known}, found {text!r}.{hint}", where="task file")
 
 
 # ---- metrics --------------------------------------------------------------------------------------------------------
@@ -89,9 +95,9 @@ def _metrics(kind: str | None, keywords: dict[str, str]) -> list[dict[str, Any]]
 
     if kind in metrics.SHOWN:
         return metrics.listed(kind)
-    if keywords.keys() == {"parts"}:
-        return metrics.listed_by_part(keywords["parts"].split("+"))
-    found = kind or ", ".join(keywords)
+    if keywords.keys() == {"parts"} and all(names := [part.strip() for part in keywords["parts"].split("+")]):
+        return metrics.listed_by_part(names)
+    found = kind or ", ".join(f"{name}={value}" for name, value in keywords.items())
     raise InputError(
         f"metrics: expected one of {', '.join(metrics.SHOWN)} or parts=NAME+NAME, found {found!r}."
         f"{near(found, metrics.SHOWN)}",
@@ -109,6 +115,12 @@ def _metric(name: str) -> Any:
         return _ci95
     name = {"majority_uf1": "emotion_uf1_majority", "majority_acc": "emotion_acc_majority"}.get(name, name)
     return next((one.noted for one in (*metrics.METRICS, *metrics.SENSITIVITY) if one.name == name), None)
+
+
+def _metric_names() -> list[str]:
+    from mellm_plugin.scoring import metrics
+
+    return [one.name for one in (*metrics.METRICS, *metrics.SENSITIVITY)]
 
 
 def _stderr(score: str) -> Callable[[Any], float | None]:

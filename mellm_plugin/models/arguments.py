@@ -1,4 +1,4 @@
-"""The arguments of the model `mellm`, from `--model_args name=value,...`."""
+"""The arguments of the model `mellm`, from `--model_args name=value,...`, and a task's arguments of generation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator
 
-from mellm_plugin import checked
-from mellm_plugin.checked import Settings, one_of, reader, text
 from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
+from mellm_plugin.settings import Settings, attempt, one_of, reader, text
 
 OFF = "off"
 """The value of `motion` for frames without maps."""
@@ -157,7 +156,7 @@ class ModelArguments(Settings):
         known = {f.name for f in fields(cls)}
         given = {name: value for name, value in given.items() if name not in known or value not in (None, "None")}
         faults: list[str] = []
-        found = checked.attempt(cls, given, faults)
+        found = attempt(cls, given, faults)
         wrong = {fault.partition(":")[0] for fault in faults}
         faults += _contradictions({name: value for name, value in given.items() if name not in wrong})
         if faults or found is None:
@@ -167,7 +166,7 @@ class ModelArguments(Settings):
 
 def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
     """Faults between arguments."""
-    low, high = (checked.attempt(Count, given.get(name)) for name in ("min_pixels", "max_pixels"))
+    low, high = (attempt(Count, given.get(name)) for name in ("min_pixels", "max_pixels"))
     if low is not None and high is not None and low > high:
         yield f"min_pixels: expected at most max_pixels = {high}, found {low}"
     if "device" in given and "device_map" in given:
@@ -228,3 +227,44 @@ def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]
             f"{name}: found {own[name]!r} in model_args and {given[name]!r} in --{name}; give one" for name in twice
         )
     return {**given, **own}
+
+
+# ---- generation ------------------------------------------------------------------------------------------------------
+
+MAX_NEW_TOKENS = 1024
+"""Default maximum length of an answer, in tokens."""
+
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p")
+_GENERATION = (
+    *_SAMPLING,
+    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
+    *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
+)
+
+
+def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Translate a task's generation arguments to those of transformers.
+
+    Greedy, unless a temperature above 0 or `do_sample` asks for sampling.
+
+    Returns:
+        arguments of `generate`; the texts that end an answer; unknown names.
+    """
+    given = {name: value for name, value in gen_kwargs.items() if value is not None}
+    until = given.pop("until", [])
+    until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
+    # lmms-eval's default end is an empty line, which would cut answers after the first paragraph; lmms-eval's own
+    # models of this kind ignore it, too.
+    if until == ["\n\n"]:
+        until = []
+    arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
+    temperature = arguments.get("temperature")
+    arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
+    if not arguments["do_sample"]:
+        arguments |= dict.fromkeys(_SAMPLING)  # None also overrides the model's generation config
+    return arguments, until, sorted(given.keys() - set(_GENERATION))
+
+
+def cut_at(text: str, until: list[str]) -> str:
+    """The text up to the first end."""
+    return text[: min((text.find(stop) for stop in until if stop in text), default=len(text))]

@@ -1,4 +1,4 @@
-"""Load models, processors and adapters from folders and the hub.
+"""Load models, processors and adapters from folders and the hub, and choose the device of this process.
 
 A model loads completely or not at all, and only from safetensors. Training uses the same functions.
 """
@@ -8,10 +8,12 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator, DistributedType
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -414,3 +416,49 @@ def _of_the_hub(error: BaseException | None) -> str:
             )
         error = error.__cause__ or error.__context__
     return ""
+
+
+# ---- device ----------------------------------------------------------------------------------------------------------
+
+
+def process_device(
+    wanted: str | None,
+    device_map: str | dict[str, Any] | None,
+    accelerator: Accelerator,
+    log: Callable[[str, str], None],
+) -> torch.device:
+    """The device for the model of this process.
+
+    Args:
+        wanted: `cpu`, `cuda`, `cuda:1`; None: accelerate's choice.
+        device_map: set if the model is split over devices.
+        accelerator: of this process.
+        log: is called with a level and a message.
+
+    Raises:
+        SettingsError: no such device, or one that several processes cannot use.
+    """
+    own, several, kind = accelerator.device, accelerator.num_processes > 1, accelerator.distributed_type
+    if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
+        raise SettingsError(
+            f"expected processes that each hold the whole model, found {kind.value}; to split it over "
+            "GPUs start one process with device_map=auto"
+        )
+    if several and device_map is not None:
+        raise SettingsError("device_map: expected one process, found several, each with the whole model")
+    if wanted is None:
+        return torch.device(own)
+    try:
+        device = torch.device(wanted)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device: expected one of this machine, found {wanted!r}: {error}") from None
+    if not several:
+        return device
+    # The processes communicate over the devices that accelerate assigned to them.
+    if device.type != own.type:
+        hint = "; set ACCELERATE_USE_CPU=true" if device.type == "cpu" else ""
+        raise SettingsError(f"device: for several processes expected {own.type}, found {wanted!r}{hint}")
+    if device.index is not None:
+        log("WARNING", f"device={wanted} is ignored: {accelerator.num_processes} processes use one device each")
+    return torch.device(own)

@@ -26,9 +26,7 @@ from transformers.image_utils import load_image
 from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.models.arguments import ModelArguments, with_options
-from mellm_plugin.models.device import process_device
-from mellm_plugin.models.generation import cut, generation_arguments
+from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arguments, with_options
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.models.loading import (
@@ -44,6 +42,7 @@ from mellm_plugin.models.loading import (
     load_model,
     load_processor,
     local_or_hub,
+    process_device,
     weights_sum,
 )
 from mellm_plugin.models.seen import Seen
@@ -442,7 +441,7 @@ class Mellm(lmms):  # type: ignore[misc]
         written = output[:, inputs["input_ids"].shape[1] :].tolist()
         return [
             GenerationResult(
-                text=cut(self._text(tokens), until),
+                text=cut_at(self._text(tokens), until),
                 token_counts=TokenCounts(input_tokens=count, output_tokens=self._length(tokens)),
             )
             for count, tokens in zip(read, written, strict=True)

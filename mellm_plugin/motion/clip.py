@@ -150,7 +150,7 @@ def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
 
     advice = "what to do: save the clip again from its source, or as a folder of PNG files"
     frames = _read_all(read, [f"frame {index}" for index in range(count)], where, advice)
-    # Steps of ten milliseconds alternate around the true time; a frame shown far longer than others stands for several.
+    # Steps of ten milliseconds alternate around the true time; a frame shown far longer than others replaces several.
     steady = min(durations) > 0 and max(durations) <= 2 * min(durations)
     read_fps = 1000 * count / sum(durations) if steady else None
     return Clip(frames, read_fps if fps is None else fps, tuple(map(str, range(count))), where)

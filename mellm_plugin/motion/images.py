@@ -164,7 +164,7 @@ def read_pixels(source: Frame, name: str = "frame") -> Pixels:
     Args:
         source: a path, a file's bytes, a PIL image, or an RGB array `(H, W)`, `(H, W, 1)`, `(H, W, 3)`, `(H, W, 4)`,
             uint8 or uint16.
-        name: stands for the path in errors about a source without one.
+        name: replaces the path in errors about a source without one.
 
     Returns:
         `(H, W)` grey or `(H, W, 3)` RGB, uint8 or uint16.

@@ -1,4 +1,4 @@
-"""Small motion about the head's: windowed least squares with a prior that most of the skin stands still.
+"""Small motion about the head's: windowed least squares with a prior that most of the skin does not move.
 
 A coarse dense flow gives the head's similarity. The remaining motion is small, so brightness constancy is linear in it,
 and least squares over windows (Lucas and Kanade 1981) about the head's motion use every pixel of a window: they show a

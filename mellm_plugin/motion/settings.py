@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from mellm_plugin import checked
-from mellm_plugin.checked import number, one_of
 from mellm_plugin.errors import SettingsError, near
+from mellm_plugin.settings import fields_faults, number, one_of, unknown_key
 from mellm_plugin.small_files import read_json, write_text
 
 ESTIMATORS: tuple[str, ...] = ("local", "dis", "farneback", "tvl1")
@@ -61,7 +60,7 @@ class MotionSettings:
     palette: Annotated[str, one_of(PALETTE_NAMES), "the colours of the directions"] = "standard"
 
     def __post_init__(self) -> None:
-        if faults := checked.fields_faults(self):
+        if faults := fields_faults(self):
             raise SettingsError(faults, where="motion settings")
 
     @staticmethod
@@ -85,7 +84,7 @@ class MotionSettings:
         values = dict(values)
         base = MotionSettings.preset(str(values.pop("preset", "robust")))
         names = [f.name for f in fields(MotionSettings)]
-        unknown = [checked.unknown_key(name, names, "setting") for name in values if name not in names]
+        unknown = [unknown_key(name, names, "setting") for name in values if name not in names]
         try:
             settings = replace(base, **{k: v for k, v in values.items() if k in names})
         except SettingsError as error:

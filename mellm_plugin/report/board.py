@@ -1,4 +1,4 @@
-"""One board: the runs that can be compared, their scores anew from the clips, marks and ranks.
+"""One board: the runs that can be compared, their scores computed again from the clips, marks and ranks.
 
     draft = Draft(runs, entries, faults, notes)
     draft.board()  ->  {"task": "synthme_meu", "rows": [{"entry": "e0", "ranked": True, "scores": {..}, ..}], ..}
@@ -129,7 +129,7 @@ class Draft:
         return row
 
     def _mark(self, row: Row, runs: Sequence[Run]) -> None:
-        """Mark what speaks against ranking a row; any run of the entry may report whom the model was trained on."""
+        """Mark why a row is not ranked; any run of the entry may report the people that the model was trained on."""
         run = row.run
         if run.limited:
             of = "" if run.original is None else f" of {run.original}"

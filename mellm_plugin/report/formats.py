@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from mellm_plugin import small_files
-from mellm_plugin.datasets.formula_guard import CONTROL, guarded
 from mellm_plugin.errors import InputError
 from mellm_plugin.report.tables import (
     EXPLAINED,
@@ -33,6 +32,7 @@ from mellm_plugin.report.tables import (
     score_table,
     versions_of,
 )
+from mellm_plugin.small_files import CONTROL, guarded
 
 NAMES: tuple[str, ...] = ("report.md", "report.csv", "report.tex", "report.json")
 

@@ -28,15 +28,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+
 from mellm_plugin import __version__
 from mellm_plugin.report.board import Draft
 from mellm_plugin.report.entries import Entries, data_sums, latest, plain, prompts
-from mellm_plugin.report.overall import overall
+from mellm_plugin.report.items import MAIN
 from mellm_plugin.report.runs import Reading, Run
 
 VERSION = 1
@@ -111,7 +113,7 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
         },
         entries=names,
         boards=boards,
-        overall=overall(boards, [entry["key"] for entry in names]),
+        overall=_overall(boards, [entry["key"] for entry in names]),
     )
 
 
@@ -192,3 +194,59 @@ def _distinguishing(run: Run) -> dict[str, str]:
         "labels": "+".join(run.labels or ()) or "none",
         "units": "+".join(map(str, run.units or ())) or "none",
     }
+
+
+# ---- the table over all boards ---------------------------------------------------------------------------------------
+
+
+def _overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict[str, Any]:
+    """The main scores of every entry on every board, and their means over datasets.
+
+    A mean takes one board of each dataset, the one with the most ranked rows. It takes no board of several datasets,
+    whose clips would count twice, and no run that is not ranked. `tasks` is the number of boards in a mean; means over
+    different numbers of boards are not comparable.
+    """
+    metrics = [m for m in MAIN if any(m == one["name"] for board in boards for one in board["metrics"])]
+    rows = []
+    counted: dict[str, list[str]] = {}
+    for metric in metrics:
+        best: dict[str, Mapping[str, Any]] = {}
+        for board in boards:
+            if len(board["datasets"]) != 1 or all(metric != one["name"] for one in board["metrics"]):
+                continue
+            known = best.get(board["datasets"][0])
+            if known is None or _weight(board, metric) > _weight(known, metric):
+                best[board["datasets"][0]] = board
+        counted[metric] = [str(board["title"]) for board in best.values()]
+    for entry in entries:
+        scores: dict[str, dict[str, Any]] = {}
+        marks: dict[str, list[dict[str, str]]] = {}
+        means: dict[str, list[float]] = {metric: [] for metric in metrics}
+        for board in boards:
+            for row in board["rows"]:
+                if row["entry"] != entry:
+                    continue
+                of = {m: {**row["scores"][m], "ranked": _counts_in_mean(row, m)} for m in metrics if m in row["scores"]}
+                scores[board["title"]] = of
+                marks[board["title"]] = row["marks"]
+                for metric, one in of.items():
+                    if one["ranked"] and board["title"] in counted[metric] and one["value"] is not None:
+                        means[metric].append(one["value"])
+        if scores:
+            mean = {
+                metric: {"value": float(np.mean(values)), "tasks": len(values)}
+                for metric, values in means.items()
+                if values
+            }
+            rows.append({"entry": entry, "scores": scores, "marks": marks, "mean": mean})
+    return {"tasks": [board["title"] for board in boards], "metrics": metrics, "averaged": counted, "rows": rows}
+
+
+def _counts_in_mean(row: Mapping[str, Any], metric: str) -> bool:
+    """Whether a score counts in the mean of its model."""
+    graded = metric != "description_score" or all(mark["kind"] != "judge" for mark in row["marks"])
+    return bool(row["ranked"]) and graded and all(mark["kind"] != "clips" for mark in row["marks"])
+
+
+def _weight(board: Mapping[str, Any], metric: str) -> int:
+    return sum(row["ranked"] and metric in row["scores"] for row in board["rows"])

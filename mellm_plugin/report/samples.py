@@ -271,7 +271,7 @@ def read_lines(
         faults.append(f"cannot be read: {error}")
     if lines.clips and lines.foreign:
         lines.damaged += lines.foreign
-        faults.append(f"{lines.foreign} lines are of another task than {task}")
+        faults.append(f"{lines.foreign} line{'s are' if lines.foreign > 1 else ' is'} of another task than {task}")
     more = [f"{len(faults) - _SHOWN} more lines like these"] if len(faults) > _SHOWN else []
     reading.faults += [Fault(str(file), fault) for fault in (*faults[:_SHOWN], *more)]
     return lines
@@ -322,6 +322,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
 def _complete(record: dict[str, Any]) -> None:
     """Complete the record of a clip: defaults, and what the items of some metrics need."""
     clip = {"id": record["id"], "subject": record["subject"]}
+    record["scored_aus"] = record["scored_aus"] or ()
     if record["facts"] is not None:
         record["facts"]["gold"] = record["gold"]["aus"]
     if record["rung"] is not None:
@@ -336,7 +337,7 @@ def _complete(record: dict[str, Any]) -> None:
 
 def _agree(record: Mapping[str, Any], lines: Lines) -> None:
     """Check that a line asks for the same labels and units as those before it."""
-    protocol = record["asks"], record["labels"], record["scored_aus"] or ()
+    protocol = record["asks"], record["labels"], record["scored_aus"]
     if record["asks"] is None or protocol == lines.protocol:
         return
     if lines.protocol[0] is not None:

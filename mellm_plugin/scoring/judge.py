@@ -130,7 +130,7 @@ class Judge:
     def probe(self) -> None:
         """Check with one short request, or a few if it fails, that the judge can be used.
 
-        A server with problems of its own (5xx, 429, garbled answers) is a warning in the log and does not end a run.
+        Problems of the server (5xx, 429, garbled answers) are a warning in the log and does not end a run.
 
         Raises:
             JudgeError: the judge is out of reach, rejects the key or the request, or does not know the model.

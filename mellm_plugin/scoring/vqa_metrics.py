@@ -130,8 +130,5 @@ SHOWN = (
 
 TEXT = ("vqa_bleu4_corpus", "vqa_bleu4_sentence_mean", "vqa_rouge1_f1", "vqa_rouge1_recall")
 
-INTERVALS: dict[str, str] = {metric.name: metric.score for metric in QUESTIONS if metric.score is not None}
-"""Every metric but the constant ones, and the score of `scoring.summary` whose interval it gets."""
-
 PARTS: dict[str, Part] = {metric.name: metric.select for metric in QUESTIONS if isinstance(metric.select, Part)}
 """The metrics of what is read in the answers to one kind of question."""

@@ -27,12 +27,11 @@ from typing import Annotated, Any
 import yaml
 from pydantic import BeforeValidator
 
-from mellm_plugin import checked
-from mellm_plugin.checked import Flag, Settings, Text, count, number, one_of, reader, text
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, near
 from mellm_plugin.models import BUNDLED, near_folder
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings, resolve
+from mellm_plugin.settings import Flag, Settings, Text, attempt, count, number, one_of, reader, text
 from mellm_plugin.small_files import DEEPEST, TOO_DEEP, read_text
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
@@ -186,7 +185,7 @@ class Stage(Settings):
         for part in trained:
             if part not in self.learning_rate:
                 yield f".learning_rate.{part}: expected a rate, because train.{part} is {getattr(self.train, part)}"
-        if len(self.learning_rate) < len(PARTS):  # one number stands for all parts
+        if len(self.learning_rate) < len(PARTS):  # one number applies to all parts
             for part in self.learning_rate:
                 if part not in trained:
                     yield f".learning_rate.{part}: found a rate, but this stage does not train it"
@@ -335,10 +334,10 @@ def read(given: Mapping[str, Any]) -> Config:
         InputError: lists every fault.
     """
     faults: list[str] = []
-    config = checked.attempt(Config, given, faults)
+    config = attempt(Config, given, faults)
     # Check what belongs together on the parts that are right, so that one round reports everything.
     if isinstance(stages := given.get("stages"), list):
-        faults += _faults_between([stage for one in stages if (stage := checked.attempt(Stage, one))])
+        faults += _faults_between([stage for one in stages if (stage := attempt(Stage, one))])
         faults += _data_faults(stages)
     faults += _start_faults(given)
     if config is not None and config.validation.subjects and "share" in (given.get("validation") or {}):
@@ -377,7 +376,7 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
+                    None, None, f"the key {key!r} appears twice", key_node.start_mark
                 )
             seen.add(key)
         return dict(super().construct_mapping(node, deep))
@@ -448,7 +447,7 @@ def _faults_between(stages: Sequence[Stage]) -> list[str]:
     """Contradictions between stages, which together train one adapter or one model."""
     faults: list[str] = []
     names = [stage.name for stage in stages]
-    faults += [f"stages: the name {name!r} stands twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    faults += [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
     first: dict[str, tuple[str, str, Lora | None]] = {}
     for stage in stages:
         for part in stage.train.parts():

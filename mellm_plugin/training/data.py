@@ -20,12 +20,12 @@ from typing import Annotated, Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.checked import Settings, Text, count, number, one_of, reader
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.settings import Settings, Text, count, number, one_of, reader
 from mellm_plugin.training.challenge import certain_units
 from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record
 from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, label_among

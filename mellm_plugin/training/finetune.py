@@ -313,7 +313,7 @@ class _Run:
         """Train, and turn failures into errors that say what to do."""
         stage = self.config.stages[number]
         try:
-            examples[0]  # drawing clips shows a progress bar of its own first
+            examples[0]  # drawing clips first shows its own progress bar
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         except (InputError, MellmError) as error:
             if isinstance(error, TrainingError):

@@ -117,7 +117,7 @@ class Asked:
 def label_among(record: Record, labels: Sequence[str]) -> str | None:
     """The clip's label in a closed set: its own label or its coarse class; None if the set has neither.
 
-    For drawn clips, `others` stands for labels that the set does not name.
+    For drawn clips, `others` covers the labels that the set does not name.
     """
     if record.emotion in labels:
         return record.emotion

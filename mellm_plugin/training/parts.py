@@ -1,4 +1,6 @@
-"""The parts of a model by name, and how to train them. Support for further backbones goes here.
+"""Which layers are trained: the parts of a model by name, its LoRA targets, and how each is trained.
+
+This is the place for another backbone whose modules have other names.
 
     model.visual.blocks.0.attn.qkv                   vision
     model.visual.merger.mlp.0                        projector

@@ -206,7 +206,7 @@ def test_task_files_and_names_that_lmms_eval_uses_too(tmp_path: Path) -> None:
         file.write_text(text)
     found = list(installation.names(ours, theirs))
     assert "b.yaml hides ours" in one(found, "fault", "lmms-eval's own task casme2_meu").text
-    one(found, "fault", "a model mellm of its own")
+    one(found, "fault", "its own model mellm")
     (theirs / "models/__init__.py").write_text('MODELS = {"qwen": "Qwen"}\n')
     (ours / "casme2_meu.yaml").unlink()
     one(installation.names(ours, theirs), "ok", "have 2 names, none of them ours")

@@ -178,7 +178,7 @@ def test_answers_that_were_never_given_are_counted_apart_by_their_reason(
     results.write_text("{}")
     assert main(["read", str(results)]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.endswith(f"the results file beside it, which holds no answers; give {path}")
+    assert line.endswith(f"a results file, which holds no answers; give {path}")
 
 
 def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +189,16 @@ def test_several_files_are_summed_up_together(tmp_path: Path, capsys: pytest.Cap
     assert main(["read", *paths, str(tmp_path / "absent"), "--labels", "samm"]) == 1
     said = capsys.readouterr()
     assert said.out == "" and "absent: expected a samples file" in said.err
+
+
+@pytest.mark.parametrize("row", [{"record": {"kind": "side", "read": {}}}, {"vqa_parse_rate": {}}])
+def test_answers_to_questions_are_refused_once(row: dict[str, Any], tmp_path: Path, capsys: Any) -> None:
+    """Not line by line, and not as clips without labels."""
+    file = written(tmp_path / "vqa.jsonl", [{"filtered_resps": "left", **row}] * 9)
+    assert main(["read", file, "--labels", "casme2"]) == 1
+    first, more, last = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{file}, line 1: ") and "ME-VQA" in first and "mellm report" in first
+    assert more == f"{file}: 8 more lines like line 1" and last.startswith("mellm: 9 of 9 lines")
 
 
 def test_without_labels_says_how_to_give_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -306,7 +306,7 @@ def test_odd_data_are_told(place: Path, capsys: pytest.CaptureFixture[str]) -> N
     for part in (
         "all clips are of one subject",
         "labels with one clip, too few for a score of their own: feer",
-        "the label 'feer' is one of its own. Did you mean 'fear'?",
+        "the label 'feer' is in none of the known datasets. Did you mean 'fear'?",
         "1 of 4 clips have no label: these clips count for their units alone",
         "2 of 4 clips have no known units: these clips count for their label alone",
         "clips/p0/c0: code not read in full: 'soft focus'",

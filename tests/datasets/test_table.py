@@ -399,5 +399,5 @@ def test_what_may_not_be_meant_is_told(tmp_path: Path) -> None:
         "the column 'Emotoin' is not read.",
         "the rows 2, 7 have the same frames",
         "'Happy', 'happiness' are one label, 'happiness'",
-        "the label 'tense' is one of its own. Did you mean 'tens'?",
+        "the label 'tense' is in none of the known datasets. Did you mean 'tens'?",
     ]

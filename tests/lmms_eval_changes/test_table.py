@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from mellm_plugin.cli import parser
 from mellm_plugin.lmms_eval_changes.table import extend_table
 
 METRICS = ("emotion_uf1", "au_f1", "answer_rate", "emotion_uf1_stderr", "scores_stderr")
@@ -60,19 +63,29 @@ def test_rows_have_the_order_of_the_task_and_others_stay(utils: Any) -> None:
 
 
 @pytest.mark.parametrize("logged", [True, False])
-def test_the_command_ends_with_what_to_do_next(utils: Any, tmp_path: Path, logged: bool) -> None:
-    (tmp_path / "mellm").mkdir()
-    samples = tmp_path / "mellm" / "20261129_075911_samples_ours.jsonl"
+@pytest.mark.parametrize("of_questions", [True, False])
+def test_the_command_ends_with_what_to_do_next(utils: Any, tmp_path: Path, logged: bool, of_questions: bool) -> None:
+    """Its commands can be run as they are printed."""
+    folder = tmp_path / "my results"
+    (folder / "mellm").mkdir(parents=True)
+    samples = folder / "mellm" / "20261129_075911_samples_ours.jsonl"
     samples.touch()
+    metrics = ["vqa_parse_rate" if of_questions and name == "au_f1" else name for name in METRICS]
+    ours = {"metric_list": [{"metric": name} for name in metrics]}
+    results = {**RESULTS, "configs": {**RESULTS["configs"], "ours": ours}}
     code = "def cli_evaluate(args, make, results):\n    return make(results)"
     names: dict[str, Any] = {}
     exec(compile(code, "/somewhere/lmms_eval/__main__.py", "exec"), names)
-    args = Namespace(output_path=str(tmp_path) if logged else None, log_samples=logged)
-    *table, last = names["cli_evaluate"](args, utils.make_table, RESULTS).splitlines()
-    assert table == [*TABLE, ""]
+    args = Namespace(output_path=str(folder) if logged else None, log_samples=logged)
+    *table, last = names["cli_evaluate"](args, utils.make_table, results).splitlines()
+    assert of_questions or table == [*TABLE, ""]
+    commands = [shlex.split(text) for text in re.findall("`(mellm [^`]*)`", last)]
+    given = [vars(parser().parse_args(command[1:])) for command in commands]
+    assert [command[1] for command in commands] == ["read", "report"][not logged or of_questions :]
     if logged:
-        assert f"`mellm read {samples}`" in last and f"`mellm report {tmp_path}`" in last
+        assert of_questions or given[0]["files"] == [str(samples)]
+        assert given[-1]["results"] == [str(folder)]
     else:
-        assert "`--output_path results --log_samples`" in last and "mellm report results" in last
+        assert "`--output_path results --log_samples`" in last and given[0]["results"] == ["results"]
     others = {key: {"theirs": RESULTS[key]["theirs"]} for key in RESULTS}
     assert "Next" not in names["cli_evaluate"](args, utils.make_table, others)

@@ -23,8 +23,7 @@ from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
-from mellm_plugin.models.arguments import ModelArguments
-from mellm_plugin.models.generation import MAX_NEW_TOKENS, generation_arguments
+from mellm_plugin.models.arguments import MAX_NEW_TOKENS, ModelArguments, generation_arguments
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map

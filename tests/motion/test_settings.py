@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mellm_plugin.checked import help_of
 from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings, resolve
+from mellm_plugin.settings import help_of
 
 
 def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:

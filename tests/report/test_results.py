@@ -330,6 +330,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("strange")
 
 
+def test_null_units_to_score_are_no_units(tmp_path: Path) -> None:
+    _, samples = write_run(tmp_path, Asked(clips=2, subjects=2), Model())
+    rows = [json.loads(line) for line in samples.read_text(encoding="utf-8").splitlines()]
+    for row in rows:
+        (row.get("record") or row["parse_rate"])["scored_aus"] = None
+    samples.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+    (board,) = leaderboard.make(results.read([tmp_path])).boards
+    assert board["clips"] == 2
+
+
 @given(data=st.data())
 @settings(max_examples=60)
 def test_no_value_of_any_type_breaks_the_reading(folder: Path, data: st.DataObject) -> None:

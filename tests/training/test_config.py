@@ -120,7 +120,7 @@ def test_one_adapter_comes_out_of_all_stages(given: Make) -> None:
     (fault,) = _faults({**plain, "stages": [*plain["stages"], other]})
     assert "rank, alpha, targets" in fault and "'labels'" in fault and "'more'" in fault
     twice = _faults({**plain, "stages": plain["stages"] * 2})
-    assert twice == ("stages: the name 'labels' stands twice",)
+    assert twice == ("stages: the name 'labels' appears twice",)
     full = {**plain["stages"][0], "name": "all", "train": {"language": "full"}, "lora": None}
     assert any(
         "is lora in 'labels' and full in 'all'" in f for f in _faults({**plain, "stages": [*plain["stages"], full]})
@@ -155,7 +155,7 @@ ALIASES = tuple(itertools.pairwise("abcdefghij"))
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("base: a\nbase: b\n", "the key 'base' stands twice"),
+        ("base: a\nbase: b\n", "the key 'base' appears twice"),
         ("- a\n", "expected a mapping, found list"),
         ("base: [\n", "expected YAML"),
         ("1: a\n", "expected a text as key, found 1"),

@@ -223,7 +223,7 @@ def names(folder: Path, lmms_eval: Path | None) -> Iterator[Finding]:
     registry = lmms_eval / "models" / "__init__.py"
     models = re.findall(r"[\"'](mellm\w*)[\"']\s*:", registry.read_text("utf-8")) if registry.is_file() else []
     for name in dict.fromkeys(models):
-        yield fault(f"lmms-eval has a model {name} of its own, in {registry}", older)
+        yield fault(f"lmms-eval has its own model {name}, in {registry}", older)
     if not both and not models:
         yield ok(f"lmms-eval's own tasks have {len(taken)} names, none of them ours")
 

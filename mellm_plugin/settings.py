@@ -155,7 +155,7 @@ def read(kind: type[T], given: Any, where: str = "", error: type[InputError] = I
     """Plain values -> an instance of `kind`.
 
     Raises:
-        InputError: everything that is wrong with the values; `where` (a file) stands in front of it.
+        InputError: everything that is wrong with the values; `where` (a file) is put in front.
     """
     try:
         made: T = _adapter(cast(Any, kind)).validate_python(given)

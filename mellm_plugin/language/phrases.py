@@ -1,7 +1,8 @@
-"""Numbers of units in the tokens of an answer, and the values beside them.
+"""Short phrases in the tokens of an answer: the number of a unit, the value beside it, and what words around deny.
 
 number_at(tokens of "L12 (3%)", 0)  ->  (12, 2)       the number and the position behind it
 value_at(tokens of "L12 (3%)", 2)   ->  (True, 5)     whether the value is low, and the position behind it
+is_denied_behind(tokens of "AU4 is not seen", the position of "is")  ->  True
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.words import MEASURED_BY, MEASURES, Tokens
+from mellm_plugin.language.words import ADVERSATIVE, GRADES, MEASURED_BY, MEASURES, PLACES, Tokens
+
+# ---- numbers and values ---------------------------------------------------------------------------------------------
 
 _COUNTERS = frozenset("%个個帧幀秒")
 
@@ -54,7 +57,7 @@ def value_at(tokens: Tokens, position: int) -> tuple[bool, int] | None:
 
 
 def is_plus_list(tokens: Tokens, position: int) -> bool:
-    """Whether units stand here as in a coding sheet, without "AU" in front: `4+7`."""
+    """Whether units are listed here as in a coding sheet, without "AU" in front: `4+7`."""
     number = number_at(tokens, position)
     return bool(
         number
@@ -78,3 +81,46 @@ def is_flag(tokens: Tokens, position: int) -> bool:
 def measured(tokens: Tokens, position: int) -> bool:
     """Whether the number in front of `position` is a count or a measure."""
     return tokens.text(position) in MEASURES
+
+
+# ---- denials --------------------------------------------------------------------------------------------------------
+
+DENIALS = frozenset({"no", "not_there"})
+"""Kinds of words that deny."""
+
+
+def is_denied_behind(tokens: Tokens, position: int) -> bool:
+    """Whether what precedes a verb or "but" is denied after it: "is not seen", "but rejected"."""
+    for ahead in range(position + 1, min(position + 8, len(tokens))):
+        kind = tokens.kind(ahead)
+        if kind == "unclear":
+            return ahead - position <= 3
+        if kind in DENIALS:
+            far = ahead - position > 3 or tokens.kind(position) == "turn"
+            return not far or kind == "not_there" or tokens.kind(ahead + 1) in ("there", "occur")
+        if tokens.text(ahead) in ("it", "they") and tokens.kind(ahead + 1) == "be":
+            continue  # "suspected, but on inspection it is absent"
+        if kind in ("comma", "aus_head", "unit", "label", "number", "there", "occur", "resume"):
+            return False
+    return False
+
+
+def is_rejected(tokens: Tokens, position: int) -> bool:
+    """Whether "but" is here, and what precedes it is denied after it: "considered, but rejected"."""
+    return tokens.text(position) in ADVERSATIVE and is_denied_behind(tokens, position)
+
+
+def is_of_place(tokens: Tokens, position: int) -> bool:
+    """Whether it is a part of the face, and no unit, that does not move: "lids unchanged"."""
+    before = tokens[max(0, position - 2) : position]
+    return any(token.kind == "word" and token.text in PLACES - GRADES for token in before)
+
+
+def is_field(tokens: Tokens, position: int) -> bool:
+    """Whether a word is the title of the units behind it: `"absent": ["AU12"]`."""
+    return (
+        tokens.kind(position + 1) == "colon"
+        and (tokens.kind(position), tokens.kind(position + 2)) not in (("there", "number"), ("no", "number"))
+        and tokens.kind(position + 2) in ("aus_head", "unit", "number")
+        and tokens.kind(position - 1) in ("", "comma", "no")
+    )

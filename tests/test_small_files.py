@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mellm_plugin.datasets.formula_guard import guarded
+from mellm_plugin.small_files import guarded
 
 
 @pytest.mark.parametrize(

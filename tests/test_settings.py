@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from mellm_plugin.checked import Flag, Settings, Text, attempt, count, number, one_of, read, reader
 from mellm_plugin.errors import SettingsError
+from mellm_plugin.settings import Flag, Settings, Text, attempt, count, number, one_of, read, reader
 
 
 def _even(value: Any) -> int:
