@@ -22,7 +22,7 @@ import csv
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -118,10 +118,19 @@ def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[s
     return out
 
 
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
 def _named(file: str) -> list[dict[str, str]]:
     """The rows of a list of real names."""
-    with (Path(__file__).parent / "names" / file).open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+    return _read(Path(__file__).parent / "names" / file)
+
+
+def _composite(dataset: str) -> list[dict[str, str]]:
+    """The rows of the list of MEGC 2019."""
+    return [row for row in _read(Path(megc2019.__file__).parent / "megc2019.csv") if row["dataset"] == dataset]
 
 
 Roster = list[tuple[str, str, str]]  # subject, clip, label
@@ -146,10 +155,6 @@ def _pick(
         picked.append(found)
         count[found[0]] += 1
     return [one for one in roster if one in picked]
-
-
-def _in_turn(labels: Mapping[str, int]) -> Iterator[str]:
-    return iter(_deal(labels, None))
 
 
 # The datasets -------------------------------------------------------------------------------------------------------
@@ -194,12 +199,6 @@ _FOURDME_CODES = {
 _FOURDME_UNITS = sorted({*AUS, 43, 45})
 
 
-def _composite(dataset: str) -> list[dict[str, str]]:
-    """The rows of the list of MEGC 2019."""
-    with (Path(megc2019.__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
-
-
 def _casme2_roster() -> Roster:
     """All clips; those outside the composite are `others`, except for a few sad and fearful ones."""
     listed = {(row["subject"], row["clip"]): row["class"] for row in _composite("casme2")}
@@ -209,7 +208,7 @@ def _casme2_roster() -> Roster:
     few = dict(zip(rest[5::14], ["sadness", "fear", "sadness", "fear", "sadness", "sadness"], strict=False))
     assert len(few) == 6
     labels = {**few, **dict.fromkeys(_SAD_OR_SURPRISED, "sadness"), **dict.fromkeys(_OMITTED, "disgust")}
-    negative = _in_turn({"disgust": _CASME2["disgust"] - len(_OMITTED), "repression": _CASME2["repression"]})
+    negative = iter(_deal({"disgust": _CASME2["disgust"] - len(_OMITTED), "repression": _CASME2["repression"]}, None))
     of_class = {"positive": "happiness", "surprise": "surprise"}
     roster = []
     for name in names:
@@ -236,18 +235,8 @@ def casme2(
 
     The composite leaves out sub04/EP12_01f (without an apex in the 2019 sheet) and sub05/EP09_05f (at full number, its
     apex is the onset, 69, in both sheets). Five codes are `?` in the 2014 sheet; every fifth differs in that of 2019.
-    The offset in row 62 lies outside the folder, whose last frame is 91.
-
-    Args:
-        folder: to write to.
-        clips: how many; all published ones when None.
-        sheet: year of the sheet, which decides its columns and labels.
-        layout: `CASME2_RAW_selected/sub01/EP20_02f/img46.jpg`, or `Cropped/.../reg_img46.jpg`.
-        empty_columns: as in the official sheets; some copies lack them.
-        subject_as: `01`, or the number 1.
-        without_apex: number of empty apex cells, as in some copies.
-        stray_files: put `Thumbs.db`, `.DS_Store` and shortcuts among the frames.
-        film: see `Film`.
+    The offset in row 62 lies outside the folder, whose last frame is 91. Copies of the sheet may lack the empty columns
+    and, in `without_apex` rows, the apex. `clips` is the number of clips, all if None; for `film` see `Film`.
     """
     camera = Camera("casme2", **film)
     root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
@@ -295,7 +284,7 @@ def casme2(
 
 def _samm_roster() -> Roster:
     listed = {row["clip"]: row["class"] for row in _composite("samm")}
-    negative = _in_turn({label: _SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")})
+    negative = iter(_deal({label: _SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")}, None))
     labels = {None: "others", "positive": "happiness", "surprise": "surprise"}
     return [
         (row["subject"], row["clip"], labels.get(listed.get(row["clip"])) or next(negative))
@@ -314,11 +303,7 @@ def samm(
     """SAMM: 159 clips of 29 subjects, 28 of them in the composite of MEGC 2019; grey frames.
 
     In two clips the apex is outside onset..offset: of 028_4_1 the offset is too early, and the apex is in the folder;
-    of 032_3_1 the apex is before the onset, and missing.
-
-    Args:
-        preamble: 13 rows of text above the header, as in the official sheet.
-        subject_as: `006`, or the number 6.
+    of 032_3_1 the apex is before the onset, and missing. The preamble is 13 rows, as in the official sheet.
     """
     camera = Camera("samm", grey=True, **film)
     codes, above = _Codes(_SAMM_CODES), 13 if preamble else 0
@@ -374,14 +359,8 @@ def smic(
     """SMIC: 164 clips of 16 subjects in its HS part, 71 of eight in the others; no codes, and no apex.
 
     The frame numbers of the first clip pass from 999998 to 1000000, in files padded to six digits: as text they sort
-    in another order. A spotted apex should be near `Truth.peak`.
-
-    Args:
-        part: of the dataset.
-        layout: `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp`, or
-            `SMIC_all_cropped/HS/.../reg_image563849.bmp`.
-        subject_style: of folders and clips; `Truth.subject` is `s01` in both.
-        community_sheet: write `smic_apex.xlsx`, which gives the apex.
+    in another order. A spotted apex should be near `Truth.peak`; `community_sheet` writes a sheet that gives the apex.
+    `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp`, or `SMIC_all_cropped/HS/.../reg_image563849.bmp`.
     """
     camera = Camera("smic" if part == "HS" else f"smic_{part.lower()}", grey=part == "NIR", **film)
     root = folder / ("SMIC_all_raw" if layout == "raw" else "SMIC_all_cropped")
@@ -425,11 +404,8 @@ def casme3(
     """CAS(ME)^3, part A: 860 clips of 94 subjects, several of them in one file; in 54 the apex is not after the onset.
 
     At full number the sheet has the wrong onsets of its rows 751 and 752; `Truth.onset` is the right one. Three of the
-    others are spelled `Others`.
-
-    Args:
-        layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a folder has all
-            clips of a file.
+    others are spelled `Others`. In `part_A/spNO.1/b/color/166.jpg` a folder has all clips of a file; the other layout
+    is `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`.
     """
     camera = Camera("casme3", **film)
     root = folder / ("Part_A_ME_clip" if layout == "clips" else "part_A")
@@ -507,10 +483,8 @@ def mmew(
     repression_folder: Literal["others", "repression"] = "others",
     **film: Unpack[Film],
 ) -> Fictitious:
-    """MMEW: 300 clips of 30 subjects, in folders by label, `Micro_Expression/disgust/S05-01-002/3.jpg`.
-
-    Args:
-        repression_folder: name of the folder of that label; the sheet calls the label `others`.
+    """MMEW: 300 clips of 30 subjects, in folders by label, `Micro_Expression/disgust/S05-01-002/3.jpg`. The sheet calls
+    the label of the folder `repression_folder` `others`.
     """
     camera = Camera("mmew", **film)
     root = folder / "Micro_Expression"
