@@ -228,14 +228,6 @@ def test_a_wrong_offset_is_unknown_and_noted(made: Fictitious, tmp_path: Path) -
         assert by_id[name].apex_frame == clip.peak
 
 
-def test_an_apex_that_is_no_number_is_spotted(made: Fictitious, tmp_path: Path) -> None:
-    for index, mark in ((1, "/"), (2, "-"), (3, None), (4, "N/A")):
-        made = fictitious.cell(made, index, "ApexFrame", mark)
-    assert main(command(made, tmp_path / "out")) == 0
-    sources = {sample.id: sample.apex_source for sample in store.read("casme2", "test", tmp_path / "out")}
-    assert [sources[f"casme2/{c.subject}/{c.clip}"] for c in made.clips] == ["sheet", *["spotted"] * 4, *["sheet"] * 3]
-
-
 def test_objective_classes(tmp_path: Path, capsys: Capture) -> None:
     made = casme2(tmp_path, 8, sheet="2019", **QUICK)
     for index, value in ((1, "IV"), (2, "vii"), (3, 4.0), (4, None), (5, "/"), (6, 8), (7, "IIX")):
@@ -264,19 +256,6 @@ def test_a_clip_of_another_subject(tmp_path: Path, capsys: Capture) -> None:
     assert main(command(fictitious.cell(made, 5, "Subject", "011"), tmp_path / "out")) == 0
     says = f"expected a clip of subject 011, found {made.clips[5].clip}; correct the row"
     assert says in capsys.readouterr().err
-
-
-def test_files_that_are_no_frames_do_no_harm(made: Fictitious, tmp_path: Path) -> None:
-    for clip in made.clips:
-        for number in clip.numbers:
-            (clip.folder / f"._img{number}.jpg").write_bytes(b"\0\5\x16\7AppleDouble")
-        for stray in ("Thumbs.db", ".DS_Store", "notes.txt", "clip.avi", "cover.jpg", "img7.lnk"):
-            (clip.folder / stray).write_bytes(b"stray")
-        (clip.folder / "img99999.jpg").mkdir()
-    (made.frames / "__MACOSX" / "sub01").mkdir(parents=True)
-    assert main(command(made, tmp_path / "out", "--strict")) == 0
-    for sample, clip in zip(store.read("casme2", "test", tmp_path / "out"), made.clips, strict=True):
-        assert sample.onset == clip.frame(clip.numbers[0]).read_bytes()
 
 
 # Wrong sheets --------------------------------------------------------------------------------------------------------

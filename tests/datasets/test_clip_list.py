@@ -223,11 +223,7 @@ def test_the_task_of_a_list_asks_for_its_labels(capsys: pytest.CaptureFixture[st
         ([["samm", 6, "006_1_2", n] for n in "01"], [], "not one of its clips can be used: samm/006/006_1_2 "),
         ([["casme2", 1, "EP02_01f", 7]], [], "its labels are numbers; say what they mean: --labels 7=LABEL"),
         ([["casme2", 1, "EP02_01f", 7]], ["--labels", "7"], "--labels: expected LABEL=NAME, such as 0=negative"),
-        (
-            [["casme2", 1, "EP02_01f"]],
-            ["--columns", "clp=x"],
-            "'clp' is no column of it; expected dataset, subject, clip",
-        ),
+        ([["casme2", 1, "EP02_01f"]], ["--columns", "clp=x"], "'clp' is no column of it; expected dataset, subject, "),
         (
             [["a", "b", "c"], ["casme2", 1, "EP02_01f"]],
             [],

@@ -110,7 +110,7 @@ def test_at_the_published_numbers_nothing_differs(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    made = write(tmp_path, size=(16, 16), frames=3, draw="noise", **options)
+    made = write(tmp_path, size=(32, 32), frames=3, draw="noise", **options)
     prepare(made, tmp_path / "out", "--workers", "2")
     out = capsys.readouterr().out
     assert f"\n  {said}\n" in out and ", published " not in out
@@ -157,7 +157,7 @@ def test_an_apex_that_is_not_between_onset_and_offset_is_spotted(tmp_path: Path)
 
 
 def test_casme3_known_errors_of_its_sheet(tmp_path: Path) -> None:
-    made = casme3(tmp_path, frames=3, size=(16, 16), draw="noise")
+    made = casme3(tmp_path, frames=3, size=(32, 32), draw="noise")
     rows = openpyxl.load_workbook(made.sheet)
     for row in range(rows.worksheets[0].max_row, 1, -1):  # the subject's rows alone
         if rows.worksheets[0].cell(row, 1).value not in ("spNO.14", "spNO.216"):

@@ -122,12 +122,12 @@ def test_roots_that_are_none(tmp_path: Path) -> None:
         archive.writestr("clip1/1.jpg", b"")
     with pytest.raises(InputError, match="found a file; unzip it and name the folder"):
         FrameTree(tmp_path / "clips.zip")
-    _files(tmp_path / "unnumbered", "onset.jpg", "apex.jpg")
-    with pytest.raises(InputError, match=r"their numbers .*, found .*apex.jpg; .* mellm prepare table"):
-        FrameTree(tmp_path / "unnumbered")
     _files(tmp_path, "1.jpg")
     with pytest.raises(InputError, match="no frame of this dataset's clips, only others, .* name another"):
         FrameTree(tmp_path, lambda parts: True)
+    _files(tmp_path / "unnumbered", "onset.jpg", "apex.jpg")
+    with pytest.raises(InputError, match=r"their numbers .*, found .*apex.jpg; .* mellm prepare table"):
+        FrameTree(tmp_path / "unnumbered")
 
 
 def test_a_picture_of_another_series_is_no_frame(tmp_path: Path) -> None:

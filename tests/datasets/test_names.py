@@ -29,6 +29,7 @@ def test_a_name_is_one_whatever_its_case_spaces_and_zeros(name: str) -> None:
     assert plain(plain(name)) == plain(name) == plain(f" {name} ")
     number = person(name)
     assert number is None or str(number) in plain(name)
+    assert plain("S01-ne-01") == plain("s1_NE_1") == "s1_ne_1"
     assert {spelt: person(spelt) for spelt in NUMBERS} == NUMBERS
 
 

@@ -197,9 +197,8 @@ def test_faults_of_rows_labels_and_place_and_what_is_odd_are_told_at_once(
     (place / "mydata_meu.yaml").write_text("# mine\n")
     told = refused(["mydata", "--csv", "a=1.csv"], capsys)
     for part in (
-        "a=1.csv: 7 faults\n",
-        "a=1.csv, rows 7-76 (here row 7): onset: there is no file ",  # a line for each cause
-        "row 6, a-1/p0/x: onset: there is no file",
+        "a=1.csv: 6 faults\n",
+        "a=1.csv, rows 6-76 (here row 6): onset: there is no file ",  # a line for each cause
         "emotion: expected a label, found 'none'",
         "the label 'a+b' has '+'",
         "the label '7' is not read in an answer",

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.styles import Font
 
-from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_columns, read_bare, read_sheet
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_columns, read_sheet
 from mellm_plugin.errors import InputError
 
 COLUMNS = {
@@ -242,27 +242,6 @@ def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
         read_sheet(path, {**COLUMNS, "clip": Column("Filename")})
     named = named_columns({**COLUMNS, "clip": Column("Filename")}, {"clip": "video"})
     assert read_sheet(path, named).rows[0].text("clip") == "v"
-
-
-@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_a_quoted_csv_without_a_column_is_no_broken_csv(mark: str, tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text(
-        mark.join(['"Subject"', '"Begin"', '"Remarks"']) + "\n" + mark.join(['"a, b; c"', '"1"', '""']) + "\n"
-    )
-    with pytest.raises(InputError, match=r"The nearest header \(row 1\) lacks OnsetFrame; it has: Subject, Begin, Rem"):
-        read_sheet(path, COLUMNS)
-    path.write_text(mark.join(["Subject", "Onset"]) + "\n" + mark.join(["a", '"1']) + "\n")
-    with pytest.raises(InputError, match=r"row 2 cannot be read as CSV \(.*\): is a quotation mark missing\?"):
-        read_sheet(path, COLUMNS)
-
-
-def test_a_sheet_without_a_header_is_read_by_place(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text("a,1\n,\nb,2,x\n")
-    sheet = read_bare(path, COLUMNS, lambda cells: cells[0] == "a")
-    assert sheet is not None and cells(sheet) == [(1, "a", "1"), (3, "b", "2")] and sheet.rows[1].text("note") == "x"
-    assert read_bare(path, COLUMNS, lambda cells: cells[0] == "casme2") is None
 
 
 # ---- what would take all memory -------------------------------------------------------------------------------------

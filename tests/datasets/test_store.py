@@ -270,17 +270,6 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 60, f"MB at the peak for 60 and 240 clips: {peaks}"
 
 
-def test_columns_are_read_without_the_images(tmp_path: Path) -> None:
-    store.write("toy", {"test": [FULL, sample(8)]}, SOURCE, root=tmp_path)
-    rows = store.read_columns("toy", "test", ["id", "aus", "coarse"], tmp_path)
-    assert rows == [
-        {"id": FULL.id, "aus": ["R6/12", "L14C"], "coarse": "positive"},
-        {"id": sample(8).id, "aus": None, "coarse": None},
-    ]
-    with pytest.raises(DataError, match="no split 'dev'"):
-        store.read_columns("toy", "dev", ["id"], tmp_path)
-
-
 # ---- what is removed ------------------------------------------------------------------------------------------------
 
 
