@@ -100,6 +100,7 @@ def _written(
                     book.active.cell(at, column).value = value
         for name in empty:
             book.create_sheet(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
         book.save(path)
     truths = tuple(truth for truth, _ in made)
     camera.shoot(truths)
@@ -272,7 +273,6 @@ def casme2(
         made.append((truth, [*row, truth.objective] if sheet == "2019" else row))
     header = ["Subject", "Filename", *gap, "OnsetFrame", "ApexFrame", "OffsetFrame", *gap, "Action Units"]
     header += ["Estimated Emotion", *(["Objective Classes"] if sheet == "2019" else [])]
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"CASME2-coding-{'20140508' if sheet == '2014' else '20190701'}.xlsx"
     written = _written(camera, root, made, {"test": path}, header, empty=("Sheet2", "Sheet3"))
     for place in (root, root / made[0][0].subject, *(truth.folder for truth, _ in made[:3])) if stray_files else ():

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from mellm_plugin.datasets.boxes import Box, Found, cut, read_boxes
@@ -121,20 +119,6 @@ def test_a_workbook_does_as_well(tmp_path: Path) -> None:
     book.save(tmp_path / "boxes.xlsx")
     expected = {"a/1": Found(Box(5, 6, 75, 86), (30.5, 40)), "a/2": Found(Box(0, 0, 100, 90))}
     assert read_boxes(tmp_path / "boxes.xlsx") == expected
-
-
-@given(
-    st.binary(max_size=200) | st.text(alphabet='id,left;top\n"0123./\r\t\ufeffnose_xy-', max_size=200).map(str.encode)
-)
-@settings(max_examples=60, deadline=None)
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = csv_file(tmp_path_factory.mktemp("csv"), b"id,left,top,right,bottom\n" + data)
-    try:
-        found = read_boxes(path)
-    except InputError as error:
-        assert error.where == str(path)
-    else:
-        assert found and all(place.box and not list(place.box.faults()) for place in found.values())
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

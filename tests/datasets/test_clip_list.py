@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import load_dataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from mellm_plugin.cli import main
@@ -142,18 +140,6 @@ def test_what_is_not_there_is_named_by_its_cause() -> None:
     assert chosen.notes == ["row 28: repeats the clip of another row"]
 
 
-@settings(max_examples=25)
-@given(st.lists(st.tuples(*[st.text(max_size=8)] * 4), max_size=4))
-def test_no_row_is_lost_whatever_is_in_it(rows: list[tuple[str, ...]]) -> None:
-    header = ["dataset", "subject", "filename", "label"]
-    try:
-        file = written([header, ["samm", "6", "006_1_2", "x"], *rows])
-        chosen = clip_list.choose(file, {})
-    except (InputError, UnicodeEncodeError):
-        return
-    assert len(chosen.clips) >= 1 or chosen.faults
-
-
 MEGC = [
     ("casme2", "sub01", "EP02_01f", 1),
     ("samm", 6, "006_1_2", 0),
@@ -169,6 +155,8 @@ def test_numbers_are_those_of_megc_only_where_the_clips_show_it() -> None:
     assert clip_list.names_of_megc(other.clips) == {}
     with pytest.raises(InputError, match=r"--labels 0=LABEL,1=LABEL,2=LABEL \(in their datasets .* 0: surprise 1"):
         other.labels({})
+    wrong = [("casme2", "sub01", "EP19_05f", 1), ("casme2", "sub07", "EP06_02_01", 1), ("casme2", "sub09", "EP09f", 0)]
+    assert clip_list.names_of_megc(clip_list.choose(written([*MEGC, *wrong]), {}).clips) == {}, "most must agree"
     more = clip_list.choose(written([*MEGC, ("casme2", 9, "EP06_02f", 3)]), {})
     assert clip_list.names_of_megc(more.clips) == {}
     named = more.labels({"0": "Negative", "1": "positive", "2.0": "surprise", "03": "other"})

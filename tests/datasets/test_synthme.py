@@ -104,7 +104,7 @@ def test_the_same_seed_draws_the_same_clips_from_any_start() -> None:
 
 
 def test_the_clips_vary_as_promised() -> None:
-    drawn = list(clips("test", 40))
+    drawn = list(clips("test", 30))
     amplitudes = np.array([max(clip.amplitudes) for clip in drawn if clip.aus])
     assert amplitudes.min() >= 0.3 and amplitudes.max() <= 3.0
     assert np.mean(amplitudes < 0.6) > 0.15 and np.mean(amplitudes > 1.5) > 0.15
