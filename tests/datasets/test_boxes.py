@@ -35,16 +35,6 @@ def csv_file(folder: Path, text: str | bytes, name: str = "boxes.csv") -> Path:
     return path
 
 
-@pytest.mark.parametrize(("start", "mark", "end"), [("", ",", "\n"), ("\ufeff", ";", "\r\n"), ("", "\t", "\r\n")])
-def test_the_forms_that_spreadsheets_save(tmp_path: Path, start: str, mark: str, end: str) -> None:
-    rows = [HEADER, "casme2/sub01/EP02_01f,190,60,462,332,327.5,204", "sub02/EP01_11f,201.0,55,473,327,,", ",,,,,,", ""]
-    text = start + end.join(row.replace(",", mark) for row in rows)
-    assert read_boxes(csv_file(tmp_path, text)) == {
-        "casme2/sub01/EP02_01f": Found(Box(190, 60, 462, 332), (327.5, 204.0)),
-        "sub02/EP01_11f": Found(Box(201, 55, 473, 327)),
-    }
-
-
 def test_columns_in_any_order_and_case_and_others_beside_them(tmp_path: Path) -> None:
     path = csv_file(tmp_path, "Bottom; RIGHT ;note;Top;Left;ID;Nose_X;nose_y\n99;88;dark;11;22;a/b/c;40,5;50\n")
     assert read_boxes(path) == {"a/b/c": Found(Box(22, 11, 88, 99), (40.5, 50.0))}
