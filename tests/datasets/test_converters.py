@@ -97,6 +97,7 @@ def test_every_clip_is_what_its_sheet_and_frames_say(shape: str, tmp_path: Path)
 @pytest.mark.parametrize(
     ("write", "options", "said"),
     [
+        (casme2, {}, "CASME II 2014 sheet: 255 of 255 clips"),
         (casme2, {"sheet": "2019"}, "CASME II 2019 sheet: 255 of 255 clips"),
         (samm, {}, "SAMM: 159 of 159 clips"),
         (smic, {}, "SMIC HS: 164 of 164 clips"),
