@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -47,6 +48,11 @@ def test_a_copy_does_no_harm(tmp_path: Path) -> None:
     folder = list_frames(tmp_path)
     assert folder.files[46].name == "img46.jpg" and not folder.faults
     assert folder.notes == ("left aside, copies of other frames: img46 (1).jpg",)
+    (tmp_path / "img47 (1).jpg").write_text("IMG47.jpg")
+    for name in ("img47.jpg", "img47 (1).jpg"):  # of one size and one date, and yet not equal
+        os.utime(tmp_path / name, ns=(0, 0))
+    (fault,) = list_frames(tmp_path).faults
+    assert "img47 (1).jpg, img47.jpg are all frame 47; keep the files of one kind" in fault
 
 
 ASIDE: dict[str, dict[str, bool]] = {
