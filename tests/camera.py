@@ -29,22 +29,10 @@ _SENSOR = 1.0  # grey levels
 class Truth:
     """A clip as a converter should find it, and what its frames show. Frame numbers are the sheet's, even if wrong.
 
-    Attributes:
-        number: its place in `Fictitious.clips`.
-        split: of the prepared dataset.
-        subject, clip: the subject normalised (`sub01`, `006`, `s01`); a clip without a name of its own (CAS(ME)^3) is
-            named by file and onset, `b_166`.
-        onset, apex, offset: frame numbers; None if the sheet has none.
-        au_code: the cell as text, unchanged; None if the dataset has no codes.
-        emotion: canonical label.
-        objective: objective class, 1..7.
-        fps: frames per second; None if unknown.
-        row: in the sheet, from 1; None without a sheet.
-        folder, pattern: of its frames and their file names.
-        numbers: of the existing frames.
-        moved: peak of each canonical code that the drawn face shows, px of the frame; empty for blobs.
-        peak: number of the frame with the largest movement.
-        centre, half: of the drawn face, px of the frame, as `synthme.displacement` takes them.
+    A value that the dataset does not give is None. The subject is normalised (`sub01`, `006`, `s01`); a clip without a
+    name of its own (CAS(ME)^3) is named by file and onset, `b_166`. `numbers` are the frames that exist, `moved` the
+    peak of each canonical code that the drawn face shows (px of the frame; empty for blobs), `peak` the frame with the
+    largest movement, `centre` and `half` those of the face as `synthme.displacement` takes them (px of the frame).
     """
 
     number: int
@@ -74,13 +62,9 @@ class Truth:
 
 @dataclass(frozen=True)
 class Fictitious:
-    """A written dataset.
+    """A written dataset: its name as `mellm prepare` takes it, the folder of frames, the sheets by split, the clips.
 
-    Attributes:
-        name: as `mellm prepare` takes it.
-        frames: the folder of frames.
-        sheets: coding sheets by split; empty for SMIC, unless asked for.
-        clips: what a converter should find, in the order of the sheets.
+    The clips stand in the order of the sheets, as a converter should find them.
     """
 
     name: str
@@ -159,21 +143,13 @@ class Camera:
     seed: int = 0
     grey: bool = False
 
-    def __post_init__(self) -> None:
-        if self.frames < 3:
-            raise ValueError(f"expected at least 3 frames a clip (onset, apex, offset), found {self.frames}")
-        if self.draw not in ("faces", "noise"):
-            raise ValueError(f"expected draw to be 'faces' or 'noise', found {self.draw!r}")
-
     def rng(self, number: int, what: str) -> np.random.Generator:
         return np.random.default_rng([self.seed, _mix(self.dataset, what), number])
 
     def truth(self, number: int, *, code: object, emotion: str, first: int, lead: int = 0, **known: Any) -> Truth:
         """A clip whose folder begins with frame `first`, and whose movement begins `lead` frames later.
 
-        Args:
-            code: the cell of the sheet; None where there is none.
-            known: fields of `Truth`; `apex` and `offset` where the sheet is wrong about them.
+        `code` is the cell of the sheet, None where there is none; `known` are fields of `Truth`, such as a wrong apex.
         """
         rng = self.rng(number, "plan")
         onset = first + lead
@@ -272,7 +248,4 @@ def fitted(picture: npt.NDArray[np.float32], size: tuple[int, int], rng: np.rand
 def encode(frame: Image, suffix: str) -> bytes:
     """A frame, uint8 `(H, W)` or `(H, W, 3)` RGB, as a file of this kind; JPEG at quality 95."""
     pixels = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) if frame.ndim == 3 else frame
-    done, data = cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])
-    if not done:
-        raise ValueError(f"expected a suffix of an image file, found {suffix!r}")
-    return bytes(data)
+    return bytes(cv2.imencode(suffix, pixels, [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix == ".jpg" else [])[1])

@@ -22,8 +22,8 @@ import csv
 import itertools
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,12 +55,6 @@ def _deal(published: Mapping[str, int], clips: int | None, first: Sequence[str] 
     return list(itertools.islice(itertools.cycle(order), len(order) if clips is None else clips))
 
 
-def _cast(labels: Sequence[str], subjects: Sequence[str]) -> list[str]:
-    """A subject for each label, in turn; of few labels, two or more for each subject."""
-    used = subjects[: max(2, min(len(subjects), -(-len(labels) // 2)))]
-    return list(itertools.islice(itertools.cycle(used), len(labels)))
-
-
 class _Codes:
     """Hands out codes of each label in turn: those in the dataset's own style, then those that can be drawn."""
 
@@ -80,62 +74,64 @@ class _Codes:
         return code
 
 
-def _write_sheet(
-    path: Path,
-    header: Sequence[Cell],
-    rows: Sequence[Sequence[Cell]],
-    title: str = "Sheet1",
-    above: int = 0,
-    empty: Sequence[str] = (),
-) -> None:
-    book = openpyxl.Workbook()
-    sheet = book.active
-    sheet.title = title
-    for line in range(1, above + 1, 3):
-        sheet.cell(line, 1).value = f"Line {line} of what stands above the table."
-    for at, row in enumerate([header, *rows], above + 1):
-        for column, value in enumerate(row, 1):
-            if value is not None:
-                sheet.cell(at, column).value = value
-    for name in empty:
-        book.create_sheet(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    book.save(path)
+Clip = tuple[Truth, list[Cell]]
+"""A clip and its row."""
 
 
 def _written(
     camera: Camera,
     root: Path,
-    made: Sequence[tuple[Truth, list[Cell]]],
-    sheet: Path | None,
+    made: Sequence[Clip],
+    sheets: Mapping[str, Path],
     header: Sequence[Cell],
     title: str = "Sheet1",
     above: int = 0,
     empty: Sequence[str] = (),
 ) -> Fictitious:
-    """Write the frames below `root` and, if it is named, the sheet."""
-    truths = [truth for truth, _ in made]
-    if sheet is not None:
-        _write_sheet(sheet, header, [row for _, row in made], title, above, empty)
+    """Write the frames below `root`, and the sheet of each split."""
+    for split, path in sheets.items():
+        book = openpyxl.Workbook()
+        book.active.title = title
+        for line in range(1, above + 1, 3):
+            book.active.cell(line, 1).value = f"Line {line} of what stands above the table."
+        for at, row in enumerate([header, *(row for truth, row in made if truth.split == split)], above + 1):
+            for column, value in enumerate(row, 1):
+                if value is not None:
+                    book.active.cell(at, column).value = value
+        for name in empty:
+            book.create_sheet(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        book.save(path)
+    truths = tuple(truth for truth, _ in made)
     camera.shoot(truths)
-    return Fictitious(camera.dataset, root, {} if sheet is None else {"test": sheet}, tuple(truths))
+    return Fictitious(camera.dataset, root, sheets, truths)
 
 
-def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[str, str, int, int]]:
-    """Label, subject, the clip's place in the subject and its place in the deal, in the order of a sheet."""
-    order = sorted(range(len(labels)), key=lambda i: subjects[i])
+def _sorted_cast(labels: Sequence[str], subjects: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Label, subject (in turn; of few labels, two or more each) and the clip's place in the subject, in sheet order."""
+    used = subjects[: max(2, min(len(subjects), -(-len(labels) // 2)))]
+    cast = sorted(zip(labels, itertools.cycle(used), strict=False), key=lambda one: one[1])
     seen: Counter[str] = Counter()
     out = []
-    for i in order:
-        out.append((labels[i], subjects[i], seen[subjects[i]], i))
-        seen[subjects[i]] += 1
+    for label, subject in cast:
+        out.append((label, subject, seen[subject]))
+        seen[subject] += 1
     return out
+
+
+def _read(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
 
 
 def _named(file: str) -> list[dict[str, str]]:
     """The rows of a list of real names."""
-    with (Path(__file__).parent / "names" / file).open(encoding="utf-8", newline="") as lines:
-        return list(csv.DictReader(lines))
+    return _read(Path(__file__).parent / "names" / file)
+
+
+def _composite(dataset: str) -> list[dict[str, str]]:
+    """The rows of the list of MEGC 2019."""
+    return [row for row in _read(Path(megc2019.__file__).parent / "megc2019.csv") if row["dataset"] == dataset]
 
 
 Roster = list[tuple[str, str, str]]  # subject, clip, label
@@ -147,8 +143,6 @@ def _pick(
     """That many clips of a roster, in its order: `first`, then of all labels in turn; of few subjects, two of each."""
     if clips is None:
         return roster
-    if clips > len(roster):
-        raise ValueError(f"expected at most {len(roster)} clips, as many as have names, found {clips}")
     left = [one for one in roster if one[:2] not in first]
     picked = [one for one in roster if one[:2] in first][:clips]
     count = Counter(subject for subject, _, _ in picked)
@@ -164,14 +158,7 @@ def _pick(
     return [one for one in roster if one in picked]
 
 
-def _in_turn(labels: Mapping[str, int]) -> Iterator[str]:
-    return iter(_deal(labels, None))
-
-
 # The datasets -------------------------------------------------------------------------------------------------------
-
-Clip = tuple[Truth, list[Cell]]
-"""A clip and its row."""
 
 _OBJECTIVE = {"happiness": 1, "surprise": 2, "anger": 3, "disgust": 4, "sadness": 5, "fear": 6}
 
@@ -213,12 +200,6 @@ _FOURDME_CODES = {
 _FOURDME_UNITS = sorted({*AUS, 43, 45})
 
 
-def _composite(dataset: str) -> list[dict[str, str]]:
-    """The rows of the list of MEGC 2019."""
-    with (Path(megc2019.__file__).parent / "megc2019.csv").open(encoding="utf-8", newline="") as lines:
-        return [row for row in csv.DictReader(lines) if row["dataset"] == dataset]
-
-
 def _casme2_roster() -> Roster:
     """All clips; those outside the composite are `others`, except for a few sad and fearful ones."""
     listed = {(row["subject"], row["clip"]): row["class"] for row in _composite("casme2")}
@@ -228,7 +209,7 @@ def _casme2_roster() -> Roster:
     few = dict(zip(rest[5::14], ["sadness", "fear", "sadness", "fear", "sadness", "sadness"], strict=False))
     assert len(few) == 6
     labels = {**few, **dict.fromkeys(_SAD_OR_SURPRISED, "sadness"), **dict.fromkeys(_OMITTED, "disgust")}
-    negative = _in_turn({"disgust": _CASME2["disgust"] - len(_OMITTED), "repression": _CASME2["repression"]})
+    negative = iter(_deal({"disgust": _CASME2["disgust"] - len(_OMITTED), "repression": _CASME2["repression"]}, None))
     of_class = {"positive": "happiness", "surprise": "surprise"}
     roster = []
     for name in names:
@@ -255,18 +236,8 @@ def casme2(
 
     The composite leaves out sub04/EP12_01f (without an apex in the 2019 sheet) and sub05/EP09_05f (at full number, its
     apex is the onset, 69, in both sheets). Five codes are `?` in the 2014 sheet; every fifth differs in that of 2019.
-    The offset in row 62 lies outside the folder, whose last frame is 91.
-
-    Args:
-        folder: to write to.
-        clips: how many; all published ones when None.
-        sheet: year of the sheet, which decides its columns and labels.
-        layout: `CASME2_RAW_selected/sub01/EP20_02f/img46.jpg`, or `Cropped/.../reg_img46.jpg`.
-        empty_columns: as in the official sheets; some copies lack them.
-        subject_as: `01`, or the number 1.
-        without_apex: number of empty apex cells, as in some copies.
-        stray_files: put `Thumbs.db`, `.DS_Store` and shortcuts among the frames.
-        film: see `Film`.
+    The offset in row 62 lies outside the folder, whose last frame is 91. Copies of the sheet may lack the empty columns
+    and, in `without_apex` rows, the apex. `clips` is the number of clips, all if None; for `film` see `Film`.
     """
     camera = Camera("casme2", **film)
     root = folder / ("CASME2_RAW_selected" if layout == "raw" else "Cropped")
@@ -303,7 +274,7 @@ def casme2(
     header = ["Subject", "Filename", *gap, "OnsetFrame", "ApexFrame", "OffsetFrame", *gap, "Action Units"]
     header += ["Estimated Emotion", *(["Objective Classes"] if sheet == "2019" else [])]
     path = folder / f"CASME2-coding-{'20140508' if sheet == '2014' else '20190701'}.xlsx"
-    written = _written(camera, root, made, path, header, empty=("Sheet2", "Sheet3"))
+    written = _written(camera, root, made, {"test": path}, header, empty=("Sheet2", "Sheet3"))
     for place in (root, root / made[0][0].subject, *(truth.folder for truth, _ in made[:3])) if stray_files else ():
         (place / "Thumbs.db").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504))
         (place / ".DS_Store").write_bytes(b"\0\0\0\1Bud1" + bytes(24))
@@ -313,7 +284,7 @@ def casme2(
 
 def _samm_roster() -> Roster:
     listed = {row["clip"]: row["class"] for row in _composite("samm")}
-    negative = _in_turn({label: _SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")})
+    negative = iter(_deal({label: _SAMM[label] for label in ("anger", "contempt", "disgust", "fear", "sadness")}, None))
     labels = {None: "others", "positive": "happiness", "surprise": "surprise"}
     return [
         (row["subject"], row["clip"], labels.get(listed.get(row["clip"])) or next(negative))
@@ -332,12 +303,7 @@ def samm(
     """SAMM: 159 clips of 29 subjects, 28 of them in the composite of MEGC 2019; grey frames.
 
     In two clips the apex is outside onset..offset: of 028_4_1 the offset is too early, and the apex is in the folder;
-    of 032_3_1 the apex is before the onset, and missing.
-
-    Args:
-        folder, clips, film: as in `casme2`.
-        preamble: 13 rows of text above the header, as in the official sheet.
-        subject_as: `006`, or the number 6.
+    of 032_3_1 the apex is before the onset, and missing. The preamble is 13 rows, as in the official sheet.
     """
     camera = Camera("samm", grey=True, **film)
     codes, above = _Codes(_SAMM_CODES), 13 if preamble else 0
@@ -359,22 +325,13 @@ def samm(
         who: Cell = subject if subject_as == "text" else int(subject)
         spelt = "Other" if label == "others" else label.capitalize()
         duration = (truth.offset or 0) - (truth.onset or 0) + 1
-        row: list[Cell] = [
-            who,
-            clip,
-            int(clip.split("_")[1]),
-            truth.onset,
-            truth.apex,
-            truth.offset,
-            duration,
-            "Micro - 1/2",
-            code,
-        ]
+        row: list[Cell] = [who, clip, int(clip.split("_")[1]), truth.onset, truth.apex, truth.offset, duration]
+        row += ["Micro - 1/2", code]
         made.append((truth, [*row, spelt, truth.objective, "looks down at first" if number % 9 == 4 else None]))
     header = ["Subject", "Filename", "Inducement Code", "Onset Frame", "Apex Frame", "Offset Frame", "Duration"]
     header += ["Micro", "Action Units", "Estimated Emotion", "Objective Classes", "Notes"]
-    path = folder / "SAMM_Micro_FACS_Codes_v2.xlsx"
-    return _written(camera, folder / "SAMM", made, path, header, "MICRO_ONLY", above)
+    sheets = {"test": folder / "SAMM_Micro_FACS_Codes_v2.xlsx"}
+    return _written(camera, folder / "SAMM", made, sheets, header, "MICRO_ONLY", above)
 
 
 def _smic_71(clips: int | None) -> Roster:
@@ -382,7 +339,7 @@ def _smic_71(clips: int | None) -> Roster:
     places: Counter[tuple[str, str]] = Counter()
     roster = []
     labels = _deal(_SMIC_71, clips)
-    for label, subject, _, _ in _sorted_cast(labels, _cast(labels, [f"s{n:02d}" for n in range(1, 9)])):
+    for label, subject, _ in _sorted_cast(labels, [f"s{n:02d}" for n in range(1, 9)]):
         places[subject, label] += 1
         word = "sur" if label == "surprise" else label[:2]
         roster.append((subject, f"{subject}_{word}_{places[subject, label]:02d}", label))
@@ -402,15 +359,8 @@ def smic(
     """SMIC: 164 clips of 16 subjects in its HS part, 71 of eight in the others; no codes, and no apex.
 
     The frame numbers of the first clip pass from 999998 to 1000000, in files padded to six digits: as text they sort
-    in another order. A spotted apex should be near `Truth.peak`.
-
-    Args:
-        folder, clips, film: as in `casme2`.
-        part: of the dataset.
-        layout: `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp`, or
-            `SMIC_all_cropped/HS/.../reg_image563849.bmp`.
-        subject_style: of folders and clips; `Truth.subject` is `s01` in both.
-        community_sheet: write `smic_apex.xlsx`, which gives the apex.
+    in another order. A spotted apex should be near `Truth.peak`; `community_sheet` writes a sheet that gives the apex.
+    `SMIC_all_raw/HS/s1/micro/negative/s1_ne_01/image563849.bmp`, or `SMIC_all_cropped/HS/.../reg_image563849.bmp`.
     """
     camera = Camera("smic" if part == "HS" else f"smic_{part.lower()}", grey=part == "NIR", **film)
     root = folder / ("SMIC_all_raw" if layout == "raw" else "SMIC_all_cropped")
@@ -433,7 +383,7 @@ def smic(
         truth = replace(truth, au_code=None, apex=truth.peak if community_sheet else None)
         made.append((truth, [there, clip, tuple(_SMIC).index(label), truth.onset, truth.peak, truth.offset]))
     header = ["subject", "clip", "label", "onset_frame", "apex_frame", "offset_frame"]
-    return _written(camera, root, made, folder / "smic_apex.xlsx" if community_sheet else None, header)
+    return _written(camera, root, made, {"test": folder / "smic_apex.xlsx"} if community_sheet else {}, header)
 
 
 def _casme3_rows(clips: int | None) -> list[tuple[str, str]]:
@@ -445,28 +395,17 @@ def _casme3_rows(clips: int | None) -> list[tuple[str, str]]:
     for row, count in Counter(rows).items():
         if count > 1:
             twice.setdefault(row[0], row)
-    few = [row for row in twice.values() for _ in range(2)]
-    if clips > len(few):
-        raise ValueError(f"expected at most {len(few)} clips, or all, found {clips}")
-    return few[:clips]
+    return [row for row in twice.values() for _ in range(2)][:clips]
 
 
 def casme3(
-    folder: Path,
-    clips: int | None = None,
-    *,
-    layout: Literal["clips", "color"] = "clips",
-    **film: Unpack[Film],
+    folder: Path, clips: int | None = None, *, layout: Literal["clips", "color"] = "clips", **film: Unpack[Film]
 ) -> Fictitious:
     """CAS(ME)^3, part A: 860 clips of 94 subjects, several of them in one file; in 54 the apex is not after the onset.
 
     At full number the sheet has the wrong onsets of its rows 751 and 752; `Truth.onset` is the right one. Three of the
-    others are spelled `Others`.
-
-    Args:
-        folder, clips, film: as in `casme2`.
-        layout: `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`, or `part_A/spNO.1/b/color/166.jpg`, where a folder has all
-            clips of a file.
+    others are spelled `Others`. In `part_A/spNO.1/b/color/166.jpg` a folder has all clips of a file; the other layout
+    is `Part_A_ME_clip/frame/spNO.1_b_166/166.jpg`.
     """
     camera = Camera("casme3", **film)
     root = folder / ("Part_A_ME_clip" if layout == "clips" else "part_A")
@@ -499,7 +438,7 @@ def casme3(
         row: list[Cell] = [subject, letter, onset, truth.apex, truth.offset, code, _ROMAN[objective - 1], spelt]
         made.append((truth, row))
     header = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]
-    return _written(camera, root, made, folder / "cas(me)3_part_A_ME_label.xlsx", header, "label")
+    return _written(camera, root, made, {"test": folder / "cas(me)3_part_A_ME_label.xlsx"}, header, "label")
 
 
 def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
@@ -508,9 +447,7 @@ def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictit
     Frame numbers start at 0, in one clip of three with the onset. The numbers of clips per label are invented, and so
     are the folders, `DFME/sub0003/sub0003_01/0.jpg`.
 
-    Args:
-        folder, film: as in `casme2`.
-        clips: of all three together, about four of seven in the first.
+    `clips` is the number of all three together, about four of seven in the first.
     """
     camera = Camera("dfme", **film)
     root = folder / "DFME"
@@ -519,31 +456,24 @@ def dfme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictit
         most = max(1, clips - 2 * (3 * clips // 14))
         parts = {"train": most, "test_a": (clips - most + 1) // 2, "test_b": (clips - most) // 2}
     codes = _Codes(_DFME_CODES)
-    truths: list[Truth] = []
-    sheets: dict[str, Path] = {}
+    made: list[Clip] = []
     subjects = itertools.count(3)
     header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Emotion", "EmotionId", "Fps", "AU"]
     for split, count in parts.items():
-        if not count:
-            continue
         labels = _deal(dict.fromkeys(_DFME_LABELS, 1), count)
-        names = [f"sub{next(subjects):04d}" for _ in range(max(2, count // 4))]
-        rows: list[list[Cell]] = []
-        for row, (label, subject, place, _) in enumerate(_sorted_cast(labels, _cast(labels, names)), 2):
+        names = [f"sub{next(subjects):04d}" for _ in range(max(2, count // 4) if count else 0)]
+        for row, (label, subject, place) in enumerate(_sorted_cast(labels, names), 2):
             code = codes.next(label)
             fps = (200, 300, 500)[int(subject[3:]) % 3]
             clip = f"{subject}_{place + 1:02d}"
             truth = camera.truth(
-                len(truths), code=code, emotion=label, first=0, lead=(0, 2, 5)[row % 3], split=split, subject=subject,
+                len(made), code=code, emotion=label, first=0, lead=(0, 2, 5)[row % 3], split=split, subject=subject,
                 clip=clip, fps=float(fps), row=row, folder=root / subject / clip, pattern="{}.jpg",
             )  # fmt: skip
-            truths.append(truth)
             number = _DFME_LABELS.index(label)
-            rows.append([subject, clip, truth.onset, truth.apex, truth.offset, label, number, fps, code])
-        sheets[split] = folder / f"DFME_{split}.xlsx"
-        _write_sheet(sheets[split], header, rows)
-    camera.shoot(truths)
-    return Fictitious("dfme", root, sheets, tuple(truths))
+            made.append((truth, [subject, clip, truth.onset, truth.apex, truth.offset, label, number, fps, code]))
+    sheets = {split: folder / f"DFME_{split}.xlsx" for split, count in parts.items() if count}
+    return _written(camera, root, made, sheets, header)
 
 
 def mmew(
@@ -553,19 +483,15 @@ def mmew(
     repression_folder: Literal["others", "repression"] = "others",
     **film: Unpack[Film],
 ) -> Fictitious:
-    """MMEW: 300 clips of 30 subjects, in folders by label, `Micro_Expression/disgust/S05-01-002/3.jpg`.
-
-    Args:
-        folder, clips, film: as in `casme2`.
-        repression_folder: name of the folder of that label; the sheet calls the label `others`.
+    """MMEW: 300 clips of 30 subjects, in folders by label, `Micro_Expression/disgust/S05-01-002/3.jpg`. The sheet calls
+    the label of the folder `repression_folder` `others`.
     """
     camera = Camera("mmew", **film)
     root = folder / "Micro_Expression"
     labels = _deal(_MMEW, clips)
     codes = _Codes()
     made: list[Clip] = []
-    cast = _sorted_cast(labels, _cast(labels, [f"{n:02d}" for n in range(1, 31)]))
-    for number, (label, subject, place, _) in enumerate(cast):
+    for number, (label, subject, place) in enumerate(_sorted_cast(labels, [f"{n:02d}" for n in range(1, 31)])):
         clip = f"S{subject}-{1 + place // 9:02d}-{1 + place % 9:03d}"
         code = codes.next(label)
         truth = camera.truth(
@@ -577,7 +503,7 @@ def mmew(
         remark = "the head moves" if number % 12 == 5 else None
         made.append((truth, [int(subject), clip, truth.onset, truth.apex, truth.offset, spelt, code, remark]))
     header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Estimated Emotion", "Action Units"]
-    return _written(camera, root, made, folder / "MMEW_Micro_Exp.xlsx", [*header, "remarks"])
+    return _written(camera, root, made, {"test": folder / "MMEW_Micro_Exp.xlsx"}, [*header, "remarks"])
 
 
 def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fictitious:
@@ -585,17 +511,13 @@ def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fic
 
     A unit that persists from before the clip, `4(k)`, has a 1 in its column as well. The names of subjects, folders
     and frames are invented.
-
-    Args:
-        folder, clips, film: as in `casme2`.
     """
     camera = Camera("fourdme", grey=True, **film)
     root = folder / "gray_micro"
     labels = _deal(_FOURDME, clips)
     codes = _Codes(_FOURDME_CODES)
     made: list[Clip] = []
-    cast = _sorted_cast(labels, _cast(labels, [f"{n:03d}" for n in range(1, 42)]))
-    for number, (label, subject, place, _) in enumerate(cast):
+    for number, (label, subject, place) in enumerate(_sorted_cast(labels, [f"{n:03d}" for n in range(1, 42)])):
         clip = f"{subject}_{place + 1:02d}"
         code = codes.next(label)
         truth = camera.truth(
@@ -608,7 +530,7 @@ def fourdme(folder: Path, clips: int | None = None, **film: Unpack[Film]) -> Fic
         row: list[Cell] = [subject, clip, truth.onset, truth.apex, truth.offset, label.capitalize(), code, *columns]
         made.append((truth, row))
     header = ["sub_ID", "fold_name", "Onset", "Apex", "Offset", "Emotion", "AUs", *(f"AU{u}" for u in _FOURDME_UNITS)]
-    return _written(camera, root, made, folder / "4DME_Labelling_Micro_release.xlsx", header)
+    return _written(camera, root, made, {"test": folder / "4DME_Labelling_Micro_release.xlsx"}, header)
 
 
 WRITERS: dict[str, Callable[..., Fictitious]] = {
@@ -631,55 +553,35 @@ _COLUMNS = {
 """Names of the columns that hold a field of `Truth`, without case, spaces and underscores."""
 
 
-@dataclass
-class _Open:
-    """An open sheet, with its header."""
-
-    path: Path
-    book: Any = field(init=False)
-    sheet: Any = field(init=False)
-    header: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.book = openpyxl.load_workbook(self.path)
-        self.sheet = self.book.worksheets[0]
-        self.header = next(r for r in range(1, 40) if self._find(r, "subject") and self._find(r, "clip"))
-
-    def _find(self, row: int, name: str) -> int | None:
-        for cell in self.sheet[row]:
-            known = str(cell.value or "").lower().replace(" ", "").replace("_", "")
-            if cell.value == name or known in _COLUMNS.get(name, ()):
-                return int(cell.column)
-        return None
-
-    def column(self, name: str) -> int:
-        found = self._find(self.header, name)
-        if found is None:
-            raise ValueError(f"{self.path} has no column for {name!r}")
-        return found
-
-    def save(self) -> None:
-        self.book.save(self.path)
-
-
 def cell(made: Fictitious, index: int, column: str, value: Cell) -> Fictitious:
     """Write a value into the row of clip `index`; the column is named as in the sheet, or by its field in `Truth`."""
     clip = made.clips[index]
-    opened = _Open(made.sheets[clip.split])
-    opened.sheet.cell(clip.row, opened.column(column)).value = value
-    opened.save()
+    book = openpyxl.load_workbook(made.sheets[clip.split])
+    sheet = book.worksheets[0]
+
+    def named(row: Any, name: str) -> list[int]:
+        known = _COLUMNS.get(name, ())
+        plain = ((c, str(c.value or "").lower().replace(" ", "").replace("_", "")) for c in row)
+        return [c.column for c, spelt in plain if c.value == name or spelt in known]
+
+    header = next(row for row in sheet.iter_rows() if named(row, "subject") and named(row, "clip"))
+    sheet.cell(clip.row, named(header, column)[0]).value = value
+    book.save(made.sheets[clip.split])
+    return made
+
+
+def row_twice(made: Fictitious, index: int = 0) -> Fictitious:
+    """The row of a clip again, at the end of its sheet."""
+    clip = made.clips[index]
+    book = openpyxl.load_workbook(made.sheets[clip.split])
+    book.worksheets[0].append([value.value for value in book.worksheets[0][clip.row]])
+    book.save(made.sheets[clip.split])
     return made
 
 
 def apex_slash(made: Fictitious, index: int = 0) -> Fictitious:
     """An apex that is no number, `/`."""
     return _with(cell(made, index, "apex", "/"), index, apex=None)
-
-
-def apex_before_onset(made: Fictitious, index: int = 0) -> Fictitious:
-    """An apex three frames before the onset."""
-    wrong = (made.clips[index].onset or 0) - 3
-    return _with(cell(made, index, "apex", wrong), index, apex=wrong)
 
 
 def frame_outside(made: Fictitious, index: int = 0, which: Literal["apex", "offset"] = "apex") -> Fictitious:
@@ -691,62 +593,6 @@ def frame_outside(made: Fictitious, index: int = 0, which: Literal["apex", "offs
 def label_outside(made: Fictitious, index: int = 0, label: str = "boredom") -> Fictitious:
     """A label that the dataset does not have."""
     return _with(cell(made, index, "emotion", label), index, emotion=label)
-
-
-def row_twice(made: Fictitious, index: int = 0) -> Fictitious:
-    """The row of a clip again, at the end of its sheet."""
-    clip = made.clips[index]
-    opened = _Open(made.sheets[clip.split])
-    opened.sheet.append([value.value for value in opened.sheet[clip.row]])
-    opened.save()
-    return made
-
-
-def header_below(made: Fictitious, rows: int = 4) -> Fictitious:
-    """More rows above the header, with words in them; to be used before `subjects_merged`, whose cells do not shift."""
-    for path in made.sheets.values():
-        opened = _Open(path)
-        opened.sheet.insert_rows(1, rows)
-        opened.sheet["A1"] = "Micro-expressions, coded by two coders"
-        opened.sheet["B1"] = "Subject"  # a word of the header is not yet the header
-        opened.save()
-    return replace(made, clips=tuple(replace(c, row=c.row + rows if c.row else None) for c in made.clips))
-
-
-def subjects_merged(made: Fictitious) -> Fictitious:
-    """The subject only in the first of its rows, in a merged cell."""
-    for path in made.sheets.values():
-        opened = _Open(path)
-        column = opened.column("subject")
-        first = opened.header + 1
-        while first <= opened.sheet.max_row:
-            last = first
-            who = opened.sheet.cell(first, column).value
-            while last < opened.sheet.max_row and opened.sheet.cell(last + 1, column).value == who:
-                last += 1
-            if last > first:
-                opened.sheet.merge_cells(start_row=first, end_row=last, start_column=column, end_column=column)
-            first = last + 1
-        opened.save()
-    return made
-
-
-def column_renamed(made: Fictitious, column: str, name: str) -> Fictitious:
-    """Another name in the header, in each sheet."""
-    for path in made.sheets.values():
-        opened = _Open(path)
-        opened.sheet.cell(opened.header, opened.column(column)).value = name
-        opened.save()
-    return made
-
-
-def column_dropped(made: Fictitious, column: str) -> Fictitious:
-    """A column less, in each sheet."""
-    for path in made.sheets.values():
-        opened = _Open(path)
-        opened.sheet.delete_cols(opened.column(column))
-        opened.save()
-    return made
 
 
 def two_sizes(made: Fictitious, index: int = 0) -> Fictitious:
@@ -795,22 +641,6 @@ def as_csv(made: Fictitious) -> Fictitious:
         with sheets[split].open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(openpyxl.load_workbook(path).worksheets[0].iter_rows(values_only=True))
     return replace(made, sheets=sheets)
-
-
-def as_xls(made: Fictitious) -> Fictitious:
-    """The sheets as files of the old Excel, of which there is no more than the signature."""
-    sheets = {}
-    for split, path in made.sheets.items():
-        sheets[split] = path.with_suffix(".xls")
-        sheets[split].write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(1528))
-    return replace(made, sheets=sheets)
-
-
-def as_zip(made: Fictitious) -> Fictitious:
-    """The frames in a zip file, as they are downloaded."""
-    archive = shutil.make_archive(str(made.frames), "zip", made.frames.parent, made.frames.name)
-    shutil.rmtree(made.frames)
-    return replace(made, frames=Path(archive))
 
 
 def _file(made: Fictitious, index: int, number: int | None) -> Path:

@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from mellm_plugin.datasets.boxes import Box, Found, cut, read_boxes
@@ -24,52 +22,17 @@ HEADER = "id,left,top,right,bottom,nose_x,nose_y"
 
 
 @pytest.mark.parametrize(
-    ("box", "fault"),
-    [
-        (Box(-1, 0, 99, 99), "left and top of at least 0, found -1 and 0"),
-        (Box(50, 0, 20, 99), "found 50,0 to 20,99: -30x99"),
-        (Box(0, 0, 31, 99), "at least 32 px a side"),
-        (Box(0, 0, 641, 480), "reaches beyond the frame, which is 640x480"),
-        (Box(0, 0, 640, 481), "reaches beyond the frame, which is 640x480"),
-    ],
-)
-def test_a_box_says_what_is_wrong_with_it(box: Box, fault: str) -> None:
-    (found,) = box.faults(640, 480)
-    assert fault in found
-
-
-def test_a_box_may_touch_the_edges() -> None:
-    assert not list(Box(0, 0, 640, 480).faults(640, 480))
-
-
-def test_a_nose_moves_with_its_box() -> None:
-    assert Found(Box(100, 50, 300, 250), (210.5, 160.0)).nose_in_crop() == (110.5, 110.0)
-    assert Found(None, (210.5, 160.0)).nose_in_crop() == (210.5, 160.0)
-    assert Found(Box(100, 50, 300, 250)).nose_in_crop() is None
+    ("box", "fits"), [(Box(0, 0, 640, 480), True), (Box(0, 0, 641, 480), False), (Box(0, 0, 640, 481), False),
+                      (Box(608, 0, 640, 32), True), (Box(0, 0, 31, 99), False), (Box(-1, 0, 99, 99), False)]
+)  # fmt: skip
+def test_a_box_may_touch_the_edges_and_no_more(box: Box, fits: bool) -> None:
+    assert (list(box.faults(640, 480)) == []) is fits
 
 
 def csv_file(folder: Path, text: str | bytes, name: str = "boxes.csv") -> Path:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
-
-
-@pytest.mark.parametrize("start", ["", "\ufeff"])
-@pytest.mark.parametrize("mark", [",", ";", "\t"])
-@pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_the_forms_that_spreadsheets_save(tmp_path: Path, start: str, mark: str, end: str) -> None:
-    rows = [
-        HEADER,
-        "casme2/sub01/EP02_01f,190,60,462,332,327.5,204",
-        "sub02/EP01_11f,201.0,55,473,327,,",
-        ",,,,,,",
-        "",
-    ]
-    text = start + end.join(row.replace(",", mark) for row in rows)
-    assert read_boxes(csv_file(tmp_path, text)) == {
-        "casme2/sub01/EP02_01f": Found(Box(190, 60, 462, 332), (327.5, 204.0)),
-        "sub02/EP01_11f": Found(Box(201, 55, 473, 327)),
-    }
 
 
 def test_columns_in_any_order_and_case_and_others_beside_them(tmp_path: Path) -> None:
@@ -123,7 +86,6 @@ def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
     ("text", "fault"),
     [
         (b"", "the file is empty"),
-        (b"\n\n", "the file is empty"),
         (b",,\n,,\n", "found an empty file"),
         (b"id,left,top,right,bottom\n", "found only the header"),
         (b"clip,x,y,w,h\na,1,2,3,4\n", "found no id, left, top, right, bottom"),
@@ -131,12 +93,6 @@ def test_every_fault_of_every_row_at_once(tmp_path: Path) -> None:
         (b"id,left,top,right,bottom,nosex,nose_y\n", "no column 'nosex'. Did you mean 'nose_x'"),
         (b"id,left,top,right,bottom,left\n", "the column 'left' occurs twice"),
         (b"id,left,top,right,bottom,nose_x\n", "expected nose_x and nose_y, or neither"),
-        (b'id,left,top,right,bottom\n"a,1,2,3,4\n', "row 2 cannot be read as CSV"),
-        (
-            b"id,left,top,right,bottom\na,1,2,99,99\n\x81,1,2,99,99\n",
-            "row 3: expected text in UTF-8, found the byte 0x81",
-        ),
-        (b"PK\x03\x04rest", "found no id, left, top, right, bottom"),
     ],
 )
 def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> None:
@@ -146,13 +102,6 @@ def test_files_that_are_no_such_csv(tmp_path: Path, text: bytes, fault: str) -> 
     assert fault in str(error.value) and str(path) in str(error.value)
 
 
-def test_no_file_and_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
-        read_boxes(tmp_path / "none.csv")
-    with pytest.raises(InputError, match="found a folder"):
-        read_boxes(tmp_path)
-
-
 def test_a_workbook_does_as_well(tmp_path: Path) -> None:
     book = openpyxl.Workbook()
     for row in (HEADER.split(","), ["a/1", 5, 6, 75, 86, 30.5, 40], ["a/2", 0, 0, 100, 90]):
@@ -160,50 +109,6 @@ def test_a_workbook_does_as_well(tmp_path: Path) -> None:
     book.save(tmp_path / "boxes.xlsx")
     expected = {"a/1": Found(Box(5, 6, 75, 86), (30.5, 40)), "a/2": Found(Box(0, 0, 100, 90))}
     assert read_boxes(tmp_path / "boxes.xlsx") == expected
-
-
-@given(
-    st.dictionaries(
-        st.from_regex(r"[a-z0-9]{1,5}(/[A-Za-z0-9_ü]{1,8}){1,2}", fullmatch=True),
-        st.tuples(
-            st.integers(0, 3000), st.integers(0, 3000), st.integers(32, 900), st.integers(32, 900), st.booleans()
-        ),
-        min_size=1,
-        max_size=5,
-    ),
-    st.sampled_from(",;\t"),
-)
-@settings(max_examples=40, deadline=None)
-def test_what_is_written_is_read(
-    tmp_path_factory: pytest.TempPathFactory, rows: dict[str, tuple[int, int, int, int, bool]], mark: str
-) -> None:
-    written = {}
-    lines = [HEADER.replace(",", mark)]
-    for name, (left, top, width, height, with_nose) in rows.items():
-        nose = (left + width / 4, top + height / 4) if with_nose else None
-        written[name] = Found(Box(left, top, left + width, top + height), nose)
-        cells = [name, left, top, left + width, top + height, *(nose or ("", ""))]
-        lines.append(mark.join(map(str, cells)))
-    path = csv_file(tmp_path_factory.mktemp("csv"), "\n".join(lines))
-    if any(name.partition("/")[2] in rows for name in rows):
-        with pytest.raises(InputError, match="is also in row"):
-            read_boxes(path)
-    else:
-        assert read_boxes(path) == written
-
-
-@given(
-    st.binary(max_size=200) | st.text(alphabet='id,left;top\n"0123./\r\t\ufeffnose_xy-', max_size=200).map(str.encode)
-)
-@settings(max_examples=150, deadline=None)
-def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
-    path = csv_file(tmp_path_factory.mktemp("csv"), b"id,left,top,right,bottom\n" + data)
-    try:
-        found = read_boxes(path)
-    except InputError as error:
-        assert error.where == str(path)
-    else:
-        assert found and all(place.box and not list(place.box.faults()) for place in found.values())
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

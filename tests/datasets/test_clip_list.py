@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 from datasets import load_dataset
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from mellm_plugin.cli import main
@@ -37,10 +35,9 @@ CLIPS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("MELLM_DATA", str(tmp_path / "root"))
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("root")
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "PNG")
     for name, clips in CLIPS.items():
@@ -49,8 +46,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             frames = {"onset": file.getvalue(), "apex": file.getvalue()}
             known = {"aus": ("12",), "emotion": label, "coarse": coarse(label)}
             samples.append(Sample(f"{name}/{who}/{clip}", name, who, clip, **frames, **known))
-        store.write(name, {"test": samples}, {"source": "made up"})
-    return tmp_path / "root"
+        store.write(name, {"test": samples}, {"source": "made up"}, root=folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def place(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELLM_DATA", str(root))
+    monkeypatch.chdir(tmp_path)
 
 
 def written(rows: Sequence[Sequence[object]], name: str = "split.csv", mark: str = ",") -> Path:
@@ -66,19 +69,14 @@ def ids(rows: Sequence[Sequence[object]], **columns: str) -> list[str]:
 @pytest.mark.parametrize(
     ("row", "id"),
     [
-        (("casme2", "sub01", "EP02_01f"), "casme2/sub01/EP02_01f"),
         (("CASME II", "1", "EP02_01f"), "casme2/sub01/EP02_01f"),
-        (("CASME-II", "01", "ep02_01F"), "casme2/sub01/EP02_01f"),
         (("CASME2", "sub1", "sub01_EP02_01f.npy"), "casme2/sub01/EP02_01f"),
         (("ＣＡＳＭＥ２", "sub03", "EP01_02"), "casme2/sub03/EP01_2"),
-        (("casme2", "sub07", "EP06_02_02"), "casme2/sub07/EP06_02_02"),
         (("casme2", "sub09", "EP09f.avi"), "casme2/sub09/EP09f"),
-        (("SAMM", "6", "006_1_2"), "samm/006/006_1_2"),
         (("samm", "006", "6_1_2"), "samm/006/006_1_2"),
         (("samm", "6", "006_006_5_11"), "samm/006/006_5_11"),
         (("smic", "s01", "s01_ne_01"), "smic/s01/s1_ne_01"),  # as MEGC 2019 writes it; the folder is s1_ne_01
         (("SMIC-HS-E", "1", "s1_ne_1"), "smic/s01/s1_ne_01"),
-        (("smic", "s11", "s11_po_02"), "smic/s11/s11_po_02"),
         (("CAS(ME)^3", "spNO.1", "a"), "casme3/spNO.1/a_355"),
         (("casme3", "1", "spNO.1_b_166"), "casme3/spNO.1/b_166"),
         (("samm", "6.0", "006_1_2"), "samm/006/006_1_2"),  # a column of floats
@@ -104,9 +102,6 @@ def test_headers_and_marks_of_published_lists() -> None:
     ]
     with_gaps = [["casme2", "sub01", "EP02_01f", 1], ["", "", "", ""], ["samm", 6, "006_1_2", 0]]  # as of MEGC 2019
     assert ids(with_gaps) == ["casme2/sub01/EP02_01f", "samm/006/006_1_2"]
-
-
-def test_a_list_of_plain_text_with_remarks_above_it() -> None:
     Path("split.txt").write_text("# ours\ncasme2  sub01 EP02_01f 1\nsamm 6 006_1_2 0\n", encoding="utf-8")
     chosen = clip_list.choose("split.txt", {})
     assert {clip.id: clip.label for clip in chosen.clips} == {"casme2/sub01/EP02_01f": "1", "samm/006/006_1_2": "0"}
@@ -145,17 +140,6 @@ def test_what_is_not_there_is_named_by_its_cause() -> None:
     assert chosen.notes == ["row 28: repeats the clip of another row"]
 
 
-@given(st.lists(st.tuples(*[st.text(max_size=8)] * 4), max_size=4))
-def test_no_row_is_lost_whatever_is_in_it(rows: list[tuple[str, ...]]) -> None:
-    header = ["dataset", "subject", "filename", "label"]
-    try:
-        file = written([header, ["samm", "6", "006_1_2", "x"], *rows])
-        chosen = clip_list.choose(file, {})
-    except (InputError, UnicodeEncodeError):
-        return
-    assert len(chosen.clips) >= 1 or chosen.faults
-
-
 MEGC = [
     ("casme2", "sub01", "EP02_01f", 1),
     ("samm", 6, "006_1_2", 0),
@@ -171,6 +155,8 @@ def test_numbers_are_those_of_megc_only_where_the_clips_show_it() -> None:
     assert clip_list.names_of_megc(other.clips) == {}
     with pytest.raises(InputError, match=r"--labels 0=LABEL,1=LABEL,2=LABEL \(in their datasets .* 0: surprise 1"):
         other.labels({})
+    wrong = [("casme2", "sub01", "EP19_05f", 1), ("casme2", "sub07", "EP06_02_01", 1), ("casme2", "sub09", "EP09f", 0)]
+    assert clip_list.names_of_megc(clip_list.choose(written([*MEGC, *wrong]), {}).clips) == {}, "most must agree"
     more = clip_list.choose(written([*MEGC, ("casme2", 9, "EP06_02f", 3)]), {})
     assert clip_list.names_of_megc(more.clips) == {}
     named = more.labels({"0": "Negative", "1": "positive", "2.0": "surprise", "03": "other"})
@@ -216,7 +202,6 @@ def test_the_task_of_a_list_asks_for_its_labels(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("rows", "options", "says"),
     [
-        ([], [], "the file is empty"),
         ([["dataset", "subject", "filename"]], [], "expected clips below the header in row 1, found none"),
         (
             [["mmew", "S01", "S01-01-001"]],
@@ -226,12 +211,7 @@ def test_the_task_of_a_list_asks_for_its_labels(capsys: pytest.CaptureFixture[st
         ([["samm", 6, "006_1_2", n] for n in "01"], [], "not one of its clips can be used: samm/006/006_1_2 "),
         ([["casme2", 1, "EP02_01f", 7]], [], "its labels are numbers; say what they mean: --labels 7=LABEL"),
         ([["casme2", 1, "EP02_01f", 7]], ["--labels", "7"], "--labels: expected LABEL=NAME, such as 0=negative"),
-        (
-            [["casme2", 1, "EP02_01f"]],
-            ["--columns", "clp=x"],
-            "'clp' is no column of it; expected dataset, subject, clip",
-        ),
-        ([["casme2", 1, "EP02_01f"]], ["--columns", "clip=x,subject=x"], "found 'x' for both clip and subject"),
+        ([["casme2", 1, "EP02_01f"]], ["--columns", "clp=x"], "'clp' is no column of it; expected dataset, subject, "),
         (
             [["a", "b", "c"], ["casme2", 1, "EP02_01f"]],
             [],

@@ -19,16 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openpyxl.styles import Font
 
-from mellm_plugin.datasets.sheets import (
-    Column,
-    Row,
-    Sheet,
-    as_text,
-    named_columns,
-    read_bare,
-    read_sheet,
-)
-from mellm_plugin.datasets.worksheets import decoded
+from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_columns, read_sheet
 from mellm_plugin.errors import InputError
 
 COLUMNS = {
@@ -67,14 +58,6 @@ def test_the_header_is_found_below_a_preamble(tmp_path: Path) -> None:
     assert sheet.rows[0].raw("note") is None and len(sheet.sha256) == 64
 
 
-def test_a_table_that_begins_neither_above_nor_left(tmp_path: Path) -> None:
-    book = openpyxl.Workbook()
-    for at, value in {"C5": "Subject", "E5": "Onset", "C7": "01", "E7": 3}.items():
-        book.active[at] = value
-    book.save(tmp_path / "s.xlsx")
-    assert cells(read_sheet(tmp_path / "s.xlsx", COLUMNS)) == [(7, "01", 3)]
-
-
 def test_the_worksheet_is_chosen(tmp_path: Path) -> None:
     good: list[list[Any]] = [["Subject", "Onset"], ["a", 1]]
     other: list[list[Any]] = [["Subject", "Onset"], ["b", 2]]
@@ -92,15 +75,6 @@ def test_the_worksheet_is_chosen(tmp_path: Path) -> None:
     book.save(path)
     sheet = read_sheet(path, COLUMNS)
     assert (cells(sheet), sheet.worksheet) == ([(2, "b", 2)], "Two")
-
-
-def test_what_the_nearest_row_lacks(tmp_path: Path) -> None:
-    with pytest.raises(InputError) as refused:
-        read(tmp_path, ["Subject", "Begin"], ["a", 1])
-    assert str(refused.value) == (
-        f"{tmp_path / 's.xlsx'}: expected a row with the columns Subject, OnsetFrame. The nearest header (row 1) lacks "
-        "OnsetFrame; it has: Subject, Begin. Where a column has another name, give it: --columns onset=HEADER"
-    )
 
 
 def test_merged_cells(tmp_path: Path) -> None:
@@ -136,8 +110,9 @@ def test_rows_keep_their_numbers(tmp_path: Path) -> None:
     assert cells(read_sheet(tmp_path / "s.csv", COLUMNS)) == [(2, "a", "1"), (5, "b", "2")]
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
-@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize(
+    ("encoding", "mark"), [("utf-8-sig", ";"), ("utf-16", "\t"), ("gb18030", ","), ("gb18030", ";")]
+)
 def test_csv_files_of_any_program(encoding: str, mark: str, tmp_path: Path) -> None:
     lines = [["实验, 一, 二, 三"], ["Subject", "Onset", "Remarks"], ["甲", "1", "a; b, c"], ["乙", "2", ""]]
     text = io.StringIO()
@@ -163,7 +138,7 @@ def test_whole_numbers(value: Any, number: int | None) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["-46", 59.5, "4e1", "46 or 47", "46?", True, 10**15, 1e300, float("inf"), datetime.datetime(2014, 5, 8), "四"],
+    ["-46", 59.5, "4e1", "46 or 47", True, 10**15, float("inf"), datetime.datetime(2014, 5, 8), "四"],
 )
 def test_what_is_no_whole_number(value: Any) -> None:
     row = Row(2, {"onset": value}, {"onset": "Onset"})
@@ -184,7 +159,7 @@ def test_no_cell_is_an_error_or_a_guess(value: Any) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=25)
 def test_no_bytes_break_the_reader(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in ("s.csv", "s.xlsx"):
@@ -194,41 +169,17 @@ def test_no_bytes_break_the_reader(data: bytes) -> None:
                 read_sheet(path, COLUMNS)
 
 
-@given(
-    st.lists(st.tuples(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.integers(0, 99999)), min_size=1, max_size=20)
-)
-@settings(deadline=None, max_examples=20)
-def test_what_is_written_is_read(rows: list[tuple[str, int]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = workbook(Path(folder) / "s.xlsx", ("S", [["Onset", "", "Subject"], *([n, None, s] for s, n in rows)]))
-        found = read_sheet(path, COLUMNS)
-        assert [(row.text("subject"), row.whole("onset")) for row in found.rows] == rows
-        with (Path(folder) / "s.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["Onset", "Subject"], *((n, s) for s, n in rows)])
-        of_csv = read_sheet(Path(folder) / "s.csv", COLUMNS)
-        assert [(row.text("subject"), row.whole("onset")) for row in of_csv.rows] == rows
-
-
 def test_frames_per_second() -> None:
     row = Row(2, {"a": "200", "b": 29.97, "c": 0, "d": "fast", "e": None}, {})
     assert [row.number_above_zero(key) for key in "abcde"] == [200.0, 29.97, None, None, None]
-    assert row.faults == [
-        "c: expected a number above 0, found '0'; correct the cell",
-        "d: expected a number above 0, found 'fast'; correct the cell",
-    ]
+    wanted = "expected a number above 0, found"
+    assert row.faults == [f"c: {wanted} '0'; correct the cell", f"d: {wanted} 'fast'; correct the cell"]
 
 
 def test_errors_of_formulas(tmp_path: Path) -> None:
     sheet = read(tmp_path, ["Subject", "Onset"], ["a", "#VALUE!"], ["#N/A", 2])
     assert sheet.rows[0].faults == ["Onset: the formula has the error #VALUE!; correct the cell"]
     assert sheet.rows[0].raw("onset") is None and sheet.rows[1].faults == []
-
-
-def test_text_in_no_encoding() -> None:
-    with pytest.raises(
-        InputError, match="s.csv: row 2: expected text in UTF-8, found the byte 0x81; save it as CSV UTF-8"
-    ):
-        decoded(b"a,b\n\x81\x20\xff", "s.csv")
 
 
 def test_a_formula_that_was_never_computed_is_no_empty_cell(tmp_path: Path) -> None:
@@ -248,14 +199,6 @@ def test_a_cell_beyond_the_header_of_a_csv_was_cut_off_from_another(tmp_path: Pa
         "expected 3 cells, found 4; put a cell that holds a comma in quotes, or write units as 6+12"
     ]
     assert not second.faults
-
-
-@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_the_mark_between_cells_is_that_of_the_header(mark: str, tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    lines = [["Subject", "Onset", "Remarks"], ["a", "1", "one, two; three" if mark in "\t|" else "none"]]
-    path.write_text(",,,;;;\n" + "".join(mark.join(cells) + "\n" for cells in lines))
-    assert cells(read_sheet(path, COLUMNS)) == [(3, "a", "1")]
 
 
 # ---- columns with other names ---------------------------------------------------------------------------------------
@@ -281,19 +224,15 @@ SEVEN = {
         "Ｓｕｂｊｅｃｔ,ｆｉｌｅｎａｍｅ,ｏｎｓｅｔ,ａｐｅｘ,ｏｆｆｓｅｔ,ＡＵ,表情",
     ],
 )
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "gbk", "utf-16", "utf-16-le", "utf-16-be"])
-def test_headers_of_published_sheets(header: str, encoding: str, tmp_path: Path) -> None:
+def test_headers_of_published_sheets(header: str, tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
-    path.write_bytes(f"{header}\n1,EP02_01f,46,59,86,12,happiness\n".replace(",", ";").encode(encoding))
-    (row,) = read_sheet(path, SEVEN).rows
-    assert [row.text(key) for key in SEVEN] == ["1", "EP02_01f", "46", "59", "86", "12", "happiness"]
-
-
-def test_western_letters_are_no_chinese(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_bytes("Subject;Onset;Höhepunkt\nGroß;1;2\n".encode("cp1252"))
-    sheet = read_sheet(path, {**COLUMNS, "apex": Column("Höhepunkt")})
-    assert sheet.rows[0].text("subject") == "Groß" and sheet.rows[0].whole("apex") == 2
+    for encoding in ("utf-8-sig", "gbk", "utf-16-le", "utf-16-be"):
+        path.write_bytes(f"{header}\n1,EP02_01f,46,59,86,12,happiness\n".replace(",", ";").encode(encoding))
+        (row,) = read_sheet(path, SEVEN).rows
+        assert [row.text(key) for key in SEVEN] == ["1", "EP02_01f", "46", "59", "86", "12", "happiness"]
+    path.write_bytes("Subject;Onset;Höhepunkt\nGroß;1;2\n".encode("cp1252"))  # Western letters, no Chinese ones
+    (row,) = read_sheet(path, {**COLUMNS, "apex": Column("Höhepunkt")}).rows
+    assert row.text("subject") == "Groß" and row.whole("apex") == 2
 
 
 def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
@@ -303,45 +242,6 @@ def test_of_two_likely_columns_none_is_taken(tmp_path: Path) -> None:
         read_sheet(path, {**COLUMNS, "clip": Column("Filename")})
     named = named_columns({**COLUMNS, "clip": Column("Filename")}, {"clip": "video"})
     assert read_sheet(path, named).rows[0].text("clip") == "v"
-
-
-def test_what_a_user_names_is_read_or_told(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text("Subject,Onset,Remarks\na,1,x\n")
-    with pytest.raises(InputError, match="lacks comment; it has: Subject, Onset, Remarks"):
-        read_sheet(path, named_columns(COLUMNS, {"note": "comment"}))
-    with pytest.raises(InputError, match="lacks OnsetFrame; it has: Subject, Onset, Remarks"):
-        read_sheet(path, named_columns(COLUMNS, {"subject": "Onset"}))
-
-
-def test_columns_are_named_by_their_keys() -> None:
-    with pytest.raises(InputError) as refused:
-        named_columns(COLUMNS, {"subjct": "a", "onset": "On set", "note": "onset"})
-    assert refused.value.faults == (
-        "'subjct' is no column of it; expected subject, onset, note. Did you mean 'subject'?",
-        "expected a column for each key, found 'onset' for both onset and note",
-    )
-
-
-@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
-def test_a_quoted_csv_without_a_column_is_no_broken_csv(mark: str, tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text(
-        mark.join(['"Subject"', '"Begin"', '"Remarks"']) + "\n" + mark.join(['"a, b; c"', '"1"', '""']) + "\n"
-    )
-    with pytest.raises(InputError, match=r"The nearest header \(row 1\) lacks OnsetFrame; it has: Subject, Begin, Rem"):
-        read_sheet(path, COLUMNS)
-    path.write_text(mark.join(["Subject", "Onset"]) + "\n" + mark.join(["a", '"1']) + "\n")
-    with pytest.raises(InputError, match=r"row 2 cannot be read as CSV \(.*\): is a quotation mark missing\?"):
-        read_sheet(path, COLUMNS)
-
-
-def test_a_sheet_without_a_header_is_read_by_place(tmp_path: Path) -> None:
-    path = tmp_path / "s.csv"
-    path.write_text("a,1\n,\nb,2,x\n")
-    sheet = read_bare(path, COLUMNS, lambda cells: cells[0] == "a")
-    assert sheet is not None and cells(sheet) == [(1, "a", "1"), (3, "b", "2")] and sheet.rows[1].text("note") == "x"
-    assert read_bare(path, COLUMNS, lambda cells: cells[0] == "casme2") is None
 
 
 # ---- what would take all memory -------------------------------------------------------------------------------------

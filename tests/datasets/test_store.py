@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -65,6 +64,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert list(store.read("toy", "test", tmp_path)) == samples
     assert list(store.read("toy", "train", tmp_path)) == [sample(3)]
     assert store.list_prepared(tmp_path) == ["toy"] and store.is_prepared("toy", tmp_path)
+    info = store.read_info("toy", tmp_path)
+    assert (info["name"], info["schema"], info["source"]) == ("toy", store.SCHEMA_VERSION, SOURCE["source"])
+    counts = {key: value for key, value in info["splits"]["test"].items() if key not in ("file", "sha256")}
+    assert counts == {
+        **{"clips": 3, "subjects": 2, "emotions": {"happiness": 1}, "without_emotion": 2},
+        **{"aus": {"6/12": 1, "14": 1}, "without_aus": 1},
+    }
+    info["splits"]["test"]["emotions"] = {"fear": 2}
+    (folder / "info.json").write_text(json.dumps(info))
+    with pytest.raises(DataError, match="expected emotions {'fear': 2}, found {'happiness': 1}"):
+        store.verify("toy", tmp_path)
 
 
 def test_datasets_loads_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,44 +89,6 @@ def test_datasets_loads_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert loaded[1]["aus"] is None and loaded[1]["nose"] is None
     both = datasets.load_dataset(str(folder), cache_dir=str(tmp_path / "cache"))
     assert set(both) == {"test", "train"}
-
-
-def test_info_counts_what_is_there(tmp_path: Path) -> None:
-    info = {**SOURCE, "skipped": []}
-
-    def samples() -> Iterator[Sample]:
-        yield from (FULL, sample(8, emotion="fear", aus=("4", "4B")), sample(9))
-        info["skipped"].append({"clip": "EP01", "reason": "no apex"})  # type: ignore[attr-defined]
-
-    store.write("toy", {"test": samples()}, info, root=tmp_path)
-    read = store.read_info("toy", tmp_path)
-    assert read["name"] == "toy" and read["schema"] == store.SCHEMA_VERSION
-    assert read["source"] == SOURCE["source"]
-    assert read["skipped"] == [{"clip": "EP01", "reason": "no apex"}]
-    counts = {key: value for key, value in read["splits"]["test"].items() if key not in ("file", "sha256")}
-    assert counts == {
-        "clips": 3,
-        "subjects": 3,
-        "emotions": {"fear": 1, "happiness": 1},
-        "without_emotion": 1,
-        "aus": {"4": 1, "6/12": 1, "14": 1},
-        "without_aus": 1,
-    }
-
-
-def test_long_splits_are_written_in_row_groups(tmp_path: Path) -> None:
-    taken = 0
-
-    def samples() -> Iterator[Sample]:
-        nonlocal taken
-        for number in range(200):
-            taken += 1
-            yield sample(number)
-
-    folder = store.write("toy", {"test": samples()}, SOURCE, root=tmp_path)
-    file = pq.ParquetFile(folder / "data" / "test-00000-of-00001.parquet")
-    assert taken == file.metadata.num_rows == 200
-    assert file.metadata.num_row_groups >= 3
 
 
 def test_all_faults_at_once_and_nothing_left_behind(tmp_path: Path) -> None:
@@ -196,9 +168,10 @@ def test_absent_and_damaged_datasets_say_what_to_do(tmp_path: Path) -> None:
     path.write_text(json.dumps({**info, "schema": 0}))
     with pytest.raises(DataError, match="schema 0.*mellm prepare table --name toy --csv CLIPS.csv --replace"):
         store.read_info("toy", tmp_path)
-    path.write_text("{")
-    with pytest.raises(DataError, match="cannot be read.*mellm prepare table --name toy .* --replace"):
-        store.read_info("toy", tmp_path)
+    for broken in ("{", "[" * 100_000):
+        path.write_text(broken)
+        with pytest.raises(DataError, match="cannot be read.*mellm prepare table --name toy .* --replace"):
+            store.read_info("toy", tmp_path)
 
 
 def test_verify_finds_every_damage(tmp_path: Path) -> None:
@@ -212,15 +185,6 @@ def test_verify_finds_every_damage(tmp_path: Path) -> None:
         store.verify("toy", tmp_path)
     for expected in ("stray.parquet is not part", "train-00000-of-00001.parquet is missing", "expected sha256"):
         assert expected in str(error.value)
-
-
-def test_verify_compares_counts(tmp_path: Path) -> None:
-    folder = store.write("toy", {"test": [sample(1, emotion="fear")]}, SOURCE, root=tmp_path)
-    info = json.loads((folder / "info.json").read_text())
-    info["splits"]["test"]["emotions"] = {"fear": 2}
-    (folder / "info.json").write_text(json.dumps(info))
-    with pytest.raises(DataError, match="expected emotions {'fear': 2}, found {'fear': 1}"):
-        store.verify("toy", tmp_path)
 
 
 def test_data_root_follows_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,17 +270,6 @@ def test_memory_does_not_grow_with_the_dataset(tmp_path: Path) -> None:
     assert peaks[1] - peaks[0] < 60, f"MB at the peak for 60 and 240 clips: {peaks}"
 
 
-def test_columns_are_read_without_the_images(tmp_path: Path) -> None:
-    store.write("toy", {"test": [FULL, sample(8)]}, SOURCE, root=tmp_path)
-    rows = store.read_columns("toy", "test", ["id", "aus", "coarse"], tmp_path)
-    assert rows == [
-        {"id": FULL.id, "aus": ["R6/12", "L14C"], "coarse": "positive"},
-        {"id": sample(8).id, "aus": None, "coarse": None},
-    ]
-    with pytest.raises(DataError, match="no split 'dev'"):
-        store.read_columns("toy", "dev", ["id"], tmp_path)
-
-
 # ---- what is removed ------------------------------------------------------------------------------------------------
 
 
@@ -356,10 +309,3 @@ def test_a_linked_dataset_loses_its_link_alone_and_one_at_work_stays(tmp_path: P
         store.remove(["toy"], root)
     store.remove(["toy"], root)
     assert store.list_prepared(root) == [] and store.list_prepared(far) == ["toy"]
-
-
-def test_brackets_within_brackets_are_a_damaged_file(tmp_path: Path) -> None:
-    folder = store.write("toy", {"test": [sample(1)]}, SOURCE, root=tmp_path)
-    (folder / "info.json").write_text("[" * 100_000)
-    with pytest.raises(DataError, match=r"info\.json cannot be read"):
-        store.read_info("toy", tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from mellm_plugin.datasets.synthme import (
     clips,
     displacement,
     draw_clip,
-    drawn_from,
     inverse_map,
     plan,
     warp,
@@ -33,11 +33,6 @@ from mellm_plugin.motion.head import fit_head
 ASKED_FOR = {1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 24, 25, 26}
 
 
-def test_units_and_labels() -> None:
-    assert set(AUS) == ASKED_FOR
-    assert tuple(COMBINATIONS) == LABELS["synthme"]
-
-
 def test_a_combination_has_one_label_and_no_unit_alone_decides_it() -> None:
     seen: dict[frozenset[str], str] = {}
     labels_of: dict[int, Counter[str]] = defaultdict(Counter)
@@ -47,6 +42,7 @@ def test_a_combination_has_one_label_and_no_unit_alone_decides_it() -> None:
             assert seen.setdefault(frozenset(codes), label) == label
             for (number,) in numbers(codes):
                 labels_of[number][label] += 1
+    assert set(AUS) == ASKED_FOR and tuple(COMBINATIONS) == LABELS["synthme"]
     for number in AUS:
         assert len(labels_of[number]) >= 2, f"AU{number} occurs with one label only"
         assert max(labels_of[number].values()) < 0.93 * labels_of[number].total(), f"AU{number} gives the label away"
@@ -62,12 +58,11 @@ def test_the_flow_is_where_the_onset_pixel_went() -> None:
     assert np.abs(back - picture)[16:-16, 16:-16].max() < 0.02 * np.ptp(picture)
 
 
-@pytest.mark.parametrize("half", [85, 103])
-@pytest.mark.parametrize("label", COMBINATIONS)
-def test_the_warp_is_inverted_for_every_combination_at_its_largest(label: str, half: float) -> None:
+def test_the_warp_is_inverted_for_every_combination_at_its_largest() -> None:
     y, x = np.mgrid[0:224, 0:224].astype(np.float32)
-    for combination in COMBINATIONS[label]:
+    for n, combination in enumerate(itertools.chain(*COMBINATIONS.values())):
         codes = [code for code in combination.split("+") if code]
+        half = (85, 103)[n % 2]
         flow = displacement(codes, [AMPLITUDE[1]] * len(codes), (112, 112), half, (224, 224)) + np.float32([2.3, -1.4])
         from_x, from_y = inverse_map(flow)
         moved = cv2.remap(flow, from_x, from_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -75,13 +70,10 @@ def test_the_warp_is_inverted_for_every_combination_at_its_largest(label: str, h
         assert off.max() < 0.05, combination
 
 
-@pytest.mark.parametrize("number", AUS)
-def test_the_amplitude_is_the_largest_displacement(number: int) -> None:
-    field = displacement([str(number)], [1.5], (112, 112), 95, (224, 224))
-    assert np.hypot(field[..., 0], field[..., 1]).max() == pytest.approx(1.5, rel=1e-4)
-
-
-def test_the_subjects_left_is_on_the_images_right() -> None:
+def test_the_amplitude_is_the_largest_displacement_and_left_is_on_the_images_right() -> None:
+    for number in AUS:
+        field = displacement([str(number)], [1.5], (112, 112), 95, (224, 224))
+        assert np.hypot(field[..., 0], field[..., 1]).max() == pytest.approx(1.5, rel=1e-4)
     field = displacement(["L12"], [1.0], (112, 112), 95, (224, 224))
     size = np.hypot(field[..., 0], field[..., 1])
     assert size[:, 112:].max() > 0.99
@@ -99,22 +91,20 @@ def test_a_clip_reports_its_own_flow() -> None:
 
 
 def test_the_same_seed_draws_the_same_clips_from_any_start() -> None:
-    first = list(clips("train", 14, seed=3))
-    later = list(clips("train", 2, seed=3, start=12))
-    for a, b in zip(first[12:], later, strict=True):
+    first = list(clips("train", 12, seed=3))
+    for number, a in enumerate(first):
+        planned = plan("train", number, seed=3)
+        assert (planned.subject, planned.clip, planned.aus, planned.emotion) == (a.subject, a.clip, a.aus, a.emotion)
+        for data, pixels in zip(a.files(), (a.onset, a.apex), strict=True):
+            assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
+    for a, b in zip(first[10:], clips("train", 2, seed=3, start=10), strict=True):
         assert a.id == b.id and a.aus == b.aus and np.array_equal(a.apex, b.apex)
     other = next(clips("train", 1, seed=4))
     assert not np.array_equal(other.onset, first[0].onset)
 
 
-def test_no_face_is_in_two_splits() -> None:
-    train, test = ({drawn_from(split, 0, who, 0)[1] for who in range(200)} for split in ("train", "test"))
-    assert len(train) == len(test) == 200 and not train & test
-    assert {drawn_from("test", 0, 3, clip)[1] for clip in range(10)} < test, "the clips of a subject share a face"
-
-
 def test_the_clips_vary_as_promised() -> None:
-    drawn = list(clips("test", 50))
+    drawn = list(clips("test", 30))
     amplitudes = np.array([max(clip.amplitudes) for clip in drawn if clip.aus])
     assert amplitudes.min() >= 0.3 and amplitudes.max() <= 3.0
     assert np.mean(amplitudes < 0.6) > 0.15 and np.mean(amplitudes > 1.5) > 0.15
@@ -123,12 +113,6 @@ def test_the_clips_vary_as_promised() -> None:
     assert any(not clip.aus for clip in planned)
     assert any(code[0] in "LR" for clip in planned for code in clip.aus)
     assert {int(code.strip("LR")) for clip in planned for code in clip.aus} == ASKED_FOR
-
-
-def test_files_hold_the_pixels() -> None:
-    for clip in clips("test", 6):
-        for data, pixels in zip(clip.files(), (clip.onset, clip.apex), strict=True):
-            assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), pixels)
 
 
 @pytest.mark.slow
@@ -142,14 +126,3 @@ def test_the_test_set_is_prepared_once_and_loads_by_itself(tmp_path: Path) -> No
     assert len(rows) == synthme.TEST_CLIPS and len(set(rows["subject"])) == 30
     assert rows[0]["onset"].size == (224, 224)
     assert set(rows["emotion"]) == set(LABELS["synthme"])
-
-
-def test_a_plan_is_what_is_drawn() -> None:
-    for number, clip in enumerate(clips("train", 12, seed=3)):
-        planned = plan("train", number, seed=3)
-        assert (planned.subject, planned.clip, planned.aus, planned.emotion) == (
-            clip.subject,
-            clip.clip,
-            clip.aus,
-            clip.emotion,
-        )

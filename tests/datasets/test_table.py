@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,11 +13,9 @@ import openpyxl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loguru import logger
 
 from mellm_plugin.datasets import store, table
 from mellm_plugin.datasets.catalogue import KNOWN
-from mellm_plugin.datasets.crop import cropper
 from mellm_plugin.datasets.synthme import Face, draw_clip
 from mellm_plugin.errors import InputError
 
@@ -89,19 +84,12 @@ def test_what_is_empty_or_absent_is_not_known(tmp_path: Path) -> None:
     assert [(s.emotion, s.au_code) for s in samples("short")] == [(None, None)] * 3
 
 
-def test_a_code_of_no_unit_is_known(tmp_path: Path) -> None:
-    (row,) = clips(tmp_path, 1)
-    table.prepare(written(tmp_path, [[*row[:4], "neutral", "0"]]), "mydata")
-    assert samples("mydata")[0].aus == ()
-
-
-@pytest.mark.parametrize(
-    ("text", "label"), [("Happy", "happiness"), (" Other ", "others"), ("Tense  Smile", "tense smile")]
-)
-def test_labels_are_canonical_or_lower_case(tmp_path: Path, text: str, label: str) -> None:
-    (row,) = clips(tmp_path, 1)
-    table.prepare(written(tmp_path, [[*row[:4], text, ""]]), "mydata")
-    assert samples("mydata")[0].emotion == label
+def test_labels_are_canonical_or_lower_case_and_no_unit_is_known(tmp_path: Path) -> None:
+    rows = [
+        [*row[:4], label, "0"] for row, label in zip(clips(tmp_path), ("Happy", " Other ", "Tense  Smile"), strict=True)
+    ]
+    table.prepare(written(tmp_path, rows), "mydata")
+    assert [(s.emotion, s.aus) for s in samples("mydata")] == [("happiness", ()), ("others", ()), ("tense smile", ())]
 
 
 def test_paths_may_be_absolute_or_have_backslashes_and_spaces(tmp_path: Path) -> None:
@@ -137,14 +125,6 @@ def test_the_apex_is_looked_for_behind_the_onset(tmp_path: Path) -> None:
     assert sample.apex == (folder / "img10.png").read_bytes()
 
 
-def test_boxes_are_found_by_subject_and_id(tmp_path: Path) -> None:
-    rows = clips(tmp_path, 1)
-    (tmp_path / "boxes.csv").write_text("id,left,top,right,bottom\np0/c0,2,3,40,38\n")
-    table.prepare(written(tmp_path, rows), "mydata", crop=cropper("box", boxes=tmp_path / "boxes.csv"))
-    onset = cv2.imdecode(np.frombuffer(samples("mydata")[0].onset, np.uint8), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(onset, cv2.imread(str(tmp_path / "c0/onset.png"), cv2.IMREAD_UNCHANGED)[3:38, 2:40])
-
-
 # ---- what is refused ------------------------------------------------------------------------------------------------
 
 
@@ -156,8 +136,8 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
     pair = ["c0/onset.png", "c0/apex.png"]
     rows = [
         *good,
-        ["a/b", "", *pair, "", ""],
-        ["x5", "p1", "", "c0/apex.png", "none", ""],
+        ["a/b", "", "", "o" * 300 + ".png", "", ""],
+        ["x5", "p1", "c0/absent.png", "c0/apex.png", "none", ""],
         ["x6", "p1", "c0/absent.png", "c0/apex.png", "", ""],
         ["x7", "p1", "c0/onset.png", "c0/onset.png", "", ""],
         ["x8", "p1", "c1/onset.png", "c1/large.png", "", ""],
@@ -167,16 +147,21 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
         ["x12", "p1", "flat/a_1.png", "", "", ""],
         ["x13", "p1", "flat/b_1.png", "", "", ""],
         ["x14", "p1", "c0", "c0/apex.png", "", ""],
-        ["x15", "p1", "o" * 300 + ".png", "c0/apex.png", "", ""],
     ]
     file = written(tmp_path, rows)
     report = table.prepare(file, "mydata")
     assert [s.clip for s in samples("mydata")] == ["c0", "c1", "c2"], "good clips are kept"
     told = {skipped["where"]: "; ".join(skipped["reasons"]) for skipped in report.info["skipped"]}
-    assert set(told) == {f"clips.csv, row {n}" for n in range(5, 17)}
+    assert set(told) == {f"clips.csv, row {n}" for n in range(5, 16)}
     for row, *parts in (
-        (5, "subject: expected a text", "found 'a/b' with '/'"),
-        (6, "onset: expected the path of an image", "emotion: expected a label, found 'none'"),
+        (
+            5,
+            "subject: expected a text",
+            "found 'a/b' with '/'",
+            "onset: expected the path of an image",
+            "File name too",
+        ),
+        (6, "onset: there is no file", "emotion: expected a label, found 'none'"),
         (7, "onset: there is no file", "absent.png", "relative to the folder"),
         (8, "apex: expected another frame than the onset"),
         (9, "expected frames of one size", "48x40", "64x64"),
@@ -186,7 +171,6 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
         (13, "the onset of row 14 is, too; name the apex"),
         (14, "the onset of row 13 is, too"),
         (15, "onset: ", "c0 is a folder; name the image in it"),
-        (16, "oooo"),
     ):
         assert all(part in told[f"clips.csv, row {row}"] for part in parts), told[f"clips.csv, row {row}"]
     with pytest.raises(InputError) as strict:
@@ -196,32 +180,11 @@ def test_all_faults_of_all_rows_are_told_with_their_rows(tmp_path: Path) -> None
     assert len(twice) == 1 and twice[0].startswith("clips.csv, rows 11, 12 (here row 11): id: "), "a line for a cause"
 
 
-def test_a_fault_of_a_cell_hides_no_missing_file(tmp_path: Path) -> None:
-    (row,) = clips(tmp_path, 1)
-    bad = ["x", "p1", "no/onset.png", "o" * 300 + ".png", "none", "6+12", "fast"]
-    report = table.prepare(written(tmp_path, [[*row, "200"], bad], [*HEADER, "fps"]), "mydata")
-    (skipped,) = report.info["skipped"]
-    told = "; ".join(skipped["reasons"])
-    assert len(skipped["reasons"]) == 4
-    for part in (
-        f"onset: there is no file {tmp_path / 'no/onset.png'}; paths are relative to the folder of the table",
-        "ooo.png cannot be read (File name too long); check its name and its permissions",
-        "emotion: expected a label, found 'none'",
-        "fps: expected a number above 0, found 'fast'",
-    ):
-        assert part in told, told
-
-
 @pytest.mark.parametrize(
     ("cell", "says"),
     [
-        (
-            r"C:\Users\me\img46.jpg",
-            "is a path of a Windows computer, which is not there on this one; write paths relative",
-        ),
-        ("D:/casme/img46.jpg", "is a path of a Windows computer"),
+        (r"C:\Users\me\img46.jpg", "is a path of a Windows computer, which is not there on this one; write paths rel"),
         (r"\\server\share\img46.jpg", "is a path of a Windows computer"),
-        ("46", "found the frame number '46'; name its file, such as frames/c01/img46.jpg"),
         ("46.0", "found the frame number '46.0'"),
         ("https://x.org/a.jpg", "found the address 'https://x.org/a.jpg'; fetch the file and name it"),
         ("c0", "c0 is a folder; name the image in it"),
@@ -244,30 +207,15 @@ def test_a_file_whose_name_is_a_number_is_one(tmp_path: Path) -> None:
     assert len(samples("mydata")) == 1
 
 
-@pytest.mark.parametrize("other", ["frames/../seq", "linked", "./seq"])
-def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path, other: str) -> None:
+def test_a_folder_of_several_clips_is_one_however_it_is_named(tmp_path: Path) -> None:
     for n in (1, 2, 10, 11):
         frame(tmp_path / "seq" / f"img{n}.png", n)
-    (tmp_path / "frames").mkdir()
     (tmp_path / "linked").symlink_to("seq")
-    rows = [["a", "p1", "seq/img1.png", "", "", ""], ["b", "p1", f"{other}/img10.png", "", "", ""]]
+    rows = [["a", "p1", "seq/img1.png", "", "", ""], ["b", "p1", "linked/../linked/img10.png", "", "", ""]]
     with pytest.raises(InputError) as refused:
         table.prepare(written(tmp_path, rows), "mydata")
     (fault,) = refused.value.faults
     assert fault.startswith("clips.csv, rows 2, 3 (here row 2): apex: it would be looked for among the frames in ")
-
-
-def test_a_table_of_faults_alone_tells_all_of_them(tmp_path: Path) -> None:
-    file = written(tmp_path, [["", "p1", "a.png", "", "", ""], ["c2", "?!", "b.png", "c.png", "", ""]])
-    with pytest.raises(InputError) as refused:
-        table.prepare(file, "mydata")
-    assert "row 2" in str(refused.value) and "row 3" in str(refused.value) and "'?'" in str(refused.value)
-
-
-def test_a_column_that_lacks_is_named(tmp_path: Path) -> None:
-    file = written(tmp_path, [["c1", "a.png"]], ["id", "onset"])
-    with pytest.raises(InputError, match="lacks subject; it has: id, onset. .* --columns subject=HEADER"):
-        table.prepare(file, "mydata")
 
 
 @pytest.mark.parametrize("name", [*KNOWN, "synthme-v1", "My Data", ""])
@@ -279,7 +227,7 @@ def test_names_that_are_taken_or_none_are_refused(tmp_path: Path, name: str) -> 
 TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x00\r\n"), max_size=12)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=25)
 @given(rows=st.lists(st.tuples(*[TEXT] * 6), min_size=1, max_size=4))
 def test_no_row_is_lost_whatever_is_in_it(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, ...]]
@@ -301,12 +249,9 @@ def test_no_row_is_lost_whatever_is_in_it(
 
 
 @pytest.fixture
-def warned(monkeypatch: pytest.MonkeyPatch) -> Any:
+def warned(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> list[str]:
     monkeypatch.setattr(table, "_warned", set())
-    found: list[str] = []
-    sink = logger.add(lambda message: found.append(message.record["message"]), level="WARNING")
-    yield found
-    logger.remove(sink)
+    return log
 
 
 def when(name: str) -> int:
@@ -367,21 +312,6 @@ def test_a_read_only_data_root_that_holds_it_is_enough(tmp_path: Path, root: Pat
     finally:
         root.chmod(0o755)
     assert sorted(path.name for path in root.iterdir()) == before
-
-
-def test_processes_at_once_prepare_one_dataset(tmp_path: Path) -> None:
-    file = written(tmp_path, clips(tmp_path, 12))
-    code = (
-        "import sys; from mellm_plugin.datasets import store, table\n"
-        "name = table.prepared(sys.argv[1]); store.verify(name); print(name)"
-    )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    running = [
-        subprocess.Popen([sys.executable, "-c", code, str(file)], env=environment, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    names = {process.communicate(timeout=120)[0].strip() for process in running}
-    assert all(process.returncode == 0 for process in running) and names == {table.prepared(file)}
 
 
 # ---- what is odd ----------------------------------------------------------------------------------------------------
