@@ -57,9 +57,3 @@ def test_lines_of_any_encoding() -> None:
         if more:
             rows = [json.loads(line) for line in done.stdout.splitlines()]
             assert [row["units"] for row in rows] == [[[4], [7]], None, [[4], [12]], [[12]], [[6]]]
-
-
-def test_without_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["au"])
-    assert caught.value.code == 2 and "CODE" in capsys.readouterr().err
