@@ -126,17 +126,6 @@ def test_more_doubt_px_is_more_confidence_and_none_is_none(photograph: Any) -> N
     assert len(means) == 3 and means[0] < means[1] < means[2] and plain[3] is None
 
 
-def test_known_flows_are_not_estimated_again(photograph: Any) -> None:
-    clip = photograph.moved(["26"])
-    pair = working_pair(clip.onset, clip.apex)
-    there, back = both_flows(clip.onset, clip.apex)
-    plain, given = measure(pair), measure(pair, known=(there, back))
-    assert np.array_equal(plain.flow, given.flow) and np.allclose(plain.confidence, given.confidence, atol=1e-6)
-    settings = replace(DEFAULT, smooth_px=0, doubt_px=0)
-    true = measure(pair, settings, (clip.flow, None))
-    assert np.linalg.norm(true.flow - clip.facial, axis=-1)[photograph.INNER].mean() < 0.01 and true.confidence is None
-
-
 def test_strength_counts_the_face_alone_in_px_of_the_reference_frame() -> None:
     for side in (224, 448):
         moved = np.zeros((side, side, 2), np.float32)

@@ -8,7 +8,7 @@ import pytest
 
 from mellm_plugin.datasets.synthme import clips
 from mellm_plugin.errors import SettingsError
-from mellm_plugin.motion.flow import ESTIMATORS, both_flows, disagreement, flow
+from mellm_plugin.motion.flow import ESTIMATORS, disagreement, flow
 from mellm_plugin.motion.images import read_pair
 
 
@@ -45,14 +45,3 @@ def test_a_wrong_name_lists_the_known() -> None:
     grey = np.zeros((64, 64), np.uint8)
     with pytest.raises(SettingsError, match="known: local, dis, farneback, tvl1. Did you mean 'farneback'"):
         flow(grey, grey, "farnback")
-
-
-@pytest.mark.parametrize("estimator", ["local", "dis"])
-def test_both_flows(estimator: str) -> None:
-    onset, apex = read_pair(*next(clips("flow", 1, seed=3)).files())
-    there, back = both_flows(onset, apex, estimator)
-    assert np.array_equal(there, flow(onset, apex, estimator))
-    alone = flow(apex, onset, estimator)
-    # `local` fits the head once for both flows.
-    assert np.linalg.norm(back - alone, axis=-1)[50:180, 60:164].mean() < (0.01 if estimator == "local" else 1e-6)
-    assert np.median(disagreement(there, back)[50:180, 60:164]) < 0.05

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import fields, replace
 from pathlib import Path
@@ -78,18 +77,10 @@ def test_choices_and_ranges(name: str) -> None:
             replace(DEFAULT, **{name: wrong})
 
 
-def test_all_fields_may_be_wrong_at_once(tmp_path: Path) -> None:
-    wrong = {name: "x" for name in CHOICES} | {name: -1 for name in RANGES} | {"flor_px": 1, "estimator": "dsi"}
-    (tmp_path / "motion.json").write_text(json.dumps(wrong))
-    with pytest.raises(SettingsError, match=r"motion\.json") as caught:
-        MotionSettings.load(tmp_path)
-    assert len(caught.value.faults) == len(wrong)
-    for name in wrong:
-        assert any(fault.startswith(f"{name}:") for fault in caught.value.faults)
-    assert "Did you mean 'floor_px'" in str(caught.value) and "Did you mean 'dis'" in str(caught.value)
+BROKEN = ("", "[1]", '"robust"', '{"preset": []}', '{"flor_px": 1}', "[" * 10**5, '{"a":' * 60 + "1" + "}" * 60)
 
 
-@pytest.mark.parametrize("text", ["", "[1]", '"robust"', '{"preset": []}', "[" * 10**5, '{"a":' * 60 + "1" + "}" * 60])
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "motion.json").write_text(text)
     with pytest.raises(SettingsError, match=r"motion\.json" if len(text) < 99 else "at most 50 levels of nesting"):
