@@ -131,7 +131,7 @@ def one_of(known: Sequence[str]) -> PlainValidator:
 
     def check(value: Any) -> str:
         if value not in known:
-            raise ValueError(f"one of {', '.join(known)}", near(str(value), known))
+            raise ValueError(f"one of {', '.join(known)}", near(value, known) if isinstance(value, str) else "")
         return str(value)
 
     return PlainValidator(check)

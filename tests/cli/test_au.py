@@ -25,14 +25,6 @@ def test_codes_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "trace to slight" in blocks[2] and "no code" in blocks[3]
 
 
-def test_unread_parts_are_reported_and_the_rest_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["au", "R14+17+soft focus", "12", "4-7"]) == 1
-    said = capsys.readouterr()
-    assert "not read, 'soft focus': " in said.out and "not read, '4-7': " in said.out
-    assert "dimpler" in said.out and "chin raiser" in said.out and "lip corner puller" in said.out
-    assert "2 of 3 codes" in said.err
-
-
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["au", "--json", "(R6 or R12)+R15", "R14+soft focus", "?"]) == 1
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -57,9 +49,3 @@ def test_lines_of_any_encoding() -> None:
         if more:
             rows = [json.loads(line) for line in done.stdout.splitlines()]
             assert [row["units"] for row in rows] == [[[4], [7]], None, [[4], [12]], [[12]], [[6]]]
-
-
-def test_without_a_code(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["au"])
-    assert caught.value.code == 2 and "CODE" in capsys.readouterr().err

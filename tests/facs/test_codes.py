@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -13,12 +14,12 @@ from time import process_time
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import LIPS, ActionUnit, Coded, Codes, mirrored, numbers, parse_canonical, read_codes
-from mellm_plugin.facs.units import UNITS
+from mellm_plugin.facs.units import UNITS, unit
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "au_codes.jsonl"
 CORPUS = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
@@ -48,7 +49,7 @@ def digits_of(text: str) -> set[int]:
 
 
 def units_of(codes: Codes) -> list[list[int]] | None:
-    return None if codes.units is None else [list(unit.alternatives) for unit in codes.units]
+    return None if codes.units is None else [list(event.alternatives) for event in codes.units]
 
 
 def not_events(codes: Codes) -> list[str]:
@@ -65,12 +66,13 @@ def test_golden(case: dict[str, object]) -> None:
     assert all(part.reason for part in codes.unread)
 
 
+@settings(max_examples=50, deadline=None)
 @given(CELLS)
 def test_any_cell_is_read_without_inventing_a_number(cell: object) -> None:
     codes = read_codes(cell)
-    for unit in codes.units or ():
-        assert digits_of(codes.text).issuperset(unit.alternatives)
-        assert UNITS.keys() >= set(unit.alternatives)
+    for event in codes.units or ():
+        assert digits_of(codes.text).issuperset(event.alternatives)
+        assert UNITS.keys() >= set(event.alternatives)
     assert all(part.text in codes.text and part.in_words() for part in codes.detail)
     json.dumps(codes.to_row())
 
@@ -84,7 +86,7 @@ def test_round_trip_of_a_cell(cell: object) -> None:
     assert [part.text for part in again.unread] == [part.text for part in codes.unread]
     if canonical := codes.canonical():
         assert read_codes("+".join(canonical)).units == codes.units
-        assert numbers(canonical) == [unit.alternatives for unit in codes.units or ()]
+        assert numbers(canonical) == [event.alternatives for event in codes.units or ()]
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=5))
@@ -92,13 +94,6 @@ def test_round_trip_of_events(events: list[ActionUnit]) -> None:
     assert tuple(parse_canonical(str(event)) for event in events) == tuple(events)
     codes = read_codes("+".join(map(str, events)))
     assert codes.units == tuple(events) and not codes.unread
-
-
-@given(st.integers(1, 99), SIDES, INTENSITIES)
-def test_canonical_codes_of_any_number(number: int, side: str | None, intensity: str | None) -> None:
-    event = ActionUnit((Coded(number, side, intensity),))
-    assert parse_canonical(str(event)) == event
-    assert (event.alternatives, event.side, event.intensity) == ((number,), side, intensity)
 
 
 @given(st.text(max_size=8) | PIECES)
@@ -110,36 +105,25 @@ def test_any_text_is_canonical_or_refused(text: str) -> None:
     assert set(code.alternatives) == digits_of(text)
 
 
-def test_marks_that_alternatives_share() -> None:
-    assert parse_canonical("R6/R12").side == "R"
-    assert parse_canonical("R6/12").side is None
+def test_alternatives_share_a_side_only_where_both_have_it_and_faults_come_together() -> None:
+    assert parse_canonical("R6/R12").side == "R" and parse_canonical("R6/12").side is None
     assert parse_canonical("L12/R12").alternatives == (12,)
-
-
-def test_all_unreadable_codes_at_once() -> None:
     with pytest.raises(CodeError) as caught:
         numbers(["12", "R6 or R12", "", "6/12", "AU12"])
     assert len(caught.value.faults) == 3
 
 
-@pytest.mark.parametrize("cell", [date(2024, 4, 7), datetime(2024, 4, 7), time(4, 7), timedelta(hours=4, minutes=7)])
-def test_dates_say_what_happened(cell: object) -> None:
-    codes = read_codes(cell)
-    assert codes.units is None
-    assert "a spreadsheet has made a date" in codes.unread[0].reason and "enter it as text" in codes.unread[0].reason
-
-
-@pytest.mark.parametrize("cell", [float("nan"), np.nan, pd.NaT, pd.NA, Decimal("NaN"), np.float64("nan")])
-def test_missing_cells(cell: object) -> None:
-    codes = read_codes(cell)
-    assert codes.detail == () and codes.units is None and codes.canonical() is None and str(codes) == ""
-
-
-def test_numbers_of_other_types() -> None:
+def test_cells_that_are_no_text() -> None:
     assert read_codes(np.int64(12)).canonical() == read_codes(np.float64(12)).canonical() == ["12"]
-    for cell in (Fraction(7, 4), Decimal("4.7"), b"12", [4, 7], 10**5000, -(10**5000), float("inf")):
+    for missing in (float("nan"), np.float64("nan"), pd.NaT, pd.NA, Decimal("NaN")):
+        codes = read_codes(missing)
+        assert codes.detail == () and codes.units is None and codes.canonical() is None and str(codes) == ""
+    dates = (date(2024, 4, 7), datetime(2024, 4, 7), time(4, 7), timedelta(hours=4, minutes=7))
+    for cell in (*dates, Fraction(7, 4), Decimal("4.7"), b"12", [4, 7], 10**5000, -(10**5000), float("inf")):
         codes = read_codes(cell)
         assert codes.units is None and len(codes.unread) == 1
+        if cell in dates:
+            assert re.search("a spreadsheet has made a date.*enter it as text", codes.unread[0].reason)
 
 
 @pytest.mark.parametrize(
@@ -147,50 +131,28 @@ def test_numbers_of_other_types() -> None:
     ["(", ")", "()", "+", "1/", "12+", "6 or ", "A/", "ref(", "(k)", "4 ", "1", " ", "?", "-", "Ａ", "(6 or ", "a-"],
 )
 def test_long_cells_take_time_linear_in_their_length(piece: str) -> None:
-    text = piece * (30_000 // len(piece))
-    for cell in (text, text + "12", "12" + text, "(" + text + ")"):
+    text = piece * (10_000 // len(piece))
+    for cell in (text + "12", "12" + text, "(" + text + ")"):
         started = process_time()
         codes = read_codes(cell)
-        assert process_time() - started < 5  # below one; quadratic work would take far longer
         assert read_codes(str(codes)).units == codes.units
-        try:
+        with suppress(CodeError):
             parse_canonical(cell)
-        except CodeError:
-            continue
+        assert process_time() - started < 2  # far below one; quadratic work would take far longer
 
 
-def test_in_words() -> None:
-    def words(code: str) -> list[str]:
-        return [part.in_words() for part in read_codes(code).detail]
-
-    (left,) = words("L12C")
-    assert left.startswith("AU12 lip corner puller (zygomaticus major), mouth corners up and outwards")
-    assert "the subject's left (image right" in left and "marked intensity" in left
-    assert words("B18")[0].endswith("bottom lip") and words("B12")[0].endswith("both sides")
-    assert words("4A/B")[0].endswith("trace to slight intensity")
-    assert words("M57") == ["M57 head forward"]
-    assert "; or AU12" in words("6 or 12")[0]
-    assert words("ref(7)")[0].startswith("no event, 'ref(7)': seen in the reference frame already: AU7")
-    assert words("0") == ["no unit moves"]
-
-
-@pytest.mark.parametrize("cell", ["1E+01", "4.7E+09", "1.2e+05", "T12", "L4+T9"])
-def test_a_number_with_an_exponent_and_a_lip_that_is_none_are_unread(cell: str) -> None:
-    codes = read_codes(cell)
-    assert len(codes.unread) == 1 and codes.unread[0].reason
-    assert codes.canonical() == (["L4"] if cell.startswith("L4") else None)
-
-
-@given(
-    st.lists(st.sampled_from(["L12", "R14C", "6/12", "L10/R10B", "61", "55", "AD38", "A4B", "T23", "L-R6"]), max_size=4)
-)
-def test_a_mirrored_code_is_that_of_the_mirrored_picture(codes: list[str]) -> None:
-    assert [mirrored(mirrored(code)) for code in codes] == codes
+def test_a_number_with_an_exponent_and_a_lip_that_is_none_are_unread() -> None:
+    for cell in ("1E+01", "4.7E+09", "1.2e+05", "T12", "L4+T9"):
+        codes = read_codes(cell)
+        assert len(codes.unread) == 1 and codes.unread[0].reason
+        assert codes.canonical() == (["L4"] if cell.startswith("L4") else None)
 
 
 def test_sides_change_places_in_the_mirror() -> None:
-    assert [mirrored(code) for code in ("L12", "R14C/12", "61", "M56", "4B", "L-R6")] == [
-        "R12", "L14C/12", "62", "M55", "4B", "R-L6",
-    ]  # fmt: skip
+    for left, right in (("L12", "R12"), ("R14C/12", "L14C/12"), ("61", "62"), ("M56", "M55"), ("L-R6", "R-L6")):
+        assert mirrored(left) == right and mirrored(right) == left
+    assert all(mirrored(code) == code for code in ("6/12", "AD38", "A4B", "T23"))
     with pytest.raises(CodeError):
         mirrored("smile")
+    with pytest.raises(CodeError, match="found 3"):
+        unit(3)

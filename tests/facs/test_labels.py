@@ -6,24 +6,16 @@ from mellm_plugin.facs.labels import COARSE, LABELS, canonical_label, coarse, la
 from mellm_plugin.language.answers import read
 
 
-def test_every_label_is_canonical_and_has_at_most_one_coarse_class() -> None:
+def test_every_label_and_spelling_is_canonical_and_has_at_most_one_coarse_class() -> None:
     for dataset in LABELS:
         for label in labels_of(dataset):
-            assert canonical_label(label) == label
+            assert all(canonical_label(spelling.upper()) == label for spelling in (label, *spellings(label)))
             assert coarse(label) in (*COARSE, None)
-    assert coarse("others") is None and coarse("neutral") is None and coarse("repression") == "negative"
-
-
-def test_spellings_lead_back() -> None:
-    for label in ("happiness", "others", "sadness", "positive surprise"):
-        assert all(canonical_label(spelling.upper()) == label for spelling in spellings(label))
-    assert canonical_label("lovely") is None
-
-
-def test_compound_labels_have_no_coarse_class_and_are_the_datasets_own() -> None:
+    assert [coarse(label) for label in ("others", "neutral", "positive surprise")] == [None] * 3
+    assert coarse("repression") == "negative"
     assert labels_of("fourdme")[-2:] == ("negative surprise", "positive surprise")
     assert labels_of("mmew") == LABELS["mmew"] and labels_of("no such dataset") == ()
-    assert canonical_label("Positively  surprised") == "positive surprise" and coarse("positive surprise") is None
+    assert canonical_label("Positively  surprised") == "positive surprise" and canonical_label("lovely") is None
 
 
 def test_compound_labels_of_one_dataset_change_no_answer_to_another() -> None:

@@ -19,16 +19,19 @@ from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.words import PHRASES
 
-CORPUS = [
-    json.loads(line)
-    for line in (Path(__file__).parents[1] / "golden" / "answers.jsonl").read_text(encoding="utf-8").splitlines()
-]
-LABEL_LISTS = st.sampled_from(sorted(LABELS.values()))
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    path = Path(__file__).parents[1] / "golden" / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_case(case: dict[str, Any]) -> Answer:
     labels = case["labels"]
     return read(case["answer"], LABELS[labels] if isinstance(labels, str) else labels, case.get("asks", "all"))
+
+
+CORPUS = rows_of("answers.jsonl")
+LABEL_LISTS = st.sampled_from(sorted(LABELS.values()))
 
 
 @pytest.mark.parametrize(
@@ -50,31 +53,15 @@ def test_golden(case: dict[str, Any]) -> None:
 
 
 def test_at_most_one_in_a_hundred_is_misread() -> None:
-    assert len(CORPUS) >= 300
     assert sum("misread" in case for case in CORPUS) <= 0.01 * len(CORPUS)
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("", "empty"),
-        ("<think>AU4, anger</think>", "nothing but thinking"),
-        ("anger, fear, sadness or surprise", "only repeats the options"),
-        ("It is not anger.", "affirms no expression"),
-        ("Anger or fear.", "two different expressions: anger, fear"),
-        ("The expression is repression.", "repression: none of the labels"),
-        ("I cannot tell.", "names neither an expression nor action units"),
-        ("I'm afraid I cannot identify action units.", "names neither an expression nor action units"),
-        ("AU4", "names no expression"),
-        ("AU4. The others are still.", "names no expression"),
-        ("AU4, negative", None),
-        ("negative", None),
-        ("positive and negative", "two different expressions: positive, negative"),
-        ("表情：惊讶或恐惧", "two different expressions: surprise, fear"),
-    ],
-)
-def test_says_why_it_cannot_be_read(text: str, reason: str | None) -> None:
-    assert read(text, LABELS["samm"]).unparsed == reason
+@pytest.mark.parametrize("case", rows_of("answer_reasons.jsonl"), ids=lambda case: case["answer"][-40:])
+def test_reasons_corrections_and_bare_numbers(case: dict[str, Any]) -> None:
+    """Why an answer is unread; what decides over a conclusion; where bare numbers are units: asked for them alone."""
+    answer = read_case(case)
+    found = {"aus": None if answer.aus is None else [*answer.aus], "label": answer.label, "unparsed": answer.unparsed}
+    assert {**found, **case} == {**case, **found}
 
 
 # Pieces that answers are made of, so that random texts reach every rule.
@@ -106,7 +93,7 @@ COMMENTS = ANSWERS.filter(lambda text: not DECIDES.search(unicodedata.normalize(
 
 
 @given(ANSWERS, LABEL_LISTS, st.sampled_from(["all", "aus"]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_any_text_is_read_without_error_and_without_invention(text: str, labels: tuple[str, ...], asks: str) -> None:
     answer = read(text, labels, asks)
     assert answer.label is None or answer.label in labels
@@ -127,48 +114,24 @@ def test_any_text_is_read_without_error_and_without_invention(text: str, labels:
 
 
 @given(
-    st.lists(st.sampled_from([n for n in UNITS if n < 51]), unique=True, max_size=6),
-    st.sampled_from(LABELS["synthme"]),
-    ANSWERS,
-)
-@settings(deadline=None)
-def test_reads_our_own_form_whatever_is_thought_before(units: list[int], label: str, thought: str) -> None:
-    text = describe([(str(unit), None) for unit in units], label)
-    said = Answer(tuple(sorted(units)), label, coarse(label), None)
-    assert read(text, LABELS["synthme"]) == said
-    assert read(f"<think>{thought}</think>{text}", LABELS["synthme"]) == said
-
-
-@given(
     st.lists(
         st.tuples(st.sampled_from(["", "L", "R"]), st.sampled_from([n for n in UNITS if n < 51])),
         unique_by=lambda coded: coded[1],
         max_size=6,
     ).map(lambda coded: [f"{side}{unit}" for side, unit in coded]),
     st.sampled_from(LABELS["synthme"]),
+    ANSWERS,
     COMMENTS,
-    st.sampled_from(["\n", "\n\n"]),
 )
-@settings(deadline=None)
-def test_whatever_is_said_after_a_conclusion_does_not_change_it(
-    units: list[str], label: str, comment: str, between: str
+@settings(max_examples=50, deadline=None)
+def test_our_own_form_is_read_whatever_is_thought_before_or_said_after_it(
+    units: list[str], label: str, thought: str, comment: str
 ) -> None:
     text = describe([(unit, None) for unit in units], label)
-    assert read(f"{text}{between}{comment}", LABELS["synthme"]) == read(text, LABELS["synthme"])
-
-
-@pytest.mark.parametrize(
-    ("behind", "aus", "label"),
-    [
-        ("Actually, no: AU12; expression: happiness.", (12,), "happiness"),
-        ("Final answer: AU12, happiness.", (12,), "happiness"),
-        ("Conclusion: action units AU4; expression: happiness.", (4,), None),
-        ("</think>AU12, happiness", (12,), "happiness"),
-    ],
-)
-def test_what_decides_over_a_conclusion_behind_it(behind: str, aus: tuple[int, ...], label: str | None) -> None:
-    answer = read(f"{describe([('4', None)], 'anger')}\n{behind}", LABELS["synthme"])
-    assert (answer.aus, answer.label) == (aus, label)
+    sides = sorted((int(unit[1:]), unit[0]) for unit in units if unit[0] in "LR")
+    said = Answer(tuple(sorted(int(unit.strip("LR")) for unit in units)), label, coarse(label), None, tuple(sides))
+    for given_text in (text, f"<think>{thought}</think>{text}", f"{text}\n{comment}"):
+        assert read(given_text, LABELS["synthme"]) == said
 
 
 @pytest.mark.parametrize(
@@ -187,15 +150,4 @@ def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Call
     def steps(length: int) -> int:
         return executed_lines(lambda: read(piece * (length // len(piece)), LABELS["casme2"]))
 
-    assert steps(8_000) <= 2.2 * steps(4_000)
-
-
-@pytest.mark.parametrize(
-    ("text", "aus"),
-    [("none", ()), ("4, 7", (4, 7)), ("2 regions, AU4", (4,)), ("disgust", None), ("It moves by 3 px.", None)],
-)
-def test_bare_numbers_speak_of_units_only_where_units_alone_were_asked_for(
-    text: str, aus: tuple[int, ...] | None
-) -> None:
-    assert read(text, (), "aus").aus == aus
-    assert read(text, LABELS["casme2"]).aus == (aus if "AU" in text else None)
+    assert steps(3_000) <= 2.2 * steps(1_500)

@@ -20,10 +20,13 @@ from mellm_plugin.language.claims import claims
 from mellm_plugin.language.descriptions import describe, directions
 from mellm_plugin.motion.colour import PALETTES
 
-GOLDEN: list[dict[str, Any]] = [
-    json.loads(line)
-    for line in (Path(__file__).parents[1] / "golden" / "claims.jsonl").read_text(encoding="utf-8").splitlines()
-]
+
+def rows_of(name: str) -> list[dict[str, Any]]:
+    path = Path(__file__).parents[1] / "golden" / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+GOLDEN = rows_of("claims.jsonl")
 SAID = {"far down": "down", "towards each other": "together", "down, then up": "", "apart": "apart"}
 """What the table's words without a direction are read as."""
 
@@ -70,39 +73,20 @@ def test_our_own_descriptions_are_read_back(codes: list[tuple[str, float | None]
 
 def test_golden_corpus() -> None:
     wrong = [row["text"] for row in GOLDEN if said(row["text"]) != {tuple(claim) for claim in row["claims"]}]
-    assert len(GOLDEN) >= 120
     assert sorted(wrong) == sorted(row["text"] for row in GOLDEN if "misread" in row)
     assert len(wrong) <= 0.05 * len(GOLDEN)
 
 
-@pytest.mark.parametrize(
-    ("text", "certain"),
-    [
-        ("The left lip corner is raised (AU12).", False),
-        ("The lip corner is raised, on the left.", False),
-        ("His left lip corner is raised.", True),
-        ("The subject's left lip corner is raised.", True),
-        ("The lip corner on the image's left is raised.", True),
-        ("On the left side of the image, the lip corner is raised.", True),
-        ("The image shows that the left lip corner is raised.", False),
-        ("图像左侧的嘴角上扬。", True),
-        ("左侧嘴角上扬。", False),
-        ("The lip corners are raised.", True),
-        ("The left lip corner is raised. The lip corner on the image's left is raised.", True),
-    ],
-)
-def test_whose_side_it_is(text: str, certain: bool) -> None:
-    (claim,) = claims(text)
-    assert claim.certain is certain
+def test_whose_side_it_is() -> None:
+    for row in rows_of("claim_sides.jsonl"):
+        (claim,) = claims(row["text"])
+        assert claim.certain is row["certain"], row
 
 
-def test_thinking_is_not_the_answer() -> None:
-    assert said("<think>the brows are raised</think>The lips part.") == {("lips", None, "apart")}
-
-
-def test_the_words_are_given() -> None:
+def test_the_words_are_given_and_thinking_is_not_the_answer() -> None:
     assert claims("Here **raised** inner brows, too.")[0].text == "raised inner brows"
     assert claims("The lip corners are pulled up.")[0].text == "lip corners are pulled up"
+    assert said("<think>the brows are raised</think>The lips part.") == {("lips", None, "apart")}
 
 
 # What must be in a text for a region to be named in it.
@@ -125,7 +109,7 @@ TEXTS = st.one_of(st.text(max_size=200), PIECE_LISTS.map(" ".join), PIECE_LISTS.
 
 
 @given(TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_any_text_is_read_without_error_and_without_invention(text: str) -> None:
     for claim in claims(text):
         assert claim.side in (None, "left", "right")
@@ -151,4 +135,4 @@ def test_work_is_linear_in_the_length(piece: str, executed_lines: Callable[[Call
         return executed_lines(lambda: claims(piece * (length // len(piece))))
 
     claims("brows")  # the vocabulary is made once
-    assert steps(8_000) <= 2.2 * steps(4_000)
+    assert steps(4_000) <= 2.2 * steps(2_000)

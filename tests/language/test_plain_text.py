@@ -14,10 +14,10 @@ PIECES = (
 )
 
 
-@pytest.mark.parametrize("piece", PIECES)
 @pytest.mark.parametrize("around", ["{}", "|a\n|{}x", "\n{}x", "<|channel|>{}"])
-def test_long_texts_are_cleaned_without_backtracking(piece: str, around: str) -> None:
-    text = around.format(piece * (30_000 // len(piece)))
-    started = time.process_time()
-    assert len(plain_text(text)) <= 4 * len(text)
-    assert time.process_time() - started < 3  # a few hundredths; quadratic work would take far longer
+def test_long_texts_are_cleaned_without_backtracking(around: str) -> None:
+    for piece in PIECES:
+        text = around.format(piece * (30_000 // len(piece)))
+        started = time.process_time()
+        assert len(plain_text(text)) <= 4 * len(text)
+        assert time.process_time() - started < 3, piece  # a few hundredths; quadratic work would take far longer

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from mellm_plugin.errors import InputError
 from mellm_plugin.language.lexicon import LANGUAGES
-from mellm_plugin.language.short_answers import patch_answer, region_answer, units_answer
+from mellm_plugin.language.short_answers import patch_answer, region_answer
 from mellm_plugin.motion.regions import RegionMotion
 
 
@@ -20,8 +19,3 @@ def test_answers_on_a_region_and_on_a_patch(language: str) -> None:
     still = {"en": "no visible motion", "zh": "看不到运动"}[language]
     assert region_answer(replace(motion, visible=False), language=language) == still
     assert patch_answer(5, language=language) == {"en": "up-left (sky blue)", "zh": "向左上（天蓝色）"}[language]
-
-
-def test_an_unknown_language_is_refused() -> None:
-    with pytest.raises(InputError, match="en, zh"):
-        units_answer(["12"], "de")

@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mellm_plugin.language.unanswered import NO_TEXT, in_words, reasons_in_words, unanswered
 
-_PLACES = {
-    "": NO_TEXT,
-    " \n\u200b\ufeff": NO_TEXT,
-    "<|im_end|>\n<|endoftext|>": NO_TEXT,
-    "</s>": NO_TEXT,
-    'Error: can only concatenate str (not "NoneType") to str': NO_TEXT,
-    '<tool_call>zoom {}</tool_call></tool_response>AU4can only concatenate str (not "NoneType") to str': NO_TEXT,
-    "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Error code: 503 - {'error': {'message': 'AU4'}}": "request failed "
-    "(HTTP 503)",
-    "[LMMS_EVAL_REQUEST_FAILED after 3 retries] 429 RESOURCE_EXHAUSTED. {'error': {'code': 429}}": "request failed "
-    "(HTTP 429)",
-    "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Request timed out.": "request failed (timeout)",
-    "[LMMS_EVAL_REQUEST_FAILED after 5 retries] Connection error.": "request failed (connection)",
-    "[LMMS_EVAL_REQUEST_FAILED] 'NoneType' object is not subscriptable": "request failed",
-    "[LMMS_EVAL_BUDGET_EXCEEDED]": "the token budget was spent",
-    "[SAFETY_BLOCKED:finish_reason=SAFETY,HARM_CATEGORY_HARASSMENT=HIGH]": "held back by the provider's filter",
-    "[GENERATION_FAILED] CUDA out of memory": "request failed",
-    "[ERROR] Unknown": "request failed",
-    "Batch failed": "request failed",
-    "Video /clips/a b.mp4 can not load, check the source": "request failed",
-    "<think>The brows, so AU4. The label is": "thoughts alone, with no answer behind them",
-    "<think>AU4</think>\n<|im_end|>": "thoughts alone, with no answer behind them",
-}
+ROWS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "golden" / "unanswered.jsonl").read_text(encoding="utf-8").splitlines()
+]
 
 
-@pytest.mark.parametrize("text", _PLACES)
-def test_what_stands_in_place_of_an_answer_has_its_reason(text: str) -> None:
-    assert unanswered(text) == _PLACES[text]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("none", "AU4", "no", "...", "0", "[AU4, AU12]", "<think>AU4</think>AU4", "[negative]", "{}", "无"),
-        *("I'm sorry, I cannot tell emotions from a face.", "Error", "[error] in the lower lip: AU15"),
-        "The request failed to persuade me: the face shows AU9 [LMMS_EVAL_REQUEST_FAILED is no part of it].",
-        "Batch failed to load in my mind, but AU12 is there.",
-    ],
-)
-def test_an_answer_stays_one_however_little_it_says(text: str) -> None:
-    assert unanswered(text) is None
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row["text"])
+def test_what_stands_in_place_of_an_answer_has_its_reason_and_an_answer_none(row: dict[str, str | None]) -> None:
+    assert unanswered(str(row["text"])) == row["why"]
 
 
 @given(st.text(max_size=80), st.text(st.characters(categories=["Nd", "Lu"]), min_size=1, max_size=4))

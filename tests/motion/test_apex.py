@@ -57,14 +57,8 @@ def _clip(
 
 @pytest.mark.parametrize(
     ("codes", "onset", "head", "blink"),
-    [
-        (("12",), 8, 0.0, None),
-        (("12",), 8, 1.0, None),
-        (("1", "2"), 0, 1.0, None),
-        (("4",), 10, 0.0, 30),
-        (("17",), 6, 1.0, 28),
-    ],
-    ids=["still head", "moving head", "begins at the onset", "a blink after", "a blink and a moving head"],
+    [(("1", "2"), 0, 0.0, None), (("17",), 6, 1.0, 28)],
+    ids=["begins at the onset", "a blink and a moving head"],
 )
 def test_onset_and_apex(codes: tuple[str, ...], onset: int, head: float, blink: int | None) -> None:
     found = spot(_clip(6, codes, onset, onset + 10, head=head, blink=blink))
@@ -76,16 +70,7 @@ def test_onset_and_apex(codes: tuple[str, ...], onset: int, head: float, blink: 
     assert found.offset is None or found.offset > found.apex
 
 
-def test_head_motion_misleads_the_plain_difference_only() -> None:
-    frames = _clip(3, ("12",), 8, 18, head=1.0)
-    plain = spot(frames, method="difference")
-    flow = spot(frames)
-    assert plain.apex is not None and flow.apex is not None
-    assert abs(flow.apex - 18) <= 2 < abs(plain.apex - 18)
-
-
-@pytest.mark.parametrize("head", [0.0, 1.0], ids=["head still", "head moves"])
-@pytest.mark.parametrize("seed", [1, 5])
+@pytest.mark.parametrize(("seed", "head"), [(1, 1.0), (5, 0.0)], ids=["head moves", "head still"])
 def test_a_still_face_has_no_apex(seed: int, head: float) -> None:
     found = spot(_clip(seed, (), 0, 10, length=24, head=head))
     assert not found.found and found.onset is None and found.apex is None and found.offset is None
@@ -93,11 +78,22 @@ def test_a_still_face_has_no_apex(seed: int, head: float) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_frames_that_are_all_the_same(method: str) -> None:
-    for value in (0, 128, 255):
-        found = spot(np.full((20, 64, 64), value, np.uint8), method=method)
-        assert not found.found and found.noise == 0
-        assert np.isfinite(found.curve).all()
+def test_frames_that_are_all_the_same_and_scenes_of_one_frame(method: str) -> None:
+    found = spot(np.full((20, 64, 64), 128, np.uint8), method=method)
+    assert not found.found and found.noise == 0 and np.isfinite(found.curve).all()
+    rng = np.random.default_rng(0)
+    frames = np.stack([rng.permuted(np.repeat([0, 255], 8)).reshape(4, 4) for _ in range(5)])
+    found = spot(np.kron(frames, np.ones((16, 16))).astype(np.uint8), method=method)
+    assert not found.found and found.cuts == (1, 2, 3, 4) and "no clip of a face" in found.reason
+
+
+def test_head_motion_misleads_the_plain_difference_and_settings_that_leave_it_in() -> None:
+    frames = _clip(3, ("12",), 8, 18, head=1.0)
+    plain, flow = spot(frames, method="difference"), spot(frames)
+    assert plain.apex is not None and flow.apex is not None
+    assert abs(flow.apex - 18) <= 2 < abs(plain.apex - 18)
+    still = _clip(1, (), 0, 10, length=24, head=1.0)
+    assert np.nanmax(spot(still, MotionSettings(head="none")).curve) > 1
 
 
 def test_a_blink_alone_is_reported_at_the_eyes() -> None:
@@ -106,23 +102,18 @@ def test_a_blink_alone_is_reported_at_the_eyes() -> None:
     assert found.apex is not None and abs(found.apex - 15) <= 2
 
 
-@pytest.mark.parametrize(("seed", "code", "amplitude"), [(8, "17", 1.0), (9, "15", 0.9)])
-def test_a_larger_blink_is_ignored(seed: int, code: str, amplitude: float) -> None:
-    found = spot(_clip(seed, (code,), 6, 16, blink=28, amplitude=amplitude, closing_px=6.0))
+def test_a_larger_blink_is_ignored() -> None:
+    found = spot(_clip(9, ("15",), 6, 16, blink=28, amplitude=0.9, closing_px=6.0))
     assert found.apex is not None and abs(found.apex - 16) <= 2
     assert "ignored as a blink" in found.reason and not found.at_the_eyes
 
 
-def test_two_frames() -> None:
-    frames = _clip(3, ("12",), 8, 18)
+def test_short_clips_of_any_size_and_movements_that_still_grow() -> None:
+    frames = np.stack([cv2.resize(f, (240, 300), interpolation=cv2.INTER_AREA) for f in _clip(3, ("12",), 8, 18)])
     found = spot(frames[[8, 18]])
-    assert (found.onset, found.apex) == (0, 1)
-    assert "too few" in found.reason
+    assert (found.onset, found.apex) == (0, 1) and "too few" in found.reason
     assert not spot(frames[[0, 1]]).found
-
-
-def test_a_movement_that_still_grows_says_so() -> None:
-    found = spot(_clip(3, ("12",), 8, 18)[:15])
+    found = spot(frames[:15])
     assert found.found and found.apex is not None and found.apex >= 13
     assert "still grows" in found.reason and found.offset is None
 
@@ -135,14 +126,6 @@ def test_only_the_longest_scene_is_examined() -> None:
     assert np.isnan(found.curve[:10]).all() and np.isfinite(found.curve[10:]).all()
 
 
-def test_scenes_of_one_frame() -> None:
-    rng = np.random.default_rng(0)
-    frames = np.stack([rng.permuted(np.repeat([0, 255], 8)).reshape(4, 4) for _ in range(5)])
-    frames = np.kron(frames, np.ones((16, 16))).astype(np.uint8)
-    found = spot(frames)
-    assert not found.found and found.cuts == (1, 2, 3, 4) and "no clip of a face" in found.reason
-
-
 def test_a_long_clip_is_not_measured_frame_by_frame() -> None:
     rng = np.random.default_rng(0)
     moving = _clip(3, ("12",), 8, 18)
@@ -152,26 +135,10 @@ def test_a_long_clip_is_not_measured_frame_by_frame() -> None:
     assert found.apex is not None and abs(found.apex - 268) <= 3
 
 
-@pytest.mark.parametrize("size", [(112, 112), (300, 240), (448, 448)])
-def test_any_size(size: tuple[int, int]) -> None:
-    frames = np.stack([cv2.resize(f, size[::-1], interpolation=cv2.INTER_AREA) for f in _clip(3, ("12",), 8, 18)])
-    found = spot(frames)
-    assert found.apex is not None and abs(found.apex - 18) <= 3
-
-
-def test_head_motion_is_left_in_if_the_settings_say_so() -> None:
-    kept = MotionSettings(head="none")
-    found = spot(_clip(3, ("12",), 8, 18), kept)
-    assert found.apex is not None and abs(found.apex - 18) <= 2
-    assert np.nanmax(spot(_clip(1, (), 0, 10, length=24, head=1.0), kept).curve) > 1
-
-
 def test_what_is_refused() -> None:
     grey = np.zeros((5, 64, 64), np.uint8)
     for frames, words in (
         (grey[:1], "at least 2 frames, found 1"),
-        (grey[:0], "at least 2 frames, found 0"),
-        (grey[0], "uint8 array"),
         (grey.astype(np.float32), "float32"),
         (list(grey), "found list"),
         (grey[:, :20], "32 px"),

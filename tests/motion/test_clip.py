@@ -41,23 +41,17 @@ def _folder(path: Path, frames: np.ndarray, name: str = "reg_img{}.png") -> Path
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("a.mp4", "mp4v"), ("b.avi", "MJPG"), ("c.mkv", "mp4v"), ("d.mov", "mp4v"), ("e f%02d.mp4", "mp4v")],
+    [("b.avi", "MJPG"), ("c.mkv", "mp4v"), ("d.mov", "mp4v"), ("e f%02d.mp4", "mp4v"), ("g.webm", "VP80")],
 )
 def test_videos(tmp_path: Path, name: str, code: str) -> None:
-    frames = _frames(14)
+    frames = _frames(8)
     clip = read_clip(_video(tmp_path / name, frames, code))
     assert clip.frames.shape == frames.shape and clip.frames.dtype == np.uint8
     assert clip.fps == pytest.approx(200, rel=0.01)
-    assert clip.names == tuple(map(str, range(14)))
+    assert clip.names == tuple(map(str, range(8)))
     assert np.abs(clip.frames.astype(int) - frames).mean() < 3
     assert (np.diff(clip.frames.mean(axis=(1, 2))) > 0).all()
     assert read_clip(tmp_path / name, fps=60).fps == 60
-
-
-def test_webm(tmp_path: Path) -> None:
-    frames = _frames(6)
-    clip = read_clip(_video(tmp_path / "a.webm", frames, "VP80", 30))
-    assert clip.frames.shape == frames.shape
 
 
 def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
@@ -66,33 +60,22 @@ def test_a_folder_is_read_in_natural_order(tmp_path: Path) -> None:
     for name in (".hidden.png", "notes.txt", "Thumbs.db"):
         (folder / name).write_text("no frame")
     clip = read_clip(folder)
-    assert (clip.frames == frames).all()
+    assert (clip.frames == frames).all() and clip.fps is None and len(clip) == 12
     assert clip.names[1] == "reg_img2.png" and clip.names[9] == "reg_img10.png"
-    assert clip.fps is None and len(clip) == 12
-    # The same pixels as for a motion map.
-    first, second = read_pair(folder / "reg_img1.png", folder / "reg_img2.png")
-    assert (clip.frames[0] == first).all() and (clip.frames[1] == second).all()
-
-
-def test_natural_order() -> None:
     names = ["img10.jpg", "img2.jpg", "IMG1.jpg", "img02b.jpg", "7.jpg", "a.jpg"]
     assert sorted(names, key=natural) == ["7.jpg", "a.jpg", "IMG1.jpg", "img2.jpg", "img02b.jpg", "img10.jpg"]
 
 
-def test_colour_frames_of_a_folder(tmp_path: Path) -> None:
-    colour = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    folder = _folder(tmp_path / "clip", colour)
-    assert (read_clip(folder).frames == np.stack(read_pair(*sorted(folder.iterdir())))).all()
-
-
-@pytest.mark.parametrize("depth", [10, 12, 16])
-def test_deep_frames_are_scaled_together(tmp_path: Path, depth: int) -> None:
+def test_deep_and_colour_frames_of_a_folder(tmp_path: Path) -> None:
     frames = _frames(3)
-    deep = (frames.astype(np.uint32) * (2**depth - 1) // 255).astype(np.uint16)
-    deep[1, 0, 0] = 2**depth - 1
-    found = read_clip(_folder(tmp_path / "clip", deep)).frames
+    deep = (frames.astype(np.uint32) * (2**12 - 1) // 255).astype(np.uint16)
+    deep[1, 0, 0] = 2**12 - 1
+    found = read_clip(_folder(tmp_path / "deep", deep)).frames
     assert found.dtype == np.uint8
     assert np.abs(found[:, 1:].astype(int) - frames[:, 1:]).max() <= 1
+    colour = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    folder = _folder(tmp_path / "colour", colour)
+    assert (read_clip(folder).frames == np.stack(read_pair(*sorted(folder.iterdir())))).all()
 
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif", "png"])
@@ -106,15 +89,12 @@ def test_animated_pictures(tmp_path: Path, suffix: str) -> None:
     assert clip.frames.shape == frames.shape
     assert np.abs(clip.frames.astype(int) - frames).max() <= 2
     assert clip.fps == (None if suffix == "tif" else pytest.approx(50))
+    if suffix == "gif":
+        pages[0].save(path, save_all=True, append_images=pages[1:], duration=[20, 20, 900, 20, 20, 20, 20])
+        assert read_clip(path).fps is None, "uneven durations give no frame rate"
 
 
-def test_uneven_durations_give_no_frame_rate(tmp_path: Path) -> None:
-    pages = [Image.fromarray(frame) for frame in _frames(4)]
-    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:], duration=[20, 20, 900, 20])
-    assert read_clip(tmp_path / "a.gif").fps is None
-
-
-def test_all_faults_of_a_folder_at_once(tmp_path: Path) -> None:
+def test_all_faults_of_a_folder_at_once_and_many_are_counted(tmp_path: Path) -> None:
     folder = _folder(tmp_path / "clip", _frames(8))
     (folder / "reg_img3.png").write_bytes((folder / "reg_img3.png").read_bytes()[:200])
     (folder / "reg_img5.png").write_bytes(b"")
@@ -127,26 +107,10 @@ def test_all_faults_of_a_folder_at_once(tmp_path: Path) -> None:
                   "reg_img7.png: expected a frame of at least 32 px", "what to do"):  # fmt: skip
         assert words in text
     assert text.count("reg_img") == 4 and str(folder) in text
-
-
-def test_many_faults_are_counted(tmp_path: Path) -> None:
-    folder = tmp_path / "clip"
-    folder.mkdir()
     for i in range(40):
         (folder / f"{i}.jpg").write_text("no picture")
-    with pytest.raises(ImageError, match="30 more like these"):
+    with pytest.raises(ImageError, match=r"\d+ more like these"):
         read_clip(folder)
-
-
-def test_a_truncated_video(tmp_path: Path) -> None:
-    data = _video(tmp_path / "whole.avi", np.repeat(_frames(20), 3, axis=0), "MJPG").read_bytes()
-    (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match=r"half.avi: expected 60 frames by its header, only \d+ can be decoded"):
-        read_clip(tmp_path / "half.avi")
-    data = _video(tmp_path / "whole.mp4", _frames(20)).read_bytes()
-    (tmp_path / "half.mp4").write_bytes(data[: len(data) // 2])
-    with pytest.raises(ImageError, match="cannot be opened"):
-        read_clip(tmp_path / "half.mp4")
 
 
 def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
@@ -159,10 +123,15 @@ def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "outer" / "inner").mkdir(parents=True)
     (tmp_path / "films").mkdir()
     _video(tmp_path / "films" / "film.mp4", _frames(3))
+    for suffix, code in (("avi", "MJPG"), ("mp4", "mp4v")):
+        data = _video(tmp_path / f"whole.{suffix}", np.repeat(_frames(20), 3, axis=0), code).read_bytes()
+        (tmp_path / f"half.{suffix}").write_bytes(data[: len(data) // 2])
     twice = _folder(tmp_path / "twice", _frames(2))
     Image.fromarray(_frames(1)[0]).save(twice / "reg_img1.jpg")
     cases = {
         "absent.mp4": "no such file or folder",
+        "half.avi": r"expected 60 frames by its header, only \d+ can be decoded",
+        "half.mp4": "cannot be opened",
         "text.mp4": "no video",
         "empty.mp4": "the file is empty",
         "nothing": "expected pictures, found none among 0 entries",
@@ -182,19 +151,13 @@ def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
             read_clip(tmp_path / "films" / "film.mp4", fps=fps)
 
 
-@pytest.mark.parametrize("form", ["video", "gif", "folder"])
-def test_a_clip_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_a_clip_beyond_the_bound_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = _frames(9)
-    if form == "video":
-        path = _video(tmp_path / "a.mp4", frames)
-    elif form == "folder":
-        path = _folder(tmp_path / "a", frames)
-    else:
-        path = tmp_path / "a.gif"
-        pages = [Image.fromarray(frame) for frame in frames]
-        pages[0].save(path, save_all=True, append_images=pages[1:])
-    monkeypatch.setattr(module, "LARGEST", 8 * HEIGHT * WIDTH)
-    with pytest.raises(ImageError, match="at most 8 frames of 96x64 .* found 9; cut the clip"):
-        read_clip(path)
-    monkeypatch.setattr(module, "LARGEST", 9 * HEIGHT * WIDTH)
-    assert len(read_clip(path)) == 9
+    pages = [Image.fromarray(frame) for frame in frames]
+    pages[0].save(tmp_path / "a.gif", save_all=True, append_images=pages[1:])
+    for path in (_video(tmp_path / "a.mp4", frames), _folder(tmp_path / "a", frames), tmp_path / "a.gif"):
+        monkeypatch.setattr(module, "LARGEST", 8 * HEIGHT * WIDTH)
+        with pytest.raises(ImageError, match="at most 8 frames of 96x64 .* found 9; cut the clip"):
+            read_clip(path)
+        monkeypatch.setattr(module, "LARGEST", 9 * HEIGHT * WIDTH)
+        assert len(read_clip(path)) == 9

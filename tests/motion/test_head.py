@@ -12,7 +12,7 @@ from mellm_plugin.motion.geometry import face_ellipse
 from mellm_plugin.motion.head import HeadMotion, fit_head
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     tx=st.floats(-4, 4),
     ty=st.floats(-4, 4),
@@ -40,33 +40,17 @@ def test_rotation_and_scale_have_their_signs() -> None:
     assert f"{HeadMotion().rotation:+.1f}" == "+0.0"
 
 
-def test_any_frame_size() -> None:
-    truth = HeadMotion(1.0, -0.5, 0.004, 0.003)
-    for height, width in ((32, 48), (340, 280), (1088, 2040)):
-        found = fit_head(truth.flow(height, width))
-        assert np.allclose([found.tx, found.ty, found.a, found.b], [1.0, -0.5, 0.004, 0.003], atol=1e-4)
-
-
-def test_the_face_is_followed_and_not_the_rim() -> None:
+def test_the_face_is_followed_and_not_the_rim_in_any_frame() -> None:
     face, background = HeadMotion(2.0, 1.0, 0.01, -0.02), HeadMotion(0.0, 0.0)
-    inside = face_ellipse(224, 200)
-    flow = np.where(inside[..., None], face.flow(224, 200), background.flow(224, 200)).astype(np.float32)
-    found = fit_head(flow)
-    assert np.allclose([found.tx, found.ty, found.a, found.b], [2.0, 1.0, 0.01, -0.02], atol=1e-3)
-
-
-def test_a_third_of_the_face_may_move_otherwise() -> None:
-    truth = HeadMotion(-1.5, 2.5, -0.006, 0.01)
-    flow = truth.flow(224, 224)
-    flow[150:, :] += np.float32([0, 3])
-    found = fit_head(flow)
-    assert np.abs(found.flow(224, 224) - truth.flow(224, 224))[20:204, 30:194].max() < 0.1
-
-
-def test_nothing_moves_in_a_flow_of_zeros() -> None:
+    for shape in ((224, 200), (48, 32), (1088, 2040)):
+        inside = face_ellipse(*shape)
+        flow = np.where(inside[..., None], face.flow(*shape), background.flow(*shape)).astype(np.float32)
+        found = fit_head(flow)
+        assert np.allclose([found.tx, found.ty, found.a, found.b], [2.0, 1.0, 0.01, -0.02], atol=1e-3)
     assert fit_head(np.zeros((64, 80, 2), np.float32)) == HeadMotion()
 
 
+@settings(max_examples=25)
 @given(st.floats(-20, 20), st.floats(-20, 20), st.floats(-10, 10), st.floats(-0.1, 0.1))
 def test_the_way_back_leads_to_where_it_began(tx: float, ty: float, turn: float, zoom: float) -> None:
     turned = (1 + zoom) * np.exp(1j * np.radians(turn))

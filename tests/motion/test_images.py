@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import images
@@ -24,7 +24,7 @@ def _saved(folder: Path, image: Image.Image, name: str) -> Path:
     return folder / name
 
 
-def test_grey_palette_alpha_and_colour_give_the_same_grey(tmp_path: Path) -> None:
+def test_grey_palette_alpha_colour_and_turned_give_the_same_grey(tmp_path: Path) -> None:
     plain = Image.fromarray(GREY)
     rgba = Image.merge("RGBA", [plain, plain, plain, Image.new("L", plain.size, 255)])
     forms = [plain, plain.convert("RGB"), plain.convert("P"), rgba, plain.convert("LA")]
@@ -32,12 +32,12 @@ def test_grey_palette_alpha_and_colour_give_the_same_grey(tmp_path: Path) -> Non
         path = _saved(tmp_path, form, f"{i}.png")
         first, second = read_pair(path, form)
         assert (first == GREY).all() and (second == GREY).all(), form.mode
-
-
-def test_transparency_is_laid_over_black() -> None:
-    rgba = np.dstack([GREY, GREY, GREY, np.zeros_like(GREY)])
-    first, second = read_pair(rgba, Image.fromarray(rgba))
-    assert not first.any() and not second.any()
+    rgba.putalpha(0)
+    assert not read_pair(rgba, GREY)[0].any(), "transparency is laid over black"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.fromarray(np.rot90(GREY).copy()).save(tmp_path / "turned.png", exif=exif)
+    assert (read_pair(tmp_path / "turned.png", GREY)[0] == GREY).all()
 
 
 @pytest.mark.parametrize("bits", [10, 12, 16])
@@ -50,29 +50,18 @@ def test_deep_frames_are_scaled_together(tmp_path: Path, bits: int) -> None:
     assert np.abs(second.astype(int) - first.astype(int) / 2).max() <= 1
 
 
-def test_faults_of_both_frames_come_together(tmp_path: Path) -> None:
-    empty = tmp_path / "empty.png"
-    empty.touch()
-    text = tmp_path / "notes.txt"
-    text.write_text("no image")
-    with pytest.raises(ImageError) as caught:
-        read_pair(empty, text)
-    assert len(caught.value.faults) == 2
-    assert "empty" in str(caught.value) and "not an image" in str(caught.value)
-
-
-def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
+def test_what_is_refused_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval sets it
     cut = tmp_path / "cut.png"
     data = _saved(tmp_path, Image.fromarray(GREY), "whole.png").read_bytes()
     cut.write_bytes(data[: len(data) // 2])
     gif = tmp_path / "two.gif"
     Image.fromarray(GREY).save(gif, save_all=True, append_images=[Image.fromarray(GREY[::-1])])
-    cases = {
-        tmp_path / "absent.png": "no such file",
-        tmp_path: "folder",
-        cut: "cannot be read",
-        gif: "image of 2",
-    }
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "notes.txt").write_text("no image")
+    with pytest.raises(ImageError, match=r"(?s)empty.*not an image"):
+        read_pair(tmp_path / "empty.png", tmp_path / "notes.txt")
+    cases = {tmp_path / "absent.png": "no such file", tmp_path: "folder", cut: "cannot be read", gif: "image of 2"}
     for source, words in cases.items():
         with pytest.raises(ImageError, match=words):
             read_pair(source, GREY)
@@ -80,23 +69,15 @@ def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
         (GREY.astype(float), "uint8 or uint16"),
         (GREY[:20], "at least 32"),
         (np.zeros((40, 40, 2), np.uint8), "shape"),
-        (np.zeros((40, 40), np.float32) * np.nan, "uint8 or uint16"),
     ):
         with pytest.raises(ImageError, match=words):
             read_pair(array, GREY)  # type: ignore[arg-type]
+    with pytest.raises(ImageError, match="onset: the image cannot be read"):
+        read_pair(Image.open(cut), GREY)  # opened and not yet read
     with pytest.raises(ImageError, match="64x48 and 64x47"):
         read_pair(GREY, GREY[:47])
     with pytest.raises(ImageError, match="one depth"):
         read_pair(GREY, GREY.astype(np.uint16))
-
-
-def test_a_turned_photograph_is_turned_back(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    path = tmp_path / "turned.png"
-    Image.fromarray(np.rot90(GREY).copy()).save(path, exif=exif)
-    first, _ = read_pair(path, GREY)
-    assert (first == GREY).all()
 
 
 def _blank_png(width: int, height: int, depth: int) -> bytes:
@@ -110,24 +91,18 @@ def _blank_png(width: int, height: int, depth: int) -> bytes:
 
 @pytest.mark.filterwarnings("ignore:Image size")
 @pytest.mark.parametrize("size", [(8193, 8192), (13000, 13000), (16385, 40), (60000, 60000)])
-@pytest.mark.parametrize("depth", [8, 16])
-def test_what_is_too_large_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int], depth: int) -> None:
+def test_what_is_too_large_is_refused_by_its_header(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
     file = tmp_path / "large.png"
-    file.write_bytes(_blank_png(*size, depth))
-    told = "at most 16384 px a side" if size[1] == 40 else "at most 67 megapixels, found (more|8193x|13000x)"
-    for source in (file, file.read_bytes()):
-        with pytest.raises(ImageError, match=told):
-            read_pixels(source)
-    with pytest.raises(ImageError, match=told):
-        read_clip(file)
-    if size[0] < 60000:  # which Pillow opens
-        with pytest.raises(ImageError, match=told):
-            read_pixels(Image.open(file))
-
-
-def test_pages_of_a_tiff_are_each_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_bytes(_blank_png(*size, 16 if size[0] == 13000 else 8))
+    said = "at most 16384 px a side" if size[1] == 40 else "at most 67 megapixels, found (more|8193x|13000x)"
+    readers = [lambda: read_pixels(file), lambda: read_pixels(file.read_bytes()), lambda: read_clip(file)]
+    readers += [lambda: read_pixels(Image.open(file))] if size[0] < 60000 else []  # Pillow opens no larger one
+    for read in readers:
+        with pytest.raises(ImageError, match=said):
+            read()
     monkeypatch.setattr(images, "MOST_PIXELS", 64 * 48)
-    pages = [Image.new("L", (64, 48)), Image.new("L", (128, 96))]
-    pages[0].save(tmp_path / "clip.tif", save_all=True, append_images=pages[1:])
+    Image.new("L", (64, 48)).save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("L", (128, 96))])
     with pytest.raises(ImageError, match="frame 1: expected an image of at most .* found 128x96"):
-        read_clip(tmp_path / "clip.tif")
+        read_clip(tmp_path / "a.tif")

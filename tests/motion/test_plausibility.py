@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -10,9 +11,8 @@ import pytest
 
 from mellm_plugin.datasets.synthme import Face, clips, draw_clip, warp
 from mellm_plugin.motion.facial import facial_flow
-from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import read_pair
-from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
+from mellm_plugin.motion.plausibility import picture_doubts
 
 Array = np.ndarray[Any, Any]
 
@@ -30,9 +30,6 @@ def moved_head(face: Array, tx: float = 0, ty: float = 0, degrees: float = 0, sc
     return grey(cv2.warpAffine(face.astype(np.float32), matrix, (224, 224), borderMode=cv2.BORDER_REFLECT))
 
 
-# Frames
-
-
 def test_identical_frames(photograph: Any) -> None:
     onset = photograph.moved().onset
     assert doubts(onset, onset.copy()) == ("onset and apex are the same picture, pixel for pixel",)
@@ -43,12 +40,10 @@ def test_identical_frames(photograph: Any) -> None:
 
 def test_flat_frames_are_named(photograph: Any) -> None:
     onset = photograph.moved().onset
-    flat = np.full_like(onset, 90)
-    assert doubts(onset, flat) == ("the apex frame is flat: its grey levels deviate by only 0.0",)
     (found,) = doubts(grey(90 + 0.03 * (onset - 128.0)), onset)
-    assert found.startswith("the onset frame is flat")
-    both = doubts(flat, flat + np.uint8(1))
-    assert [text.split()[1] for text in both] == ["onset", "apex"]
+    assert found.startswith("the onset frame is flat: its grey levels deviate by only ")
+    flat = np.full_like(onset, 90)
+    assert [text.split()[1] for text in doubts(flat, flat + np.uint8(1))] == ["onset", "apex"]
 
 
 @pytest.mark.parametrize(("value", "kind"), [(0, "black"), (255, "saturated")])
@@ -56,75 +51,57 @@ def test_clipped_frames(photograph: Any, value: int, kind: str) -> None:
     clip = photograph.moved()
     apex = clip.apex.copy()
     apex[:, : 224 * 6 // 10] = value
-    assert doubts(clip.onset, apex) == (f"60 % of the apex frame is {kind}",)
+    assert doubts(clip.onset, apex) == (f"60 % of the apex frame is {kind}",), "and no doubt about the flow"
     apex = clip.apex.copy()
     apex[:, :100] = value
     assert picture_doubts(clip.onset, apex) == [], "a dark background is no fault"
 
 
-# Flows
-
-
 def test_another_face(photograph: Any) -> None:
     onset = photograph.moved().onset
-    for seed in range(4):
-        drawn = draw_clip(Face(300 + seed), np.random.default_rng(seed), (), 1.0)
-        other, _ = read_pair(drawn.onset, drawn.apex)
-        for found in (doubts(onset, other), doubts(other, onset)):
-            assert any("does not match" in text and "another person" in text for text in found)
-    assert any("does not match" in text for text in doubts(onset, onset[::-1].copy()))
+    drawn = draw_clip(Face(300), np.random.default_rng(0), (), 1.0)
+    other, _ = read_pair(drawn.onset, drawn.apex)
+    for found in (doubts(onset, other), doubts(other, onset), doubts(onset, onset[::-1].copy())):
+        assert any("does not match" in text and "another person" in text for text in found)
 
 
 @pytest.mark.parametrize(
-    "head", [{"tx": 30}, {"ty": -29}, {"degrees": 10}, {"degrees": -10}, {"scale": 1.13}, {"scale": 0.88}]
+    ("far", "normal"),
+    [
+        ({"tx": 30}, {"tx": 20}),
+        ({"ty": -29}, {"ty": 15}),
+        ({"degrees": -10}, {"degrees": 6}),
+        ({"scale": 1.13}, {"scale": 1.06}),
+        ({"scale": 0.88}, {"scale": 0.95}),
+    ],
 )
-def test_a_head_that_moves_too_far(photograph: Any, head: dict[str, float]) -> None:
+def test_a_head_that_moves_too_far_and_one_that_does_not(
+    photograph: Any, far: dict[str, float], normal: dict[str, float]
+) -> None:
     face = photograph.moved().onset
-    found = doubts(face, moved_head(face, **head))
-    assert any(text.startswith("the head moves too far") for text in found)
-
-
-@pytest.mark.parametrize("head", [{"tx": 20}, {"ty": 15}, {"degrees": 6}, {"scale": 1.06}, {"scale": 0.95}])
-def test_a_head_that_moves_normally(photograph: Any, head: dict[str, float]) -> None:
-    face = photograph.moved().onset
-    assert doubts(face, moved_head(face, **head)) == ()
-
-
-def test_the_message_describes_the_head_motion() -> None:
-    frame = grey(cv2.GaussianBlur(np.random.default_rng(0).normal(128, 300, (100, 100)), (0, 0), 3))
-    head = HeadMotion(15, 20, 0.02, -0.0356)
-    still = np.zeros((100, 100, 2), np.float32)
-    (found,) = flow_doubts(frame, frame, still, still, head)
-    assert "25 % of the frame, +2.0 degrees, +2 % nearer" in found
+    found = doubts(face, moved_head(face, **far))
+    assert any(re.match(r"the head moves too far.*\d+ % of the frame, [+-][\d.]+ degrees, [+-]\d+ %", t) for t in found)
+    assert doubts(face, moved_head(face, **normal)) == ()
 
 
 def test_large_motion_is_no_micro_expression(photograph: Any) -> None:
     face = photograph.moved().onset.astype(np.float32)
     y, x = np.mgrid[0:224, 0:224].astype(np.float32)
     falls = np.exp(-(((x - 112) / 60) ** 2) / 2 - ((y - 170) / 30) ** 2 / 2)
-    for px, large in ((6, False), (18, True)):
-        apex = grey(warp(face, np.dstack([0 * falls, px * falls]).astype(np.float32)))
-        found = doubts(grey(face), apex)
-        assert any("% of the face moves by more than 4 %" in text for text in found) == large
-        assert len(found) == large
+    for px in (6, 18):
+        found = doubts(grey(face), grey(warp(face, np.dstack([0 * falls, px * falls]).astype(np.float32))))
+        assert ["% of the face moves by more than 4 %" in text for text in found] == [True] * (px == 18)
 
 
-def test_no_flow_doubt_is_added_to_a_picture_doubt(photograph: Any) -> None:
-    clip = photograph.moved()
-    black = np.zeros_like(clip.apex)
-    black[:20] = 200
-    assert len(doubts(clip.onset, black)) == 1
-
-
-# Good clips
-
-
-def test_no_doubt_about_drawn_clips() -> None:
-    for clip in clips("plausible", 15, seed=7):
+def test_no_doubt_about_drawn_and_photographed_clips(photograph: Any) -> None:
+    for clip in clips("plausible", 8, seed=7):
         assert doubts(*read_pair(clip.onset, clip.apex)) == (), clip.id
+    for code, px in (("9", 0.3), ("12", 1.0), ("26", 3.0)):
+        clip = photograph.moved([code], px)
+        assert doubts(clip.onset, clip.apex) == (), code
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_doubt_about_a_blink_the_dark_or_noise(seed: int) -> None:
     drawn = draw_clip(Face(200 + seed), np.random.default_rng(seed), ("1", "2", "26"), 3.0, head=1.0, blink=True)
     frames = [frame.astype(np.float32) for frame in read_pair(drawn.onset, drawn.apex)]
@@ -133,11 +110,3 @@ def test_no_doubt_about_a_blink_the_dark_or_noise(seed: int) -> None:
     assert doubts(*(grey(frame * 0.25) for frame in frames)) == ()
     assert doubts(*(grey(frame + noise[i]) for i, frame in enumerate(frames))) == ()
     assert doubts(grey(frames[0]), grey(frames[1] * 0.7)) == ()
-
-
-@pytest.mark.parametrize("code", ["9", "12", "26"])
-@pytest.mark.parametrize("px", [0.3, 1.0, 3.0])
-def test_no_doubt_about_a_photographed_face(photograph: Any, code: str, px: float) -> None:
-    for head in (HeadMotion(), photograph.HEAD):
-        clip = photograph.moved([code], px, head=head)
-        assert doubts(clip.onset, clip.apex) == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import math
 from typing import Any
 
@@ -15,6 +16,7 @@ from mellm_plugin.facs.units import UNITS
 from mellm_plugin.motion.facial import FacialFlow, at_size, facial_flow
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.regions import HALF_HEIGHT, NOSE_TIP, RegionMotion, region_motions
+from mellm_plugin.motion.render import motion_map
 
 Array = np.ndarray[Any, Any]
 Found = dict[tuple[str, str | None], RegionMotion]
@@ -43,7 +45,7 @@ def off(found: RegionMotion, x: float, y: float) -> float:
     return math.degrees(math.acos(max(-1.0, min(1.0, between))))
 
 
-def expected(number: int) -> list[tuple[str, str | None, float, float]]:
+def shown_by(number: int) -> list[tuple[str, str | None, float, float]]:
     """Region, side and direction of what a unit moves on both sides."""
     if number in LIPS:
         return [(lip, None, *xy) for lip, xy in zip(("upper lip", "lower lip"), LIPS[number], strict=True)]
@@ -52,42 +54,18 @@ def expected(number: int) -> list[tuple[str, str | None, float, float]]:
     return [(UNITS[number].region, side, m * window.dx, window.dy) for side, m in sides.items()]
 
 
-@pytest.mark.parametrize("number", synthme.AUS)
-def test_each_unit_is_found_in_a_perfect_flow(number: int) -> None:
-    found = regions(measured(coded([str(number)])))
-    for region, side, x, y in expected(number):
-        one = found[region, side]
-        assert one.visible and off(one, x, y) < 30, (region, side, one)
-        assert 0.3 < one.magnitude <= 1
-
-
-@pytest.mark.parametrize("head", [False, True], ids=["head still", "head moves"])
-@pytest.mark.parametrize("number", synthme.AUS)
-def test_each_unit_is_found_in_a_photograph(photograph: Any, number: int, head: bool) -> None:
-    clip = photograph.moved([str(number)], 0.9, photograph.HEAD if head else HeadMotion())
-    found = regions(facial_flow(clip.onset, clip.apex))
-    for region, side, x, y in expected(number):
-        assert found[region, side].visible and off(found[region, side], x, y) < 45, (region, side, found[region, side])
-
-
-def test_a_photograph_that_stays_has_no_visible_region(photograph: Any) -> None:
-    for seed in range(3):
-        clip = photograph.moved(seed=seed)
-        assert not [r for r in region_motions(facial_flow(clip.onset, clip.apex)) if r.visible]
-
-
-@pytest.mark.parametrize(("code", "moves", "still"), [("L12", "right", "left"), ("R12", "left", "right")])
-def test_one_side_alone(code: str, moves: str, still: str) -> None:
-    found = regions(measured(coded([code])))
-    assert found["mouth corners", moves].visible and not found["mouth corners", still].visible
-
-
-def test_motion_is_in_px_of_the_reference_frame() -> None:
-    small = measured(coded(["12"]))
-    large = at_size(small, (2 * SIDE, 2 * SIDE))
-    for one, other in zip(region_motions(small), region_motions(large), strict=True):
-        assert (one.region, one.side, one.visible) == (other.region, other.side, other.visible)
-        assert [other.dx, other.dy] == pytest.approx([one.dx, one.dy], abs=0.05)
+def test_each_unit_is_found_in_a_perfect_flow_and_on_its_side_alone() -> None:
+    for number in synthme.AUS:
+        found = regions(measured(coded([str(number)])))
+        for region, side, x, y in shown_by(number):
+            one = found[region, side]
+            assert one.visible and off(one, x, y) < 30, (region, side, one)
+            assert 0.3 < one.magnitude <= 1
+    for code, moves, still in (("L12", "right", "left"), ("R12", "left", "right")):
+        small = measured(coded([code]))
+        found, large = regions(small), regions(at_size(small, (2 * SIDE, 2 * SIDE)))  # px of the reference frame
+        assert found["mouth corners", moves].visible and not found["mouth corners", still].visible
+        assert large["mouth corners", moves].dx == pytest.approx(found["mouth corners", moves].dx, abs=0.05)
 
 
 def test_the_nose_tip_says_where_the_face_is() -> None:
@@ -107,25 +85,19 @@ def test_untrusted_motion_is_not_visible() -> None:
 
 
 def test_a_region_whose_parts_diverge_has_no_direction() -> None:
-    y = np.arange(SIDE)[:, None, None] - (SIDE / 2 + 0.70 * HALF_HEIGHT * SIDE)
-    facial = np.concatenate([np.zeros((SIDE, SIDE, 1)), np.broadcast_to(np.sign(y), (SIDE, SIDE, 1))], -1)
-    facial[: SIDE // 2] = 0
-    assert not regions(measured(facial))["chin and lower lip", None].visible
+    y, x = np.mgrid[0:SIDE, 0:SIDE] - np.array([SIDE / 2 + 0.70 * HALF_HEIGHT * SIDE, SIDE / 2])[:, None, None]
+    apart = 2 * np.sign(y + 3) * np.exp(-(x**2 + y**2) / 2 / 15**2)
+    found = regions(measured(np.dstack([0 * apart, apart])))["chin and lower lip", None]
+    assert found.magnitude > 0.3 and not found.visible
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (64, 300), (300, 64)])
-def test_any_frame_is_measured(shape: tuple[int, int]) -> None:
-    found = region_motions(measured(np.zeros((*shape, 2))))
-    assert len({(r.region, r.side) for r in found}) == len(found)
-    assert not any(r.visible or r.magnitude for r in found)
-
-
-def test_regions_beyond_the_frame_have_no_motion() -> None:
+def test_any_frame_and_nose_tip_is_measured_and_one_outside_is_refused() -> None:
+    for shape in ((16, 16), (64, 300), (300, 64)):
+        still = region_motions(measured(np.zeros((*shape, 2))))
+        assert len({(r.region, r.side) for r in still}) == len(still)
+        assert not any(r.visible or r.magnitude for r in still)
     found = regions(measured(np.ones((SIDE, SIDE, 2))), (0.0, 0.0))
     assert not found["outer brows", "left"].visible and found["outer brows", "left"].magnitude == 0
-
-
-def test_a_nose_tip_outside_the_frame_is_refused() -> None:
     with pytest.raises(ImageError, match="inside the frame of 224x224"):
         region_motions(measured(coded(["1"])), (300, 10))
 
@@ -142,7 +114,7 @@ def test_regions_of_drawn_clips() -> None:
         clip = synthme.draw_clip(synthme.Face(at), rng, (str(number),), (0.4, 0.8, 1.6)[at % 3])
         onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (clip.onset, clip.apex))
         found = regions(facial_flow(onset, apex), clip.nose)
-        shown = [(one, x, y) for region, side, x, y in expected(number) if (one := found[region, side]).visible]
+        shown = [(one, x, y) for region, side, x, y in shown_by(number) if (one := found[region, side]).visible]
         seen += len(shown)
         right += sum(off(one, x, y) <= 45 for one, x, y in shown)
         far = MOUTH if number in UPPER else BROWS if number in LOWER else ()
@@ -150,3 +122,47 @@ def test_regions_of_drawn_clips() -> None:
         invented += sum(region in far and one.visible for (region, _), one in found.items())
     assert seen >= 45 and right >= 0.95 * seen, (seen, right)
     assert still >= 100 and invented <= 0.03 * still, (still, invented)
+
+
+# The map of a photographed face shows the same region in the colour of its direction
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["head still", "head moves"])
+@pytest.mark.parametrize("number", [n for n in synthme.WINDOWS if n != 45])
+def test_region_and_colour_of_each_unit(photograph: Any, number: int, head: bool) -> None:
+    clip = photograph.moved([str(number)], 0.9, photograph.HEAD if head else HeadMotion())
+    drawn = motion_map(clip.onset, clip.apex)
+    assert drawn.doubts == ()
+    painted = np.ptp(drawn.image.astype(int), axis=2)  # of grey pixels 0
+    window = max(synthme.WINDOWS[number], key=lambda w: np.hypot(w.dx, w.dy))
+    for m in (1, -1) if window.x else (1,):
+        x, y = (
+            round(at + photograph.HALF * offset)
+            for at, offset in zip(photograph.CENTRE, (m * window.x, window.y), strict=True)
+        )
+        spot = slice(y - 2, y + 3), slice(x - 2, x + 3)
+        assert painted[spot].mean() > 40, f"AU{number}: the region is grey"
+        red, green, blue = drawn.image[spot][painted[spot] > 20].mean(axis=0) / 255
+        hue = 360 * colorsys.rgb_to_hsv(red, green, blue)[0]
+        angle = np.degrees(np.arctan2(-window.dy, m * window.dx))
+        assert abs((hue + angle + 180) % 360 - 180) <= 30, f"AU{number}: hue {hue:.0f}"  # it is minus the angle
+    found_regions = regions(drawn.facial)
+    for region, side, dx, dy in shown_by(number):
+        found = found_regions[region, side]
+        assert found.visible and off(found, dx, dy) < 45, found
+    elsewhere = (np.linalg.norm(clip.facial, axis=-1) < 0.02)[40:190, 50:175]
+    assert painted[40:190, 50:175][elsewhere].mean() < 0.02 * 255, f"AU{number}: colour where nothing moves"
+
+
+@pytest.mark.parametrize("head", [False, True], ids=["head still", "head moves"])
+def test_a_face_that_stays_is_grey_and_colour_grows_with_motion(photograph: Any, head: bool) -> None:
+    spot, shown = np.s_[145:165, 130:146], [0.0]
+    for px in (0.3, 0.45, 0.675, 1.0125):
+        clip = photograph.moved(["12"], px, photograph.HEAD if head else HeadMotion())
+        shown.append(np.ptp(motion_map(clip.onset, clip.apex).image.astype(int), axis=2)[spot].mean())
+        assert shown[-1] > max(10, 1.05 * shown[-2])
+    clip = photograph.moved(head=photograph.HEAD if head else HeadMotion(), seed=1)
+    drawn = motion_map(clip.onset, clip.apex)
+    painted = np.ptp(drawn.image.astype(int), axis=2)
+    assert painted[40:190, 50:175].mean() < 0.01 * 255 and painted.mean() < 0.02 * 255
+    assert not [r for r in region_motions(drawn.facial) if r.visible]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -12,7 +11,7 @@ import torch
 
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import tvl1 as module
-from mellm_plugin.motion.tvl1 import _median, tvl1
+from mellm_plugin.motion.tvl1 import tvl1
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tvl1"  # make.py there says what is in it
 PAIRS: dict[str, npt.NDArray[np.uint8]] = dict(np.load(GOLDEN / "pairs.npz"))
@@ -33,14 +32,14 @@ def test_the_flow_is_that_of_opencv_contrib(name: str) -> None:
 
 
 def test_a_pair_does_not_depend_on_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    square = [pair[:, :64, :72] for pair in PAIRS.values()][:5]  # they stop after different numbers of iterations
+    square = [pair[:, :48, :56] for pair in PAIRS.values()][:3]  # they stop after different numbers of iterations
     onsets, apexes = np.stack(square, axis=1)
     alone = np.stack([tvl1(*pair) for pair in square])
     np.testing.assert_array_equal(tvl1(onsets, apexes), alone)
-    np.testing.assert_allclose(tvl1(onsets, apexes, at_once=3), alone, atol=1e-4)
+    np.testing.assert_allclose(tvl1(onsets, apexes, at_once=2), alone, atol=1e-4)
     # As on a GPU, where pairs that are done stay in the loop, with steps of zero, until it is looked at.
     monkeypatch.setitem(module.CHECK_EVERY, "cpu", 10)
-    np.testing.assert_allclose(tvl1(onsets, apexes, at_once=5), alone, atol=1e-4)
+    np.testing.assert_allclose(tvl1(onsets, apexes, at_once=3), alone, atol=1e-4)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -51,31 +50,15 @@ def test_cuda() -> None:
     assert off.max() < TOLERANCE
 
 
-def test_sign_and_place() -> None:
-    texture = cv2.GaussianBlur(np.random.default_rng(0).normal(0, 1, (72, 90)), (0, 0), 2)
-    onset = (128 + 400 * texture).clip(0, 255).astype(np.uint8)
-    apex = np.roll(onset, (2, 3), axis=(0, 1))  # down by 2, right by 3
-    assert np.abs(tvl1(onset, apex)[12:-12, 12:-12] - [3, 2]).max() < 0.1
-    assert not tvl1(onset, onset).any()
-
-
 def test_shapes_and_types() -> None:
     onset, apex = PAIRS["photographed, oblong"][:, :16, :40]
     flow = tvl1(onset, apex)
-    assert np.isfinite(flow).all()
+    assert np.isfinite(flow).all() and not tvl1(onset, onset).any()
     np.testing.assert_array_equal(tvl1(onset[None], apex[None]), flow[None])
     np.testing.assert_array_equal(tvl1(onset.astype(np.float32), apex.astype(np.float32)), flow)
     turned = [frame.astype(np.float32)[::-1] for frame in (onset, apex)]  # views with negative strides
     np.testing.assert_array_equal(tvl1(turned[0], turned[1]), tvl1(onset[::-1], apex[::-1]))
     assert tvl1(onset[None][:0], apex[None][:0]).shape == (0, 16, 40, 2)
-
-
-@pytest.mark.parametrize("values", ["any", "ties"])
-def test_median(values: str) -> None:
-    planes = np.random.default_rng(1).normal(0, 1, (2, 2, 23, 31)).astype(np.float32)
-    planes = planes.round() if values == "ties" else planes
-    expected = [[cv2.medianBlur(plane, 5) for plane in pair] for pair in planes]
-    np.testing.assert_array_equal(_median(torch.from_numpy(planes)).numpy(), expected)
 
 
 def test_frames_that_cannot_be_used() -> None:
