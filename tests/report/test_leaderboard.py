@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -145,52 +146,86 @@ def test_keys_in_old_files_do_not_get_into_a_report(tmp_path: Path) -> None:
     assert "0a1b2c3d" not in json.dumps(data)
 
 
-def test_a_part_of_the_clips_is_marked_and_not_ranked(tmp_path: Path) -> None:
-    write_run(tmp_path, ASKED, POOR, "20261122_000001")
-    write_run(tmp_path, ASKED, GOOD, "20261122_000002", limit=20)
-    data = made(tmp_path)
-    assert marks(data, "good") == {"limit": "20 of 80 clips"}
-    assert row_of(data, "good")["scores"]["emotion_uf1"]["rank"] is None
-    assert row_of(data, "poor")["scores"]["emotion_uf1"]["rank"] == 1
-    assert board_of(data)["answers"][row_of(data, "good")["entry"]][20:] == [None] * 60
-    assert all(row["mean"] == {} for row in data["overall"]["rows"] if row["entry"] == row_of(data, "good")["entry"])
+UNREAD: list[Any] = [{"subjects": 3}, {"clips": "many"}, [1]]
+MARKS = {
+    "part": ("limit", "20 of 80 clips"),
+    "leaky motion=off": ("leak", "30 of 80 clips show people it was trained on"),
+    "tuned motion=off": ("validation", "9 of 80 clips"),
+    **{f"unread {number} motion=off": ("leak", "") for number in range(len(UNREAD))},
+    "differs": ("differs", ""),
+    "unlogged": ("cut_off", ""),
+    "damaged": ("cut_off", "79 of 80 clips are in the samples file"),
+    "stranger": ("clips", ""),
+    "another judge": ("judge", "local:k"),
+    "two judges": ("judge", "graded by several judges: claude, rubric 1, openai:m, rubric 1"),
+}
+RANKED = ("whole", "clean motion=off", "evil", "judged", "judged too")
 
 
-def test_people_whom_a_model_knows(tmp_path: Path) -> None:
-    def training(seen: int, validation: int) -> dict[str, Any]:
-        sides = {"seen": {"clips": seen, "subjects": 1}, "validation": {"clips": validation, "subjects": 1}}
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One board of runs that are marked, and of some that are not."""
+    folder = tmp_path_factory.mktemp("odd")
+
+    def run(name: str, model: Model = GOOD, **more: Any) -> tuple[Path, Path]:
+        limit, asked = more.pop("limit", None), more.pop("asked", ASKED)
+        place = folder / name
+        files = write_run(place, asked, replace(model, name=name, **more), limit=limit)
+        changed(files[0], lambda d: d["configs"]["synthme_meu"]["metadata"].pop("data"))
+        return files
+
+    def trained(seen: Any, validation: int = 0) -> dict[str, Any]:
+        sides = {"seen": seen, "validation": {"clips": validation, "subjects": 1}}
         return {"motion": "off", "training": {"tasks": {"synthme_meu": {"clips": 80, **sides}}}}
 
-    write_run(tmp_path, ASKED, replace(GOOD, name="leaky", backend=training(30, 0)), "20261122_000001")
-    write_run(tmp_path, ASKED, replace(GOOD, name="tuned", backend=training(0, 9)), "20261122_000002")
-    write_run(tmp_path, ASKED, replace(POOR, name="clean", backend=training(0, 0)), "20261122_000003")
-    data = made(tmp_path)
-    assert marks(data, "leaky motion=off") == {"leak": "30 of 80 clips show people it was trained on"}
-    assert marks(data, "tuned motion=off").keys() == {"validation"}
-    assert marks(data, "clean motion=off") == {}
-    ranks = [row["scores"]["au_f1"]["rank"] for row in board_of(data)["rows"] if row["kind"] == "model"]
-    assert ranks == [1, None, None], "ranked rows come first"
+    run("whole", POOR)
+    run("part", limit=20)
+    run("clean", POOR, backend=trained({"clips": 0, "subjects": 0}))
+    run("leaky", backend=trained({"clips": 30, "subjects": 1}))
+    run("tuned", backend=trained({"clips": 0, "subjects": 0}, 9))
+    for number, seen in enumerate(UNREAD):
+        run(f"unread {number}", backend=trained(seen))
+    rescored(run("differs")[0], "au_f1", 0.999)
+    run("no results")[0].unlink()
+    run("unlogged")[1].unlink()
+    changed_line(run("damaged")[1], 3, lambda row: row["record"].pop("id"))
+    run("stranger", asked=replace(ASKED, dataset="other"))
+    changed(run("evil", POOR)[0], lambda d: d["higher_is_better"]["synthme_meu"].update(emotion_uf1=False))
+    for name, judge in (("judged", "m"), ("judged too", "m"), ("two judges", "m")):
+        _, samples = run(name, judge=f"openai:{judge}")
+    changed_line(samples, 5, lambda row: row["record"]["judge"].update(judge="claude"))
+    run("another judge", judge="local:k")
+    return made(folder)
 
 
-def test_values_that_the_samples_do_not_give_are_a_fault(tmp_path: Path) -> None:
-    file, _ = write_run(tmp_path, ASKED, GOOD)
-    rescored(file, "au_f1", 0.999)
-    data = made(tmp_path)
-    (fault,) = data["reading"]["faults"]
-    assert "au_f1" in fault["fault"] and "0.999" in fault["fault"] and fault["file"] == str(file)
-    assert marks(data, "good").keys() == {"differs"} and not row_of(data, "good")["ranked"]
-    assert row_of(data, "good")["scores"]["au_f1"]["value"] != 0.999
+def test_what_is_marked_is_not_ranked(odd: dict[str, Any]) -> None:
+    assert [marks(odd, name) for name in RANKED] == [{}] * len(RANKED)
+    for name, (kind, text) in MARKS.items():
+        found, scores = marks(odd, name), row_of(odd, name)["scores"]
+        assert found.keys() == {kind} and text in found[kind], name
+        assert (scores["emotion_uf1"]["rank"] is None) == (kind != "judge"), "a judge has no part in it"
+    judged = {
+        name: row_of(odd, name)["scores"]["description_score"]["rank"] for name in ("judged", *MARKS) if "judge" in name
+    }
+    assert judged == {"judged": 1, "another judge": None, "two judges": None}
+    rows = [row for row in board_of(odd)["rows"] if row["kind"] == "model"]
+    assert sum("cut_off" in [mark["kind"] for mark in row["marks"]] for row in rows) == 3, "one without results"
+    assert [row["ranked"] for row in rows] == sorted((row["ranked"] for row in rows), reverse=True)
+    poor = {row_of(odd, name)["scores"]["emotion_uf1"]["rank"] for name in ("whole", "clean motion=off", "evil")}
+    assert poor == {3}, "no file decides which way a metric is better"
 
 
-def test_another_judge_is_not_ranked_beside_it(tmp_path: Path) -> None:
-    for number, (name, judge) in enumerate([("a", "openai:m"), ("b", "openai:m"), ("c", "local:k")]):
-        write_run(tmp_path, ASKED, replace(GOOD, name=name, judge=judge), f"20261122_00000{number}")
-    data = made(tmp_path)
-    found = {name: row_of(data, name)["scores"] for name in ("a", "b", "c")}
-    assert [found[name]["description_score"]["rank"] for name in ("a", "b", "c")] == [1, 1, None]
-    assert found["c"]["emotion_uf1"]["rank"] == 1, "the judge has no part in it"
-    assert "local:k" in marks(data, "c")["judge"]
-    assert board_of(data)["answers"][row_of(data, "a")["entry"]][1]["judge"]["score"] == 25.0
+def test_what_a_marked_run_shows(odd: dict[str, Any]) -> None:
+    answers = board_of(odd)["answers"]
+    assert sum(answer is not None for answer in answers[row_of(odd, "part")["entry"]]) == 20
+    assert row_of(odd, "differs")["scores"]["au_f1"]["value"] != 0.999
+    assert row_of(odd, "unlogged")["scores"]["emotion_uf1"]["value"] is not None
+    assert row_of(odd, "unlogged")["entry"] not in answers
+    assert answers[row_of(odd, "judged")["entry"]][1]["judge"]["score"] == 25.0
+    assert any("no clip in common" in note for note in odd["reading"]["notes"])
+    faults = "\n".join(fault["fault"] for fault in odd["reading"]["faults"])
+    assert faults.count("training.tasks.synthme_meu.seen: expected a number of clips") == len(UNREAD)
+    assert "line 3: id: " in faults and re.search("au_f1.*0.999", faults)
 
 
 # ---- several runs and boards ----------------------------------------------------------------------------------------
@@ -234,15 +269,26 @@ def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path
         Model("mellm", args="adapter=y/a", backend={"bundled": False, "motion": "off", "adapter_sha256": "2" * 64}),
         Model("mellm", args="adapter=z/a", backend={"bundled": False, "motion": "off", "adapter_sha256": "2" * 64}),
     ]
+    own = {"bundled": True, "motion": "robust"}
     for number, model in enumerate(some):
         write_run(tmp_path, replace(ASKED, clips=12), model, f"20261122_00000{number}")
+    for number in (2, 3):
+        motion = {**PRESETS["robust"].to_dict(), "floor_px": number / 100}
+        shown = {"images": "map", "motion": motion}
+        file, _ = write_run(tmp_path / "maps", replace(ASKED, clips=12), GOOD, f"2026112{number}_000000")
+        changed(file, lambda d, shown=shown: d["configs"]["synthme_meu"].update(lmms_eval_specific_kwargs=shown))
     names = sorted(entry["name"] for entry in made(tmp_path)["entries"])
-    assert names == [
+    assert [name for name in names if name.startswith("good")] == names[:2]
+    assert all(f"floor_px={number / 100}" in name for number, name in zip((2, 3), names, strict=False)), names
+    assert names[2:] == [
         "mellm a motion=off (11111111)",
         "mellm a motion=off (22222222)",
         "mellm bundled",
         "mellm bundled motion=off",
     ]
+    write_run(tmp_path / "one", ASKED, replace(GOOD, backend=own, judge="openai:a"))
+    write_run(tmp_path / "one", replace(ASKED, task="synthme_au"), replace(GOOD, backend=own), "20261122_000002")
+    assert len(made(tmp_path / "one")["entries"]) == 1, "a judge of one task makes no other model of another"
 
 
 def test_means_over_datasets(tmp_path: Path) -> None:
@@ -302,21 +348,6 @@ def test_the_amplitude_ladder(tmp_path: Path) -> None:
     assert "| none |" in formats.markdown(report)
 
 
-def test_cut_off_runs_are_shown(tmp_path: Path) -> None:
-    write_run(tmp_path / "whole", ASKED, POOR)
-    write_run(tmp_path / "a", ASKED, GOOD)[0].unlink()
-    write_run(tmp_path / "b", ASKED, replace(GOOD, name="unlogged"))[1].unlink()
-    _, samples = write_run(tmp_path / "c", ASKED, replace(GOOD, name="damaged"))
-    changed_line(samples, 3, lambda row: row["record"].pop("id"))
-    data = made(tmp_path)
-    rows = [row for row in board_of(data)["rows"] if row["kind"] == "model"]
-    assert [row["ranked"] for row in rows] == [True, False, False, False]
-    assert all("cut_off" in [mark["kind"] for mark in row["marks"]] for row in rows[1:])
-    assert row_of(data, "unlogged")["scores"]["emotion_uf1"]["value"] is not None
-    assert row_of(data, "unlogged")["entry"] not in board_of(data)["answers"]
-    assert marks(data, "damaged")["cut_off"] == "79 of 80 clips are in the samples file"
-
-
 def test_results_behind_links_are_found(tmp_path: Path) -> None:
     files = write_run(tmp_path / "elsewhere", ASKED, GOOD)
     folder = tmp_path / "results"
@@ -329,13 +360,6 @@ def test_results_behind_links_are_found(tmp_path: Path) -> None:
         file.rename(tmp_path / f"SHA{number}")
         (folder / file.name).symlink_to(tmp_path / f"SHA{number}")
     assert row_of(made(folder), "good")["marks"] == []
-
-
-def test_no_file_decides_which_way_a_metric_is_better(tmp_path: Path) -> None:
-    file, _ = write_run(tmp_path, ASKED, replace(POOR, name="evil"), "20261122_000001")
-    changed(file, lambda d: d["higher_is_better"]["synthme_meu"].update(emotion_uf1=False))
-    write_run(tmp_path, ASKED, GOOD, "20261122_000002")
-    assert row_of(made(tmp_path), "good")["scores"]["emotion_uf1"]["rank"] == 1
 
 
 def test_a_leak_that_one_run_tells_marks_the_model_everywhere(tmp_path: Path) -> None:
@@ -352,25 +376,6 @@ def test_a_leak_that_one_run_tells_marks_the_model_everywhere(tmp_path: Path) ->
     assert over["scores"]["synthme_meu"]["emotion_uf1"]["ranked"] is False
     assert over["marks"]["synthme_meu"] == row["marks"]
     assert "(not ranked)" in formats.markdown(data).partition("## synthme")[0]
-
-
-def test_runs_without_a_clip_in_common_are_not_ranked_together(tmp_path: Path) -> None:
-    for number, (asked, model) in enumerate(((ASKED, GOOD), (ASKED, POOR), (replace(ASKED, dataset="other"), GOOD))):
-        own = replace(model, name=f"m{number}")
-        file, _ = write_run(tmp_path, asked, own, f"20261122_00000{number}")
-        changed(file, lambda d: d["configs"]["synthme_meu"]["metadata"].pop("data"))
-    data = made(tmp_path)
-    ranks = [row_of(data, f"m{number}")["scores"]["emotion_uf1"]["rank"] for number in range(3)]
-    assert ranks == [1, 2, None]
-    assert [mark["kind"] for mark in row_of(data, "m2")["marks"]] == ["clips"]
-    assert any("no clip in common" in note for note in data["reading"]["notes"])
-
-
-def test_a_judge_of_one_task_makes_no_other_model_of_another(tmp_path: Path) -> None:
-    own = {"bundled": True, "motion": "robust"}
-    write_run(tmp_path, ASKED, replace(GOOD, backend=own, judge="openai:a"), "20261122_000001")
-    write_run(tmp_path, replace(ASKED, task="synthme_au"), replace(GOOD, backend=own), "20261122_000002")
-    assert len(made(tmp_path)["entries"]) == 1
 
 
 def test_what_files_hold_becomes_strict_json(tmp_path: Path) -> None:
@@ -400,34 +405,3 @@ def test_a_rerun_without_a_judge_hides_no_verdict(tmp_path: Path) -> None:
     write_run(tmp_path, ASKED, replace(GOOD, seed=7), "20261122_000003")
     (mark,) = row_of(made(tmp_path), "good")["marks"]
     assert mark["text"].startswith("2 runs with different answers, the newest that a judge graded shown")
-
-
-def test_what_several_judges_have_graded_is_of_none(tmp_path: Path) -> None:
-    _, samples = write_run(tmp_path, ASKED, replace(GOOD, judge="gpt-4o"), "20261122_000001")
-    write_run(tmp_path, ASKED, replace(POOR, judge="gpt-4o"), "20261122_000002")
-    changed_line(samples, 5, lambda row: row["record"]["judge"].update(judge="claude"))
-    row = row_of(made(tmp_path), "good")
-    (mark,) = row["marks"]
-    assert (mark["kind"], mark["text"]) == ("judge", "graded by several judges: claude, rubric 1, gpt-4o, rubric 1")
-    assert row["scores"]["description_score"]["rank"] is None and row["scores"]["au_f1"]["rank"] is not None
-
-
-@pytest.mark.parametrize("seen", [{"subjects": 3}, {"clips": "many"}, [1]])
-def test_training_that_cannot_be_read_is_a_fault_and_not_ranked(tmp_path: Path, seen: Any) -> None:
-    backend = {"motion": "off", "training": {"tasks": {"synthme_meu": {"clips": 80, "seen": seen}}}}
-    write_run(tmp_path, ASKED, replace(GOOD, backend=backend))
-    found = made(tmp_path)
-    (row,) = (row for row in board_of(found)["rows"] if row["kind"] == "model")
-    assert [mark["kind"] for mark in row["marks"]] == ["leak"] and not row["ranked"]
-    (fault,) = found["reading"]["faults"]
-    assert "training.tasks.synthme_meu.seen: expected a number of clips" in fault["fault"]
-
-
-def test_names_show_the_motion_settings_that_differ(tmp_path: Path) -> None:
-    for number in (2, 3):
-        motion = {**PRESETS["robust"].to_dict(), "floor_px": number / 100}
-        shown = {"images": "map", "motion": motion}
-        file, _ = write_run(tmp_path, ASKED, replace(GOOD, seed=number), f"2026112{number}_000000")
-        changed(file, lambda d, shown=shown: d["configs"]["synthme_meu"].update(lmms_eval_specific_kwargs=shown))
-    names = [entry["name"] for entry in made(tmp_path)["entries"]]
-    assert all(f"floor_px={number / 100}" in name for number, name in zip((2, 3), sorted(names), strict=True)), names

@@ -31,80 +31,62 @@ from mellm_plugin.scoring.facts import (
 )
 
 
-def right(text: str, *codes: str) -> list[bool | None]:
-    return list(check(claims(text), facts(codes), undecided(codes)).right)
-
-
 def test_what_units_imply() -> None:
     (fact,) = facts(["L12C"])
-    assert fact.ways == (Way("mouth corners", "right", "up and outwards"),), (
-        "the subject's left is on the image's right"
-    )
+    assert fact.ways == (Way("mouth corners", "right", "up and outwards"),), "the subject's left is the image's right"
     assert [fact.ways[0].motion for fact in facts(["24", "25", "27"])] == ["together", "apart", "down"]
     (either,) = facts(["R6/12"])
     assert {(way.region, way.side) for way in either.ways} == {("cheeks", "left"), ("mouth corners", None)}
-
-
-@pytest.mark.parametrize("code", ["45", "21", "31", "M57", "63", "6/45", "99"])
-def test_without_a_direction_nothing_is_implied(code: str) -> None:
-    assert facts([code]) == ()
-
-
-def test_codes_that_cannot_be_read_are_told_all_at_once() -> None:
+    for code in ("45", "21", "31", "M57", "63", "6/45", "99"):
+        assert facts([code]) == (), "without a direction nothing is implied"
     with pytest.raises(CodeError) as error:
         facts(["12", "x", "?"])
     assert len(error.value.faults) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "codes", "expected"),
-    [
-        ("the brows move up", ("1",), [True]),
-        ("the brows move up", ("2",), [True]),
-        ("the inner brows move up", ("2",), [False]),
-        ("the brows move up", ("4",), [False]),
-        ("the brows are lowered", ("4",), [True]),
-        ("the inner brows move inwards", ("4",), [True]),
-        ("the mouth corners move up", ("12",), [True]),
-        ("the mouth corners move outwards", ("12",), [True]),
-        ("the mouth corners move up", ("20",), [False]),
-        ("the mouth corners move down", ("12",), [False]),
-        ("the left mouth corner rises", ("R12",), [True]),
-        ("the left mouth corner rises", ("L12",), [True]),  # whose left it is, it does not say
-        ("the mouth corner on the image's left rises", ("R12",), [True]),
-        ("the mouth corner on the image's left rises", ("L12",), [False]),
-        ("his left mouth corner rises", ("L12",), [True]),
-        ("his left mouth corner rises", ("R12",), [False]),
-        ("the left mouth corner moves left", ("L20",), [True]),
-        ("the left mouth corner moves right", ("L20",), [False]),
-        ("the left mouth corner rises", ("12",), [True]),
-        ("the mouth corners rise", ("L12",), [True]),
-        ("the left mouth corner moves up-left", ("12",), [True]),
-        ("the left mouth corner moves right", ("14",), [True]),
-        ("the left mouth corner moves left", ("14",), [False]),
-        ("the mouth corners move left", ("20",), [False]),
-        ("the mouth corners move left", ("R20",), [True]),
-        ("the lips part", ("25",), [True]),
-        ("the lips are pressed together", ("25",), [False]),
-        ("the lower lip moves down and the upper lip up", ("25",), [True, True]),
-        ("the jaw drops", ("26",), [True]),
-        ("the chin drops", ("27",), [True]),
-        ("the cheeks are raised", ("6/12",), [True]),
-        ("the mouth corners rise", ("6/12",), [True]),
-        ("the upper lids close", ("45",), [None]),
-        ("the upper lids close", ("45", "5"), [None]),
-        ("the upper lids rise", ("45", "5"), [True]),
-        ("the upper lids close", ("5",), [False]),
-        ("the lip corners rise up and outward", ("45/12",), [None]),
-        ("the lip corners drop", ("45/12",), [False]),
-        ("the brows rise", ("45/12",), [False]),
-        ("the upper lid on the image's left closes", ("L45",), [False]),
-        ("the upper lid on the image's left closes", ("R45",), [None]),
-        ("the cheeks rise", (), [False]),
-    ],
-)
-def test_claims_against_units(text: str, codes: tuple[str, ...], expected: list[bool | None]) -> None:
-    assert right(text, *codes) == expected
+CLAIMS = {
+    "1": {"the brows move up": True, "the cheeks rise": False},
+    "2": {"the brows move up": True, "the inner brows move up": False},
+    "4": {"the brows move up": False, "the brows are lowered": True, "the inner brows move inwards": True},
+    "12": {
+        "the mouth corners move outwards": True,
+        "the mouth corners move down": False,
+        "the left mouth corner rises": True,
+        "the left mouth corner moves up-left": True,
+    },
+    "14": {"the left mouth corner moves right": True, "the left mouth corner moves left": False},
+    "20": {"the mouth corners move up": False, "the mouth corners move left": False},
+    "L12": {
+        "the mouth corners rise": True,
+        "the left mouth corner rises": True,  # whose left it is, it does not say
+        "the mouth corner on the image's left rises": False,
+        "his left mouth corner rises": True,
+    },
+    "R12": {
+        "the left mouth corner rises": True,
+        "the mouth corner on the image's left rises": True,
+        "his left mouth corner rises": False,
+    },
+    "L20": {"the left mouth corner moves left": True, "the left mouth corner moves right": False},
+    "R20": {"the mouth corners move left": True},
+    "25": {"the lips part": True, "the lips are pressed together": False, "the lower lip moves down": True},
+    "26": {"the jaw drops": True},
+    "27": {"the chin drops": True},
+    "6/12": {"the cheeks are raised": True, "the mouth corners rise": True},
+    "45": {"the upper lids close": None},
+    "45 5": {"the upper lids close": None, "the upper lids rise": True},
+    "5": {"the upper lids close": False},
+    "45/12": {"the lip corners rise up and outward": None, "the lip corners drop": False, "the brows rise": False},
+    "L45": {"the upper lid on the image's left closes": False},
+    "R45": {"the upper lid on the image's left closes": None},
+    "": {"the cheeks rise": False},
+}
+
+
+@pytest.mark.parametrize("codes", CLAIMS)
+def test_claims_against_units(codes: str) -> None:
+    for text, expected in CLAIMS[codes].items():
+        assert check(claims(text), facts(codes.split()), undecided(codes.split())).right == (expected,), text
 
 
 SHOWN = [f"{side}{number}" for number, unit in UNITS.items() if unit.motion for side in ("", "L", "R")]
@@ -127,7 +109,7 @@ def test_the_description_of_the_units_has_all_facts_and_no_other(codes: list[str
         ("The left lip corner rises, the right lip corner rises.", 2),
         ("The lip corners rise. The lip corners are pulled down.", 2),
         ("The inner brows rise. The outer brows rise.", 2),
-        ("The lips part.", 1),
+        ("The cheeks drop. The lip corners rise. The mouth corners move outwards. They go up and outwards.", 2),
     ],
 )
 def test_movements_are_counted_not_mentions(text: str, kept: int) -> None:
@@ -137,26 +119,12 @@ def test_movements_are_counted_not_mentions(text: str, kept: int) -> None:
     assert compared(said, ["12"], ())["claims"] == kept
 
 
-def test_precision_is_not_raised_by_repetition() -> None:
-    once = compared(claims("The cheeks drop. The lip corners move up and outwards."), ["12"], ())
-    often = compared(
-        claims("The cheeks drop. The lip corners rise. The mouth corners move outwards. They go up and outwards."),
-        ["12"],
-        (),
-    )
-    assert (once["right"], once["claims"]) == (often["right"], often["claims"]) == (1, 2)
-
-
 def test_a_fact_may_be_found_by_what_is_said_less_exactly() -> None:
     item = compared(claims("The lip corners move up and inwards. The lip corners rise."), ["12"], ())
     assert (item["claims"], item["right"], item["found"]) == (1, 0, 1)
-
-
-def test_what_is_neither_right_nor_wrong_is_not_counted() -> None:
     item = compared(claims("The upper eyelids close (blink). The lip corners rise."), ["45", "12"], ())
-    assert (item["claims"], item["right"], item["facts"], item["found"]) == (1, 1, 1, 1)
+    assert (item["claims"], item["right"], item["facts"], item["found"]) == (1, 1, 1, 1), "a blink is not counted"
     assert [one["right"] for one in item["said"]] == [None, True]
-    assert compared(claims("The upper eyelids close (blink)."), ["45"], ())["claims"] == 0
 
 
 def seen(*moves: tuple[str, str | None, float, float], visible: bool = True) -> list[RegionMotion]:

@@ -29,8 +29,12 @@ def test_a_verdict() -> None:
         read = read_verdict(text)
         assert isinstance(read, Verdict) and dict(read.scores) == dict(zip(CRITERIA, (1, 2, 3, 4, 5), strict=True))
         assert read.points == 50 and read.reasons["units"] == "of units"
+    quoting = read_verdict(json.dumps({name: {"why": "it says </think> and ```", "score": 2} for name in CRITERIA}))
+    assert isinstance(quoting, Verdict) and quoting.points == 25
     bare = read_verdict(json.dumps(dict.fromkeys(CRITERIA, 5)))
     assert isinstance(bare, Verdict) and bare.points == 100
+    least = read_verdict(json.dumps(dict.fromkeys(CRITERIA, 1)))
+    assert isinstance(least, Verdict) and least.points == 0
 
 
 @pytest.mark.parametrize(
@@ -73,15 +77,6 @@ def test_nothing_else_is_a_verdict(text: str) -> None:
     assert isinstance(read_verdict(text), Unscored)
 
 
-@given(st.lists(st.integers() | st.floats() | st.booleans(), min_size=5, max_size=5))
-def test_points_are_in_range(scores: list[float]) -> None:
-    read = read_verdict(json.dumps(dict(zip(CRITERIA, scores, strict=True))))
-    if isinstance(read, Verdict):
-        assert 0 <= read.points <= 100 and [float(s) for s in scores] == [float(read.scores[c]) for c in CRITERIA]
-    else:
-        assert any(isinstance(s, bool) or s not in (1, 2, 3, 4, 5) for s in scores)
-
-
 def test_the_rubric_names_every_criterion_and_its_version() -> None:
     version, text = rubric()
     assert version == "1" and not text.startswith("#")
@@ -103,10 +98,8 @@ def test_the_description_is_marked_data() -> None:
     assert mark not in messages("another reference", attack)[1]["content"]
 
 
-@given(st.text(max_size=200), st.text(max_size=200))
-def test_any_text_can_be_sent(known: str, text: str) -> None:
-    (_, user) = messages(known, text)
-    assert json.dumps(user["content"]).encode() and text.strip().encode("utf-8", "replace").decode() in user["content"]
+def test_broken_characters_can_be_sent() -> None:
+    assert "AU12 " in messages("a \ud800", "AU12 \ud800")[1]["content"].encode().decode()
 
 
 def test_a_long_description_keeps_both_ends() -> None:
@@ -124,10 +117,6 @@ def test_a_long_description_keeps_both_ends() -> None:
     assert re.search(r"BEGIN-(\w+)\n\nEND-\1", messages("r", f"<think>{thought} AU12")[1]["content"]), "no answer"
 
 
-def test_a_broken_character_can_be_sent() -> None:
-    assert messages("r", "AU12 \ud800")[1]["content"].encode()
-
-
 def test_references() -> None:
     assert reference(("12",), "happiness").startswith("Inspection: the mouth corners move up and outwards")
     assert "nothing moves but the head" in reference((), "neutral")
@@ -137,9 +126,3 @@ def test_references() -> None:
     alone = reference(("6/12",), "others")
     assert "nothing moves" not in alone and "expression: others" in alone
     assert "the mouth corner on the image's left moves" in reference(("R14",), "contempt")
-
-
-def test_a_reason_may_quote_the_mark_of_a_thought() -> None:
-    quoting = {name: {"why": "it says </think> and ```", "score": 2} for name in CRITERIA}
-    read = read_verdict(json.dumps(quoting))
-    assert isinstance(read, Verdict) and read.points == 25

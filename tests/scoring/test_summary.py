@@ -102,10 +102,8 @@ def test_what_could_be_read(asks: str, gold: str | None, label: str | None, aus:
 
 def test_subjects_of_two_datasets_are_not_one_person() -> None:
     two = [*labelled(1, 0.5, "casme2", 2), *labelled(2, 0.9, "smic", 2)]
-    one = [{**item, "id": f"casme2/{item['id']}"} for item in two]
-    apart, together = interval("acc", two), interval("acc", one)
-    assert apart.value == together.value
-    assert (apart.low, apart.high) != (together.low, together.high)
+    apart, together = (interval("acc", items) for items in (two, [{**one, "id": f"a/{one['id']}"} for one in two]))
+    assert apart.value == together.value and (apart.low, apart.high) != (together.low, together.high)
 
 
 def test_two_runs() -> None:
@@ -118,7 +116,6 @@ def test_two_runs() -> None:
     assert comparison("au_f1", of_units(1), of_units(1)).p == 1.0
     with pytest.raises(InputError, match="30 clips are in the first run alone"):
         comparison("uf1", worse, better[30:])
-    assert set(SCORES) >= {"uf1", "au_f1", "parse_rate"}
 
 
 def table(items: list[dict[str, Any]], *scores: str) -> str:
