@@ -212,7 +212,7 @@ def test_what_is_marked_is_not_ranked(odd: dict[str, Any]) -> None:
     assert sum("cut_off" in [mark["kind"] for mark in row["marks"]] for row in rows) == 3, "one without results"
     assert [row["ranked"] for row in rows] == sorted((row["ranked"] for row in rows), reverse=True)
     poor = {row_of(odd, name)["scores"]["emotion_uf1"]["rank"] for name in ("whole", "clean motion=off", "evil")}
-    assert poor == {3}, "no file decides which way a metric is better"
+    assert poor == {5}, "behind the four good ones: no file decides which way a metric is better"
 
 
 def test_what_a_marked_run_shows(odd: dict[str, Any]) -> None:
@@ -221,7 +221,8 @@ def test_what_a_marked_run_shows(odd: dict[str, Any]) -> None:
     assert row_of(odd, "differs")["scores"]["au_f1"]["value"] != 0.999
     assert row_of(odd, "unlogged")["scores"]["emotion_uf1"]["value"] is not None
     assert row_of(odd, "unlogged")["entry"] not in answers
-    assert answers[row_of(odd, "judged")["entry"]][1]["judge"]["score"] == 25.0
+    judged = [answer["judge"]["score"] for answer in answers[row_of(odd, "judged")["entry"]] if answer]
+    assert judged == [0, 25, 50, 75, 100] * 16
     assert any("no clip in common" in note for note in odd["reading"]["notes"])
     faults = "\n".join(fault["fault"] for fault in odd["reading"]["faults"])
     assert faults.count("training.tasks.synthme_meu.seen: expected a number of clips") == len(UNREAD)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -44,49 +46,33 @@ def test_what_units_imply() -> None:
     assert len(error.value.faults) == 2
 
 
-CLAIMS = {
-    "1": {"the brows move up": True, "the cheeks rise": False},
-    "2": {"the brows move up": True, "the inner brows move up": False},
-    "4": {"the brows move up": False, "the brows are lowered": True, "the inner brows move inwards": True},
-    "12": {
-        "the mouth corners move outwards": True,
-        "the mouth corners move down": False,
-        "the left mouth corner rises": True,
-        "the left mouth corner moves up-left": True,
-    },
-    "14": {"the left mouth corner moves right": True, "the left mouth corner moves left": False},
-    "20": {"the mouth corners move up": False, "the mouth corners move left": False},
-    "L12": {
-        "the mouth corners rise": True,
-        "the left mouth corner rises": True,  # whose left it is, it does not say
-        "the mouth corner on the image's left rises": False,
-        "his left mouth corner rises": True,
-    },
-    "R12": {
-        "the left mouth corner rises": True,
-        "the mouth corner on the image's left rises": True,
-        "his left mouth corner rises": False,
-    },
-    "L20": {"the left mouth corner moves left": True, "the left mouth corner moves right": False},
-    "R20": {"the mouth corners move left": True},
-    "25": {"the lips part": True, "the lips are pressed together": False, "the lower lip moves down": True},
-    "26": {"the jaw drops": True},
-    "27": {"the chin drops": True},
-    "6/12": {"the cheeks are raised": True, "the mouth corners rise": True},
-    "45": {"the upper lids close": None},
-    "45 5": {"the upper lids close": None, "the upper lids rise": True},
-    "5": {"the upper lids close": False},
-    "45/12": {"the lip corners rise up and outward": None, "the lip corners drop": False, "the brows rise": False},
-    "L45": {"the upper lid on the image's left closes": False},
-    "R45": {"the upper lid on the image's left closes": None},
-    "": {"the cheeks rise": False},
-}
+GOLDEN = Path(__file__).parents[1] / "golden" / "facts.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 
 
-@pytest.mark.parametrize("codes", CLAIMS)
-def test_claims_against_units(codes: str) -> None:
-    for text, expected in CLAIMS[codes].items():
-        assert check(claims(text), facts(codes.split()), undecided(codes.split())).right == (expected,), text
+def cases(kind: str) -> Any:
+    """The cases of a kind, each under its text or claim."""
+    kept = [case for case in CASES if case["kind"] == kind]
+    return pytest.mark.parametrize("case", kept, ids=[str(case.get("text") or case["claim"]) for case in kept])
+
+
+@cases("units")
+def test_claims_against_units(case: dict[str, Any]) -> None:
+    codes = case["codes"]
+    assert check(claims(case["text"]), facts(codes), undecided(codes)).right == (case["right"],)
+
+
+@cases("movements")
+def test_movements_are_counted_not_mentions(case: dict[str, Any]) -> None:
+    said = claims(case["text"])
+    assert len(movements(said)) == len(movements(said[::-1])) == case["kept"]
+    assert compared(said, ["12"], ())["claims"] == case["kept"]
+
+
+@cases("flow")
+def test_claims_against_the_flow(case: dict[str, Any]) -> None:
+    motions = [RegionMotion(*place, 0.01, visible) for *place, visible in case["motions"]]
+    assert contradicts(Claim(*case["claim"], text=""), motions) is case["contradicts"]
 
 
 SHOWN = [f"{side}{number}" for number, unit in UNITS.items() if unit.motion for side in ("", "L", "R")]
@@ -96,27 +82,6 @@ SHOWN = [f"{side}{number}" for number, unit in UNITS.items() if unit.motion for 
 def test_the_description_of_the_units_has_all_facts_and_no_other(codes: list[str]) -> None:
     checked = check(claims(describe([(code, None) for code in codes], "fear")), facts(codes))
     assert all(checked.right) and all(checked.found)
-
-
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("The lip corners rise. The mouth corners move outwards. The lip corners are pulled up and outwards.", 1),
-        ("The lip corners move up and outwards; the mouth corners rise.", 1),
-        ("The lip corners rise. The left lip corner rises. The left lip corner moves up and to the left.", 1),
-        ("The mouth corner on the image's left moves up-left; the lip corners move up and outwards.", 1),
-        ("The mouth corner on the image's left moves up-right; the lip corners move up and outwards.", 2),
-        ("The left lip corner rises, the right lip corner rises.", 2),
-        ("The lip corners rise. The lip corners are pulled down.", 2),
-        ("The inner brows rise. The outer brows rise.", 2),
-        ("The cheeks drop. The lip corners rise. The mouth corners move outwards. They go up and outwards.", 2),
-    ],
-)
-def test_movements_are_counted_not_mentions(text: str, kept: int) -> None:
-    said = claims(text)
-    assert len(movements(said)) == kept
-    assert len(movements(said[::-1])) == kept
-    assert compared(said, ["12"], ())["claims"] == kept
 
 
 def test_a_fact_may_be_found_by_what_is_said_less_exactly() -> None:
@@ -132,34 +97,6 @@ def seen(*moves: tuple[str, str | None, float, float], visible: bool = True) -> 
 
 
 CORNERS_UP = seen(("mouth corners", "left", -0.7, -0.7), ("mouth corners", "right", 0.7, -0.7))
-
-
-@pytest.mark.parametrize(
-    ("claim", "motions", "expected"),
-    [
-        (("mouth corners", None, "up"), CORNERS_UP, False),
-        (("mouth corners", None, "outwards"), CORNERS_UP, False),
-        (("mouth corners", None, "down"), CORNERS_UP, True),
-        (("mouth corners", None, "inwards"), CORNERS_UP, True),
-        (("mouth corners", None, "left"), CORNERS_UP, False),  # the left one does
-        (("mouth corners", "right", "left"), CORNERS_UP, True),
-        (("mouth corners", None, "down"), [], None),
-        (("mouth corners", None, "down"), seen(("mouth corners", "left", 0, -1), visible=False), None),
-        (("cheeks", None, "down"), CORNERS_UP, None),
-        (("chin", None, "inwards"), seen(("chin", None, 0, -1)), None),
-        (("chin", None, "down"), seen(("chin", None, 0, -1)), True),
-        (("chin", "left", "up"), seen(("chin", None, 0, -1)), False),
-        (("brows", None, "up"), seen(("brows", "left", 0, 1), ("outer brows", "left", 0, -1)), False),
-        (("inner brows", None, "up"), seen(("inner brows", "left", 0, 1), ("outer brows", "left", 0, -1)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, -0.2), ("lower lip", None, 0, 0.4)), False),
-        (("lips", None, "together"), seen(("upper lip", None, 0, -0.2), ("lower lip", None, 0, 0.4)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8), ("lower lip", None, 0, 0.4)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8), ("lower lip", None, 0, 0.85)), None),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8)), None),
-    ],
-)
-def test_claims_against_the_flow(claim: tuple[str, str | None, str], motions: Any, expected: bool | None) -> None:
-    assert contradicts(Claim(*claim, text=""), motions) is expected
 
 
 def test_a_bare_side_is_decided_by_the_flow_where_both_sides_agree() -> None:

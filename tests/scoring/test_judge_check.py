@@ -154,7 +154,7 @@ def test_a_judge_that_does_not_go_by_the_facts_is_not_trusted(
     with JudgeServer(answer) as server:
         assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
     found = re.findall(r"FAIL (.*?):", capsys.readouterr().out)
-    assert found[: len(failed)] == failed and (answer is moody or found == failed)
+    assert {*failed} <= {*found} and (answer is moody or found == failed)
 
 
 def test_a_judge_that_likes_length_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.scoring.rubric import CRITERIA, LIMIT, Unscored, Verdict, messages, read_verdict, reference, rubric
@@ -37,41 +37,18 @@ def test_a_verdict() -> None:
     assert isinstance(least, Verdict) and least.points == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("", "no text"),
-        ("<think>hm</think>", "no text"),
-        (f"<think>so {json.dumps(WHOLE)}", "no text"),
-        (f"<think>a</think><think>so {json.dumps(WHOLE)}", "no text"),
-        (f"<think>a</think>It says {json.dumps(WHOLE)}", "JSON in prose"),
-        (f"```json\n{json.dumps(WHOLE)}\n```\nbut I disagree", "JSON in prose"),
-        (f"{json.dumps(WHOLE)} {json.dumps(WHOLE)}", "JSON in prose"),
-        (json.dumps(WHOLE).replace('"units"', '"movement"', 1), "wrong form"),
-        (json.dumps(WHOLE).replace('"score": 1', '"score": 5, "score": 1'), "wrong form"),
-        ("I give it four points.", "not JSON"),
-        ("{" * 5000, "not JSON"),
-        (f"Here it is: {json.dumps(WHOLE)}", "JSON in prose"),
-        (f'The text says {json.dumps(WHOLE)}. I say {{"movement": 1}}', "JSON in prose"),
-        (json.dumps(WHOLE)[:-4], "not JSON"),
-        ("[]", "wrong form"),
-        (json.dumps({**WHOLE, "total": 5}), "wrong form"),
-        (json.dumps({name: WHOLE[name] for name in CRITERIA[1:]}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": "four"}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 3.5}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": True}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": None}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": float("nan")}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 6}}), "out of range"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 0}}), "out of range"),
-        (json.dumps({**WHOLE, "units": {"why": "x" * 30_000, "score": 1}}), "wrong form"),
-    ],
-)
-def test_answers_that_are_no_verdict(text: str, kind: str) -> None:
-    read = read_verdict(text)
-    assert isinstance(read, Unscored) and read.kind == kind and len(str(read)) < 1000
+GOLDEN = Path(__file__).parents[1] / "golden" / "no_verdicts.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+LONG = {"{" * 5000: "not JSON", json.dumps({**WHOLE, "units": {"why": "x" * 30_000, "score": 1}}): "wrong form"}
 
 
+def test_answers_that_are_no_verdict() -> None:
+    for text, kind in (*((case["text"], case["kind"]) for case in CASES), *LONG.items()):
+        read = read_verdict(text)
+        assert isinstance(read, Unscored) and read.kind == kind and len(str(read)) < 1000, text[:200]
+
+
+@settings(max_examples=40)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_nothing_else_is_a_verdict(text: str) -> None:
     assert isinstance(read_verdict(text), Unscored)

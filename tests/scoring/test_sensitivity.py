@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,15 @@ def observer(
         return bool(rng.random() < chance + (1 - lapses - chance) * rise), int(rng.binomial(15, chance))
 
     return clips(answer, faces)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """A tenth of the resamples, each of which is fitted."""
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (bootstrap, compare):
+            patch.setitem(function.__kwdefaults__, "resamples", 1000)
+        yield
 
 
 # ---- known curves ---------------------------------------------------------------------------------------------------

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -27,49 +31,6 @@ def test_by_hand() -> None:
     assert (scores.clips, scores.without_gold, scores.unparsed) == (4, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("event", "read", "counts"),
-    [
-        ((6, 12), {6}, {6: (2, 0, 0), 12: (1, 0, 0)}),  # named one alternative: right, the other does not count
-        ((6, 12), {12}, {6: (1, 0, 0), 12: (2, 0, 0)}),
-        ((6, 12), {6, 12}, {6: (2, 0, 0), 12: (2, 0, 0)}),  # named both: not worse off
-        ((6, 12), set(), {6: (1, 0, 1), 12: (1, 0, 0)}),  # named none: one miss
-        ((14, 12), set(), {6: (1, 0, 0), 12: (1, 0, 1)}),  # 14 is not scored, so the miss is of 12
-        ((14, 12), {14}, {6: (1, 0, 0), 12: (1, 0, 0)}),  # right by an alternative that is not scored
-        ((14, 15), set(), {6: (1, 0, 0), 12: (1, 0, 0)}),
-    ],
-)
-def test_alternatives(event: tuple[int, ...], read: set[int], counts: dict[int, tuple[int, int, int]]) -> None:
-    certain: list[tuple[int, ...]] = [(6,), (12,)]
-    scores = score([certain, [event]], [{6, 12}, read], (6, 12))
-    assert scores.counts == counts and scores.left_out == ()
-
-
-@pytest.mark.parametrize(
-    ("events", "read", "exact"),
-    [
-        ([(1,), (2,)], {1, 2}, True),
-        ([(1,), (2,)], {1}, False),
-        ([(1,)], {1, 2}, False),
-        ([(1,)], {1, 45}, True),  # 45 is not in the set
-        ([(1,), (45,)], {1}, True),
-        ([(6, 12)], {12}, True),
-        ([(6, 12)], {6, 12}, True),
-        ([(6, 12)], set(), False),
-        ([(12, 45)], set(), False),
-        ([(12, 45)], {45}, True),
-        ([(6, 12), (12,)], {12}, True),
-        ([(6, 12), (12,)], {6}, False),
-        ([], set(), True),
-        ([], {17}, False),  # 17 is in the set, though no clip has it
-        ([], None, False),  # right by chance alone: it could not be read
-    ],
-)
-def test_exact(events: list[tuple[int, ...]], read: set[int] | None, exact: bool) -> None:
-    scores = score([events, None], [read, {1}], (1, 2, 6, 12, 17))
-    assert scores.exact == float(exact)
-
-
 def test_the_table_shows_each_unit_beside_always_naming_it() -> None:
     gold: list[list[tuple[int, ...]] | None] = [[(1,), (12,)], [(1,)], [], None]
     shown = in_words(score(gold, [{1}, {4}, {1}, None], (1, 4, 12)), constant(gold, (1, 4, 12), present=True))
@@ -77,6 +38,24 @@ def test_the_table_shows_each_unit_beside_always_naming_it() -> None:
         ["1", "2", ".50", ".50", ".50", ".80"],
         ["12", "1", "–", ".00", ".00", ".50"],
     ]
+
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "unit_events.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_events_with_alternatives_and_sides(case: dict[str, Any]) -> None:
+    if case["kind"] == "sides":
+        assert one_sided(case["codes"]) == {tuple(event): side for event, side in case["sides"]}
+        return
+    events = [tuple(event) for event in case["events"]]
+    read = None if case["read"] is None else {*case["read"]}
+    if case["kind"] == "exact":
+        assert score([events, None], [read, {1}], (1, 2, 6, 12, 17)).exact == float(case["exact"])
+    else:  # beside a clip with both units, so that both are scored
+        counts = score([[(6,), (12,)], events], [{6, 12}, read], (6, 12)).counts
+        assert counts == {int(unit): tuple(of) for unit, of in case["counts"].items()}
 
 
 def test_an_alternative_that_the_clip_has_anyway_asks_for_nothing_more() -> None:
@@ -103,25 +82,6 @@ def test_baselines() -> None:
     assert present.left_out == (17,)
     absent = constant(gold, (1, 2, 12, 17), present=False)
     assert absent.mean == absent.micro == 0.0
-
-
-@pytest.mark.parametrize(
-    ("codes", "sides"),
-    [
-        (["L12", "R14C", "4"], {(12,): "L", (14,): "R"}),
-        (["L12", "R12"], {}),  # on both sides
-        (["L12", "12"], {}),
-        (["L12", "L12C"], {(12,): "L"}),
-        (["R6/12"], {}),  # of 12 no side is said
-        (["L6/L12"], {(6, 12): "L"}),
-        (["L6/L12", "L12"], {}),
-        (["L12/R12"], {}),
-        (["A12", "B4", "T25", "A-L14"], {}),
-        ([], {}),
-    ],
-)
-def test_events_on_one_side_alone(codes: list[str], sides: dict[tuple[int, ...], str]) -> None:
-    assert one_sided(codes) == sides
 
 
 def test_sides_by_hand() -> None:
