@@ -106,6 +106,10 @@ def test_escaping_leaves_no_active_letter(text: str) -> None:
 def test_published_numbers_and_versions_are_in_every_table(tmp_path: Path) -> None:
     write_run(tmp_path, replace(ASKED, task="megc2019_meu"), replace(PLAIN, name="www.plain.com 1.2"))
     found = made(tmp_path)
+    published = found["boards"][0]["published"]
+    assert {"STSTNet", "LBP-TOP", "everything negative"} <= {one["name"] for one in published}
+    for one in published:
+        assert one["source"] and one["protocol"] and all(0 < value < 1 for value in one["scores"].values())
     for text in (formats.markdown(found), formats.latex(found), formats.comma_separated(found)):
         assert "STSTNet" in text and ".735" in text
     assert "www\\.plain.com 1.2" in formats.markdown(found), "no address that becomes a link"

@@ -306,14 +306,6 @@ def test_means_over_datasets(tmp_path: Path) -> None:
     assert licensed == {"casme2_meu": True, "synthme_meu": False, "mine_meu": True}
 
 
-def test_published_numbers_name_their_source(tmp_path: Path) -> None:
-    write_run(tmp_path, replace(ASKED, task="megc2019_meu", dataset="casme2"), GOOD)
-    published = board_of(made(tmp_path))["published"]
-    assert {"STSTNet", "LBP-TOP", "everything negative"} <= {one["name"] for one in published}
-    for one in published:
-        assert one["source"] and one["protocol"] and all(0 < value < 1 for value in one["scores"].values())
-
-
 def test_the_amplitude_ladder(tmp_path: Path) -> None:
     """The curve and the threshold are those of `scoring.sensitivity`."""
     asked = replace(ASKED, clips=96, task="synthme_sensitivity")

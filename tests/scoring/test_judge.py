@@ -167,13 +167,6 @@ def test_a_judge_that_mostly_fails_gets_no_more_requests(monkeypatch: pytest.Mon
     assert re.search("not asked [34]", judging.summary([g.to_dict() for g in grades]))
 
 
-def test_a_judge_that_sometimes_fails_gets_further_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    with JudgeServer(lambda text, before: FAULTS["connection"] if before == 0 else GOOD) as server:
-        made = judge(server, monkeypatch)
-        grades = [made.grade(str(n), KNOWN, str(n)) for n in range(25)]
-    assert all(isinstance(g.result, Verdict) for g in grades) and len(server.requests) == 50
-
-
 @pytest.mark.parametrize("fault", ["not JSON", "server error", "refused"])
 def test_failures_on_a_third_of_the_texts_do_not_affect_the_others(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(text: str, before: int) -> Reply | str:

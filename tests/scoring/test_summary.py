@@ -121,14 +121,3 @@ def test_two_runs() -> None:
 def table(items: list[dict[str, Any]], *scores: str) -> str:
     records = [{**item, "dataset": "toy"} for item in items]
     return in_words([(f"emotion_{score}" if score == "uf1" else score, score, items) for score in scores], records)
-
-
-def test_resamples_that_lack_a_label_are_told() -> None:
-    items = labelled(1, 0.5)
-    assert "lack" not in table(items, "uf1", "uar", "acc")
-    rare = [{**item, "gold": "disgust"} if number == 7 else item for number, item in enumerate(items)]
-    told = table(rare, "uf1", "uar", "acc")
-    (line,) = [line for line in told.splitlines() if "lack" in line]
-    share = int(line.split("emotion_uf1 ")[1].split("%")[0])
-    assert abs(share / 100 - (7 / 8) ** 8) < 0.02
-    assert line.count("%") == 2, "of UF1 and UAR, and not of accuracy, which needs no label"
