@@ -346,7 +346,7 @@ KEY = 'nEver/to+be=seen%20"here'
         Reply(echo=True),
         Reply(body="<html>", echo=True),
         Reply(status=500, body="{}", echo=True),
-        Reply(status=400, body=" " * 290, echo=True),
+        Reply(status=400, body=f"{'x' * 285} {KEY}"),  # cut in the middle of the key
         Reply(status=302, headers={"Location": f"http://me:{KEY[:5]}@h/?key={KEY[:5]}&k=" + quote(KEY)}, body=""),
         Reply(text=f"{'x' * 100} {KEY} {KEY}"),
         Reply(text=f"{'x' * 110} {b64encode(('me:' + KEY).encode()).decode()}"),
