@@ -159,7 +159,7 @@ MARKS = {
     "another judge": ("judge", "local:k"),
     "two judges": ("judge", "graded by several judges: claude, rubric 1, openai:m, rubric 1"),
 }
-RANKED = ("whole", "clean motion=off", "evil", "judged", "judged too")
+RANKED = ("whole", "clean motion=off", "judged", "judged too")
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         sides = {"seen": seen, "validation": {"clips": validation, "subjects": 1}}
         return {"motion": "off", "training": {"tasks": {"synthme_meu": {"clips": 80, **sides}}}}
 
-    run("whole", POOR)
+    changed(run("whole", POOR)[0], lambda d: d["higher_is_better"]["synthme_meu"].update(emotion_uf1=False))
     run("part", limit=20)
     run("clean", POOR, backend=trained({"clips": 0, "subjects": 0}))
     run("leaky", backend=trained({"clips": 30, "subjects": 1}))
@@ -190,7 +190,6 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     run("unlogged")[1].unlink()
     changed_line(run("damaged")[1], 3, lambda row: row["record"].pop("id"))
     run("stranger", asked=replace(ASKED, dataset="other"))
-    changed(run("evil", POOR)[0], lambda d: d["higher_is_better"]["synthme_meu"].update(emotion_uf1=False))
     for name, judge in (("judged", "m"), ("judged too", "m"), ("two judges", "m")):
         _, samples = run(name, judge=f"openai:{judge}")
     changed_line(samples, 5, lambda row: row["record"]["judge"].update(judge="claude"))
@@ -211,7 +210,7 @@ def test_what_is_marked_is_not_ranked(odd: dict[str, Any]) -> None:
     rows = [row for row in board_of(odd)["rows"] if row["kind"] == "model"]
     assert sum("cut_off" in [mark["kind"] for mark in row["marks"]] for row in rows) == 3, "one without results"
     assert [row["ranked"] for row in rows] == sorted((row["ranked"] for row in rows), reverse=True)
-    poor = {row_of(odd, name)["scores"]["emotion_uf1"]["rank"] for name in ("whole", "clean motion=off", "evil")}
+    poor = {row_of(odd, name)["scores"]["emotion_uf1"]["rank"] for name in ("whole", "clean motion=off")}
     assert poor == {5}, "behind the four good ones: no file decides which way a metric is better"
 
 

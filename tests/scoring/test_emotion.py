@@ -55,7 +55,7 @@ ANSWERS = st.lists(st.tuples(st.sampled_from(LABELS["casme2"]), st.sampled_from(
 
 
 @pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(ANSWERS)
 def test_agrees_with_scikit_learn(pairs: list[tuple[str, str | None]]) -> None:
     gold = [g for g, _ in pairs]

@@ -108,7 +108,7 @@ CLIPS = st.lists(
 )
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(CLIPS)
 def test_agrees_with_scikit_learn(clips: list[tuple[frozenset[int], frozenset[int] | None]]) -> None:
     scores = score([[(u,) for u in gold] for gold, _ in clips], [read for _, read in clips], UNITS)
