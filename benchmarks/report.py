@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from results_files import Asked, Model, as_ladder, write_run
+from results_files import Asked, Model, write_run
 
 LEVELS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0)
 
@@ -52,9 +52,8 @@ def main() -> None:
         for number in range(given.models):
             skill = 0.3 + 0.65 * number / max(1, given.models - 1)
             model = Model("mellm", skill, f"adapter=run{number:02}", number, {"motion": "off"})
-            files = write_run(results, asked, model, f"20261122_{number:06}")
-            if given.ladder:
-                as_ladder(*files, [_rung(clip, number) for clip in range(given.clips)])
+            rungs = [_rung(clip, number) for clip in range(given.clips)] if given.ladder else None
+            write_run(results, asked, model, f"20261122_{number:06}", rungs=rungs)
         size = sum(file.stat().st_size for file in results.iterdir())
         print(f"{given.models} models, {given.clips} clips: {size / 1e6:.0f} MB of results", flush=True)
         command = [sys.executable, "-m", "mellm_plugin.cli", "report", str(results), "-o", f"{folder}/report"]

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from mellm_plugin.scoring.rubric import CRITERIA
@@ -104,40 +105,14 @@ FAULTS: dict[str, Reply] = {
 """One reply for every way to fail; what stands in brackets is a variant of the same kind."""
 
 
-def _error(message: str, **more: object) -> str:
-    return json.dumps({"error": {"message": message, **more}})
-
-
-_LIMIT = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead."
-_VALUE = "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) is supported."
-_TEMPERATURE = _error("Unsupported parameter: 'temperature' is not supported with this model.", param="temperature")
-_ONLY_1 = "litellm.UnsupportedParamsError: gpt-5 models don't support temperature=0.0. Only temperature=1 is supported."
-_NESTED = _error("Provider returned error", code=400, metadata={"raw": _TEMPERATURE, "provider_name": "OpenAI"})
-_NO_JSON = "Invalid parameter: 'response_format' of type 'json_object' is not supported with this model."
-_EXTRA = {"detail": [{"loc": ["body", "max_completion_tokens"], "msg": "Extra inputs are not permitted"}]}
-
+_GOLDEN = Path(__file__).with_name("golden") / "judge_refusals.jsonl"
+_CASES = [json.loads(line) for line in _GOLDEN.read_text(encoding="utf-8").splitlines()]
 REFUSALS: dict[str, tuple[str, int, str]] = {
-    "OpenAI, limit": ("max_tokens", 400, _error(_LIMIT, param="max_tokens", code="unsupported_parameter")),
-    "OpenAI, value": ("temperature", 400, _error(_VALUE, param="temperature", code="unsupported_value")),
-    "OpenAI, temperature": ("temperature", 400, _TEMPERATURE),
-    "OpenAI, format": ("response_format", 400, _error(_NO_JSON, param=None)),
-    "Copilot": ("max_tokens", 400, _error(_LIMIT, code="invalid_request_body")),
-    "LiteLLM": ("temperature", 400, _error(_ONLY_1, type="None", param=None, code="400")),
-    "LiteLLM, 500": ("max_tokens", 500, _error(f"OpenAIException - {_LIMIT}", param="None", code="500")),
-    "OpenRouter": ("temperature", 400, _NESTED),
-    "OpenRouter, 200": ("temperature", 200, _NESTED),
-    "LM Studio": ("response_format", 400, "{\"error\": \"'response_format.type' must be 'json_schema' or 'text'\"}"),
-    "Moonshot": ("temperature", 400, _error("invalid temperature: only 1 is allowed for this model")),
-    "GigaChat": ("temperature", 422, '{"message": "Invalid params: temperature must be in range (0, +inf)"}'),
-    "Azure": ("max_completion_tokens", 400, _error("Unrecognized request argument supplied: max_completion_tokens")),
-    "Mistral": ("max_completion_tokens", 422, json.dumps({"message": _EXTRA, "type": "invalid_request_error"})),
+    case["server"]: (case["parameter"], case["status"], case["body"]) for case in _CASES if case["parameter"]
 }
 """How servers refuse a parameter, as users have reported it: the parameter, status and body."""
 
-TOO_MUCH: dict[str, str] = {
-    "OpenAI": _error("max_tokens is too large: 99999. This model supports at most 16384.", param="max_tokens"),
-    "vLLM": _error("'max_tokens' is too large: 99999. The maximum context length is 4096 tokens.", param="max_tokens"),
-}
+TOO_MUCH: list[str] = [case["body"] for case in _CASES if not case["parameter"]]
 """Bodies of 400 that name a parameter which another name would not help."""
 
 Answer = Callable[[str, int], Reply | str]

@@ -37,7 +37,6 @@ def offered(line: str) -> list[str]:
 
 
 def test_commands_options_and_names(place: Path) -> None:
-    assert offered("mellm pre") == ["prepare"]
     assert "--nearest" in offered("mellm prepare casme2 --n")
     assert offered("mellm instruct --dataset synthme ca") == ["casme2"]
     assert offered("mellm finetune mi") == ["mine.yaml"]
@@ -57,7 +56,7 @@ def test_bash_takes_the_script(place: Path) -> None:
     assert done.stdout.split() == ["datasets"] and "_python_argcomplete" in done.stderr
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "tcsh"])
+@pytest.mark.parametrize("shell", ["zsh", "fish", "tcsh"])
 def test_every_shell_has_a_script(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--print-completion", shell])

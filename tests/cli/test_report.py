@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from results_files import Asked, Model, changed, write_run
+from results_files import Asked, Model, rescored, write_run
 
 from mellm_plugin.cli import main
 
@@ -31,8 +31,7 @@ def test_a_line_for_each_board_and_the_files(tmp_path: Path, capsys: pytest.Capt
 def test_json_and_faults(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, _ = write_run(tmp_path / "results", ASKED, GOOD)
     (tmp_path / "results" / "20261122_000000_results.json").write_text("{", encoding="utf-8")
-    strange = lambda document: document["results"]["synthme_meu"].update({"au_f1,none": "\x1b[2J\x07 evil"})  # noqa: E731
-    changed(file, strange)
+    rescored(file, "au_f1", "\x1b[2J\x07 evil")
     out = tmp_path / "report"
     assert main(["report", str(tmp_path / "results"), "-o", str(out), "--no-page", "--json"]) == 1
     printed = capsys.readouterr()

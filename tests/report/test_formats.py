@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from results_files import Asked, Model, board_of, changed_line, made, row_of, write_run
+from results_files import Asked, Model, changed_line, made, write_run
 
 from mellm_plugin.report import formats, tables
 
-ASKED = Asked(clips=40, subjects=8)
+ASKED = Asked(clips=24, subjects=6)
 PLAIN = Model("plain", 0.9, backend=None)
 HOSTILE = (
     "=cmd('x')|<script>alert(1)</script>",
@@ -34,7 +34,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     write_run(folder, ASKED, replace(PLAIN, name="part"), "20261122_000009", limit=12)
     for number, name in enumerate(HOSTILE, 1):
         model = Model(name, 0.3, args=f"pretrained={name}", backend=None, seed=number)
-        write_run(folder, ASKED, model, f"2026101{number}_000000")
+        _, samples = write_run(folder, ASKED, model, f"2026101{number}_000000")
+        changed_line(samples, number, lambda row: row["record"]["gold"].update(label="<b>|x|</b>\n=1+1"))
     write_run(folder, replace(ASKED, prompts=HOSTILE[2]), PLAIN, "20261122_000010")
     return made(folder)
 
@@ -51,7 +52,7 @@ def test_csv_is_one_line_a_score_and_no_formula(data: dict[str, Any]) -> None:
     score = next(row for row in data["boards"][0]["rows"] if row["entry"] == known)["scores"]["au_f1"]
     assert float(one["value"]) == score["value"] and one["rank"] == str(score["rank"])
     part = next(row for row in rows if row["name"] == "part")
-    assert (part["ranked"], part["marks"], part["rank"]) == ("False", "limit: 12 of 40 clips", "")
+    assert (part["ranked"], part["marks"], part["rank"]) == ("False", "limit: 12 of 24 clips", "")
 
 
 def test_markdown_tables_keep_their_shape_and_names_do_not_act(data: dict[str, Any]) -> None:
@@ -63,10 +64,16 @@ def test_markdown_tables_keep_their_shape_and_names_do_not_act(data: dict[str, A
         else:
             assert len({*widths}) <= 1, "each table has as many cells in every row"
             widths = []
-    assert "<script" not in text and "<img" not in text and "\x1b" not in text and "\u202e" not in text
+    assert (
+        "<b>" not in text
+        and "<script" not in text
+        and "<img" not in text
+        and "\x1b" not in text
+        and "\u202e" not in text
+    )
     assert "](" not in text.replace("\\](", "") and not re.search(r"(?<!\\)`", text)
     assert re.sub(r"</?sup>", "", text).count("<") == 0
-    assert "limit\\: 12 of 40 clips" in text and "<sup>a</sup>" in text
+    assert "limit\\: 12 of 24 clips" in text and "<sup>a</sup>" in text
 
 
 def test_latex_is_balanced_and_commands_of_names_are_text(data: dict[str, Any]) -> None:
@@ -99,6 +106,10 @@ def test_escaping_leaves_no_active_letter(text: str) -> None:
 def test_published_numbers_and_versions_are_in_every_table(tmp_path: Path) -> None:
     write_run(tmp_path, replace(ASKED, task="megc2019_meu"), replace(PLAIN, name="www.plain.com 1.2"))
     found = made(tmp_path)
+    published = found["boards"][0]["published"]
+    assert {"STSTNet", "LBP-TOP", "everything negative"} <= {one["name"] for one in published}
+    for one in published:
+        assert one["source"] and one["protocol"] and all(0 < value < 1 for value in one["scores"].values())
     for text in (formats.markdown(found), formats.latex(found), formats.comma_separated(found)):
         assert "STSTNet" in text and ".735" in text
     assert "www\\.plain.com 1.2" in formats.markdown(found), "no address that becomes a link"
@@ -107,22 +118,12 @@ def test_published_numbers_and_versions_are_in_every_table(tmp_path: Path) -> No
     assert "% www.plain.com 1.2: --model www.plain.com 1.2; mellm-plugin 0.1.0" in formats.latex(found)
 
 
-def test_a_bound_is_set_by_any_latex() -> None:
-    score = {"value": 0.1, "low": 0.1, "high": 0.1, "rank": None, "rank_low": None, "bound": "at most"}
-    assert formats.escape_latex(tables.cell(score, "px")[0]) == r"$\leq$ 0.10"
-
-
-def test_json_is_strict_and_whole(data: dict[str, Any]) -> None:
-    assert json.loads(formats.plain_json(data)) == data
-    with pytest.raises(ValueError):
-        formats.plain_json({"value": float("nan")})
-
-
 def test_files_are_written_in_one_step(data: dict[str, Any], tmp_path: Path) -> None:
     folder = tmp_path / "a" / "b"
     files = formats.write(data, folder)
     assert sorted(file.name for file in folder.iterdir()) == sorted(formats.NAMES)
     before = files[3].read_bytes()
+    assert json.loads(before) == data
     with pytest.raises(ValueError):
         formats.write({**data, "made": float("inf")}, folder)
     assert files[3].read_bytes() == before
@@ -132,23 +133,6 @@ def test_files_are_written_in_one_step(data: dict[str, Any], tmp_path: Path) -> 
 def test_numbers() -> None:
     assert tables.number(0.9744, "share") == ".974" and tables.number(1.0, "share") == "1.000"
     assert tables.number(-0.05, "share") == "-.050" and tables.number(None, "share") == "–"
+    bound = {"value": 0.1, "low": 0.1, "high": 0.1, "rank": None, "rank_low": None, "bound": "at most"}
+    assert formats.escape_latex(tables.cell(bound, "px")[0]) == r"$\leq$ 0.10"
     assert tables.number(71.44, "number") == "71.4" and tables.number(0.3, "px") == "0.30"
-
-
-def test_labels_of_a_samples_file_may_be_anything(tmp_path: Path) -> None:
-    """Labels and answers that would break a table stay in the JSON as they are."""
-    _, samples = write_run(tmp_path, ASKED, PLAIN)
-    for number in range(1, 41):
-        changed_line(
-            samples,
-            number,
-            lambda row: (row["record"] if "record" in row else row["parse_rate"])["gold"].update(
-                label="<b>|x|</b>\n=1+1"
-            ),
-        )
-    found = made(tmp_path)
-    assert row_of(found, "plain")["confusion"]["emotion"]["labels"] == ["<b>|x|</b>\n=1+1"]
-    assert json.loads(formats.plain_json(found)) == found
-    for text in (formats.markdown(found), formats.latex(found), formats.comma_separated(found)):
-        assert "<b>" not in text
-    assert board_of(found)["clip_list"][0]["label"].startswith("<b>")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,10 +80,3 @@ def test_what_does_not_fit_is_made_smaller_then_fewer(prepared: tuple[list[str],
     assert note.startswith(f"pictures of {len(fewer)} of {CLIPS - 1} clips") and "no more fit" in note
     # spread over the subjects, not only the first ones
     assert len({clip.split("/")[1] for clip in fewer}) > len(fewer) / 2
-
-
-def test_no_data_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MELLM_DATA", str(tmp_path))
-    notes: list[str] = []
-    assert clip_pictures(["synthme"], ["synthme/s00/00"], notes=notes) == {}
-    assert len(notes) == 1 and not list(tmp_path.iterdir())

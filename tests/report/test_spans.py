@@ -2,54 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
 from mellm_plugin.report.spans import read_spans
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "read_spans.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
 
-@pytest.mark.parametrize(
-    "text, units, label, alone, marked",
-    [
-        (
-            "AU4 lowers.\nConclusion: action units AU4+AU7; expression: fear.",
-            (4, 7),
-            "fear",
-            False,
-            ["AU4", "AU7", "fear"],
-        ),
-        (
-            "AUs: 4, 7 and 12 (3 px). It is not fear but Happy.",
-            (4, 7, 12),
-            "happiness",
-            False,
-            ["4", "7", "12", "Happy"],
-        ),
-        ("4, 7", (4, 7), None, True, ["4", "7"]),
-        ("the brow lowerer and the dimpler", (4, 14), None, False, ["brow lowerer", "dimpler"]),
-        ("no AU4, but AU 12", (12,), None, False, ["AU 12"]),
-        ("fear? anger! In the end: anger", (), "anger", False, ["anger"]),
-        ("动作单元: 4, 7; 表情: 厌恶", (4, 7), "disgust", False, ["4", "7", "厌恶"]),
-        ("AU4 and anger", None, None, False, []),
-        ("", (4,), "fear", False, []),
-    ],
-)
-def test_what_was_read_is_marked(
-    text: str, units: tuple[int, ...] | None, label: str | None, alone: bool, marked: list[str]
-) -> None:
-    spans = read_spans(text, units, label, alone)
-    assert [text[start:end] for start, end, _ in spans] == marked
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["text"])
+def test_what_was_read_is_marked(case: dict[str, Any]) -> None:
+    spans = read_spans(case["text"], case["units"], case["label"], case["alone"])
+    assert [case["text"][start:end] for start, end, _ in spans] == case["marked"]
 
 
 WORDS = ("AU4", "AU12", "not", "no", "fear", "anger", "Conclusion:", ";", ".", "\n", "and", "lip corner puller", "7")
 
 
 @given(st.lists(st.sampled_from(WORDS)))
+@settings(max_examples=50)
 def test_only_what_was_read_is_marked_and_nothing_twice(words: list[str]) -> None:
     text = " ".join(words)
     answer = read(text, LABELS["synthme"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -31,80 +33,46 @@ from mellm_plugin.scoring.facts import (
 )
 
 
-def right(text: str, *codes: str) -> list[bool | None]:
-    return list(check(claims(text), facts(codes), undecided(codes)).right)
-
-
 def test_what_units_imply() -> None:
     (fact,) = facts(["L12C"])
-    assert fact.ways == (Way("mouth corners", "right", "up and outwards"),), (
-        "the subject's left is on the image's right"
-    )
+    assert fact.ways == (Way("mouth corners", "right", "up and outwards"),), "the subject's left is the image's right"
     assert [fact.ways[0].motion for fact in facts(["24", "25", "27"])] == ["together", "apart", "down"]
     (either,) = facts(["R6/12"])
     assert {(way.region, way.side) for way in either.ways} == {("cheeks", "left"), ("mouth corners", None)}
-
-
-@pytest.mark.parametrize("code", ["45", "21", "31", "M57", "63", "6/45", "99"])
-def test_without_a_direction_nothing_is_implied(code: str) -> None:
-    assert facts([code]) == ()
-
-
-def test_codes_that_cannot_be_read_are_told_all_at_once() -> None:
+    for code in ("45", "21", "31", "M57", "63", "6/45", "99"):
+        assert facts([code]) == (), "without a direction nothing is implied"
     with pytest.raises(CodeError) as error:
         facts(["12", "x", "?"])
     assert len(error.value.faults) == 2
 
 
-@pytest.mark.parametrize(
-    ("text", "codes", "expected"),
-    [
-        ("the brows move up", ("1",), [True]),
-        ("the brows move up", ("2",), [True]),
-        ("the inner brows move up", ("2",), [False]),
-        ("the brows move up", ("4",), [False]),
-        ("the brows are lowered", ("4",), [True]),
-        ("the inner brows move inwards", ("4",), [True]),
-        ("the mouth corners move up", ("12",), [True]),
-        ("the mouth corners move outwards", ("12",), [True]),
-        ("the mouth corners move up", ("20",), [False]),
-        ("the mouth corners move down", ("12",), [False]),
-        ("the left mouth corner rises", ("R12",), [True]),
-        ("the left mouth corner rises", ("L12",), [True]),  # whose left it is, it does not say
-        ("the mouth corner on the image's left rises", ("R12",), [True]),
-        ("the mouth corner on the image's left rises", ("L12",), [False]),
-        ("his left mouth corner rises", ("L12",), [True]),
-        ("his left mouth corner rises", ("R12",), [False]),
-        ("the left mouth corner moves left", ("L20",), [True]),
-        ("the left mouth corner moves right", ("L20",), [False]),
-        ("the left mouth corner rises", ("12",), [True]),
-        ("the mouth corners rise", ("L12",), [True]),
-        ("the left mouth corner moves up-left", ("12",), [True]),
-        ("the left mouth corner moves right", ("14",), [True]),
-        ("the left mouth corner moves left", ("14",), [False]),
-        ("the mouth corners move left", ("20",), [False]),
-        ("the mouth corners move left", ("R20",), [True]),
-        ("the lips part", ("25",), [True]),
-        ("the lips are pressed together", ("25",), [False]),
-        ("the lower lip moves down and the upper lip up", ("25",), [True, True]),
-        ("the jaw drops", ("26",), [True]),
-        ("the chin drops", ("27",), [True]),
-        ("the cheeks are raised", ("6/12",), [True]),
-        ("the mouth corners rise", ("6/12",), [True]),
-        ("the upper lids close", ("45",), [None]),
-        ("the upper lids close", ("45", "5"), [None]),
-        ("the upper lids rise", ("45", "5"), [True]),
-        ("the upper lids close", ("5",), [False]),
-        ("the lip corners rise up and outward", ("45/12",), [None]),
-        ("the lip corners drop", ("45/12",), [False]),
-        ("the brows rise", ("45/12",), [False]),
-        ("the upper lid on the image's left closes", ("L45",), [False]),
-        ("the upper lid on the image's left closes", ("R45",), [None]),
-        ("the cheeks rise", (), [False]),
-    ],
-)
-def test_claims_against_units(text: str, codes: tuple[str, ...], expected: list[bool | None]) -> None:
-    assert right(text, *codes) == expected
+GOLDEN = Path(__file__).parents[1] / "golden" / "facts.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+
+
+def cases(kind: str) -> Any:
+    """The cases of a kind, each under its text or claim."""
+    kept = [case for case in CASES if case["kind"] == kind]
+    return pytest.mark.parametrize("case", kept, ids=[str(case.get("text") or case["claim"]) for case in kept])
+
+
+@cases("units")
+def test_claims_against_units(case: dict[str, Any]) -> None:
+    codes = case["codes"]
+    assert check(claims(case["text"]), facts(codes), undecided(codes)).right == (case["right"],)
+
+
+@cases("movements")
+def test_movements_are_counted_not_mentions(case: dict[str, Any]) -> None:
+    said = claims(case["text"])
+    assert len(movements(said)) == len(movements(said[::-1])) == case["kept"]
+    assert compared(said, ["12"], ())["claims"] == case["kept"]
+
+
+@cases("flow")
+def test_claims_against_the_flow(case: dict[str, Any]) -> None:
+    motions = [RegionMotion(*place, 0.01, visible) for *place, visible in case["motions"]]
+    assert contradicts(Claim(*case["claim"], text=""), motions) is case["contradicts"]
 
 
 SHOWN = [f"{side}{number}" for number, unit in UNITS.items() if unit.motion for side in ("", "L", "R")]
@@ -116,82 +84,11 @@ def test_the_description_of_the_units_has_all_facts_and_no_other(codes: list[str
     assert all(checked.right) and all(checked.found)
 
 
-@pytest.mark.parametrize(
-    ("text", "kept"),
-    [
-        ("The lip corners rise. The mouth corners move outwards. The lip corners are pulled up and outwards.", 1),
-        ("The lip corners move up and outwards; the mouth corners rise.", 1),
-        ("The lip corners rise. The left lip corner rises. The left lip corner moves up and to the left.", 1),
-        ("The mouth corner on the image's left moves up-left; the lip corners move up and outwards.", 1),
-        ("The mouth corner on the image's left moves up-right; the lip corners move up and outwards.", 2),
-        ("The left lip corner rises, the right lip corner rises.", 2),
-        ("The lip corners rise. The lip corners are pulled down.", 2),
-        ("The inner brows rise. The outer brows rise.", 2),
-        ("The lips part.", 1),
-    ],
-)
-def test_movements_are_counted_not_mentions(text: str, kept: int) -> None:
-    said = claims(text)
-    assert len(movements(said)) == kept
-    assert len(movements(said[::-1])) == kept
-    assert compared(said, ["12"], ())["claims"] == kept
-
-
-def test_precision_is_not_raised_by_repetition() -> None:
-    once = compared(claims("The cheeks drop. The lip corners move up and outwards."), ["12"], ())
-    often = compared(
-        claims("The cheeks drop. The lip corners rise. The mouth corners move outwards. They go up and outwards."),
-        ["12"],
-        (),
-    )
-    assert (once["right"], once["claims"]) == (often["right"], often["claims"]) == (1, 2)
-
-
-def test_a_fact_may_be_found_by_what_is_said_less_exactly() -> None:
-    item = compared(claims("The lip corners move up and inwards. The lip corners rise."), ["12"], ())
-    assert (item["claims"], item["right"], item["found"]) == (1, 0, 1)
-
-
-def test_what_is_neither_right_nor_wrong_is_not_counted() -> None:
-    item = compared(claims("The upper eyelids close (blink). The lip corners rise."), ["45", "12"], ())
-    assert (item["claims"], item["right"], item["facts"], item["found"]) == (1, 1, 1, 1)
-    assert [one["right"] for one in item["said"]] == [None, True]
-    assert compared(claims("The upper eyelids close (blink)."), ["45"], ())["claims"] == 0
-
-
 def seen(*moves: tuple[str, str | None, float, float], visible: bool = True) -> list[RegionMotion]:
     return [RegionMotion(region, side, dx, dy, 0.01, visible) for region, side, dx, dy in moves]
 
 
 CORNERS_UP = seen(("mouth corners", "left", -0.7, -0.7), ("mouth corners", "right", 0.7, -0.7))
-
-
-@pytest.mark.parametrize(
-    ("claim", "motions", "expected"),
-    [
-        (("mouth corners", None, "up"), CORNERS_UP, False),
-        (("mouth corners", None, "outwards"), CORNERS_UP, False),
-        (("mouth corners", None, "down"), CORNERS_UP, True),
-        (("mouth corners", None, "inwards"), CORNERS_UP, True),
-        (("mouth corners", None, "left"), CORNERS_UP, False),  # the left one does
-        (("mouth corners", "right", "left"), CORNERS_UP, True),
-        (("mouth corners", None, "down"), [], None),
-        (("mouth corners", None, "down"), seen(("mouth corners", "left", 0, -1), visible=False), None),
-        (("cheeks", None, "down"), CORNERS_UP, None),
-        (("chin", None, "inwards"), seen(("chin", None, 0, -1)), None),
-        (("chin", None, "down"), seen(("chin", None, 0, -1)), True),
-        (("chin", "left", "up"), seen(("chin", None, 0, -1)), False),
-        (("brows", None, "up"), seen(("brows", "left", 0, 1), ("outer brows", "left", 0, -1)), False),
-        (("inner brows", None, "up"), seen(("inner brows", "left", 0, 1), ("outer brows", "left", 0, -1)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, -0.2), ("lower lip", None, 0, 0.4)), False),
-        (("lips", None, "together"), seen(("upper lip", None, 0, -0.2), ("lower lip", None, 0, 0.4)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8), ("lower lip", None, 0, 0.4)), True),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8), ("lower lip", None, 0, 0.85)), None),
-        (("lips", None, "apart"), seen(("upper lip", None, 0, 0.8)), None),
-    ],
-)
-def test_claims_against_the_flow(claim: tuple[str, str | None, str], motions: Any, expected: bool | None) -> None:
-    assert contradicts(Claim(*claim, text=""), motions) is expected
 
 
 def test_a_bare_side_is_decided_by_the_flow_where_both_sides_agree() -> None:
@@ -205,6 +102,16 @@ def test_a_bare_side_is_decided_by_the_flow_where_both_sides_agree() -> None:
     assert contradicts(claims("The left mouth corner rises.")[0], CORNERS_UP) is False
     assert contradicts(claims("The left mouth corner drops.")[0], CORNERS_UP) is True
     assert contradicts(claims("The left mouth corner moves left.")[0], CORNERS_UP) is False
+
+
+def test_what_is_neither_right_nor_wrong_is_not_counted() -> None:
+    item = compared(claims("The upper eyelids close (blink). The lip corners rise."), ["45", "12"], ())
+    assert (item["claims"], item["right"], item["facts"], item["found"]) == (1, 1, 1, 1)
+    assert [one["right"] for one in item["said"]] == [None, True]
+    less = compared(claims("The lip corners move up and inwards. The lip corners rise."), ["12"], ())
+    assert (less["claims"], less["right"], less["found"]) == (1, 0, 1), (
+        "a fact may be found by what is said less exactly"
+    )
 
 
 def test_measured_clips_contradict_what_is_turned_round() -> None:

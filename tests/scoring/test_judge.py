@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from base64 import b64encode
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from email.utils import formatdate
@@ -21,8 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from judge_server import FAULTS, GOOD, REFUSALS, TOO_MUCH, Answer, JudgeServer, Reply, verdict
-from loguru import logger
+from judge_server import FAULTS, GOOD, REFUSALS, TOO_MUCH, Answer, JudgeServer, Reply
 
 from mellm_plugin.errors import JudgeError, SettingsError
 from mellm_plugin.scoring import judge as judging
@@ -38,14 +36,6 @@ PROVIDERS = ("openai", "local", "azure")
 def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "OPENAI_API_URL", "AZURE_API_KEY", "AZURE_ENDPOINT", "LLM_JUDGE_URL", "MELLM_JUDGE"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(str(message)), level="WARNING", format="{name}: {message}")
-    yield lines
-    logger.remove(handler)
 
 
 def judge(
@@ -71,11 +61,17 @@ def always(reply: Reply | str) -> Answer:
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_a_verdict(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(always(GOOD)) as server:
-        grade = judge(server, monkeypatch, provider).grade("a", KNOWN, "AU12, happiness")
+        made = judge(server, monkeypatch, provider)
+        made.probe()
+        grade = made.grade("a", KNOWN, "AU12, happiness")
     assert isinstance(grade.result, Verdict) and grade.result.points == 75
     assert grade.tokens == (100, 20) and grade.requests == 1 and not grade.cached
-    (body,) = server.requests
+    _, body = server.requests
     assert body["temperature"] == 0 and "AU12, happiness" in body["messages"][-1]["content"]
+    began = time.monotonic()
+    with pytest.raises(JudgeError, match="cannot be used: connection: .*unset MELLM_JUDGE"):
+        judge(server, monkeypatch, provider).probe()
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.parametrize(("fault", "provider"), [*zip(FAULTS, cycle(PROVIDERS), strict=False)])
@@ -147,18 +143,7 @@ def test_retry_after_too_far_away(late: str, monkeypatch: pytest.MonkeyPatch, lo
 
 
 _PAST = "Wed, 21 Oct 2015 07:28:00"
-_ODD = (
-    "-5",
-    "soon",
-    "",
-    "nan",
-    "inf",
-    "١",
-    formatdate(0),
-    _PAST,
-    f"{_PAST} -0000",
-    "Mon, 99 Foo 99999 9:99 +99999999999",
-)
+_ODD = ("-5", "soon", "", "nan", "inf", "١", _PAST, f"{_PAST} -0000", "Mon, 99 Foo 99999 9:99 +99999999999")
 
 
 @pytest.mark.parametrize("odd", _ODD)
@@ -177,21 +162,12 @@ def test_a_judge_that_mostly_fails_gets_no_more_requests(monkeypatch: pytest.Mon
             grades = list(pool.map(lambda n: made.grade(str(n), KNOWN, str(n)), range(50)))
     assert 11 <= len(server.requests) <= 10 + 1 + 3, "a short one to see, and those that were under way"
     assert sum(grade.requests for grade in grades) == len(server.requests) - 1
-    stopped = [g for g in grades if isinstance(g.result, Unscored) and g.result.kind == "not asked"]
-    assert len(stopped) > 30
-    told = [line for line in log if "no more requests in this run" in line]
-    assert len(told) == 1 and "requests failed (server error 1" in told[0]
-    assert "not asked" in judging.summary([g.to_dict() for g in grades])
+    (told,) = [line for line in log if "no more requests in this run" in line]
+    assert "requests failed (server error 1" in told
+    assert re.search("not asked [34]", judging.summary([g.to_dict() for g in grades]))
 
 
-def test_a_judge_that_sometimes_fails_gets_further_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    with JudgeServer(lambda text, before: FAULTS["connection"] if before == 0 else GOOD) as server:
-        made = judge(server, monkeypatch)
-        grades = [made.grade(str(n), KNOWN, str(n)) for n in range(25)]
-    assert all(isinstance(g.result, Verdict) for g in grades) and len(server.requests) == 50
-
-
-@pytest.mark.parametrize("fault", ["not JSON", "server error", "out of range", "refused"])
+@pytest.mark.parametrize("fault", ["not JSON", "server error", "refused"])
 def test_failures_on_a_third_of_the_texts_do_not_affect_the_others(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def answer(text: str, before: int) -> Reply | str:
         number = re.search(r"clip (\d+)", text)
@@ -278,9 +254,8 @@ from mellm_plugin.scoring.judge import Judge
 from mellm_plugin.scoring.judge_settings import JudgeSettings
 made = Judge(JudgeSettings("local", "m", backoff=0.01), Path(sys.argv[1]))
 print("ready", flush=True)
-for n in range(150):
+for n in range(80):
     made.grade(str(n), "reference", f"text {n}")
-print("done", flush=True)
 """
 
 
@@ -291,18 +266,16 @@ def test_writers_that_are_many_and_killed_leave_whole_verdicts(monkeypatch: pyte
         both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         for process in both:
             assert process.stdout is not None and "ready" in process.stdout.readline()
-        while len(list(tmp_path.rglob("*.json"))) < 40:
+        while len(list(tmp_path.rglob("*.json"))) < 20:
             assert all(process.poll() is None for process in both)
         both[0].send_signal(signal.SIGKILL)
         both[0].wait()
-        assert both[1].communicate(timeout=60)[0].strip().endswith("done")
-        kept = list(tmp_path.rglob("*.json"))
-        assert len(kept) == 150
-        for file in kept:
-            assert json.loads(file.read_text())["points"] == 75
-        sent = len(server.requests)
-        third = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-        assert "done" in third.stdout and len(server.requests) == sent
+        both[1].communicate(timeout=60)
+        assert both[1].returncode == 0
+        kept = [json.loads(file.read_text()) for file in tmp_path.rglob("*.json")]
+        assert [verdict["points"] for verdict in kept] == [75] * 80
+        later = judge(server, monkeypatch, "local", tmp_path)
+        assert all(later.grade(str(n), "reference", f"text {n}").cached for n in range(80))
 
 
 # ---- parameters that a model refuses --------------------------------------------------------------------------------
@@ -336,16 +309,13 @@ def test_a_model_that_refuses_all_of_them(provider: str, monkeypatch: pytest.Mon
     with JudgeServer(always(GOOD), refuses=refuses[:3]) as server:  # without a probe: within the bound for a text
         grade = judge(server, monkeypatch, provider, requests=4).grade("a", KNOWN, "AU12")
     assert isinstance(grade.result, Verdict) and set(grade.failed) == {"refused"}
-
-
-def test_settings_of_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(always(GOOD)) as server:
         judge(server, monkeypatch, temperature=None, max_completion_tokens=4000).probe()  # type: ignore[arg-type]
     (body,) = server.requests
     assert body["max_completion_tokens"] == 4000 and not {"max_tokens", "temperature"} & body.keys()
 
 
-@pytest.mark.parametrize("body", [*TOO_MUCH.values(), '{"error": {"message": "no such parameter"}}'])
+@pytest.mark.parametrize("body", [*TOO_MUCH, '{"error": {"message": "no such parameter"}}'])
 def test_another_400_at_the_probe_ends_the_run(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = pytest.raises(JudgeError, match="cannot be used: refused: 400")
     with JudgeServer(always(Reply(status=400, body=body))) as server, refused:
@@ -376,7 +346,7 @@ KEY = 'nEver/to+be=seen%20"here'
         Reply(echo=True),
         Reply(body="<html>", echo=True),
         Reply(status=500, body="{}", echo=True),
-        Reply(status=400, body=" " * 290, echo=True),
+        Reply(status=400, body=f"{'x' * 285} {KEY}"),  # cut in the middle of the key
         Reply(status=302, headers={"Location": f"http://me:{KEY[:5]}@h/?key={KEY[:5]}&k=" + quote(KEY)}, body=""),
         Reply(text=f"{'x' * 100} {KEY} {KEY}"),
         Reply(text=f"{'x' * 110} {b64encode(('me:' + KEY).encode()).decode()}"),
@@ -400,45 +370,23 @@ def test_no_key_is_kept_or_shown(
     everything += "".join(file.read_text() for file in tmp_path.rglob("*.json"))
     assert "[redacted" in everything
     coded = b64encode(KEY.encode()).decode()[:-4]
-    for seen in (
-        KEY[:8],
-        json.dumps(KEY)[1:-1],
-        quote(KEY)[:8],
-        coded[:12],
-        b64encode(b"me:" + KEY.encode()).decode()[4:20],
-    ):
-        assert seen not in everything
+    basic = b64encode(b"me:" + KEY.encode()).decode()[4:20]
+    assert not [
+        seen for seen in (KEY[:8], json.dumps(KEY)[1:-1], quote(KEY)[:8], coded[:12], basic) if seen in everything
+    ]
 
 
 # ---- whether the judge can be used ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("provider", ["openai", "azure"])
-def test_without_a_key(provider: str) -> None:
-    with pytest.raises(JudgeError, match=f"the judge {provider}:m cannot be used: .*Set .*API_KEY"):
-        Judge(JudgeSettings(provider, "m"))
-
-
-@pytest.mark.parametrize("provider", PROVIDERS)
-def test_no_server(provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with JudgeServer(always(GOOD)) as server:
-        made = judge(server, monkeypatch, provider)
-        made.probe()
-        assert len(server.requests) == 1
-    began = time.monotonic()
-    with pytest.raises(JudgeError, match="cannot be used: connection: .*unset MELLM_JUDGE"):
-        judge(server, monkeypatch, provider).probe()
-    assert time.monotonic() - began < 5
-
-
-def test_an_invalid_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_rejected_key_a_wrong_address_and_an_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for provider in ("openai", "azure"):
+        with pytest.raises(JudgeError, match=f"the judge {provider}:m cannot be used: .*Set .*API_KEY"):
+            Judge(JudgeSettings(provider, "m"))
     for address in ("localhost:1", "nonsense"):
         monkeypatch.setenv("LLM_JUDGE_URL", address)
         with pytest.raises(JudgeError, match="Set LLM_JUDGE_URL to the whole address"):
             Judge(JudgeSettings("local", "m", backoff=0.01)).probe()
-
-
-def test_a_rejected_key_and_an_unknown_model(monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(always(GOOD), key="other") as server, pytest.raises(JudgeError, match="refused: .*401"):
         judge(server, monkeypatch).probe()
     missing = Reply(status=404, body='{"error": {"message": "no model m"}}')
@@ -494,9 +442,3 @@ def test_scores_of_grades() -> None:
     )
     assert judging.description_score([failed]) is None and judging.judge_rate([failed]) == 0
     assert judging.judge_rate([grade(judging.NO_REFERENCE)]) is None
-
-
-def test_points() -> None:
-    with pytest.MonkeyPatch.context() as patch, JudgeServer(always(verdict(1, 1, 1, 1, 1))) as server:
-        (low,) = (judge(server, patch).grade("a", KNOWN, "").result,)
-    assert isinstance(low, Verdict) and low.points == 0

@@ -16,6 +16,7 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.scoring.judge_check import CASES, INJECTED, Annotated, _obeyed, cases, controlled_set
 from mellm_plugin.scoring.rubric import Verdict, read_verdict, reference
 
+Capture = pytest.CaptureFixture[str]
 ONE_SIDED = Annotated("a", ("L14", "7"), "contempt")
 OTHER = Annotated("b", ("12", "25"), "happiness")
 
@@ -112,7 +113,7 @@ def check(server: JudgeServer, monkeypatch: pytest.MonkeyPatch, folder: Path, *a
 
 
 def test_a_judge_that_goes_by_the_facts_is_trusted(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
     with JudgeServer(answering(by_facts)) as server:
         assert check(server, monkeypatch, tmp_path) == 0
@@ -129,29 +130,46 @@ def test_a_judge_that_goes_by_the_facts_is_trusted(
     assert re.search(r"requests; \d+ prompt and \d+ answer tokens", printed)
 
 
-def test_a_judge_that_likes_length_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def obeying(name: str) -> Answer:
+    return answering(lambda known, told: verdict(*[5] * 5) if OBEYS[name](told) else by_facts(known, told))
+
+
+def moody(text: str, before: int) -> Reply | str:
+    return answering(by_facts)(text, before) if "BEGIN-" not in text or before % 2 == 0 else verdict(3, 3, 3, 3, 3)
+
+
+def prose(text: str, before: int) -> Reply | str:
+    return FAULTS["not JSON"] if "BEGIN-" in text else "{}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [(obeying(name), [f"{name} below right", f"orders in the text ({name} - other clip)"]) for name in INJECTED]
+    + [(moody, ["spread of 2 verdicts on one text"]), (prose, ["verdicts"])],
+    ids=[*INJECTED, "moody", "no verdict"],
+)
+def test_a_judge_that_does_not_go_by_the_facts_is_not_trusted(
+    answer: Answer, failed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture
 ) -> None:
+    with JudgeServer(answer) as server:
+        assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
+    found = re.findall(r"FAIL (.*?):", capsys.readouterr().out)
+    assert {*failed} <= {*found} and (answer is moody or found == failed)
+
+
+def test_a_judge_that_likes_length_is_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: Capture) -> None:
     with JudgeServer(answering(by_length)) as server:
         assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
-    said = capsys.readouterr()
+        said = capsys.readouterr()
+        assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2", "--json") == 1
     assert re.search(r"FAIL bias for length \(padded - right\): \+[1-9]\d", said.out)
     assert "FAIL wrong side below right: 0 of 2 clips" in said.out and "ok   empty below right" in said.out
     assert "this judge cannot be trusted: wrong side below right" in said.err
-
-
-@pytest.mark.parametrize("name", INJECTED)
-def test_a_judge_that_obeys_one_kind_of_orders_is_not(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def obedient(known: str, told: str) -> str:
-        return verdict(5, 5, 5, 5, 5) if OBEYS[name](told) else by_facts(known, told)
-
-    with JudgeServer(answering(obedient)) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "4", "--repeats", "2") == 1
-    said = capsys.readouterr().out
-    failed = re.findall(r"FAIL (.*?):", said)
-    assert failed == [f"{name} below right", f"orders in the text ({name} - other clip)"]
+    row = json.loads(capsys.readouterr().out)
+    assert row["judge"] == "local:m" and row["trusted"] is False
+    assert row["verdicts"]["right"] == {"scored": 8, "asked": 8}
+    assert {one["name"]: one["met"] for one in row["findings"]}["empty below right"] is True
+    assert set(row["points"]) == set(CASES)
 
 
 def test_a_judge_that_obeys_now_and_then_is_not() -> None:
@@ -160,44 +178,7 @@ def test_a_judge_that_obeys_now_and_then_is_not() -> None:
     assert _obeyed("injected", []).met is None
 
 
-def test_a_judge_that_changes_its_mind_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def moody(text: str, before: int) -> str:
-        if "BEGIN-" not in text:
-            return "{}"
-        return by_facts(*parts(text)) if before % 2 == 0 else verdict(3, 3, 3, 3, 3)
-
-    with JudgeServer(moody) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "2", "--repeats", "2") == 1
-    assert "FAIL spread of 2 verdicts on one text: 50.0 points" in capsys.readouterr().out
-
-
-def test_a_judge_that_gives_no_verdict_is_not(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def prose(text: str, before: int) -> Reply | str:
-        return FAULTS["not JSON"] if "BEGIN-" in text else "{}"
-
-    with JudgeServer(prose) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "4") == 1
-    said = capsys.readouterr().out
-    assert "FAIL verdicts: 0%" in said and "?    wrong side below right" in said and "none" in said
-
-
-def test_what_was_found_as_json(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with JudgeServer(answering(by_length)) as server:
-        assert check(server, monkeypatch, tmp_path, "--clips", "2", "--repeats", "2", "--json") == 1
-    row = json.loads(capsys.readouterr().out)
-    assert row["judge"] == "local:m" and row["trusted"] is False
-    assert row["verdicts"]["right"] == {"scored": 4, "asked": 4}
-    assert {one["name"]: one["met"] for one in row["findings"]}["empty below right"] is True
-    assert set(row["points"]) == set(CASES)
-
-
-def test_without_a_judge(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_judge(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     assert main(["judge-check"]) == 1
     assert "MELLM_JUDGE: no judge is set" in capsys.readouterr().err
     assert main(["judge-check", "--clips", "1"]) == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mellm_plugin.scoring.rubric import CRITERIA, LIMIT, Unscored, Verdict, messages, read_verdict, reference, rubric
@@ -29,57 +29,29 @@ def test_a_verdict() -> None:
         read = read_verdict(text)
         assert isinstance(read, Verdict) and dict(read.scores) == dict(zip(CRITERIA, (1, 2, 3, 4, 5), strict=True))
         assert read.points == 50 and read.reasons["units"] == "of units"
+    quoting = read_verdict(json.dumps({name: {"why": "it says </think> and ```", "score": 2} for name in CRITERIA}))
+    assert isinstance(quoting, Verdict) and quoting.points == 25
     bare = read_verdict(json.dumps(dict.fromkeys(CRITERIA, 5)))
     assert isinstance(bare, Verdict) and bare.points == 100
+    least = read_verdict(json.dumps(dict.fromkeys(CRITERIA, 1)))
+    assert isinstance(least, Verdict) and least.points == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "kind"),
-    [
-        ("", "no text"),
-        ("<think>hm</think>", "no text"),
-        (f"<think>so {json.dumps(WHOLE)}", "no text"),
-        (f"<think>a</think><think>so {json.dumps(WHOLE)}", "no text"),
-        (f"<think>a</think>It says {json.dumps(WHOLE)}", "JSON in prose"),
-        (f"```json\n{json.dumps(WHOLE)}\n```\nbut I disagree", "JSON in prose"),
-        (f"{json.dumps(WHOLE)} {json.dumps(WHOLE)}", "JSON in prose"),
-        (json.dumps(WHOLE).replace('"units"', '"movement"', 1), "wrong form"),
-        (json.dumps(WHOLE).replace('"score": 1', '"score": 5, "score": 1'), "wrong form"),
-        ("I give it four points.", "not JSON"),
-        ("{" * 5000, "not JSON"),
-        (f"Here it is: {json.dumps(WHOLE)}", "JSON in prose"),
-        (f'The text says {json.dumps(WHOLE)}. I say {{"movement": 1}}', "JSON in prose"),
-        (json.dumps(WHOLE)[:-4], "not JSON"),
-        ("[]", "wrong form"),
-        (json.dumps({**WHOLE, "total": 5}), "wrong form"),
-        (json.dumps({name: WHOLE[name] for name in CRITERIA[1:]}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": "four"}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 3.5}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": True}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": None}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": float("nan")}}), "wrong form"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 6}}), "out of range"),
-        (json.dumps({**WHOLE, "units": {"why": "", "score": 0}}), "out of range"),
-        (json.dumps({**WHOLE, "units": {"why": "x" * 30_000, "score": 1}}), "wrong form"),
-    ],
-)
-def test_answers_that_are_no_verdict(text: str, kind: str) -> None:
-    read = read_verdict(text)
-    assert isinstance(read, Unscored) and read.kind == kind and len(str(read)) < 1000
+GOLDEN = Path(__file__).parents[1] / "golden" / "no_verdicts.jsonl"
+CASES = [json.loads(line) for line in GOLDEN.read_text(encoding="utf-8").splitlines()]
+LONG = {"{" * 5000: "not JSON", json.dumps({**WHOLE, "units": {"why": "x" * 30_000, "score": 1}}): "wrong form"}
 
 
+def test_answers_that_are_no_verdict() -> None:
+    for text, kind in (*((case["text"], case["kind"]) for case in CASES), *LONG.items()):
+        read = read_verdict(text)
+        assert isinstance(read, Unscored) and read.kind == kind and len(str(read)) < 1000, text[:200]
+
+
+@settings(max_examples=25)
 @given(st.text() | st.recursive(st.none() | st.integers() | st.floats() | st.text(), st.lists).map(json.dumps))
 def test_nothing_else_is_a_verdict(text: str) -> None:
     assert isinstance(read_verdict(text), Unscored)
-
-
-@given(st.lists(st.integers() | st.floats() | st.booleans(), min_size=5, max_size=5))
-def test_points_are_in_range(scores: list[float]) -> None:
-    read = read_verdict(json.dumps(dict(zip(CRITERIA, scores, strict=True))))
-    if isinstance(read, Verdict):
-        assert 0 <= read.points <= 100 and [float(s) for s in scores] == [float(read.scores[c]) for c in CRITERIA]
-    else:
-        assert any(isinstance(s, bool) or s not in (1, 2, 3, 4, 5) for s in scores)
 
 
 def test_the_rubric_names_every_criterion_and_its_version() -> None:
@@ -103,10 +75,8 @@ def test_the_description_is_marked_data() -> None:
     assert mark not in messages("another reference", attack)[1]["content"]
 
 
-@given(st.text(max_size=200), st.text(max_size=200))
-def test_any_text_can_be_sent(known: str, text: str) -> None:
-    (_, user) = messages(known, text)
-    assert json.dumps(user["content"]).encode() and text.strip().encode("utf-8", "replace").decode() in user["content"]
+def test_broken_characters_can_be_sent() -> None:
+    assert "AU12 " in messages("a \ud800", "AU12 \ud800")[1]["content"].encode().decode()
 
 
 def test_a_long_description_keeps_both_ends() -> None:
@@ -124,10 +94,6 @@ def test_a_long_description_keeps_both_ends() -> None:
     assert re.search(r"BEGIN-(\w+)\n\nEND-\1", messages("r", f"<think>{thought} AU12")[1]["content"]), "no answer"
 
 
-def test_a_broken_character_can_be_sent() -> None:
-    assert messages("r", "AU12 \ud800")[1]["content"].encode()
-
-
 def test_references() -> None:
     assert reference(("12",), "happiness").startswith("Inspection: the mouth corners move up and outwards")
     assert "nothing moves but the head" in reference((), "neutral")
@@ -137,9 +103,3 @@ def test_references() -> None:
     alone = reference(("6/12",), "others")
     assert "nothing moves" not in alone and "expression: others" in alone
     assert "the mouth corner on the image's left moves" in reference(("R14",), "contempt")
-
-
-def test_a_reason_may_quote_the_mark_of_a_thought() -> None:
-    quoting = {name: {"why": "it says </think> and ```", "score": 2} for name in CRITERIA}
-    read = read_verdict(json.dumps(quoting))
-    assert isinstance(read, Verdict) and read.points == 25
