@@ -203,10 +203,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     mine = [replace(one, aus=None, emotion=None) for one in clips("smic", 2)]  # classes only, no units
     store.write("mine", {"test": mine}, {}, root=home / "data")
     (home / "own" / "deeper").mkdir(parents=True)
+    base = "include: mellm_plugin/tasks/meu.yaml\ndataset_path: !function mellm_plugin.meu.data("
     for name, rest in OWN.items():
-        (home / "own" / "deeper" / f"{name}.yaml").write_text(
-            f"include: mellm_plugin/tasks/meu.yaml\ntask: {name}\ndataset_path: !function mellm_plugin.meu.data({rest}\n"
-        )
+        (home / "own" / "deeper" / f"{name}.yaml").write_text(f"task: {name}\n{base}{rest}\n")
     named = ["meu_all", "megc2019_meu", "smic_vis_meu", "smic_nir_meu", "my_meu", "classes_meu"]
     named += [f"{prefix}_{kind}" for prefix in (*LICENSED, "dfme_b") for kind in ("meu_map", "emotion", "au")]
     named = [name for name in [*named, "dfme_b_meu"] if name != "smic_au"]
@@ -371,9 +370,8 @@ def test_in_python_absent_data_and_wrong_labels_are_exceptions_of_ours(run: dict
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_dataset_that_is_not_prepared_ends_the_command(processes: int, tmp_path: Path) -> None:
     prepare(tmp_path / "data", ["smic"])
-    program = (
-        ["lmms-eval"] if processes == 1 else ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval"]
-    )
+    torchrun = ["torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval"]
+    program = ["lmms-eval"] if processes == 1 else torchrun
     arguments = ["--model", "mellm", "--tasks", "synthme_meu,meu", "--limit", "2", "--output_path", "results"]
     done = user_commands.run([*program, *arguments], environment(tmp_path), tmp_path, code=1)
     told = done.stderr.partition("torch/distributed/elastic")[0]  # torchrun then tells of its own failure
