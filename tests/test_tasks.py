@@ -357,7 +357,7 @@ def test_in_python_absent_data_and_wrong_labels_are_exceptions_of_ours(run: dict
     assert kind == "DataError" and text.endswith(prepare_command("absent"))
     kind, text = run["wrong_meu"]
     assert kind == "InputError" and "'angr' is neither a label nor a dataset. Did you mean 'anger'?" in text
-    assert text.splitlines()[0].partition(": ")[0].endswith("wrong.yaml") and run["slept"] == [], "not tried again"
+    assert text.splitlines()[0].partition(": ")[0].endswith("wrong_meu.yaml") and run["slept"] == [], "not tried again"
     kind, text = run["absent_meu-my_meu-absent_emotion-gone_meu"]
     assert kind == "DataError"
     assert text.count(prepare_command("absent")) == 1 and text.endswith(prepare_command("gone"))
