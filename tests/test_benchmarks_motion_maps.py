@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -45,27 +44,6 @@ def test_the_truth_is_right_and_its_opposite_wrong(benchmark: ModuleType, kind: 
         assert benchmark.accuracy([_outcome(benchmark, clip, -clip.facial)]) == 0, f"AU {unit}"
 
 
-@pytest.mark.parametrize("kind", ["drawn", "photographed"])
-def test_clips_come_from_their_key_alone(benchmark: ModuleType, kind: str) -> None:
-    make = getattr(benchmark, kind)
-    first, again, other = make(12, 1.0, [0, 1]), make(12, 1.0, [0, 1]), make(12, 1.0, [0, 2])
-    assert np.array_equal(first.apex, again.apex) and not np.array_equal(first.apex, other.apex)
-    assert np.hypot(*np.subtract(first.nose, first.wrong_nose)) == pytest.approx(benchmark.NOSE_OFF)
-
-
-def test_every_unit_at_every_amplitude_a_third_photographed(
-    benchmark: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[tuple[str, int, float]] = []
-    monkeypatch.setattr(benchmark, "drawn", lambda *given: made.append(("drawn", *given[:2])))
-    monkeypatch.setattr(benchmark, "photographed", lambda *given: made.append(("photographed", *given[:2])))
-    list(benchmark.moving_clips(3, seed=0))
-    cells = {(unit, amplitude) for unit in AUS for amplitude in benchmark.AMPLITUDES}
-    assert {cell[1:] for cell in made[: len(cells)]} == cells
-    assert {cell[1:] for cell in made if cell[0] == "photographed"} == cells
-    assert len(made) == 3 * len(cells) == 3 * sum(cell[0] == "photographed" for cell in made)
-
-
 def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
     clip = benchmark.drawn(12, 2.0, [0, 1])
     found = benchmark.flows(clip, ["local", "farneback", "nothing"], None, peer_first=False)
@@ -81,16 +59,6 @@ def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
     assert np.mean(shown > 0) == pytest.approx(whole.coloured, abs=1e-4)
     assert facial.confidence is not None
     assert np.allclose(facial.confidence, whole.facial.confidence, rtol=0, atol=1e-6)
-
-
-def test_interval_holds_the_accuracy_and_is_reproducible(benchmark: ModuleType) -> None:
-    clip = _outcome(benchmark, (c := benchmark.drawn(12, 1.0, [0, 1])), c.facial)
-    wrong = replace(clip, regions=tuple(replace(region, right=False) for region in clip.regions))
-    made = [clip] * 30 + [wrong] * 10
-    low, high = benchmark.interval(made)
-    assert low < benchmark.accuracy(made) == 0.75 < high
-    assert benchmark.interval(made) == (low, high)
-    assert benchmark.accuracy(made, 2.0) != benchmark.accuracy(made)  # none is that large: not a number
 
 
 def test_only_what_is_between_the_markers_is_replaced(benchmark: ModuleType) -> None:

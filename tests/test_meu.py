@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from judge_server import JudgeServer, verdict
 from loguru import logger
 from PIL import Image
@@ -26,13 +23,10 @@ from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
-from mellm_plugin.scoring import intervals, metrics
-from mellm_plugin.scoring.judge import NO_REFERENCE, Grade
-from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict
+from mellm_plugin.scoring import metrics
 
 
 def picture(seed: int, mode: str = "L") -> bytes:
@@ -193,7 +187,6 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
         ]
         store.write(name, {"test": some}, {})
     files = getattr(meu, "files(casme2+samm+smic)")
-    assert [Path(file).parent.parent.name for file in files] == ["casme2", "samm", "smic"]
     loaded = datasets.load_dataset("parquet", data_files={"test": files}, cache_dir=str(tmp_path / "cache"))["test"]
     asked = meu.composite(loaded)
     ids = ["casme2/sub01/EP19_05f", "casme2/sub02/EP13_04", "samm/006/006_1_2", "smic/s01/s1_po_01"]
@@ -209,13 +202,9 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     ]
     assert items[0]["coarse_uf1_casme2"] == items[0]["coarse_uf1"] and "coarse_uf1_samm" not in items[0]
     listed = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(parts=casme2+samm+smic)")}
-    assert not [name for name in listed if name.startswith("emotion_")]
     found = listed["scores_stderr"]([item["record"] for item in items])
-    assert not [name for name in found if name.startswith("emotion_")]
+    assert not [name for name in (*listed, *found) if name.startswith("emotion_")]
     assert found["coarse_acc"]["value"] == found["coarse_acc_casme2"]["value"] == 0.5
-    assert meu.emotion_acc([item["coarse_acc"] for item in items]) == 0.5
-    part = [item["coarse_acc_casme2"] for item in items if "coarse_acc_casme2" in item]
-    assert len(part) == 2 and meu.emotion_acc(part) == 0.5
     assert getattr(meu, "data_version(samm+smic)")["samm"]["test"]["clips"] == 2
     with pytest.raises(InputError, match="no clip belongs to the composite of casme2, samm, smic"):
         meu.composite(loaded.select([1, 4]))
@@ -426,64 +415,6 @@ def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str
     assert not any(name.endswith(("_majority", "_present", "_count")) for name in shown)
 
 
-SMALL = Image.new("L", (8, 8))  # of no use for motion, which is told at once
-CODED = (None, ["4", "7"], ["L12", "R6/12"], ["R14C"], ["L1", "2", "R4"], [])
-SAID = ["", "AU4+AU7; disgust", "AU12 (left); happiness", "AU14 on the right", "AU1 (left), AU2, AU4; surprise", "none"]
-
-
-def random_results(rng: random.Random) -> list[dict[str, Any]]:
-    """The items of some clips of a few faces of two datasets, with or without annotation, judged or not."""
-    labels = list(LABELS["casme2"])
-    found = []
-    for number in range(rng.randrange(1, 40)):
-        label, dataset = rng.choice([None, *labels]), rng.choice(["casme2", "samm"])
-        subject = f"s{rng.randrange(3)}"
-        doc = {
-            **{"id": f"{dataset}/{subject}/{number}", "dataset": dataset, "subject": subject, "asks": "all"},
-            **{"labels": labels, "scored_aus": [1, 2, 4, 7, 12, 14], "aus": rng.choice(CODED)},
-            **{"emotion": label, "coarse": coarse(label) if label else None, "onset": SMALL, "apex": SMALL},
-        }
-        answer = rng.choice([*SAID, meu.doc_to_target(doc), f"expression: {rng.choice(labels)}"])
-        items = meu.process_results(doc, [answer])
-        if not answer:
-            found.append(items)
-            continue
-        points = {"movement": rng.randint(1, 5)} | dict.fromkeys(list(CRITERIA)[1:], rng.randint(1, 5))
-        result = rng.choice([Verdict(points, {}), Unscored("timeout"), NO_REFERENCE])
-        grade = Grade(result, "local:m", "1").to_dict()
-        found.append(metrics.items({**items["record"], "judge": grade}, metrics.METRICS))
-    return found
-
-
-@pytest.fixture(scope="module")
-def few_resamples() -> Iterator[None]:
-    """The bootstrap of 10,000 resamples has its own tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(intervals.bootstrap.__kwdefaults__, "resamples", 200)
-        yield
-
-
-@pytest.mark.usefixtures("few_resamples")
-@settings(max_examples=6)
-@given(st.randoms(use_true_random=False))
-def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
-    def scores_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return metrics.Scores(metrics.METRICS)([result["record"] for result in results])
-
-    results = random_results(rng)
-    found = scores_of(results)
-    for name, score in found.items():
-        most = 100 if name == "description_score" else 1
-        value, ends = score["value"], score.get("ci95")
-        assert value is None or 0 <= value <= most or name == "au_side_count", name
-        assert ("ci95" in score) != name.endswith(("_majority", "_all_present", "_count")), name
-        assert (ends is None) == (score.get("stderr") is None), name
-        assert ends is None or (value is not None and 0 <= ends[0] <= ends[1] <= most), name
-    # as several processes hand their answers over: each its own, then those of the next
-    rng.shuffle(results)
-    assert scores_of([result for rank in range(3) for result in results[rank::3]]) == found
-
-
 def test_a_run_shows_few_rows_with_the_headline_first() -> None:
     rows = {kind: [one["metric"] for one in metrics.listed(kind)] for kind in metrics.SHOWN}
     for kind, names in rows.items():
@@ -536,33 +467,24 @@ def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
     asked = meu.protocol(toy, aus="1+2+4+7+12")
     found = scores(asked, ["AU4 (left)", "AU12 (left)", "", "", "AU4", "AU1"])
     assert (found["au_side_acc"], found["au_side_count"], found["ci95_stderr"]["au_side_acc"]) == (None, 0, None)
-    coded = (["L4", "7"], ["R12", "L1"], None, ["L1"])
-    answers = ("AU4 on the image's right; AU7 (left)", "AU12 (left), AU1", "AU4 (left)", "AU2 (left)")
-    every = [
-        meu.process_results({**doc, "aus": aus}, [text]) for doc, aus, text in zip(asked, coded, answers, strict=False)
-    ]
-    items = [one["au_side_acc"] for one in every]
+    docs = [{**doc, "aus": aus} for doc, aus in zip(asked, (["L4", "7"], ["R12", "L1"], None, ["L1"]), strict=False)]
+    found = scores(docs, ["AU4 on the image's right; AU7 (left)", "AU12 (left), AU1", "AU4 (left)", "AU2 (left)"])
     # 4 right; 12 wrong; 1 named without a side, which is not right; 1 of the last clip not named
-    assert meu.au_side_acc(items) == pytest.approx(1 / 3) and meu.au_side_count(items) == 3
-    assert meu.ci95([one["record"] for one in every])["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
+    assert found["au_side_acc"] == pytest.approx(1 / 3) and found["au_side_count"] == 3
+    assert found["ci95_stderr"]["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
 
 
 def test_the_log_shows_every_label_and_unit_once(toy: Any) -> None:
     lines: list[str] = []
     handler = logger.add(lambda message: lines.append(str(message)), level="INFO", format="{message}")
-    try:
-        asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
-        scores(asked, ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"])
-    finally:
-        logger.remove(handler)
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    scores(asked, ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"])
+    logger.remove(handler)
     (shown,) = [line for line in lines if line.startswith("scores\n")]
     assert "toy: 6 clips of 2 subjects; intervals of 95 % from 10,000 resamples" in shown
-    # every row once, whose numbers are those of the table
     rows = {row.split()[0]: row.split() for row in shown.split("emotion\n")[1].split("\n\n")[0].splitlines()[1:]}
-    assert rows["fear"][1:5] == ["1", ".50", "1.00", ".67"] and rows["disgust"][1:5] == ["1", "–", ".00", ".00"]
-    assert rows["others"][-1] == "1", "not readable"
+    assert rows["fear"][1:5] == ["1", ".50", "1.00", ".67"] and rows["others"][-1] == "1", "not readable"
     assert shown.count("\ncoarse\n") == 1 and " 12      1       1.00    1.00  1.00" in shown
-    assert "(all units)" in shown and "(no unit)" in shown
 
 
 def test_without_annotation_there_is_no_score(toy: Any) -> None:
@@ -636,15 +558,11 @@ def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:
     assert (item["claims"], item["right"], item["facts"], item["found"]) == (2, 0, 1, 0)
     down, part = item["said"]
     assert (down["region"], down["side"], down["motion"]) == ("mouth corners", "right", "down")
-    assert (down["right"], down["contradicts"]) == (False, True)
-    assert part["text"] == "lips part" and part["right"] is False
-    assert item["implied"][0]["ways"] == [{"region": "mouth corners", "side": "right", "motion": "up and outwards"}]
+    assert (down["right"], down["contradicts"], part["text"]) == (False, True, "lips part")
     assert items["record"]["facts"] == {key: item[key] for key in item if key not in ("id", "subject")}
     unknown, outside = ({**asked[0], "nose": nose} for nose in (None, [-50, 900]))
     without = meu.process_results(unknown, [text])["description_facts_f1"]
-    assert meu.process_results(outside, [text])["description_facts_f1"] == without, (
-        "it says nothing of where the face is"
-    )
+    assert meu.process_results(outside, [text])["description_facts_f1"] == without
 
 
 def test_the_nose_tip_tells_where_regions_are_in_frames_of_any_size(tmp_path: Path) -> None:
@@ -666,17 +584,6 @@ def test_facts_of_clips_whose_units_or_frames_are_not_known(toy: Any) -> None:
     doc = meu.protocol(toy)[0]
     unseen = meu.process_results({**doc, "apex": doc["onset"]}, ["The brows rise."])["description_facts_f1"]
     assert unseen["decided"] == 0 and unseen["said"][0]["contradicts"] is None
-
-
-def test_facts_of_right_and_of_no_descriptions(toy: Any) -> None:
-    asked = meu.protocol(toy, aus="1+2+4+7+12+17")
-    told = [describe([(code, None) for code in doc["aus"] or () if "/" not in code], "fear") for doc in asked]
-    found = scores(asked, told)
-    assert found["description_facts_precision"] == 1 and found["description_facts_f1"] > 0.9
-    assert found["description_facts_f1"] > found["description_facts_f1_majority"]
-    found = scores(asked, ["AU12, happiness"] * len(asked))
-    assert found["description_facts_f1"] == found["description_rate"] == found["description_facts_recall"] == 0
-    assert found["description_facts_precision"] is None and found["description_contradiction_rate"] is None
 
 
 # ---- plausible motion -----------------------------------------------------------------------------------------------

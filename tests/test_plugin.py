@@ -145,15 +145,6 @@ def test_real_lmms_eval_lists_the_model_and_nothing_heavy_is_imported(stand_in: 
     ]
 
 
-def test_the_task_folder_is_inside_the_package_or_beside_it(stand_in: StandIn) -> None:
-    """Inside in the wheel, beside in a clone."""
-    code = "from mellm_plugin.plugin import task_folder; print(task_folder())"
-    assert stand_in.run(code)[0] == [str(stand_in.ours)]
-    stand_in.write("tasks/meu.yaml", "task: meu")
-    assert stand_in.run(code)[0] == [str(stand_in.root / "tasks")]
-    assert (plugin.task_folder() / "meu.yaml").is_file()
-
-
 @pytest.mark.parametrize("tasks_imported", ["before", "after"])
 def test_our_tasks_stand_beside_those_of_the_user(stand_in: StandIn, tasks_imported: str) -> None:
     expected = {
