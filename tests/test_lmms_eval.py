@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import fictitious
 import pytest
-from judge_server import JudgeServer, Reply
 from user_commands import SOURCE, evaluate, kill_when, records, results, run, samples, scores
 
 from mellm_plugin.models import bundled_folder
@@ -144,6 +145,35 @@ def test_two_processes_give_the_answers_of_one(
 # ---- runs that are interrupted --------------------------------------------------------------------------------------
 
 
+class _Server:
+    """A chat server that fails a third of its first requests and gives one answer without text; then it is well."""
+
+    def __init__(self, unwell: int) -> None:
+        self.asked = 0
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def log_message(self, *_: Any) -> None: ...
+
+            def do_POST(self) -> None:
+                self.rfile.read(int(self.headers["Content-Length"]))
+                number, outer.asked = outer.asked, outer.asked + 1
+                failed = number % 3 == 0 and number < unwell
+                text = None if number == 1 else "Conclusion: action units AU4; expression: anger."
+                choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+                used = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+                body = {"id": "1", "object": "chat.completion", "created": 1, "model": "m", "usage": used}
+                raw = json.dumps({"error": {"message": "unwell"}} if failed else {**body, "choices": [choice]}).encode()
+                self.send_response(400 if failed else 200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+
+
 def test_a_server_that_fails_leaves_answers_out_of_the_scores_and_a_run_without_rank(
     machine: dict[str, str], tmp_path: Path
 ) -> None:
@@ -153,26 +183,19 @@ def test_a_server_that_fails_leaves_answers_out_of_the_scores_and_a_run_without_
     (tmp_path / "few.py").write_text(
         "from mellm_plugin import meu\ndef docs(clips): return meu.protocol(clips.select(range(0, 300, 20)))\n"
     )
-    asked = iter(range(1000))
-
-    def answer(text: str, before: int) -> Reply:
-        """Fails a third of the first 15 requests and gives one answer without text; then all is well."""
-        if (number := next(asked)) < 15 and number % 3 == 0:
-            return Reply(status=400, body='{"error": {"message": "unwell"}}')
-        return Reply(None if number == 1 else "Conclusion: action units AU4; expression: anger.")
-
-    server = JudgeServer(answer)
+    server = _Server(unwell=15)
+    url = f"http://127.0.0.1:{server.http.server_port}/v1"
     one = {
         "model": "openai",
-        "model_args": f"model_version=m,base_url={server.address},api_key=k,max_retries=1,num_concurrent=1",
+        "model_args": f"model_version=m,base_url={url},api_key=k,max_retries=1,num_concurrent=1",
         "tasks": "few_meu",
         "include_path": str(tmp_path),
         "use_cache": str(tmp_path / "cache"),
     }
-    with server:
-        printed = evaluate({"before": one, "later": one}, machine, tmp_path).stdout
+    printed = evaluate({"before": one, "later": one}, machine, tmp_path).stdout
+    server.http.shutdown()
     # lmms-eval's cache does not keep what failed: the second evaluation asks for that again, and for nothing else
-    assert len(server.requests) == 15 + 6
+    assert server.asked == 15 + 6
     found = {name: score["value"] for name, score in scores(tmp_path / "before", "few_meu").items()}
     assert found["answer_rate"] == pytest.approx(9 / 15)
     assert "6 of 15 answers were never given (request failed (HTTP 400): 5, no text: 1)" in printed

@@ -91,7 +91,7 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
         ({"aus": "least1", "asks": "aus"}, (0, 1, 2, 4, 5), [], [1, 2, 4, 7, 12]),
         # a clip without any label stays for its units; those of the clips left out do not count
         ({"labels": "disgust+happiness", "aus": "least1"}, (0, 1, 5), None, [1, 2, 4, 7, 12]),
-        ({"labels": "disgust+fear", "aus": "least2"}, (0, 4, 5), None, [4]),
+        ({"labels": "disgust+surprise", "aus": "least1"}, (0, 3, 5), None, [1, 2, 4, 7]),
         ({"labels": "happiness+disgust", "aus": "12+4"}, (0, 1, 5), ["happiness", "disgust"], [12, 4]),
         ({"labels": "casme2", "aus": "8+46"}, range(6), list(LABELS["casme2"]), [8, 46]),
         # coarse classes, of which others has none
