@@ -63,3 +63,13 @@ def test_rows_are_what_the_package_draws(benchmark: ModuleType) -> None:
     assert np.mean(shown > 0) == pytest.approx(whole.coloured, abs=1e-4)
     assert facial.confidence is not None
     assert np.allclose(facial.confidence, whole.facial.confidence, rtol=0, atol=1e-6)
+
+
+def test_only_what_is_between_the_markers_is_replaced(benchmark: ModuleType) -> None:
+    text = f"before\n{benchmark.BEGIN}\nold\n{benchmark.END}\nafter\n"
+    new = benchmark.between_markers(text, "new")
+    assert new == f"before\n{benchmark.BEGIN}\n\nnew\n\n{benchmark.END}\nafter\n"
+    assert benchmark.between_markers(new, "new") == new
+    for bad in ("none", text + benchmark.BEGIN, f"{benchmark.END}\n{benchmark.BEGIN}"):
+        with pytest.raises(SystemExit):
+            benchmark.between_markers(bad, "new")

@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from judge_server import FAULTS, GOOD, JudgeServer, Reply, verdict
+from judge_server import FAULTS, GOOD, JudgeServer, Reply
 from user_commands import evaluate, records, run, scores
 
 from mellm_plugin.scoring.rubric import CRITERIA
@@ -79,23 +79,6 @@ def test_a_judge_that_misbehaves_in_every_way(machine: dict[str, str], tmp_path:
     assert all(faulty.get(text, "the probe") for text in texts), "asked twice about what has a verdict"
 
 
-def test_a_reasoning_model_behind_a_name_that_does_not_tell(machine: dict[str, str], tmp_path: Path) -> None:
-    """It refuses the usual parameters, thinks in the open, and has a verdict on every clip."""
-    thought = f"<think>First {GOOD}? No.</think>\n<think>So: {verdict(1, 1, 1, 1, 1)}</think>\n```json {GOOD}```"
-
-    def answer(text: str, before: int) -> str:
-        return thought if len(text) % 2 else thought.removeprefix("<think>")
-
-    with JudgeServer(answer, refuses=("OpenAI, limit", "OpenAI, value")) as server:
-        settings = {**server.environment(), "MELLM_JUDGE": "openai:our-judge"}
-        printed = judged(machine, tmp_path, settings, limit=6)
-    found = scores(tmp_path / "run", "synthme_meu")
-    assert found["judge_rate"]["value"] == 1 and found["description_score"]["value"] == 75
-    assert len(server.requests) == 3 + 6, "the probe is sent three times, the request about each clip once"
-    assert server.requests[-1]["max_completion_tokens"] == 1024 and "temperature" not in server.requests[-1]
-    assert "it refuses max_tokens, temperature; requests are sent with max_completion_tokens=1024" in printed
-
-
 KEYS = {
     "OPENAI_API_KEY": "nEver/to+be=seen%20here",
     "HF_TOKEN": "hf_neverseen0123456789",
@@ -141,17 +124,6 @@ def test_a_server_that_echoes_and_never_ends(machine: dict[str, str], tmp_path: 
         for file in files:
             assert secret.encode() not in file.read_bytes(), f"{secret} in {file}"
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2_500_000, "kB"
-
-
-def test_a_judge_that_always_fails(machine: dict[str, str], tmp_path: Path) -> None:
-    with JudgeServer(lambda text, before: FAULTS["server error"]) as server:
-        settings = {**server.environment("local"), "MELLM_JUDGE": "local:m,requests=2,backoff=0.01"}
-        printed = judged(machine, tmp_path, settings, limit=40)
-    found = {name: score["value"] for name, score in scores(tmp_path / "run", "synthme_meu").items()}
-    assert found["description_score"] is None and found["judge_rate"] == 0 and found["emotion_acc"] > 0.5
-    most = 2 + 10 + 1 + 3  # two for the probe, ten before the server is probed again, three under way
-    assert len(server.requests) <= most
-    assert "no more requests in this run" in printed and re.search(r"not asked \d+", printed)
 
 
 def test_a_judge_that_is_not_there_ends_the_run_at_once(machine: dict[str, str], tmp_path: Path) -> None:

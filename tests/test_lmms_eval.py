@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import threading
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -244,16 +243,7 @@ def test_a_killed_run_goes_on_where_it_was(machine: dict[str, str], tmp_path: Pa
     assert len(records(tmp_path, "synthme_meu")) == LIMIT
 
 
-# ---- in Python, and from sheets to scores ---------------------------------------------------------------------------
-
-
-def test_in_python(machine: dict[str, str], tmp_path: Path) -> None:
-    code = (
-        "from lmms_eval.evaluator import simple_evaluate\n"
-        "done = simple_evaluate(model='mellm', tasks=['synthme_meu'], limit=2, batch_size=2)\n"
-        "print('parse_rate', done['results']['synthme_meu']['parse_rate,none'])\n"
-    )
-    assert "parse_rate 1.0" in run([sys.executable, "-c", code], machine, tmp_path).stdout
+# ---- from sheets to scores ------------------------------------------------------------------------------------------
 
 
 def test_prepared_datasets_go_from_sheet_and_frames_to_scores(machine: dict[str, str], tmp_path: Path) -> None:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from loguru import logger
@@ -12,8 +15,8 @@ from mellm_plugin.errors import BusyError, InputError
 from mellm_plugin.locks import ProcessLock, Timeout, sole_writer
 
 HOLD = (
-    "import sys; from mellm_plugin.locks import ProcessLock\n"
-    "with ProcessLock(sys.argv[1]):\n print('held', flush=True); input()"
+    "import sys; from pathlib import Path; from mellm_plugin.locks import ProcessLock\n"
+    "with ProcessLock(Path(sys.argv[1])):\n print('held', flush=True); input()"
 )
 
 INSIDE = f"""
@@ -42,11 +45,25 @@ with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, te
 """
 
 
-def test_each_call_makes_a_lock_with_its_own_settings(tmp_path: Path) -> None:
+@contextmanager
+def held(code: str, path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lock until a line comes."""
+    with subprocess.Popen([sys.executable, "-c", code, path], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        yield other
+
+
+def test_each_call_makes_a_lock_with_its_own_settings_and_waiting_names_the_holder(tmp_path: Path) -> None:
     first, second = ProcessLock(tmp_path / "lock", timeout=0), ProcessLock(tmp_path / "lock")
     assert first is not second and (first.timeout, second.timeout) == (0, -1)
-    with second, pytest.raises(Timeout), first:
-        pass
+    lines: list[str] = []
+    with held(HOLD, tmp_path / "lock") as other:
+        threading.Timer(0.2, lambda: print("go", file=other.stdin, flush=True)).start()
+        number = logger.add(lines.append, format="{message}")
+        with second, pytest.raises(Timeout), first:
+            pass
+        logger.remove(number)
+    assert len(lines) == 1 and f"waiting for process {other.pid} on" in lines[0]
 
 
 @pytest.mark.slow
@@ -61,17 +78,9 @@ def test_inside_lmms_eval_a_task_waits_for_the_process_that_prepares_its_dataset
     assert done.returncode == 0, done.stderr[-2000:]
 
 
-WRITE = (
-    "import sys, time; from pathlib import Path; from mellm_plugin.locks import sole_writer\n"
-    "with sole_writer(Path(sys.argv[1])):\n print('held', flush=True); time.sleep(60)"
-)
-
-
 def test_the_writer_is_named_and_its_lock_ends_with_it(tmp_path: Path) -> None:
     out = tmp_path / "made" / "me.jsonl"
-    command = [sys.executable, "-c", WRITE, str(out)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout is not None and other.stdout.readline() == "held\n"
+    with held(HOLD.replace("ProcessLock", "sole_writer"), out) as other:
         message = rf"me.jsonl: another process writes to it: process {other.pid} on \S+ \(-c \S+\), since 20\d\d-"
         with pytest.raises(BusyError, match=message), sole_writer(out):
             pass
@@ -97,20 +106,3 @@ def test_a_lock_leaves_nothing_behind(tmp_path: Path) -> None:
     with sole_writer(tmp_path / "c" / "d.yaml"), sole_writer(Path(".")):  # which has no name
         pass
     assert not (tmp_path / "c").exists()
-
-
-def test_waiting_names_the_holder(tmp_path: Path) -> None:
-    lock = tmp_path / "lock"
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout is not None and other.stdin is not None and other.stdout.readline() == "held\n"
-        threading.Timer(0.5, lambda: print("go", file=other.stdin, flush=True)).start()
-        lines: list[str] = []
-        number = logger.add(lines.append, format="{message}")
-        try:
-            with ProcessLock(lock):
-                pass
-        finally:
-            logger.remove(number)
-    assert len(lines) == 1 and f"waiting for process {other.pid} on" in lines[0]

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import random
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from user_commands import environment, evaluate, results, samples, scores
 
 from mellm_plugin import megc_vqa
 from mellm_plugin.datasets import store, synthme
@@ -59,41 +56,19 @@ def doc(kind: str, answer: str | None = None, unit: int | None = None, **more: A
 
 
 @pytest.mark.parametrize(
-    ("answer", "expected"),
+    ("answer", "coarse", "fine", "units"),
     [
-        (COMBINED_A, {"coarse": "negative", "fine": "disgust", "units": [4, 7]}),
-        (
-            "The observed action unit is dimpler, which fits fear and maps to the negative coarse expression class.",
-            {"coarse": "negative", "fine": "fear", "units": [14]},
-        ),
-        (
-            "The fine-grained expression class is others, and the coarse expression class is negative.",
-            {"coarse": "negative", "fine": "others", "units": None},
-        ),
-        (
-            "Coarse class: positive. Fine-grained class: disgust. AU12.",  # the two contradict each other: each is said
-            {"coarse": "positive", "fine": "disgust", "units": [12]},
-        ),
-        (
-            "Inspection: ... Conclusion: action units AU4+AU7; expression: disgust.",
-            {"coarse": "negative", "fine": "disgust", "units": [4, 7]},
-        ),
-        ("I cannot tell.", {"coarse": None, "fine": None, "units": None}),
+        (COMBINED_A, "negative", "disgust", [4, 7]),
+        ("The unit is dimpler, which fits fear and the negative coarse class.", "negative", "fear", [14]),
+        ("The fine class is others, and the coarse class is negative.", "negative", "others", None),
+        # the two contradict each other: each is said
+        ("Coarse class: positive. Fine-grained class: disgust. AU12.", "positive", "disgust", [12]),
+        ("Inspection: .. Conclusion: action units AU4+AU7; expression: disgust.", "negative", "disgust", [4, 7]),
+        ("I cannot tell.", None, None, None),
     ],
 )
-def test_both_classes_of_a_combined_answer(answer: str, expected: dict[str, Any]) -> None:
-    assert megc_vqa.reading(doc("combined"), answer) == expected
-
-
-@given(st.permutations(("lid tightener", "brow lowerer", "eye closure", "tilt right")), st.integers(1, 4))
-def test_a_right_answer_is_handed_in_as_it_is(names: list[str], length: int) -> None:
-    """So that BLEU of the expected answers against themselves is exactly 1."""
-    listed = ", ".join(names[:length])
-    items = scored(
-        [("units", listed, listed), ("unit", "no", "no"), ("side", "left", "left"), ("combined", *[COMBINED_A] * 2)]
-    )
-    assert all(item["gold"] == item["read"] for item in items["vqa_bleu4_corpus"])
-    assert megc_vqa.bleu4_corpus(items["vqa_bleu4_corpus"]) == 1.0
+def test_both_classes_of_a_combined_answer(answer: str, coarse: Any, fine: Any, units: Any) -> None:
+    assert megc_vqa.reading(doc("combined"), answer) == {"coarse": coarse, "fine": fine, "units": units}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -102,6 +77,7 @@ def test_a_thought_is_never_handed_in(kind: str) -> None:
     assert "hm" not in megc_vqa.submitted(doc(kind, unit=4), "hm, AU12</think>It is not clear.")
 
 
+@settings(max_examples=25)
 @given(st.text(max_size=150), st.sampled_from(KINDS), st.sampled_from([None, 4]))
 def test_any_answer_is_read_or_counted_as_unread(answer: str, kind: str, unit: int | None) -> None:
     items = megc_vqa.process_results(doc(kind, "yes, brow lowerer on the left: negative, disgust", unit), [answer])
@@ -109,20 +85,24 @@ def test_any_answer_is_read_or_counted_as_unread(answer: str, kind: str, unit: i
     assert isinstance(megc_vqa.submitted(doc(kind, None, unit), answer), str)
 
 
-def test_a_submission_has_the_form_of_the_challenge() -> None:
-    assert megc_vqa.submitted(doc("coarse"), "The expression is negative (disgust).") == "negative"
-    assert megc_vqa.submitted(doc("fine"), "Expression: Happy!") == "happiness"
-    assert megc_vqa.submitted(doc("unit", unit=4), "action units AU1+AU2") == "no"
-    assert megc_vqa.submitted(doc("side"), "It is on the left side.") == "left"
-    assert megc_vqa.submitted(doc("units"), "<think>12</think> Action units: AU7+AU4+AU43.") == (
-        "lid tightener, brow lowerer, eye closure"
-    ), "in the order of the answer"
-    assert megc_vqa.submitted(doc("units"), "Action units: none") == "none"
-    assert megc_vqa.submitted(doc("units"), "hard to say") == "hard to say"
-    left = "A <|box|> on the brow.</s> <|im_end|>\n<|endoftext|>\n"
-    assert megc_vqa.submitted(doc("combined"), left) == "A <|box|> on the brow."
-    assert megc_vqa.submitted(doc("combined"), COMBINED_A) == COMBINED_A
-    assert megc_vqa.submitted(doc("coarse"), "I cannot tell.") == "I cannot tell."
+@pytest.mark.parametrize(
+    ("kind", "answer", "submitted"),
+    [
+        ("coarse", "The expression is negative (disgust).", "negative"),
+        ("coarse", "I cannot tell.", "I cannot tell."),
+        ("fine", "Expression: Happy!", "happiness"),
+        ("unit", "action units AU1+AU2", "no"),
+        ("side", "It is on the left side.", "left"),
+        # in the order of the answer
+        ("units", "<think>12</think> Action units: AU7+AU4+AU43.", "lid tightener, brow lowerer, eye closure"),
+        ("units", "Action units: none", "none"),
+        ("units", "hard to say", "hard to say"),
+        ("combined", "A <|box|> on the brow.</s> <|im_end|>\n<|endoftext|>\n", "A <|box|> on the brow."),
+        ("combined", COMBINED_A, COMBINED_A),
+    ],
+)
+def test_a_submission_has_the_form_of_the_challenge(kind: str, answer: str, submitted: str) -> None:
+    assert megc_vqa.submitted(doc(kind, unit=4), answer) == submitted
 
 
 # ---- scores ---------------------------------------------------------------------------------------------------------
@@ -144,9 +124,6 @@ def test_an_unreadable_answer_is_wrong_and_counted() -> None:
     assert megc_vqa.accuracy(items["vqa_au_side_acc"]) == 0
     assert megc_vqa.unit_f1(items["vqa_au_list_f1"]) == 0
     assert megc_vqa.parse_rate(items["vqa_parse_rate"]) == 0.25
-
-
-def test_lists_of_units_by_hand() -> None:
     answers = [("units", "brow lowerer, dimpler", "dimpler, brow lowerer"), ("units", "dimpler", "brow lowerer")]
     items = scored(answers)
     # 4: one hit, one false alarm; 14: one hit, one miss
@@ -156,81 +133,43 @@ def test_lists_of_units_by_hand() -> None:
 
 
 def test_what_is_scored_as_what() -> None:
-    said = {"coarse": "negative", "fine": "disgust", "units": "brow lowerer", "unit": "yes", "side": "left"}
-    said |= {"combined": COMBINED_A, "other": "It is fine."}
+    said = {"coarse": "negative", "fine": "disgust", "units": "lid tightener, brow lowerer, eye closure", "unit": "yes"}
+    said |= {"side": "left", "combined": COMBINED_A, "other": "It is fine."}
     items = scored([(kind, said[kind], said[kind]) for kind in KINDS])
     texts = [item["gold"] for item in items["vqa_rouge1_f1"]]
     assert texts == [said[kind] for kind in KINDS if kind not in ("coarse", "fine")], "everything but the two classes"
-    assert megc_vqa.rouge1_f1(items["vqa_rouge1_f1"]) == megc_vqa.rouge1_recall(items["vqa_rouge1_recall"]) == 1
-    assert megc_vqa.bleu4_corpus(items["vqa_bleu4_corpus"]) == pytest.approx(1)
-    assert megc_vqa.bleu4_sentence_mean(items["vqa_bleu4_sentence_mean"]) == pytest.approx(1)
+    assert [item["read"] for item in items["vqa_rouge1_f1"]] == texts, "a right answer is handed in as it is"
+    for name in ("rouge1_f1", "rouge1_recall", "bleu4_corpus", "bleu4_sentence_mean"):
+        assert getattr(megc_vqa, name)(items[f"vqa_{name}"]) == pytest.approx(1), name
     assert len(items["vqa_coarse_uf1"]) == len(items["vqa_combined_coarse_uf1"]) == 1, "asked apart, scored apart"
-
-
-def test_texts_are_scored_in_the_form_that_is_handed_in() -> None:
     items = scored([("unit", "yes", "Yes, the brow lowerer is shown."), ("units", "brow lowerer", "AU4")])
-    assert megc_vqa.rouge1_f1(items["vqa_rouge1_f1"]) == 1
-
-
-def test_an_expected_answer_that_cannot_be_read_is_compared_as_text_alone() -> None:
+    assert megc_vqa.rouge1_f1(items["vqa_rouge1_f1"]) == 1, "in the form that is handed in"
+    # an expected answer that cannot be read is compared as text alone
     items = scored([("side", "on the cheek", "left"), ("combined", "fear, in class negative", "fear, negative")])
     assert "vqa_au_side_acc" not in items and "vqa_combined_au_f1_micro" not in items
     assert len(items["vqa_rouge1_f1"]) == 2 and len(items["vqa_combined_fine_uf1"]) == 1
 
 
-def random_questions(rng: random.Random) -> list[dict[str, dict[str, Any]]]:
-    """The items of some questions of every kind on clips of a few faces, their answers right, wrong and unreadable."""
-    said = {"coarse": list(COARSE), "fine": list(LABELS["casme2"]), "unit": ["yes", "no"], "side": ["left", "right"]}
-    said["units"] = ["brow lowerer, lid tightener", "dimpler", "lip corner puller, brow lowerer", "none"]
-    said["combined"] = [COMBINED_A, "The action unit is dimpler; fear, and the coarse class is negative."]
-    said["other"] = ["It is a fine day, and the sun is out.", "It rains."]
-    found = []
-    for number in range(rng.randrange(1, 40)):
-        kind = rng.choice(KINDS)
-        subject = f"s{rng.randrange(4)}"
-        asked = doc(kind, rng.choice(said[kind]), 4, subject=subject, id=f"casme2/{subject}/{number}", line=number)
-        found.append(megc_vqa.process_results(asked, [rng.choice([*said[kind], *said[kind], "", "brow lowerer"])]))
-    return found
-
-
-def scores_of(results: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = Scores(QUESTIONS)([result["record"] for result in results])
-    return found
-
-
-@settings(max_examples=10, deadline=None)
-@given(st.randoms(use_true_random=False))
-def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
-    results = random_questions(rng)
-    found = scores_of(results)
-    assert {name for name in found if not name.endswith("_majority")} <= INTERVALS.keys()
-    for name, score in found.items():
-        assert score["value"] is None or 0 <= score["value"] <= 1, name
-        assert ("ci95" in score) == (name in INTERVALS), name
-        if name in INTERVALS:
-            whole = summary.interval(INTERVALS[name], [r[name] for r in results if name in r])
-            assert whole.value == pytest.approx(score["value"]), name
-            assert score["ci95"] == (None if whole.low is None else [whole.low, whole.high]), name
-            assert score["stderr"] == whole.stderr, name
-            assert score["ci95"] is None or 0 <= score["ci95"][0] <= score["ci95"][1] <= 1, name
-    # as several processes hand their answers over: each its own, then those of the next
-    rng.shuffle(results)
-    ranks = [result for rank in range(3) for result in results[rank::3]]
-    assert scores_of(ranks) == found
-
-
-def test_every_metric_but_the_constant_ones_has_an_interval_and_a_run_shows_few() -> None:
-    assert INTERVALS.keys() == {metric.name for metric in QUESTIONS if not metric.name.endswith("_majority")}
+def test_a_run_shows_few_metrics_and_scores_all_with_their_intervals() -> None:
     rows = [one["metric"] for one in megc_vqa.metrics]
     assert rows == [*SHOWN, *(f"{name}_stderr" for name in SHOWN), "scores_stderr"] and len(SHOWN) <= 8
     test = [one["metric"] for one in getattr(megc_vqa, "metrics(test)")]
     assert test == ["vqa_submission_complete", "vqa_parse_rate", "answer_rate", "scores_stderr"]
-
-
-def test_a_list_of_single_metrics_is_scored_too() -> None:
-    """As task files of version 0.1 have it."""
-    results = random_questions(random.Random(3))
-    found = scores_of(results)
+    said = [("coarse", "negative", "negative"), ("coarse", "positive", "hm"), ("units", "dimpler", "brow lowerer")]
+    said += [("fine", "fear", "fear"), ("unit", "no", "yes"), ("side", "left", "left"), ("combined", *[COMBINED_A] * 2)]
+    results = [
+        megc_vqa.process_results(doc(kind, gold, 4, subject=f"s{n % 3}", line=n), [answer])
+        for n, (kind, gold, answer) in enumerate([*said, *said, *said])
+    ]
+    found: dict[str, dict[str, Any]] = Scores(QUESTIONS)([result["record"] for result in results])
+    assert found.keys() == {metric.name for metric in QUESTIONS}
+    for name, score in found.items():
+        assert ("ci95" in score) == (name in INTERVALS) != name.endswith("_majority"), name
+        if name in INTERVALS:
+            whole = summary.interval(INTERVALS[name], [r[name] for r in results if name in r])
+            assert whole.value == pytest.approx(score["value"]) and score["stderr"] == whole.stderr, name
+            assert score["ci95"] == (None if whole.low is None else [whole.low, whole.high]), name
+    # task files of version 0.1 list single metrics
     for name, of in (("vqa_au_list_f1", "unit_f1"), ("vqa_rouge1_f1", "rouge1_f1"), ("vqa_parse_rate", "parse_rate")):
         assert getattr(megc_vqa, of)([r[name] for r in results if name in r]) == found[name]["value"]
     assert megc_vqa.ci95([r["ci95_stderr"] for r in results])["vqa_coarse_uf1"] == found["vqa_coarse_uf1"]["ci95"]
@@ -361,27 +300,22 @@ def test_the_submission_is_the_test_file_with_answers(prepared: Path, tmp_path: 
     assert megc_vqa.parse_rate([never["vqa_parse_rate"]]) is None
 
 
-def test_an_incomplete_submission_says_so(prepared: Path, tmp_path: Path, log: list[str]) -> None:
+def test_an_incomplete_submission_says_so_and_none_is_overwritten_or_lost(
+    prepared: Path, tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = questions(prepared, TEST, tmp_path / "cache")[1]
     item = megc_vqa.process_results(row, ["disgust"])["vqa_submission_complete"]
-    assert megc_vqa.submission([item], Namespace(output_path=str(tmp_path / "out"))) == pytest.approx(1 / 12)
-    (file,) = (tmp_path / "out").rglob("*.*")
+    out = tmp_path / "out"
+    assert megc_vqa.submission([item], Namespace(output_path=str(out))) == pytest.approx(1 / 12)
+    (file,) = out.rglob("*.*")
     assert file.name == "samm_test_pred.incomplete.jsonl"
     answers = [json.loads(line)["answer"] for line in file.read_text().splitlines()]
     assert answers == [None, "disgust", *[None] * 10]
     assert any("INCOMPLETE" in line and "11 of 12" in line for line in log)
-    megc_vqa.submission([item], Namespace(output_path=str(tmp_path / "out")))
-    assert len(list((tmp_path / "out").rglob("*.jsonl"))) == 2, "no submission is overwritten"
-
-
-def test_a_submission_that_cannot_be_written_where_it_should_is_not_lost(
-    prepared: Path, tmp_path: Path, log: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    megc_vqa.submission([item], Namespace(output_path=str(out)))
+    assert len(list(out.rglob("*.jsonl"))) == 2
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    row = questions(prepared, TEST, tmp_path / "cache")[0]
-    item = megc_vqa.process_results(row, ["positive"])["vqa_submission_complete"]
-    (tmp_path / "file").write_text("in the way")
-    megc_vqa.submission([item], Namespace(output_path=str(tmp_path / "file")))
+    megc_vqa.submission([item], Namespace(output_path=str(file)))  # which is no folder
     assert list(tmp_path.glob("megc_vqa_*/samm_test_pred.incomplete.jsonl"))
     assert any("cannot be written" in line for line in log)
 
@@ -400,52 +334,34 @@ def test_what_is_not_prepared_is_told_with_the_command(
     ):
         _ = megc_vqa.data_test
     assert stored_questions()[0].text == COARSE_Q
+    # the test files alone are enough for a submission
+    monkeypatch.setenv("MELLM_DATA", str(tmp_path / "alone"))
+    prepare([write_lines(tmp_path / "samm_test_to_answer.jsonl", ASKED)], root.parent / "videos")
+    assert megc_vqa.data_test == str(tmp_path / "alone" / NAME)
+    assert questions(tmp_path / "alone", TEST, tmp_path / "cache")["question"][:] == [row["question"] for row in ASKED]
 
 
 # ---- the real command -----------------------------------------------------------------------------------------------
 
 
-def lmms_eval(arguments: Sequence[str], root: Path, folder: Path) -> str:
-    """What the command says, for the datasets below a root; its results are in `folder`/results."""
-    environment = {**os.environ, "MELLM_DATA": str(root), "HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hf")}
-    done = subprocess.run(
-        [sys.executable, "-m", "lmms_eval", *arguments, "--output_path", "results", "--log_samples"],
-        cwd=folder,
-        env={**environment, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    return done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_the_test_files_of_the_challenge_alone_make_a_submission(root: Path, tmp_path: Path) -> None:
-    write_lines(tmp_path / "samm_test_to_answer.jsonl", ASKED)
-    prepare([tmp_path / "samm_test_to_answer.jsonl"], root.parent / "videos", tmp_path / "data")
-    answers = ["--model", "mellm_constant", "--model_args", "answer=yes", "--tasks", "megc_vqa_test"]
-    said = lmms_eval(answers, tmp_path / "data", tmp_path)
-    (submission,) = (tmp_path / "results" / "submissions").rglob("*.jsonl")
-    assert submission.name == "samm_test_pred.jsonl", said[-3000:]
-    assert [json.loads(line) for line in submission.read_text().splitlines()] == [
-        {**row, "answer": "yes"} for row in ASKED
-    ]
-
-
 @pytest.mark.slow
 def test_lmms_eval_scores_the_questions_and_writes_a_submission(root: Path, tmp_path: Path) -> None:
-    said = lmms_eval(["--model", "mellm", "--tasks", "megc_vqa,megc_vqa_test"], root, tmp_path)
-    (file,) = (tmp_path / "results").rglob("*_results.json")
-    results = json.loads(file.read_text())["results"]
-    scores, test = results["megc_vqa"], results["megc_vqa_test"]
-    assert scores["scores_stderr,none"].keys() == {metric.name for metric in QUESTIONS}, said[-3000:]
-    assert all(0 <= score["value"] <= 1 for score in scores["scores_stderr,none"].values())
-    assert [name for name in SHOWN if f"{name},none" in scores] == [*SHOWN]
-    assert test["vqa_submission_complete,none"] == 1
-    (submission,) = (tmp_path / "results" / "submissions").rglob("*.jsonl")
-    assert str(submission) in said and "INCOMPLETE" not in said
-    written = [json.loads(line) for line in submission.read_text().splitlines()]
-    assert [{**line, "answer": ""} for line in written] == [{**row, "answer": ""} for row in ASKED]
-    assert all(line["answer"] for line in written)
-    (samples,) = (tmp_path / "results").rglob("*_samples_megc_vqa.jsonl")
-    assert "weather" in samples.read_text()
+    runs = {
+        "mellm": {"tasks": "megc_vqa,megc_vqa_test"},
+        "yes": {"model": "mellm_constant", "model_args": "answer=yes", "tasks": "megc_vqa_test"},
+    }
+    done = evaluate(runs, environment(tmp_path, MELLM_DATA=str(root)), tmp_path)
+    found = results(tmp_path / "mellm")["results"]
+    assert scores(tmp_path / "mellm", "megc_vqa").keys() == {metric.name for metric in QUESTIONS}
+    assert all(0 <= score["value"] <= 1 for score in scores(tmp_path / "mellm", "megc_vqa").values())
+    assert [name for name in SHOWN if f"{name},none" in found["megc_vqa"]] == [*SHOWN]
+    assert found["megc_vqa_test"]["vqa_submission_complete,none"] == 1
+    for name in runs:
+        (submission,) = (tmp_path / name / "submissions").rglob("*.jsonl")
+        assert str(submission) in done.stdout + done.stderr and submission.name == "samm_test_pred.jsonl"
+        written = [json.loads(line) for line in submission.read_text().splitlines()]
+        assert [{**line, "answer": ""} for line in written] == [{**row, "answer": ""} for row in ASKED]
+        assert all(line["answer"] for line in written)
+        assert name != "yes" or {line["answer"] for line in written} == {"yes"}
+    assert "INCOMPLETE" not in done.stdout + done.stderr
+    assert samples(tmp_path / "mellm", "megc_vqa")[7]["target"] == "It is fine."

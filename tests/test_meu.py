@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from judge_server import JudgeServer, verdict
 from loguru import logger
-from PIL import Image, ImageFile
+from PIL import Image
 
 from mellm_plugin import meu
 from mellm_plugin.datasets import store, synthme
@@ -27,16 +23,10 @@ from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
-from mellm_plugin.plugin import task_folder
 from mellm_plugin.scoring import metrics
-from mellm_plugin.scoring.judge import NO_REFERENCE, Grade
-from mellm_plugin.scoring.rubric import CRITERIA, Unscored, Verdict
-
-TASKS = task_folder()
 
 
 def picture(seed: int, mode: str = "L") -> bytes:
@@ -92,56 +82,56 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Any:
 # ---- protocol -------------------------------------------------------------------------------------------------------
 
 
-def test_protocol_by_default_asks_for_what_the_clips_have(toy: Any) -> None:
-    asked = meu.protocol(toy)
-    assert len(asked) == 6
-    assert asked[0]["labels"] == ["disgust", "fear", "happiness", "others", "surprise"]
-    assert asked[0]["scored_aus"] == [1, 2, 4, 7, 12], "6 is nowhere for certain"
+@pytest.mark.parametrize(
+    ("given", "clips", "labels", "units"),
+    [
+        # 6 is nowhere for certain
+        ({}, range(6), ["disgust", "fear", "happiness", "others", "surprise"], [1, 2, 4, 7, 12]),
+        ({"aus": "least2"}, range(6), None, [4]),
+        ({"aus": "least1", "asks": "aus"}, (0, 1, 2, 4, 5), [], [1, 2, 4, 7, 12]),
+        # a clip without any label stays for its units; those of the clips left out do not count
+        ({"labels": "disgust+happiness", "aus": "least1"}, (0, 1, 5), None, [1, 2, 4, 7, 12]),
+        ({"labels": "disgust+surprise", "aus": "least1"}, (0, 3, 5), None, [1, 2, 4, 7]),
+        ({"labels": "happiness+disgust", "aus": "12+4"}, (0, 1, 5), ["happiness", "disgust"], [12, 4]),
+        ({"labels": "casme2", "aus": "8+46"}, range(6), list(LABELS["casme2"]), [8, 46]),
+        # coarse classes, of which others has none
+        ({"labels": "negative+positive+surprise"}, (0, 1, 3, 4, 5), None, [1, 2, 4, 7, 12]),
+        # the clip without a label, or without units, cannot be asked about
+        ({"asks": "emotion"}, range(5), None, []),
+        ({"aus": "4+12+1", "asks": "aus"}, (0, 1, 2, 4, 5), [], [4, 12, 1]),
+    ],
+)
+def test_a_protocol_chooses_clips_labels_and_units(
+    toy: Any, given: dict[str, str], clips: Iterable[int], labels: list[str] | None, units: list[int]
+) -> None:
+    arguments = ", ".join(f"{name}={value}" for name, value in given.items())
+    for asked in (meu.protocol(toy, **given), getattr(meu, f"protocol({arguments})")(toy)):
+        assert asked["id"][:] == [f"toy/s{n % 2}/{n}" for n in clips]
+        assert labels is None or asked[0]["labels"] == labels
+        assert asked[0]["scored_aus"] == units and set(asked["asks"]) == {given.get("asks", "all")}
 
 
-def test_protocol_scores_the_units_that_occur_often_enough(toy: Any) -> None:
-    assert meu.protocol(toy, aus="least2")[0]["scored_aus"] == [4]
-    assert meu.protocol(toy, aus="least1", asks="aus")[0]["scored_aus"] == [1, 2, 4, 7, 12]
-    assert meu.protocol(toy, labels="disgust+happiness", aus="least1")[0]["scored_aus"] == [1, 2, 4, 7, 12]
-    asked = meu.protocol(toy.select(range(5)), labels="disgust+happiness", aus="least1")
-    assert asked[0]["scored_aus"] == [4, 7, 12], "counted in the clips that are asked about"
-    bound = getattr(meu, "protocol(aus=least2, asks=aus)")
-    assert bound(toy)[0]["scored_aus"] == [4]
-    with pytest.raises(InputError, match="no unit is in at least 3 of the clips; the most frequent, 4, is in 2"):
-        meu.protocol(toy, aus="least3")
-    for wrong in ("least", "least0", "least-1", "least2+4"):
-        with pytest.raises(InputError, match="canonical code"):
-            meu.protocol(toy, aus=wrong)
-
-
-def test_protocol_keeps_the_clips_of_its_labels(toy: Any) -> None:
-    asked = meu.protocol(toy, labels="happiness+disgust", aus="12+4")
-    assert asked["id"][:] == ["toy/s0/0", "toy/s1/1", "toy/s1/5"], "a clip without any label stays for its units"
-    assert asked[0]["labels"] == ["happiness", "disgust"] and asked[0]["scored_aus"] == [12, 4]
-
-
-def test_protocol_takes_a_datasets_labels_and_coarse_classes(toy: Any) -> None:
-    assert meu.protocol(toy, labels="casme2")[0]["labels"] == list(LABELS["casme2"])
-    classes = meu.protocol(toy, labels="negative+positive+surprise")
-    assert classes["id"][:] == [f"toy/s{n % 2}/{n}" for n in (0, 1, 3, 4, 5)], "others has no class"
-    assert meu.doc_to_target(classes[0]) == "action units AU4+AU7; expression: negative"
-
-
-def test_protocol_says_what_is_wrong(toy: Any) -> None:
-    with pytest.raises(InputError, match=r"'disgusts' is neither.*Did you mean 'disgust'") as error:
-        meu.protocol(toy, labels="disgusts+happines+fear")
-    assert len(error.value.faults) == 2
-    with pytest.raises(InputError, match="no clip has one of the labels contempt; the clips have: disgust"):
-        meu.protocol(toy.select([0, 1]), labels="contempt")
-    with pytest.raises(InputError, match="expected a canonical code"):
-        meu.protocol(toy, aus="4+AU7")
-    with pytest.raises(InputError, match=r"expected FACS numbers of the table \(1, 2, 4, .*, found 3, 99") as error:
-        meu.protocol(toy, aus="3+8+99+6/12")
-    assert len(error.value.faults) == 2 and "expected single units" in str(error.value)
-    assert meu.protocol(toy, aus="8+46")[0]["scored_aus"] == [8, 46]
-    with pytest.raises(InputError) as error:
-        meu.protocol(toy, labels="angr", aus="AU7", asks="au")
-    assert len(error.value.faults) == 3 and "Did you mean 'aus'" in str(error.value)
+@pytest.mark.parametrize(
+    ("given", "clips", "faults", "words"),
+    [
+        ({"labels": "disgusts+happines+fear"}, range(6), 2, "'disgusts' is neither.*Did you mean 'disgust'"),
+        ({"labels": "contempt"}, (0, 1), 1, "no clip has one of the labels contempt; the clips have: disgust"),
+        ({"aus": "4+AU7"}, range(6), 1, "expected a canonical code"),
+        ({"aus": "3+8+99+6/12"}, range(6), 2, r"expected FACS numbers of the table \(1, 2, 4, .*, found 3, 99"),
+        ({"aus": "least3"}, range(6), 1, "no unit is in at least 3 of the clips; the most frequent, 4, is in 2"),
+        ({"aus": "least0"}, range(6), 1, "canonical code"),
+        ({"labels": "angr", "aus": "AU7", "asks": "au"}, range(6), 3, "Did you mean 'aus'"),
+        ({"aus": "4+7", "asks": "emotion"}, range(6), 1, r"expected no aus where asks=emotion, found '4\+7'"),
+        ({"labels": "casme2", "asks": "aus"}, range(6), 1, "expected no labels where asks=aus, found 'casme2'"),
+        ({"asks": "aus"}, (3,), 1, "no clip of toy has known action units"),
+    ],
+)
+def test_a_protocol_reports_all_its_faults_at_once(
+    toy: Any, given: dict[str, str], clips: Iterable[int], faults: int, words: str
+) -> None:
+    with pytest.raises(InputError, match=words) as error:
+        meu.protocol(toy.select(clips), **given)
+    assert len(error.value.faults) == faults
 
 
 # ---- the expression alone, the units alone --------------------------------------------------------------------------
@@ -149,39 +139,27 @@ def test_protocol_says_what_is_wrong(toy: Any) -> None:
 
 def test_the_expression_alone(toy: Any) -> None:
     asked = meu.protocol(toy, asks="emotion")
-    assert asked["id"][:] == [f"toy/s{n % 2}/{n}" for n in range(5)], "the clip without a label cannot be asked about"
-    assert set(asked["asks"]) == {"emotion"} and asked[0]["scored_aus"] == []
     assert meu.doc_to_text(asked[0]) == frames_prompt(asked[0]["labels"], "emotion")
     assert meu.doc_to_text(asked[0], {"prompt": "map"}) == map_prompt(asked[0]["labels"], asks="emotion")
     assert meu.doc_to_target(asked[0]) == "expression: disgust"
+    (message,) = meu.doc_to_messages(asked[0])
+    assert fill_legend(message["content"][-1]["map_text"], "standard") == map_prompt(asked[0]["labels"], asks="emotion")
     items = meu.process_results(asked[0], ["Disgust. AU4"])
     assert {"emotion_uf1", "coarse_uf1", "parse_rate", "motion_plausible_rate"} < items.keys()
     assert not [name for name in items if name.startswith("au_")]
     assert items["record"]["asks"] == "emotion" and meu.parse_rate([items["parse_rate"]]) == 1
-    (message,) = meu.doc_to_messages(asked[0])
-    assert fill_legend(message["content"][-1]["map_text"], "standard") == map_prompt(asked[0]["labels"], asks="emotion")
-    with pytest.raises(InputError, match=r"expected no aus where asks=emotion, found '4\+7'"):
-        meu.protocol(toy, aus="4+7", asks="emotion")
 
 
 def test_the_units_alone(toy: Any) -> None:
     asked = meu.protocol(toy, aus="4+12+1", asks="aus")
-    assert asked["id"][:] == [f"toy/s{n % 2}/{n}" for n in (0, 1, 2, 4, 5)], "clip 3 has no units"
-    assert asked[0]["labels"] == [] and asked[0]["scored_aus"] == [4, 12, 1]
     assert meu.doc_to_text(asked[0]) == frames_prompt((), "aus")
     assert meu.doc_to_target(asked[1]) == "action units AU6/12+AU12 (left)"
-    first, second = (meu.process_results(asked[n], [text])["parse_rate"] for n, text in ((0, "AU4"), (1, "happiness")))
+    first, second = (meu.process_results(asked[n], [text]) for n, text in ((0, "AU4"), (1, "happiness")))
     scored = {"au_f1", "au_f1_micro", "au_exact", "au_side_acc", "au_parse_rate"}
     scored |= {"parse_rate", "answer_rate", "motion_plausible_rate"}
-    errors = {f"{name}_stderr" for name in scored}
-    assert meu.process_results(asked[0], ["AU4"]).keys() == scored | errors | {
-        *("au_f1_all_present", "au_side_count", "record", "scores_stderr", "ci95_stderr")
-    }
-    assert meu.parse_rate([first, second]) == 0.5, "of the units, where only they were asked for"
-    with pytest.raises(InputError, match="no clip of toy has known action units"):
-        meu.protocol(toy.select([3]), asks="aus")
-    with pytest.raises(InputError, match="expected no labels where asks=aus, found 'casme2'"):
-        meu.protocol(toy, labels="casme2", asks="aus")
+    more = {"au_f1_all_present", "au_side_count", "record", "scores_stderr", "ci95_stderr"}
+    assert first.keys() == scored | {f"{name}_stderr" for name in scored} | more
+    assert meu.parse_rate([first["parse_rate"], second["parse_rate"]]) == 0.5, "of the units alone"
 
 
 # ---- the composite of three datasets --------------------------------------------------------------------------------
@@ -209,7 +187,6 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
         ]
         store.write(name, {"test": some}, {})
     files = getattr(meu, "files(casme2+samm+smic)")
-    assert [Path(file).parent.parent.name for file in files] == ["casme2", "samm", "smic"]
     loaded = datasets.load_dataset("parquet", data_files={"test": files}, cache_dir=str(tmp_path / "cache"))["test"]
     asked = meu.composite(loaded)
     ids = ["casme2/sub01/EP19_05f", "casme2/sub02/EP13_04", "samm/006/006_1_2", "smic/s01/s1_po_01"]
@@ -225,13 +202,9 @@ def test_the_composite_keeps_its_clips_and_says_what_differs(
     ]
     assert items[0]["coarse_uf1_casme2"] == items[0]["coarse_uf1"] and "coarse_uf1_samm" not in items[0]
     listed = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(parts=casme2+samm+smic)")}
-    assert not [name for name in listed if name.startswith("emotion_")]
     found = listed["scores_stderr"]([item["record"] for item in items])
-    assert not [name for name in found if name.startswith("emotion_")]
+    assert not [name for name in (*listed, *found) if name.startswith("emotion_")]
     assert found["coarse_acc"]["value"] == found["coarse_acc_casme2"]["value"] == 0.5
-    assert meu.emotion_acc([item["coarse_acc"] for item in items]) == 0.5
-    part = [item["coarse_acc_casme2"] for item in items if "coarse_acc_casme2" in item]
-    assert len(part) == 2 and meu.emotion_acc(part) == 0.5
     assert getattr(meu, "data_version(samm+smic)")["samm"]["test"]["clips"] == 2
     with pytest.raises(InputError, match="no clip belongs to the composite of casme2, samm, smic"):
         meu.composite(loaded.select([1, 4]))
@@ -247,36 +220,26 @@ def test_all_datasets_that_are_absent_are_told_at_once(tmp_path: Path, monkeypat
     assert samm == "the dataset 'samm' has no split 'test'; it has: train"
 
 
-def test_a_path_relative_to_the_task_file_needs_a_task_file() -> None:
-    with pytest.raises(InputError, match="known only while lmms-eval loads that file"):
-        meu.yaml_folder()
-
-
 # ---- names with arguments -------------------------------------------------------------------------------------------
 
 
-def test_names_with_arguments_are_late_values(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_with_arguments_are_late_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELLM_DATA", str(tmp_path))
     store.write("mine", {"test": CLIPS}, {})
     assert getattr(meu, "data(mine)") == str(tmp_path / "mine")
     assert getattr(meu, "data_version(mine)")["test"]["clips"] == 6
-    bound = getattr(meu, "protocol(labels=disgust+fear, aus=4+7)")
-    assert isinstance(bound, partial) and bound(toy)["id"][:] == ["toy/s0/0", "toy/s0/4", "toy/s1/5"]
     with pytest.raises(DataError, match="run: mellm prepare table --name mime"):
         getattr(meu, "data(mime)")
-    for name in (
-        "files()",
-        "files(a, b)",
-        "table(a=b)",
-        "protocol(ask=all)",
-        "data()",
-        "data(a, b)",
-        "protocol(casme2)",
-        "protocol(label=casme2)",
-        "date(casme2)",
-    ):
+    wrong = ("files()", "files(a, b)", "table(a=b)", "protocol(ask=all)", "data()", "protocol(casme2)", "date(casme2)")
+    for name in wrong:
         with pytest.raises(InputError, match=f"expected {name.partition('(')[0].replace('date', 'data')}"):
             getattr(meu, name)
+    with pytest.raises(InputError, match=r"metrics: expected one of all, emotion, .*found 'emotions'. Did you mean"):
+        getattr(meu, "metrics(emotions)")
+    with pytest.raises(InputError, match="Did you mean 'au_f1'"):
+        getattr(meu, "stderr(au_f)")
+    with pytest.raises(InputError, match="known only while lmms-eval loads that file"):
+        meu.yaml_folder()
     with pytest.raises(AttributeError):
         meu.no_such_name  # noqa: B018
 
@@ -298,17 +261,13 @@ def test_message_of_two_marked_frames(toy: Any) -> None:
             assert fill_legend(text["map_text"], palette) == map_prompt(LABELS["casme2"], palette)
 
 
-def test_the_nose_goes_with_the_onset(tmp_path: Path) -> None:
+def test_the_nose_goes_with_the_onset_and_steers_a_map_drawn_by_the_task(tmp_path: Path) -> None:
     asked = meu.protocol(docs([clip(0, "fear", None, nose=(30.5, 34.0)), clip(1, "fear", None)], tmp_path))
     first, second = (meu.doc_to_messages(doc)[0]["content"] for doc in asked)
     assert first[0]["nose"] == [30.5, 34.0] and second[0]["nose"] is None
     assert "nose" not in first[1] and "nose" not in first[2]
     without = {name: value for name, value in asked[0].items() if name != "nose"}
     assert meu.doc_to_messages(without)[0]["content"][0]["nose"] is None, "datasets of others may not know it"
-
-
-def test_a_map_drawn_by_the_task_heeds_the_nose(tmp_path: Path) -> None:
-    asked = meu.protocol(docs([clip(0, "fear", None, nose=(30.5, 34.0))], tmp_path))
     settings = {"head": "nose", "estimator": "farneback", "doubt_px": 0}
     (shown,) = meu.doc_to_visual(asked[0], {"images": "map", "motion": settings})
     frames = asked[0]["onset"], asked[0]["apex"]
@@ -317,35 +276,20 @@ def test_a_map_drawn_by_the_task_heeds_the_nose(tmp_path: Path) -> None:
     assert not np.array_equal(expected, motion_map(*frames, resolve(settings)).image)
 
 
-def test_mellm_is_recorded_with_the_wording_for_maps(toy: Any) -> None:
-    doc = meu.protocol(toy, labels="casme2")[0]
-    assert meu.doc_to_text(doc, {"prompt": "map"}) == map_prompt(LABELS["casme2"])
-    assert meu.doc_to_messages(doc, {"prompt": "map"})[0]["content"][-1]["text"] == frames_prompt(LABELS["casme2"])
-
-
-def test_message_of_a_map_drawn_by_the_task(toy: Any) -> None:
+def test_the_wording_for_maps_names_the_colours_of_the_map(toy: Any) -> None:
+    """`prompt` is the wording alone, as mellm is recorded, which draws the map itself."""
     doc = meu.protocol(toy)[0]
-    content = meu.doc_to_messages(doc, {"images": "map", "motion": {"preset": "robust", "floor_px": 0.5}})[0]["content"]
-    picture, text = content
+    assert meu.doc_to_text(doc, {"prompt": "map"}) == map_prompt(doc["labels"])
+    assert meu.doc_to_messages(doc, {"prompt": "map"})[0]["content"][-1]["text"] == frames_prompt(doc["labels"])
+    shown = {"images": "map", "motion": {"palette": "colour-blind", "floor_px": 0.5}}
+    picture, text = meu.doc_to_messages(doc, shown)[0]["content"]
     assert picture.keys() == {"type", "url"} and picture["url"].size == (64, 64)
-    assert text == {"type": "text", "text": map_prompt(doc["labels"])}
-    assert meu.doc_to_visual(doc, {"images": "map"})[0].size == (64, 64)
-    assert len(meu.doc_to_visual(doc)) == 2
-
-
-def test_the_wording_names_the_colours_of_a_map_drawn_by_the_task(toy: Any) -> None:
-    doc = meu.protocol(toy)[0]
-    shown = {"images": "map", "motion": {"palette": "colour-blind"}}
     asked = map_prompt(doc["labels"], "colour-blind")
-    assert meu.doc_to_text(doc, shown) == meu.doc_to_messages(doc, shown)[0]["content"][-1]["text"] == asked
-    assert meu.doc_to_text(doc, {**shown, "images": "frames", "prompt": "map"}) == asked
-
-
-def test_presentation_faults_at_once(toy: Any) -> None:
-    doc = meu.protocol(toy)[0]
-    with pytest.raises(SettingsError) as error:
+    assert text == {"type": "text", "text": asked}
+    assert meu.doc_to_text(doc, shown) == meu.doc_to_text(doc, {**shown, "images": "frames", "prompt": "map"}) == asked
+    assert len(meu.doc_to_visual(doc, {"images": "map"})) == 1 and len(meu.doc_to_visual(doc)) == 2
+    with pytest.raises(SettingsError, match="(?s)Did you mean 'prompt'.*Did you mean 'map'"):
         meu.doc_to_text(doc, {"promt": "map", "images": "maps", "default": {}})
-    assert "Did you mean 'prompt'" in str(error.value) and "Did you mean 'map'" in str(error.value)
 
 
 def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
@@ -368,23 +312,6 @@ def test_targets_leave_out_what_is_not_known_and_can_be_read(toy: Any) -> None:
 # ---- scores ---------------------------------------------------------------------------------------------------------
 
 
-def loaded(text: str) -> Any:
-    """YAML with the functions of this package that it names."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        pass
-
-    Loader.add_constructor("!function", lambda _, node: getattr(meu, node.value.removeprefix("mellm_plugin.meu.")))
-    return yaml.load(text, Loader)
-
-
-def base_task() -> dict[str, Any]:
-    """The task file that all others include."""
-    found: dict[str, Any] = loaded((TASKS / "meu.yaml").read_text())
-    return found
-
-
 def flat(scores: dict[str, Any]) -> dict[str, Any]:
     """Nested scores as flat values, with `<metric>_stderr` and `ci95_stderr`."""
     found = {name: score["value"] for name, score in scores.items()}
@@ -393,17 +320,12 @@ def flat(scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def scores(asked: Any, answers: Sequence[str]) -> dict[str, Any]:
-    """As lmms-eval does it: one list of items for each metric, and its aggregation from the task file."""
-    task = base_task()
-    given = asked if task.get("process_results_use_image") else asked.remove_columns(["onset", "apex"])
-    results = [meu.process_results(doc, [answer]) for doc, answer in zip(given, answers, strict=True)]
+    """As lmms-eval does it: one list of items for each metric that the task lists, and its aggregation."""
+    results = [meu.process_results(doc, [answer]) for doc, answer in zip(asked, answers, strict=True)]
     for result in results:
-        assert json.loads(json.dumps(result["record"])) == result["record"]
         written = json.loads(json.dumps(result, default=str))
-        assert set(map(str, (value for name, value in written.items() if name != "record"))) == {
-            written["record"]["id"]
-        }
-    listed = {metric["metric"]: metric["aggregation"] for metric in task["metric_list"]}
+        assert written.pop("record") == result["record"] and set(written.values()) == {result["record"]["id"]}
+    listed = {metric["metric"]: metric["aggregation"] for metric in meu.metrics}
     lists = {name: [result[name] for result in results if name in result] for name in listed}
     found = {name: of(lists[name]) for name, of in listed.items() if lists[name]}
     # lmms-eval shows the standard error that is computed after its metric
@@ -451,10 +373,9 @@ def test_descriptions_are_judged_where_a_judge_is_set(
         return verdict(5, 5, 5, 5, 1) if "AU4" in text.rpartition("BEGIN-")[2] else "no"
 
     with JudgeServer(answer) as server:
-        for name, value in server.environment("local").items():
+        settings = {"MELLM_JUDGE": "local:m,requests=2,backoff=0.01", "MELLM_JUDGE_CACHE": str(tmp_path)}
+        for name, value in {**server.environment("local"), **settings}.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("MELLM_JUDGE", "local:m,requests=2,backoff=0.01")
-        monkeypatch.setenv("MELLM_JUDGE_CACHE", str(tmp_path))
         asked = meu.protocol(toy)
         assert len(server.requests) == 1, "it is there, which is known before anything is asked"
         answers = ["AU4, disgust", "AU12, happiness", "AU4", "surprise", "fear", "AU1+AU2"]
@@ -463,23 +384,21 @@ def test_descriptions_are_judged_where_a_judge_is_set(
         sent = [body["messages"][-1]["content"] for body in server.requests[1:]]
         assert len(sent) == 2 + 2 * 2, "clips 3 and 5 have no units or label; a text is asked about twice at most"
         assert "either of them is right" in next(text for text in sent if "AU12, happiness" in text)
-        alone = meu.process_results(meu.protocol(toy, asks="aus")[0], ["AU4"])
-        assert "description_score" not in alone
+        assert "description_score" not in meu.process_results(meu.protocol(toy, asks="aus")[0], ["AU4"])
     assert found["description_score"] == 80 and found["judge_rate"] == 2 / 4
     # of the subjects, s0 has verdicts for two texts of three, s1 for none of one
     assert found["judge_rate_stderr"] > 0 and found["ci95_stderr"]["judge_rate"] == [0, 2 / 3]
     assert found["description_score_stderr"] is None and found["ci95_stderr"]["description_score"] is None
     first, second, *_, last = (item["record"]["judge"] for item in items)
-    assert (
-        items[0]["description_score"]["id"] == "toy/s0/0" and first["points"] == 80 and first["scores"]["grounded"] == 1
-    )
+    assert items[0]["description_score"]["id"] == "toy/s0/0"
+    assert first["points"] == 80 and first["scores"]["grounded"] == 1
     assert second["points"] is None and second["unscored"]["kind"] == "not JSON"
     assert last["unscored"]["kind"] == "no reference" and last["requests"] == 0
     monkeypatch.setenv("LLM_JUDGE_URL", "http://127.0.0.1:9/v1/chat/completions")
     monkeypatch.setenv("MELLM_JUDGE", "local:another,requests=1")
     with pytest.raises(JudgeError, match="the judge local:another cannot be used: connection"):
         meu.protocol(toy)
-    meu.protocol(toy, asks="emotion")
+    meu.protocol(toy, asks="emotion")  # which asks for no description
 
 
 def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str]) -> None:
@@ -491,74 +410,9 @@ def test_standard_errors_and_intervals_are_over_subjects(toy: Any, log: list[str
     assert (low, high) == (1 / 2, 1.0), "two subjects: one of them drawn twice, or the other"
     values = [1.0] * 1 + [4 / 5] * 2 + [1 / 2] * 1
     assert found["emotion_acc_stderr"] == pytest.approx(float(np.std(values)) * 2**0.5, abs=0.01)
-    told = found["ci95_stderr"]
-    shown = {n.removesuffix("_stderr") for n in found if n.endswith("_stderr")} - {"ci95"}
-    assert told.keys() == shown
-    assert {f"{label}_{score}" for label in ("emotion", "coarse") for score in ("uf1", "uar", "acc")} < shown
-    assert shown >= {"au_f1", "au_f1_micro", "au_exact", "parse_rate", "au_parse_rate", "motion_plausible_rate"}
-    assert not any(name.endswith(("_majority_stderr", "_present_stderr", "_count_stderr")) for name in found)
-
-
-SMALL = Image.new("L", (8, 8))  # of no use for motion, which is told at once
-CODED = (None, ["4", "7"], ["L12", "R6/12"], ["R14C"], ["L1", "2", "R4"], [])
-SAID = ["", "AU4+AU7; disgust", "AU12 (left); happiness", "AU14 on the right", "AU1 (left), AU2, AU4; surprise", "none"]
-
-
-def random_results(rng: random.Random) -> list[dict[str, Any]]:
-    """The items of some clips of a few faces of two datasets, with or without annotation, judged or not."""
-    labels = list(LABELS["casme2"])
-    found = []
-    for number in range(rng.randrange(1, 40)):
-        label, dataset = rng.choice([None, *labels]), rng.choice(["casme2", "samm"])
-        subject = f"s{rng.randrange(3)}"
-        doc = {
-            **{"id": f"{dataset}/{subject}/{number}", "dataset": dataset, "subject": subject, "asks": "all"},
-            **{"labels": labels, "scored_aus": [1, 2, 4, 7, 12, 14], "aus": rng.choice(CODED)},
-            **{"emotion": label, "coarse": coarse(label) if label else None, "onset": SMALL, "apex": SMALL},
-        }
-        answer = rng.choice([*SAID, meu.doc_to_target(doc), f"expression: {rng.choice(labels)}"])
-        items = meu.process_results(doc, [answer])
-        if not answer:
-            found.append(items)
-            continue
-        points = {"movement": rng.randint(1, 5)} | dict.fromkeys(list(CRITERIA)[1:], rng.randint(1, 5))
-        result = rng.choice([Verdict(points, {}), Unscored("timeout"), NO_REFERENCE])
-        grade = Grade(result, "local:m", "1").to_dict()
-        found.append(metrics.items({**items["record"], "judge": grade}, metrics.METRICS))
-    return found
-
-
-@settings(max_examples=15, deadline=None)
-@given(st.randoms(use_true_random=False))
-def test_every_metric_is_in_range_whatever_the_order_and_has_its_interval(rng: random.Random) -> None:
-    def scores_of(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        return flat(metrics.Scores(metrics.METRICS)([result["record"] for result in results]))
-
-    results = random_results(rng)
-    found = scores_of(results)
-    told = found["ci95_stderr"]
-    constant = ("_majority", "_all_present", "_count")
-    scored = {name for name in found if not name.endswith((*constant, "_stderr"))}
-    assert told.keys() == scored
-    for name in scored:
-        most = 100 if name == "description_score" else 1
-        value, error = found[name], found[f"{name}_stderr"]
-        assert value is None or 0 <= value <= most, name
-        assert (told[name] is None) == (error is None), name
-        assert value is not None or told[name] is None, name
-        assert told[name] is None or 0 <= told[name][0] <= told[name][1] <= most, name
-    for name in set(found) - scored - {"au_side_count"}:
-        assert name.endswith("_stderr") or found[name] is None or 0 <= found[name] <= 1, name
-    # as several processes hand their answers over: each its own, then those of the next
-    rng.shuffle(results)
-    ranks = [result for rank in range(3) for result in results[rank::3]]
-    assert scores_of(ranks) == found
-
-
-def test_every_metric_but_the_constant_ones_has_an_interval() -> None:
-    every = (*metrics.METRICS, *metrics.SENSITIVITY)
-    constant = {metric.name for metric in every if metric.name.endswith(("_majority", "_all_present", "_count"))}
-    assert {metric.name for metric in every if metric.score is None} == constant
+    shown = {name.removesuffix("_stderr") for name in found if name.endswith("_stderr")} - {"ci95"}
+    assert found["ci95_stderr"].keys() == shown
+    assert not any(name.endswith(("_majority", "_present", "_count")) for name in shown)
 
 
 def test_a_run_shows_few_rows_with_the_headline_first() -> None:
@@ -568,18 +422,6 @@ def test_a_run_shows_few_rows_with_the_headline_first() -> None:
         assert shown == list(metrics.SHOWN[kind]) and len(shown) <= 8
         assert names == [*shown, *(f"{name}_stderr" for name in shown), "scores_stderr"]
     assert [one["metric"] for one in meu.metrics] == rows["all"]
-    with pytest.raises(InputError, match=r"metrics: expected one of all, emotion, .*found 'emotions'. Did you mean"):
-        getattr(meu, "metrics(emotions)")
-
-
-OLD = """
-- {metric: emotion_uf1, aggregation: !function mellm_plugin.meu.emotion_uf1, higher_is_better: true}
-- {metric: coarse_acc, aggregation: !function mellm_plugin.meu.emotion_acc, higher_is_better: true}
-- {metric: coarse_uf1_majority, aggregation: !function mellm_plugin.meu.majority_uf1, higher_is_better: true}
-- {metric: description_rate, aggregation: !function mellm_plugin.meu.description_rate, higher_is_better: true}
-- {metric: emotion_uf1_stderr, aggregation: !function mellm_plugin.meu.stderr(uf1), higher_is_better: false}
-- {metric: ci95_stderr, aggregation: !function mellm_plugin.meu.ci95, higher_is_better: false}
-"""
 
 
 def test_a_list_of_single_metrics_is_scored_too(toy: Any) -> None:
@@ -588,13 +430,13 @@ def test_a_list_of_single_metrics_is_scored_too(toy: Any) -> None:
     answers = ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"]
     every = scores(asked, answers)
     results = [meu.process_results(doc, [answer]) for doc, answer in zip(asked, answers, strict=True)]
-    listed = {metric["metric"]: metric["aggregation"] for metric in loaded(OLD)}
-    for name, of in listed.items():
-        found = of([result[name] for result in results if name in result])
-        if name != "ci95_stderr":
-            assert found == every[name], name
-        else:
-            assert {metric: found[metric] for metric in every[name]} == every[name]
+    named = {"coarse_acc": "emotion_acc", "coarse_uf1_majority": "majority_uf1", "emotion_uf1_stderr": "stderr(uf1)"}
+    named |= {name: name for name in ("emotion_uf1", "description_rate")}
+    for metric, function in named.items():
+        found = getattr(meu, function)([result[metric] for result in results if metric in result])
+        assert found == every[metric], metric
+    told = meu.ci95([result["ci95_stderr"] for result in results])
+    assert {metric: told[metric] for metric in every["ci95_stderr"]} == every["ci95_stderr"]
 
 
 class OfLmmsEval:
@@ -625,42 +467,24 @@ def test_sides_are_scored_where_the_sheet_has_them(toy: Any) -> None:
     asked = meu.protocol(toy, aus="1+2+4+7+12")
     found = scores(asked, ["AU4 (left)", "AU12 (left)", "", "", "AU4", "AU1"])
     assert (found["au_side_acc"], found["au_side_count"], found["ci95_stderr"]["au_side_acc"]) == (None, 0, None)
-    coded = [
-        replace(sample, aus=aus)
-        for sample, aus in zip(CLIPS, (("L4", "7"), ("R12", "L1"), None, ("L1",)), strict=False)
-    ]
-    docs_ = [
-        {**doc, "aus": list(sample.aus) if sample.aus else None} for doc, sample in zip(asked, coded, strict=False)
-    ]
-    answers = ["AU4 on the image's right; AU7 (left)", "AU12 (left), AU1", "AU4 (left)", "AU2 (left)"]
-    items = [meu.process_results(doc, [text])["au_side_acc"] for doc, text in zip(docs_, answers, strict=True)]
+    docs = [{**doc, "aus": aus} for doc, aus in zip(asked, (["L4", "7"], ["R12", "L1"], None, ["L1"]), strict=False)]
+    found = scores(docs, ["AU4 on the image's right; AU7 (left)", "AU12 (left), AU1", "AU4 (left)", "AU2 (left)"])
     # 4 right; 12 wrong; 1 named without a side, which is not right; 1 of the last clip not named
-    assert meu.au_side_acc(items) == pytest.approx(1 / 3) and meu.au_side_count(items) == 3
-    told = meu.ci95([meu.process_results(doc, [text])["record"] for doc, text in zip(docs_, answers, strict=True)])
-    assert told["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
+    assert found["au_side_acc"] == pytest.approx(1 / 3) and found["au_side_count"] == 3
+    assert found["ci95_stderr"]["au_side_acc"] == [0.0, 1.0], "of s0 right, of s1 wrong"
 
 
 def test_the_log_shows_every_label_and_unit_once(toy: Any) -> None:
     lines: list[str] = []
     handler = logger.add(lambda message: lines.append(str(message)), level="INFO", format="{message}")
-    try:
-        asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
-        scores(asked, ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"])
-    finally:
-        logger.remove(handler)
+    asked = meu.protocol(toy, labels="casme2", aus="1+2+4+7+12")
+    scores(asked, ["fear; AU4", "AU12; happiness", "hm", "surprise", "fear; AU4", "AU1"])
+    logger.remove(handler)
     (shown,) = [line for line in lines if line.startswith("scores\n")]
     assert "toy: 6 clips of 2 subjects; intervals of 95 % from 10,000 resamples" in shown
-    # every row once, whose numbers are those of the table
     rows = {row.split()[0]: row.split() for row in shown.split("emotion\n")[1].split("\n\n")[0].splitlines()[1:]}
-    assert rows["fear"][1:5] == ["1", ".50", "1.00", ".67"] and rows["disgust"][1:5] == ["1", "–", ".00", ".00"]
-    assert rows["others"][-1] == "1", "not readable"
+    assert rows["fear"][1:5] == ["1", ".50", "1.00", ".67"] and rows["others"][-1] == "1", "not readable"
     assert shown.count("\ncoarse\n") == 1 and " 12      1       1.00    1.00  1.00" in shown
-    assert "(all units)" in shown and "(no unit)" in shown
-
-
-def test_a_standard_error_of_what_has_none_says_so() -> None:
-    with pytest.raises(InputError, match="Did you mean 'au_f1'"):
-        getattr(meu, "stderr(au_f)")
 
 
 def test_without_annotation_there_is_no_score(toy: Any) -> None:
@@ -734,15 +558,11 @@ def test_the_claims_of_a_description_are_in_the_samples(tmp_path: Path) -> None:
     assert (item["claims"], item["right"], item["facts"], item["found"]) == (2, 0, 1, 0)
     down, part = item["said"]
     assert (down["region"], down["side"], down["motion"]) == ("mouth corners", "right", "down")
-    assert (down["right"], down["contradicts"]) == (False, True)
-    assert part["text"] == "lips part" and part["right"] is False
-    assert item["implied"][0]["ways"] == [{"region": "mouth corners", "side": "right", "motion": "up and outwards"}]
+    assert (down["right"], down["contradicts"], part["text"]) == (False, True, "lips part")
     assert items["record"]["facts"] == {key: item[key] for key in item if key not in ("id", "subject")}
     unknown, outside = ({**asked[0], "nose": nose} for nose in (None, [-50, 900]))
     without = meu.process_results(unknown, [text])["description_facts_f1"]
-    assert meu.process_results(outside, [text])["description_facts_f1"] == without, (
-        "it says nothing of where the face is"
-    )
+    assert meu.process_results(outside, [text])["description_facts_f1"] == without
 
 
 def test_the_nose_tip_tells_where_regions_are_in_frames_of_any_size(tmp_path: Path) -> None:
@@ -766,50 +586,34 @@ def test_facts_of_clips_whose_units_or_frames_are_not_known(toy: Any) -> None:
     assert unseen["decided"] == 0 and unseen["said"][0]["contradicts"] is None
 
 
-def test_facts_of_right_and_of_no_descriptions(toy: Any) -> None:
-    asked = meu.protocol(toy, aus="1+2+4+7+12+17")
-    told = [describe([(code, None) for code in doc["aus"] or () if "/" not in code], "fear") for doc in asked]
-    found = scores(asked, told)
-    assert found["description_facts_precision"] == 1 and found["description_facts_f1"] > 0.9
-    assert found["description_facts_f1"] > found["description_facts_f1_majority"]
-    found = scores(asked, ["AU12, happiness"] * len(asked))
-    assert found["description_facts_f1"] == found["description_rate"] == found["description_facts_recall"] == 0
-    assert found["description_facts_precision"] is None and found["description_contradiction_rate"] is None
-
-
 # ---- plausible motion -----------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def moving(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Three drawn clips, the second without motion, the third of two people."""
-    first, second, third = (
-        synthme.sample(drawn) for drawn in synthme.clips("plausible", 21, seed=1) if drawn.clip == 0
-    )
+    first, second, third = (synthme.sample(next(synthme.clips("plausible", 1, 1, number))) for number in (0, 10, 20))
     other = picture(5)
     clips = [first, replace(second, apex=second.onset), replace(third, onset=picture(7), apex=other)]
     clips = [replace(sample, emotion="fear", coarse="negative") for sample in clips]
     return meu.protocol(docs(clips, tmp_path_factory.mktemp("moving")), aus="4")
 
 
-def test_doubts_about_the_motion_are_in_the_samples(moving: Any) -> None:
+def test_doubts_about_the_motion_are_in_the_records_and_the_log(moving: Any, log: list[str]) -> None:
     items = [meu.process_results(doc, ["fear"])["record"] for doc in moving]
-    assert [item["id"] for item in items] == list(moving["id"])
     assert items[0]["doubts"] == [] and items[0]["motion_px"] > 0
-    assert all(
-        item["motion_px"] is None for item in items[1:]
-    )  # of an implausible pair it would be no strength of a face
+    assert all(item["motion_px"] is None for item in items[1:]), "of an implausible pair it is no strength of a face"
     assert items[1]["doubts"] == ["onset and apex are the same picture, pixel for pixel"]
-    assert len(items[2]["doubts"]) >= 1 and all(isinstance(doubt, str) for doubt in items[2]["doubts"])
-    assert json.loads(json.dumps(items)) == items
-
-
-def test_the_rate_of_plausible_motion(moving: Any, log: list[str]) -> None:
+    assert len(items[2]["doubts"]) >= 1
     assert scores(moving, ["fear"] * 3)["motion_plausible_rate"] == pytest.approx(1 / 3)
     said = "".join(log)
     assert f"{moving[1]['id']}: implausible motion: onset and apex are the same picture" in said
     assert moving[2]["id"] in said and moving[0]["id"] not in said
-    assert scores(moving.select([0]), ["fear"])["motion_plausible_rate"] == 1
+    # a nose tip outside the frame is a fault of settings that use it, not of the clip's motion
+    assert meu.process_results({**moving[0], "nose": [-50, 900]}, ["fear"])["record"]["doubts"] == []
+
+
+DAMAGED = {"apex": Image.open(io.BytesIO(picture(3)[:2000]))}
 
 
 @pytest.mark.parametrize(
@@ -818,31 +622,12 @@ def test_the_rate_of_plausible_motion(moving: Any, log: list[str]) -> None:
         ({"onset": Image.new("L", (64, 65))}, "of one size, found 64x65 and 64x64"),
         ({"onset": Image.new("L", (20, 20)), "apex": Image.new("L", (20, 20))}, "at least 32 px"),
         ({"onset": Image.new("F", (64, 64))}, "floating point"),
+        (DAMAGED, "apex: the image cannot be read"),
     ],
 )
 def test_frames_that_cannot_be_used_are_a_doubt_and_no_crash(toy: Any, frames: dict[str, Any], reason: str) -> None:
-    doc = {**meu.protocol(toy)[0], **frames}
-    item = meu.process_results(doc, ["disgust"])["motion_plausible_rate"]
+    item = meu.process_results({**meu.protocol(toy)[0], **frames}, ["disgust"])["motion_plausible_rate"]
     assert len(item["doubts"]) == 1 and reason in item["doubts"][0]
-    assert meu.motion_plausible_rate([item, {**item, "doubts": []}]) == 0.5
-
-
-def test_a_damaged_frame_is_a_doubt_and_no_crash(toy: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)  # lmms-eval has Pillow fill in what is missing
-    damaged = Image.open(io.BytesIO(picture(3)[:2000]))
-    items = meu.process_results({**meu.protocol(toy)[0], "apex": damaged}, ["disgust"])
-    assert "apex: the image cannot be read" in items["motion_plausible_rate"]["doubts"][0]
-
-
-def test_doubts_do_not_depend_on_what_the_model_was_shown(moving: Any) -> None:
-    # A nose tip outside the frame is a fault of settings that use it, not of the clip's motion.
-    items = meu.process_results({**moving[0], "nose": [-50, 900]}, ["fear"])
-    assert items["motion_plausible_rate"]["doubts"] == []
-
-
-def test_lmms_eval_is_asked_for_the_frames() -> None:
-    # Without this its command hands docs without images to process_results, which cannot see the motion.
-    assert base_task()["process_results_use_image"] is True
 
 
 @pytest.mark.parametrize(

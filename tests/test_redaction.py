@@ -25,7 +25,7 @@ KEYS = st.text(string.ascii_letters + string.digits + "-_./+=%\"'&", min_size=16
 
 
 @given(KEYS, st.text(max_size=20), st.text(max_size=20))
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_a_known_key_disappears_in_every_encoding(key: str, before: str, behind: str) -> None:
     data = f"{before}{key}{behind}".encode("utf-8", "replace")
     encodings = {
@@ -82,8 +82,9 @@ def test_other_words_stay(text: str) -> None:
 
 def test_descriptions_stay() -> None:
     for name in ("answers.jsonl", "claims.jsonl"):
-        for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines():
-            text = str(json.loads(line).get("text") or json.loads(line).get("answer"))
+        for line in (GOLDEN / name).read_text(encoding="utf-8").splitlines()[::5]:
+            case = json.loads(line)
+            text = str(case.get("text") or case.get("answer"))
             assert redacted(text) == text.encode("utf-8", "replace").decode()
 
 
@@ -96,6 +97,9 @@ def test_placeholders_and_flags_are_no_keys() -> None:
     "part", ["a-", "eyJ", "sk-", "://", "Bearer ", "api-key ", "-----BEGIN PRIVATE KEY-----", "a1", " "]
 )
 def test_time_is_linear(part: str) -> None:
-    began = time.monotonic()
-    redacted(part * (300_000 // len(part)))
-    assert time.monotonic() - began < 10
+    def seconds(length: int) -> float:
+        began = time.process_time()
+        redacted(part * (length // len(part)))
+        return time.process_time() - began
+
+    assert seconds(160_000) < 10 * seconds(20_000) + 0.1

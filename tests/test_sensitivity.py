@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from user_commands import evaluate, records, results
 
 from mellm_plugin import meu
 from mellm_plugin.datasets.ladder import LEVELS
@@ -24,25 +20,19 @@ from mellm_plugin.scoring.sensitivity import SCORES, curve
 def docs(faces: int = 22) -> list[dict[str, Any]]:
     """Clips of the ladder as `protocol` hands them on, without their images, which are not looked at here."""
     found = []
+    known = {"dataset": "synthme_ladder", "emotion": None, "coarse": None, "labels": list(LABELS["synthme"])}
     for n in range(16 * faces):
         subject, unit, level = f"l{n // 16:02d}", AUS[n % 16], LEVELS[n % 11]
         clip = f"au{unit}_{level:g}px"
-        said = {"labels": list(LABELS["synthme"]), "scored_aus": list(AUS), "asks": "all"}
-        known = {"aus": [str(unit)] if level else [], "emotion": None, "coarse": None}
-        where = {
-            "id": f"synthme_ladder/{subject}/{clip}",
-            "dataset": "synthme_ladder",
-            "subject": subject,
-            "clip": clip,
-        }
-        found.append({**where, **known, **said})
+        own = {"id": f"synthme_ladder/{subject}/{clip}", "subject": subject, "clip": clip}
+        found.append({**known, **own, "aus": [str(unit)] if level else [], "scored_aus": list(AUS), "asks": "all"})
     return found
 
 
 def scores(answer: Callable[[dict[str, Any]], str]) -> dict[str, dict[str, Any]]:
-    records = [meu.process_sensitivity(doc, [answer(doc)])["record"] for doc in docs()]
-    assert json.loads(json.dumps(records)) == records
-    found: dict[str, dict[str, Any]] = Scores(SENSITIVITY)(records)
+    found: dict[str, dict[str, Any]] = Scores(SENSITIVITY)(
+        [meu.process_sensitivity(doc, [answer(doc)])["record"] for doc in docs()]
+    )
     return found
 
 
@@ -84,34 +74,18 @@ def test_an_answer_without_units_names_none_and_is_told_beside() -> None:
 
 
 @pytest.mark.slow
-def test_the_bundled_model_sees_and_the_baselines_do_not(tmp_path: Path) -> None:
-    """The real command, with three models in one process: half of its time is its start."""
-    shared = {"tasks": "synthme_sensitivity", "limit": 132, "log_samples": True, "batch_size": 16}
+def test_the_bundled_model_sees_and_the_baselines_do_not(machine: dict[str, str], tmp_path: Path) -> None:
+    """The real command, with three models in one process."""
+    shared = {"tasks": "synthme_sensitivity", "limit": 132, "batch_size": 16}
     models = ("mellm", "mellm_constant", "mellm_random")
-    runs = [{**shared, "model": model, "model_args": "", "output_path": str(tmp_path / model)} for model in models]
-    (tmp_path / "runs.yaml").write_text(yaml.safe_dump(runs))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("LMMS_", "HF_", "MELLM_DATA", "CUDA_"))}
-    places = {"MELLM_DATA": str(tmp_path / "data"), "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [str(Path(sys.executable).parent / "lmms-eval"), "--config", str(tmp_path / "runs.yaml")],
-        env={**kept, **places, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found: dict[str, dict[str, Any]] = {}
-    for model in models:
-        files = list((tmp_path / model).rglob("*_results.json"))
-        assert files, done.stdout[-3000:] + done.stderr[-6000:]
-        found[model] = json.loads(files[0].read_text())["results"]["synthme_sensitivity"]
-        assert found[model]["au_parse_rate,none"] == 1.0
+    evaluate({model: {**shared, "model": model} for model in models}, machine, tmp_path)
+    found = {model: results(tmp_path / model)["results"]["synthme_sensitivity"] for model in models}
+    assert all(scores["au_parse_rate,none"] == 1.0 for scores in found.values())
     bundled = found["mellm"]
     assert 0.1 < bundled["threshold_px,none"] < 0.4 and bundled["sensitivity_ceiling,none"] > 0.75
     assert bundled["false_alarm_rate,none"] < 0.05
-    (file,) = (tmp_path / "mellm").rglob("*_samples_synthme_sensitivity.jsonl")
-    records = [json.loads(line)["record"] for line in file.read_text().splitlines()]
-    block = curve([{"id": record["id"], "subject": record["subject"], **record["rung"]} for record in records])
+    clips = records(tmp_path / "mellm", "synthme_sensitivity")
+    block = curve([{"id": record["id"], "subject": record["subject"], **record["rung"]} for record in clips])
     assert block["threshold_px"] == pytest.approx(bundled["threshold_px,none"])
     assert [block["low"], block["high"]] == pytest.approx(bundled["scores_stderr,none"]["threshold_px"]["ci95"])
     assert sum(block["clips"]) + block["still_clips"] == 132
