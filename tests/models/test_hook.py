@@ -24,16 +24,8 @@ def draw(onset: str, apex: str, nose: Any) -> str:
 
 def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
     video = {"type": "video", "url": "v"}
-    items = [
-        image("x"),
-        image("a", "onset"),
-        text("between"),
-        image("b", "apex"),
-        image("y", "offset"),
-        video,
-        image("c", "onset"),
-        image("d", "apex"),
-    ]
+    clip = [image("a", "onset"), text("between"), image("b", "apex")]
+    items = [image("x"), *clip, image("y", "offset"), video, image("c", "onset"), image("d", "apex")]
     before = [dict(item) for item in items]
     assert with_maps(items, draw, STANDARD) == [
         image("x"), image("a->b"), text("between"), image("y", "offset"), video, image("c->d"),
@@ -53,13 +45,6 @@ def test_the_nose_of_each_onset_is_handed_on() -> None:
     ]
     maps = with_maps(items, draw, STANDARD)
     assert maps == [image("a->b nose [3.5, 4.0]"), image("c->d"), image("e->f"), items[-1]]
-
-
-def test_the_drawing_may_be_a_promise() -> None:
-    promise = object()
-    assert with_maps([image("a", "onset"), image("b", "apex")], lambda *_: promise, STANDARD) == [
-        {"type": "image", "url": promise}
-    ]
 
 
 def test_the_text_for_maps_is_taken_where_there_is_one() -> None:
