@@ -140,14 +140,6 @@ def test_the_model_warns_once_and_marks_the_result(trained: Path, log: list[str]
     assert type(model).__mro__[1] is Mellm
 
 
-def test_answers_from_the_cache_are_marked_too(trained: Path, log: list[str]) -> None:
-    model = Mellm(adapter=trained, device="cpu")
-    model.task_dict["casme2_meu"] = {"test": clips(("casme2", "sub01", 3))}
-    model.clean()  # lmms-eval asks for nothing where its cache knows all answers
-    assert written(model)["training"]["tasks"]["casme2_meu"]["seen"] == {"clips": 3, "subjects": 1}
-    assert [line for line in log if "KNOWS PEOPLE" in line]
-
-
 def test_nothing_is_said_of_new_people(trained: Path, log: list[str]) -> None:
     model = Mellm(adapter=trained, device="cpu")
     ask(model, "synthme_meu", clips(("synthme", "s00", 3)))
@@ -178,6 +170,7 @@ def test_a_whole_model_is_named_by_its_weights(base: Path, tmp_path: Path) -> No
         write_record(folder, {**RECORD, **more})
     assert len(written(Mellm(pretrained=tuned, device="cpu"))["weights_sha256"]) == 64
     assert written(Mellm(pretrained=merged, device="cpu"))["adapter_sha256"] == "5d1"
+    assert written(Mellm(pretrained=base, device="cpu", motion="off"))["motion"] == "off"
     # A model without a record, too: its path alone would not distinguish it.
     plain = written(Mellm(pretrained=base, device="cpu"))
     assert len(plain["weights_sha256"]) == 64 and "adapter_sha256" not in plain

@@ -95,11 +95,7 @@ def test_impossible_numbers_of_folds_are_refused(people: int, count: int | None)
 @pytest.mark.parametrize(
     ("people", "earlier", "left_out"),
     [
-        (
-            {"casme2": ("sub02",), "smic": ("s01",)},
-            {},
-            {"casme2": ("sub02",), "smic": ("s01",), "smic_vis": ("s01",)},
-        ),
+        ({"casme2": ("sub02",), "smic": ("s01",)}, {}, {"casme2": ("sub02",), "smic": ("s01",), "smic_vis": ("s01",)}),
         ({"synthme": ("s01",), "casme2": ("sub01",)}, {}, {"casme2": ("sub01",)}),  # drawn faces are nobody
         (
             {"casme2": ("sub01",)},
