@@ -87,9 +87,3 @@ def test_all_faults_come_at_once_and_name_the_near() -> None:
     assert "'float32'" in faults["dtype"] and "'float23'" in faults["dtype"]
     assert "'robust'" in faults["motion"]
     assert "found 'many'" in faults["batch_size"]
-
-
-def test_every_motion_fault_is_told() -> None:
-    with pytest.raises(SettingsError) as caught:
-        ModelArguments.read({"motion": {"floor_px": -1, "flor": 2}})
-    assert len(caught.value.faults) == 2

@@ -6,6 +6,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -71,26 +72,27 @@ def toy(prepared_toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return root
 
 
-@pytest.fixture
-def given(base: Path, toy: Path, tmp_path: Path) -> Callable[..., Given]:
-    """Makes a config of the tiny model and `toy` as plain values; changes of its one stage come by name."""
+@pytest.fixture(scope="session")
+def config_of(base: Path) -> Callable[..., Given]:
+    """Makes a config of the tiny model and `toy` as plain values: its output, changes of its one stage by name."""
 
-    def make(**stage: Any) -> Given:
+    def make(output: Path, **stage: Any) -> Given:
         usual = {
             "name": "labels",
             "data": [{"dataset": "toy", "forms": {"label": 1, "aus": 1}}],
-            "steps": 6,
+            "steps": 4,
             "train": {"language": "lora"},
             "lora": {"rank": 4, "alpha": 8, "dropout": 0.1},
             "learning_rate": 0.01,
         }
-        return {
-            "base": str(base),
-            "output": str(tmp_path / "out"),
-            "logging": "none",
-            "max_pixels": 56 * 56,
-            "trainer": {"batch_size": 2, "save_every": 2, "evaluate_every": 2},
-            "stages": [usual | stage],
-        }
+        shared = {"base": str(base), "output": str(output), "logging": "none", "max_pixels": 56 * 56}
+        trainer = {"batch_size": 2, "save_every": 2, "evaluate_every": 2}
+        return {**shared, "trainer": trainer, "stages": [usual | stage]}
 
     return make
+
+
+@pytest.fixture
+def given(config_of: Callable[..., Given], toy: Path, tmp_path: Path) -> Callable[..., Given]:
+    """`config_of` with the folder `out` of the test."""
+    return partial(config_of, tmp_path / "out")

@@ -135,7 +135,7 @@ def test_failed_folds_leave_no_scores_unless_asked_for(
     with pytest.raises(TrainingError, match=r"1 of 3 folds.*\n.*3-casme2-sub03: train ended with 1: the disk is full"):
         pool(CONFIG, task, tmp_path, folds, failed)
     with pytest.raises(TrainingError, match="3 of 3 folds"):
-        pool(CONFIG, task, tmp_path, folds, {fold.name: "no" for fold in folds}, allow_incomplete=True)
+        pool(CONFIG, task, tmp_path / "none", folds, {fold.name: "no" for fold in folds}, allow_incomplete=True)
     assert not (tmp_path / RESULTS).exists()
     found = pool(CONFIG, task, tmp_path, folds, failed, allow_incomplete=True)
     assert found["loso"]["complete"] is False and found["loso"]["failed"] == failed
