@@ -169,6 +169,7 @@ def test_all_faults_come_at_once(root: Path) -> None:
         Source("plain", forms={"description": 1, "label": 1}),
         Source("megc_vqa"),
         Source("toy", split="dev"),
+        Source("synthme", split="test"),
     ]
     with pytest.raises(InputError) as caught:
         Examples(sources, None, count=0, root=root)
@@ -181,7 +182,7 @@ def test_all_faults_come_at_once(root: Path) -> None:
         "forms.aus: expected a number of at least 0",
         "languages.de: no such key; known: en, zh",
         "sources[2] (synthme-v1): dataset: 'synthme-v1' is the test set",
-        "sources[3] (synthme): split",
+        "sources[9] (synthme): split",
         "sources[3] (synthme): clips: expected a whole number",
         "sources[4] (toy): clips: only synthme takes",
         "labels: 'disgst' is neither a label nor a dataset. Did you mean 'disgust'",
