@@ -60,6 +60,11 @@ def test_one_person_filmed_by_several_cameras_is_one_fold() -> None:
     assert [fold.clips for fold in folds] == [1, 3]
 
 
+def test_groups_are_balanced_by_clips() -> None:
+    folds = make_folds(clips(sub01=9, sub02=5, sub03=4, sub04=2, sub05=1), 2)
+    assert [(fold.name, fold.clips) for fold in folds] in ([("1", 10), ("2", 11)], [("1", 11), ("2", 10)])
+
+
 @settings(max_examples=50)
 @given(
     st.dictionaries(st.integers(0, 40), st.integers(1, 20), min_size=2, max_size=20),
