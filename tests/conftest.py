@@ -46,6 +46,14 @@ def machine(shared_folder: Path) -> dict[str, str]:
     return user_commands.environment(shared_folder)
 
 
+@pytest.fixture(scope="session")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a tiny Qwen2.5-VL of random weights."""
+    import tiny  # torch, for the tests that need it alone
+
+    return tiny.save_model(tmp_path_factory.mktemp("base"))
+
+
 @pytest.fixture
 def log() -> Iterator[list[str]]:
     """What is logged at WARNING and above."""

@@ -24,16 +24,8 @@ def draw(onset: str, apex: str, nose: Any) -> str:
 
 def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
     video = {"type": "video", "url": "v"}
-    items = [
-        image("x"),
-        image("a", "onset"),
-        text("between"),
-        image("b", "apex"),
-        image("y", "offset"),
-        video,
-        image("c", "onset"),
-        image("d", "apex"),
-    ]
+    clip = [image("a", "onset"), text("between"), image("b", "apex")]
+    items = [image("x"), *clip, image("y", "offset"), video, image("c", "onset"), image("d", "apex")]
     before = [dict(item) for item in items]
     assert with_maps(items, draw, STANDARD) == [
         image("x"), image("a->b"), text("between"), image("y", "offset"), video, image("c->d"),
@@ -42,31 +34,10 @@ def test_marked_pairs_become_maps_in_place_and_the_rest_stays() -> None:
 
 
 def test_the_nose_of_each_onset_is_handed_on() -> None:
-    items = [
-        image("a", "onset", nose=[3.5, 4.0]),
-        image("b", "apex", nose=[9, 9]),
-        image("c", "onset", nose=None),
-        image("d", "apex"),
-        image("e", "onset"),
-        image("f", "apex"),
-        image("x", nose=[1, 1]),
-    ]
-    maps = with_maps(items, draw, STANDARD)
-    assert maps == [image("a->b nose [3.5, 4.0]"), image("c->d"), image("e->f"), items[-1]]
-
-
-def test_the_drawing_may_be_a_promise() -> None:
-    promise = object()
-    assert with_maps([image("a", "onset"), image("b", "apex")], lambda *_: promise, STANDARD) == [
-        {"type": "image", "url": promise}
-    ]
-
-
-def test_the_text_for_maps_is_taken_where_there_is_one() -> None:
-    question = text("two frames", map_text="a map")
-    marked = with_maps([image("a", "onset"), image("b", "apex"), question, text("end")], draw, STANDARD)
-    assert [item["text"] for item in marked[1:]] == ["a map", "end"]
-    assert with_maps([image("a"), image("b"), question], draw, STANDARD)[2] == question
+    clips = [image("a", "onset", nose=[3.5, 4.0]), image("b", "apex", nose=[9, 9])]
+    clips += [image("c", "onset"), image("d", "apex")]
+    maps = with_maps([*clips, image("x", nose=[1, 1])], draw, STANDARD)
+    assert maps == [image("a->b nose [3.5, 4.0]"), image("c->d"), image("x", nose=[1, 1])]
 
 
 @pytest.mark.parametrize("palette", PALETTES)
@@ -74,7 +45,8 @@ def test_the_text_for_maps_names_the_colours_of_their_palette(palette: str) -> N
     labels = ("anger", "others")
     question = text(frames_prompt(labels), map_text=open_map_prompt(labels))
     frames = [image("a", "onset"), image("b", "apex")]
-    assert with_maps([*frames, question], draw, palette)[1]["text"] == map_prompt(labels, palette)
+    shown = with_maps([*frames, question, text("end")], draw, palette)
+    assert [item["text"] for item in shown[1:]] == [map_prompt(labels, palette), "end"]
     assert with_maps([question], draw, palette)[0]["text"] == frames_prompt(labels), "no map, no legend"
     with pytest.raises(SettingsError, match="Did you mean 'colour-blind'"):
         with_maps([*frames, question], draw, "color-blind")

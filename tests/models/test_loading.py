@@ -38,27 +38,22 @@ def logits(model: Any, folder: Path) -> torch.Tensor:
     return result
 
 
-@pytest.fixture(scope="module")
-def plain(base: Path) -> torch.Tensor:
-    return logits(load_model(str(base)), base)
-
-
 def test_auto_is_float32_on_a_cpu(base: Path) -> None:
     assert load_model(str(base)).dtype == torch.float32
     assert load_model(str(base), dtype="bfloat16").dtype == torch.bfloat16
 
 
-def test_merged_and_apart_are_the_same_model_and_not_the_base(base: Path, adapter: Path, plain: torch.Tensor) -> None:
+def test_merged_and_apart_are_the_same_model_and_not_the_base(base: Path, adapter: Path) -> None:
     merged = add_adapter(load_model(str(base)), adapter)
     apart = add_adapter(load_model(str(base)), adapter, merge=False)
     assert not any("lora_" in name for name, _ in merged.named_parameters())
     assert sum("lora_" in name for name, _ in apart.named_parameters()) == 12
     with_merged, with_apart = logits(merged, base), logits(apart, base)
     torch.testing.assert_close(with_merged, with_apart, rtol=1e-4, atol=1e-4)
-    assert (with_merged - plain).abs().max() > 0.1
+    assert (with_merged - logits(load_model(str(base)), base)).abs().max() > 0.1
 
 
-def test_the_base_of_an_adapter_is_what_it_says(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_an_adapter_names_its_base(base: Path, adapter: Path, tmp_path: Path) -> None:
     assert adapter_base(adapter) == (str(base), None)
     shutil.copytree(base, tmp_path / "base")
     beside = tiny.rewrite_adapter(adapter, tmp_path / "adapter", str, base_model_name_or_path="../base", revision="v1")
@@ -95,10 +90,8 @@ def test_merging_changes_no_answer_where_words_share_a_matrix(
     torch.testing.assert_close(logits(merged, tied), apart, rtol=1e-4, atol=1e-3)
     assert merged.config.tie_word_embeddings is merged.config.text_config.tie_word_embeddings is still_tied
     merged.save_pretrained(tmp_path / "whole")
-    # As transformers alone read it.
-    assert torch.equal(
-        logits(AutoModelForImageTextToText.from_pretrained(tmp_path / "whole"), tied), logits(merged, tied)
-    )
+    by_transformers = AutoModelForImageTextToText.from_pretrained(tmp_path / "whole")
+    assert torch.equal(logits(by_transformers, tied), logits(merged, tied))
 
 
 def test_a_merge_that_changes_answers_is_refused(tied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,12 +102,7 @@ def test_a_merge_that_changes_answers_is_refused(tied: Path, tmp_path: Path, mon
             add_adapter(load_model(str(tied), dtype=dtype), own)
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_rounding_is_not_refused(base: Path, adapter: Path, dtype: str) -> None:
-    add_adapter(load_model(str(base), dtype=dtype), adapter, processor=load_processor(str(base)))
-
-
-def test_what_cannot_be_merged_can_stay_apart(base: Path, tmp_path: Path) -> None:
+def test_an_adapter_that_cannot_be_merged_can_stay_apart(base: Path, tmp_path: Path) -> None:
     own = tiny.save_adapter(tmp_path / "own", base, target_modules=["o_proj"], lora_bias=True)
     with pytest.raises(ModelError, match=r"cannot be merged: .*no bias\. merge_adapter=False keeps it apart"):
         add_adapter(load_model(str(base)), own)
@@ -139,7 +127,7 @@ def test_weights_that_are_no_numbers_are_refused(
         check_numbers(load_model(broken(base, "model.safetensors")), "base")
 
 
-# As ms-swift, LLaMA-Factory, Unsloth, TRL and PEFT itself say which layers were trained.
+# How ms-swift, LLaMA-Factory, Unsloth, TRL and PEFT itself name the trained layers.
 SWIFT = r"^(model)(?!.*(lm_head|output|emb|wte|shared)).*"
 SWIFT_NEW = r"^(model\.language_model(?=\.).*\.(q_proj|v_proj|gate_proj))$"
 FACTORY = r"^(?!.*visual).*(?:q_proj|v_proj|gate_proj).*"
@@ -147,6 +135,11 @@ UNSLOTH = (
     r"(?:.*?(?:language|text).*?(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense).*?(?:q_proj|v_proj|gate_proj).*?)"
     r"|(?:\bmodel\.layers\.[\d]{1,}\.(?:self_attn|attention|attn|mlp|feed_forward|ffn|dense)\.(?:(?:q_proj|v_proj|gate_proj)))"
 )
+
+
+LAYERS = [
+    f"model.layers.{n}.{layer}" for n in (0, 1) for layer in ("self_attn.q_proj", "self_attn.v_proj", "mlp.gate_proj")
+]
 
 
 def before_4_52(name: str) -> str:
@@ -164,14 +157,7 @@ def before_4_52(name: str) -> str:
         (UNSLOTH, True),
         (UNSLOTH, False),
         (None, False),
-        (
-            [
-                f"model.layers.{n}.{of}"
-                for n in (0, 1)
-                for of in ("self_attn.q_proj", "self_attn.v_proj", "mlp.gate_proj")
-            ],
-            True,
-        ),
+        (LAYERS, True),
     ],
 )
 def test_adapters_of_other_tools_are_the_same_adapter(
@@ -179,12 +165,11 @@ def test_adapters_of_other_tools_are_the_same_adapter(
 ) -> None:
     fields = {"target_modules": targets, "exclude_modules": "visual.*" if isinstance(targets, list) else None}
     theirs = tiny.rewrite_adapter(adapter, tmp_path / "theirs", before_4_52 if old else str, **fields)
-    for merge in (True, False):
-        ours = logits(add_adapter(load_model(str(base)), adapter, merge=merge), base)
-        assert torch.equal(logits(add_adapter(load_model(str(base)), theirs, merge=merge), base), ours)
+    ours, others = (logits(add_adapter(load_model(str(base)), one, merge=False), base) for one in (adapter, theirs))
+    assert torch.equal(others, ours)
 
 
-def test_scales_by_an_old_name_hold_for_the_new_one(base: Path, tmp_path: Path) -> None:
+def test_scales_by_an_old_layer_name_apply_to_the_new_one(base: Path, tmp_path: Path) -> None:
     name = "model.language_model.layers.1.self_attn.v_proj"
     own = tiny.save_adapter(tmp_path / "own", base, rank_pattern={name: 2}, alpha_pattern={name: 64})
     before = before_4_52(f".{name}")[1:]
@@ -192,17 +177,6 @@ def test_scales_by_an_old_name_hold_for_the_new_one(base: Path, tmp_path: Path) 
     old = tiny.rewrite_adapter(own, tmp_path / "old", before_4_52, target_modules=SWIFT, **named)
     ours, theirs = (logits(add_adapter(load_model(str(base)), one), base) for one in (own, old))
     assert torch.equal(ours, theirs)
-
-
-def test_layers_missing_under_their_old_names_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    torn = tiny.rewrite_adapter(
-        adapter,
-        tmp_path / "torn",
-        lambda name: None if "1.mlp" in name else before_4_52(name),
-        target_modules=["q_proj", "v_proj", "gate_proj"],
-    )
-    with pytest.raises(ModelError, match=r"1 layers \(.*layers\.1\.mlp\.gate_proj\) are missing from adapter_model"):
-        add_adapter(load_model(str(base)), torn)
 
 
 def test_fields_of_a_newer_peft(base: Path, adapter: Path, tmp_path: Path, log: list[str]) -> None:
@@ -215,24 +189,6 @@ def test_fields_of_a_newer_peft(base: Path, adapter: Path, tmp_path: Path, log: 
     assert 'future_config: {"rho": 2}' in log[0] and "saved by PEFT 9.1" in log[0]
 
 
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ({"peft_type": "IA3"}, "found IA3; merge it on the machine of the training"),
-        ({"peft_type": "PROMPT_TUNING"}, "instead of the weights"),
-        ({"peft_type": None}, "found no peft_type"),
-        ({"init_lora_weights": "pissa_niter_16"}, "changes the base in training"),
-        ({"alora_invocation_tokens": [1, 2]}, "activated LoRA"),
-        ({"target_modules": ["q_proj"], "layers_pattern": "layers"}, "cannot use adapter_config.json"),
-    ],
-)
-def test_adapters_that_would_answer_as_another_model_are_refused(
-    base: Path, adapter: Path, tmp_path: Path, settings: dict[str, Any], said: str
-) -> None:
-    with pytest.raises(ModelError, match=said):
-        add_adapter(load_model(str(base)), tiny.rewrite_adapter(adapter, tmp_path / "own", str, **settings))
-
-
 def test_weights_beside_those_of_peft_are_not_left_out(base: Path, adapter: Path, tmp_path: Path) -> None:
     own = shutil.copytree(adapter, tmp_path / "own")
     torch.save({}, own / "non_lora_state_dict.bin")
@@ -242,9 +198,9 @@ def test_weights_beside_those_of_peft_are_not_left_out(base: Path, adapter: Path
         add_adapter(load_model(str(base)), own)
 
 
-def test_a_pointer_of_git_lfs_is_told_as_one(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_is_reported_as_one(base: Path, adapter: Path, tmp_path: Path) -> None:
+    own = shutil.copytree(adapter, tmp_path / "own")
     for file in ("adapter_model.safetensors", "adapter_config.json"):
-        own = shutil.copytree(adapter, tmp_path / file)
         (own / file).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
         with pytest.raises(ModelError, match=r"Git LFS pointer.*git lfs pull"):
             add_adapter(load_model(str(base)), own)
@@ -289,28 +245,34 @@ def test_folders_of_a_training_name_their_checkpoints(
         fetch_adapter("nope")
 
 
-def test_a_tensor_without_a_place_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    narrow = tiny.rewrite_adapter(
-        adapter, tmp_path / "narrow", str, target_modules=r".*language_model.*\.(q_proj|v_proj)"
-    )
-    with pytest.raises(ModelError, match=r"4 tensors \(.*gate_proj.* have no place"):
-        add_adapter(load_model(str(base)), narrow)
-
-
-def test_a_missing_tensor_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    torn = tiny.rewrite_adapter(adapter, tmp_path / "torn", lambda name: None if "1.mlp" in name else name)
-    with pytest.raises(ModelError, match=r"2 tensors \(.*1\.mlp.* are missing from adapter_model"):
-        add_adapter(load_model(str(base)), torn)
-
-
-def test_an_adapter_of_another_base_is_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
-    other = tiny.rewrite_adapter(adapter, tmp_path / "other", str, r=8)
-    with pytest.raises(ModelError, match=r"not fit .* size mismatch .* Is this the base that") as caught:
-        add_adapter(load_model(str(base)), other)
+@pytest.mark.parametrize(
+    ("rename", "settings", "fault"),
+    [
+        (
+            lambda name: None if "1.mlp" in name else before_4_52(name),
+            {"target_modules": ["q_proj", "v_proj", "gate_proj"]},
+            r"1 layers \(.*layers\.1\.mlp\.gate_proj\) are missing from adapter_model",
+        ),
+        (str, {"target_modules": r".*language_model.*\.(q_proj|v_proj)"}, r"4 tensors \(.*gate_proj.* have no place"),
+        (lambda name: None if "1.mlp" in name else name, {}, r"2 tensors \(.*1\.mlp.* are missing from adapter_model"),
+        (str, {"r": 8}, r"not fit .* size mismatch .* Is this the base that"),
+        (str, {"peft_type": "IA3"}, "found IA3; merge it on the machine of the training"),
+        (str, {"peft_type": "PROMPT_TUNING"}, "instead of the weights"),
+        (str, {"peft_type": None}, "found no peft_type"),
+        (str, {"init_lora_weights": "pissa_niter_16"}, "changes the base in training"),
+        (str, {"alora_invocation_tokens": [1, 2]}, "activated LoRA"),
+        (str, {"target_modules": ["q_proj"], "layers_pattern": "layers"}, "cannot use adapter_config.json"),
+    ],
+)
+def test_adapters_that_would_answer_as_another_model_are_refused(
+    base: Path, adapter: Path, tmp_path: Path, rename: Any, settings: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(ModelError, match=fault) as caught:
+        add_adapter(load_model(str(base)), tiny.rewrite_adapter(adapter, tmp_path / "own", rename, **settings))
     assert len(str(caught.value)) < 800
 
 
-def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
+def test_folders_that_are_no_adapters_or_models_are_refused(base: Path, adapter: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="whole model; give it as pretrained="):
         fetch_adapter(str(base))
     with pytest.raises(ModelError, match="no such folder"):
@@ -319,44 +281,30 @@ def test_folders_that_are_no_adapters_are_refused(base: Path, adapter: Path, tmp
         fetch_adapter(str(adapter / "adapter_model.safetensors"))
     with pytest.raises(ModelError, match=r"found an address; the id is Qwen/Qwen2\.5-VL-7B-Instruct$"):
         load_model("https://huggingface.co/Qwen/Qwen2.5-VL-7B-Instruct/tree/main")
-    pickled = tmp_path / "pickled"
-    shutil.copytree(adapter, pickled)
+    with pytest.raises(ModelError, match="give it as adapter="):
+        load_model(str(adapter))
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load_model(str(tmp_path))
+    pickled = shutil.copytree(adapter, tmp_path / "pickled")
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
     with pytest.raises(ModelError, match=r"adapter_model\.safetensors, found adapter_model\.bin"):
         fetch_adapter(str(pickled))
 
 
-def test_a_model_with_a_missing_weight_is_refused(base: Path, tmp_path: Path) -> None:
-    torn = shutil.copytree(base, tmp_path / "torn")
-    tensors = load_file(torn / "model.safetensors")
-    del tensors["lm_head.weight"]
-    save_file(tensors, torn / "model.safetensors", metadata={"format": "pt"})
+def test_incomplete_and_pickled_models_are_refused(base: Path, tmp_path: Path) -> None:
+    broken = shutil.copytree(base, tmp_path / "broken")
+    tensors = load_file(broken / "model.safetensors")
+    head = tensors.pop("lm_head.weight")
+    save_file(tensors, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ModelError, match=r"1 tensors \(lm_head\.weight\).*random"):
-        load_model(str(torn))
-
-
-def test_pickled_weights_are_refused(base: Path, tmp_path: Path) -> None:
-    pickled = shutil.copytree(base, tmp_path / "pickled")
-    torch.save(load_file(pickled / "model.safetensors"), pickled / "pytorch_model.bin")
-    (pickled / "model.safetensors").unlink()
+        load_model(str(broken))
+    (broken / "model.safetensors").unlink()
+    torch.save({**tensors, "lm_head.weight": head}, broken / "pytorch_model.bin")
     with pytest.raises(ModelError, match="safetensors"):
-        load_model(str(pickled))
-
-
-def test_folders_that_are_no_models_are_refused(adapter: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="give it as adapter="):
-        load_model(str(adapter))
-    with pytest.raises(ModelError, match="no such folder"):
-        load_model(str(tmp_path / "none"))
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        load_model(str(tmp_path))
-
-
-def test_a_model_without_chat_template_is_refused(base: Path, tmp_path: Path) -> None:
-    mute = shutil.copytree(base, tmp_path / "mute")
-    (mute / "chat_template.jinja").unlink()
+        load_model(str(broken))
+    (broken / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="chat template"):
-        load_processor(str(mute))
+        load_processor(str(broken))
 
 
 def test_pixel_limits(base: Path) -> None:
@@ -376,7 +324,7 @@ def test_pixel_limits(base: Path) -> None:
         limit_pixels(processor, None, 100)
 
 
-def test_settings_of_maps_travel_with_a_model(tmp_path: Path) -> None:
+def test_motion_settings_travel_with_a_model(tmp_path: Path) -> None:
     assert carried_motion(str(tmp_path)) is None
     MotionSettings(floor_px=0.3).save(tmp_path)
     assert carried_motion(str(tmp_path)) == MotionSettings(floor_px=0.3)
@@ -390,13 +338,9 @@ def test_a_name_that_is_nearly_that_of_a_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     (tmp_path / "runs" / "labels").mkdir(parents=True)
     for load in (load_processor, fetch_adapter, load_model):
-        with pytest.raises(ModelError) as error:
+        with pytest.raises(ModelError, match="There is no folder 'runs/labls'.* Did you mean 'runs/labels'"):
             load("runs/labls")
-        assert "There is no folder 'runs/labls', so it was read as a hub id. Did you mean 'runs/labels'?" in str(
-            error.value
-        )
     with pytest.raises(ModelError, match="no such folder. Did you mean 'runs/labels'"):
         load_model("./runs/labls")
-    with pytest.raises(ModelError) as error:
+    with pytest.raises(ModelError, match="Did you mean 'bundled'"):
         load_model("bundeld")
-    assert "Did you mean 'bundled'?" in str(error.value)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ import tiny
 import torch
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.models.model_utils import gen_metrics
-from PIL import Image, ImageFile
+from PIL import Image
 
 from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
@@ -25,7 +25,6 @@ from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import MAX_NEW_TOKENS, ModelArguments, generation_arguments
 from mellm_plugin.models.mellm import Mellm
-from mellm_plugin.motion.colour import PALETTES
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
 
@@ -42,17 +41,14 @@ def doc(number: int, question: str = "What moves?") -> Doc:
     return {"id": f"set/s1/clip{number}", "onset": onset, "apex": apex, "question": question}
 
 
+def user(*content: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": [*content]}]
+
+
 def doc_to_messages(doc: Doc) -> list[dict[str, Any]]:
-    return [
-        {
-            "role": "user",
-            "content": [
-                {"type": "image", "url": doc["onset"], "frame": "onset", "nose": doc.get("nose")},
-                {"type": "image", "url": doc["apex"], "frame": "apex"},
-                {"type": "text", "text": doc["question"]},
-            ],
-        }
-    ]
+    onset = {"type": "image", "url": doc["onset"], "frame": "onset", "nose": doc.get("nose")}
+    apex = {"type": "image", "url": doc["apex"], "frame": "apex"}
+    return user(onset, apex, {"type": "text", "text": doc["question"]})
 
 
 def unmarked(doc: Doc) -> list[dict[str, Any]]:
@@ -65,8 +61,7 @@ def unmarked(doc: Doc) -> list[dict[str, Any]]:
 def drawn(doc: Doc, settings: MotionSettings = PRESETS["robust"]) -> list[dict[str, Any]]:
     """The message with the map already in it."""
     image = motion_map(doc["onset"], doc["apex"], settings, nose=doc.get("nose")).to_pil()
-    text = {"type": "text", "text": doc["question"]}
-    return [{"role": "user", "content": [{"type": "image", "url": image}, text]}]
+    return user({"type": "image", "url": image}, {"type": "text", "text": doc["question"]})
 
 
 def requests(
@@ -93,6 +88,11 @@ def texts(model: Mellm, docs: list[Doc], **how: Any) -> list[str]:
     return [answer.text for answer in model.generate_until(requests(model, docs, **how))]
 
 
+def input_tokens(model: Mellm, messages: Callable[[Doc], list[dict[str, Any]]] = doc_to_messages) -> int:
+    (answer,) = model.generate_until(requests(model, DOCS[:1], messages=messages))
+    return int(answer.token_counts.input_tokens)
+
+
 @pytest.fixture(scope="module")
 def model(base: Path) -> Mellm:
     return Mellm(pretrained=base, device="cpu", batch_size="2")
@@ -110,15 +110,13 @@ def test_marked_frames_are_shown_as_a_map(model: Mellm) -> None:
     assert answers != texts(model, DOCS, messages=unmarked)
 
 
-def test_motion_off_passes_the_frames_through(model: Mellm, base: Path) -> None:
-    off = Mellm(pretrained=base, device="cpu", motion="off")
-    assert texts(off, DOCS) == texts(model, DOCS, messages=unmarked)
-
-
-def test_motion_chooses_the_settings(model: Mellm, base: Path) -> None:
-    published = Mellm(pretrained=base, device="cpu", motion="published")
-    assert texts(published, DOCS) == texts(model, DOCS, messages=lambda d: drawn(d, PRESETS["published"]))
-    assert texts(published, DOCS) != texts(model, DOCS)
+@pytest.mark.parametrize(
+    ("motion", "shown"), [("off", unmarked), ("published", lambda doc: drawn(doc, PRESETS["published"]))]
+)
+def test_motion_chooses_what_is_shown(model: Mellm, base: Path, motion: str, shown: Any) -> None:
+    other = Mellm(pretrained=base, device="cpu", motion=motion)
+    assert (answers := texts(other, DOCS[:3])) == texts(model, DOCS[:3], messages=shown)
+    assert answers != texts(model, DOCS[:3])
 
 
 AT_NOSE = MotionSettings(estimator="farneback", head="nose", doubt_px=0)
@@ -145,14 +143,6 @@ def test_clips_without_a_nose_are_reported_where_it_is_asked_for(model: Mellm, b
     assert not [line for line in log if "nose tip" in line]
 
 
-def test_a_nose_outside_the_frame_is_the_fault_of_its_clip(base: Path, log: list[str]) -> None:
-    by_nose = Mellm(pretrained=base, device="cpu", motion=AT_NOSE, batch_size=2)
-    docs = [{**DOCS[0], "nose": [40, 40]}, {**DOCS[1], "nose": [400, 40]}, {**DOCS[2], "nose": [40, 40]}]
-    first, second, third = texts(by_nose, docs)
-    assert [*map(unanswered, (first, second, third))] == [None, "the clip's images could not be used", None]
-    assert "set/s1/clip1: expected a nose tip inside the frame of 84x84 px, found x 400, y 40" in log[-1]
-
-
 def test_implausible_motion_is_counted_and_answered_all_the_same(model: Mellm) -> None:
     gen_metrics.reset_logged_metrics()
     good = next(synthme.clips("plausible", 1))
@@ -167,31 +157,19 @@ def test_implausible_motion_is_counted_and_answered_all_the_same(model: Mellm) -
     assert (report["motion_maps"], report["implausible_motion"], report["clips_without_answer"]) == (3, 2, 0)
 
 
-def test_a_cache_changes_no_answer(model: Mellm, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MELLM_CACHE", "off")
-    plain = texts(model, DOCS)
-    monkeypatch.setenv("MELLM_CACHE", str(tmp_path))
-    assert texts(model, DOCS) == texts(Mellm(pretrained=base, device="cpu"), DOCS) == plain
-    assert len(list(tmp_path.rglob("output.pkl"))) == len(DOCS)
-
-
-@pytest.mark.parametrize("palette", PALETTES)
-def test_the_question_names_the_colours_of_the_map(base: Path, palette: str) -> None:
-    settings = MotionSettings(palette=palette)
-    shown = Mellm(pretrained=base, device="cpu", motion={"palette": palette})
-    labels = ("anger", "others")
+def test_the_question_names_the_colours_of_the_map(base: Path) -> None:
+    settings, labels = MotionSettings(palette="colour-blind"), ("anger", "others")
+    shown = Mellm(pretrained=base, device="cpu", motion={"palette": "colour-blind"})
 
     def asked(doc: Doc) -> list[dict[str, Any]]:
         question = {"type": "text", "text": frames_prompt(labels), "map_text": open_map_prompt(labels)}
-        return [{"role": "user", "content": [*doc_to_messages(doc)[0]["content"][:2], question]}]
+        return user(*doc_to_messages(doc)[0]["content"][:2], question)
 
-    def worded(palette: str) -> Callable[[Doc], list[dict[str, Any]]]:
-        return lambda doc: drawn({**doc, "question": map_prompt(labels, palette)}, settings)
+    def worded(palette: str) -> list[str]:
+        question = map_prompt(labels, palette)
+        return texts(shown, DOCS[:2], messages=lambda doc: drawn({**doc, "question": question}, settings))
 
-    answers = texts(shown, DOCS[:2], messages=asked)
-    assert answers == texts(shown, DOCS[:2], messages=worded(palette))
-    for other in PALETTES.keys() - {palette}:
-        assert answers != texts(shown, DOCS[:2], messages=worded(other))
+    assert texts(shown, DOCS[:2], messages=asked) == worded("colour-blind") != worded("standard")
 
 
 def test_paths_and_plain_texts_are_understood(model: Mellm, tmp_path: Path) -> None:
@@ -202,13 +180,8 @@ def test_paths_and_plain_texts_are_understood(model: Mellm, tmp_path: Path) -> N
     assert texts(model, [in_files]) == texts(model, [clip])
     assert texts(model, [in_files], messages=unmarked) == texts(model, [clip], messages=unmarked)
 
-    def as_string(doc: Doc) -> list[dict[str, Any]]:
-        return [{"role": "user", "content": doc["question"]}]
-
-    def as_list(doc: Doc) -> list[dict[str, Any]]:
-        return [{"role": "user", "content": [{"type": "text", "text": doc["question"]}]}]
-
-    assert texts(model, [clip], messages=as_string) == texts(model, [clip], messages=as_list)
+    plain = texts(model, [clip], messages=lambda doc: user({"type": "text", "text": doc["question"]}))
+    assert texts(model, [clip], messages=lambda doc: [{"role": "user", "content": doc["question"]}]) == plain
 
 
 def test_texts_images_and_videos_share_a_batch(model: Mellm) -> None:
@@ -216,12 +189,8 @@ def test_texts_images_and_videos_share_a_batch(model: Mellm) -> None:
 
     def mixed(doc: Doc) -> list[dict[str, Any]]:
         text = {"type": "text", "text": doc["question"]}
-        number = int(doc["id"][-1])
-        if number == 0:
-            return [{"role": "user", "content": [text]}]
-        if number == 1:
-            return [{"role": "user", "content": [{"type": "video", "url": video}, text]}]
-        return doc_to_messages(doc)
+        odd = {"0": user(text), "1": user({"type": "video", "url": video}, text)}
+        return odd.get(doc["id"][-1]) or doc_to_messages(doc)
 
     together = [answer.text for answer in model._answers(requests(model, DOCS[:4], messages=mixed))]
     alone = [texts(model, [DOCS[i]], messages=mixed)[0] for i in range(4)]
@@ -229,17 +198,20 @@ def test_texts_images_and_videos_share_a_batch(model: Mellm) -> None:
 
 
 @pytest.mark.parametrize("item", [{"type": "audio", "url": "a.wav"}, {"type": "video", "url": "v", "start_time": 1.0}])
-def test_what_would_be_dropped_is_refused(model: Mellm, item: dict[str, Any]) -> None:
+def test_content_that_would_be_dropped_is_refused(model: Mellm, item: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="clip0"):
-        texts(model, DOCS[:1], messages=lambda _: [{"role": "user", "content": [item]}])
+        texts(model, DOCS[:1], messages=lambda _: user(item))
 
 
 # Batches, order, laziness
 
 
-def test_batch_size_does_not_change_answers(model: Mellm, base: Path) -> None:
-    one, three = (Mellm(pretrained=base, device="cpu", batch_size=size) for size in (1, 3))
-    assert texts(one, DOCS) == texts(three, DOCS) == texts(model, DOCS)
+def test_batch_size_and_device_map_do_not_change_answers(model: Mellm, base: Path) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU changes the precision, and with it the answers")
+    expected = texts(model, DOCS)
+    for given in ({"batch_size": 1, "device": "cpu"}, {"batch_size": 3, "device_map": "auto"}):
+        assert texts(Mellm(pretrained=base, **given), DOCS) == expected
 
 
 def test_answers_keep_the_order_when_arguments_differ(model: Mellm) -> None:
@@ -253,19 +225,12 @@ def test_answers_keep_the_order_when_arguments_differ(model: Mellm) -> None:
 
 
 def test_an_answer_is_there_before_the_last_is_computed(model: Mellm, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    generate = model.model.generate
-
-    def counted(**given: Any) -> Any:
-        calls.append(1)
-        return generate(**given)
-
-    monkeypatch.setattr(model.model, "generate", counted)
+    generate = mock.Mock(side_effect=model.model.generate)
+    monkeypatch.setattr(model.model, "generate", generate)
     answers = iter(model.generate_until(requests(model, DOCS)))
     assert isinstance(next(answers), GenerationResult)
-    assert len(calls) == 1  # of three batches
-    assert len(list(answers)) == 4
-    assert len(calls) == 3
+    assert generate.call_count == 1, "the first of three batches"
+    assert len(list(answers)) == 4 and generate.call_count == 3
 
 
 def test_one_request_gives_a_list(model: Mellm) -> None:
@@ -335,33 +300,20 @@ def test_until_cuts_at_the_first_stop(model: Mellm) -> None:
     assert texts(model, DOCS[:1], gen_kwargs={**GREEDY, "until": full[2:4]}) == [full[: full.index(full[2:4])]]
 
 
-def test_the_system_prompt_replaces_that_of_the_template(base: Path, tmp_path: Path) -> None:
+def test_system_messages_and_pixel_limits_reach_the_model(model: Mellm, base: Path, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("Look closely.\n")
-    said = Mellm(pretrained=base, device="cpu", system_prompt="Look closely.")
-    read = Mellm(pretrained=base, device="cpu", system_prompt=tmp_path / "prompt.txt")
-    counts = []
-    for model in (said, read, Mellm(pretrained=base, device="cpu")):
-        (answer,) = model.generate_until(requests(model, DOCS[:1]))
-        counts.append(answer.token_counts.input_tokens)
-    assert counts[0] == counts[1] == counts[2] - len(tiny.SYSTEM) + len("Look closely.")
 
-
-def test_the_task_may_bring_its_own_system_message(model: Mellm) -> None:
     def with_system(doc: Doc) -> list[dict[str, Any]]:
-        system = {"role": "system", "content": [{"type": "text", "text": "Be brief."}]}
-        return [system, *doc_to_messages(doc)]
+        return [{"role": "system", "content": [{"type": "text", "text": "Look closely."}]}, *doc_to_messages(doc)]
 
-    (own,) = model.generate_until(requests(model, DOCS[:1], messages=with_system))
-    (default,) = model.generate_until(requests(model, DOCS[:1]))
-    difference = len(tiny.SYSTEM) - len("Be brief.")
-    assert default.token_counts.input_tokens - own.token_counts.input_tokens == difference
-
-
-def test_pixel_limits_reach_the_model(base: Path) -> None:
-    large = Mellm(pretrained=base, device="cpu", max_pixels=84 * 84)
-    small = Mellm(pretrained=base, device="cpu", max_pixels=28 * 28)
-    counts = [next(iter(m.generate_until(requests(m, DOCS[:1])))).token_counts.input_tokens for m in (large, small)]
-    assert counts[0] - counts[1] == 9 - 1
+    said = [
+        input_tokens(Mellm(pretrained=base, device="cpu", system_prompt="Look closely.")),
+        input_tokens(Mellm(pretrained=base, device="cpu", system_prompt=tmp_path / "prompt.txt")),
+        input_tokens(model, with_system),
+    ]
+    default = input_tokens(model)
+    assert said == [default - len(tiny.SYSTEM) + len("Look closely.")] * 3
+    assert input_tokens(Mellm(pretrained=base, device="cpu", max_pixels=28 * 28)) == default - 9 + 1
 
 
 @pytest.mark.parametrize(
@@ -375,28 +327,18 @@ def test_pixel_limits_reach_the_model(base: Path) -> None:
         ({"do_sample": True, "temperature": 0.0}, {"do_sample": False, "temperature": None}),
         ({"num_beams": 3, "repetition_penalty": 1.1}, {"num_beams": 3, "repetition_penalty": 1.1}),
         ({"max_new_tokens": 5, "temperature": None}, {"max_new_tokens": 5, "do_sample": False}),
+        ({"until": ["\n\n"]}, {"until": []}),  # lmms-eval's default
+        ({"until": "\n\n"}, {"until": []}),
+        ({"until": "END"}, {"until": ["END"]}),
+        ({"until": ["\n\n", "END"]}, {"until": ["\n\n", "END"]}),
     ],
 )
 def test_generation_arguments(given: dict[str, Any], expected: dict[str, Any]) -> None:
     before = copy.deepcopy(given)
     arguments, until, unknown = generation_arguments(given)
-    assert {name: arguments[name] for name in expected} == expected
-    assert (until, unknown, given) == ([], [], before)
-
-
-@pytest.mark.parametrize(
-    ("until", "expected"),
-    [
-        (None, []),
-        ([], []),
-        (["\n\n"], []),
-        ("\n\n", []),
-        ("END", ["END"]),
-        (["\n\n", "END"], ["\n\n", "END"]),
-    ],
-)
-def test_only_the_default_until_is_ignored(until: Any, expected: list[str]) -> None:
-    assert generation_arguments({"until": until})[1] == expected
+    found = {**arguments, "until": until}
+    assert {name: found[name] for name in expected} == expected
+    assert (unknown, given) == ([], before)
 
 
 def test_beams_and_sampling_run(model: Mellm, log: list[str]) -> None:
@@ -427,23 +369,16 @@ def test_a_broken_clip_does_not_lose_the_others(model: Mellm, tmp_path: Path, lo
     assert "set/s1/clip3" in report and "no such file" in report
 
 
-def test_a_picture_that_was_opened_and_not_read_may_be_damaged(
-    model: Mellm, monkeypatch: pytest.MonkeyPatch, log: list[str]
-) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", False)
+def test_damaged_images_cost_their_own_answers(model: Mellm, tmp_path: Path, log: list[str]) -> None:
     file = io.BytesIO()
     DOCS[0]["apex"].save(file, "PNG")
-    damaged = {**DOCS[0], "apex": Image.open(io.BytesIO(file.getvalue()[:3000]))}
+    damaged = {**DOCS[0], "apex": Image.open(io.BytesIO(file.getvalue()[:3000]))}  # opened, but not read yet
     answers = texts(model, [damaged, DOCS[1]])
     assert unanswered(answers[0]) and not unanswered(answers[1])
     assert "clip0" in log[-1] and "apex: the image cannot be read" in log[-1]
-
-
-def test_an_image_that_is_no_map_may_be_broken_too(model: Mellm, tmp_path: Path, log: list[str]) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
-    docs = [{**DOCS[0], "onset": str(tmp_path / "torn.png")}, DOCS[1]]
-    assert unanswered(texts(model, docs, messages=unmarked)[0])
-    assert "clip0" in log[-1]
+    answers = texts(model, [DOCS[1], {**DOCS[2], "onset": str(tmp_path / "torn.png")}], messages=unmarked)
+    assert not unanswered(answers[0]) and unanswered(answers[1]) and "clip2" in log[-1]
 
 
 # Which model
@@ -461,20 +396,6 @@ def test_neither_model_nor_adapter_is_the_bundled_one(
     assert gen_metrics.summarize_logged_metrics()["avg_bundled_model"] == 1
 
 
-def test_the_class_says_which_weights_and_maps(base: Path) -> None:
-    # It is what lmms-eval writes of a model into its results.
-    for motion, written in (("published", PRESETS["published"].to_dict()), ("off", "off")):
-        name = type(Mellm(pretrained=base, device="cpu", motion=motion)).__name__
-        told = json.loads(name.removeprefix("Mellm "))
-        assert len(told.pop("weights_sha256")) == 64 and told == {"bundled": False, "motion": written}
-
-
-def test_without_a_bundled_model_the_error_says_what_to_give(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "bundled_folder", lambda: tmp_path)
-    with pytest.raises(ModelError, match="pretrained="):
-        Mellm(device="cpu")
-
-
 def test_an_adapter_brings_its_base(base: Path, adapter: Path) -> None:
     both = Mellm(pretrained=base, adapter=adapter, device="cpu")
     alone = Mellm(adapter=adapter, device="cpu", merge_adapter=False)
@@ -488,11 +409,7 @@ def test_an_adapter_may_bring_its_processor(base: Path, adapter: Path, tmp_path:
     processor = tiny.processor()
     processor.chat_template = processor.chat_template.replace(tiny.SYSTEM, "Short.")
     processor.save_pretrained(own)
-    counts = []
-    for folder in (own, adapter):
-        model = Mellm(adapter=folder, device="cpu")
-        (answer,) = model.generate_until(requests(model, DOCS[:1]))
-        counts.append(answer.token_counts.input_tokens)
+    counts = [input_tokens(Mellm(adapter=folder, device="cpu")) for folder in (own, adapter)]
     assert counts[1] - counts[0] == len(tiny.SYSTEM) - len("Short.")
 
 
@@ -537,23 +454,15 @@ def test_folders_that_look_like_numbers_or_have_commas(
     base: Path, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("2025", "007", "1e5", "True", "lr=1e-4,r=8"):
-        shutil.copytree(adapter, tmp_path / name)
+    for name in ("007", "1e5", "True", "lr=1e-4,r=8"):
+        (tmp_path / name).symlink_to(adapter)
         line = f'"{name}"' if "," in name else name
         model = Mellm.create_from_arg_string(f"pretrained={base},adapter={line}", {"device": "cpu"})
         assert model.arguments.adapter == name
     assert ModelArguments.read({"adapter": 2025}).adapter == "2025"
     assert ModelArguments.read({"pretrained": "a/b", "revision": 2025}).revision == "2025"
-    for line in ("adapter=lr=1e-4,r=8", "adapter=runs/a,b"):
-        with pytest.raises(SettingsError, match=r"splits at commas.*quote a value"):
-            Mellm.create_from_arg_string(line, {"device": "cpu"})
-
-
-def test_a_base_that_is_not_here_is_told_as_the_adapters(adapter: Path, tmp_path: Path) -> None:
-    for name, said in (("/root/x", "no such folder exists here"), ("someone/x", "names this base;")):
-        own = tiny.rewrite_adapter(adapter, tmp_path / name[-1] / name[1], str, base_model_name_or_path=name)
-        with pytest.raises(ModelError, match=rf"{said}.*set pretrained= to your copy"):
-            Mellm(adapter=own, device="cpu")
+    with pytest.raises(SettingsError, match=r"splits at commas.*quote a value"):
+        Mellm.create_from_arg_string("adapter=lr=1e-4,r=8", {"device": "cpu"})
 
 
 def test_a_device_that_is_not_there_is_refused(base: Path) -> None:
@@ -561,25 +470,15 @@ def test_a_device_that_is_not_there_is_refused(base: Path) -> None:
         Mellm(pretrained=base, device="cuda:99")
 
 
-def test_device_map_auto(base: Path) -> None:
-    if torch.cuda.is_available():
-        pytest.skip("a GPU changes the precision, and with it the answers")
-    assert texts(Mellm(pretrained=base, device_map="auto"), DOCS[:2]) == texts(
-        Mellm(pretrained=base, device="cpu"), DOCS[:2]
-    )
-
-
-def test_a_freed_model_says_so(base: Path) -> None:
+def test_a_freed_model_reports_itself(base: Path) -> None:
     model = Mellm(pretrained=base, device="cpu")
-    texts(model, DOCS[:1])
     model.clean()
     assert model.config._name_or_path == str(base)
     with pytest.raises(ModelError, match="create a new one"):
         texts(model, DOCS[:1])
 
 
-def test_what_it_does_not_do_is_said(model: Mellm) -> None:
-    with pytest.raises(NotImplementedError, match="generate_until"):
-        model.loglikelihood([])
-    with pytest.raises(NotImplementedError, match="generate_until"):
-        model.generate_until_multi_round([])
+def test_other_requests_are_not_implemented(model: Mellm) -> None:
+    for call in (model.loglikelihood, model.generate_until_multi_round):
+        with pytest.raises(NotImplementedError, match="generate_until"):
+            call([])

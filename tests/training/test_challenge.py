@@ -40,7 +40,7 @@ def test_what_a_clip_can_be_asked() -> None:
 @pytest.mark.parametrize("images", ["map", "frames"])
 def test_questions_are_those_of_evaluation_and_their_answers_read_back(images: str) -> None:
     asked: Counter[str] = Counter()
-    for seed in range(200):
+    for seed in range(60):
         codes = ("L4", "43") if seed % 2 else ("R14",)
         record = _record(codes)
         units = {4: 9, 12: 3, 43: 1, 14: 2}
@@ -64,8 +64,3 @@ def test_questions_are_those_of_evaluation_and_their_answers_read_back(images: s
         whole = vqa_prompt(text, kind, COARSE, LABELS_ASKED, images)  # type: ignore[arg-type]
         assert prompt == whole if images == "frames" else prompt.endswith(whole.rpartition("}")[2])
     assert set(asked) == set(VQA_QUESTIONS)
-
-
-def test_the_questions_are_known_by_their_kind() -> None:
-    for kind, texts in VQA_QUESTIONS.items():
-        assert {question_kind(text.format(name="brow lowerer")) for text in texts} == {kind}

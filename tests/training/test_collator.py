@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
 from mellm_plugin.models import bundled_folder
@@ -24,8 +23,8 @@ EXAMPLES = [
 
 
 @pytest.fixture(scope="module", params=["bundled", "tiny"])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return bundled_folder() if request.param == "bundled" else tiny.save_model(tmp_path_factory.mktemp("model"))
+def folder(request: pytest.FixtureRequest, base: Path) -> Path:
+    return bundled_folder() if request.param == "bundled" else base
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +32,14 @@ def processor(folder: Path) -> Any:
     return load_processor(str(folder))
 
 
-def test_the_answer_and_its_end_alone_are_learnt(processor: Any) -> None:
+def test_only_the_answer_and_its_end_are_learnt(processor: Any) -> None:
     tokenizer = processor.tokenizer
     batch = Collator(processor)(EXAMPLES)
     for row, example in enumerate(EXAMPLES):
+        tokens = Collator(processor).answer_ids(example)
+        said = {"role": "assistant", "content": [{"type": "text", "text": example.answer.strip()}]}
+        whole = processor.apply_chat_template([*chat(example), said], tokenize=False)
+        assert whole.rstrip("\n").endswith(tokenizer.decode(tokens)), "the chat template ends an answer alike"
         text = processor.apply_chat_template(chat(example), tokenize=False, add_generation_prompt=True)
         alone = processor(text=[text], images=[list(example.images)], return_tensors="pt")
         prompt = alone["input_ids"][0].tolist()
@@ -51,14 +54,6 @@ def test_the_answer_and_its_end_alone_are_learnt(processor: Any) -> None:
     assert batch["image_grid_thw"].shape == (4, 3)
 
 
-def test_the_chat_template_ends_the_answer_as_the_collator_does(processor: Any) -> None:
-    example = EXAMPLES[0]
-    messages = [*chat(example), {"role": "assistant", "content": [{"type": "text", "text": example.answer}]}]
-    whole = processor.apply_chat_template(messages, tokenize=False)
-    tokens = Collator(processor).answer_ids(example)
-    assert whole.rstrip("\n").endswith(processor.tokenizer.decode(tokens))
-
-
 def test_padding_changes_no_loss(folder: Path, processor: Any) -> None:
     model, collator = load_model(str(folder)), Collator(processor)
     with torch.inference_mode():
@@ -70,7 +65,7 @@ def test_padding_changes_no_loss(folder: Path, processor: Any) -> None:
             assert torch.allclose(logits[row, : len(expected)], expected, atol=2e-4)
 
 
-def test_an_end_without_a_special_token_is_the_tokenizers(processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_template_without_an_end_token_uses_the_tokenizers(processor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     of_content = "{% for c in m['content'] %}{{ c.get('text', '<|image_pad|>') }}{% endfor %}"
     template = f"{{% for m in messages %}}{of_content}\n{{% endfor %}}"
     monkeypatch.setattr(processor, "chat_template", template)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ def _faults(given: dict[str, Any]) -> tuple[str, ...]:
     return error.value.faults
 
 
-def test_what_is_given_is_read_and_what_is_not_has_its_default(given: Make) -> None:
+def test_missing_values_get_their_defaults(given: Make) -> None:
     config = read(given())
     (stage,) = config.stages
     assert stage.learning_rate["language"] == 0.01 and stage.lora is not None and stage.lora.rank == 4
@@ -43,7 +41,7 @@ def test_what_is_given_is_read_and_what_is_not_has_its_default(given: Make) -> N
     assert read({**given(), "motion": False}).motion is None
 
 
-def test_plain_values_are_read_back(given: Make) -> None:
+def test_a_config_survives_a_round_trip(given: Make) -> None:
     for validation in ({"share": 0.2}, {"subjects": {"toy": ["s2"]}, "examples": 5}):
         config = read({**given(), "motion": "off", "leave_out": {"toy": ["s1"]}, "validation": validation})
         assert read(config.to_dict()) == config
@@ -51,46 +49,18 @@ def test_plain_values_are_read_back(given: Make) -> None:
 
 
 def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:
-    found = "\n".join(
-        _faults(
-            {
-                "base": "bundled",
-                "outptu": "x",
-                "output": 3,
-                "motion": "robst",
-                "trainer": {"batch_size": "two", "worker": 1},
-                "stages": [
-                    {
-                        "name": "a",
-                        "data": [{"dataset": "toi"}, {"dataset": "toy", "forms": {"labl": 1}, "split": "tset"}],
-                        "train": {"language": "lora", "vison": "full"},
-                        "lora": {"alpha": 3, "targets": {"language": "("}},
-                        "learning_rate": {"language": 2},
-                        "steps": 1.5,
-                    },
-                    {"name": "b", "data": [], "train": {}, "learning_rate": 1e-3, "steps": 1},
-                ],
-            }
-        )
-    )
+    data = [{"dataset": "toi"}, {"dataset": "toy", "forms": {"labl": 1}, "split": "tset"}]
+    stage = {"name": "a", "data": data, "train": {"language": "lora", "vison": "full"}, "steps": 1}
+    stage |= {"lora": {"alpha": 3, "targets": {"language": "("}}, "learning_rate": 1e-3}
+    found = "\n".join(_faults({"base": "bundled", "output": "x", "motion": "robst", "stages": [stage]}))
     for expected in (
-        "outptu: no such key",
-        "Did you mean 'output'?",
-        "output: expected a text, found 3",
         "motion: expected a motion preset",
-        "trainer.batch_size: expected a whole number of at least 1, found 'two'",
-        "trainer.worker: no such key",
-        "Did you mean 'workers'?",
         "stages[0].data[0].dataset: the dataset 'toi' is not prepared",
         "stages[0].data[1].forms.labl: no such key; known: ",
-        "Did you mean 'label'?",
         "stages[0].data[1].split: toy has test, found 'tset'. Did you mean 'test'?",
         "stages[0].train.vison: no such key",
         "stages[0].lora.rank: expected (rank of the matrices), found nothing",
         "stages[0].lora.targets.language: expected a regular expression",
-        "stages[0].learning_rate.language: expected a number above 0 and at most 1, found 2",
-        "stages[0].steps: expected a whole number of at least 1, found 1.5",
-        "stages[1].data: expected a list of at least one, found []",
     ):
         assert expected in found, expected
 
@@ -110,11 +80,11 @@ def test_all_faults_come_at_once_with_their_paths(toy: Path) -> None:
         ({"lora": {"rank": 4, "alpha": 8, "targets": {"vision": "qkv"}}}, ".lora.targets.vision: found, but"),
     ],
 )
-def test_what_contradicts_within_a_stage(given: Make, changes: dict[str, Any], fault: str) -> None:
+def test_contradictions_within_a_stage(given: Make, changes: dict[str, Any], fault: str) -> None:
     assert any(fault in found for found in _faults(given(**changes)))
 
 
-def test_one_adapter_comes_out_of_all_stages(given: Make) -> None:
+def test_all_stages_must_train_one_adapter(given: Make) -> None:
     plain = given()
     other = {**plain["stages"][0], "name": "more", "lora": {"rank": 8, "alpha": 8}}
     (fault,) = _faults({**plain, "stages": [*plain["stages"], other]})
@@ -130,7 +100,9 @@ def test_one_adapter_comes_out_of_all_stages(given: Make) -> None:
 def test_values_are_changed_by_path(given: Make, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump(given()))
-    config = load(file, ["stages[0].lora.rank=8", "trainer.batch_size=3", "motion=off", "validation.share=0.25"])
+    changes = ["stages[0].lora.rank=8", "trainer.batch_size=3", "motion=off", "validation.share=0.25"]
+    config = load(file, [*changes, "stages[0].learning_rate=1e-4"])
+    assert config.stages[0].learning_rate["language"] == 1e-4, "a number without a dot is a number"
     assert config.stages[0].lora is not None and config.stages[0].lora.rank == 8
     assert (config.trainer.batch_size, config.motion, config.validation.share) == (3, None, 0.25)
     with pytest.raises(InputError) as error:
@@ -149,7 +121,7 @@ def test_a_misspelt_base_is_no_hub_id(given: Make, tmp_path: Path, monkeypatch: 
         assert read({**given(), "base": name}).base == name
 
 
-ALIASES = tuple(itertools.pairwise("abcdefghij"))
+BOMB = "".join(f"{t}: &{t} [{', '.join([f'*{f}'] * 9)}]\n" for f, t in itertools.pairwise("abcdefghij"))
 
 
 @pytest.mark.parametrize(
@@ -160,22 +132,21 @@ ALIASES = tuple(itertools.pairwise("abcdefghij"))
         ("base: [\n", "expected YAML"),
         ("1: a\n", "expected a text as key, found 1"),
         ("base: " + "[" * 3000 + "]" * 3000, "at most 50 levels of nesting"),
-        ("base: " + "{a: " * 60 + "1" + "}" * 60, "at most 50 levels of nesting"),
-        (
-            "a: &a [x]\n" + "".join(f"{t}: &{t} [{', '.join([f'*{f}'] * 9)}]\n" for f, t in ALIASES),
-            "at most 100000 val",
-        ),
+        (f"a: &a [x]\n{BOMB}", "at most 100000 val"),
         ("base: 2026-99-99\n", "expected YAML: month must be"),
         (f"base: {'9' * 5000}\n", "expected YAML: Exceeds the limit"),
         (f"base: {'9' * 400}\nseed: {'9' * 400}\nstages: [{{weight: {'9' * 400}}}]\n", "seed: expected a whole number"),
         ("#" * (2**20 + 1), "at most 1 MiB"),
     ],
 )
-def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None:
+def test_files_that_are_no_config_are_refused(text: str, fault: str, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(text)
     with pytest.raises(InputError, match=fault):
         load(file)
+
+
+def test_a_missing_file_and_a_pipe_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         load(tmp_path / "none.yaml")
     if hasattr(os, "mkfifo"):
@@ -184,14 +155,7 @@ def test_files_that_are_no_config(text: str, fault: str, tmp_path: Path) -> None
             load(find_config(str(tmp_path / "pipe.yaml")))
 
 
-def test_numbers_without_a_dot_are_numbers(given: Make, tmp_path: Path) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(yaml.safe_dump(given()))
-    config = load(file, ["stages[0].learning_rate=1e-4", "stages[0].data[0].weight=5e-1"])
-    assert config.stages[0].learning_rate["language"] == 1e-4 and config.stages[0].data[0].weight == 0.5
-
-
-def test_what_a_training_cannot_start_from(given: Make, tmp_path: Path) -> None:
+def test_impossible_starts_and_data_are_refused(given: Make, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     (adapter / "adapter_config.json").write_text("{}")
@@ -223,14 +187,3 @@ def test_shipped_configs_lack_nothing_but_data(toy: Path) -> None:
     assert find_config("configs/bundled_lora.yaml") == find_config("bundled_lora") == shipped()["bundled_lora"]
     with pytest.raises(InputError, match="Did you mean 'bundled_lora'"):
         find_config("bundled_lorra.yaml")
-
-
-def test_a_config_is_read_without_torch(given: Make, tmp_path: Path) -> None:
-    file = tmp_path / "c.yaml"
-    file.write_text(yaml.safe_dump(given()))
-    code = (
-        "import sys, pathlib\nfrom mellm_plugin.training.config import load\nload(pathlib.Path(sys.argv[1]))\n"
-        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""Leave one subject out: the real commands over three fictitious people, and what is made of their answers."""
+"""Leave one subject out: the real commands over three fictitious people, and the scores of their answers."""
 
 from __future__ import annotations
 
@@ -39,30 +39,19 @@ from mellm_plugin.training.loso import (
 )
 from mellm_plugin.training.pooled import pool
 
-CONFIG = Config(
-    base="bundled",
-    output="unused",
-    stages=(
-        Stage(
-            name="labels",
-            data=(Source("casme2", forms={"label": 1.0}),),
-            train=Train(language="full"),
-            learning_rate={"language": 1e-4},
-            steps=2,
-        ),
-    ),
-)
+STAGE = Stage("labels", (Source("casme2", forms={"label": 1.0}),), Train(language="full"), {"language": 1e-4}, steps=2)
+CONFIG = Config("bundled", "unused", (STAGE,))
 LABELS = ("disgust", "happiness", "surprise")
 GIVEN = {
     "sub01": [("disgust", "disgust")] * 5 + [("happiness", "disgust"), ("surprise", "surprise")],
     "sub02": [("happiness", "happiness")],
     "sub03": [("surprise", "disgust"), ("disgust", "no idea")],
 }
-"""Label and answer of each clip of some people."""
+"""Label and answer of each clip of each person."""
 
 
 def sample(subject: str, number: int, label: str, answer: str) -> dict[str, Any]:
-    """What lmms-eval writes of one answer to a task of ours."""
+    """The line that lmms-eval writes for one answer to a task of ours."""
     frame = Image.fromarray(np.random.default_rng(number).integers(0, 255, (48, 48), np.uint8))
     doc = {
         "id": f"casme2/{subject}/{number}",
@@ -89,7 +78,7 @@ def samples() -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def task() -> Task:
-    """The task of these clips, with aggregations of ours."""
+    """The task of these clips."""
     asked = [Asked(f"casme2/{s}/{n}", "casme2", s) for s, given in GIVEN.items() for n in range(len(given))]
     names = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(emotion)")}
     return Task("toy", Path("toy.yaml"), tuple(asked), names)
@@ -101,13 +90,12 @@ def folds(task: Task) -> tuple[Fold, ...]:
 
 
 def labels(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The items of the labels of samples."""
     records = [sample["record"] for sample in samples]
     return [{"gold": record["gold"]["label"], "read": record["read"]["label"]} for record in records]
 
 
 def finish(out: Path, fold: Fold, task: Task, of: Sequence[dict[str, Any]]) -> None:
-    """Leave behind what a fold does, lmms-eval's order of the ranks among it."""
+    """Write the files of a finished fold; lmms-eval's samples are in the order of its ranks."""
     folder = fold_folder(out, fold)
     folder.mkdir(parents=True)
     (folder / "all.jsonl").write_text("".join(json.dumps(one) + "\n" for one in reversed(of)))
@@ -126,8 +114,6 @@ def test_answers_are_scored_once_over_all_people(
     scores = found["results"]["toy"]
     assert scores["emotion_uf1,none"] == meu.emotion_uf1(items)
     assert scores["emotion_acc,none"] == pytest.approx(7 / 10)
-    of_each = [meu.emotion_uf1(labels(of)) for of in samples.values()]
-    assert abs(scores["emotion_uf1,none"] - float(np.mean([value or 0.0 for value in of_each]))) > 0.05
     low, high = scores["scores_stderr,none"]["emotion_uf1"]["ci95"]
     assert low <= scores["emotion_uf1,none"] <= high
     assert found["loso"]["complete"] and found["n-samples"]["toy"] == {"original": 10, "effective": 10}
@@ -135,12 +121,11 @@ def test_answers_are_scored_once_over_all_people(
     table = (tmp_path / TABLE).read_text()
     assert "casme2: 10 clips of 3 subjects" in table and "INCOMPLETE" not in table
     predictions = [json.loads(line) for line in (tmp_path / "predictions.jsonl").read_text().splitlines()]
-    assert [one["id"] for one in predictions] == [one.id for one in task.asked]
-    assert [one["record"]["id"] for one in predictions] == [one.id for one in task.asked]
+    assert [(one["id"], one["record"]["id"]) for one in predictions] == [(one.id, one.id) for one in task.asked]
     assert {one["fold"] for one in predictions} == {fold.name for fold in folds}
 
 
-def test_where_folds_have_failed_there_are_no_scores(
+def test_failed_folds_leave_no_scores_unless_asked_for(
     task: Task, folds: tuple[Fold, ...], samples: dict[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     for fold, of in zip(folds[:2], samples.values(), strict=False):
@@ -149,20 +134,16 @@ def test_where_folds_have_failed_there_are_no_scores(
     failed = {folds[2].name: "train ended with 1: the disk is full"}
     with pytest.raises(TrainingError, match=r"1 of 3 folds.*\n.*3-casme2-sub03: train ended with 1: the disk is full"):
         pool(CONFIG, task, tmp_path, folds, failed)
+    with pytest.raises(TrainingError, match="3 of 3 folds"):
+        pool(CONFIG, task, tmp_path / "none", folds, {fold.name: "no" for fold in folds}, allow_incomplete=True)
     assert not (tmp_path / RESULTS).exists()
-
     found = pool(CONFIG, task, tmp_path, folds, failed, allow_incomplete=True)
     assert found["loso"]["complete"] is False and found["loso"]["failed"] == failed
     assert found["n-samples"]["toy"] == {"original": 10, "effective": 8}
     assert "INCOMPLETE: without the people of 1 failed folds (3-casme2-sub03)" in (tmp_path / TABLE).read_text()
 
 
-def test_nothing_is_scored_where_all_folds_have_failed(task: Task, folds: tuple[Fold, ...], tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="3 of 3 folds"):
-        pool(CONFIG, task, tmp_path, folds, {fold.name: "no" for fold in folds}, allow_incomplete=True)
-
-
-def test_an_answer_to_each_question(task: Task, folds: tuple[Fold, ...], samples: Any, tmp_path: Path) -> None:
+def test_each_question_needs_one_answer(task: Task, folds: tuple[Fold, ...], samples: Any, tmp_path: Path) -> None:
     file = tmp_path / "samples.jsonl"
     for of in (samples["sub01"][:-1], [*samples["sub01"], samples["sub01"][0]]):
         file.write_text("".join(json.dumps(one) + "\n" for one in of))
@@ -170,12 +151,12 @@ def test_an_answer_to_each_question(task: Task, folds: tuple[Fold, ...], samples
             fold_samples(folds[0], task, file)
 
 
-@pytest.mark.parametrize("side", ["seen", "validation"])
-def test_whom_an_adapter_has_seen_it_is_not_asked_about(folds: tuple[Fold, ...], side: str) -> None:
+def test_an_adapter_that_has_seen_the_people_of_its_fold_is_refused(folds: tuple[Fold, ...]) -> None:
     record: dict[str, Any] = {"seen": {"casme2": {"subjects": ["sub02"]}}, "validation": {"casme2": ["sub03"]}}
     check_unseen(folds[0], record)
-    with pytest.raises(TrainingError, match="has seen casme2/sub0[23], who should have been left out"):
-        check_unseen(folds[1 if side == "seen" else 2], record)
+    for fold, subject in ((folds[1], "sub02"), (folds[2], "sub03")):
+        with pytest.raises(TrainingError, match=f"has seen casme2/{subject}, who should have been left out"):
+            check_unseen(fold, record)
 
 
 def test_people_must_be_those_of_the_config(task: Task) -> None:
@@ -198,7 +179,7 @@ def test_a_base_that_knows_them_is_refused(task: Task, tmp_path: Path) -> None:
         check_people(config, task, {"casme2": ("sub01",)})
 
 
-def test_folds_that_are_done_are_not_run_again(
+def test_finished_folds_are_not_run_again(
     task: Task, folds: tuple[Fold, ...], samples: dict[str, list[dict[str, Any]]], tmp_path: Path
 ) -> None:
     for fold, of in zip(folds, samples.values(), strict=True):
@@ -222,17 +203,10 @@ def test_a_fold_that_fails_stops_no_other(
     assert len(said) == 3 and all("FAILED" in line for line in said[1:])
 
 
-@pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CASME II, with three fictitious people."""
-    monkeypatch.setenv("MELLM_DATA", str(tmp_path / "data"))
-    made = fictitious.casme2(tmp_path / "raw", 6, draw="noise", frames=6, size=(64, 64))
-    assert cli.main(["prepare", "casme2", *made.arguments]) == 0
-
-
-def test_folds_of_something_else_are_not_gone_on_with(
-    task: Task, folds: tuple[Fold, ...], prepared: None, tmp_path: Path
+def test_folds_of_another_plan_are_not_resumed(
+    task: Task, folds: tuple[Fold, ...], toy: Path, prepare_toy: Callable[..., None], tmp_path: Path
 ) -> None:
+    prepare_toy(toy, "casme2")
     keep_plan(tmp_path, CONFIG, task, folds)
     faster = replace(CONFIG.trainer, workers=4, save_every=7)
     keep_plan(tmp_path, replace(CONFIG, output="elsewhere", logging="none", trainer=faster), task, folds)
@@ -241,7 +215,7 @@ def test_folds_of_something_else_are_not_gone_on_with(
         keep_plan(tmp_path, replace(CONFIG, seed=1), more, folds[:2])
 
 
-def test_whom_the_start_has_seen_the_outcome_has_seen(
+def test_people_that_the_base_has_seen_stay_in_the_record(
     given: Callable[..., dict[str, Any]], base: Path, tmp_path: Path
 ) -> None:
     trained = tmp_path / "trained"
@@ -255,7 +229,7 @@ def test_whom_the_start_has_seen_the_outcome_has_seen(
     assert made["validation"]["samm"] == ["006"] and len(made["validation"]["toy"]) == 1
 
 
-def test_options_that_cannot_be(tmp_path: Path) -> None:
+def test_all_faults_of_options_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         loso(CONFIG, "toy", tmp_path / "a,b", jobs=0, devices=["cuda:97", "gpu"], batch_size=0)
     text = str(caught.value)
@@ -268,9 +242,8 @@ def test_a_fold_sees_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert environment_of("cuda:1", 1)["CUDA_VISIBLE_DEVICES"] == "1"
-    assert environment_of("cpu", 1) | {"CUDA_VISIBLE_DEVICES": "", "ACCELERATE_USE_CPU": "true"} == environment_of(
-        "cpu", 1
-    )
+    alone = environment_of("cpu", 1)
+    assert (alone["CUDA_VISIBLE_DEVICES"], alone["ACCELERATE_USE_CPU"]) == ("", "true")
     assert "CUDA_VISIBLE_DEVICES" not in environment_of(None, 2)
     assert environment_of(None, 3)["OMP_NUM_THREADS"] == "2" and "OMP_NUM_THREADS" not in environment_of(None, 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
@@ -304,7 +277,7 @@ class Killer(threading.Thread):
 def test_people_are_left_out_by_the_real_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two groups of three people; both trainings are killed, gone on with, evaluated, and not run again."""
+    """Two groups of three people; both trainings are killed, resumed, and evaluated."""
     monkeypatch.setenv("MELLM_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -341,28 +314,13 @@ def test_people_are_left_out_by_the_real_commands(
         assert set(asked) == held
         backend = json.loads((folder / RESULTS).read_text())["config"]["model_backend"]
         known = json.loads(backend[backend.index("{") : backend.rindex("}") + 1])
-        nobody = {"clips": 0, "subjects": 0}
-        assert known["training"]["tasks"]["casme2_emotion_held_out"] == {
-            "clips": len(asked),
-            "seen": nobody,
-            "validation": nobody,
-        }
+        met = known["training"]["tasks"]["casme2_emotion_held_out"]
+        assert met["clips"] == len(asked) and met["seen"] == met["validation"] == {"clips": 0, "subjects": 0}
     predictions = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
-    items = labels(predictions)
-    assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(items)
-
-    from lmms_eval.evaluator import simple_evaluate
-
-    adapter = f"adapter={folders[0] / 'adapter'}"
-    done = simple_evaluate(model="mellm", model_args=adapter, tasks=["casme2_emotion"], limit=1)
-    backend = done["config"]["model_backend"]
-    known = json.loads(backend[backend.index("{") : backend.rindex("}") + 1])
-    others = [one for one in predictions if one["record"]["subject"] not in people[0]]
-    seen = {"clips": len(others), "subjects": 3 - len(people[0])}
-    assert seen["clips"] and known["training"]["tasks"]["casme2_emotion"]["seen"] == seen
+    assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(labels(predictions))
 
 
-def test_a_training_that_outlived_its_call_is_waited_for(tmp_path: Path) -> None:
+def test_a_training_that_outlived_its_command_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     lock = FileLock(tmp_path / "adapter" / ".lock")
     lock.acquire()

@@ -11,7 +11,6 @@ import torch
 from peft.tuners.lora import LoraLayer
 from torch import nn
 
-from mellm_plugin.errors import TrainingError
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.loading import load_model
 from mellm_plugin.training.config import read
@@ -46,7 +45,7 @@ def test_parts_by_name(name: str, part: str) -> None:
     assert part_of(name) == part
 
 
-def test_a_target_hits_its_own_part_alone(base: Path) -> None:
+def test_a_target_matches_layers_of_its_part_only(base: Path) -> None:
     model = load_model(str(base))
     assert all("language_model" in name for name in linear_layers(model, "language", "gate_proj"))
     assert len(linear_layers(model, "language", "gate_proj")) == len(linear_layers(model, "vision", "gate_proj")) == 2
@@ -61,10 +60,8 @@ def _trained(model: nn.Module) -> set[str]:
     [
         ({"language": "lora"}, {"language": 1e-3}),
         ({"vision": "lora", "projector": "full"}, {"vision": 1e-3, "projector": 1e-4}),
-        ({"projector": "lora"}, {"projector": 1e-3}),
         ({"language": "lora", "embeddings": "full"}, {"language": 1e-3, "embeddings": 1e-4}),
         ({"language": "full", "vision": "full", "projector": "full", "embeddings": "full"}, 1e-4),
-        ({"projector": "full"}, 1e-4),
     ],
 )
 def test_a_stage_trains_its_parts_each_with_its_rate(base: Path, given: Make, train: dict[str, str], rate: Any) -> None:
@@ -89,12 +86,8 @@ def test_a_stage_trains_its_parts_each_with_its_rate(base: Path, given: Make, tr
 
 def test_parts_may_have_ranks_of_their_own(base: Path, given: Make) -> None:
     plain = given()
-    eyes = {
-        **plain["stages"][0],
-        "name": "eyes",
-        "train": {"vision": "lora"},
-        "lora": {"rank": 2, "alpha": 16, "dropout": 0.0},
-    }
+    eyes = {"name": "eyes", "train": {"vision": "lora"}, "lora": {"rank": 2, "alpha": 16, "dropout": 0.0}}
+    eyes = {**plain["stages"][0], **eyes}
     config = read({**plain, "stages": [*plain["stages"], eyes]})
     model = add_adapter_for(load_model(str(base)), config, None)
     ranks = {part_of(n): m.r["default"] for n, m in model.named_modules() if isinstance(m, LoraLayer)}
@@ -109,14 +102,14 @@ def test_parts_may_have_ranks_of_their_own(base: Path, given: Make) -> None:
     assert dropouts == {"language": 0.1, "vision": 0.0}, "what is not trained is applied as a whole"
 
 
-def test_one_table_of_words_stays_one(given: Make) -> None:
+def test_a_shared_word_table_is_trained_once(given: Make) -> None:
     config = read(given(train={"language": "lora", "embeddings": "full"}, learning_rate=1e-3) | {"base": "bundled"})
     model = add_adapter_for(load_model(str(bundled_folder())), config, None)
     train_only(model, config.stages[0])
     assert counts(model)["embeddings"]["trained"] == model.get_input_embeddings().weight.numel()
 
 
-def test_patches_as_a_product_are_the_same_sums() -> None:
+def test_patches_as_a_product_give_the_same_output_and_gradient() -> None:
     tower = load_model(str(bundled_folder()), dtype="float32").model.visual
     embed, patches = tower.patch_embed, torch.rand(48, 1176, generator=torch.Generator().manual_seed(0))
     plain = embed(patches)
@@ -128,9 +121,3 @@ def test_patches_as_a_product_are_the_same_sums() -> None:
     product.square().sum().backward()
     torch.testing.assert_close(product, plain)
     torch.testing.assert_close(embed.proj.weight.grad, gradient, rtol=1e-3, atol=1e-3)
-
-
-def test_targets_that_hit_nothing_are_told(base: Path, given: Make) -> None:
-    config = read(given(lora={"rank": 4, "alpha": 8, "targets": {"language": "qkv_proj"}}))
-    with pytest.raises(TrainingError, match=r"lora.targets.language: .*q_proj.*found none for 'qkv_proj'"):
-        add_adapter_for(load_model(str(base)), config, None)

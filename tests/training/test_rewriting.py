@@ -1,4 +1,4 @@
-"""Rewritten descriptions, by a real server that rewrites well, changes facts, or fails."""
+"""Descriptions rewritten by a real server that rewrites well, changes facts, or fails."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from judge_server import FAULTS, JudgeServer, Reply
+from judge_server import FAULTS, JudgeServer
 
 from mellm_plugin.cli import main
 from mellm_plugin.language.seen_descriptions import describe_seen
@@ -46,7 +46,7 @@ def _changing(*changes: tuple[str, str]) -> Callable[[str, int], str]:
     return answer
 
 
-def test_other_words_are_taken_and_the_conclusion_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_words_are_taken_and_the_conclusion_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     well = _changing(("no motion can be made out at", "nothing moves at"), ("together they speak for", "both indicate"))
     with JudgeServer(well) as server:
         text, refused = _rewriter(server, monkeypatch)(_example())
@@ -70,37 +70,27 @@ def test_other_words_are_taken_and_the_conclusion_stays(monkeypatch: pytest.Monk
         ("AU4 (brow lowerer)", "AU4 (brow lowerer) and AU9", "other units"),
     ],
 )
-def test_what_changes_a_fact_is_refused(monkeypatch: pytest.MonkeyPatch, old: str, new: str, reason: str) -> None:
-    with JudgeServer(_changing((old, new))) as server:
-        assert _rewriter(server, monkeypatch)(_example()) == (ANSWER, reason)
+def test_changed_facts_are_found(old: str, new: str, reason: str) -> None:
+    assert old in ANSWER and changed(ANSWER, ANSWER.replace(old, new)) == reason
 
 
-def test_a_conclusion_smuggled_in_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    smuggled = "Final answer: action units AU4+AU12; expression: fear"
-    with JudgeServer(lambda text, before: json.dumps({"inspection": smuggled, "reasoning": "so"})) as server:
+@pytest.mark.parametrize("fault", ["another annotation", "server error", "not JSON", "wrong form", "no text"])
+def test_a_refused_or_failed_rewriting_leaves_the_words_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    smuggled = json.dumps({"inspection": "Final answer: action units AU4+AU12; expression: fear", "reasoning": "so"})
+    with JudgeServer(lambda text, before: FAULTS.get(fault, smuggled)) as server:
         text, refused = _rewriter(server, monkeypatch)(_example())
-        assert text == ANSWER and refused == "another annotation"
-
-
-@pytest.mark.parametrize("fault", ["server error", "not JSON", "wrong form", "no text", "content filter"])
-def test_a_model_that_fails_leaves_the_words_as_they_are(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    with JudgeServer(lambda text, before: FAULTS[fault]) as server:
-        text, refused = _rewriter(server, monkeypatch)(_example())
-        assert text == ANSWER and refused == f"no rewriting: {fault}"
+        assert text == ANSWER and refused == (f"no rewriting: {fault}" if fault in FAULTS else fault)
         assert 1 <= len(server.requests) <= 2
 
 
-def test_it_is_asked_again_where_the_form_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_form_is_asked_again_and_other_forms_never(monkeypatch: pytest.MonkeyPatch) -> None:
     with JudgeServer(lambda text, before: text if before else "here you are") as server:
-        assert _rewriter(server, monkeypatch)(_example()) == (ANSWER, None)
-        assert len(server.requests) == 2
-
-
-def test_other_forms_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    with JudgeServer(lambda text, before: Reply(status=500)) as server:
         rewriter = _rewriter(server, monkeypatch)
-        assert rewriter(_example("label", "happiness")) == ("happiness", None)
-        assert not server.requests
+        assert rewriter(_example("label", "happiness")) == ("happiness", None) and not server.requests
+        assert rewriter(_example()) == (ANSWER, None)
+        assert len(server.requests) == 2
 
 
 def test_chinese_is_rewritten_too() -> None:
@@ -110,7 +100,7 @@ def test_chinese_is_rewritten_too() -> None:
     assert changed(text, text.replace("粉色", "绿色")) == "other colours"
 
 
-def test_the_command_counts_what_is_refused(
+def test_the_command_counts_refused_rewritings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["instruct", "--dataset", "synthme", "--clips", "8", "--forms", "description", "--plain", "--rewrite"]
@@ -121,20 +111,20 @@ def test_the_command_counts_what_is_refused(
     def answer(text: str, before: int) -> str:
         if not text.startswith('{"inspection"'):
             return "{}"
-        told = json.loads(text)
-        told["inspection"] = f"In the map, {told['inspection']}"
+        parts = json.loads(text)
+        parts["inspection"] = f"In the map, {parts['inspection']}"
         if "AU12" in text:
-            told["reasoning"] += "; AU27 is there, too"
-        return json.dumps(told)
+            parts["reasoning"] += "; AU27 is there, too"
+        return json.dumps(parts)
 
     with JudgeServer(answer) as server:
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MELLM_JUDGE", "openai:m,requests=1")
         assert main([*arguments, "--json", "-o", str(tmp_path / "out.jsonl")]) == 0
-    told = json.loads(capsys.readouterr().out)
+    counted = json.loads(capsys.readouterr().out)
     lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
     with_smile = sum("AU12" in line["messages"][1]["content"] for line in lines)
-    assert told["refused"] == ({"other units": with_smile} if with_smile else {})
-    assert told["rewritten"] == len(lines) - with_smile > 0
-    assert sum("In the map, " in line["messages"][1]["content"] for line in lines) == told["rewritten"]
+    assert counted["refused"] == ({"other units": with_smile} if with_smile else {})
+    assert counted["rewritten"] == len(lines) - with_smile > 0
+    assert sum("In the map, " in line["messages"][1]["content"] for line in lines) == counted["rewritten"]

@@ -1,4 +1,4 @@
-"""Who is trained on and who is not: subjects are on one side, in all stages, under all names of their dataset."""
+"""Subjects are on one side only, training or validation, in all stages and under all names of their dataset."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mellm_plugin.training.config import Validation, read
 Make = Callable[..., dict[str, Any]]
 
 
-def _clips(examples: Any) -> set[str]:
-    return {examples[i].clip for i in range(len(examples))}
+def _people(examples: Any) -> set[str]:
+    return {examples[i].clip.split("/")[1] for i in range(len(examples))}
 
 
 def test_nobody_is_on_two_sides(given: Make) -> None:
@@ -26,15 +26,14 @@ def test_nobody_is_on_two_sides(given: Make) -> None:
     assert sides.left_out == {"toy": ("s2",)} and len(sides.validation["toy"]) == 1 and len(sides.seen["toy"]) == 2
     train, held = stages.shown(config, 0, sides, 2), stages.validated(config, 0, sides)
     assert held is not None
-    of = lambda clips: {clip.split("/")[1] for clip in clips}  # noqa: E731
-    assert of(_clips(train)) == set(sides.seen["toy"]) and of(_clips(held)) == set(sides.validation["toy"])
+    assert _people(train) == set(sides.seen["toy"]) and _people(held) == set(sides.validation["toy"])
     assert len(train) == 2 * 6, "two rounds over the six clips that are left"
     assert stages.split(config) == sides
     others = {stages.split(replace(config, seed=seed)).validation["toy"] for seed in range(8)}
     assert len(others) > 1
 
 
-def test_lengths(given: Make) -> None:
+def test_steps_examples_and_epochs_give_the_length(given: Make) -> None:
     for stage, expected in (
         ({"steps": 3}, 24),
         ({"steps": None, "examples": 7}, 7),
@@ -44,7 +43,7 @@ def test_lengths(given: Make) -> None:
         assert len(stages.shown(config, 0, stages.split(config), 8)) == expected
 
 
-def test_validation_is_the_same_clips_as_they_are(given: Make) -> None:
+def test_validation_shows_its_examples_unvaried(given: Make) -> None:
     config = read({**given(), "validation": {"subjects": {"toy": ["s0", "s1"]}, "examples": 4}})
     held = stages.validated(config, 0, stages.split(config))
     assert held is not None and len(held) == 4 and not held.augment
@@ -97,9 +96,8 @@ def test_the_cameras_of_smic_saw_the_same_people(given: Make, toy: Path, prepare
         stages.split(read({**plain, "validation": {"subjects": {"smic": ["s0"]}}}))
 
 
-def test_the_data_is_known_by_its_sums(given: Make, toy: Path, prepare_toy: Callable[..., None]) -> None:
-    sources = read(given()).stages[0].data
-    before = stages.fingerprint(sources)
-    assert len(before["toy"]["test"]) == 64
+def test_the_fingerprint_follows_the_data(given: Make, toy: Path, prepare_toy: Callable[..., None]) -> None:
+    (source,) = read(given()).stages[0].data
     prepare_toy(toy, "other", subjects=3)
-    assert stages.fingerprint([replace(sources[0], dataset="other")])["other"] != before["toy"]
+    sums = stages.fingerprint([source, replace(source, dataset="other")])
+    assert len(sums["toy"]["test"]) == 64 and sums["other"] != sums["toy"]
