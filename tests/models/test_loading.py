@@ -102,6 +102,11 @@ def test_a_merge_that_changes_answers_is_refused(tied: Path, tmp_path: Path, mon
             add_adapter(load_model(str(tied), dtype=dtype), own)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_rounding_is_not_refused(base: Path, adapter: Path, dtype: str) -> None:
+    add_adapter(load_model(str(base), dtype=dtype), adapter, processor=load_processor(str(base)))
+
+
 def test_an_adapter_that_cannot_be_merged_can_stay_apart(base: Path, tmp_path: Path) -> None:
     own = tiny.save_adapter(tmp_path / "own", base, target_modules=["o_proj"], lora_bias=True)
     with pytest.raises(ModelError, match=r"cannot be merged: .*no bias\. merge_adapter=False keeps it apart"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -187,3 +189,12 @@ def test_shipped_configs_lack_nothing_but_data(toy: Path) -> None:
     assert find_config("configs/bundled_lora.yaml") == find_config("bundled_lora") == shipped()["bundled_lora"]
     with pytest.raises(InputError, match="Did you mean 'bundled_lora'"):
         find_config("bundled_lorra.yaml")
+
+
+def test_a_config_is_read_without_torch() -> None:
+    code = (
+        "import sys, pathlib\nfrom mellm_plugin.training.config import load\nload(pathlib.Path(sys.argv[1]))\n"
+        "print([m for m in ('torch', 'transformers', 'lmms_eval') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(shipped()["bundled_lora"])]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == "[]"
