@@ -104,7 +104,7 @@ def _samples(
             record |= {"motion_px": doc["motion_px"], "facts": facts.compared((), doc["aus"], ())}
         if judge is not None:
             verdict = {"points": float(place % 5) * 25, "scores": {"units": 3}, "reasons": {"units": "near"}}
-            counted = {"cached": False, "requests": 1, "tokens": None, "failed": []}
+            counted: dict[str, Any] = {"cached": False, "requests": 1, "tokens": None, "failed": []}
             record["judge"] = {**verdict, "unscored": None, "judge": judge, "rubric": "1", **counted}
         records.append(record)
         line = {"doc_id": place, "target": f"expression: {doc['emotion']}", "filtered_resps": text}

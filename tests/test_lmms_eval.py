@@ -262,4 +262,4 @@ def test_prepared_datasets_go_from_sheet_and_frames_to_scores(machine: dict[str,
     for name in ("casme2", "samm"):
         units = found[f"{name}_meu"]
         assert units["au_f1"]["value"] > 2 * units["au_f1_all_present"]["value"]
-    assert "of the 442 clips of the composite are there" in done.stdout + done.stderr
+    assert "of the 442 clips of the composite are prepared" in done.stdout + done.stderr
