@@ -9,7 +9,7 @@ import pytest
 from mellm_plugin.scoring import intervals
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_resamples() -> Iterator[None]:
     """A tenth of the resamples for intervals, whose worth `scoring/test_intervals.py` shows; p-values need them all."""
     with pytest.MonkeyPatch.context() as patch:
