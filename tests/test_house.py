@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "megc_vqa": {"errors", "facs", "motion", "language", "datasets", "scoring", "meu"},
     "report": {
         *("errors", "settings", "small_files", "redaction"),
-        *("facs", "motion", "language", "datasets", "scoring", "meu", "megc_vqa"),
+        *("facs", "motion", "language", "datasets", "scoring"),
     },
     "cli": {
         *(
