@@ -204,8 +204,6 @@ class Sentence:
                 mention.ways.remove(way)
         self.clause = []
 
-    # regions
-
     def is_place(self, at: int) -> bool:
         """Whether a region only says where another one moves: "towards the nose", "of the face"."""
         back = at - 1
@@ -337,8 +335,6 @@ class Sentence:
         while self.kind(last + 1) in SKIPPED:
             last += 1
         return self.kind(first - 1) == "open" and self.kind(last + 1) in ("close", "")
-
-    # movements
 
     def motion(self, at: int) -> None:
         way = "down" if self.kind(at) == "lower" else self.word(at)

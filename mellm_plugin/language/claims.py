@@ -77,8 +77,6 @@ def claims(text: str) -> tuple[Claim, ...]:
     return tuple(found.values())
 
 
-# ---- mentions of regions -------------------------------------------------------------------------------------------
-
 _BEFORE_SUBJECT = word_set("word number move turn and comma at_apex emotion")
 _HEADING = SKIPPED | word_set("region colon dash and join comma move word number emotion")
 

@@ -45,9 +45,6 @@ def mark(segments: Sequence[Segment], tokens: Tokens, units_alone: bool) -> None
     _note_none(segments)
 
 
-# ---- labels that count less -----------------------------------------------------------------------------------------
-
-
 def _weak_labels(tokens: Tokens) -> dict[int, str]:
     """The status of labels that count less, by where they start: those with nothing but separators between them.
 
@@ -89,9 +86,6 @@ def _shares(tokens: Tokens) -> dict[int, float]:
         if _SHARE.fullmatch(number) and (sign == "%" or number.startswith("0.")):
             found[token.start] = float(number) * (1 if sign == "%" else 100)
     return found
-
-
-# ---- across segments ------------------------------------------------------------------------------------------------
 
 
 def _note_sides(segment: Segment, above: Segment | None) -> None:

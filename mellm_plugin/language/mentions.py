@@ -11,37 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.phrases import (
-    DENIALS,
-    is_denied_behind,
-    is_field,
-    is_flag,
-    is_hyphen,
-    is_of_place,
-    is_plus_list,
-    is_rejected,
-    measured,
-    number_at,
-    value_at,
-)
+from mellm_plugin.language import phrases, words
+from mellm_plugin.language.phrases import is_field, is_hyphen, is_rejected, measured, number_at, value_at
 from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.words import (
-    ACTIVATED,
-    BEFORE_NUMBERS,
-    CLASSING,
-    CLAUSE,
-    DEFINING,
-    FURTHER,
-    GOING_ON,
-    HERE,
-    NO_OR_NONE,
-    NO_VERB,
-    NOT_THE_CLASS,
-    PLACES,
-    REJECTING,
-    SOMEWHERE,
-)
 
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
@@ -68,7 +41,7 @@ class _Walk:
         self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
         self.explicit: list[Mention] = []  # numbers directly after "AU"
         self.loose: list[Mention] = []  # numbers announced only by a title, or by words further ahead
-        announced = "aus_head" in segment.title and not DENIALS & segment.title
+        announced = "aus_head" in segment.title and not phrases.DENIALS & segment.title
         self.head_at = 0 if announced else -9  # where units were last announced
         self.number_end = -9  # position after the last unit number: a name there is its gloss
         self.name_end = -9  # position after the last unit name
@@ -88,7 +61,7 @@ class _Walk:
         while position < len(self.tokens):
             self.bare = self.bare and (
                 self.kind(position) not in ("word", "label", "stillness")
-                or self.text(position) in BEFORE_NUMBERS
+                or self.text(position) in words.BEFORE_NUMBERS
                 or number_at(self.tokens, position) is not None
             )
             position = self.step(position)
@@ -101,7 +74,7 @@ class _Walk:
     def denied_by_title(self) -> bool:
         """Whether the title denies what the segment begins with ("Inactive AUs: AU1, AU2")."""
         title = self.segment.title
-        if not title & DENIALS or title & {"turn", "therefore"}:
+        if not title & phrases.DENIALS or title & {"turn", "therefore"}:
             return False
         first = next((t.kind for t in self.tokens if t.kind in ("aus_head", "unit", "number", "label")), "")
         return bool(first) and ("emotion_head" if first == "label" else "aus_head") in title
@@ -113,10 +86,10 @@ class _Walk:
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
             self.negated, self.pending = False, []  # "AU4 is not absent"
-        elif token.kind == "not_there" and is_of_place(self.tokens, position):
+        elif token.kind == "not_there" and phrases.is_of_place(self.tokens, position):
             self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
-            forward = token.text in REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            forward = token.text in words.REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
             if forward or is_field(self.tokens, position):
                 self.pending = []  # "AU4, but rejected AU12"
@@ -129,7 +102,7 @@ class _Walk:
         elif token.text == "off" and self.kind(position - 1) == "colon":
             self.deny(valued=True)
         elif token.kind == "be":
-            if not is_denied_behind(self.tokens, position):
+            if not phrases.is_denied_behind(self.tokens, position):
                 self.pending = []
         elif token.kind == "there":
             rejected = is_rejected(self.tokens, position + 1)
@@ -145,7 +118,7 @@ class _Walk:
         elif token.kind in ("turn", "therefore"):
             self.negated = self.hedged = False
             self.subject = []
-            self.in_general = self.in_general and token.text in GOING_ON
+            self.in_general = self.in_general and token.text in words.GOING_ON
             if not is_rejected(self.tokens, position):
                 self.pending = []
         elif token.kind == "comma":
@@ -159,7 +132,7 @@ class _Walk:
                 of_labels = [m for m in self.subject if isinstance(m.value, str)]  # "fear would show AU5"
                 for mention in (*turned, *of_labels):
                     mention.status = HEDGED if mention.status == AFFIRMED else mention.status
-        elif token.text in HERE:
+        elif token.text in words.HERE:
             self.in_general = False
         elif token.kind == "general":
             self.generalise(position)
@@ -181,7 +154,7 @@ class _Walk:
             alone = self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "colon")
             if self.pending and alone:
                 self.deny(valued=True)  # "AU12: -"
-        elif token.kind == "number" and self.pending and is_flag(self.tokens, position) and is_low(token.text):
+        elif token.kind == "number" and self.pending and phrases.is_flag(self.tokens, position) and is_low(token.text):
             self.deny(valued=True)  # "active: 0"
         elif number := number_at(self.tokens, position):
             if self.is_activated_list(position):
@@ -190,7 +163,7 @@ class _Walk:
             if key or (self.bare and not measured(self.tokens, number[1])):
                 return self.units_from(position)
             listed = self.units_alone and self.kind(position - 1) == "colon" and not measured(self.tokens, number[1])
-            if listed or is_plus_list(self.tokens, position):
+            if listed or phrases.is_plus_list(self.tokens, position):
                 return self.units_from(position, bare=True)
         return position + 1
 
@@ -202,7 +175,7 @@ class _Walk:
 
     def generalise(self, position: int) -> None:
         """Hedge general statements ("AU12 is usually ..", "positive emotions often .."), also before the word."""
-        if self.text(position) in DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+        if self.text(position) in words.DEFINING and not any(isinstance(m.value, str) for m in self.subject):
             return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
         if self.kind(position - 1) != "comma":
@@ -227,7 +200,7 @@ class _Walk:
             return False
         ahead, count, marked = position, 0, self.kind(position) == "word"
         marked |= self.text(position - 1) in ("unit", "units")
-        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in ACTIVATED
+        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in words.ACTIVATED
         if self.kind(position - 1) == "be" and self.text(position - 2) in ("so", "as"):
             announced = marked = True  # "AU1 is active, and so are 2 and 5"
         end = position
@@ -243,7 +216,7 @@ class _Walk:
             return False
         while self.kind(end) == "be" or self.text(end) in ("both", "all", "被", "均"):
             end += 1
-        active = self.text(end) in ACTIVATED
+        active = self.text(end) in words.ACTIVATED
         if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
             return True  # "AU4 is activated, 7 as well"
         return announced or (active and self.kind(end) in ("there", "occur"))
@@ -282,7 +255,7 @@ class _Walk:
                 self.pending = self.pending[-1:]
 
     def negate(self, position: int) -> None:
-        if self.text(position) in NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
+        if self.text(position) in words.NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
             if self.pending and position in (self.pending[-1].end, self.number_end):
                 self.pending = self.pending[-1:]
                 self.deny(valued=True)  # "AU4有，AU12无"
@@ -308,7 +281,7 @@ class _Walk:
 
     def new_clause(self, position: int) -> bool:
         """Whether a new clause starts after a comma, rather than one more item of a negated list."""
-        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == CLAUSE:
+        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == words.CLAUSE:
             return True
         if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
             listed = self.kind(position + 1) in ("comma", "and", "join")
@@ -341,9 +314,9 @@ class _Walk:
         before = self.tokens[max(0, position - 4) : position]
         denied = self.negated and "no" in {token.kind for token in before}
         texts = {token.text for token in before}
-        if self.text(position) == "change" and NO_VERB & texts:
+        if self.text(position) == "change" and words.NO_VERB & texts:
             return  # "the lips do not change"
-        if denied and not (FURTHER | PLACES) & texts and self.text(position + 1) not in SOMEWHERE:
+        if denied and not (words.FURTHER | words.PLACES) & texts and self.text(position + 1) not in words.SOMEWHERE:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
             elif not self.segment.units:
@@ -355,7 +328,7 @@ class _Walk:
         start = position + 1
         long_form = self.text(position) != "ad"
         while self.kind(start) in ("colon", "dash", "open") or (
-            long_form and start - position < 7 and self.text(start) in BEFORE_NUMBERS
+            long_form and start - position < 7 and self.text(start) in words.BEFORE_NUMBERS
         ):
             start += 1
         if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
@@ -461,7 +434,7 @@ class _Walk:
         """Note a position of head or eyes; it is a unit only where units are listed."""
         before = position
         while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
-            self.text(before - 1) in BEFORE_NUMBERS
+            self.text(before - 1) in words.BEFORE_NUMBERS
         ):
             before -= 1
         listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
@@ -495,9 +468,9 @@ class _Walk:
         texts = self.text(position - 2), self.text(position - 1)
         if self.text(position) == "others":
             in_field = "emotion_head" in self.segment.title and not self.segment.labels
-            if in_field and texts[1] not in NOT_THE_CLASS:
+            if in_field and texts[1] not in words.NOT_THE_CLASS:
                 return True  # "expression: probably others"
-            if texts[0] in CLASSING and texts[1] in ("as", "to", "under", "into"):
+            if texts[0] in words.CLASSING and texts[1] in ("as", "to", "under", "into"):
                 return True  # "best classified as others"
             if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
                 return True  # "most likely others"

@@ -180,8 +180,6 @@ class _Writer:
     def say(self, statement: str, **words: str) -> str:
         return self.pick(_WORDINGS[statement][self.language]).format(**words)
 
-    # -- facts
-
     def event(self, number: int, side: str | None) -> _Event:
         of = unit(number)
         parts = _parts(of, side)
@@ -203,8 +201,6 @@ class _Writer:
         if found is None or found.magnitude < _UNCODED_PX:
             return ()
         return tuple(m for m in free if m.region == found.region and (m.side is None) == (found.side is None))
-
-    # -- clauses of the inspection
 
     def colours(self, text: str) -> str:
         return in_brackets(text, self.language) if self.palette else ""
@@ -291,8 +287,6 @@ class _Writer:
         wheres = [place_measured(region, side, self.language) for region, side in parts]
         several = len(parts) > 1 or (parts[0][1] is None and is_plural(parts[0][0]))
         return joined(wheres, self.language), several
-
-    # -- reasoning
 
     def follows(self, event: _Event) -> str:
         region = event.unit.region

@@ -172,9 +172,6 @@ def agreed(said: Iterable[str | None]) -> str | None:
     return known.pop() if len(known) == 1 else None
 
 
-# ---- the words of a side --------------------------------------------------------------------------------------------
-
-
 def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
     """The sides that the words name, in order."""
     inside = {at for unit in units for at in range(unit.start, unit.end)}
@@ -321,9 +318,6 @@ def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str 
         return None  # "AU12 left and right AU14"
     both = second > end and words[end].text in ("and", "plus", "as", "+", "&", "和", "与", "與", "及", "以")
     return ("B" if both else None), last
-
-
-# ---- the unit of a side ---------------------------------------------------------------------------------------------
 
 
 def _is_place_of(words: Tokens, unit: Span, said: _Said) -> bool:
