@@ -159,6 +159,7 @@ PHRASES: dict[str, str] = {
     "disregarded, false alarm, not be counted, not counted, not count, ignored, not be scored, not scored, "
     "not be coded, not hold up, not hold, not fit, an artefact, an artifact, ruled it out, ruled them out, 不变, "
     "保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立, was dropped, were dropped",
+    "there": f"{COMMON['there']}, active, activated, involved, shown, engaged, triggered, identified, "
     "recognizable, indicated, supported, likely, plausible, yes, true, selected, chosen, kept, retained, "
     "included, confirmed, accepted, adopted, convincing, observable, verified, substantiated, 激活, 出现, 存在, "
     "检测到, 看到, 观察到, 活跃, 采纳, 成立",
