@@ -8,7 +8,7 @@ absent" what is `pending` before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language import phrases, words
@@ -26,7 +26,6 @@ def note_mentions(segment: Segment, weak: Mapping[int, str], units_alone: bool) 
     Args:
         segment: changed in place.
         weak: the status of labels that count less, by where they start in the text.
-        units_alone: whether units alone were asked for.
     """
     _Walk(segment, weak, units_alone).run()
 
@@ -59,11 +58,8 @@ class _Walk:
             self.zero(position)
             position = self.units_from(position)
         while position < len(self.tokens):
-            self.bare = self.bare and (
-                self.kind(position) not in ("word", "label", "stillness")
-                or self.text(position) in words.BEFORE_NUMBERS
-                or number_at(self.tokens, position) is not None
-            )
+            if self.kind(position) in ("word", "label", "stillness") and not number_at(self.tokens, position):
+                self.bare = self.bare and self.text(position) in words.BEFORE_NUMBERS
             position = self.step(position)
         if len(self.loose) == 1:
             if any(mention.status == AFFIRMED for mention in self.explicit):
@@ -93,22 +89,19 @@ class _Walk:
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
             if forward or is_field(self.tokens, position):
                 self.pending = []  # "AU4, but rejected AU12"
-            before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
-            if not self.pending and "all" in before:
+            if not self.pending and "all" in {t.text for t in self.tokens[max(0, self.head_at - 2) : self.head_at]}:
                 self.segment.no_units = True  # "all action units are inactive"
-                return position + 1
-            self.spare_list(position)
-            self.deny(self.is_value(position))
+            else:
+                self.spare_list(position)
+                self.deny(self.is_value(position))
         elif token.text == "off" and self.kind(position - 1) == "colon":
             self.deny(valued=True)
         elif token.kind == "be":
-            if not phrases.is_denied_behind(self.tokens, position):
-                self.pending = []
+            self.pending = self.pending if phrases.is_denied_behind(self.tokens, position) else []
         elif token.kind == "there":
-            rejected = is_rejected(self.tokens, position + 1)
-            if is_field(self.tokens, position):
-                self.negated = False
-            if (self.kind(position + 1) != "colon" or is_field(self.tokens, position)) and not rejected:
+            of_field = is_field(self.tokens, position)
+            self.negated = self.negated and not of_field
+            if (of_field or self.kind(position + 1) != "colon") and not is_rejected(self.tokens, position + 1):
                 self.pending = []
         elif token.kind == "open":
             if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
@@ -123,15 +116,14 @@ class _Walk:
                 self.pending = []
         elif token.kind == "comma":
             if self.negated and self.new_clause(position + 1):
-                self.negated = False
-                self.pending = []
+                self.negated, self.pending = False, []
         elif token.kind == "hedge":
             self.hedged = True
             if token.text == "would":
-                turned = self.pending if self.turned_from(position) else []  # "AU6+AU12 would indicate .., however .."
-                of_labels = [m for m in self.subject if isinstance(m.value, str)]  # "fear would show AU5"
-                for mention in (*turned, *of_labels):
-                    mention.status = HEDGED if mention.status == AFFIRMED else mention.status
+                self.hedge([m for m in self.subject if isinstance(m.value, str)])  # "fear would show AU5"
+                turns = any(other.text in ("but", "however", "yet") for other in self.tokens[position:])
+                if turns and self.pending and self.pending[-1].end == position:
+                    self.hedge(self.pending)  # "AU6+AU12 would indicate .., however .."
         elif token.text in words.HERE:
             self.in_general = False
         elif token.kind == "general":
@@ -167,11 +159,12 @@ class _Walk:
                 return self.units_from(position, bare=True)
         return position + 1
 
-    def turned_from(self, position: int) -> bool:
-        """Whether units directly precede a word, and the sentence turns against them after it."""
-        return bool(self.pending and self.pending[-1].end == position) and any(
-            token.text in ("but", "however", "yet") for token in self.tokens[position:]
-        )
+    def hedge(self, mentions: Iterable[Mention]) -> list[Mention]:
+        """Hedge the mentions that are affirmed, and return them."""
+        affirmed = [mention for mention in mentions if mention.status == AFFIRMED]
+        for mention in affirmed:
+            mention.status = HEDGED
+        return affirmed
 
     def generalise(self, position: int) -> None:
         """Hedge general statements ("AU12 is usually ..", "positive emotions often .."), also before the word."""
@@ -179,10 +172,7 @@ class _Walk:
             return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
         if self.kind(position - 1) != "comma":
-            for mention in self.subject:
-                if mention.status == AFFIRMED:
-                    mention.status = HEDGED
-                    self.segment.general += [mention] if mention.value in UNITS else []
+            self.segment.general += [mention for mention in self.hedge(self.subject) if mention.value in UNITS]
             self.subject = []
 
     def unclear(self, position: int) -> None:
@@ -222,9 +212,8 @@ class _Walk:
         return announced or (active and self.kind(end) in ("there", "occur"))
 
     def note(self, value: int | str, into: list[Mention], start: int, end: int) -> Mention:
-        mention = Mention(value, NEGATED if self.negated else AFFIRMED, start, end)
-        if (self.hedged or self.in_general) and not self.negated:
-            mention.status = HEDGED
+        status = NEGATED if self.negated else HEDGED if self.hedged or self.in_general else AFFIRMED
+        mention = Mention(value, status, start, end)
         if isinstance(value, str) or value in UNITS:  # "AU99" is no unit
             into.append(mention)
         self.pending.append(mention)
@@ -237,19 +226,16 @@ class _Walk:
 
     def deny(self, valued: bool = False) -> None:
         """Deny the mentions before a denial ("AU6 is absent"); without any, all that follow."""
-        if self.pending:
-            for mention in self.pending:
-                mention.status = NEGATED
-                mention.valued = valued
-            self.pending = []
-        else:
-            self.negated = True
+        self.negated = self.negated or not self.pending
+        for mention in self.pending:
+            mention.status, mention.valued = NEGATED, valued
+        self.pending = []
 
     def spare_list(self, position: int) -> None:
         """Deny only the last unit of a list under a title of units: "Action units: AU12, AU24 absent"."""
-        adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
-        all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
-        if adjacent and all_units and len(self.pending) > 1:
+        if len(self.pending) < 2 or position not in (self.pending[-1].end, self.number_end):
+            return
+        if self.segment.units == self.pending and "aus_head" in self.segment.title:
             between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
             if "comma" in between and "and" not in between:
                 self.pending = self.pending[-1:]
@@ -276,8 +262,7 @@ class _Walk:
         if behind:
             self.spare_list(position)
             self.deny(self.is_value(position))
-        if not behind or not (denies or last):
-            self.negated = True
+        self.negated = self.negated or not behind or not (denies or last)
 
     def new_clause(self, position: int) -> bool:
         """Whether a new clause starts after a comma, rather than one more item of a negated list."""
@@ -286,12 +271,9 @@ class _Walk:
         if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
             listed = self.kind(position + 1) in ("comma", "and", "join")
             return not listed and position == 3 and self.tokens[0].text == "not"
-        for ahead in range(position, min(position + 6, len(self.tokens))):
-            if self.kind(ahead) in ("comma", "and"):
-                return False
-            if self.kind(ahead) in ("be", "there", "colon"):
-                return not self.none_of  # "none of AU1, AU2 is active"
-        return False
+        kinds = (token.kind for token in self.tokens[position : position + 6])
+        first = next((kind for kind in kinds if kind in ("comma", "and", "be", "there", "colon")), "comma")
+        return first not in ("comma", "and") and not self.none_of  # "none of AU1, AU2 is active"
 
     def none(self, position: int) -> None:
         if self.pending and self.kind(position - 1) == "colon":
@@ -299,13 +281,12 @@ class _Walk:
             return
         of = self.text(position + 1) == "of"
         announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
-        announced = announced or (self.bare and not of)
         of_them = any(
             self.kind(ahead) == "stillness"
             or (self.kind(ahead) == "aus_head" and not number_at(self.tokens, ahead + 1))
             for ahead in range(position + 2, position + 5)
         )
-        if announced or of_them:
+        if announced or (self.bare and not of) or of_them:
             self.segment.no_units = True
         elif of:
             self.negated = self.none_of = True
@@ -326,9 +307,9 @@ class _Walk:
         """Read what "AU", "action units"... announces: numbers, or that there are none."""
         self.head_at = position
         start = position + 1
-        long_form = self.text(position) != "ad"
+        reach = position + (7 if self.text(position) != "ad" else 0)
         while self.kind(start) in ("colon", "dash", "open") or (
-            long_form and start - position < 7 and self.text(start) in words.BEFORE_NUMBERS
+            start < reach and self.text(start) in words.BEFORE_NUMBERS
         ):
             start += 1
         if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
@@ -339,10 +320,8 @@ class _Walk:
         reach = 3 if self.text(position - 1) == "的" else 2  # 没有明显的动作单元: "no clear action units"
         before = self.tokens[max(0, position - reach) : position]
         # "no action units", but not "I cannot identify action units"
-        just_negated = self.negated and any(
-            t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
-        )
-        if just_negated and self.kind(position + 1) not in ("unit", "position"):
+        just_negated = any(t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before)
+        if self.negated and just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
 
@@ -432,10 +411,8 @@ class _Walk:
 
     def position_named(self, position: int) -> None:
         """Note a position of head or eyes; it is a unit only where units are listed."""
-        before = position
-        while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
-            self.text(before - 1) in words.BEFORE_NUMBERS
-        ):
+        before, joining = position, ("comma", "and", "join", "colon", "dash", "open")
+        while self.kind(before - 1) in joining or self.text(before - 1) in words.BEFORE_NUMBERS:
             before -= 1
         listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
         if listed or self.kind(before - 1) == "aus_head":
@@ -444,8 +421,7 @@ class _Walk:
 
     def label(self, position: int) -> None:
         token = self.tokens[position]
-        value = str(token.value)
-        after = self.text(position + 1)
+        value, after = str(token.value), self.text(position + 1)
         if token.text == "no" and after in ("of", "other"):
             self.negated = True  # "no expression of fear"
             return
@@ -457,8 +433,8 @@ class _Walk:
         if before == {"followed", "by"} and said(self.segment.labels) not in ([], ["neutral"]):
             self.hedged = True  # "disgust, followed by anger"
         mention = self.note(value, self.segment.labels, position, position + 1)
-        if after in ("like", "emotions", "feelings", "expressions") and mention.status == AFFIRMED:
-            mention.status = HEDGED  # "contempt-like", "positive emotions show AU12"
+        if after in ("like", "emotions", "feelings", "expressions"):
+            self.hedge([mention])  # "contempt-like", "positive emotions show AU12"
         mention.status = self.weak.get(token.start, mention.status)
         if self.kind(position + 1) == "colon":
             self.pending = [mention]  # {"emotion": "fear", "positive": false}

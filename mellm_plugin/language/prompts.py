@@ -217,7 +217,7 @@ def _introduced(images: str, palette: str, language: str, questions: Sequence[st
         ways = (f"{direction_words(way, 'zh')}{colour_words(way, palette, 'zh')}" for way in DIRECTIONS)
         between, legend = "", "，".join(ways)
     asked = [question.format(**words) for question in questions]
-    return tuple(f"{images.replace(LEGEND, legend)}{between}{question}" for question in asked for images in shown)
+    return tuple(f"{start.replace(LEGEND, legend)}{between}{question}" for question in asked for start in shown)
 
 
 def wordings(
