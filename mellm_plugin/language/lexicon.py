@@ -49,8 +49,6 @@ _COLOURS = _terms(
     "aquamarine: 碧绿色; lime: 浅黄绿色"
 )
 
-_OTHERS = {"left": "左侧", "right": "右侧", "none": "无"}
-
 _LABELS = {
     label: chinese
     for label in dict.fromkeys((*COARSE, *(label for labels in LABELS.values() for label in labels)))
@@ -58,7 +56,7 @@ _LABELS = {
 }
 """The first Chinese spelling of each label; `language.answers` reads it."""
 
-_CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, **_OTHERS, **_LABELS}
+_CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, "left": "左侧", "right": "右侧", "none": "无", **_LABELS}
 
 
 def check_language(language: str) -> None:
@@ -96,22 +94,18 @@ def colour_words(name: str, palette: str = STANDARD, language: str = "en") -> st
 def options(labels: Sequence[str], language: str = "en") -> str:
     """The labels to choose from: `anger, fear or others`, `愤怒、恐惧或其他`."""
     words = [in_language(label, language) for label in labels]
-    comma, last = (", ", " or ") if language == "en" else ("、", "或")
-    return f"{comma.join(words[:-1])}{last}{words[-1]}" if len(words) > 1 else "".join(words)
+    return joined(words, language, " or " if language == "en" else "或")
 
 
-def joined(parts: Sequence[str], language: str = "en") -> str:
-    """An enumeration: `a, b and c`, `a、b和c`."""
-    comma, last = (", ", " and ") if language == "en" else ("、", "和")
-    return f"{comma.join(parts[:-1])}{last}{parts[-1]}" if len(parts) > 1 else "".join(parts)
-
-
-_ONE_OF = {"sides of the nose": "side of the nose"}
+def joined(parts: Sequence[str], language: str = "en", last: str = "") -> str:
+    """An enumeration: `a, b and c`, `a、b和c`; `last` is another word before the last part."""
+    comma, usual = (", ", " and ") if language == "en" else ("、", "和")
+    return f"{comma.join(parts[:-1])}{last or usual}{parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def one_of(region: str) -> str:
     """The singular of a region in English: `mouth corner`, `side of the nose`."""
-    return _ONE_OF.get(region, region.removesuffix("s"))
+    return region.replace("sides of", "side of").removesuffix("s")
 
 
 def is_plural(region: str) -> bool:
@@ -119,24 +113,15 @@ def is_plural(region: str) -> bool:
     return region.endswith("s") or " and " in region or region.startswith("sides")
 
 
-_HAVE_MIDDLE = frozenset({"upper lip", "lower lip"})
-
-
 def place_measured(region: str, side: str | None, language: str) -> str:
-    """The place of a measured motion; without a side it is the whole region, or the middle of a lip.
-
-    Args:
-        region, side: as in `motion.regions`.
-    """
-    return place(region, side or ("middle" if region in _HAVE_MIDDLE else None), language)
+    """The place of a motion that `motion.regions` measured; without a side the whole region, or the middle of a lip."""
+    return place(region, side or ("middle" if region in ("upper lip", "lower lip") else None), language)
 
 
 def place(region: str, side: str | None, language: str) -> str:
-    """A region, or its part on one side of the image: `the mouth corner on the image's left`, `图像左侧的嘴角`.
+    """A region of `facs.units`, or its part on one side of the image (`left`, `right`) or in its `middle`.
 
-    Args:
-        region: its name in `facs.units`.
-        side: `left` or `right` of the image, or its `middle`; None for the whole region.
+    `the mouth corner on the image's left`, `图像左侧的嘴角`.
     """
     if side == "middle":
         return f"the middle of the {region}" if language == "en" else f"{in_language(region, 'zh')}中部"
