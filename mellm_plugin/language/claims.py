@@ -60,11 +60,7 @@ class Claim:
 
 
 def claims(text: str) -> tuple[Claim, ...]:
-    """The movements that a text affirms, in its order, each once. Never raises on any text.
-
-    Args:
-        text: the answer as a model gave it.
-    """
+    """The movements that the answer of a model affirms, in its order, each once. Never raises on any text."""
     body = plain_text(text)
     found: dict[tuple[str, str | None, str], Claim] = {}
     for mention in _mentions(tokens(body)):

@@ -20,13 +20,7 @@ _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 
 
 def mark(segments: Sequence[Segment], tokens: Tokens, units_alone: bool) -> None:
-    """Fill in the mentions of all segments.
-
-    Args:
-        segments: of an answer; changed in place.
-        tokens: of the whole answer.
-        units_alone: whether units alone were asked for.
-    """
+    """Fill in the mentions of all segments of an answer, in place; `units_alone` if only units were asked for."""
     weak = _weak_labels(tokens)
     for above, segment in pairwise([None, *segments]):
         assert segment is not None

@@ -135,23 +135,24 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
     found: list[set[str | None]] = [set() for _ in units]
     fields = {0: _of_title(title)}
     for said in _named(words, units):
-        behind = bisect_left(starts, said.end)
-        before = bisect_right(ends, said.start) - 1
-        if before >= 0 and _is_place_of(words, units[before], said):
-            found[before].add(said.side)
-        elif behind < len(units) and _stands_at(words, said, units[behind]):
-            found[behind].add(said.side)
-        elif behind < len(units) and _is_field(words, said, units[behind]):
-            fields[behind] = said.side
-        elif before >= 0 and _stands_behind(words, units[before], said):
-            found[before].add(said.side)
-        elif behind < len(units) and _is_glossed(words, said, units[behind]):
-            found[behind].add(said.side)
+        at, last = bisect_left(starts, said.end), bisect_right(ends, said.start) - 1
+        behind = units[at] if at < len(units) else None
+        before = units[last] if last >= 0 else None
+        if before and _is_place_of(words, before, said):
+            found[last].add(said.side)
+        elif behind and _stands_at(words, said, behind):
+            found[at].add(said.side)
+        elif behind and _is_field(words, said, behind):
+            fields[at] = said.side
+        elif before and _stands_behind(words, before, said):
+            found[last].add(said.side)
+        elif behind and _is_glossed(words, said, behind):
+            found[at].add(said.side)
     sides_of: list[str | None] = []
     of_field = None
     for at, unit in enumerate(units):
         of_field = fields.get(at, of_field)
-        sides_of.append(None if unit.number > 50 else _of_unit(_mark(words, unit), found[at] or {of_field}))
+        sides_of.append(None if unit.number > 50 else _of_unit(words, unit, found[at] or {of_field}))
     return sides_of
 
 
@@ -178,10 +179,11 @@ def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
     ends = {unit.end for unit in units}
     at = 0
     while at < len(words):
-        said = None if at in inside else _side_at(words, at, ends)
-        if said is not None:
+        if at not in inside and (said := _side_at(words, at, ends)) is not None:
             yield said
-        at = said.end if said is not None else at + 1
+            at = said.end
+        else:
+            at += 1
 
 
 def _side_at(words: Tokens, at: int, ends: Collection[int]) -> _Said | None:
@@ -368,24 +370,15 @@ def _is_glossed(words: Tokens, said: _Said, unit: Span) -> bool:
     return said.placed and bool(_SHOWS.fullmatch("".join(f"{word.text} " for word in between)))
 
 
-def _mark(words: Tokens, unit: Span) -> tuple[str | None, bool]:
-    """The side written at the number (`L12`, `12R`), and whether two such marks contradict each other."""
+def _of_unit(words: Tokens, unit: Span, said: Collection[str | None]) -> str | None:
+    """The side of a unit: the mark at its number (`L12`, `12R`) if there is one, and what is said of it."""
     first, last = words.text(unit.start), words.text(unit.end - 1)
-    found = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
-    if first == "a":
-        found.add("A")
-    if first == "b" and unit.number not in LIPS:
-        found.add("B")
-    return (found.pop(), False) if len(found) == 1 else (None, bool(found))
-
-
-def _of_unit(mark: tuple[str | None, bool], said: Collection[str | None]) -> str | None:
-    side, contradicted = mark
-    if contradicted:
+    marks = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
+    if first == "a" or (first == "b" and unit.number not in LIPS):
+        marks.add(first.upper())
+    if len(marks) > 1:
         return None
-    if side is None:
-        return agreed(said)
-    return None if {*said} - {side, "A", None} else side
+    return next(iter(marks)) if marks and {*said} <= {*marks, "A", None} else None if marks else agreed(said)
 
 
 def _of_title(title: Collection[str]) -> str | None:

@@ -89,7 +89,7 @@ def without_last_tokens(text: str) -> str:
 
 
 def in_words(content: object) -> str:
-    """The text of a server's message: a text, nothing, or parts (`{"type": "text", "text": ".."}`; only these count)."""
+    """The text of a server's message: text, nothing, or parts, of which `{"type": "text", "text": ".."}` count."""
     if isinstance(content, list | tuple):
         return "".join(in_words(part) for part in content)
     if isinstance(content, Mapping):

@@ -30,8 +30,9 @@ from mellm_plugin.language.thinking import without_thinking
 
 _CLEAN = (
     str.maketrans(MARKUP | dict.fromkeys("✓✔✅", " yes ") | dict.fromkeys("✗✘❌✕✖", " no "))
-    | str.maketrans("沒無對錯確現見顯檢測觀邊側臉雙兩難許當應圖頻結論", "没无对错确现见显检测观边侧脸双两难许当应图频结论")
-)  # fmt: skip
+    | str.maketrans("沒無對錯確現見顯檢測觀邊側臉雙兩", "没无对错确现见显检测观边侧脸双两")
+    | str.maketrans("難許當應圖頻結論", "难许当应图频结论")
+)
 _CONCLUDES = re.compile(
     r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|(?:is|should be|would be)\b:?|(?<=boxed))\W*"
     r"|(?:答案|结论|回答)\W{0,3}?(?:[:是为]|应为)"

@@ -39,19 +39,12 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 
 
 class Token(NamedTuple):
-    """A word, number, mark or phrase of a text.
+    """A word, number, mark or phrase of a text."""
 
-    Attributes:
-        kind: what it does: a kind of phrase, a kind of mark, `number` or `word`.
-        text: as written; for a phrase, its first word.
-        value: what a phrase means, such as a label or the number of a unit.
-        start, end: its place in the text.
-    """
-
-    kind: str
-    text: str
-    value: int | str | None
-    start: int
+    kind: str  # what it does: a kind of phrase, a kind of mark, `number` or `word`
+    text: str  # as written; for a phrase, its first word
+    value: int | str | None  # what a phrase means, such as a label or the number of a unit
+    start: int  # its place in the text
     end: int
 
 
@@ -85,23 +78,18 @@ def tokenised(
     punctuation: Mapping[str, str],
     settled: Callable[[str, int | str | None, Tokens, list[str]], str | None] | None = None,
 ) -> Tokens:
-    """Cut a text into tokens once; the longest phrase that starts at a word counts.
+    """Cut a plain text into tokens once; the longest phrase that starts at a word counts.
 
     Args:
-        body: plain text in lower case, see `language.plain_text`.
-        known: the phrases.
-        punctuation: the kinds of marks.
         settled: the kind of a phrase by what surrounds it; it gets the kind and value of the phrase, the tokens
             before it and the word after its first one, if any. None means that the phrase does not count here.
     """
-    words: list[str] = []
-    spans: list[tuple[int, int]] = []
-    for match in _WORD.finditer(body):
-        start, end = match.span()
-        if match[0] == "-" and body[end : end + 1].isalnum() and body[start - 1].isalpha():
-            continue  # "micro-expression", "AU-4"
-        words.append(match[0])
-        spans.append((start, end))
+    found = [
+        match
+        for match in _WORD.finditer(body)  # no dash in "micro-expression" and "AU-4"
+        if match[0] != "-" or not (body[match.end() : match.end() + 1].isalnum() and body[match.start() - 1].isalpha())
+    ]
+    words = [match[0] for match in found]
     tokens = Tokens()
     at = 0
     while at < len(words):
@@ -114,7 +102,7 @@ def tokenised(
                 if here is not None:
                     length, kind, value = len(phrase), here, phrase_value
                     break
-        tokens.append(Token(kind, word, value, spans[at][0], spans[at + length - 1][1]))
+        tokens.append(Token(kind, word, value, found[at].start(), found[at + length - 1].end()))
         at += length
     return tokens
 
