@@ -38,9 +38,7 @@ from mellm_plugin.facs.units import UNITS
 LIPS: frozenset[int] = frozenset({18, 22, 23, 24, 25, 26, 28})
 """Units before which `B` means the bottom lip; before all others it means bilateral."""
 
-_INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
-"""FACS's words for the intensities."""
-
+_INTENSITIES = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
 _SIDES = {
     "L": "the subject's left (image right, unless mirrored)",
     "R": "the subject's right (image left, unless mirrored)",
@@ -183,19 +181,14 @@ class ActionUnit:
 class Part:
     """The text between two separators of a code.
 
-    Attributes:
-        text: as written, without the spaces around it.
-        role: `event`; `none`, the statement that no unit moves; `unread`; or one of three roles that are not events:
-            `reference`, already seen in the reference frame (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`,
-            see `GROSS`.
-        units: one unit for an event; otherwise the units that can be read.
-        reason: why it is unread and what to do; for gross behaviour, what it is; else empty.
+    Its role is `event`; `none`, the statement that no unit moves; `unread`; or one that is no event: `reference`, already
+    seen in the reference frame (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`, see `GROSS`.
     """
 
     text: str
     role: Literal["event", "reference", "kept", "gross", "none", "unread"]
-    units: tuple[ActionUnit, ...] = ()
-    reason: str = ""
+    units: tuple[ActionUnit, ...] = ()  # one unit for an event; otherwise the units that can be read
+    reason: str = ""  # why it is unread and what to do; for gross behaviour, what it is
 
     def __str__(self) -> str:
         return str(self.units[0]) if self.role == "event" else self.text

@@ -61,23 +61,16 @@ from mellm_plugin.language.words import PUNCTUATION, tokenised, vocabulary_of
 class Answer:
     """What an answer says.
 
-    Attributes:
-        aus: FACS numbers of the units it affirms, ascending; `()` if it says that there are none, None if it says
-            nothing readable about units.
-        label: the expression, one of the labels that were asked for; None if it cannot be read.
-        coarse: the coarse class of `label` if it has one, else the class that the text names, else None.
-        unparsed: why the answer cannot be read: nothing at all was read; an expression was asked for and the answer
-            gives units only; or the expressions it names are no answer (two of them, only the options, only negated,
-            none of the labels). Else None.
-        sides: pairs of a unit and its side, ascending: `L` or `R`, the subject's own left or right; `B`, both sides;
-            `A`, both, one stronger. Units without a side are left out.
+    `unparsed` is why it cannot be read: nothing at all was read; an expression was asked for and the answer gives units
+    only; or the expressions it names are no answer (two of them, only the options, only negated, none of the labels).
+    The sides are `L` or `R`, the subject's own left or right; `B`, both sides; `A`, both, one stronger.
     """
 
-    aus: tuple[int, ...] | None
-    label: str | None
-    coarse: str | None
+    aus: tuple[int, ...] | None  # FACS numbers that it affirms, ascending; `()`: it says none; None: nothing readable
+    label: str | None  # one of the labels that were asked for
+    coarse: str | None  # the coarse class of `label` if it has one, else the class that the text names
     unparsed: str | None
-    sides: tuple[tuple[int, str], ...] = ()
+    sides: tuple[tuple[int, str], ...] = ()  # units and their sides, ascending, without the units that have no side
 
 
 def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:

@@ -42,21 +42,15 @@ from mellm_plugin.language.words import Token, Tokens, word_set
 class Claim:
     """One movement that a text affirms.
 
-    Attributes:
-        region: a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`.
-        side: `"left"` or `"right"` in the image; None if both sides or none are named.
-        motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, or one of the first two and one
-            of the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
-        text: the words it was read from, in lower case and without markup.
-        certain: False if the text does not say whose side it is ("the left brow"): it is read as the image's but may
-            be the person's. True without a side.
+    The motion is `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, one of the first two and one of the
+    others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
     """
 
-    region: str
-    side: str | None
+    region: str  # a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`
+    side: str | None  # `"left"` or `"right"` in the image; None if both sides or none are named
     motion: str
-    text: str
-    certain: bool = True
+    text: str  # the words it was read from, in lower case and without markup
+    certain: bool = True  # False if the text does not say whose side it is: read as the image's, perhaps the person's
 
 
 def claims(text: str) -> tuple[Claim, ...]:

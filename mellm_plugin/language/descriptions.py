@@ -33,14 +33,9 @@ def strength_word(pixels: float) -> str:
 
 
 def directions(motion: str, side: int) -> Direction | None:
-    """The direction of a motion of the table in `facs.units`, on one half of the image.
+    """The direction of a motion of `facs.units`, as seen on one half of the image (1 the right, -1 the left).
 
-    Args:
-        motion: as in the table, such as `"up and outwards"`.
-        side: 1 for the image's right half, -1 for its left.
-
-    Returns:
-        the direction as seen; None where the motion has no single one (`"apart"`, `"down, then up"`, `""`).
+    None where the motion has no single direction (`"apart"`, `"down, then up"`, `""`).
     """
     words = motion.replace(" and ", " ").replace("far ", "").split()
     steps = {"up": (0, -1), "down": (0, 1), "outwards": (side, 0), "inwards": (-side, 0)}

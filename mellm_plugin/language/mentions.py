@@ -92,8 +92,7 @@ class _Walk:
             if not self.pending and "all" in {t.text for t in self.tokens[max(0, self.head_at - 2) : self.head_at]}:
                 self.segment.no_units = True  # "all action units are inactive"
             else:
-                self.spare_list(position)
-                self.deny(self.is_value(position))
+                self.deny_before(position)
         elif token.text == "off" and self.kind(position - 1) == "colon":
             self.deny(valued=True)
         elif token.kind == "be":
@@ -126,22 +125,10 @@ class _Walk:
                     self.hedge(self.pending)  # "AU6+AU12 would indicate .., however .."
         elif token.text in words.HERE:
             self.in_general = False
-        elif token.kind == "general":
-            self.generalise(position)
-        elif token.kind == "unclear":
-            self.unclear(position)
-        elif token.kind == "none":
-            self.none(position)
-        elif token.kind == "stillness":
-            self.stillness(position)
         elif token.kind == "aus_head":
             return self.announced(position)
-        elif token.kind == "unit":
-            self.named(position)
-        elif token.kind == "label":
-            self.label(position)
-        elif token.kind == "position":
-            self.position_named(position)
+        elif token.kind in _HANDLERS:
+            _HANDLERS[token.kind](self, position)
         elif token.kind == "dash":
             alone = self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "colon")
             if self.pending and alone:
@@ -220,10 +207,6 @@ class _Walk:
         self.subject.append(mention)
         return mention
 
-    def is_value(self, position: int) -> bool:
-        """Whether the word is a value after a colon: "AU12: no", "AU12: absent"."""
-        return self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close")
-
     def deny(self, valued: bool = False) -> None:
         """Deny the mentions before a denial ("AU6 is absent"); without any, all that follow."""
         self.negated = self.negated or not self.pending
@@ -231,14 +214,14 @@ class _Walk:
             mention.status, mention.valued = NEGATED, valued
         self.pending = []
 
-    def spare_list(self, position: int) -> None:
-        """Deny only the last unit of a list under a title of units: "Action units: AU12, AU24 absent"."""
-        if len(self.pending) < 2 or position not in (self.pending[-1].end, self.number_end):
-            return
-        if self.segment.units == self.pending and "aus_head" in self.segment.title:
+    def deny_before(self, position: int) -> None:
+        """Deny what precedes a word; of a list under a title of units the last one: "Action units: AU12, AU24 absent"."""
+        adjacent = len(self.pending) > 1 and position in (self.pending[-1].end, self.number_end)
+        if adjacent and self.segment.units == self.pending and "aus_head" in self.segment.title:
             between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
             if "comma" in between and "and" not in between:
                 self.pending = self.pending[-1:]
+        self.deny(self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close"))
 
     def negate(self, position: int) -> None:
         if self.text(position) in words.NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
@@ -260,8 +243,7 @@ class _Walk:
             return  # "not absent"
         behind = bool(self.pending) and (denies or last or is_value) and not is_field(self.tokens, position + 1)
         if behind:
-            self.spare_list(position)
-            self.deny(self.is_value(position))
+            self.deny_before(position)
         self.negated = self.negated or not behind or not (denies or last)
 
     def new_clause(self, position: int) -> bool:
@@ -458,3 +440,9 @@ class _Walk:
         return before in (
             "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash", "therefore",
         ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
+
+
+_HANDLERS = {
+    **{"general": _Walk.generalise, "unclear": _Walk.unclear, "none": _Walk.none, "stillness": _Walk.stillness},
+    **{"unit": _Walk.named, "label": _Walk.label, "position": _Walk.position_named},
+}

@@ -81,8 +81,7 @@ def measured(tokens: Tokens, position: int) -> bool:
     return tokens.text(position) in MEASURES
 
 
-DENIALS = frozenset({"no", "not_there"})
-"""Kinds of words that deny."""
+DENIALS = frozenset({"no", "not_there"})  # kinds of words
 
 
 def is_denied_behind(tokens: Tokens, position: int) -> bool:

@@ -127,12 +127,11 @@ _MEANS = {
     re.compile(r"\bnot (?:only|just|merely)\b|不仅|不只|不但|非常"): " ",
 }
 """Negations that deny nothing, and their meaning."""
-_BEFORE = re.compile(
+_BEFORE = re.compile(  # words before the first meaningful one
     r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
     r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|"
     r"thus|hence|overall|option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
-"""Words before the first meaningful one."""
 _YES = re.compile(
     r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
 )
