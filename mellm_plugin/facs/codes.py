@@ -181,8 +181,8 @@ class ActionUnit:
 class Part:
     """The text between two separators of a code.
 
-    Its role is `event`; `none`, the statement that no unit moves; `unread`; or one that is no event: `reference`, already
-    seen in the reference frame (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`, see `GROSS`.
+    Its role is `event`; `none`, the statement that no unit moves; `unread`; or one that is no event: `reference`, seen
+    in the reference frame already (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`, see `GROSS`.
     """
 
     text: str

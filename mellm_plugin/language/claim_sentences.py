@@ -22,8 +22,6 @@ class Side(NamedTuple):
 
 @dataclass
 class RegionMention:
-    """A region that is named, and the movements that are affirmed for it."""
-
     region: str
     side: Side | None
     start: int
@@ -385,7 +383,6 @@ class Sentence:
             self.clause.append((mention, way))
 
     def place(self, at: int) -> None:
-        """Handle places that a movement goes to: "towards the midline", "to the ears"."""
         if self.is_place(at):
             self.affirm({"middle": "inwards", "ears": "outwards", "hairline": "up"}[self.kind(at)], at)
         elif self.kind(at) != "middle":

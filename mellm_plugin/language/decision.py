@@ -27,12 +27,10 @@ class Decision(NamedTuple):
 
 
 def decide(segments: Sequence[Segment], labels: Sequence[str], units_alone: bool) -> Decision:
-    """What the marked segments of an answer say.
+    """What the segments of an answer say, as `marks.mark` leaves them; the status of their labels may change.
 
     Args:
-        segments: as `marks.mark` leaves them; the status of labels may change.
-        labels: the labels that were asked for.
-        units_alone: whether units alone were asked for.
+        labels, units_alone: what was asked for.
     """
     conclusions = _conclusions(segments)
     label, coarse_class, reason = _resolve(_named_labels(segments, conclusions, labels), labels)
@@ -140,7 +138,6 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
 
 
 def _units(segments: Sequence[Segment], conclusions: _Conclusions) -> dict[int, str | None] | None:
-    """The units that the answer settles on, each with its side; None if it says nothing about units."""
     for rank in (3, 2, 1):
         for r, region in conclusions:
             if r == rank and (found := _said_of_units(run := _first_run(region))) is not None:

@@ -19,36 +19,26 @@ LANGUAGES: tuple[str, ...] = ("en", "zh")
 
 
 def _terms(text: str) -> dict[str, str]:
-    """English terms and their Chinese words."""
     return dict(term.split(": ") for term in text.split("; "))
 
-
-_REGIONS = _terms(
-    "inner brows: 眉毛内侧; outer brows: 眉毛外侧; brows: 眉毛; upper lids: 上眼睑; lower lids: 下眼睑; "
-    "cheeks: 脸颊; sides of the nose: 鼻子两侧; nose wings: 鼻翼; upper lip: 上唇; lower lip: 下唇; lips: 嘴唇; "
-    "mouth corners: 嘴角; chin: 下巴; chin and lower lip: 下巴和下唇; neck: 颈部; jaw: 下颌; head: 头部; "
-    "eyes: 眼睛; tongue: 舌头"
-)
-
-_MOTIONS = _terms(
-    "up: 向上; down: 向下; down and inwards: 向下并向内; down and outwards: 向下并向外; "
-    "up and outwards: 向上并向外; up and inwards: 向上并向内; inwards: 向内; outwards: 向外; "
-    "towards each other: 抿紧; apart: 分开; far down: 大幅向下; down, then up: 先向下再向上"
-)
-
-_STRENGTHS = {"faintly": "微弱", "clearly": "清楚", "strongly": "强烈"}
 
 _DIRECTIONS = _terms(
     "right: 右; up-right: 右上; up: 上; up-left: 左上; left: 左; down-left: 左下; down: 下; down-right: 右下"
 )
-
-_COLOURS = _terms(
+_TERMS = _terms(
+    "inner brows: 眉毛内侧; outer brows: 眉毛外侧; brows: 眉毛; upper lids: 上眼睑; lower lids: 下眼睑; "
+    "cheeks: 脸颊; sides of the nose: 鼻子两侧; nose wings: 鼻翼; upper lip: 上唇; lower lip: 下唇; lips: 嘴唇; "
+    "mouth corners: 嘴角; chin: 下巴; chin and lower lip: 下巴和下唇; neck: 颈部; jaw: 下颌; head: 头部; eyes: 眼睛; "
+    "tongue: 舌头; "
+    "up: 向上; down: 向下; down and inwards: 向下并向内; down and outwards: 向下并向外; up and outwards: 向上并向外; "
+    "up and inwards: 向上并向内; inwards: 向内; outwards: 向外; towards each other: 抿紧; apart: 分开; "
+    "far down: 大幅向下; down, then up: 先向下再向上; "
+    "faintly: 微弱; clearly: 清楚; strongly: 强烈; left: 左侧; right: 右侧; none: 无; "
     "red: 红色; pink: 粉色; magenta: 品红色; purple: 紫色; blue: 蓝色; sky blue: 天蓝色; cyan: 青色; "
     "turquoise: 绿松石色; green: 绿色; yellow-green: 黄绿色; yellow: 黄色; orange: 橙色; rust: 铁锈色; "
     "crimson: 深红色; burgundy: 酒红色; indigo: 靛蓝色; dark blue: 深蓝色; royal blue: 宝蓝色; teal: 蓝绿色; "
     "aquamarine: 碧绿色; lime: 浅黄绿色"
 )
-
 _LABELS = {
     label: chinese
     for label in dict.fromkeys((*COARSE, *(label for labels in LABELS.values() for label in labels)))
@@ -56,7 +46,7 @@ _LABELS = {
 }
 """The first Chinese spelling of each label; `language.answers` reads it."""
 
-_CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, "left": "左侧", "right": "右侧", "none": "无", **_LABELS}
+_CHINESE = {**_TERMS, **_LABELS}
 
 
 def check_language(language: str) -> None:
@@ -88,7 +78,7 @@ def colour_words(name: str, palette: str = STANDARD, language: str = "en") -> st
         SettingsError: no palette has this name.
     """
     words = DIRECTIONS[name].words_in(palette)
-    return words if language == "en" else "到".join(_COLOURS[word] for word in words.split(" to "))
+    return words if language == "en" else "到".join(_CHINESE[word] for word in words.split(" to "))
 
 
 def options(labels: Sequence[str], language: str = "en") -> str:

@@ -147,7 +147,6 @@ class _Walk:
         return position + 1
 
     def hedge(self, mentions: Iterable[Mention]) -> list[Mention]:
-        """Hedge the mentions that are affirmed, and return them."""
         affirmed = [mention for mention in mentions if mention.status == AFFIRMED]
         for mention in affirmed:
             mention.status = HEDGED
@@ -215,7 +214,7 @@ class _Walk:
         self.pending = []
 
     def deny_before(self, position: int) -> None:
-        """Deny what precedes a word; of a list under a title of units the last one: "Action units: AU12, AU24 absent"."""
+        """Deny what precedes a word; of a list under a title only the last unit: "Action units: AU12, AU24 absent"."""
         adjacent = len(self.pending) > 1 and position in (self.pending[-1].end, self.number_end)
         if adjacent and self.segment.units == self.pending and "aus_head" in self.segment.title:
             between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}

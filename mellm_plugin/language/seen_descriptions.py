@@ -120,8 +120,6 @@ _WORDINGS: dict[str, dict[str, str]] = {
 
 @dataclass(frozen=True)
 class _Event:
-    """A coded unit and the motion of its part of the face."""
-
     unit: Unit
     side: str | None
     parts: tuple[_Part, ...]
@@ -131,8 +129,6 @@ class _Event:
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes the lines of one description."""
-
     regions: Mapping[_Part, RegionMotion]
     stirred: frozenset[_Part]
     palette: str | None
@@ -284,7 +280,6 @@ def _parts(of: Unit, side: str | None) -> tuple[_Part, ...]:
 
 
 def _agrees(of: Unit, motion: RegionMotion) -> bool:
-    """Whether a region moves as its unit does."""
     if of.motion in LIPS:
         expected = DIRECTIONS[LIPS[of.motion][motion.region == "lower lip"]]
     elif (way := directions(of.motion.partition(",")[0], -1 if motion.side == "left" else 1)) is not None:

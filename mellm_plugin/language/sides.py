@@ -61,6 +61,8 @@ _PLACES = _OF | word_set(
     "stronger more pronounced unilateral unilaterally name 在 位 于 主 要 单 侧 的"
 )
 """Words allowed between a comma and a side that belongs to the unit before the comma."""
+_ON = word_set("on at in the its")
+_OPENING = word_set("colon dash open aus_head")
 _FIELDS = word_set("side sides laterality location")
 _PICTURES = word_set("image picture frame photo video map panel screen")
 _REACH = 8
@@ -138,12 +140,12 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
         at, last = bisect_left(starts, said.end), bisect_right(ends, said.start) - 1
         behind = units[at] if at < len(units) else None
         before = units[last] if last >= 0 else None
-        if before and _is_place_of(words, before, said):
-            found[last].add(said.side)
-        elif behind and _stands_at(words, said, behind):
-            found[at].add(said.side)
-        elif behind and _is_field(words, said, behind):
-            fields[at] = said.side
+        if before and before.end < said.start and _only(words, before.end, said.start, 3, (), _ON):
+            found[last].add(said.side)  # "AU12 on the left"
+        elif behind and _only(words, said.end, behind.start, 4, ("aus_head", "dash"), ("unilateral", "的")):
+            found[at].add(said.side)  # "left-sided AU12"
+        elif behind and _is_field(words, said.end, behind.start):
+            fields[at] = said.side  # "Left side: AU12, AU14"
         elif before and _stands_behind(words, before, said):
             found[last].add(said.side)
         elif behind and _is_glossed(words, said, behind):
@@ -174,7 +176,6 @@ def agreed(said: Iterable[str | None]) -> str | None:
 
 
 def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
-    """The sides that the words name, in order."""
     inside = {at for unit in units for at in range(unit.start, unit.end)}
     ends = {unit.end for unit in units}
     at = 0
@@ -322,26 +323,13 @@ def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str 
     return ("B" if both else None), last
 
 
-def _is_place_of(words: Tokens, unit: Span, said: _Said) -> bool:
-    """Whether only words such as `on the` lie between the unit and the side."""
-    between = words[unit.end : said.start] if said.start - unit.end <= 3 else ()
-    return bool(between) and all(word.text in ("on", "at", "in", "the", "its") for word in between)
+def _only(words: Tokens, start: int, end: int, reach: int, kinds: Collection[str], texts: Collection[str] = ()) -> bool:
+    """Whether nothing but words of some kinds or texts lies between two positions, at most `reach` of them."""
+    return end - start <= reach and all(word.kind in kinds or word.text in texts for word in words[start:end])
 
 
-def _stands_at(words: Tokens, said: _Said, unit: Span) -> bool:
-    """Whether the side is an adjective of the unit: `left AU12`, `left-sided AU12`, `左侧的AU12`."""
-    between = words[said.end : unit.start] if unit.start - said.end <= 4 else None
-    return between is not None and all(
-        word.kind in ("aus_head", "dash") or word.text in ("unilateral", "的") for word in between
-    )
-
-
-def _is_field(words: Tokens, said: _Said, unit: Span) -> bool:
-    """Whether the side is the title of what follows: `Left side: AU12, AU14`."""
-    between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
-    return words.kind(said.end) == "colon" and all(
-        word.kind in ("colon", "dash", "open", "aus_head") for word in between
-    )
+def _is_field(words: Tokens, end: int, start: int) -> bool:
+    return words.kind(end) == "colon" and (start - end > _REACH or _only(words, end, start, _REACH, _OPENING))
 
 
 def _stands_behind(words: Tokens, unit: Span, said: _Said) -> bool:

@@ -212,7 +212,6 @@ def _verdict(clause: str) -> bool | None:
 
 
 def _statement(clause: str) -> bool | None:
-    """Whether a clause says that something is there or not."""
     if _UNSURE.search(clause) or _OF_THE_PICTURE.search(clause):
         return None
     if _CHINESE.search(clause):
