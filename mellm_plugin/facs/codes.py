@@ -390,7 +390,8 @@ def parse_canonical(code: str) -> ActionUnit:
     return ActionUnit(readings)
 
 
-_T, _U = TypeVar("_T"), TypeVar("_U")
+_T = TypeVar("_T")
+_U = TypeVar("_U")
 
 
 def each_of(read: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
