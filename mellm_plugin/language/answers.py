@@ -40,9 +40,8 @@ in which they decide:
 8.  `language.sides` reads the side of a unit where the unit is read; if no side is given there, where the unit was
     affirmed earlier.
 
-Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not.
-
-The text is cut into words once and walked a fixed number of times, so the work is linear in its length.
+Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not. The text is cut into words
+once and walked a fixed number of times, so the work is linear in its length.
 """
 
 from __future__ import annotations
@@ -77,7 +76,6 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
     """Read an answer. Never raises on any text, and never reads a unit whose number or name is absent from it.
 
     Args:
-        text: the answer as the model gave it.
         labels: the canonical labels that were asked for, fine ones or the coarse classes. If they are coarse classes,
             a fine label counts as its class.
         asks: `aus` if units alone were asked for; then "none" and bare numbers refer to them.

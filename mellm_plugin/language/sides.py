@@ -129,7 +129,6 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
     """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B` or None.
 
     Args:
-        words: the tokens of the sentence.
         units: ascending, without overlap.
         title: kinds and texts of the title before it; only `TITLE_WORDS` count.
     """
