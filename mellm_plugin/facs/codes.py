@@ -250,8 +250,8 @@ def read_codes(value: object) -> Codes:
         >>> read_codes(12.0).canonical(), read_codes("0").canonical(), read_codes("?").canonical()
         (['12'], [], None)
 
-    None, NaN and their spellings mean no code. A date, a time and a decimal number are unread, because the original code
-    cannot be known.
+    None, NaN and their spellings mean no code. A date, a time and a decimal number are unread, because the original
+    code cannot be known.
     """
     if value is None:
         return Codes("")

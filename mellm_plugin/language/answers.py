@@ -40,8 +40,8 @@ in which they decide:
 8.  `language.sides` reads the side of a unit where the unit is read; if no side is given there, where the unit was
     affirmed earlier.
 
-Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not. The text is cut into words
-once and walked a fixed number of times, so the work is linear in its length.
+Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not. The text is cut into
+words once and walked a fixed number of times, so the work is linear in its length.
 """
 
 from __future__ import annotations
