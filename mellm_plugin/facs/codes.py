@@ -24,13 +24,13 @@ DFME and 4DME sheets.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import date, time, timedelta
 from functools import lru_cache
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.units import UNITS
@@ -38,9 +38,7 @@ from mellm_plugin.facs.units import UNITS
 LIPS: frozenset[int] = frozenset({18, 22, 23, 24, 25, 26, 28})
 """Units before which `B` means the bottom lip; before all others it means bilateral."""
 
-_INTENSITIES: dict[str, str] = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
-"""FACS's words for the intensities."""
-
+_INTENSITIES = {"A": "trace", "B": "slight", "C": "marked", "D": "severe", "E": "maximum"}
 _SIDES = {
     "L": "the subject's left (image right, unless mirrored)",
     "R": "the subject's right (image left, unless mirrored)",
@@ -168,39 +166,29 @@ class ActionUnit:
     @property
     def side(self) -> str | None:
         """The side that all alternatives share, or None."""
-        return _common(reading.side for reading in self.readings)
+        return self.readings[0].side if len({reading.side for reading in self.readings}) == 1 else None
 
     @property
     def intensity(self) -> str | None:
         """The intensity that all alternatives share, or None."""
-        return _common(reading.intensity for reading in self.readings)
+        return self.readings[0].intensity if len({reading.intensity for reading in self.readings}) == 1 else None
 
     def __str__(self) -> str:
         return "/".join(map(str, self.readings))
-
-
-def _common(marks: Iterable[str | None]) -> str | None:
-    found = set(marks)
-    return found.pop() if len(found) == 1 else None
 
 
 @dataclass(frozen=True)
 class Part:
     """The text between two separators of a code.
 
-    Attributes:
-        text: as written, without the spaces around it.
-        role: `event`; `none`, the statement that no unit moves; `unread`; or one of three roles that are not events:
-            `reference`, already seen in the reference frame (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`,
-            see `GROSS`.
-        units: one unit for an event; otherwise the units that can be read.
-        reason: why it is unread and what to do; for gross behaviour, what it is; else empty.
+    Its role is `event`; `none`, the statement that no unit moves; `unread`; or one that is no event: `reference`, seen
+    in the reference frame already (`ref(..)`), `kept`, kept from before (`(k)`), and `gross`, see `GROSS`.
     """
 
     text: str
     role: Literal["event", "reference", "kept", "gross", "none", "unread"]
-    units: tuple[ActionUnit, ...] = ()
-    reason: str = ""
+    units: tuple[ActionUnit, ...] = ()  # one unit for an event; otherwise the units that can be read
+    reason: str = ""  # why it is unread and what to do; for gross behaviour, what it is
 
     def __str__(self) -> str:
         return str(self.units[0]) if self.role == "event" else self.text
@@ -208,14 +196,12 @@ class Part:
     def in_words(self) -> str:
         """One sentence, without its full stop: what is coded, or why it cannot be read."""
         units = "; and ".join("; or ".join(coded.in_words() for coded in unit.readings) for unit in self.units)
-        return {
-            "event": units,
-            "reference": f"no event, {self.text!r}: seen in the reference frame already" + (units and f": {units}"),
-            "kept": f"no event, {self.text!r}: kept from before" + (units and f": {units}"),
-            "gross": f"no event, {self.text!r}: {self.reason}",
-            "none": "no unit moves",
-            "unread": f"not read, {self.text!r}: {self.reason}",
-        }[self.role]
+        if self.role in ("event", "none"):
+            return units or "no unit moves"
+        why = {"reference": "seen in the reference frame already", "kept": "kept from before"}.get(
+            self.role, self.reason
+        )
+        return f"{'not read' if self.role == 'unread' else 'no event'}, {self.text!r}: {why}" + (units and f": {units}")
 
 
 @dataclass(frozen=True)
@@ -264,9 +250,8 @@ def read_codes(value: object) -> Codes:
         >>> read_codes(12.0).canonical(), read_codes("0").canonical(), read_codes("?").canonical()
         (['12'], [], None)
 
-    Args:
-        value: text, a number, or whatever a spreadsheet turned it into. None, NaN and their spellings mean no code. A
-            date, a time and a decimal number are unread, because the original code cannot be known.
+    None, NaN and their spellings mean no code. A date, a time and a decimal number are unread, because the original
+    code cannot be known.
     """
     if value is None:
         return Codes("")
@@ -303,12 +288,10 @@ def read_codes(value: object) -> Codes:
 
 def _single_spaced(text: str) -> str:
     """The text with single blanks, with marks out of their brackets, and with blanks around `or`."""
-    text = _SIDE_IN_BRACKETS.sub(_mark, " ".join(text.split()))
-    return _OR.sub(" or ", _INTENSITY_IN_BRACKETS.sub(_mark, text))
-
-
-def _mark(found: re.Match[str]) -> str:
-    return found[1].replace(" ", "")
+    text = " ".join(text.split())
+    for mark in (_SIDE_IN_BRACKETS, _INTENSITY_IN_BRACKETS):
+        text = mark.sub(lambda found: found[1].replace(" ", ""), text)
+    return _OR.sub(" or ", text)
 
 
 def _without_last_comma(plain: str, text: str) -> str:
@@ -353,18 +336,16 @@ def _part(raw: str, clean: str) -> Part:
         return Part(raw, "gross", reason=f"{GROSS[int(found[1])]}, which is no unit")
     try:
         if found := _REFERENCE.fullmatch(clean):
-            return Part(raw, "reference", tuple(_readable(found[1].split("+"))))
+            seen: list[ActionUnit] = []
+            for part in found[1].split("+"):
+                with suppress(CodeError):  # the brackets make it no event, whatever it is
+                    seen.append(_event(part.strip()))
+            return Part(raw, "reference", tuple(seen))
         if found := _KEPT.fullmatch(clean):
             return Part(raw, "kept", (_event(found[1]),))
         return Part(raw, "event", (_event(clean),))
     except CodeError as error:
         return Part(raw, "unread", reason=error.faults[0])
-
-
-def _readable(parts: Iterable[str]) -> Iterator[ActionUnit]:
-    for part in parts:
-        with suppress(CodeError):  # the brackets make it no event, whatever it is
-            yield _event(part.strip())
 
 
 def _event(clean: str) -> ActionUnit:
@@ -408,6 +389,28 @@ def parse_canonical(code: str) -> ActionUnit:
     return ActionUnit(readings)
 
 
+_T = TypeVar("_T")
+_U = TypeVar("_U")
+
+
+def each_of(read: Callable[[_T], _U], items: Iterable[_T]) -> list[_U]:
+    """`read` of each item.
+
+    Raises:
+        CodeError: lists the faults of all items.
+    """
+    found: list[_U] = []
+    faults: list[str] = []
+    for item in items:
+        try:
+            found.append(read(item))
+        except CodeError as error:
+            faults.extend(error.faults)
+    if faults:
+        raise CodeError(faults)
+    return found
+
+
 _MIRRORED = {51: 52, 52: 51, 55: 56, 56: 55, 61: 62, 62: 61}
 """Turns and tilts of head and eyes, and the ones they become in the mirrored image."""
 
@@ -422,14 +425,9 @@ def mirrored(code: str) -> str:
         CodeError: the code has another form.
     """
     swapped = str.maketrans("LR", "RL")
-    readings = parse_canonical(code).readings
-    return str(
-        ActionUnit(
-            tuple(
-                replace(r, side=r.side and r.side.translate(swapped), number=_MIRRORED.get(r.number, r.number))
-                for r in readings
-            )
-        )
+    return "/".join(
+        str(replace(r, side=r.side and r.side.translate(swapped), number=_MIRRORED.get(r.number, r.number)))
+        for r in parse_canonical(code).readings
     )
 
 
@@ -439,13 +437,4 @@ def numbers(codes: Iterable[str]) -> list[tuple[int, ...]]:
     Raises:
         CodeError: lists all codes that cannot be read.
     """
-    found: list[tuple[int, ...]] = []
-    faults: list[str] = []
-    for code in codes:
-        try:
-            found.append(parse_canonical(code).alternatives)
-        except CodeError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise CodeError(faults)
-    return found
+    return [unit.alternatives for unit in each_of(parse_canonical, codes)]

@@ -27,8 +27,7 @@ task: in other tasks "negative surprise" means surprise."""
 
 _COARSE_OF: dict[str, str] = {
     **dict.fromkeys(("anger", "contempt", "disgust", "fear", "repression", "sadness", "negative"), "negative"),
-    **dict.fromkeys(("happiness", "positive"), "positive"),
-    "surprise": "surprise",
+    **{"happiness": "positive", "positive": "positive", "surprise": "surprise"},
 }
 
 _SPELLINGS: dict[str, str] = {
@@ -66,10 +65,9 @@ def labels_of(dataset: str) -> tuple[str, ...]:
 
 
 def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
-    """The labels that a text names: all labels of a dataset, or labels joined by `+`.
+    """The labels that a text names: all labels of a dataset (`casme2`), or labels joined by `+` (`disgust+fear`).
 
     Args:
-        spec: such as `casme2` or `disgust+fear`.
         found: further known labels, from a user's own data.
 
     Raises:
@@ -79,13 +77,9 @@ def labels_named(spec: str, found: Collection[str] = ()) -> tuple[str, ...]:
         return labels_of(spec)
     known = {label for name in LABELS for label in labels_of(name)} | {*found}
     asked = tuple(spec.split("+"))
-    faults = [
-        f"{label!r} is neither a label nor a dataset.{near(label, {*known, *LABELS})}"
-        for label in asked
-        if label not in known
-    ]
-    if faults:
-        raise InputError(faults)
+    if unknown := [label for label in asked if label not in known]:
+        names = {*known, *LABELS}
+        raise InputError([f"{label!r} is neither a label nor a dataset.{near(label, names)}" for label in unknown])
     return asked
 
 

@@ -14,21 +14,13 @@ from mellm_plugin.errors import CodeError
 
 @dataclass(frozen=True)
 class Unit:
-    """One action unit or action descriptor.
-
-    Attributes:
-        number: FACS number.
-        name: FACS name, lower case, without article.
-        muscle: the muscle that moves it; empty where FACS names none.
-        region: where the skin moves in the image.
-        motion: the direction of that motion in the image; empty where none is defined.
-    """
+    """One action unit or action descriptor."""
 
     number: int
-    name: str
-    muscle: str
-    region: str
-    motion: str
+    name: str  # lower case, without article
+    muscle: str  # empty where FACS names none
+    region: str  # where the skin moves in the image
+    motion: str  # its direction in the image; empty where none is defined
 
 
 _ROWS: tuple[tuple[int, str, str, str, str], ...] = (
@@ -94,24 +86,14 @@ UNITS: dict[int, Unit] = {row[0]: Unit(*row) for row in _ROWS}
 """Every unit of the table, by number."""
 
 OTHER_NAMES: dict[str, int] = {
-    "eye closure": 43,
-    "nostril dilater": 38,
-    "nostril compress": 39,
-    "tilt left": 55,
-    "tilt right": 56,
-    "eyes left": 61,
-    "eyes right": 62,
+    **{"eye closure": 43, "nostril dilater": 38, "nostril compress": 39},
+    **{"tilt left": 55, "tilt right": 56, "eyes left": 61, "eyes right": 62},
 }
 """The names that the MEGC ME-VQA challenges use where they differ from FACS."""
 
 
 def unit(number: int) -> Unit:
-    """The unit with this FACS number.
-
-    Raises:
-        CodeError: the number is not in the table.
-    """
-    try:
-        return UNITS[number]
-    except KeyError:
-        raise CodeError(f"expected a FACS number of the table ({', '.join(map(str, UNITS))}), found {number}") from None
+    """The unit with this FACS number; raises CodeError if the table lacks it."""
+    if number not in UNITS:
+        raise CodeError(f"expected a FACS number of the table ({', '.join(map(str, UNITS))}), found {number}")
+    return UNITS[number]

@@ -40,9 +40,8 @@ in which they decide:
 8.  `language.sides` reads the side of a unit where the unit is read; if no side is given there, where the unit was
     affirmed earlier.
 
-Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not.
-
-The text is cut into words once and walked a fixed number of times, so the work is linear in its length.
+Chinese follows the same rules. Its full-width comma ends a negation; its list comma does not. The text is cut into
+words once and walked a fixed number of times, so the work is linear in its length.
 """
 
 from __future__ import annotations
@@ -61,30 +60,22 @@ from mellm_plugin.language.words import PUNCTUATION, tokenised, vocabulary_of
 class Answer:
     """What an answer says.
 
-    Attributes:
-        aus: FACS numbers of the units it affirms, ascending; `()` if it says that there are none, None if it says
-            nothing readable about units.
-        label: the expression, one of the labels that were asked for; None if it cannot be read.
-        coarse: the coarse class of `label` if it has one, else the class that the text names, else None.
-        unparsed: why the answer cannot be read: nothing at all was read; an expression was asked for and the answer
-            gives units only; or the expressions it names are no answer (two of them, only the options, only negated,
-            none of the labels). Else None.
-        sides: pairs of a unit and its side, ascending: `L` or `R`, the subject's own left or right; `B`, both sides;
-            `A`, both, one stronger. Units without a side are left out.
+    `unparsed` is why it cannot be read: nothing at all was read; an expression was asked for and the answer gives units
+    only; or the expressions it names are no answer (two of them, only the options, only negated, none of the labels).
+    The sides are `L` or `R`, the subject's own left or right; `B`, both sides; `A`, both, one stronger.
     """
 
-    aus: tuple[int, ...] | None
-    label: str | None
-    coarse: str | None
+    aus: tuple[int, ...] | None  # FACS numbers that it affirms, ascending; `()`: it says none; None: nothing readable
+    label: str | None  # one of the labels that were asked for
+    coarse: str | None  # the coarse class of `label` if it has one, else the class that the text names
     unparsed: str | None
-    sides: tuple[tuple[int, str], ...] = ()
+    sides: tuple[tuple[int, str], ...] = ()  # units and their sides, ascending, without the units that have no side
 
 
 def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
     """Read an answer. Never raises on any text, and never reads a unit whose number or name is absent from it.
 
     Args:
-        text: the answer as the model gave it.
         labels: the canonical labels that were asked for, fine ones or the coarse classes. If they are coarse classes,
             a fine label counts as its class.
         asks: `aus` if units alone were asked for; then "none" and bare numbers refer to them.

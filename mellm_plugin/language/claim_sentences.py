@@ -22,8 +22,6 @@ class Side(NamedTuple):
 
 @dataclass
 class RegionMention:
-    """A region that is named, and the movements that are affirmed for it."""
-
     region: str
     side: Side | None
     start: int
@@ -58,11 +56,10 @@ class Sentence:
         self.sides: list[Side] = []
         self.since: int | None = None  # where they begin
         self.where: Side | None = None  # "on the left, .."
-        self.negated = self.hedged = self.spoken = False
+        self.negated = self.spoken = False
         self.clause: list[tuple[RegionMention, str]] = []  # what is affirmed in this clause
         self.outer: list[tuple[list[RegionMention], bool, bool]] = []  # for each open bracket, the state outside it
-        self.general = self.is_general()
-        self.hedged = self.general
+        self.general = self.hedged = self.is_general()
         # A statement about the onset frame: "leading" up to the mention of the apex, an "attribute" up to the comma,
         # "trailing" up to the comma or "and".
         self.onset = ""
@@ -122,10 +119,10 @@ class Sentence:
         if kind == "no":
             denied = self.kind(at + 1) == "there" and self.kind(at + 2) in ("", "comma", "clause", "close", "turn")
             answer = self.kind(at - 1) == "colon" and self.kind(at + 1) in ("", "comma", "close")  # "raised? no"
-            if (denied or answer) and self.clause:
+            # "AU12, which pulls the lip corners up, is not active"
+            of_unit = self.relative and (self.kind(at + 1) == "there" or self.word(at + 1) in _ACTIVE)
+            if ((denied or answer) and self.clause) or of_unit:
                 self.revoke()
-            elif self.relative and (self.kind(at + 1) == "there" or self.word(at + 1) in _ACTIVE):
-                self.revoke()  # "AU12, which pulls the lip corners up, is not active"
             else:
                 self.negated, self.spoken = True, False
         elif kind == "not_there":
@@ -204,8 +201,6 @@ class Sentence:
                 mention.ways.remove(way)
         self.clause = []
 
-    # regions
-
     def is_place(self, at: int) -> bool:
         """Whether a region only says where another one moves: "towards the nose", "of the face"."""
         back = at - 1
@@ -235,15 +230,13 @@ class Sentence:
             joined = joined and not (self.group[-1].led_to and between & {"comma", "clause"})
         names = [GRADED[grade, name] for grade in self.grades if (grade, name) in GRADED]
         leading = self.leading.pop(at, [])
+        last = self.group
         if not joined or leading:
-            last, self.group = self.group, []
-        else:
-            last = self.group
+            self.group = []
         start = min([token.start if self.since is None else self.since, *(start for _, start in leading)])
         for part in names or [name]:
-            mention = RegionMention(
-                part, side or self.where, start, token.end, [way for way, _ in leading if way], bool(leading)
-            )
+            ways = [way for way, _ in leading if way]
+            mention = RegionMention(part, side or self.where, start, token.end, ways, bool(leading))
             if joined and not leading and last[-1].led_to and between & {"and", "or", "join"}:
                 mention.ways, mention.led_to, mention.shared = [*last[-1].ways], True, True
             self.clause += [(mention, way) for way in mention.ways]
@@ -258,12 +251,9 @@ class Sentence:
 
     def ahead(self, at: int) -> int | None:
         """The position of the region that the words after `at` lead to."""
-        for i in range(at + 1, min(at + REACH, len(self.tokens))):
-            if self.kind(i) == "region":
-                return i
-            if self.kind(i) not in SKIPPED and self.kind(i) not in ("move", "pronoun"):
-                return None
-        return None
+        passed = SKIPPED | {"move", "pronoun"}
+        first = next((i for i in range(at + 1, at + REACH) if self.kind(i) not in passed), -1)
+        return first if self.kind(first) == "region" else None
 
     def is_verb(self, at: int) -> bool:
         """Whether "lower" is a movement and does not tell one lip or lid from the other."""
@@ -323,22 +313,17 @@ class Sentence:
 
     def is_compared(self, at: int) -> bool:
         """Whether the words up to the next comma compare one side with the other."""
-        for i in range(at + 1, min(at + REACH, len(self.tokens))):
-            if self.kind(i) == "toward" and self.text(i) == "than":
-                return True
-            if self.kind(i) in ("comma", "clause"):
-                return False
-        return False
+        ahead = self.tokens[at + 1 : at + REACH]
+        ends = (i for i, token in enumerate(ahead) if token.kind in ("comma", "clause"))
+        return any(token.kind == "toward" and token.text == "than" for token in ahead[: next(ends, REACH)])
 
     def only_side(self, at: int) -> bool:
-        first, last = at, at
-        while self.kind(first - 1) in SKIPPED:
+        first, last = at - 1, at + 1
+        while self.kind(first) in SKIPPED:
             first -= 1
-        while self.kind(last + 1) in SKIPPED:
+        while self.kind(last) in SKIPPED:
             last += 1
-        return self.kind(first - 1) == "open" and self.kind(last + 1) in ("close", "")
-
-    # movements
+        return self.kind(first) == "open" and self.kind(last) in ("close", "")
 
     def motion(self, at: int) -> None:
         way = "down" if self.kind(at) == "lower" else self.word(at)
@@ -352,10 +337,9 @@ class Sentence:
             return  # "closer to disgust"; of "closer to the midline" the place says the way
         target = None if way == "part" else self.ahead(at)
         if target is not None and self.leads(at, target):
-            affirmed = "" if self.denied else way
-            self.leading.setdefault(target, []).append((affirmed, self.tokens[at].start))
-            return
-        self.affirm(way, at)
+            self.leading.setdefault(target, []).append(("" if self.denied else way, self.tokens[at].start))
+        else:
+            self.affirm(way, at)
 
     def is_figure(self, at: int) -> bool:
         """Whether a word of movement means none here: "opens up", "by up to 2 px", "AU6 and AU12 together indicate"."""
@@ -399,7 +383,6 @@ class Sentence:
             self.clause.append((mention, way))
 
     def place(self, at: int) -> None:
-        """Handle places that a movement goes to: "towards the midline", "to the ears"."""
         if self.is_place(at):
             self.affirm({"middle": "inwards", "ears": "outwards", "hairline": "up"}[self.kind(at)], at)
         elif self.kind(at) != "middle":

@@ -57,9 +57,8 @@ _MOTIONS: dict[str, str] = {
     "上升, 扬起, 上翘, 提起, 翘起, 上挑, 上拉, 上推, 上揚",
     "down": "dip, dips, dipped, dipping, ↓, lowers, lowered, lowering, drop, drops, dropped, dropping, depress, "
     "depresses, depressed, depressing, fall, falls, falling, fallen, sink, sinks, sinking, sunk, descend, descends, "
-    "descending, descent, droop, droops, drooping, drooped, sag, sags, sagging, down, downward, downwards, "
-    "downturned, inferiorly, depression, 下压, 下拉, 下降, 压低, 下移, 向下, 往下, 朝下, 下垂, 降低, 下撇, 下沉, "
-    "下弯, 下壓",
+    "descending, descent, droop, droops, drooping, drooped, sag, sags, sagging, down, downward, downwards, downturned, "
+    "inferiorly, depression, 下压, 下拉, 下降, 压低, 下移, 向下, 往下, 朝下, 下垂, 降低, 下撇, 下沉, 下弯, 下壓",
     "inwards": "converge, converges, converging, inward, inwards, medially, medial direction, closer, knit, knits, "
     "knitted, knitting, 内收, 向内, 往内, 内移, 聚拢, 紧锁, 靠近, 向中间",
     "outwards": "outward, outwards, laterally, sideways, sidewards, sideward, 向外, 外扩, 往外, 外拉, 外展, 向两侧, "
@@ -104,69 +103,49 @@ NOUNS = word_set(
 """Movements that may refer to a region after "of", "in" or "at"."""
 
 BROWS = ("brows", "inner brows", "outer brows")
-_LIDS = ("lids", "upper lids", "eyes")
-_LIPS = ("lips", "mouth", "upper lip", "lower lip")
+
+_TERMS = """
+brows, inner brows, outer brows: together, furrow, tighten, wrinkle = inwards; apart = outwards; arch = up
+lids: up = upper lids up; down = upper lids down
+lids, upper lids, eyes: apart, opened, widen = upper lids up; together, close = upper lids down
+lids, lower lids, eyes: tighten = lower lids up
+jaw: up = chin and lower lip up; down, open, opened = chin and lower lip down
+jaw: left = chin and lower lip left; right = chin and lower lip right
+nose, sides of the nose: wrinkle, up = sides of the nose up
+nose wings: widen, apart, opened = outwards; tighten, press, together, close = inwards
+mouth: up = mouth corners up; down = mouth corners down; left = lips left; right = lips right
+mouth: outwards = mouth corners outwards; inwards = mouth corners inwards
+mouth corners: apart = outwards; tighten, dimple, together = inwards
+lips, mouth, mouth corners: stretch, widen = mouth corners outwards
+lips, mouth, upper lip, lower lip: apart, part, open, opened = lips apart; together, press = lips together
+lips, mouth, upper lip, lower lip: tighten, purse = lips inwards; funnel = lips outwards
+upper lip: curl = up
+chin: bunch, wrinkle = up
+"""
+"""Words for regions, their movements, and what each means in the terms of `facs.units`: a motion of the same region, or
+of another one."""
 
 
 def _meanings() -> dict[tuple[str, str], tuple[str, str]]:
-    """(Word for a region, movement) -> (region, motion) in the terms of `facs.units`."""
+    """(Word for a region, movement) -> (region, motion)."""
     plain = [name for name in _REGIONS if name not in ("lids", "eyes", "nose", "mouth", "jaw")]
-    found = {
-        (name, way): (name, way) for name in plain for way in ("up", "down", "inwards", "outwards", "left", "right")
-    }
-    found |= {("lids", way): ("upper lids", way) for way in ("up", "down")}
-    found |= {("lids", "tighten"): ("lower lids", "up"), ("lower lids", "tighten"): ("lower lids", "up")}
-    found |= {("eyes", "tighten"): ("lower lids", "up")}
-    found |= {("jaw", way): ("chin and lower lip", way) for way in ("up", "down", "left", "right")}
-    found |= {("jaw", way): ("chin and lower lip", "down") for way in ("open", "opened")}
-    found |= {("mouth", way): ("mouth corners", way) for way in ("up", "down", "outwards", "inwards")}
-    found |= {("mouth", way): ("lips", way) for way in ("left", "right")}
-    found |= {(name, way): (name, "inwards") for name in BROWS for way in ("together", "furrow", "tighten", "wrinkle")}
-    found |= {(name, "apart"): (name, "outwards") for name in (*BROWS, "mouth corners")}
-    found |= {(name, "arch"): (name, "up") for name in BROWS}
-    found |= {(name, way): ("upper lids", "up") for name in _LIDS for way in ("apart", "opened", "widen")}
-    found |= {(name, way): ("upper lids", "down") for name in _LIDS for way in ("together", "close")}
-    found |= {(name, way): ("lips", "apart") for name in _LIPS for way in ("apart", "part", "open", "opened")}
-    found |= {(name, way): ("lips", "together") for name in _LIPS for way in ("together", "press")}
-    found |= {(name, way): ("lips", "inwards") for name in _LIPS for way in ("tighten", "purse")}
-    found |= {(name, "funnel"): ("lips", "outwards") for name in _LIPS}
-    found |= {
-        (name, way): ("mouth corners", "outwards")
-        for name in (*_LIPS[:2], "mouth corners")
-        for way in ("stretch", "widen")
-    }
-    found |= {("mouth corners", way): ("mouth corners", "inwards") for way in ("tighten", "dimple", "together")}
-    found |= {
-        (name, way): ("sides of the nose", "up") for name in ("nose", "sides of the nose") for way in ("wrinkle", "up")
-    }
-    found |= {("nose wings", way): ("nose wings", "outwards") for way in ("widen", "apart", "opened")}
-    found |= {("nose wings", way): ("nose wings", "inwards") for way in ("tighten", "press", "together", "close")}
-    found |= {("chin", way): ("chin", "up") for way in ("bunch", "wrinkle")}
-    found |= {("upper lip", "curl"): ("upper lip", "up")}
+    ways = ("up", "down", "inwards", "outwards", "left", "right")
+    found = {(name, way): (name, way) for name in plain for way in ways}
+    for names, terms in (line.split(": ") for line in _TERMS.strip().split("\n")):
+        for moves, meaning in (term.split(" = ") for term in terms.split("; ")):
+            region, _, motion = meaning.rpartition(" ")
+            found |= {(n, move): (region or n, motion) for n in names.split(", ") for move in moves.split(", ")}
     return found
 
 
 MEANINGS = _meanings()
 
-IDIOMS: dict[str, tuple[str, str]] = {
-    "皱眉": ("brows", "furrow"),
-    "皱着眉": ("brows", "furrow"),
-    "皱鼻": ("nose", "wrinkle"),
-    "抬眉": ("brows", "up"),
-    "扬眉": ("brows", "up"),
-    "挑眉": ("brows", "up"),
-    "抿嘴": ("mouth", "press"),
-    "张嘴": ("mouth", "open"),
-    "张口": ("mouth", "open"),
-    "闭眼": ("eyes", "close"),
-    "闭上眼睛": ("eyes", "close"),
-    "睁大眼睛": ("eyes", "widen"),
-    "瞪眼": ("eyes", "widen"),
-    "眯眼": ("eyes", "tighten"),
-    "嘟嘴": ("mouth", "purse"),
-    "噘嘴": ("mouth", "purse"),
-    "wide eyed": ("eyes", "widen"),
-}
+_IDIOMS = {
+    "brows furrow": "皱眉, 皱着眉", "brows up": "抬眉, 扬眉, 挑眉", "nose wrinkle": "皱鼻", "mouth press": "抿嘴",
+    "mouth open": "张嘴, 张口", "mouth purse": "嘟嘴, 噘嘴", "eyes close": "闭眼, 闭上眼睛",
+    "eyes widen": "睁大眼睛, 瞪眼, wide eyed", "eyes tighten": "眯眼",
+}  # fmt: skip
+IDIOMS = {idiom: (*meaning.split(),) for meaning, idioms in _IDIOMS.items() for idiom in idioms.split(", ")}
 """Words that name a region and a movement at once."""
 
 _PHRASES: dict[str, str] = {
@@ -210,10 +189,9 @@ _PHRASES: dict[str, str] = {
     "middle": "midline, middle, centre, center, midpoint, 中间, 中线, 中央",
     "ears": "ears, ear, temples, temple, outside, 耳朵",
     "hairline": "forehead, hairline, 额头",
-    "at_first": "in the onset frame, in the onset image, in the onset, at the onset, at onset, "
-    "in the first frame, in the first image, initially, at first, in the neutral frame, in both frames, "
-    "in both images, the onset frame shows, the onset shows, the first frame shows, the first image shows, "
-    "起始帧中, 在起始帧",
+    "at_first": "in the onset frame, in the onset image, in the onset, at the onset, at onset, in the first frame, "
+    "in the first image, initially, at first, in the neutral frame, in both frames, in both images, "
+    "the onset frame shows, the onset shows, the first frame shows, the first image shows, 起始帧中, 在起始帧",
     "at_apex": "in the apex frame, in the apex image, in the apex, at the apex, at apex, in the second frame, "
     "in the second image, the apex frame shows, the apex shows, the second frame shows, the second image shows, "
     "顶点帧中, 在顶点帧",
@@ -224,30 +202,17 @@ _PHRASES: dict[str, str] = {
 }
 """What other phrases do, by kind; the last kind counts where a phrase has two."""
 
-_NAMES = (
-    "lips part",
-    "jaw drop",
-    "eyes closed",
-    "mouth stretch",
-    "lip suck",
-    "lip pucker",
-    "head up",
-    "nostril compress",
+_NAMES = frozenset({
+    "lips part", "jaw drop", "eyes closed", "mouth stretch", "lip suck", "lip pucker", "head up", "nostril compress",
     "lips toward each other",
-)
+})  # fmt: skip
 """Names of units that also describe a movement; they are names only after a unit's number."""
 
 _EVERYDAY = {"slit", "squint", "wink"}
 """Names of units that are everyday words, and are read as such."""
 
-GRADED: dict[tuple[str, str], str] = {
-    ("inner", "brows"): "inner brows",
-    ("outer", "brows"): "outer brows",
-    ("upper", "lids"): "upper lids",
-    ("lower", "lids"): "lower lids",
-    ("upper", "lips"): "upper lip",
-    ("lower", "lips"): "lower lip",
-}
+GRADED = {tuple(part.split()): part for part in ("inner brows", "outer brows", "upper lids", "lower lids")}
+GRADED |= {("upper", "lips"): "upper lip", ("lower", "lips"): "lower lip"}
 SKIPPED = word_set("determiner side own image side_noun inner outer upper lower inside there")
 SKIPPED |= {"inner outer", "upper lower"}
 """Kinds of words between a region and its qualifiers."""

@@ -42,29 +42,19 @@ from mellm_plugin.language.words import Token, Tokens, word_set
 class Claim:
     """One movement that a text affirms.
 
-    Attributes:
-        region: a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`.
-        side: `"left"` or `"right"` in the image; None if both sides or none are named.
-        motion: `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, or one of the first two and one
-            of the others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
-        text: the words it was read from, in lower case and without markup.
-        certain: False if the text does not say whose side it is ("the left brow"): it is read as the image's but may
-            be the person's. True without a side.
+    The motion is `"up"`, `"down"`, `"inwards"`, `"outwards"`, `"left"`, `"right"`, one of the first two and one of the
+    others (`"up and outwards"`), or, of the lips, `"apart"` or `"together"`.
     """
 
-    region: str
-    side: str | None
+    region: str  # a name of the table in `facs.units`, or `"upper lip"`, `"lower lip"`, `"chin"`
+    side: str | None  # `"left"` or `"right"` in the image; None if both sides or none are named
     motion: str
-    text: str
-    certain: bool = True
+    text: str  # the words it was read from, in lower case and without markup
+    certain: bool = True  # False if the text does not say whose side it is: read as the image's, perhaps the person's
 
 
 def claims(text: str) -> tuple[Claim, ...]:
-    """The movements that a text affirms, in its order, each once. Never raises on any text.
-
-    Args:
-        text: the answer as a model gave it.
-    """
+    """The movements that the answer of a model affirms, in its order, each once. Never raises on any text."""
     body = plain_text(text)
     found: dict[tuple[str, str | None, str], Claim] = {}
     for mention in _mentions(tokens(body)):
@@ -76,8 +66,6 @@ def claims(text: str) -> tuple[Claim, ...]:
                 found[region, half, motion] = replace(first, certain=True)
     return tuple(found.values())
 
-
-# ---- mentions of regions -------------------------------------------------------------------------------------------
 
 _BEFORE_SUBJECT = word_set("word number move turn and comma at_apex emotion")
 _HEADING = SKIPPED | word_set("region colon dash and join comma move word number emotion")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mellm_plugin.facs.labels import COARSE, coarse
-from mellm_plugin.language.segments import AFFIRMED, HEDGED, LISTED, NEGATED, Mention, Segment, said
+from mellm_plugin.language.segments import AFFIRMED, HEDGED, LISTED, NEGATED, Segment, said
 from mellm_plugin.language.sides import agreed
 
 _Conclusions = Sequence[tuple[int, Sequence[Segment]]]
@@ -18,28 +18,19 @@ _Conclusions = Sequence[tuple[int, Sequence[Segment]]]
 
 
 class Decision(NamedTuple):
-    """What an answer says.
+    """What an answer says."""
 
-    Attributes:
-        label: one of the labels that were asked for, or None.
-        coarse: the coarse class, or None.
-        reason: why the answer cannot be read, or None, see `answers.Answer.unparsed`.
-        units: its units, each with its side or None; None where it says nothing about units.
-    """
-
-    label: str | None
+    label: str | None  # one of the labels that were asked for
     coarse: str | None
-    reason: str | None
-    units: dict[int, str | None] | None
+    reason: str | None  # why the answer cannot be read, see `answers.Answer.unparsed`
+    units: dict[int, str | None] | None  # each with its side; None where it says nothing about units
 
 
 def decide(segments: Sequence[Segment], labels: Sequence[str], units_alone: bool) -> Decision:
-    """What the marked segments of an answer say.
+    """What the segments of an answer say, as `marks.mark` leaves them; the status of their labels may change.
 
     Args:
-        segments: as `marks.mark` leaves them; the status of labels may change.
-        labels: the labels that were asked for.
-        units_alone: whether units alone were asked for.
+        labels, units_alone: what was asked for.
     """
     conclusions = _conclusions(segments)
     label, coarse_class, reason = _resolve(_named_labels(segments, conclusions, labels), labels)
@@ -91,16 +82,12 @@ def _named_labels(segments: Sequence[Segment], conclusions: _Conclusions, labels
         saying = [s for s in some if said(s.labels)]
         if saying:
             chosen = saying[-1:] if last_only else saying
-            if some is concluding and (behind := _behind_therefore(chosen[0])):
-                return behind
+            if some is concluding:  # what the sentence affirms after its last "therefore" or "so"
+                last = max(at for at, token in enumerate(chosen[0].tokens) if token.kind == "therefore")
+                if behind := said(mention for mention in chosen[0].labels if mention.start > last):
+                    return list(dict.fromkeys(map(str, behind)))
             return list(dict.fromkeys(str(v) for s in chosen for v in said(s.labels)))
     return list(dict.fromkeys(str(v) for s in segments for v in said(s.labels, HEDGED)))
-
-
-def _behind_therefore(segment: Segment) -> list[str]:
-    """The labels that a sentence affirms after its last "therefore" or "so"."""
-    last = max(at for at, token in enumerate(segment.tokens) if token.kind == "therefore")
-    return list(dict.fromkeys(str(m.value) for m in segment.labels if m.status == AFFIRMED and m.start > last))
 
 
 def _leave_other_grain_out(segments: Sequence[Segment], labels: Sequence[str]) -> None:
@@ -108,24 +95,21 @@ def _leave_other_grain_out(segments: Sequence[Segment], labels: Sequence[str]) -
     asked, other = ("coarse", "fine") if {*labels} <= {*COARSE, "others"} else ("fine", "coarse")
     if any(asked in segment.title and said(segment.labels) for segment in segments):
         for segment in segments:
-            for mention in segment.labels:
-                if (
-                    asked not in segment.title
-                    and other in segment.title
-                    and (asked == "coarse" or mention.value in labels)
-                ):
-                    mention.status = NEGATED
+            if other in segment.title and asked not in segment.title:
+                for mention in segment.labels:
+                    if asked == "coarse" or mention.value in labels:
+                        mention.status = NEGATED
 
 
 def _labels_of_region(region: Sequence[Segment]) -> list[str]:
-    titled = [s for s in region if "emotion_head" in s.title]
+    titled = [mention for s in region if "emotion_head" in s.title for mention in s.labels]
     for status in (AFFIRMED, HEDGED):
-        if named := [str(v) for s in titled for v in said(s.labels, status)]:
-            return named
+        if named := said(titled, status):
+            return [*map(str, named)]
     for status in (AFFIRMED, HEDGED):
         for segment in region:
-            if named := [str(v) for v in said(segment.labels, status)]:
-                return named
+            if named := said(segment.labels, status):
+                return [*map(str, named)]
     return []
 
 
@@ -154,7 +138,6 @@ def _resolve(named: list[str], labels: Sequence[str]) -> tuple[str | None, str |
 
 
 def _units(segments: Sequence[Segment], conclusions: _Conclusions) -> dict[int, str | None] | None:
-    """The units that the answer settles on, each with its side; None if it says nothing about units."""
     for rank in (3, 2, 1):
         for r, region in conclusions:
             if r == rank and (found := _said_of_units(run := _first_run(region))) is not None:
@@ -190,22 +173,17 @@ def _first_run(region: Sequence[Segment]) -> Sequence[Segment]:
 
 
 def _said_of_units(segments: Sequence[Segment]) -> dict[int, str | None] | None:
-    affirmed = [m for s in segments for m in s.units if m.status == AFFIRMED]
-    if affirmed:
-        return _by_unit(affirmed)
-    if any(s.no_units for s in segments):
-        return {}
-    hedged = [m for s in segments for m in s.units if m.status == HEDGED]
-    bare = [m for s in segments for m in s.bare_units if m.status == AFFIRMED]
-    if hedged or bare:
-        return _by_unit(hedged or bare)
-    denied = [m for s in segments for m in s.units]
-    # "AU4: 0, AU12: 0": a list of values that denies them all says that there are none
-    return {} if len(denied) > 1 and all(m.valued for m in denied) else None
-
-
-def _by_unit(mentions: list[Mention]) -> dict[int, str | None]:
-    found: dict[int, list[str | None]] = {}
-    for mention in mentions:
-        found.setdefault(int(mention.value), []).append(mention.side)
-    return {unit: agreed(said) for unit, said in found.items()}
+    units = [m for s in segments for m in s.units]
+    counted = [m for m in units if m.status == AFFIRMED]
+    if not counted:
+        if any(s.no_units for s in segments):
+            return {}
+        counted = [m for m in units if m.status == HEDGED]
+        counted = counted or [m for s in segments for m in s.bare_units if m.status == AFFIRMED]
+    if not counted:
+        # "AU4: 0, AU12: 0": a list of values that denies them all says that there are none
+        return {} if len(units) > 1 and all(m.valued for m in units) else None
+    sides: dict[int, list[str | None]] = {}
+    for mention in counted:
+        sides.setdefault(int(mention.value), []).append(mention.side)
+    return {unit: agreed(said_sides) for unit, said_sides in sides.items()}

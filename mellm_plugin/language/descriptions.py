@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mellm_plugin.errors import CodeError
-from mellm_plugin.facs.codes import ActionUnit, parse_canonical
+from mellm_plugin.facs.codes import ActionUnit, each_of, parse_canonical
 from mellm_plugin.facs.units import Unit, unit
 from mellm_plugin.language.lexicon import colour_words, is_plural, joined, one_of
 from mellm_plugin.motion.colour import STANDARD, Direction, direction_of
@@ -33,14 +33,9 @@ def strength_word(pixels: float) -> str:
 
 
 def directions(motion: str, side: int) -> Direction | None:
-    """The direction of a motion of the table in `facs.units`, on one half of the image.
+    """The direction of a motion of `facs.units`, as seen on one half of the image (1 the right, -1 the left).
 
-    Args:
-        motion: as in the table, such as `"up and outwards"`.
-        side: 1 for the image's right half, -1 for its left.
-
-    Returns:
-        the direction as seen; None where the motion has no single one (`"apart"`, `"down, then up"`, `""`).
+    None where the motion has no single direction (`"apart"`, `"down, then up"`, `""`).
     """
     words = motion.replace(" and ", " ").replace("far ", "").split()
     steps = {"up": (0, -1), "down": (0, 1), "outwards": (side, 0), "inwards": (-side, 0)}
@@ -77,26 +72,18 @@ def describe(aus: Sequence[tuple[str, float | None]], emotion: str, palette: str
         emotion: the label.
         palette: of the map that the answer describes.
 
-    Returns:
-        three lines.
-
     Raises:
         CodeError: lists all codes that cannot be read or leave the unit open.
         SettingsError: no palette has this name.
     """
-    faults: list[str] = []
-    events: list[tuple[ActionUnit, Unit, float | None]] = []
-    for code, pixels in aus:
-        try:
-            parsed = parse_canonical(code)
-            if len(parsed.alternatives) > 1:
-                faults.append(f"expected one unit to describe, found alternatives: {code!r}")
-                continue
-            events.append((parsed, unit(parsed.alternatives[0]), pixels))
-        except CodeError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise CodeError(faults)
+
+    def event(coded: tuple[str, float | None]) -> tuple[ActionUnit, Unit, float | None]:
+        parsed = parse_canonical(coded[0])
+        if len(parsed.alternatives) > 1:
+            raise CodeError(f"expected one unit to describe, found alternatives: {coded[0]!r}")
+        return parsed, unit(parsed.alternatives[0]), coded[1]
+
+    events = each_of(event, aus)
     if not events:
         return (
             "Inspection: nothing moves but the head.\n"

@@ -19,38 +19,26 @@ LANGUAGES: tuple[str, ...] = ("en", "zh")
 
 
 def _terms(text: str) -> dict[str, str]:
-    """English terms and their Chinese words."""
     return dict(term.split(": ") for term in text.split("; "))
 
-
-_REGIONS = _terms(
-    "inner brows: 眉毛内侧; outer brows: 眉毛外侧; brows: 眉毛; upper lids: 上眼睑; lower lids: 下眼睑; "
-    "cheeks: 脸颊; sides of the nose: 鼻子两侧; nose wings: 鼻翼; upper lip: 上唇; lower lip: 下唇; lips: 嘴唇; "
-    "mouth corners: 嘴角; chin: 下巴; chin and lower lip: 下巴和下唇; neck: 颈部; jaw: 下颌; head: 头部; "
-    "eyes: 眼睛; tongue: 舌头"
-)
-
-_MOTIONS = _terms(
-    "up: 向上; down: 向下; down and inwards: 向下并向内; down and outwards: 向下并向外; "
-    "up and outwards: 向上并向外; up and inwards: 向上并向内; inwards: 向内; outwards: 向外; "
-    "towards each other: 抿紧; apart: 分开; far down: 大幅向下; down, then up: 先向下再向上"
-)
-
-_STRENGTHS = {"faintly": "微弱", "clearly": "清楚", "strongly": "强烈"}
 
 _DIRECTIONS = _terms(
     "right: 右; up-right: 右上; up: 上; up-left: 左上; left: 左; down-left: 左下; down: 下; down-right: 右下"
 )
-
-_COLOURS = _terms(
+_TERMS = _terms(
+    "inner brows: 眉毛内侧; outer brows: 眉毛外侧; brows: 眉毛; upper lids: 上眼睑; lower lids: 下眼睑; "
+    "cheeks: 脸颊; sides of the nose: 鼻子两侧; nose wings: 鼻翼; upper lip: 上唇; lower lip: 下唇; lips: 嘴唇; "
+    "mouth corners: 嘴角; chin: 下巴; chin and lower lip: 下巴和下唇; neck: 颈部; jaw: 下颌; head: 头部; eyes: 眼睛; "
+    "tongue: 舌头; "
+    "up: 向上; down: 向下; down and inwards: 向下并向内; down and outwards: 向下并向外; up and outwards: 向上并向外; "
+    "up and inwards: 向上并向内; inwards: 向内; outwards: 向外; towards each other: 抿紧; apart: 分开; "
+    "far down: 大幅向下; down, then up: 先向下再向上; "
+    "faintly: 微弱; clearly: 清楚; strongly: 强烈; left: 左侧; right: 右侧; none: 无; "
     "red: 红色; pink: 粉色; magenta: 品红色; purple: 紫色; blue: 蓝色; sky blue: 天蓝色; cyan: 青色; "
     "turquoise: 绿松石色; green: 绿色; yellow-green: 黄绿色; yellow: 黄色; orange: 橙色; rust: 铁锈色; "
     "crimson: 深红色; burgundy: 酒红色; indigo: 靛蓝色; dark blue: 深蓝色; royal blue: 宝蓝色; teal: 蓝绿色; "
     "aquamarine: 碧绿色; lime: 浅黄绿色"
 )
-
-_OTHERS = {"left": "左侧", "right": "右侧", "none": "无"}
-
 _LABELS = {
     label: chinese
     for label in dict.fromkeys((*COARSE, *(label for labels in LABELS.values() for label in labels)))
@@ -58,7 +46,7 @@ _LABELS = {
 }
 """The first Chinese spelling of each label; `language.answers` reads it."""
 
-_CHINESE = {**_REGIONS, **_MOTIONS, **_STRENGTHS, **_COLOURS, **_OTHERS, **_LABELS}
+_CHINESE = {**_TERMS, **_LABELS}
 
 
 def check_language(language: str) -> None:
@@ -90,28 +78,24 @@ def colour_words(name: str, palette: str = STANDARD, language: str = "en") -> st
         SettingsError: no palette has this name.
     """
     words = DIRECTIONS[name].words_in(palette)
-    return words if language == "en" else "到".join(_COLOURS[word] for word in words.split(" to "))
+    return words if language == "en" else "到".join(_CHINESE[word] for word in words.split(" to "))
 
 
 def options(labels: Sequence[str], language: str = "en") -> str:
     """The labels to choose from: `anger, fear or others`, `愤怒、恐惧或其他`."""
     words = [in_language(label, language) for label in labels]
-    comma, last = (", ", " or ") if language == "en" else ("、", "或")
-    return f"{comma.join(words[:-1])}{last}{words[-1]}" if len(words) > 1 else "".join(words)
+    return joined(words, language, " or " if language == "en" else "或")
 
 
-def joined(parts: Sequence[str], language: str = "en") -> str:
-    """An enumeration: `a, b and c`, `a、b和c`."""
-    comma, last = (", ", " and ") if language == "en" else ("、", "和")
-    return f"{comma.join(parts[:-1])}{last}{parts[-1]}" if len(parts) > 1 else "".join(parts)
-
-
-_ONE_OF = {"sides of the nose": "side of the nose"}
+def joined(parts: Sequence[str], language: str = "en", last: str = "") -> str:
+    """An enumeration: `a, b and c`, `a、b和c`; `last` is another word before the last part."""
+    comma, usual = (", ", " and ") if language == "en" else ("、", "和")
+    return f"{comma.join(parts[:-1])}{last or usual}{parts[-1]}" if len(parts) > 1 else "".join(parts)
 
 
 def one_of(region: str) -> str:
     """The singular of a region in English: `mouth corner`, `side of the nose`."""
-    return _ONE_OF.get(region, region.removesuffix("s"))
+    return region.replace("sides of", "side of").removesuffix("s")
 
 
 def is_plural(region: str) -> bool:
@@ -119,24 +103,15 @@ def is_plural(region: str) -> bool:
     return region.endswith("s") or " and " in region or region.startswith("sides")
 
 
-_HAVE_MIDDLE = frozenset({"upper lip", "lower lip"})
-
-
 def place_measured(region: str, side: str | None, language: str) -> str:
-    """The place of a measured motion; without a side it is the whole region, or the middle of a lip.
-
-    Args:
-        region, side: as in `motion.regions`.
-    """
-    return place(region, side or ("middle" if region in _HAVE_MIDDLE else None), language)
+    """The place of a motion that `motion.regions` measured; without a side the whole region, or the middle of a lip."""
+    return place(region, side or ("middle" if region in ("upper lip", "lower lip") else None), language)
 
 
 def place(region: str, side: str | None, language: str) -> str:
-    """A region, or its part on one side of the image: `the mouth corner on the image's left`, `图像左侧的嘴角`.
+    """A region of `facs.units`, or its part on one side of the image (`left`, `right`) or in its `middle`.
 
-    Args:
-        region: its name in `facs.units`.
-        side: `left` or `right` of the image, or its `middle`; None for the whole region.
+    `the mouth corner on the image's left`, `图像左侧的嘴角`.
     """
     if side == "middle":
         return f"the middle of the {region}" if language == "en" else f"{in_language(region, 'zh')}中部"

@@ -20,13 +20,7 @@ _SHARE = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,9})?")
 
 
 def mark(segments: Sequence[Segment], tokens: Tokens, units_alone: bool) -> None:
-    """Fill in the mentions of all segments.
-
-    Args:
-        segments: of an answer; changed in place.
-        tokens: of the whole answer.
-        units_alone: whether units alone were asked for.
-    """
+    """Fill in the mentions of all segments of an answer, in place; `units_alone` if only units were asked for."""
     weak = _weak_labels(tokens)
     for above, segment in pairwise([None, *segments]):
         assert segment is not None
@@ -43,9 +37,6 @@ def mark(segments: Sequence[Segment], tokens: Tokens, units_alone: bool) -> None
     _leave_counts_out(segments)
     _leave_unclear_out(segments)
     _note_none(segments)
-
-
-# ---- labels that count less -----------------------------------------------------------------------------------------
 
 
 def _weak_labels(tokens: Tokens) -> dict[int, str]:
@@ -89,9 +80,6 @@ def _shares(tokens: Tokens) -> dict[int, float]:
         if _SHARE.fullmatch(number) and (sign == "%" or number.startswith("0.")):
             found[token.start] = float(number) * (1 if sign == "%" else 100)
     return found
-
-
-# ---- across segments ------------------------------------------------------------------------------------------------
 
 
 def _note_sides(segment: Segment, above: Segment | None) -> None:

@@ -8,40 +8,13 @@ absent" what is `pending` before it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from mellm_plugin.facs.units import UNITS
-from mellm_plugin.language.phrases import (
-    DENIALS,
-    is_denied_behind,
-    is_field,
-    is_flag,
-    is_hyphen,
-    is_of_place,
-    is_plus_list,
-    is_rejected,
-    measured,
-    number_at,
-    value_at,
-)
+from mellm_plugin.language import phrases, words
+from mellm_plugin.language.phrases import is_field, is_hyphen, is_rejected, measured, number_at, value_at
 from mellm_plugin.language.segments import AFFIRMED, HEDGED, NEGATED, Mention, Segment, said
 from mellm_plugin.language.tables import is_low
-from mellm_plugin.language.words import (
-    ACTIVATED,
-    BEFORE_NUMBERS,
-    CLASSING,
-    CLAUSE,
-    DEFINING,
-    FURTHER,
-    GOING_ON,
-    HERE,
-    NO_OR_NONE,
-    NO_VERB,
-    NOT_THE_CLASS,
-    PLACES,
-    REJECTING,
-    SOMEWHERE,
-)
 
 _CLAUSE_ENDS = frozenset({"", "comma", "colon", "close", "turn", "and"})
 _DENYING_BRACKETS = frozenset({("no", "there"), ("no", "occur"), ("not_there", "close")})
@@ -53,7 +26,6 @@ def note_mentions(segment: Segment, weak: Mapping[int, str], units_alone: bool) 
     Args:
         segment: changed in place.
         weak: the status of labels that count less, by where they start in the text.
-        units_alone: whether units alone were asked for.
     """
     _Walk(segment, weak, units_alone).run()
 
@@ -68,7 +40,7 @@ class _Walk:
         self.pending: list[Mention] = []  # mentions that a following "is absent" would negate
         self.explicit: list[Mention] = []  # numbers directly after "AU"
         self.loose: list[Mention] = []  # numbers announced only by a title, or by words further ahead
-        announced = "aus_head" in segment.title and not DENIALS & segment.title
+        announced = "aus_head" in segment.title and not phrases.DENIALS & segment.title
         self.head_at = 0 if announced else -9  # where units were last announced
         self.number_end = -9  # position after the last unit number: a name there is its gloss
         self.name_end = -9  # position after the last unit name
@@ -86,11 +58,8 @@ class _Walk:
             self.zero(position)
             position = self.units_from(position)
         while position < len(self.tokens):
-            self.bare = self.bare and (
-                self.kind(position) not in ("word", "label", "stillness")
-                or self.text(position) in BEFORE_NUMBERS
-                or number_at(self.tokens, position) is not None
-            )
+            if self.kind(position) in ("word", "label", "stillness") and not number_at(self.tokens, position):
+                self.bare = self.bare and self.text(position) in words.BEFORE_NUMBERS
             position = self.step(position)
         if len(self.loose) == 1:
             if any(mention.status == AFFIRMED for mention in self.explicit):
@@ -101,7 +70,7 @@ class _Walk:
     def denied_by_title(self) -> bool:
         """Whether the title denies what the segment begins with ("Inactive AUs: AU1, AU2")."""
         title = self.segment.title
-        if not title & DENIALS or title & {"turn", "therefore"}:
+        if not title & phrases.DENIALS or title & {"turn", "therefore"}:
             return False
         first = next((t.kind for t in self.tokens if t.kind in ("aus_head", "unit", "number", "label")), "")
         return bool(first) and ("emotion_head" if first == "label" else "aus_head") in title
@@ -113,29 +82,25 @@ class _Walk:
             self.negate(position)
         elif token.kind == "not_there" and position > 0 and self.kind(position - 1) == "no":
             self.negated, self.pending = False, []  # "AU4 is not absent"
-        elif token.kind == "not_there" and is_of_place(self.tokens, position):
+        elif token.kind == "not_there" and phrases.is_of_place(self.tokens, position):
             self.pending = []  # "AU4, lids unchanged"
         elif token.kind == "not_there":
-            forward = token.text in REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
+            forward = token.text in words.REJECTING and self.kind(position + 1) in ("aus_head", "unit", "label")
             self.nor |= forward and token.text.endswith("ing")  # "after discarding AU12, AU4 remains"
             if forward or is_field(self.tokens, position):
                 self.pending = []  # "AU4, but rejected AU12"
-            before = {other.text for other in self.tokens[max(0, self.head_at - 2) : self.head_at]}
-            if not self.pending and "all" in before:
+            if not self.pending and "all" in {t.text for t in self.tokens[max(0, self.head_at - 2) : self.head_at]}:
                 self.segment.no_units = True  # "all action units are inactive"
-                return position + 1
-            self.spare_list(position)
-            self.deny(self.is_value(position))
+            else:
+                self.deny_before(position)
         elif token.text == "off" and self.kind(position - 1) == "colon":
             self.deny(valued=True)
         elif token.kind == "be":
-            if not is_denied_behind(self.tokens, position):
-                self.pending = []
+            self.pending = self.pending if phrases.is_denied_behind(self.tokens, position) else []
         elif token.kind == "there":
-            rejected = is_rejected(self.tokens, position + 1)
-            if is_field(self.tokens, position):
-                self.negated = False
-            if (self.kind(position + 1) != "colon" or is_field(self.tokens, position)) and not rejected:
+            of_field = is_field(self.tokens, position)
+            self.negated = self.negated and not of_field
+            if (of_field or self.kind(position + 1) != "colon") and not is_rejected(self.tokens, position + 1):
                 self.pending = []
         elif token.kind == "open":
             if (self.kind(position + 1), self.kind(position + 2)) not in _DENYING_BRACKETS:
@@ -145,43 +110,30 @@ class _Walk:
         elif token.kind in ("turn", "therefore"):
             self.negated = self.hedged = False
             self.subject = []
-            self.in_general = self.in_general and token.text in GOING_ON
+            self.in_general = self.in_general and token.text in words.GOING_ON
             if not is_rejected(self.tokens, position):
                 self.pending = []
         elif token.kind == "comma":
             if self.negated and self.new_clause(position + 1):
-                self.negated = False
-                self.pending = []
+                self.negated, self.pending = False, []
         elif token.kind == "hedge":
             self.hedged = True
             if token.text == "would":
-                turned = self.pending if self.turned_from(position) else []  # "AU6+AU12 would indicate .., however .."
-                of_labels = [m for m in self.subject if isinstance(m.value, str)]  # "fear would show AU5"
-                for mention in (*turned, *of_labels):
-                    mention.status = HEDGED if mention.status == AFFIRMED else mention.status
-        elif token.text in HERE:
+                self.hedge([m for m in self.subject if isinstance(m.value, str)])  # "fear would show AU5"
+                turns = any(other.text in ("but", "however", "yet") for other in self.tokens[position:])
+                if turns and self.pending and self.pending[-1].end == position:
+                    self.hedge(self.pending)  # "AU6+AU12 would indicate .., however .."
+        elif token.text in words.HERE:
             self.in_general = False
-        elif token.kind == "general":
-            self.generalise(position)
-        elif token.kind == "unclear":
-            self.unclear(position)
-        elif token.kind == "none":
-            self.none(position)
-        elif token.kind == "stillness":
-            self.stillness(position)
         elif token.kind == "aus_head":
             return self.announced(position)
-        elif token.kind == "unit":
-            self.named(position)
-        elif token.kind == "label":
-            self.label(position)
-        elif token.kind == "position":
-            self.position_named(position)
+        elif token.kind in _HANDLERS:
+            _HANDLERS[token.kind](self, position)
         elif token.kind == "dash":
             alone = self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "colon")
             if self.pending and alone:
                 self.deny(valued=True)  # "AU12: -"
-        elif token.kind == "number" and self.pending and is_flag(self.tokens, position) and is_low(token.text):
+        elif token.kind == "number" and self.pending and phrases.is_flag(self.tokens, position) and is_low(token.text):
             self.deny(valued=True)  # "active: 0"
         elif number := number_at(self.tokens, position):
             if self.is_activated_list(position):
@@ -190,26 +142,23 @@ class _Walk:
             if key or (self.bare and not measured(self.tokens, number[1])):
                 return self.units_from(position)
             listed = self.units_alone and self.kind(position - 1) == "colon" and not measured(self.tokens, number[1])
-            if listed or is_plus_list(self.tokens, position):
+            if listed or phrases.is_plus_list(self.tokens, position):
                 return self.units_from(position, bare=True)
         return position + 1
 
-    def turned_from(self, position: int) -> bool:
-        """Whether units directly precede a word, and the sentence turns against them after it."""
-        return bool(self.pending and self.pending[-1].end == position) and any(
-            token.text in ("but", "however", "yet") for token in self.tokens[position:]
-        )
+    def hedge(self, mentions: Iterable[Mention]) -> list[Mention]:
+        affirmed = [mention for mention in mentions if mention.status == AFFIRMED]
+        for mention in affirmed:
+            mention.status = HEDGED
+        return affirmed
 
     def generalise(self, position: int) -> None:
         """Hedge general statements ("AU12 is usually ..", "positive emotions often .."), also before the word."""
-        if self.text(position) in DEFINING and not any(isinstance(m.value, str) for m in self.subject):
+        if self.text(position) in words.DEFINING and not any(isinstance(m.value, str) for m in self.subject):
             return  # "the expression is characterised by AU4", unlike "surprise is characterised by .."
         self.in_general = True
         if self.kind(position - 1) != "comma":
-            for mention in self.subject:
-                if mention.status == AFFIRMED:
-                    mention.status = HEDGED
-                    self.segment.general += [mention] if mention.value in UNITS else []
+            self.segment.general += [mention for mention in self.hedge(self.subject) if mention.value in UNITS]
             self.subject = []
 
     def unclear(self, position: int) -> None:
@@ -227,7 +176,7 @@ class _Walk:
             return False
         ahead, count, marked = position, 0, self.kind(position) == "word"
         marked |= self.text(position - 1) in ("unit", "units")
-        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in ACTIVATED
+        announced = self.kind(position - 1) == "colon" and self.tokens[position - 2].text in words.ACTIVATED
         if self.kind(position - 1) == "be" and self.text(position - 2) in ("so", "as"):
             announced = marked = True  # "AU1 is active, and so are 2 and 5"
         end = position
@@ -243,46 +192,38 @@ class _Walk:
             return False
         while self.kind(end) == "be" or self.text(end) in ("both", "all", "被", "均"):
             end += 1
-        active = self.text(end) in ACTIVATED
+        active = self.text(end) in words.ACTIVATED
         if self.explicit and [token.text for token in self.tokens[end : end + 2]] in (["too"], ["as", "well"]):
             return True  # "AU4 is activated, 7 as well"
         return announced or (active and self.kind(end) in ("there", "occur"))
 
     def note(self, value: int | str, into: list[Mention], start: int, end: int) -> Mention:
-        mention = Mention(value, NEGATED if self.negated else AFFIRMED, start, end)
-        if (self.hedged or self.in_general) and not self.negated:
-            mention.status = HEDGED
+        status = NEGATED if self.negated else HEDGED if self.hedged or self.in_general else AFFIRMED
+        mention = Mention(value, status, start, end)
         if isinstance(value, str) or value in UNITS:  # "AU99" is no unit
             into.append(mention)
         self.pending.append(mention)
         self.subject.append(mention)
         return mention
 
-    def is_value(self, position: int) -> bool:
-        """Whether the word is a value after a colon: "AU12: no", "AU12: absent"."""
-        return self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close")
-
     def deny(self, valued: bool = False) -> None:
         """Deny the mentions before a denial ("AU6 is absent"); without any, all that follow."""
-        if self.pending:
-            for mention in self.pending:
-                mention.status = NEGATED
-                mention.valued = valued
-            self.pending = []
-        else:
-            self.negated = True
+        self.negated = self.negated or not self.pending
+        for mention in self.pending:
+            mention.status, mention.valued = NEGATED, valued
+        self.pending = []
 
-    def spare_list(self, position: int) -> None:
-        """Deny only the last unit of a list under a title of units: "Action units: AU12, AU24 absent"."""
-        adjacent = bool(self.pending) and position in (self.pending[-1].end, self.number_end)
-        all_units = self.segment.units == self.pending and "aus_head" in self.segment.title
-        if adjacent and all_units and len(self.pending) > 1:
+    def deny_before(self, position: int) -> None:
+        """Deny what precedes a word; of a list under a title only the last unit: "Action units: AU12, AU24 absent"."""
+        adjacent = len(self.pending) > 1 and position in (self.pending[-1].end, self.number_end)
+        if adjacent and self.segment.units == self.pending and "aus_head" in self.segment.title:
             between = {token.kind for token in self.tokens[self.pending[-2].end : self.pending[-1].start]}
             if "comma" in between and "and" not in between:
                 self.pending = self.pending[-1:]
+        self.deny(self.kind(position - 1) == "colon" and self.kind(position + 1) in ("", "comma", "close"))
 
     def negate(self, position: int) -> None:
-        if self.text(position) in NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
+        if self.text(position) in words.NO_OR_NONE and self.kind(position + 1) in ("", "comma"):
             if self.pending and position in (self.pending[-1].end, self.number_end):
                 self.pending = self.pending[-1:]
                 self.deny(valued=True)  # "AU4有，AU12无"
@@ -301,24 +242,19 @@ class _Walk:
             return  # "not absent"
         behind = bool(self.pending) and (denies or last or is_value) and not is_field(self.tokens, position + 1)
         if behind:
-            self.spare_list(position)
-            self.deny(self.is_value(position))
-        if not behind or not (denies or last):
-            self.negated = True
+            self.deny_before(position)
+        self.negated = self.negated or not behind or not (denies or last)
 
     def new_clause(self, position: int) -> bool:
         """Whether a new clause starts after a comma, rather than one more item of a negated list."""
-        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == CLAUSE:
+        if self.kind(position) == "resume" or self.nor or self.tokens[position - 1].text == words.CLAUSE:
             return True
         if self.kind(position) == "label" and self.kind(position - 2) == "label":  # "not fear, surprise"
             listed = self.kind(position + 1) in ("comma", "and", "join")
             return not listed and position == 3 and self.tokens[0].text == "not"
-        for ahead in range(position, min(position + 6, len(self.tokens))):
-            if self.kind(ahead) in ("comma", "and"):
-                return False
-            if self.kind(ahead) in ("be", "there", "colon"):
-                return not self.none_of  # "none of AU1, AU2 is active"
-        return False
+        kinds = (token.kind for token in self.tokens[position : position + 6])
+        first = next((kind for kind in kinds if kind in ("comma", "and", "be", "there", "colon")), "comma")
+        return first not in ("comma", "and") and not self.none_of  # "none of AU1, AU2 is active"
 
     def none(self, position: int) -> None:
         if self.pending and self.kind(position - 1) == "colon":
@@ -326,13 +262,12 @@ class _Walk:
             return
         of = self.text(position + 1) == "of"
         announced = position - self.head_at <= 3 and self.kind(position - 1) != "and"
-        announced = announced or (self.bare and not of)
         of_them = any(
             self.kind(ahead) == "stillness"
             or (self.kind(ahead) == "aus_head" and not number_at(self.tokens, ahead + 1))
             for ahead in range(position + 2, position + 5)
         )
-        if announced or of_them:
+        if announced or (self.bare and not of) or of_them:
             self.segment.no_units = True
         elif of:
             self.negated = self.none_of = True
@@ -341,9 +276,9 @@ class _Walk:
         before = self.tokens[max(0, position - 4) : position]
         denied = self.negated and "no" in {token.kind for token in before}
         texts = {token.text for token in before}
-        if self.text(position) == "change" and NO_VERB & texts:
+        if self.text(position) == "change" and words.NO_VERB & texts:
             return  # "the lips do not change"
-        if denied and not (FURTHER | PLACES) & texts and self.text(position + 1) not in SOMEWHERE:
+        if denied and not (words.FURTHER | words.PLACES) & texts and self.text(position + 1) not in words.SOMEWHERE:
             if self.pending:
                 self.deny()  # "AU4 shows no movement"
             elif not self.segment.units:
@@ -353,9 +288,9 @@ class _Walk:
         """Read what "AU", "action units"... announces: numbers, or that there are none."""
         self.head_at = position
         start = position + 1
-        long_form = self.text(position) != "ad"
+        reach = position + (7 if self.text(position) != "ad" else 0)
         while self.kind(start) in ("colon", "dash", "open") or (
-            long_form and start - position < 7 and self.text(start) in BEFORE_NUMBERS
+            start < reach and self.text(start) in words.BEFORE_NUMBERS
         ):
             start += 1
         if start != position + 1 and "count" in {self.kind(position - i) for i in (1, 2, 3)}:
@@ -366,10 +301,8 @@ class _Walk:
         reach = 3 if self.text(position - 1) == "的" else 2  # 没有明显的动作单元: "no clear action units"
         before = self.tokens[max(0, position - reach) : position]
         # "no action units", but not "I cannot identify action units"
-        just_negated = self.negated and any(
-            t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before
-        )
-        if just_negated and self.kind(position + 1) not in ("unit", "position"):
+        just_negated = any(t.kind == "no" and t.text not in ("cannot", "can't", "unable") for t in before)
+        if self.negated and just_negated and self.kind(position + 1) not in ("unit", "position"):
             self.segment.no_units = True
         return position + 1
 
@@ -459,10 +392,8 @@ class _Walk:
 
     def position_named(self, position: int) -> None:
         """Note a position of head or eyes; it is a unit only where units are listed."""
-        before = position
-        while self.kind(before - 1) in ("comma", "and", "join", "colon", "dash", "open") or (
-            self.text(before - 1) in BEFORE_NUMBERS
-        ):
+        before, joining = position, ("comma", "and", "join", "colon", "dash", "open")
+        while self.kind(before - 1) in joining or self.text(before - 1) in words.BEFORE_NUMBERS:
             before -= 1
         listed = self.bare or "aus_head" in self.segment.title if before == 0 else before == self.name_end
         if listed or self.kind(before - 1) == "aus_head":
@@ -471,8 +402,7 @@ class _Walk:
 
     def label(self, position: int) -> None:
         token = self.tokens[position]
-        value = str(token.value)
-        after = self.text(position + 1)
+        value, after = str(token.value), self.text(position + 1)
         if token.text == "no" and after in ("of", "other"):
             self.negated = True  # "no expression of fear"
             return
@@ -484,8 +414,8 @@ class _Walk:
         if before == {"followed", "by"} and said(self.segment.labels) not in ([], ["neutral"]):
             self.hedged = True  # "disgust, followed by anger"
         mention = self.note(value, self.segment.labels, position, position + 1)
-        if after in ("like", "emotions", "feelings", "expressions") and mention.status == AFFIRMED:
-            mention.status = HEDGED  # "contempt-like", "positive emotions show AU12"
+        if after in ("like", "emotions", "feelings", "expressions"):
+            self.hedge([mention])  # "contempt-like", "positive emotions show AU12"
         mention.status = self.weak.get(token.start, mention.status)
         if self.kind(position + 1) == "colon":
             self.pending = [mention]  # {"emotion": "fear", "positive": false}
@@ -495,9 +425,9 @@ class _Walk:
         texts = self.text(position - 2), self.text(position - 1)
         if self.text(position) == "others":
             in_field = "emotion_head" in self.segment.title and not self.segment.labels
-            if in_field and texts[1] not in NOT_THE_CLASS:
+            if in_field and texts[1] not in words.NOT_THE_CLASS:
                 return True  # "expression: probably others"
-            if texts[0] in CLASSING and texts[1] in ("as", "to", "under", "into"):
+            if texts[0] in words.CLASSING and texts[1] in ("as", "to", "under", "into"):
                 return True  # "best classified as others"
             if texts[1] == "probably" or (texts[1] == "most" and self.kind(position - 1) == "resume"):
                 return True  # "most likely others"
@@ -509,3 +439,9 @@ class _Walk:
         return before in (
             "colon", "be", "comma", "and", "open", "close", "emotion_head", "join", "there", "dash", "therefore",
         ) and after in ("", "comma", "close", "and", "open", "join", "emotion_head", "turn")  # fmt: skip
+
+
+_HANDLERS = {
+    **{"general": _Walk.generalise, "unclear": _Walk.unclear, "none": _Walk.none, "stillness": _Walk.stillness},
+    **{"unit": _Walk.named, "label": _Walk.label, "position": _Walk.position_named},
+}

@@ -12,8 +12,6 @@ from itertools import pairwise
 from mellm_plugin.language.tables import is_low
 from mellm_plugin.language.words import ADVERSATIVE, GRADES, MEASURED_BY, MEASURES, PLACES, Tokens
 
-# ---- numbers and values ---------------------------------------------------------------------------------------------
-
 _COUNTERS = frozenset("%个個帧幀秒")
 
 
@@ -83,10 +81,7 @@ def measured(tokens: Tokens, position: int) -> bool:
     return tokens.text(position) in MEASURES
 
 
-# ---- denials --------------------------------------------------------------------------------------------------------
-
-DENIALS = frozenset({"no", "not_there"})
-"""Kinds of words that deny."""
+DENIALS = frozenset({"no", "not_there"})  # kinds of words
 
 
 def is_denied_behind(tokens: Tokens, position: int) -> bool:

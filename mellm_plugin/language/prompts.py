@@ -6,14 +6,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from mellm_plugin.errors import InputError, near
-from mellm_plugin.language.lexicon import (
-    check_language,
-    colour_words,
-    direction_words,
-    is_plural,
-    options,
-    place_measured,
-)
+from mellm_plugin.language import lexicon
+from mellm_plugin.language.lexicon import check_language, colour_words, direction_words, options
 from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, legend_text
 
 PROMPT_VERSION = "1"
@@ -48,21 +42,18 @@ _ONE_MAP = (
 )
 _MAP = f"{_ONE_MAP} Name"
 
-_THINGS = {
-    "all": "the facial action units (FACS) and the expression.",
-    "emotion": "the expression.",
-    "aus": "the facial action units (FACS).",
+_QUESTIONS = {
+    "all": f"the facial action units (FACS) and the expression. {_FORM}",
+    "emotion": f"the expression. {_ONE_LABEL}",
+    "aus": f"the facial action units (FACS). {_UNITS_ALONE}",
 }
-
 _MAP_SHORT = "Read the micro-expression in this motion map."
 
 
-def _question(labels: Sequence[str], asks: str) -> str:
-    """The question about the images and the form of the answer."""
-    if asks not in ASKS:
-        raise InputError(f"asks: expected one of {', '.join(ASKS)}, found {asks!r}.{near(asks, ASKS)}")
-    form = {"all": _FORM, "emotion": _ONE_LABEL, "aus": _UNITS_ALONE}[asks]
-    return f"{_THINGS[asks]} {form.format(options=options(labels))}"
+def _known(name: str, value: str, known: Sequence[str]) -> str:
+    if value not in known:
+        raise InputError(f"{name}: expected one of {', '.join(known)}, found {value!r}.{near(value, known)}")
+    return value
 
 
 def frames_prompt(labels: Sequence[str], asks: str = "all") -> str:
@@ -75,19 +66,12 @@ def frames_prompt(labels: Sequence[str], asks: str = "all") -> str:
     Raises:
         InputError: `asks` is unknown.
     """
-    return f"{_FRAMES} {_question(labels, asks)}"
+    return f"{_FRAMES} {_QUESTIONS[_known('asks', asks, ASKS)].format(options=options(labels))}"
 
 
 def open_map_prompt(labels: Sequence[str], asks: str = "all") -> str:
-    """`map_prompt` without its legend, for `fill_legend`.
-
-    Args:
-        labels, asks: as for `frames_prompt`.
-
-    Raises:
-        InputError: as `frames_prompt`.
-    """
-    return f"{_MAP} {_question(labels, asks)}"
+    """`map_prompt` without its legend, for `fill_legend`."""
+    return f"{_MAP} {_QUESTIONS[_known('asks', asks, ASKS)]}".replace("{options}", options(labels))
 
 
 def fill_legend(text: str, palette: str) -> str:
@@ -100,34 +84,20 @@ def fill_legend(text: str, palette: str) -> str:
 
 
 def map_prompt(labels: Sequence[str], palette: str = STANDARD, asks: str = "all") -> str:
-    """The instruction with one motion map, including the colour legend.
-
-    Args:
-        labels, asks: as for `frames_prompt`.
-        palette: that of the map.
+    """The instruction with one motion map, including the colour legend of its palette; else as `frames_prompt`.
 
     Raises:
-        InputError: as `frames_prompt`.
+        InputError: `asks` is unknown.
         SettingsError: no palette has this name.
     """
     return fill_legend(open_map_prompt(labels, asks), palette)
 
 
 def map_prompt_variants(labels: Sequence[str], palette: str = STANDARD) -> tuple[str, ...]:
-    """`map_prompt` and the other wordings that models are trained on.
-
-    Args:
-        labels: the expressions to choose from, in the task's order.
-        palette: that of the maps.
-
-    Raises:
-        SettingsError: no palette has this name.
-    """
+    """`map_prompt` and the other wordings that models are trained on."""
     form = _FORM.format(options=options(labels))
     return (map_prompt(labels, palette), f"{_MAP_SHORT} {form}", _MAP_SHORT)
 
-
-# ---- the questions of the ME-VQA challenges ------------------------------------------------------------------------
 
 VQA_PROMPT_VERSION = "1"
 """Changes with every wording around a question."""
@@ -152,11 +122,7 @@ def vqa_prompt(
 ) -> str:
     """A question of the challenge, between the description of the images and the form of the answer.
 
-    Args:
-        question: its text.
-        kind: of the question; an unknown kind gets no form.
-        coarse_labels, fine_labels: to choose from.
-        images: what is shown; `fill_legend` adds the legend of a map.
+    A question of unknown kind gets no form; `fill_legend` adds the legend of a map.
     """
     form = _VQA_FORMS.get(kind, "").format(coarse=", ".join(coarse_labels), fine=", ".join(fine_labels))
     return f"{_ONE_MAP if images == 'map' else f'{_TWO_FRAMES}.'} {question} {form}".rstrip()
@@ -176,8 +142,6 @@ VQA_QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 """The questions of the challenges by kind; `{name}` is their name for an action unit."""
 
-
-# ---- further questions for training ----------------------------------------------------------------------------------
 
 IMAGES: tuple[str, ...] = ("map", "frames")
 """What is shown: one motion map, or the onset and the apex frame."""
@@ -244,36 +208,22 @@ _ASKED: dict[tuple[str, str], tuple[str, ...]] = {
 """Further wordings of what tasks ask; `{options}` are the labels."""
 
 
-def _legend(palette: str, language: str) -> str:
+def _introduced(images: str, palette: str, language: str, questions: Sequence[str], **words: str) -> tuple[str, ...]:
+    """Every question, filled with the words, after every introduction of the images, those of evaluation first."""
+    shown = _SHOWN[_known("images", images, IMAGES), language]
     if language == "en":
-        return legend_text(palette)
-    return "，".join(f"{direction_words(name, 'zh')}{colour_words(name, palette, 'zh')}" for name in DIRECTIONS)
-
-
-def _introduced(images: str, palette: str, language: str, questions: Sequence[str]) -> tuple[str, ...]:
-    """Every question after every introduction of the images, those of evaluation first."""
-    check_language(language)
-    if images not in IMAGES:
-        raise InputError(f"images: expected one of {', '.join(IMAGES)}, found {images!r}.{near(images, IMAGES)}")
-    between = " " if language == "en" else ""
-    legend = _legend(palette, language)
-    return tuple(
-        f"{shown.replace(LEGEND, legend)}{between}{question}"
-        for question in questions
-        for shown in _SHOWN[images, language]
-    )
+        between, legend = " ", legend_text(palette)
+    else:
+        ways = (f"{direction_words(way, 'zh')}{colour_words(way, palette, 'zh')}" for way in DIRECTIONS)
+        between, legend = "", "，".join(ways)
+    asked = [question.format(**words) for question in questions]
+    return tuple(f"{start.replace(LEGEND, legend)}{between}{question}" for question in asked for start in shown)
 
 
 def wordings(
     asks: str, labels: Sequence[str], images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
     """The wordings of a task's question; in English the first is the instruction of evaluation.
-
-    Args:
-        asks, labels: as for `frames_prompt`.
-        images: one of `IMAGES`.
-        palette: of the map.
-        language: one of `lexicon.LANGUAGES`.
 
     Raises:
         InputError: `asks`, `images` or the language is none of these.
@@ -283,8 +233,8 @@ def wordings(
     known = [map_prompt(labels, palette, asks) if images == "map" else frames_prompt(labels, asks)]
     if asks == "all" and images == "map":
         known += map_prompt_variants(labels, palette)[1:]
-    questions = [question.format(options=options(labels, language)) for question in _ASKED[asks, language]]
-    return (*(known if language == "en" else ()), *_introduced(images, palette, language, questions))
+    further = _introduced(images, palette, language, _ASKED[asks, language], options=options(labels, language))
+    return (*(known if language == "en" else ()), *further)
 
 
 _UNIT_ASKED = {
@@ -334,64 +284,36 @@ _PATCH_ASKED = {
 def unit_wordings(
     number: int, name: str, images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
-    """The wordings that ask whether an action unit is there, to be answered with yes or no.
-
-    Args:
-        number, name: of the unit, as in `facs.units`.
-        images, palette, language: as for `wordings`.
-
-    Raises:
-        InputError, SettingsError: as `wordings`.
-    """
+    """The wordings that ask whether an action unit is there, to be answered with yes or no; errors as `wordings`."""
     check_language(language)
-    asked = [text.format(number=number, name=name) for text in _UNIT_ASKED[language]]
-    return _introduced(images, palette, language, asked)
+    return _introduced(images, palette, language, _UNIT_ASKED[language], number=str(number), name=name)
 
 
 def region_wordings(
     region: str, side: str | None, images: str = "map", palette: str = STANDARD, language: str = "en"
 ) -> tuple[str, ...]:
-    """The wordings that ask how a region moves.
-
-    Args:
-        region: its name in `facs.units`.
-        side: `left` or `right` of the image; None across the middle.
-        images, palette, language: as for `wordings`.
-
-    Raises:
-        InputError, SettingsError: as `wordings`.
-    """
+    """The wordings that ask how a region of `facs.units` moves, on a side of the image; errors as `wordings`."""
     check_language(language)
-    coloured = images == "map"
-    words = {
-        "where": place_measured(region, side, language),
-        "does": "do" if side is None and is_plural(region) else "does",
-        "colour": {"en": ", its colour", "zh": "、颜色"}[language] if coloured else "",
-        "colour_short": ", in which colour" if coloured else "",
-    }
-    return _introduced(images, palette, language, [text.format(**words) for text in _REGION_ASKED[language]])
+    does = "do" if side is None and lexicon.is_plural(region) else "does"
+    colour, short = (
+        ({"en": ", its colour", "zh": "、颜色"}[language], ", in which colour") if images == "map" else ("", "")
+    )
+    where = lexicon.place_measured(region, side, language)
+    words = {"where": where, "does": does, "colour": colour, "colour_short": short}
+    return _introduced(images, palette, language, _REGION_ASKED[language], **words)
 
 
 def colour_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
-    """The wordings that ask for the colour of a direction in motion maps.
-
-    Args:
-        way: one of `motion.colour.DIRECTIONS`.
-        palette, language: as for `wordings`.
-
-    Raises:
-        InputError, SettingsError: as `wordings`.
-    """
+    """The wordings that ask for the colour of one of `motion.colour.DIRECTIONS` in maps; errors as `wordings`."""
     check_language(language)
     named = way if language == "en" else f"向{direction_words(way, 'zh')}"
-    return _introduced("map", palette, language, [text.format(way=named) for text in _COLOUR_ASKED[language]])
+    return _introduced("map", palette, language, _COLOUR_ASKED[language], way=named)
 
 
 def way_wordings(way: str, palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:
     """The wordings that ask what the colours of `way` mean; arguments and errors as `colour_wordings`."""
     check_language(language)
-    named = colour_words(way, palette, language)
-    return _introduced("map", palette, language, [text.format(colour=named) for text in _WAY_ASKED[language]])
+    return _introduced("map", palette, language, _WAY_ASKED[language], colour=colour_words(way, palette, language))
 
 
 def patch_wordings(palette: str = STANDARD, language: str = "en") -> tuple[str, ...]:

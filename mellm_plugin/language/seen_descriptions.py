@@ -20,25 +20,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from mellm_plugin.errors import CodeError
+from mellm_plugin.facs.codes import each_of
 from mellm_plugin.facs.units import Unit, unit
+from mellm_plugin.language import lexicon
 from mellm_plugin.language.descriptions import LIPS, directions, strength_word
-from mellm_plugin.language.lexicon import (
-    check_language,
-    colour_words,
-    direction_words,
-    in_language,
-    is_plural,
-    joined,
-    place,
-    place_measured,
-)
+from mellm_plugin.language.lexicon import colour_words, in_language, is_plural, place, place_measured
 from mellm_plugin.language.short_answers import events as coded_events
 from mellm_plugin.language.short_answers import in_brackets, units_answer
 from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, direction_shown
 from mellm_plugin.motion.regions import RegionMotion
 
 _T = TypeVar("_T")
+_Part = tuple[str, str | None]  # a region and its side in the image
 
 _OF_IMAGE = {"L": ("right",), "R": ("left",)}  # the subject's left is on the image's right
 _MIDLINE = frozenset({"chin", "chin and lower lip"})
@@ -64,126 +57,92 @@ _NEIGHBOURS: tuple[frozenset[str], ...] = (
 
 
 _VERBS = (("moves", "move"), ("shifts", "shift"), ("goes", "go"))
-
 _HEADS = {"en": ("Inspection: ", "Reasoning: ", "Conclusion: "), "zh": ("观察：", "推理：", "结论：")}
-
-
-_WORDINGS: dict[str, dict[str, tuple[str, ...]]] = {
-    # the inspection
+_WORDINGS: dict[str, dict[str, str]] = {
     "moves": {
-        "en": ("{where} {verb} {way}{colour}, {strength}", "{where} {strength} {verb} {way}{colour}"),
-        "zh": ("{where}{way}移动{colour}，{strength}", "{where}{strength}地{way}移动{colour}"),
+        "en": "{where} {verb} {way}{colour}, {strength}|{where} {strength} {verb} {way}{colour}",
+        "zh": "{where}{way}移动{colour}，{strength}|{where}{strength}地{way}移动{colour}",
     },
     "stirs": {
-        "en": ("{where} {move}, but not clearly one way", "{where} {move}, though no one way stands out"),
-        "zh": ("{where}在动，但方向不明确", "{where}有运动，但看不清方向"),
+        "en": "{where} {move}, but not clearly one way|{where} {move}, though no one way stands out",
+        "zh": "{where}在动，但方向不明确|{where}有运动，但看不清方向",
     },
     "still": {
-        "en": ("no motion can be made out at {where}", "nothing is to be seen at {where}", "{where}: too faint to see"),
-        "zh": ("{where}看不出运动", "{where}的运动太微弱，看不出来"),
+        "en": "no motion can be made out at {where}|nothing is to be seen at {where}|{where}: too faint to see",
+        "zh": "{where}看不出运动|{where}的运动太微弱，看不出来",
     },
     "uncoded": {
-        "en": (" (no action unit goes with it)", ", without an action unit"),
-        "zh": ("（没有相应的动作单元）", "，但没有对应的动作单元"),
+        "en": " (no action unit goes with it)|, without an action unit",
+        "zh": "（没有相应的动作单元）|，但没有对应的动作单元",
     },
     "nothing": {
-        "en": ("nothing moves but the head", "no part of the face is seen to move", "the face stands still"),
-        "zh": ("除头部外没有运动", "面部没有看得出的运动"),
+        "en": "nothing moves but the head|no part of the face is seen to move|the face stands still",
+        "zh": "除头部外没有运动|面部没有看得出的运动",
     },
-    # the reasoning, for one unit
     "unit without direction": {
-        "en": ("{au} is the {name}", "{au} ({name}) is active, which the motion of the skin tells little of"),
-        "zh": ("{au}是{name}", "{au}（{name}）处于激活状态，皮肤运动难以说明它"),
+        "en": "{au} is the {name}|{au} ({name}) is active, which the motion of the skin tells little of",
+        "zh": "{au}是{name}|{au}（{name}）处于激活状态，皮肤运动难以说明它",
     },
     "unit that stirs": {
-        "en": (
-            "{au} ({name}) is there, and {where} {move}, but not clearly one way",
-            "{au} ({name}) is there, though no direction tells it",
-        ),
-        "zh": ("{au}（{name}）存在，{where}也在动，但方向不明确", "{au}（{name}）存在，但方向不能说明它"),
+        "en": "{au} ({name}) is there, and {where} {move}, but not clearly one way|"
+        "{au} ({name}) is there, though no direction tells it",
+        "zh": "{au}（{name}）存在，{where}也在动，但方向不明确|{au}（{name}）存在，但方向不能说明它",
     },
     "unit too faint": {
-        "en": (
-            "{au} ({name}) is too faint for {shown} to show",
-            "{au} ({name}) is so faint that nothing is seen at {where}",
-        ),
-        "zh": ("{au}（{name}）太微弱，图中看不出", "{au}（{name}）非常微弱，{where}看不出运动"),
+        "en": "{au} ({name}) is too faint for {shown} to show|"
+        "{au} ({name}) is so faint that nothing is seen at {where}",
+        "zh": "{au}（{name}）太微弱，图中看不出|{au}（{name}）非常微弱，{where}看不出运动",
     },
     "unit that moves otherwise": {
-        "en": (
-            "{au} ({name}) is there, though {where} {are} seen to move otherwise",
-            "{au} ({name}) is there, but what is seen at {where} is another motion",
-        ),
-        "zh": ("{au}（{name}）存在，但{where}的运动看起来不同", "{au}（{name}）存在，而{where}看到的是另一种运动"),
+        "en": "{au} ({name}) is there, though {where} {are} seen to move otherwise|"
+        "{au} ({name}) is there, but what is seen at {where} is another motion",
+        "zh": "{au}（{name}）存在，但{where}的运动看起来不同|{au}（{name}）存在，而{where}看到的是另一种运动",
     },
     "unit that is seen": {
-        "en": (
-            "{au} is the {name}",
-            "the motion of {where} is that of {au}, the {name}",
-            "{where} {point} to {au} ({name})",
-        ),
-        "zh": ("{au}是{name}", "{where}的运动对应{au}（{name}）", "由{where}可以推断{au}（{name}）"),
+        "en": "{au} is the {name}|the motion of {where} is that of {au}, the {name}|{where} {point} to {au} ({name})",
+        "zh": "{au}是{name}|{where}的运动对应{au}（{name}）|由{where}可以推断{au}（{name}）",
     },
-    # the reasoning, to the label
     "no unit": {
-        "en": ("no action unit is active; this is {label}", "without any action unit the face shows {label}"),
-        "zh": ("没有动作单元被激活；这是{label}", "没有任何动作单元，面部表现为{label}"),
+        "en": "no action unit is active; this is {label}|without any action unit the face shows {label}",
+        "zh": "没有动作单元被激活；这是{label}|没有任何动作单元，面部表现为{label}",
     },
     "one unit": {
-        "en": ("it speaks for {label}", "this goes with {label}", "so the expression is {label}"),
-        "zh": ("它表示{label}", "这与{label}相符", "因此表情是{label}"),
+        "en": "it speaks for {label}|this goes with {label}|so the expression is {label}",
+        "zh": "它表示{label}|这与{label}相符|因此表情是{label}",
     },
     "several units": {
-        "en": (
-            "together they speak for {label}",
-            "this combination goes with {label}",
-            "so the expression is {label}",
-        ),
-        "zh": ("合起来表示{label}", "这种组合与{label}相符", "因此表情是{label}"),
+        "en": "together they speak for {label}|this combination goes with {label}|so the expression is {label}",
+        "zh": "合起来表示{label}|这种组合与{label}相符|因此表情是{label}",
     },
 }
-"""The wordings of each statement, by language; the first one is used where words do not vary."""
+"""The wordings of each statement, by language, with `|` between them; the first is used where words do not vary."""
 
 
 @dataclass(frozen=True)
 class _Event:
-    """A coded unit and the motion of its part of the face."""
-
     unit: Unit
     side: str | None
-    parts: tuple[tuple[str, str | None], ...]
+    parts: tuple[_Part, ...]
     seen: tuple[RegionMotion, ...]  # the visible motions of these parts
     agrees: bool  # whether all of them move as the unit does
 
-    @property
-    def name(self) -> str:
-        return f"AU{self.unit.number}"
 
-
+@dataclass(frozen=True)
 class _Writer:
-    """Writes the lines of one description."""
-
-    def __init__(
-        self,
-        regions: Mapping[tuple[str, str | None], RegionMotion],
-        stirred: frozenset[tuple[str, str | None]],
-        palette: str | None,
-        language: str,
-        rng: np.random.Generator | None,
-    ) -> None:
-        self.regions, self.stirred = regions, stirred
-        self.palette, self.language, self.rng = palette, language, rng
+    regions: Mapping[_Part, RegionMotion]
+    stirred: frozenset[_Part]
+    palette: str | None
+    language: str
+    rng: np.random.Generator | None
 
     def pick(self, options: Sequence[_T]) -> _T:
         return options[0] if self.rng is None else options[int(self.rng.integers(len(options)))]
 
     def say(self, statement: str, **words: str) -> str:
-        return self.pick(_WORDINGS[statement][self.language]).format(**words)
+        return self.pick(_WORDINGS[statement][self.language].split("|")).format(**words)
 
-    # -- facts
-
-    def event(self, number: int, side: str | None) -> _Event:
-        of = unit(number)
+    def event(self, coded: tuple[int, str | None]) -> _Event:
+        of, side = unit(coded[0]), coded[1]
         parts = _parts(of, side)
         seen = tuple(m for part in parts if (m := self.regions.get(part)) is not None and m.visible)
         return _Event(of, side, parts, seen, bool(seen) and all(_agrees(of, motion) for motion in seen))
@@ -204,27 +163,29 @@ class _Writer:
             return ()
         return tuple(m for m in free if m.region == found.region and (m.side is None) == (found.side is None))
 
-    # -- clauses of the inspection
-
-    def colours(self, text: str) -> str:
-        return in_brackets(text, self.language) if self.palette else ""
-
-    def colour(self, way: str) -> str:
-        return "" if self.palette is None else colour_words(way, self.palette, self.language)
+    def colours(self, ways: Sequence[str], *names: str) -> str:
+        """The colours of directions in brackets, each with the name of its part; nothing for frames."""
+        if not self.palette:
+            return ""
+        between, comma = (" ", ", ") if self.language == "en" else ("", "，")
+        words = [colour_words(way, self.palette, self.language) for way in ways]
+        if names:
+            words = [f"{in_language(n, self.language)}{between}{word}" for n, word in zip(names, words, strict=True)]
+        return in_brackets(comma.join(words), self.language)
 
     def moves(self, where: str, several: bool, way: str, colour: str, pixels: float) -> str:
         """One clause: place, direction, colour and strength."""
         strength = in_language(strength_word(pixels), self.language)
         verb = self.pick(_VERBS)[several] if self.language == "en" else ""
         if self.language == "zh":
-            way = f"向{direction_words(way, 'zh')}" if way in DIRECTIONS else in_language(way, "zh")
+            way = f"向{lexicon.direction_words(way, 'zh')}" if way in DIRECTIONS else in_language(way, "zh")
         return self.say("moves", where=where, verb=verb, way=way, colour=colour, strength=strength)
 
     def one(self, motion: RegionMotion) -> str:
         way = direction_shown(motion.dx, motion.dy).name
         where = place_measured(motion.region, motion.side, self.language)
         several = motion.side is None and is_plural(motion.region)
-        return self.moves(where, several, way, self.colours(self.colour(way)), motion.magnitude)
+        return self.moves(where, several, way, self.colours([way]), motion.magnitude)
 
     def pair(self, first: RegionMotion, second: RegionMotion) -> list[str]:
         """Two parts that belong together, in one clause if they move alike."""
@@ -237,31 +198,22 @@ class _Writer:
             return [self.one(first), self.one(second)]
         where, several = place(first.region, None, self.language), is_plural(first.region)
         if ways[0] == ways[1]:
-            return [self.moves(where, several, ways[0], self.colours(self.colour(ways[0])), pixels)]
+            return [self.moves(where, several, ways[0], self.colours(ways[:1]), pixels)]
         if ways[1] == _mirrored(ways[0]):
-            colour = self.colours(self.sided(ways, "left", "right"))
-            return [self.moves(where, several, _outwards(ways[0]), colour, pixels)]
+            # `up-left` in the image's left half is `up and outwards` in both
+            outwards = ways[0].replace("left", "outwards").replace("right", "inwards").replace("-", " and ")
+            return [self.moves(where, several, outwards, self.colours(ways, "left", "right"), pixels)]
         return [self.one(first), self.one(second)]
 
-    def sided(self, ways: Sequence[str], *names: str) -> str:
-        if self.palette is None:
-            return ""
-        named = [in_language(name, self.language) for name in names]
-        between = " " if self.language == "en" else ""
-        each = [f"{name}{between}{self.colour(way)}" for name, way in zip(named, ways, strict=True)]
-        return (", " if self.language == "en" else "，").join(each)
-
     def lips(self, term: str, ways: Sequence[str], pixels: float) -> str:
-        names = ("upper", "lower") if self.language == "en" else ("upper lip", "lower lip")
-        colour = self.colours(self.sided(ways, *names))
         if self.language == "en":
-            return self.moves("the lips", True, term, colour, pixels)
-        strength = in_language(strength_word(pixels), "zh")
-        return f"嘴唇{in_language(term, 'zh')}{colour}，{strength}"
+            return self.moves("the lips", True, term, self.colours(ways, "upper", "lower"), pixels)
+        colour = self.colours(ways, "upper lip", "lower lip")
+        return f"嘴唇{in_language(term, 'zh')}{colour}，{in_language(strength_word(pixels), 'zh')}"
 
     def inspected(self, events: Sequence[_Event]) -> str:
         clauses: list[str] = []
-        described: set[tuple[tuple[str, str | None], ...]] = set()
+        described: set[tuple[_Part, ...]] = set()
         for event in events:
             if event.parts in described or not event.parts:
                 continue
@@ -284,30 +236,22 @@ class _Writer:
             return ". ".join([clauses[0], *(clause[0].upper() + clause[1:] for clause in clauses[1:])])
         return "; ".join(clauses)
 
-    def places(self, parts: Sequence[tuple[str, str | None]]) -> tuple[str, bool]:
+    def places(self, parts: Sequence[_Part]) -> tuple[str, bool]:
         """Parts of one unit in words, and whether the words are plural."""
         if len(parts) > 1 and len({region for region, _ in parts}) == 1:
             return place(parts[0][0], None, self.language), is_plural(parts[0][0])
         wheres = [place_measured(region, side, self.language) for region, side in parts]
         several = len(parts) > 1 or (parts[0][1] is None and is_plural(parts[0][0]))
-        return joined(wheres, self.language), several
-
-    # -- reasoning
+        return lexicon.joined(wheres, self.language), several
 
     def follows(self, event: _Event) -> str:
         region = event.unit.region
         sides = {side for _, side in event.parts} if event.side else {None}
         where = place(region, next(iter(sides)), self.language)
         several = is_plural(region) and sides == {None}
-        words = {
-            "au": event.name,
-            "name": event.unit.name,
-            "where": where,
-            "are": "are" if several else "is",
-            "move": "move" if several else "moves",
-            "point": "point" if several else "points",
-            "shown": "the map" if self.palette else "the frames",
-        }
+        are, move, point = ("are", "move", "point") if several else ("is", "moves", "points")
+        words = {"au": f"AU{event.unit.number}", "name": event.unit.name, "where": where, "are": are, "move": move}
+        words |= {"point": point, "shown": "the map" if self.palette else "the frames"}
         if not event.parts:
             statement = "unit without direction"
         elif event.seen:
@@ -324,7 +268,7 @@ class _Writer:
         return ("; " if self.language == "en" else "；").join([*map(self.follows, events), drawn])
 
 
-def _parts(of: Unit, side: str | None) -> tuple[tuple[str, str | None], ...]:
+def _parts(of: Unit, side: str | None) -> tuple[_Part, ...]:
     """The regions that show a unit; none if its motion has no direction on the skin."""
     if of.motion in LIPS:
         return ("upper lip", None), ("lower lip", None)
@@ -336,15 +280,12 @@ def _parts(of: Unit, side: str | None) -> tuple[tuple[str, str | None], ...]:
 
 
 def _agrees(of: Unit, motion: RegionMotion) -> bool:
-    """Whether a region moves as its unit does."""
     if of.motion in LIPS:
         expected = DIRECTIONS[LIPS[of.motion][motion.region == "lower lip"]]
+    elif (way := directions(of.motion.partition(",")[0], -1 if motion.side == "left" else 1)) is not None:
+        expected = way  # a blink is caught while it closes
     else:
-        # a blink is caught while it closes
-        direction = directions(of.motion.partition(",")[0], -1 if motion.side == "left" else 1)
-        if direction is None:
-            return False
-        expected = direction
+        return False
     angle = float(np.degrees(np.arctan2(-motion.dy, motion.dx)))
     return abs((angle - expected.angle + 180) % 360 - 180) <= _OTHERWISE_DEGREES
 
@@ -354,12 +295,6 @@ def _mirrored(way: str) -> str:
     return "-".join(swapped.get(word, word) for word in way.split("-"))
 
 
-def _outwards(way: str) -> str:
-    """A direction in the image's left half as that of both halves: `up-left` is `up and outwards`."""
-    words = {"left": "outwards", "right": "inwards"}
-    return " and ".join(words.get(word, word) for word in way.split("-"))
-
-
 def describe_seen(
     codes: Iterable[str],
     label: str,
@@ -367,7 +302,7 @@ def describe_seen(
     palette: str | None = STANDARD,
     language: str = "en",
     rng: np.random.Generator | None = None,
-    stirred: Collection[tuple[str, str | None]] = (),
+    stirred: Collection[_Part] = (),
 ) -> str:
     """The answer in three parts: what is seen, what follows from it, and the annotation as conclusion.
 
@@ -376,31 +311,19 @@ def describe_seen(
         label: the annotated label, in canonical spelling.
         regions: the measured motion in the image that is shown.
         palette: of the map; None for frames, which have no colours.
-        language: one of `lexicon.LANGUAGES`.
         rng: varies the words; with None they are always the same.
         stirred: regions and sides that are seen to move, but not clearly in one direction.
-
-    Returns:
-        three lines.
 
     Raises:
         CodeError: lists all codes that cannot be read and numbers that are no units.
         InputError: the language is unknown.
     """
-    check_language(language)
+    lexicon.check_language(language)
     writer = _Writer(
         {(motion.region, motion.side): motion for motion in regions}, frozenset(stirred), palette, language, rng
     )
     codes = tuple(codes)
-    events: list[_Event] = []
-    faults: list[str] = []
-    for number, side in coded_events(codes):
-        try:
-            events.append(writer.event(number, side))
-        except CodeError as error:
-            faults.extend(error.faults)
-    if faults:
-        raise CodeError(faults)
+    events = each_of(writer.event, coded_events(codes))
     inspection, reasoning, conclusion = _HEADS[language]
     stop, between = (".", "; expression: ") if language == "en" else ("。", "；表情：")
     return (

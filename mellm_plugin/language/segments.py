@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from mellm_plugin.language.phrases import DENIALS
 from mellm_plugin.language.sides import TITLE_WORDS
-from mellm_plugin.language.words import Token, Tokens
+from mellm_plugin.language.words import Tokens
 
 AFFIRMED, HEDGED, NEGATED, LISTED = "affirmed", "hedged", "negated", "listed"
 """The status of a mention; a label is listed as one of the prompt's options."""
@@ -27,55 +27,32 @@ _RANKS = {"correction": 3, "final": 2, "conclusion": 1}
 
 @dataclass
 class Mention:
-    """A unit or a label that a segment names.
+    """A unit or a label that a segment names."""
 
-    Attributes:
-        value: the unit's number, or the label.
-        status: `AFFIRMED`, `HEDGED`, `NEGATED` or `LISTED`.
-        start, end: its tokens in the segment, `end` excluded.
-        side: of a unit, see `language.sides`.
-        valued: whether its status comes from its own value ("AU4: no").
-    """
-
-    value: int | str
+    value: int | str  # the unit's number, or the label
     status: str
-    start: int = 0
+    start: int = 0  # its tokens in the segment, `end` excluded
     end: int = 0
-    side: str | None = None
-    valued: bool = False
+    side: str | None = None  # of a unit, see `language.sides`
+    valued: bool = False  # its status comes from its own value ("AU4: no")
 
 
 @dataclass
 class Segment:
-    """A sentence, a line or a field.
+    """A sentence, a line or a field."""
 
-    Attributes:
-        tokens: without the title.
-        title: the kinds of the words before its colon or in its heading, and those of its texts that say a side or
-            `coarse` or `fine`.
-        line: its number.
-        heading: whether the title is its own: before a colon, or alone on a line.
-        question: whether it ends with a question mark.
-        units: units that are named as such; bare_units: numbers that are units only where nothing else is.
-        labels: the expressions that are named.
-        general: the units that are said to be there in general ("AU12 usually ..").
-        no_units: says that there are none.
-        unclear: says that something cannot be told.
-        lone: the only unit, where it is a number that the title announces.
-    """
-
-    tokens: Tokens
-    title: frozenset[str]
+    tokens: Tokens  # without the title
+    title: frozenset[str]  # kinds of the words before its colon or in its heading, and texts of `_TITLE_TEXTS`
     line: int
-    heading: bool = False
+    heading: bool = False  # the title is its own: before a colon, or alone on a line
     question: bool = False
     units: list[Mention] = field(default_factory=list)
-    bare_units: list[Mention] = field(default_factory=list)
+    bare_units: list[Mention] = field(default_factory=list)  # numbers that are units only where nothing else is
     labels: list[Mention] = field(default_factory=list)
-    general: list[Mention] = field(default_factory=list)
-    no_units: bool = False
-    unclear: bool = False
-    lone: Mention | None = None
+    general: list[Mention] = field(default_factory=list)  # units that are there in general ("AU12 usually ..")
+    no_units: bool = False  # says that there are none
+    unclear: bool = False  # says that something cannot be told
+    lone: Mention | None = None  # the only unit, where it is a number that the title announces
 
     @property
     def rank(self) -> int:
@@ -83,7 +60,6 @@ class Segment:
         return max((_RANKS.get(kind, 0) for kind in self.title), default=0)
 
     def has(self, kind: str) -> bool:
-        """Whether one of its tokens is of a kind."""
         return any(token.kind == kind for token in self.tokens)
 
 
@@ -125,7 +101,9 @@ def _cut(tokens: Tokens) -> Iterator[tuple[frozenset[str], Tokens, int, bool, bo
                 start -= 1
             words = body[start:]
             kinds = frozenset(word.kind for word in words) | {word.text for word in words if word.text in _TITLE_TEXTS}
-            if kinds & _HEADS and not kinds & {"unit", "label"} and not _holds_unit(words):
+            # "AU 12: present" is no title
+            holds_unit = any(a.kind == "aus_head" and b.kind == "number" for a, b in pairwise(words))
+            if kinds & _HEADS and not kinds & {"unit", "label"} and not holds_unit:
                 if start or title:
                     yield title, Tokens(body[:start]), line, bool(title), False
                 # "Number of action units: 3" announces no units
@@ -152,11 +130,6 @@ def _cut(tokens: Tokens) -> Iterator[tuple[frozenset[str], Tokens, int, bool, bo
             body.append(token)
     if body or title:
         yield title, body, line, bool(title), False
-
-
-def _holds_unit(words: list[Token]) -> bool:
-    """Whether a number follows "AU" (then "AU 12: present" is no title)."""
-    return any(a.kind == "aus_head" and b.kind == "number" for a, b in pairwise(words))
 
 
 def _opening(body: Tokens) -> frozenset[str]:

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mellm_plugin.errors import CodeError
-from mellm_plugin.facs.codes import parse_canonical
+from mellm_plugin.facs.codes import each_of, parse_canonical
 from mellm_plugin.language.descriptions import SIDES, strength_word
 from mellm_plugin.language.lexicon import check_language, colour_words, direction_words, in_language
 from mellm_plugin.motion.colour import DIRECTIONS, STANDARD, colours, direction_shown
 from mellm_plugin.motion.regions import RegionMotion
-
-_UNITS_HEAD = {"en": "action units", "zh": "动作单元"}
 
 
 def events(codes: Iterable[str]) -> list[tuple[int, str | None]]:
@@ -25,18 +22,10 @@ def events(codes: Iterable[str]) -> list[tuple[int, str | None]]:
         CodeError: lists all codes that cannot be read.
     """
     found: dict[int, str | None] = {}
-    faults: list[str] = []
-    for code in codes:
-        try:
-            parsed = parse_canonical(code)
-        except CodeError as error:
-            faults.extend(error.faults)
-            continue
+    for parsed in each_of(parse_canonical, codes):
         number = parsed.alternatives[0]
         side = parsed.side if parsed.side in SIDES else None
         found[number] = side if found.get(number, side) == side else None
-    if faults:
-        raise CodeError(faults)
     return sorted(found.items())
 
 
@@ -46,23 +35,17 @@ def units_answer(codes: Iterable[str], language: str = "en") -> str:
     Sides are the subject's own. Of alternatives the first is named, because any of them is right. A unit that is coded
     twice is named once, on both sides.
 
-    Args:
-        codes: canonical codes.
-        language: one of `lexicon.LANGUAGES`.
-
     Raises:
         CodeError: lists all codes that cannot be read.
         InputError: the language is unknown.
     """
     check_language(language)
+    english = language == "en"
     named = []
     for number, side in events(codes):
-        word = SIDES.get(side or "")
-        if word is None:
-            named.append(f"AU{number}")
-        else:
-            named.append(f"AU{number} ({word})" if language == "en" else f"{in_language(word, 'zh')}AU{number}")
-    return f"{_UNITS_HEAD[language]} {'+'.join(named) or in_language('none', language)}"
+        behind = f" ({SIDES[side]})" if side and english else ""
+        named.append(f"{in_language(SIDES[side], 'zh') if side and not english else ''}AU{number}{behind}")
+    return f"{'action units' if english else '动作单元'} {'+'.join(named) or in_language('none', language)}"
 
 
 def label_answer(label: str, language: str = "en") -> str:
@@ -81,9 +64,7 @@ def region_answer(
     """The motion of one region: `up-left (blue to sky blue), clearly`; `no visible motion`; `not clearly one way`.
 
     Args:
-        motion: as measured.
         palette: of the map; None for frames, which have no colours.
-        language: one of `lexicon.LANGUAGES`.
         stirred: whether the region is seen to move, but not clearly in one direction.
     """
     if stirred:
@@ -97,13 +78,7 @@ def region_answer(
 
 
 def patch_answer(index: int, palette: str = STANDARD, language: str = "en") -> str:
-    """The motion of a patch in one bin's colour: `up-left (sky blue)`.
-
-    Args:
-        index: the bin, see `motion.colour`.
-        palette: of the map.
-        language: one of `lexicon.LANGUAGES`.
-    """
+    """The motion of a patch in the colour of one bin (its index in `motion.colour`): `up-left (sky blue)`."""
     way = next(direction.name for direction in DIRECTIONS.values() if index in direction.bins)
     colour = in_language(colours(palette)[index].name, language)
     return f"{way} ({colour})" if language == "en" else f"向{direction_words(way, 'zh')}（{colour}）"

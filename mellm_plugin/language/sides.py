@@ -61,6 +61,8 @@ _PLACES = _OF | word_set(
     "stronger more pronounced unilateral unilaterally name 在 位 于 主 要 单 侧 的"
 )
 """Words allowed between a comma and a side that belongs to the unit before the comma."""
+_ON = word_set("on at in the its")
+_OPENING = word_set("colon dash open aus_head")
 _FIELDS = word_set("side sides laterality location")
 _PICTURES = word_set("image picture frame photo video map panel screen")
 _REACH = 8
@@ -127,7 +129,6 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
     """The side that a sentence or line gives to each of its units: `L`, `R`, `A`, `B` or None.
 
     Args:
-        words: the tokens of the sentence.
         units: ascending, without overlap.
         title: kinds and texts of the title before it; only `TITLE_WORDS` count.
     """
@@ -135,23 +136,24 @@ def sides(words: Tokens, units: Sequence[Span], title: Collection[str] = ()) -> 
     found: list[set[str | None]] = [set() for _ in units]
     fields = {0: _of_title(title)}
     for said in _named(words, units):
-        behind = bisect_left(starts, said.end)
-        before = bisect_right(ends, said.start) - 1
-        if before >= 0 and _is_place_of(words, units[before], said):
-            found[before].add(said.side)
-        elif behind < len(units) and _stands_at(words, said, units[behind]):
-            found[behind].add(said.side)
-        elif behind < len(units) and _is_field(words, said, units[behind]):
-            fields[behind] = said.side
-        elif before >= 0 and _stands_behind(words, units[before], said):
-            found[before].add(said.side)
-        elif behind < len(units) and _is_glossed(words, said, units[behind]):
-            found[behind].add(said.side)
+        at, last = bisect_left(starts, said.end), bisect_right(ends, said.start) - 1
+        behind = units[at] if at < len(units) else None
+        before = units[last] if last >= 0 else None
+        if before and before.end < said.start and _only(words, before.end, said.start, 3, (), _ON):
+            found[last].add(said.side)  # "AU12 on the left"
+        elif behind and _only(words, said.end, behind.start, 4, ("aus_head", "dash"), ("unilateral", "的")):
+            found[at].add(said.side)  # "left-sided AU12"
+        elif behind and _is_field(words, said.end, behind.start):
+            fields[at] = said.side  # "Left side: AU12, AU14"
+        elif before and _stands_behind(words, before, said):
+            found[last].add(said.side)
+        elif behind and _is_glossed(words, said, behind):
+            found[at].add(said.side)
     sides_of: list[str | None] = []
     of_field = None
     for at, unit in enumerate(units):
         of_field = fields.get(at, of_field)
-        sides_of.append(None if unit.number > 50 else _of_unit(_mark(words, unit), found[at] or {of_field}))
+        sides_of.append(None if unit.number > 50 else _of_unit(words, unit, found[at] or {of_field}))
     return sides_of
 
 
@@ -172,19 +174,16 @@ def agreed(said: Iterable[str | None]) -> str | None:
     return known.pop() if len(known) == 1 else None
 
 
-# ---- the words of a side --------------------------------------------------------------------------------------------
-
-
 def _named(words: Tokens, units: Sequence[Span]) -> Iterator[_Said]:
-    """The sides that the words name, in order."""
     inside = {at for unit in units for at in range(unit.start, unit.end)}
     ends = {unit.end for unit in units}
     at = 0
     while at < len(words):
-        said = None if at in inside else _side_at(words, at, ends)
-        if said is not None:
+        if at not in inside and (said := _side_at(words, at, ends)) is not None:
             yield said
-        at = said.end if said is not None else at + 1
+            at = said.end
+        else:
+            at += 1
 
 
 def _side_at(words: Tokens, at: int, ends: Collection[int]) -> _Said | None:
@@ -323,29 +322,13 @@ def _pair(words: Tokens, at: int, end: int, ends: Collection[int]) -> tuple[str 
     return ("B" if both else None), last
 
 
-# ---- the unit of a side ---------------------------------------------------------------------------------------------
+def _only(words: Tokens, start: int, end: int, reach: int, kinds: Collection[str], texts: Collection[str] = ()) -> bool:
+    """Whether nothing but words of some kinds or texts lies between two positions, at most `reach` of them."""
+    return end - start <= reach and all(word.kind in kinds or word.text in texts for word in words[start:end])
 
 
-def _is_place_of(words: Tokens, unit: Span, said: _Said) -> bool:
-    """Whether only words such as `on the` lie between the unit and the side."""
-    between = words[unit.end : said.start] if said.start - unit.end <= 3 else ()
-    return bool(between) and all(word.text in ("on", "at", "in", "the", "its") for word in between)
-
-
-def _stands_at(words: Tokens, said: _Said, unit: Span) -> bool:
-    """Whether the side is an adjective of the unit: `left AU12`, `left-sided AU12`, `左侧的AU12`."""
-    between = words[said.end : unit.start] if unit.start - said.end <= 4 else None
-    return between is not None and all(
-        word.kind in ("aus_head", "dash") or word.text in ("unilateral", "的") for word in between
-    )
-
-
-def _is_field(words: Tokens, said: _Said, unit: Span) -> bool:
-    """Whether the side is the title of what follows: `Left side: AU12, AU14`."""
-    between = words[said.end : unit.start] if unit.start - said.end <= _REACH else ()
-    return words.kind(said.end) == "colon" and all(
-        word.kind in ("colon", "dash", "open", "aus_head") for word in between
-    )
+def _is_field(words: Tokens, end: int, start: int) -> bool:
+    return words.kind(end) == "colon" and (start - end > _REACH or _only(words, end, start, _REACH, _OPENING))
 
 
 def _stands_behind(words: Tokens, unit: Span, said: _Said) -> bool:
@@ -374,24 +357,15 @@ def _is_glossed(words: Tokens, said: _Said, unit: Span) -> bool:
     return said.placed and bool(_SHOWS.fullmatch("".join(f"{word.text} " for word in between)))
 
 
-def _mark(words: Tokens, unit: Span) -> tuple[str | None, bool]:
-    """The side written at the number (`L12`, `12R`), and whether two such marks contradict each other."""
+def _of_unit(words: Tokens, unit: Span, said: Collection[str | None]) -> str | None:
+    """The side of a unit: the mark at its number (`L12`, `12R`) if there is one, and what is said of it."""
     first, last = words.text(unit.start), words.text(unit.end - 1)
-    found = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
-    if first == "a":
-        found.add("A")
-    if first == "b" and unit.number not in LIPS:
-        found.add("B")
-    return (found.pop(), False) if len(found) == 1 else (None, bool(found))
-
-
-def _of_unit(mark: tuple[str | None, bool], said: Collection[str | None]) -> str | None:
-    side, contradicted = mark
-    if contradicted:
+    marks = {_SIDES[text] for text in (first, last) if text in ("l", "r")}
+    if first == "a" or (first == "b" and unit.number not in LIPS):
+        marks.add(first.upper())
+    if len(marks) > 1:
         return None
-    if side is None:
-        return agreed(said)
-    return None if {*said} - {side, "A", None} else side
+    return next(iter(marks)) if marks and {*said} <= {*marks, "A", None} else None if marks else agreed(said)
 
 
 def _of_title(title: Collection[str]) -> str | None:

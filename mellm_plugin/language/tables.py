@@ -17,18 +17,12 @@ from collections.abc import Iterable, Sequence
 
 from mellm_plugin.facs.units import UNITS
 
-
-def _phrases(text: str) -> frozenset[str]:
-    return frozenset(text.split(", "))
-
-
-_NO = _phrases(
+_NO = (
     "no, n, false, absent, inactive, none, off, null, nil, undetected, not present, not active, not detected, "
     "not visible, -, ✗, ✘, ❌, ✕, ✖, ×, 否, 无, 無, 没有, 未激活, 未出现, 未检测到, 不存在"
 )
-_YES = _phrases(
-    "yes, y, true, present, active, activated, detected, visible, on, x, ✓, ✔, ✅, ☑, 是, 有, 激活, 出现, 存在"
-)
+_YES = "yes, y, true, present, active, activated, detected, visible, on, x, ✓, ✔, ✅, ☑, 是, 有, 激活, 出现, 存在"
+_FLAGS = {word: words is _YES for words in (_NO, _YES) for word in words.split(", ")}
 _NUMBER = r"[0-9]{1,3}(?:\.[0-9]{1,15})?"
 _KINDS = (
     "c|r|presence|present|active|activated|activation|detected|occurrence|intensity|intensities|probability|prob|score|"
@@ -62,14 +56,7 @@ def _flag(value: str) -> bool | None:
     value = value.strip(" \t\"'*_`[]()")
     if re.fullmatch(rf"{_NUMBER}\s?%?", value):
         return not is_low(value.replace(" ", ""))
-    return True if value in _YES else False if value in _NO else None
-
-
-def _word(affirmed: bool) -> str:
-    return "yes" if affirmed else "no"
-
-
-# ---- columns of tools ------------------------------------------------------------------------------------------------
+    return _FLAGS.get(value)
 
 
 def _with_tool_columns(body: str) -> str:
@@ -91,9 +78,6 @@ _COLUMN_OF_FLAGS = re.compile(
 )
 
 
-_COLUMNS = (_COLUMN_OF_UNITS, _COLUMN_OF_FLAGS, _COLUMN_OF_SIDES)
-
-
 def _separator(line: str) -> str:
     """The mark that separates the cells of a line; empty if there is none."""
     return next((mark for mark in ("|", "\t", ",", ";") if mark in line), "")
@@ -107,14 +91,13 @@ def _is_rule(line: str) -> bool:
 def _with_columns(body: str) -> str:
     """The text with "au" before the bare numbers in columns of units, and yes or no in columns of flags."""
     lines = body.split("\n")
-    units: set[int] = set()
-    flags: set[int] = set()
-    of_sides: set[int] = set()
+    kinds = (_COLUMN_OF_UNITS, _COLUMN_OF_FLAGS, _COLUMN_OF_SIDES)
+    units, flags, of_sides = [set[int]() for _ in kinds]
     table = ""  # what separates the cells of the table
     for at, line in enumerate(lines):
         mark = _separator(line)
         cells = [cell.strip(' *_`"\r') for cell in line.split(mark)] if mark else []
-        head = [{i for i, cell in enumerate(cells) if of.fullmatch(cell)} for of in _COLUMNS]
+        head = [{i for i, cell in enumerate(cells) if of.fullmatch(cell)} for of in kinds]
         ruled = mark == "|" and at + 1 < len(lines) and _is_rule(lines[at + 1])
         if ruled or (mark and mark != "|" and head[0] and head[1]):
             table, (units, flags, of_sides) = mark, head
@@ -125,14 +108,12 @@ def _with_columns(body: str) -> str:
                 if i in units and _CELL_OF_UNITS.fullmatch(cell):
                     cells[i] = f"au {cell}"
                 elif i in flags and re.fullmatch(rf"{_NUMBER}\s?%?|x|-", cell):
-                    cells[i] = _word(bool(_flag(cell)))
+                    cells[i] = "yes" if _flag(cell) else "no"
                 elif i in of_sides and cell in ("both", "none", "-"):
                     cells[i] = "both sides" if cell == "both" else ""  # "none" means no side; the unit is there
             lines[at] = " | ".join(cells)
     return "\n".join(lines)
 
-
-# ---- pairs: a unit and its value in each line ------------------------------------------------------------------------
 
 _PAIR = rf"[ \t]{{0,9}}{_UNIT}[ \t]{{0,9}}[,;\t][ \t]{{0,9}}({_NUMBER}%?|true|false|yes|no)[ \t\r]{{0,9}}"
 _PAIRS = re.compile(rf"^{_PAIR}(?:\n{_PAIR})+$", re.MULTILINE)
@@ -150,22 +131,17 @@ def _with_pairs(body: str) -> str:
     return _PAIRS.sub(said, body)
 
 
-# ---- rows: units in one line, their values in the next ---------------------------------------------------------------
-
-
 def _with_rows(body: str) -> str:
     """The text with lines of values below a line of units as lists of units, and other columns as fields."""
     lines = body.split("\n")
-    head: list[str] = []
-    head_at = -1
+    head, head_at = list[str](), -1
     for at, line in enumerate(lines):
-        values = _row(line, head) if head and not _is_rule(line) else None
-        if values is not None:
-            lines[head_at], lines[at] = "", _named(head, values)
-        elif not _is_rule(line) or not head:
-            head, head_at = _head(line), at
-        else:
+        if head and _is_rule(line):
             lines[at] = ""
+        elif head and (values := _row(line, head)) is not None:
+            lines[head_at], lines[at] = "", _named(head, values)
+        else:
+            head, head_at = _head(line), at
     return "\n".join(lines)
 
 
@@ -185,8 +161,8 @@ def _head(line: str) -> list[str]:
     cells = _cells(line)
     if _COLUMN_OF_UNITS.fullmatch(cells[0]) and len(cells) > 2:
         cells = [cells[0], *(f"au{cell}" if _CELL_OF_UNITS.fullmatch(cell) else cell for cell in cells[1:])]
-    units = [cell for cell in cells if _UNIT_CELL.fullmatch(cell)]
-    return cells if len(units) > 1 and all(len(cell) <= 30 for cell in cells) else []
+    several = sum(bool(_UNIT_CELL.fullmatch(cell)) for cell in cells) > 1
+    return cells if several and all(len(cell) <= 30 for cell in cells) else []
 
 
 def _row(line: str, head: Sequence[str]) -> list[str] | None:
@@ -220,8 +196,6 @@ def _said(units: Iterable[tuple[str, bool]]) -> str:
     return f"action units: {', '.join(affirmed) or 'none'}"
 
 
-# ---- vectors ---------------------------------------------------------------------------------------------------------
-
 _VALUE = rf"(?:{_NUMBER}%?|true|false|yes|no)"
 _VALUES = rf"{_VALUE}(?:[ \t,;]{{1,9}}{_VALUE}){{2,63}}"
 _VECTOR = re.compile(
@@ -247,7 +221,6 @@ def _with_vectors(body: str) -> str:
             continue
         reach = 60 * len(values) + 200
         begin, end = max(start, vector.start() - reach), vector.end()
-        said = ""
         heads = _heads(body[begin : vector.start()], len(values))
         if heads is not None and not _OF_EMOTION.search(body, begin + heads[1], vector.start()):
             cut = begin + heads[0]
@@ -256,8 +229,8 @@ def _with_vectors(body: str) -> str:
             if (heads := _heads(body[end : end + reach].partition("\n\n")[0], len(values))) is not None:
                 end += heads[1]
         if heads is not None:
-            said = _said((number, bool(_flag(value))) for number, value in zip(heads[2], values, strict=True))
-        out += [body[start:cut], f"\n{said}\n" if said else " "]
+            flags = ((number, bool(_flag(value))) for number, value in zip(heads[2], values, strict=True))
+        out += [body[start:cut], " " if heads is None else f"\n{_said(flags)}\n"]
         start = end
     return "".join([*out, body[start:]])
 
@@ -281,8 +254,6 @@ def _heads(text: str, count: int) -> tuple[int, int, list[str]] | None:
     return found
 
 
-# ---- records of JSON -------------------------------------------------------------------------------------------------
-
 _RECORD = re.compile(r"(?:\"(au[ _-]?0*[0-9]{1,2}|0*[0-9]{1,2})\"\s{0,5}:\s{0,5})?\{([^{}]{1,600})\}")
 _OF_UNIT = re.compile(
     r"[\"']?(?:(?:id|name|code|number|label|unit)[\"']?\s{0,5}:\s{0,5}[\"']?(?:au|action unit)"
@@ -291,9 +262,8 @@ _OF_UNIT = re.compile(
 )
 _OF_ID = re.compile(r"[\"']?(?:id|code|number)[\"']?\s{0,5}:\s{0,5}[\"']?([lr]?0*[0-9]{1,2})[a-e]?\b")
 _OF_FLAG = (
-    r"[\"']?(?:is[ _])?(?:active|activated|present|presence|detected|visible|observed|occurs"
-    r"|occurrence|exists|on|flag)",
-    r"[\"']?(?:value|status|state|score|confidence|probability|prob|p|intensity|activation|level|label|result)",
+    r"(?:is[ _])?(?:active|activated|present|presence|detected|visible|observed|occurs|occurrence|exists|on|flag)",
+    r"(?:value|status|state|score|confidence|probability|prob|p|intensity|activation|level|label|result)",
 )
 
 
@@ -308,9 +278,8 @@ def _with_records(body: str) -> str:
         number = key.removeprefix("au").strip(" _-") if key else unit[1] if unit else ""
         by_id = unit is not None and unit.re is _OF_ID  # a bare number is a unit only with a flag that says it is there
         for names in _OF_FLAG[:1] if by_id else _OF_FLAG:
-            flag = re.search(rf"(?:^|[,\n])\s{{0,40}}{names}[\"']?\s{{0,5}}:\s{{0,5}}([^,\n]{{1,40}})", fields)
-            affirmed = None if flag is None else _flag(flag[1])
-            if flag is not None and affirmed is not None:
+            flag = re.search(rf"(?:^|[,\n])\s{{0,40}}[\"']?{names}[\"']?\s{{0,5}}:\s{{0,5}}([^,\n]{{1,40}})", fields)
+            if flag is not None and (affirmed := _flag(flag[1])) is not None:
                 if not affirmed:
                     return f" au {number}: no, "
                 rest = fields[: flag.start()] + fields[flag.end() :]
@@ -319,8 +288,6 @@ def _with_records(body: str) -> str:
 
     return _RECORD.sub(said, body)
 
-
-# ---- boxes -----------------------------------------------------------------------------------------------------------
 
 _EMPTY = r"\[[ _✗✘]\]|[☐□▢⬜🔲✗✘❌✕✖]|×(?!\s?[0-9])|\( \)"
 _TICKED = r"\[[x✓✔*v]\]|[☑☒■▣🔳⬛✓✔✅√]|\([x✓✔]\)"
@@ -340,8 +307,10 @@ def _with_boxes(body: str) -> str:
         before = line[: boxes[0].start()]
         if _BEFORE_BOX.fullmatch(before) or (before.rstrip().endswith(":") and not _UNIT_CELL.search(before)):
             ends = [box.start() for box in boxes[1:]] + [len(line)]
-            items = [f"{_word(bool(box[1]))} {line[box.end() : end]}" for box, end in zip(boxes, ends, strict=True)]
+            items = [
+                f"{'yes' if box[1] else 'no'} {line[box.end() : end]}" for box, end in zip(boxes, ends, strict=True)
+            ]
             lines[at] = "\n".join([before, *items])
         else:
-            lines[at] = _BOX_BEHIND.sub(lambda box: f": {_word(bool(box[1]))}, ", line)
+            lines[at] = _BOX_BEHIND.sub(lambda box: f": {'yes' if box[1] else 'no'}, ", line)
     return "\n".join(lines)

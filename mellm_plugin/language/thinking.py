@@ -52,13 +52,7 @@ def without_thinking(text: str) -> str:
 
     The answer follows the last closed thought. If nothing follows, it is the last text outside thoughts before. Text
     before a closing mark that was never opened is a thought, and so is all text after an opening mark that is never
-    closed. A mark within quotation marks does not count.
-
-    Args:
-        text: the answer as the model gave it.
-
-    Returns:
-        a part of `text`, without white space around it. Never raises on any text; linear in its length.
+    closed. A mark within quotation marks does not count. Never raises on any text; linear in its length.
     """
     for opening, closing in _IN_WORDS:
         if opening.match(text) and (closed := closing.search(text)):

@@ -66,9 +66,6 @@ def unanswered(text: str | None) -> str | None:
     """Why an answer was never given, in a few words; None if it was given.
 
     The reason includes the HTTP status but not the server's message, so no key or address reaches a report.
-
-    Args:
-        text: the text that was logged as the answer.
     """
     given = (text or "").strip()
     if _NOTHING.fullmatch(given):
@@ -82,11 +79,7 @@ def unanswered(text: str | None) -> str | None:
 
 
 def without_last_tokens(text: str) -> str:
-    """The text without the special tokens at its end, which some servers leave there (`<|im_end|>`, `</s>`).
-
-    Returns:
-        the beginning of `text`, without white space at its end.
-    """
+    """The text without white space and special tokens at its end; some servers leave them (`<|im_end|>`, `</s>`)."""
     text = text.rstrip()
     for token in reversed(list(_TOKEN.finditer(text))):
         if token.end() < len(text):
@@ -96,11 +89,7 @@ def without_last_tokens(text: str) -> str:
 
 
 def in_words(content: object) -> str:
-    """The text of a server's message, which may be a text, nothing, or a list of parts.
-
-    lmms-eval passes on whatever was sent. Only text parts of `[{"type": "thinking", ..}, {"type": "text", "text":
-    ".."}]` count.
-    """
+    """The text of a server's message: text, nothing, or parts, of which `{"type": "text", "text": ".."}` count."""
     if isinstance(content, list | tuple):
         return "".join(in_words(part) for part in content)
     if isinstance(content, Mapping):
@@ -109,11 +98,9 @@ def in_words(content: object) -> str:
 
 
 def as_given(text: str, item: Mapping[str, Any]) -> str:
-    """The answer in a line of a samples file; lmms-eval writes a message without text as `None`.
+    """The answer in a line of a samples file, whose `parse_rate` or `vqa_parse_rate` (from any version) is `item`.
 
-    Args:
-        text: the answer in the line.
-        item: its `parse_rate` or `vqa_parse_rate`, from any version.
+    lmms-eval writes a message without text as `None`.
     """
     read = item.get("read")
     empty = isinstance(read, Mapping) and read.get("unparsed") == "empty"
@@ -125,7 +112,7 @@ def _cause(text: str) -> str:
     if status := _STATUS.search(text):
         return f" (HTTP {status[1] or status[2]})"
     lowered = text.lower()
-    if "timed out" in lowered or "timeout" in lowered or "deadline" in lowered:
+    if any(word in lowered for word in ("timed out", "timeout", "deadline")):
         return " (timeout)"
     return " (connection)" if "connect" in lowered else ""
 

@@ -28,19 +28,10 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.plain_text import MARKUP
 from mellm_plugin.language.thinking import without_thinking
 
-# ---- what decides ---------------------------------------------------------------------------------------------------
-
-_CLEAN = str.maketrans(
-    MARKUP
-    | dict.fromkeys("✓✔✅", " yes ")
-    | dict.fromkeys("✗✘❌✕✖", " no ")
-    | dict(
-        zip(
-            "沒無對錯確現見顯檢測觀邊側臉雙兩難許當應圖頻結論",
-            "没无对错确现见显检测观边侧脸双两难许当应图频结论",
-            strict=True,
-        )
-    )
+_CLEAN = (
+    str.maketrans(MARKUP | dict.fromkeys("✓✔✅", " yes ") | dict.fromkeys("✗✘❌✕✖", " no "))
+    | str.maketrans("沒無對錯確現見顯檢測觀邊側臉雙兩", "没无对错确现见显检测观边侧脸双两")
+    | str.maketrans("難許當應圖頻結論", "难许当应图频结论")
 )
 _CONCLUDES = re.compile(
     r"\b(?:answer|conclusion|verdict|boxed)\b\W{0,3}?(?:[:=-]|(?:is|should be|would be)\b:?|(?<=boxed))\W*"
@@ -103,7 +94,6 @@ _UNSURE = re.compile(
     r"|没有(?:提供)?(?:图|视频|人脸|画面)"
 )
 
-# ---- action units ---------------------------------------------------------------------------------------------------
 
 _NAMES = {unit.name: unit.number for unit in UNITS.values()} | OTHER_NAMES
 _NAMED = re.compile(
@@ -114,9 +104,7 @@ _NAMED = re.compile(
 def read_units(answer: str, alone: bool = True) -> list[int] | None:
     """The action units that an answer lists, by number, FACS name or the challenge's name; None if none can be read.
 
-    Args:
-        answer: of the model, or the expected one.
-        alone: whether units alone were asked for; then bare numbers and "none" refer to them.
+    If units `alone` were asked for, bare numbers and "none" refer to them.
     """
     found = read(without_thinking(answer), (), "aus" if alone else "all").aus
     return None if found is None else list(found)
@@ -133,20 +121,17 @@ def in_order_of(answer: str, units: Sequence[int]) -> list[int]:
     return list(dict.fromkeys([*(unit for unit in named if unit in units), *units]))
 
 
-# ---- yes or no ------------------------------------------------------------------------------------------------------
-
 _MEANS = {
     re.compile(r"\bno (?:doubt|question)\b|\bwithout (?:any |a )?doubt\b|没错|毫无疑问|无疑|没问题"): " yes ",
     re.compile(r"\bnot (?:absent|false|wrong|incorrect|inactive|invisible|missing)\b|不假"): " yes ",
     re.compile(r"\bnot (?:only|just|merely)\b|不仅|不只|不但|非常"): " ",
 }
 """Negations that deny nothing, and their meaning."""
-_BEFORE = re.compile(
+_BEFORE = re.compile(  # words before the first meaningful one
     r"(?:(?:well|so|then|hmm|okay|ok|and|oh|a|the|it's|it|that's|that|this|statement|claim|is|would|be|i'd|i|we|say|"
     r"think|believe|guess|most|very|quite|probably|likely|possibly|perhaps|maybe|unfortunately|clear|therefore|"
     r"thus|hence|overall|option|choice|[a-d](?=[ )]))\b[\s)]*)*"
 )
-"""Words before the first meaningful one."""
 _YES = re.compile(
     r"(?:yes|yep|yeah|yup|aye|true|correct|affirmative|sure|indeed|(?:y|exactly|precisely|ja|oui|s[ií])$)\b"
 )
@@ -227,7 +212,6 @@ def _verdict(clause: str) -> bool | None:
 
 
 def _statement(clause: str) -> bool | None:
-    """Whether a clause says that something is there or not."""
     if _UNSURE.search(clause) or _OF_THE_PICTURE.search(clause):
         return None
     if _CHINESE.search(clause):
@@ -244,12 +228,8 @@ def _statement(clause: str) -> bool | None:
 def _chinese(clause: str) -> bool | None:
     if _MAY_BE.search(clause) or _UNSURE.search(clause):
         return None
-    if _CHINESE_NO.search(clause):
-        return False
-    return True if _CHINESE_YES.search(clause) else None
+    return False if _CHINESE_NO.search(clause) else True if _CHINESE_YES.search(clause) else None
 
-
-# ---- sides ----------------------------------------------------------------------------------------------------------
 
 _NO_SIDE = re.compile(
     # denied or compared sides; "right" and "left" that are no side
@@ -293,14 +273,10 @@ def _sides_in(texts: Sequence[str]) -> set[str]:
     return {side for side, words in _SIDES.items() for text in texts if words.search(text)}
 
 
-# ---- all kinds ------------------------------------------------------------------------------------------------------
-
-
 def _class(answer: str, about: str, labels: Sequence[str]) -> str | None:
     """A class in a text that names two: from the clauses about it, else from the whole text."""
     clauses = [clause for clause in re.split(r"[.;,\n]", answer) if about in clause.lower()]
-    said = read(". ".join(clauses), labels).label if clauses else None
-    return said if said is not None else read(answer, labels).label
+    return read(". ".join(clauses), labels).label or read(answer, labels).label
 
 
 def vqa_reading(
@@ -311,7 +287,6 @@ def vqa_reading(
     Args:
         answer: of the model, or the expected one.
         kind: `coarse`, `fine`, `units`, `unit`, `side` or `combined`; nothing is read for any other.
-        coarse_labels, fine_labels: to choose from.
         unit: the number of the unit that the question is about, if any.
 
     Returns:
@@ -331,10 +306,8 @@ def vqa_reading(
         case "side":
             return {"side": read_side(answer)}
         case "combined":
-            return {
-                "coarse": _class(answer, "coarse", coarse_labels),
-                "fine": _class(answer, "fine", fine_labels),
-                "units": read_units(answer, alone=False),
-            }
+            classes = {"coarse": coarse_labels, "fine": fine_labels}
+            said = {about: _class(answer, about, labels) for about, labels in classes.items()}
+            return {**said, "units": read_units(answer, alone=False)}
         case _:
             return {}

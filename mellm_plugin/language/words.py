@@ -25,8 +25,6 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# ---- tokens ---------------------------------------------------------------------------------------------------------
-
 CLAUSE = "\ue000"
 """Replaces the full-width comma, which in Chinese ends a clause and never joins the items of a list."""
 
@@ -41,19 +39,12 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9]+(?:\.[0-9]+)*|\n|[^\s]")
 
 
 class Token(NamedTuple):
-    """A word, number, mark or phrase of a text.
+    """A word, number, mark or phrase of a text."""
 
-    Attributes:
-        kind: what it does: a kind of phrase, a kind of mark, `number` or `word`.
-        text: as written; for a phrase, its first word.
-        value: what a phrase means, such as a label or the number of a unit.
-        start, end: its place in the text.
-    """
-
-    kind: str
-    text: str
-    value: int | str | None
-    start: int
+    kind: str  # what it does: a kind of phrase, a kind of mark, `number` or `word`
+    text: str  # as written; for a phrase, its first word
+    value: int | str | None  # what a phrase means, such as a label or the number of a unit
+    start: int  # its place in the text
     end: int
 
 
@@ -87,23 +78,18 @@ def tokenised(
     punctuation: Mapping[str, str],
     settled: Callable[[str, int | str | None, Tokens, list[str]], str | None] | None = None,
 ) -> Tokens:
-    """Cut a text into tokens once; the longest phrase that starts at a word counts.
+    """Cut a plain text into tokens once; the longest phrase that starts at a word counts.
 
     Args:
-        body: plain text in lower case, see `language.plain_text`.
-        known: the phrases.
-        punctuation: the kinds of marks.
         settled: the kind of a phrase by what surrounds it; it gets the kind and value of the phrase, the tokens
             before it and the word after its first one, if any. None means that the phrase does not count here.
     """
-    words: list[str] = []
-    spans: list[tuple[int, int]] = []
-    for match in _WORD.finditer(body):
-        start, end = match.span()
-        if match[0] == "-" and body[end : end + 1].isalnum() and body[start - 1].isalpha():
-            continue  # "micro-expression", "AU-4"
-        words.append(match[0])
-        spans.append((start, end))
+    found = [
+        match
+        for match in _WORD.finditer(body)  # no dash in "micro-expression" and "AU-4"
+        if match[0] != "-" or not (body[match.end() : match.end() + 1].isalnum() and body[match.start() - 1].isalpha())
+    ]
+    words = [match[0] for match in found]
     tokens = Tokens()
     at = 0
     while at < len(words):
@@ -116,12 +102,10 @@ def tokenised(
                 if here is not None:
                     length, kind, value = len(phrase), here, phrase_value
                     break
-        tokens.append(Token(kind, word, value, spans[at][0], spans[at + length - 1][1]))
+        tokens.append(Token(kind, word, value, found[at].start(), found[at + length - 1].end()))
         at += length
     return tokens
 
-
-# ---- phrases --------------------------------------------------------------------------------------------------------
 
 COMMON: dict[str, str] = {
     "no": "no, not, without, neither, nor, never, rather than, instead of, absence of, lack of, lacks, cannot, "
@@ -140,17 +124,15 @@ COMMON: dict[str, str] = {
 
 PHRASES: dict[str, str] = {
     "aus_head": "au, aus, au's, ad, action unit, action units, actionunit, actionunits, action descriptor, "
-    "action descriptors, facs code, facs codes, facs unit, facs units, active units, activated units, "
-    "detected units, present units, visible units, observed units, 动作单元, 动作单位, 运动单元, 動作單元, "
-    "運動單元",
+    "action descriptors, facs code, facs codes, facs unit, facs units, active units, activated units, detected units, "
+    "present units, visible units, observed units, 动作单元, 动作单位, 运动单元, 動作單元, 運動單元",
     "emotion_head": "expression, expressions, emotion, emotions, label, class, category, feeling, affect, "
     "coarse, fine, fine grained, sentiment, emotional state, classification, prediction, "
     "facial expression class, 表情, 情绪, 情緒, 情感, 类别, 類別, 标签, 分类, 具体",
     "final": "final, 最终答案, 最終答案, 最后答案, 最终结论",
     "conclusion": "conclusion, conclusions, in conclusion, to conclude, answer, verdict, 结论, 結論, 答案",
-    "therefore": "therefore, thus, hence, overall, finally, in summary, to summarize, to summarise, in short, "
-    "so, taken together, altogether, all in all, consequently, accordingly, 因此, 所以, 综上, 综上所述, 总之, "
-    "最终, 最后",
+    "therefore": "therefore, thus, hence, overall, finally, in summary, to summarize, to summarise, in short, so, "
+    "taken together, altogether, all in all, consequently, accordingly, 因此, 所以, 综上, 综上所述, 总之, 最终, 最后",
     "section": "inspection, visual inspection, reasoning, analysis, explanation, rationale, justification, "
     "note, notes, observation, observations, description, evidence, details, confidence, disclaimer, caveat, "
     "reason, reasons, thought, thoughts, question, user, human, instruction, instructions, options, choices, "
@@ -160,12 +142,11 @@ PHRASES: dict[str, str] = {
     "speaks against, failed to, better than, more likely than, likelier than, 没有任何, 沒有任何, 无任何, 无法, "
     "也不是, 既不是, 而不是, 非, 缺少, 否",
     "not_there": f"{COMMON['not_there']}, inactive, unlikely, false, implausible, less likely, is off, are off, "
-    "would be present, would be active, would be expected, would be needed, would be required, rejecting, "
-    "discarding, dismissing, eliminating, eliminated, discounted, withdrawn, retracted, overruled, refuted, "
-    "crossed out, disregarded, false alarm, not be counted, not counted, not count, ignored, not be scored, "
-    "not scored, not be coded, not hold up, not hold, not fit, an artefact, an artifact, ruled it out, "
-    "ruled them out, 不变, 保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立, was dropped, "
-    "were dropped",
+    "would be present, would be active, would be expected, would be needed, would be required, rejecting, discarding, "
+    "dismissing, eliminating, eliminated, discounted, withdrawn, retracted, overruled, refuted, crossed out, "
+    "disregarded, false alarm, not be counted, not counted, not count, ignored, not be scored, not scored, "
+    "not be coded, not hold up, not hold, not fit, an artefact, an artifact, ruled it out, ruled them out, 不变, "
+    "保持不变, 排除, 排除了, 否定, 否决, 剔除, 舍弃, 不予考虑, 不成立, was dropped, were dropped",
     "there": f"{COMMON['there']}, active, activated, involved, shown, engaged, triggered, identified, "
     "recognizable, indicated, supported, likely, plausible, yes, true, selected, chosen, kept, retained, "
     "included, confirmed, accepted, adopted, convincing, observable, verified, substantiated, 激活, 出现, 存在, "
@@ -176,21 +157,20 @@ PHRASES: dict[str, str] = {
     "no surprise to see, no one's surprise, nobody's surprise, no wonder, no question, no matter, no less than, "
     "nothing but, nothing other than, not to mention, not least, no fear of, without a doubt, without doubt, "
     "without question, cannot but, 非常, 不只, 不同, 不断, 无论, 不论, 不管, 不出所料, 毫不意外, 无疑, 毫无疑问",
-    "word": "so little, so much, so few, so many, so subtle, so faint, so slight, so small, so weak, so brief, "
-    "so low, so short, so close, so clear, so strong, so quickly, so fast, so far, so called, so that, so as to, "
-    "even so, or so, not so, a surprise to, a surprise that, surprise to see, no big surprise, little surprise, "
-    "by surprise, what a surprise, to my surprise, to our surprise, one's surprise, as a surprise, "
-    "surprised to see, surprised to find, surprised that, surprised by, surprised at how, happy to, happy with, "
-    "sad to say, sad that, afraid that, afraid the, afraid there, afraid this, afraid not, fear not, "
-    "for fear of, positive that, positive about, am positive, false positive, false positives, true positive, "
-    "true positives, false negative, false negatives, true negative, true negatives, positive evidence, "
-    "negative evidence, positive identification, positive match, positive finding, positive findings, "
-    "negative finding, negative findings, positive detection, positive detections, positive result, "
-    "positive results, negative result, negative results, positive value, positive values, negative value, "
-    "negative values, positive direction, negative direction, positive displacement, negative displacement, "
-    "positive change, negative change, neutral baseline, neutral reference, neutral frame, neutral image, "
-    "neutral background, neutral lighting, neutral colour, neutral color, neutral grey, neutral gray, 令人惊讶, "
-    "令人吃惊, 让人惊讶, 让人吃惊, 惊讶的是, 吃惊的是, 惊奇的是, 很高兴为, 很高兴能, 高兴为您, 高兴能, 乐意, "
+    "word": "so little, so much, so few, so many, so subtle, so faint, so slight, so small, so weak, so brief, so low, "
+    "so short, so close, so clear, so strong, so quickly, so fast, so far, so called, so that, so as to, even so, "
+    "or so, not so, a surprise to, a surprise that, surprise to see, no big surprise, little surprise, by surprise, "
+    "what a surprise, to my surprise, to our surprise, one's surprise, as a surprise, surprised to see, "
+    "surprised to find, surprised that, surprised by, surprised at how, happy to, happy with, sad to say, sad that, "
+    "afraid that, afraid the, afraid there, afraid this, afraid not, fear not, for fear of, positive that, "
+    "positive about, am positive, false positive, false positives, true positive, true positives, false negative, "
+    "false negatives, true negative, true negatives, positive evidence, negative evidence, positive identification, "
+    "positive match, positive finding, positive findings, negative finding, negative findings, positive detection, "
+    "positive detections, positive result, positive results, negative result, negative results, positive value, "
+    "positive values, negative value, negative values, positive direction, negative direction, positive displacement, "
+    "negative displacement, positive change, negative change, neutral baseline, neutral reference, neutral frame, "
+    "neutral image, neutral background, neutral lighting, neutral colour, neutral color, neutral grey, neutral gray, "
+    "令人惊讶, 令人吃惊, 让人惊讶, 让人吃惊, 惊讶的是, 吃惊的是, 惊奇的是, 很高兴为, 很高兴能, 高兴为您, 高兴能, 乐意, "
     "正面照, 正面脸, 正面人脸, 正面的人脸, 正面面部, 正面视角, 正面角度, 正面图, 正面拍, 正面朝, 正面对, 正面看, "
     "最后一帧, 最后一张, 最后的帧",
     "be": f"{COMMON['be']}, 为",
@@ -236,9 +216,6 @@ def vocabulary_of(labels: tuple[str, ...]) -> Vocabulary:
     for label in dict.fromkeys((*labels, *COARSE, *(label for some in LABELS.values() for label in some))):
         phrases += [(" ".join(_LETTERS.findall(spelling.lower())), "label", label) for spelling in spellings(label)]
     return vocabulary(phrases)
-
-
-# ---- single words ---------------------------------------------------------------------------------------------------
 
 
 MEASURES = word_set(
