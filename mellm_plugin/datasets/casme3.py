@@ -28,10 +28,7 @@ _COLUMNS = {
 _PUBLISHED = Published(
     "CAS(ME)^3 part A",
     {"test": 860},
-    {
-        **{"disgust": 250, "surprise": 187, "others": 161, "fear": 86},
-        **{"anger": 64, "sadness": 57, "happiness": 55},
-    },
+    {**{"disgust": 250, "surprise": 187, "others": 161, "fear": 86}, **{"anger": 64, "sadness": 57, "happiness": 55}},
 )
 
 

@@ -285,13 +285,7 @@ def _unread(sheet: Sheet) -> dict[str, str]:
 
 
 def _text(
-    task: str,
-    asks: str,
-    scored: Sequence[str],
-    source: _Source,
-    columns: Mapping[str, str],
-    command: str,
-    made_by: str,
+    task: str, asks: str, scored: Sequence[str], source: _Source, columns: Mapping[str, str], command: str, made_by: str
 ) -> str:
     base = "mellm_plugin/tasks/meu.yaml"
     include = base if asks == "all" else f"[mellm_plugin/tasks/{_KINDS[asks]}.yaml, {base}]"

@@ -324,11 +324,7 @@ def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, li
 
 
 def _sheet(
-    file: TableFile,
-    columns: Mapping[str, Column],
-    table: Worksheet,
-    header: int,
-    places: Mapping[str, list[int]],
+    file: TableFile, columns: Mapping[str, Column], table: Worksheet, header: int, places: Mapping[str, list[int]]
 ) -> Sheet:
     number, headings = table.rows[header]
     merged = table.merged

@@ -156,11 +156,7 @@ class SynthClip:
 
 
 def displacement(
-    codes: Sequence[str],
-    amplitudes: Sequence[float],
-    centre: tuple[float, float],
-    half: float,
-    shape: tuple[int, int],
+    codes: Sequence[str], amplitudes: Sequence[float], centre: tuple[float, float], half: float, shape: tuple[int, int]
 ) -> Field:
     """The displacement of a face's skin by coded units; for drawings and photographs.
 
