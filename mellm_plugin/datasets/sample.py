@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from PIL import Image
 
@@ -76,14 +76,12 @@ class Sample:
             except (OSError, TypeError, ValueError, Image.DecompressionBombError):
                 kind = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
                 yield f"{name}: expected the bytes of an image file, found {kind} that Pillow cannot open"
-        for name in ("onset_frame", "apex_frame", "offset_frame"):
+        whole, text = ("onset_frame", "apex_frame", "offset_frame"), ("au_code", "emotion")
+        for name in (*whole, *text):
+            kind, words = (Integral, "a whole number") if name in whole else (str, "text")
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-                yield f"{name}: expected a whole number or None, found {value!r}"
-        for name in ("au_code", "emotion"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                yield f"{name}: expected text or None, found {value!r}"
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+                yield f"{name}: expected {words} or None, found {value!r}"
         if self.apex_source not in APEX_SOURCES:
             yield f"apex_source: expected one of {', '.join(APEX_SOURCES)}, found {self.apex_source!r}"
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
@@ -121,55 +119,31 @@ class Sample:
 
 def features() -> Any:
     """The `datasets.Features` of every prepared dataset."""
-    from datasets import Features, Sequence, Value
-    from datasets import Image as ImageFeature
+    from datasets import Features, Image, Sequence, Value
 
-    return Features(
-        {
-            "id": Value("string"),
-            "dataset": Value("string"),
-            "subject": Value("string"),
-            "clip": Value("string"),
-            "onset": ImageFeature(),
-            "apex": ImageFeature(),
-            "onset_frame": Value("int64"),
-            "apex_frame": Value("int64"),
-            "offset_frame": Value("int64"),
-            "apex_source": Value("string"),
-            "fps": Value("float64"),
-            "au_code": Value("string"),
-            "aus": Sequence(Value("string")),
-            "emotion": Value("string"),
-            "coarse": Value("string"),
-            "objective_class": Value("int64"),
-            "nose": Sequence(Value("float64")),
-        }
-    )
+    kinds = {str: Value("string"), bytes: Image(), int: Value("int64"), float: Value("float64")}
+    kinds |= {tuple[str, ...]: Sequence(Value("string")), tuple[float, float]: Sequence(Value("float64"))}
+    hints = get_type_hints(Sample)
+    return Features({f.name: kinds[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(Sample)})
 
 
 class Tally:
     """Counts the clips of one split."""
 
     def __init__(self) -> None:
-        self.clips = 0
+        self.clips = self.without_emotion = self.without_aus = 0
         self.subjects: set[str] = set()
         self.emotions: Counter[str] = Counter()
         self.aus: Counter[str] = Counter()
-        self.without_emotion = 0
-        self.without_aus = 0
 
     def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
         """Count one clip; each unit once, whatever its side."""
         self.clips += 1
         self.subjects.add(subject)
-        if emotion is None:
-            self.without_emotion += 1
-        else:
-            self.emotions[emotion] += 1
-        if aus is None:
-            self.without_aus += 1
-        else:
-            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
+        self.without_emotion += emotion is None
+        self.emotions.update([emotion] if emotion is not None else [])
+        self.without_aus += aus is None
+        self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus or ())})
 
     def counts(self) -> dict[str, Any]:
         """The counts of a split in `info.json`."""
