@@ -94,11 +94,7 @@ def sheet_entry(
 ) -> Entry:
     """The entry of a row with the columns of `columns`; subject and clip are normalised."""
     return Entry(
-        id=f"{dataset}/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=names,
+        *(f"{dataset}/{subject}/{clip}", subject, clip, "", names),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),
