@@ -27,40 +27,25 @@ APEX_SOURCES: tuple[str, ...] = ("sheet", "corrected", "spotted")
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip. None means unknown; it is never replaced by zero or an empty list.
+    """One clip. None means unknown; it is never replaced by zero or an empty list."""
 
-    Attributes:
-        id: unique, `dataset/subject/clip`.
-        dataset, subject, clip: as in the coding sheet; the subject normalised (`sub01`, `006`, `s01`).
-        onset, apex: bytes of an image file (JPEG, PNG, BMP...), not re-encoded.
-        onset_frame, apex_frame, offset_frame: frame numbers of the source.
-        apex_source: one of `APEX_SOURCES`.
-        fps: frames per second of the source, positive.
-        au_code: the sheet's string, unchanged.
-        aus: canonical codes (`12`, `L12`, `R14C`, `6/12`); `()` means coded, without any unit.
-        emotion: the dataset's label in canonical spelling.
-        coarse: one of `COARSE`; None if the label has no coarse class.
-        objective_class: 1..7.
-        nose: tip of the nose, (x, y) in pixels of the onset image.
-    """
-
-    id: str
+    id: str  # unique, `dataset/subject/clip`
     dataset: str
-    subject: str
+    subject: str  # normalised: `sub01`, `006`, `s01`
     clip: str
-    onset: bytes
+    onset: bytes  # an image file (JPEG, PNG, BMP...), not re-encoded
     apex: bytes
-    onset_frame: int | None = None
+    onset_frame: int | None = None  # number in the source
     apex_frame: int | None = None
     offset_frame: int | None = None
-    apex_source: str = "sheet"
-    fps: float | None = None
-    au_code: str | None = None
-    aus: tuple[str, ...] | None = None
-    emotion: str | None = None
-    coarse: str | None = None
-    objective_class: int | None = None
-    nose: tuple[float, float] | None = None
+    apex_source: str = "sheet"  # one of `APEX_SOURCES`
+    fps: float | None = None  # frames per second of the source, positive
+    au_code: str | None = None  # the sheet's string, unchanged
+    aus: tuple[str, ...] | None = None  # canonical codes (`12`, `L12`, `R14C`, `6/12`); (): coded, without any unit
+    emotion: str | None = None  # the dataset's label in canonical spelling
+    coarse: str | None = None  # one of `COARSE`; None if the label has no coarse class
+    objective_class: int | None = None  # 1..7
+    nose: tuple[float, float] | None = None  # tip of the nose, (x, y) in pixels of the onset image
 
     def faults(self) -> Iterator[str]:
         """Why this sample cannot be stored, a sentence each. Reads image headers, not pixels."""
