@@ -168,8 +168,8 @@ class _Search:
             self.chosen.clips.append(same[0])
             twice += [clip.row for clip in same[1:]]
         if twice:
-            what = "row" if len(twice) == 1 else "rows"
-            self.chosen.notes.append(f"{what} {row_ranges(twice)}: repeats the clip of another row")
+            several = "s" * (len(twice) > 1)
+            self.chosen.notes.append(f"row{several} {row_ranges(twice)}: repeats the clip of another row")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""

@@ -180,8 +180,6 @@ class _Conversion:
         least = needed // (1 if isinstance(self.options.crop, Whole) else 10)
         check_room(self.dataset.name, needed, self.options.root, least=least)
 
-    # ---- rows ----
-
     def _entries(self) -> Iterator[Entry]:
         if not self.sheets and self.dataset.from_folders and self.tree:
             yield from self.dataset.from_folders(self.tree)
@@ -219,14 +217,14 @@ class _Conversion:
             by_id.setdefault(entry.id.lower(), []).append(entry)
         kept: list[Entry] = []
         for same in by_id.values():
+            reason = f"repeats the clip of {same[0].where}"
             if len({repr(replace(entry, where="")) for entry in same}) == 1:
-                kept.append(same[0])
-                for entry in same[1:]:
-                    self._skip(entry.id, entry.where, f"repeats the clip of {same[0].where}")
-                continue
-            where = " and ".join(entry.where for entry in same)
+                kept.append(same.pop(0))
+            else:
+                where = " and ".join(entry.where for entry in same)
+                reason = f"{where} are one clip and say different things; correct the sheet"
             for entry in same:
-                self._skip(entry.id, entry.where, f"{where} are one clip and say different things; correct the sheet")
+                self._skip(entry.id, entry.where, reason)
         there = {entry.id for entry in kept}
         records = [record for at, record in enumerate(self.corrected) if record not in self.corrected[:at]]
         self.corrected = [record for record in records if record["id"] in there]
@@ -244,21 +242,17 @@ class _Conversion:
         if not any(found) and len(found) > 1:
             wanted = "/".join(entries[0].names[0])
             sheets = " and ".join(str(sheet.path) for sheet in self.sheets.values()) or "the list"
-            raise InputError(
-                f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any; "
-                f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}. Is this the folder of "
-                f"{self.dataset.title}, and the sheet that belongs to it?",
-                where=str(self.tree.root),
-            )
+            problem = f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any"
+            nearest = f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}"
+            question = f"Is this the folder of {self.dataset.title}, and the sheet that belongs to it?"
+            raise InputError(f"{problem}; {nearest}. {question}", where=str(self.tree.root))
         twice = [folders for folders in found if len(folders) > 1]
         if len(twice) > 1 and len(twice) == sum(map(bool, found)):
-            raise InputError(
-                f"expected one folder of frames for each clip, found two, {twice[0][0]} and {twice[0][1]} for "
-                "instance; name the folder of one kind (raw or cropped) with --frames",
-                where=str(self.tree.root),
+            problem = (
+                f"expected one folder of frames for each clip, found two, {twice[0][0]} and {twice[0][1]} for instance"
             )
-
-    # ---- clips ----
+            advice = "name the folder of one kind (raw or cropped) with --frames"
+            raise InputError(f"{problem}; {advice}", where=str(self.tree.root))
 
     def _locate(self, entry: Entry) -> Located | None:
         apex_corrected = any(c["id"] == entry.id and c["field"] == "apex" for c in self.corrected)
@@ -335,8 +329,6 @@ class _Conversion:
                     raise self._refusal()
 
         return {split: checked(split) for split in samples}
-
-    # ---- the record ----
 
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})

@@ -419,27 +419,25 @@ def _former(folder: Path) -> Path:
 
 
 def _swap(partial: Path, folder: Path) -> None:
-    if not folder.exists():
-        partial.rename(folder)
-        return
     old = _former(folder)
     shutil.rmtree(old, ignore_errors=True)
-    folder.rename(old)
+    if folder.exists():
+        folder.rename(old)
     try:
         partial.rename(folder)
     except OSError:
-        old.rename(folder)
+        if old.exists():
+            old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
-    try:
+    with suppress(DataError):
         stored = read_info(name, root)
-    except DataError:
-        return False
-    there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
-    return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+        there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
+        return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+    return False
 
 
 def _again(name: str) -> str:
