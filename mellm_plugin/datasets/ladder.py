@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -76,7 +76,7 @@ def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
         )
         aus = drawn.aus if level else ()
         name = f"au{unit}_{level:g}px"
-        own = {"id": f"{DATASET}/{subject}/{name}", "dataset": DATASET, "clip": name, "aus": aus}
+        own: Any = {"id": f"{DATASET}/{subject}/{name}", "dataset": DATASET, "clip": name, "aus": aus}
         yield replace(synthme.sample(drawn), **own, au_code="+".join(aus), emotion=None, coarse=None)
 
 

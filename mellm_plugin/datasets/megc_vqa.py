@@ -217,9 +217,9 @@ def _spotted(id: str, row: QuestionRow, path: Path, crop: Cropper | None) -> tup
     names = [None if index is None else clip.names[index] for index in (found.onset, found.apex, found.offset)]
     numbers = [int(n) if n is not None and n.isdigit() else frame_number(n or "") for n in names]
     onset, apex = (bytes(cv2.imencode(".png", frames[index])[1]) for index in (found.onset, found.apex))
-    names_of_clip = (id, _video_dataset(row), UNKNOWN_SUBJECT, _video_name(row))
-    sample = Sample(*names_of_clip, onset, apex, *numbers, apex_source="spotted", fps=clip.fps, nose=nose)
-    return sample, found.method
+    own: Any = {"dataset": _video_dataset(row), "subject": UNKNOWN_SUBJECT, "clip": _video_name(row)}
+    own |= zip(("onset_frame", "apex_frame", "offset_frame"), numbers, strict=True)
+    return Sample(id, onset=onset, apex=apex, **own, apex_source="spotted", fps=clip.fps, nose=nose), found.method
 
 
 class _Preparation:

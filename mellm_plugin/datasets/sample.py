@@ -63,9 +63,11 @@ class Sample:
                 yield f"{name}: expected the bytes of an image file, found {kind} that Pillow cannot open"
         whole, text = ("onset_frame", "apex_frame", "offset_frame"), ("au_code", "emotion")
         for name in (*whole, *text):
-            kind, words = (Integral, "a whole number") if name in whole else (str, "text")
+            words = "a whole number" if name in whole else "text"
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, kind)):
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, Integral if name in whole else str)
+            ):
                 yield f"{name}: expected {words} or None, found {value!r}"
         if self.apex_source not in APEX_SOURCES:
             yield f"apex_source: expected one of {', '.join(APEX_SOURCES)}, found {self.apex_source!r}"

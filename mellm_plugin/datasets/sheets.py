@@ -99,9 +99,12 @@ class Row:
         text = as_text(value)
         if text is None or is_missing(text) or re.fullmatch(r"[-−]1(\.0+)?", text):
             shown = "an empty cell" if text is None else repr(text)
-            return self._fault(key, f"expected a frame number, found {shown}; fill it in") if required else None
+            if required:
+                self._fault(key, f"expected a frame number, found {shown}; fill it in")
+            return None
         if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,15}(\.0+)?", text):
-            return self._fault(key, f"expected a whole number, found {text!r}; correct the cell")
+            self._fault(key, f"expected a whole number, found {text!r}; correct the cell")
+            return None
         return int(float(text))
 
     def number_above_zero(self, key: str) -> float | None:
@@ -110,7 +113,8 @@ class Row:
         if text is None or is_missing(text):
             return None
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) == 0:
-            return self._fault(key, f"expected a number above 0, found {text!r}; correct the cell")
+            self._fault(key, f"expected a number above 0, found {text!r}; correct the cell")
+            return None
         return float(text)
 
     def _fault(self, key: str, problem: str) -> None:

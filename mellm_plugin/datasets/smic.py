@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from mellm_plugin.datasets.cells import check_subject, named
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
@@ -54,7 +55,7 @@ def _dataset(
         if text and said not in ((expected,) if expected else _NUMBERED):
             row.faults.append(f"label: expected {expected or '0, 1 or 2'} of {clip}, found {text!r}; correct the row")
         check_subject(row, subject, clip)
-        frames = {name: row.whole(name) for name in ("onset", "apex", "offset")}
+        frames: dict[str, Any] = {name: row.whole(name) for name in ("onset", "apex", "offset")}
         id, names = f"{dataset}/{subject}/{clip.lower()}", ((clip,), (subject, clip))
         return Entry(id, subject, clip.lower(), "", names, **frames, emotion=said, fps=fps)
 
