@@ -38,6 +38,16 @@ class Box:
     right: int
     bottom: int
 
+    @property
+    def width(self) -> int:
+        """Columns, px."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """Rows, px."""
+        return self.bottom - self.top
+
     def __str__(self) -> str:
         return f"{self.left},{self.top} to {self.right},{self.bottom}"
 
@@ -47,13 +57,12 @@ class Box:
 
     def faults(self, width: int | None = None, height: int | None = None) -> Iterator[str]:
         """Why this box cannot be cut, a sentence each; `width`, `height` of the frame, px, if known."""
-        own_width, own_height = self.right - self.left, self.bottom - self.top
         if self.left < 0 or self.top < 0:
             yield f"expected left and top of at least 0, found {self.left} and {self.top}"
-        if min(own_width, own_height) < SMALLEST_SIDE:
+        if min(self.width, self.height) < SMALLEST_SIDE:
             yield (
                 f"expected a box of at least {SMALLEST_SIDE} px a side, with right and bottom beyond left and top, "
-                f"found {self}: {own_width}x{own_height}"
+                f"found {self}: {self.width}x{self.height}"
             )
         if width is not None and height is not None and (self.right > width or self.bottom > height):
             yield f"the box {self} reaches beyond the frame, which is {width}x{height}"
