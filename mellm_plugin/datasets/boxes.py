@@ -26,16 +26,12 @@ from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
 _SIDES = ("left", "top", "right", "bottom")
 _NOSE = ("nose_x", "nose_y")
 _COLUMNS = ("id", *_SIDES, *_NOSE)
+_ONE_OF_NOSE = "expected nose_x and nose_y, or neither, found one of them"
 
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle of a frame, in whole px.
-
-    Attributes:
-        left, top: first column and row inside.
-        right, bottom: first column and row beyond.
-    """
+    """A rectangle of a frame, px: `left`, `top` are the first column and row inside, `right`, `bottom` those beyond."""
 
     left: int
     top: int
@@ -60,14 +56,10 @@ class Box:
         return self.left <= x < self.right and self.top <= y < self.bottom
 
     def faults(self, width: int | None = None, height: int | None = None) -> Iterator[str]:
-        """Why this box cannot be cut, a sentence each.
-
-        Args:
-            width, height: of the frame, px; None if not known yet.
-        """
+        """Why this box cannot be cut, a sentence each; `width`, `height` of the frame, px, if known."""
         if self.left < 0 or self.top < 0:
             yield f"expected left and top of at least 0, found {self.left} and {self.top}"
-        if self.width < SMALLEST_SIDE or self.height < SMALLEST_SIDE:
+        if min(self.width, self.height) < SMALLEST_SIDE:
             yield (
                 f"expected a box of at least {SMALLEST_SIDE} px a side, with right and bottom beyond left and top, "
                 f"found {self}: {self.width}x{self.height}"
@@ -96,12 +88,7 @@ class Found:
 
 
 def cut(frame: bytes, box: Box, name: str = "frame") -> bytes:
-    """Cut a box out of an image file, without changing its pixels.
-
-    Args:
-        frame: an image file of any format that motion maps read, rotated as its EXIF says.
-        box: to keep, px.
-        name: of the frame, for errors.
+    """Cut a box out of an image file (rotated as its EXIF says), without changing its pixels.
 
     Returns:
         a PNG file: grey if the frame is; 8 bits, or 16 for grey frames of 16 bits.
@@ -137,8 +124,18 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
         raise InputError("expected a header and a row per clip, found an empty file", where=where)
     rows = [(number, cells) for number, cells in table.rows if any(map(as_text, cells))]
     header = list(map(_name, rows[0][1]))
-    if faults := [f"row {rows[0][0]}: {fault}" for fault in _header_faults(header)]:
-        raise InputError(faults, where=where)
+    required = _COLUMNS[:5]
+    missing = [name for name in required if name not in header]
+    faults = [f"the column {name!r} occurs twice" for name in _COLUMNS if header.count(name) > 1]
+    if missing:
+        faults.append(f"expected the columns {', '.join(required)}, found no {', '.join(missing)}")
+    for name in header:  # a misspelt nose column would silently drop all noses
+        if name not in _COLUMNS and (hint := near(name, (*missing, *(n for n in _NOSE if n not in header)))):
+            faults.append(f"there is no column {name!r}.{hint}")
+    if ("nose_x" in header) != ("nose_y" in header):
+        faults.append(_ONE_OF_NOSE)
+    if faults:
+        raise InputError([f"row {rows[0][0]}: {fault}" for fault in faults], where=where)
     found: dict[str, Found] = {}
     row_of: dict[str, int] = {}
     for number, cells in rows[1:]:
@@ -161,9 +158,8 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
     for clip, number in row_of.items():
         subject, clip_name = clip.partition("/")[::2]
         if "/" in clip_name and clip_name in row_of:
-            faults.append(
-                f"row {number}: {clip} is also in row {row_of[clip_name]}, without {subject}/; keep one of them"
-            )
+            other = f"row {row_of[clip_name]}, without {subject}/"
+            faults.append(f"row {number}: {clip} is also in {other}; keep one of them")
     if not row_of and not faults:
         faults.append("expected a row per clip, found only the header")
     if faults:
@@ -173,19 +169,6 @@ def read_boxes(path: str | Path) -> dict[str, Found]:
 
 def _name(cell: Any) -> str:
     return (as_text(cell) or "").lower()
-
-
-def _header_faults(header: list[str]) -> Iterator[str]:
-    required = _COLUMNS[:5]
-    yield from (f"the column {name!r} occurs twice" for name in _COLUMNS if header.count(name) > 1)
-    missing = [name for name in required if name not in header]
-    if missing:
-        yield f"expected the columns {', '.join(required)}, found no {', '.join(missing)}"
-    for name in header:  # a misspelt nose column would silently drop all noses
-        if name not in _COLUMNS and (hint := near(name, (*missing, *(n for n in _NOSE if n not in header)))):
-            yield f"there is no column {name!r}.{hint}"
-    if ("nose_x" in header) != ("nose_y" in header):
-        yield "expected nose_x and nose_y, or neither, found one of them"
 
 
 def _found(row: Mapping[str, str]) -> Found:
@@ -206,15 +189,13 @@ def _found(row: Mapping[str, str]) -> Found:
     given = [bool(row.get(name)) for name in _NOSE]
     nose = (number("nose_x"), number("nose_y")) if all(given) else None
     if any(given) and not all(given):
-        faults.append("expected nose_x and nose_y, or neither, found one of them")
-    if any(map(math.isnan, sides)):
-        raise InputError(faults)
-    box = Box(*map(int, sides))
-    faults += box.faults()
-    if nose is not None and not any(map(math.isnan, nose)) and not box.contains(*nose):
-        faults.append(
-            f"expected the nose inside the box {box}, in px of the uncropped frame, found {nose[0]:g},{nose[1]:g}"
-        )
+        faults.append(_ONE_OF_NOSE)
+    box = None if any(map(math.isnan, sides)) else Box(*map(int, sides))
+    if box is not None:
+        faults += box.faults()
+        if nose is not None and not any(map(math.isnan, nose)) and not box.contains(*nose):
+            shown = f"found {nose[0]:g},{nose[1]:g}"
+            faults.append(f"expected the nose inside the box {box}, in px of the uncropped frame, {shown}")
     if faults:
         raise InputError(faults)
     return Found(box, nose)

@@ -14,20 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.cells import columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row, Sheet
+from mellm_plugin.datasets.sheets import Row, Sheet
 
-_COLUMNS = {
-    "subject": Column("Subject", merged=True),
-    "clip": Column("Filename"),
-    "onset": Column("OnsetFrame"),
-    "apex": Column("ApexFrame", "ApexFrame1"),
-    "offset": Column("OffsetFrame"),
-    "aus": Column("Action Units"),
-    "emotion": Column("Estimated Emotion"),
-    "objective": Column("Objective Classes", "Objective Class", required=False),
-}
+_COLUMNS = columns(
+    *("Subject", "Filename", "OnsetFrame", "ApexFrame, ApexFrame1", "OffsetFrame", "Action Units", "Estimated Emotion"),
+    objective="Objective Classes, Objective Class",
+)
 _OF_2014 = {"others": 99, "disgust": 63, "happiness": 32, "repression": 27, "surprise": 25, "sadness": 7, "fear": 2}
 
 

@@ -11,27 +11,20 @@ Source: Li et al., CAS(ME)3: A third generation facial spontaneous micro-express
 
 from __future__ import annotations
 
-from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.cells import columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row
+from mellm_plugin.datasets.sheets import Row
 
-_COLUMNS = {
-    "subject": Column("Subject", merged=True),
-    "clip": Column("Filename", merged=True),
-    "onset": Column("Onset", "OnsetFrame"),
-    "apex": Column("Apex", "ApexFrame"),
-    "offset": Column("Offset", "OffsetFrame"),
-    "aus": Column("AU", "AUs", "Action Units"),
-    "objective": Column("Objective class", "Objective classes", required=False),
-    "emotion": Column("emotion", "Estimated Emotion"),
-}
+_COLUMNS = columns(
+    *("Subject", "Filename", "Onset, OnsetFrame", "Apex, ApexFrame", "Offset, OffsetFrame", "AU, AUs, Action Units"),
+    *("emotion, Estimated Emotion",),
+    objective="Objective class, Objective classes",
+    merged=("subject", "clip"),
+)
 _PUBLISHED = Published(
     "CAS(ME)^3 part A",
     {"test": 860},
-    {
-        **{"disgust": 250, "surprise": 187, "others": 161, "fear": 86},
-        **{"anger": 64, "sadness": 57, "happiness": 55},
-    },
+    {"disgust": 250, "surprise": 187, "others": 161, "fear": 86, "anger": 64, "sadness": 57, "happiness": 55},
 )
 
 

@@ -16,15 +16,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Known:
-    """A dataset that this package knows.
+    """A dataset that this package knows."""
 
-    Attributes:
-        title: its name in the literature.
-        arguments: what follows `mellm prepare NAME`, placeholders in capitals; may be empty.
-    """
-
-    title: str
-    arguments: str = ""
+    title: str  # its name in the literature
+    arguments: str = ""  # what follows `mellm prepare NAME`, placeholders in capitals
 
 
 KNOWN: dict[str, Known] = {
@@ -65,14 +60,10 @@ def is_casme_squared(text: str) -> bool:
 
 
 def dataset_named(text: str, own: Iterable[str] = ()) -> str | None:
-    """The dataset that a list or question file means by a text, or None.
+    """The dataset, of those known and some `own`, that a text means in any case and width, with any marks; or None.
 
     >>> dataset_named("CASME_II"), dataset_named("CAS(ME)^3"), dataset_named("SMIC-HS"), dataset_named("CAS(ME)^2")
     ('casme2', 'casme3', 'smic', None)
-
-    Args:
-        text: in any case and width, with any marks.
-        own: names of further datasets.
     """
     if is_casme_squared(text):
         return None

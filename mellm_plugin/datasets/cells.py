@@ -8,26 +8,35 @@ named(row, "subject", "sub{:02d}")             1 -> "sub01"
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from mellm_plugin.datasets.entry import Entry
 from mellm_plugin.datasets.frames import Names
 from mellm_plugin.datasets.names import person
-from mellm_plugin.datasets.sheets import Row, is_missing
+from mellm_plugin.datasets.sheets import Column, Row, is_missing
 from mellm_plugin.errors import near
 from mellm_plugin.facs.labels import canonical_label, labels_of
 
+_KEYS = ("subject", "clip", "onset", "apex", "offset", "aus", "emotion")
 _ROMAN = {"I": 1, "II": 2, "III": 3, "IV": 4, "V": 5, "VI": 6, "VII": 7}
+
+
+def columns(*names: str, merged: Collection[str] = ("subject",), **optional: str) -> dict[str, Column]:
+    """The columns of a coding sheet: their names in it, `Onset, OnsetFrame`.
+
+    Args:
+        names: of subject, clip, onset, apex, offset, action units and emotion.
+        merged: keys of columns whose merged cells count for each of their rows.
+        optional: further columns by key, which the sheet may lack.
+    """
+    known = {key: Column(*name.split(", "), merged=key in merged) for key, name in zip(_KEYS, names, strict=True)}
+    return known | {key: Column(*name.split(", "), required=False) for key, name in optional.items()}
 
 
 def label(row: Row, key: str, dataset: str, variants: Mapping[str, str] | None = None) -> str | None:
     """The cell as a canonical label of the dataset; None if it is empty. Another label is a fault of the row.
 
-    Args:
-        row: of a sheet.
-        key: of the column.
-        dataset: whose labels are allowed.
-        variants: labels by their spelling in this sheet alone, in lower case.
+    `variants` holds labels by their spelling in this sheet alone, in lower case.
     """
     text = row.text(key)
     if text is None or is_missing(text):
@@ -57,13 +66,7 @@ def objective_class(row: Row, key: str) -> int | None:
 
 
 def named(row: Row, key: str, form: str = "") -> str | None:
-    """The cell as the name of a clip or a subject; an empty cell is a fault of the row.
-
-    Args:
-        row: of a sheet.
-        key: of the column.
-        form: for numbered subjects, `sub{:02d}`; other names are returned unchanged.
-    """
+    """The cell as the name of a clip or a subject, numbered ones in a form, `sub{:02d}`; an empty cell is a fault."""
     text = row.text(key, required=True)
     if text is None:
         return None
@@ -89,22 +92,9 @@ def sheet_entry(
     fps: float | None = None,
     variants: Mapping[str, str] | None = None,
 ) -> Entry:
-    """The entry of a row with the usual columns: onset, apex, offset, emotion, aus, objective (optional).
-
-    Args:
-        row: of the sheet.
-        dataset: of its labels, and in front of the clip's id.
-        subject, clip: normalised.
-        names: of its folder, best first.
-        fps: frames per second.
-        variants: as for `label`.
-    """
+    """The entry of a row with the columns of `columns`; subject and clip are normalised."""
     return Entry(
-        id=f"{dataset}/{subject}/{clip}",
-        subject=subject,
-        clip=clip,
-        where="",
-        names=names,
+        *(f"{dataset}/{subject}/{clip}", subject, clip, "", names),
         onset=row.whole("onset", required=True),
         apex=row.whole("apex"),
         offset=row.whole("offset"),

@@ -46,15 +46,9 @@ _FILE_ENDING = re.compile(r"\.(avi|mp4|mov|npy|npz|mat|jpe?g|png|bmp|tiff?)$", r
 
 @dataclass(frozen=True)
 class Clip:
-    """A prepared clip of a list.
+    """A prepared clip of a list; its `label` is the list's, the other values are as prepared."""
 
-    Attributes:
-        row: of the list, from 1.
-        dataset, split, id, subject, emotion, coarse, aus: as prepared.
-        label: in the list; None without one.
-    """
-
-    row: int
+    row: int  # of the list, from 1
     dataset: str
     split: str
     id: str
@@ -67,24 +61,15 @@ class Clip:
 
 @dataclass
 class Chosen:
-    """The clips of a list, looked up among the prepared datasets.
+    """The clips of a list, looked up among the prepared datasets."""
 
-    Attributes:
-        path, sha256: of the list.
-        rows: number of clips named.
-        clips: prepared clips, each once.
-        absent: clips that are not prepared, a line per cause.
-        faults: of rows, a line per cause; their clips are skipped.
-        notes: oddities that are no faults.
-    """
-
-    path: Path
+    path: Path  # of the list
     sha256: str
-    rows: int
-    clips: list[Clip] = field(default_factory=list)
-    absent: list[str] = field(default_factory=list)
-    faults: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    rows: int  # number of clips named
+    clips: list[Clip] = field(default_factory=list)  # prepared clips, each once
+    absent: list[str] = field(default_factory=list)  # clips that are not prepared, a line per cause
+    faults: list[str] = field(default_factory=list)  # of rows, a line per cause; their clips are skipped
+    notes: list[str] = field(default_factory=list)  # oddities that are no faults
 
     def labels(self, names: Mapping[str, str]) -> dict[str, str]:
         """Labels by clip id, from the list, else from the clip's dataset; clips without any are missing.
@@ -138,7 +123,6 @@ def choose(path: str | Path, columns: Mapping[str, str], root: Path | None = Non
     Args:
         path: a CSV or .xlsx, with a header or without.
         columns: headers by key of `COLUMNS`, for columns with unusual names.
-        root: the data root; None for the user's.
 
     Raises:
         InputError: the list cannot be read, lacks the column of the clips, or names none.
@@ -184,8 +168,8 @@ class _Search:
             self.chosen.clips.append(same[0])
             twice += [clip.row for clip in same[1:]]
         if twice:
-            what = "row" if len(twice) == 1 else "rows"
-            self.chosen.notes.append(f"{what} {row_ranges(twice)}: repeats the clip of another row")
+            several = "s" * (len(twice) > 1)
+            self.chosen.notes.append(f"row{several} {row_ranges(twice)}: repeats the clip of another row")
         for cause, named in self._causes.items():
             shown = ", ".join(dict.fromkeys(clip for _, clip in named[:_NAMED]))
             more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
@@ -204,14 +188,15 @@ class _Search:
         if written is not None:
             name = dataset_named(written, self.prepared)
             if name is None:
-                hint = near(written.lower(), {*KNOWN, *self.prepared})
-                hint = " It is another than CASME II and CAS(ME)^3." if is_casme_squared(written) else hint
+                squared = " It is another than CASME II and CAS(ME)^3." * is_casme_squared(written)
+                hint = squared or near(written.lower(), {*KNOWN, *self.prepared})
                 self._absent(f"{written!r} is no dataset that is known here.{hint}", row, called)
                 return None
-            if (stored := self._stored(name)) is None:
+            # `synthme-v1` is `synthme`
+            within = [p for p in self.prepared if p == name or re.fullmatch(re.escape(name) + r"-v\d+", p)][:1]
+            if not within:
                 self._absent(f"{name} is not prepared; run: {prepare_command(name)}", row, called)
                 return None
-            within = [stored]
         found = [(name, one) for name in within for one in self._matching(name, subject, clip, row)]
         if len(found) != 1:
             where = within[0] if len(within) == 1 else "the prepared datasets"
@@ -223,24 +208,12 @@ class _Search:
             return None
         name, one = found[0]
         text = row.text("label")
-        return Clip(
-            row=row.number,
-            dataset=name,
-            split=one["split"],
-            id=one["id"],
-            subject=one["subject"],
-            emotion=one["emotion"],
-            coarse=one["coarse"],
-            aus=None if one["aus"] is None else tuple(one["aus"]),
-            label=None if text is None or is_missing(text) else as_key(text),
-        )
+        label = None if text is None or is_missing(text) else as_key(text)
+        values = {key: one[key] for key in ("split", "id", "subject", "emotion", "coarse")}
+        return Clip(row.number, name, **values, aus=None if one["aus"] is None else tuple(one["aus"]), label=label)
 
     def _absent(self, cause: str, row: Row, clip: str) -> None:
         self._causes.setdefault(cause, []).append((row.number, clip))
-
-    def _stored(self, name: str) -> str | None:
-        """The name of a prepared dataset, `synthme-v1` for `synthme`; None if it is not prepared."""
-        return next((p for p in self.prepared if p == name or re.fullmatch(re.escape(name) + r"-v\d+", p)), None)
 
     def _matching(self, name: str, subject: str | None, clip: str, row: Row) -> list[dict[str, Any]]:
         """The clips that a row may mean: those with exactly this name, else those with another spelling of it."""
@@ -286,12 +259,11 @@ def _forms(clip: str, *subjects: str | None) -> set[Tokens]:
 
 def differing(chosen: Chosen, labels: Mapping[str, str]) -> str:
     """A sentence on clips whose class differs between list and dataset; empty without any."""
+    labelled = [(clip, labels[clip.id]) for clip in chosen.clips if clip.label and clip.emotion]
     found = [
-        f"{clip.id} ({labels[clip.id]}, there {clip.emotion})"
-        for clip in chosen.clips
-        if clip.label
-        and clip.emotion
-        and (coarse(labels[clip.id]) or labels[clip.id]) not in (clip.coarse, clip.emotion)
+        f"{clip.id} ({label}, there {clip.emotion})"
+        for clip, label in labelled
+        if (coarse(label) or label) not in (clip.coarse, clip.emotion)
     ]
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     text = f"{len(found)} clips have another label in the list than in their dataset: {', '.join(found[:_NAMED])}{more}"

@@ -38,46 +38,27 @@ _SAME = ("sheets", "frames", "crop")  # parts of `info.json` that must match, be
 
 @dataclass(frozen=True)
 class Options:
-    """How to prepare.
+    """How to prepare."""
 
-    Attributes:
-        frames: folder of the frames, or of the files that a table names.
-        sheets: coding sheet per split.
-        crop: finds the face to cut out.
-        nearest: whether the nearest frame replaces a missing one.
-        corrections: whether known errors of the sheet are corrected.
-        strict: whether any fault prevents the preparation.
-        workers: threads.
-        replace: whether to make existing clips again.
-        root: the data root; None for the user's.
-    """
-
-    frames: Path
-    sheets: Mapping[str, Path] = field(default_factory=dict)
+    frames: Path  # folder of the frames, or of the files that a table names
+    sheets: Mapping[str, Path] = field(default_factory=dict)  # coding sheet per split
     crop: Cropper = field(default_factory=Whole)
-    nearest: bool = False
-    corrections: bool = True
-    strict: bool = False
-    workers: int = 1
-    replace: bool = False
-    root: Path | None = None
+    nearest: bool = False  # whether the nearest frame replaces a missing one
+    corrections: bool = True  # whether known errors of the sheet are corrected
+    strict: bool = False  # whether any fault prevents the preparation
+    workers: int = 1  # threads
+    replace: bool = False  # whether to make existing clips again
+    root: Path | None = None  # the data root; None for the user's
 
 
 @dataclass
 class Report:
-    """Result of a preparation.
-
-    Attributes:
-        folder: of the prepared dataset.
-        info: its `info.json`.
-        unchanged: whether nothing had to be done.
-        reused: clips taken over from before.
-    """
+    """Result of a preparation: the folder of the dataset, and its `info.json`."""
 
     folder: Path
     info: dict[str, Any]
-    unchanged: bool = False
-    reused: int = 0
+    unchanged: bool = False  # whether nothing had to be done
+    reused: int = 0  # clips taken over from before
 
 
 def prepare(dataset: Dataset, options: Options) -> Report:
@@ -167,12 +148,11 @@ class _Conversion:
     def _stored(self, located: Sequence[Located], earlier: Earlier) -> Report:
         name, root = self.dataset.name, self.options.root
         self._check_room(located, earlier)
-        splits = dict.fromkeys(found.entry.split for found in located)
+        by_split: dict[str, list[Located]] = {}
+        for found in located:
+            by_split.setdefault(found.entry.split, []).append(found)
         with tqdm(total=len(located), desc=name, unit="clip") as progress:
-            samples = {
-                split: self._samples([f for f in located if f.entry.split == split], earlier, progress)
-                for split in splits
-            }
+            samples = {split: self._samples(clips, earlier, progress) for split, clips in by_split.items()}
             try:
                 folder = store.write(name, self._checked(samples, earlier), self._info(), root=root, exists="replace")
             except DataError as error:
@@ -199,8 +179,6 @@ class _Conversion:
         # a cut frame is encoded again, often smaller: only a fraction is certain
         least = needed // (1 if isinstance(self.options.crop, Whole) else 10)
         check_room(self.dataset.name, needed, self.options.root, least=least)
-
-    # ---- rows ----
 
     def _entries(self) -> Iterator[Entry]:
         if not self.sheets and self.dataset.from_folders and self.tree:
@@ -239,14 +217,14 @@ class _Conversion:
             by_id.setdefault(entry.id.lower(), []).append(entry)
         kept: list[Entry] = []
         for same in by_id.values():
+            reason = f"repeats the clip of {same[0].where}"
             if len({repr(replace(entry, where="")) for entry in same}) == 1:
-                kept.append(same[0])
-                for entry in same[1:]:
-                    self._skip(entry.id, entry.where, f"repeats the clip of {same[0].where}")
-                continue
-            where = " and ".join(entry.where for entry in same)
+                kept.append(same.pop(0))
+            else:
+                where = " and ".join(entry.where for entry in same)
+                reason = f"{where} are one clip and say different things; correct the sheet"
             for entry in same:
-                self._skip(entry.id, entry.where, f"{where} are one clip and say different things; correct the sheet")
+                self._skip(entry.id, entry.where, reason)
         there = {entry.id for entry in kept}
         records = [record for at, record in enumerate(self.corrected) if record not in self.corrected[:at]]
         self.corrected = [record for record in records if record["id"] in there]
@@ -264,21 +242,17 @@ class _Conversion:
         if not any(found) and len(found) > 1:
             wanted = "/".join(entries[0].names[0])
             sheets = " and ".join(str(sheet.path) for sheet in self.sheets.values()) or "the list"
-            raise InputError(
-                f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any; "
-                f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}. Is this the folder of "
-                f"{self.dataset.title}, and the sheet that belongs to it?",
-                where=str(self.tree.root),
-            )
+            problem = f"expected a folder of frames for each of the {len(found)} rows of {sheets}, found none for any"
+            nearest = f"{wanted} is looked for, and {self.tree.nearest(*entries[0].names)}"
+            question = f"Is this the folder of {self.dataset.title}, and the sheet that belongs to it?"
+            raise InputError(f"{problem}; {nearest}. {question}", where=str(self.tree.root))
         twice = [folders for folders in found if len(folders) > 1]
         if len(twice) > 1 and len(twice) == sum(map(bool, found)):
-            raise InputError(
-                f"expected one folder of frames for each clip, found two, {twice[0][0]} and {twice[0][1]} for "
-                "instance; name the folder of one kind (raw or cropped) with --frames",
-                where=str(self.tree.root),
+            problem = (
+                f"expected one folder of frames for each clip, found two, {twice[0][0]} and {twice[0][1]} for instance"
             )
-
-    # ---- clips ----
+            advice = "name the folder of one kind (raw or cropped) with --frames"
+            raise InputError(f"{problem}; {advice}", where=str(self.tree.root))
 
     def _locate(self, entry: Entry) -> Located | None:
         apex_corrected = any(c["id"] == entry.id and c["field"] == "apex" for c in self.corrected)
@@ -356,8 +330,6 @@ class _Conversion:
 
         return {split: checked(split) for split in samples}
 
-    # ---- the record ----
-
     def _skip(self, clip: str, where: str, *reasons: str) -> None:
         self.skipped.append({"id": clip, "where": where, "reasons": list(reasons)})
 
@@ -376,12 +348,7 @@ class _Conversion:
     def _info(self) -> dict[str, Any]:
         """The content of `info.json`; its lists fill up while the samples are made."""
         sheets = {
-            split: {
-                "file": sheet.path.name,
-                "worksheet": sheet.worksheet,
-                "sha256": sheet.sha256,
-                "rows": len(sheet.rows),
-            }
+            split: dict(file=sheet.path.name, worksheet=sheet.worksheet, sha256=sheet.sha256, rows=len(sheet.rows))
             for split, sheet in self.sheets.items()
         }
         named = ", ".join(dict.fromkeys(sheet.path.name for sheet in self.sheets.values())) or "its folders"
@@ -413,30 +380,22 @@ _Made = tuple[Sample, list[str], bool]  # with its notes, and whether it existed
 def _unreadable_columns(sheet: Sheet, units_alone: bool) -> list[str]:
     """Columns without a single readable cell, a sentence each: probably another column was taken.
 
-    Args:
-        sheet: whose rows have been read, with their faults.
-        units_alone: for a user's table, whose files may be missing for many reasons.
+    Call it when the rows are read. `units_alone` is for a user's table, whose files may be missing for many reasons.
     """
     faults: list[str] = []
     for key, name in sheet.columns.items():
-        reasons: list[str] = []
-        read = False
-        for row in sheet.rows:
+        reasons: list[str] = []  # a row with content each; empty where it is read
+        for row in sheet.rows if key == "aus" or not units_alone else ():
             text = row.text(key)
-            if text is None or is_missing(text) or (units_alone and key != "aus"):
+            if text is None or is_missing(text):
                 continue
-            reason = next((fault for fault in row.faults if fault.startswith(f"{name}: ")), "")
-            if not reason and key == "aus":
-                codes = read_codes(row.raw(key))
-                if codes.units is None:
-                    reason = f"{name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
-            read |= not reason
-            reasons += [f"row {row.number}: {reason}"] if reason else []
-        if len(reasons) > 1 and not read:
-            faults.append(
-                f"the column {name!r} cannot be read, in not one of {len(sheet.rows)} rows; is it another one? "
-                f"{reasons[0]}"
-            )
+            reason = next((f"row {row.number}: {f}" for f in row.faults if f.startswith(f"{name}: ")), "")
+            if not reason and key == "aus" and (codes := read_codes(row.raw(key))).units is None:
+                reason = f"row {row.number}: {name}: {codes.unread[0].text!r}: {codes.unread[0].reason}"
+            reasons.append(reason)
+        if len(reasons) > 1 and all(reasons):
+            what = f"in not one of {len(sheet.rows)} rows; is it another one? {reasons[0]}"
+            faults.append(f"the column {name!r} cannot be read, {what}")
     return faults
 
 

@@ -61,11 +61,7 @@ class Cropper(Protocol):
         """The settings used, for `info.json`: plain values."""
 
     def find(self, clip_id: str, onset: Pixels) -> Found:
-        """The box of a clip.
-
-        Args:
-            clip_id: `dataset/subject/clip`.
-            onset: the uncropped onset, uint8 or uint16, `(H, W)` grey or `(H, W, 3)` RGB.
+        """The box of a clip in its uncropped onset, uint8 or uint16, `(H, W)` grey or `(H, W, 3)` RGB.
 
         Raises:
             InputError: no face was found, no box was given, or it lies outside the frame; skips this clip alone.
@@ -73,10 +69,9 @@ class Cropper(Protocol):
 
 
 def cropper(kind: str, *, boxes: str | Path | None = None, weights: str | Path | None = None) -> Cropper:
-    """The cropper for `--crop`; reads and checks its files.
+    """The cropper for `--crop`, one of `KINDS`; reads and checks its files.
 
     Args:
-        kind: one of `KINDS`.
         boxes: CSV of boxes, for "box"; see `read_boxes`.
         weights: YuNet's ONNX file, for "detector"; without it, scikit-image's own cascade is used.
 
@@ -84,19 +79,14 @@ def cropper(kind: str, *, boxes: str | Path | None = None, weights: str | Path |
         InputError: an unknown kind, arguments of another kind, unusable files.
     """
     faults: list[str] = []
+    if kind == "box" and boxes is None:
+        faults.append("'box' needs a CSV of boxes, found none; name it: --boxes FILE.csv (id,left,top,right,bottom)")
+    if kind != "box" and boxes is not None:
+        faults.append(f"a CSV of boxes belongs to 'box', found it with {kind!r}; say --crop box, or leave it out")
+    if kind != "detector" and weights is not None:
+        faults.append(f"weights belong to 'detector', found them with {kind!r}; say --crop detector, or leave them out")
     if kind not in KINDS:
-        faults.append(f"expected one of {', '.join(KINDS)}, found {kind!r}.{near(kind, KINDS)}")
-    else:
-        if kind == "box" and boxes is None:
-            faults.append(
-                "'box' needs a CSV of boxes, found none; name it: --boxes FILE.csv (id,left,top,right,bottom)"
-            )
-        if kind != "box" and boxes is not None:
-            faults.append(f"a CSV of boxes belongs to 'box', found it with {kind!r}; say --crop box, or leave it out")
-        if kind != "detector" and weights is not None:
-            faults.append(
-                f"weights belong to 'detector', found them with {kind!r}; say --crop detector, or leave them out"
-            )
+        faults = [f"expected one of {', '.join(KINDS)}, found {kind!r}.{near(kind, KINDS)}"]
     if faults:
         raise InputError(faults, where="--crop")
     if boxes is not None:
@@ -266,9 +256,8 @@ class YuNet:
         except OSError as error:
             raise InputError(f"the weights cannot be read: {error}", where) from error
         if head.startswith(b"version https://git-lfs"):
-            raise InputError(
-                f"expected an ONNX file, found git-lfs's note of where it is; {advice} by its download link", where
-            )
+            problem = "expected an ONNX file, found git-lfs's note of where it is"
+            raise InputError(f"{problem}; {advice} by its download link", where)
         if not hasattr(cv2, "FaceDetectorYN"):
             raise InputError(f"OpenCV {cv2.__version__} has no FaceDetectorYN; it came with 4.5.4", where)
         self._path = path
@@ -287,13 +276,8 @@ class YuNet:
 
     @property
     def settings(self) -> dict[str, object]:
-        return {
-            "crop": "detector",
-            "detector": f"YuNet in OpenCV {cv2.__version__}",
-            "weights": self._path.name,
-            "sha256": self._sha256,
-            "margin": _YUNET_MARGIN,
-        }
+        source = {"weights": self._path.name, "sha256": self._sha256, "margin": _YUNET_MARGIN}
+        return {"crop": "detector", "detector": f"YuNet in OpenCV {cv2.__version__}", **source}
 
     def find(self, clip_id: str, onset: Pixels) -> Found:
         height, width = onset.shape[:2]

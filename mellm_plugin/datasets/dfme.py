@@ -11,22 +11,16 @@ Source: Zhao et al., DFME: A new benchmark for dynamic facial micro-expression r
 
 from __future__ import annotations
 
-from mellm_plugin.datasets.cells import check_subject, named, sheet_entry
+from mellm_plugin.datasets.cells import check_subject, columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row
+from mellm_plugin.datasets.sheets import Row
 from mellm_plugin.facs.labels import LABELS
 
-_COLUMNS = {
-    "subject": Column("Subject", merged=True),
-    "clip": Column("Filename"),
-    "onset": Column("OnsetFrame"),
-    "apex": Column("ApexFrame"),
-    "offset": Column("OffsetFrame"),
-    "emotion": Column("Emotion"),
-    "emotion_id": Column("EmotionId", required=False),
-    "fps": Column("Fps", required=False),
-    "aus": Column("AU", "AUs", "Action Units"),
-}
+_COLUMNS = columns(
+    *("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "AU, AUs, Action Units", "Emotion"),
+    emotion_id="EmotionId",
+    fps="Fps",
+)
 SPLITS = {"train": 1856, "test_a": 474, "test_b": 299}
 """Clips of each split, as published."""
 

@@ -12,28 +12,18 @@ from mellm_plugin.errors import DataError
 
 
 def check_room(name: str, needed: int, root: Path | None = None, *, least: int) -> None:
-    """Print the space that a dataset needs, and the space that is free, to standard error.
-
-    Args:
-        name: of the dataset.
-        needed: estimated bytes while it is made.
-        root: the data root; None for the user's.
-        least: bytes that it certainly needs.
+    """Print the bytes that a dataset needs while it is made, and those that are free, to standard error.
 
     Raises:
-        DataError: less than `least` is free.
+        DataError: less than `least`, which it certainly needs, is free.
     """
     folder = root or data_root()
-    place = folder
-    while not place.exists() and place != place.parent:
-        place = place.parent
+    place = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(place).free
     room = f"about {in_words(needed)} are needed in {folder}, {in_words(free)} are free"
     if free < least:
-        raise DataError(
-            f"the dataset {name!r} does not fit: {room}. Free this place, or choose another: --out, or the environment "
-            "variable MELLM_DATA"
-        )
+        advice = "Free this place, or choose another: --out, or the environment variable MELLM_DATA"
+        raise DataError(f"the dataset {name!r} does not fit: {room}. {advice}")
     print(f"{name}: {room}", file=sys.stderr)
 
 

@@ -18,55 +18,33 @@ from mellm_plugin.datasets.sheets import Column, Row, Sheet
 
 @dataclass(frozen=True)
 class Entry:
-    """A clip as its row describes it. None: the row leaves it open.
+    """A clip as its row describes it. None: the row leaves it open."""
 
-    Attributes:
-        id: `dataset/subject/clip`.
-        subject, clip: normalised.
-        where: file and row, for messages.
-        names: names of its folder, best first, see `FrameTree`.
-        onset_file, apex_file: set where the dataset names files instead of a folder and frame numbers.
-        onset, apex, offset: frame numbers. Without an apex it is spotted; without an onset it is the first frame.
-        emotion: canonical label.
-        au_code: the cell as the spreadsheet stores it.
-        objective_class: 1..7.
-        fps: frames per second.
-        split: of the dataset.
-        fault: why the clip cannot be used; empty if nothing is known against it.
-    """
-
-    id: str
+    id: str  # dataset/subject/clip, normalised
     subject: str
     clip: str
-    where: str
-    names: tuple[Names, ...] = ()
-    onset_file: Path | None = None
+    where: str  # file and row, for messages
+    names: tuple[Names, ...] = ()  # of its folder, best first, see `FrameTree`
+    onset_file: Path | None = None  # set where the dataset names files instead of a folder and frame numbers
     apex_file: Path | None = None
-    onset: int | None = None
-    apex: int | None = None
+    onset: int | None = None  # frame number; None: the first frame
+    apex: int | None = None  # None: to be spotted
     offset: int | None = None
-    emotion: str | None = None
-    au_code: Any = None
-    objective_class: int | None = None
-    fps: float | None = None
+    emotion: str | None = None  # canonical label
+    au_code: Any = None  # the cell as the spreadsheet stores it
+    objective_class: int | None = None  # 1..7
+    fps: float | None = None  # frames per second
     split: str = "test"
-    fault: str = ""
+    fault: str = ""  # why the clip cannot be used
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the literature says about a dataset.
+    """What the literature says about a dataset; empty or None where not published."""
 
-    Attributes:
-        title: dataset and sheet, `CASME II 2014 sheet`.
-        clips: clips per split.
-        emotions: clips per canonical label, over all splits; empty where not published.
-        subjects: number of subjects; None where not published.
-    """
-
-    title: str
-    clips: Mapping[str, int]
-    emotions: Mapping[str, int] = field(default_factory=dict)
+    title: str  # dataset and sheet, `CASME II 2014 sheet`
+    clips: Mapping[str, int]  # per split
+    emotions: Mapping[str, int] = field(default_factory=dict)  # clips per canonical label, over all splits
     subjects: int | None = None
 
 
@@ -74,29 +52,21 @@ class Published:
 class Dataset:
     """Everything specific to one dataset.
 
-    Attributes:
-        name: of the prepared dataset, and of its labels in `LABELS`.
-        title: its name in the literature.
-        columns: columns of its sheet; empty if it has no sheet.
-        entry: turns a row into an entry; returns None, and adds to the row's faults, if it cannot.
-        published: the published numbers for these sheets; None for a user's table, whose entries name files.
-        aside: folders that hold no clips of this dataset.
-        recordings: a wider `aside` to try if `aside` leaves no frames and the sheet has onsets: whole recordings.
-        worksheets: worksheets to prefer.
-        from_folders: entries of a dataset without a sheet, made from its folders.
-        whole_clips: a folder holds exactly one clip: its first and last frame are onset and offset unless the row
-            says otherwise.
+    `entry` turns a row into an entry; if it cannot, it returns None and adds to the row's faults. `published` gives the
+    published numbers for some sheets; it is None for a user's table, whose entries name files. `recordings` is a wider
+    `aside` to try if `aside` leaves no frames and the sheet has onsets: whole recordings. With `whole_clips`, a folder
+    holds exactly one clip: its first and last frame are onset and offset unless the row says otherwise.
     """
 
-    name: str
-    title: str
-    columns: Mapping[str, Column]
+    name: str  # of the prepared dataset, and of its labels in `LABELS`
+    title: str  # its name in the literature
+    columns: Mapping[str, Column]  # of its sheet
     entry: Callable[[Row], Entry | None]
     published: Callable[[Sequence[Sheet]], Published] | None = None
-    aside: Aside = lambda parts: False
+    aside: Aside = lambda parts: False  # folders that hold no clips of this dataset
     recordings: Aside | None = None
-    worksheets: tuple[str, ...] = ()
-    from_folders: Callable[[FrameTree], Iterator[Entry]] | None = None
+    worksheets: tuple[str, ...] = ()  # to prefer
+    from_folders: Callable[[FrameTree], Iterator[Entry]] | None = None  # entries of a dataset without a sheet
     whole_clips: bool = False
 
 

@@ -29,46 +29,31 @@ class Face:
         irises = np.array([[80, 52, 34], [96, 84, 50], [70, 96, 82], [82, 108, 132]], float)
         self.iris = irises[rng.integers(len(irises))] * rng.normal(1, 0.06, 3)
         self.lip = self.skin * np.array([rng.uniform(0.85, 1.0), rng.uniform(0.55, 0.72), rng.uniform(0.6, 0.78)])
-        self.width = rng.uniform(0.70, 0.84)
-        self.jaw = rng.uniform(1.9, 2.6)
-        self.eye_x = rng.uniform(0.28, 0.32)
-        self.eye_y = rng.uniform(-0.14, -0.10)
-        self.eye_w = rng.uniform(0.115, 0.145)
-        self.eye_h = rng.uniform(0.045, 0.065)
-        self.brow_y = rng.uniform(-0.33, -0.28)
-        self.brow_arch = rng.uniform(0.02, 0.07)
+        self.width, self.jaw = rng.uniform(0.70, 0.84), rng.uniform(1.9, 2.6)
+        self.eye_x, self.eye_y = rng.uniform(0.28, 0.32), rng.uniform(-0.14, -0.10)
+        self.eye_w, self.eye_h = rng.uniform(0.115, 0.145), rng.uniform(0.045, 0.065)
+        self.brow_y, self.brow_arch = rng.uniform(-0.33, -0.28), rng.uniform(0.02, 0.07)
         self.brow_thick = rng.uniform(0.025, 0.055)
-        self.nose_w = rng.uniform(0.10, 0.15)
-        self.nose_y = rng.uniform(0.20, 0.26)
-        self.mouth_y = rng.uniform(0.48, 0.53)
-        self.mouth_w = rng.uniform(0.23, 0.29)
-        self.lips = rng.uniform(0.7, 1.3)
-        self.hair_line = rng.uniform(0.55, 0.80)
+        self.nose_w, self.nose_y = rng.uniform(0.10, 0.15), rng.uniform(0.20, 0.26)
+        self.mouth_y, self.mouth_w = rng.uniform(0.48, 0.53), rng.uniform(0.23, 0.29)
+        self.lips, self.hair_line = rng.uniform(0.7, 1.3), rng.uniform(0.55, 0.80)
         self.long_hair = bool(rng.random() < 0.45)
         self.beard = float(rng.choice(np.array([0.0, 0.0, rng.uniform(0.1, 0.5)])))
         self.freckles = int(rng.choice(np.array([0, 0, int(rng.integers(20, 90))])))
         self.texture = rng.uniform(0.020, 0.045)
 
     def draw(self, rng: np.random.Generator, centre: tuple[float, float], half: float) -> Field:
-        """The picture of the face, with this clip's background and light.
+        """The picture of the face with this clip's background and light: float32 `(256, 256, 3)`, RGB, 0..255.
 
-        Args:
-            rng: of the clip, for background and light.
-            centre: of the face, px in the picture with its margin.
-            half: half height of the face, px.
-
-        Returns:
-            float32 `(256, 256, 3)`, RGB, 0..255.
+        `rng` is the clip's; the face's centre, in the picture with its margin, and its half height are in px.
         """
         side = SIZE + 2 * MARGIN
         skin_rng = np.random.default_rng(self._skin_seed)
         cx, cy = centre
 
-        def at(x: float, y: float) -> tuple[float, float]:
-            return cx + half * x, cy + half * y
-
         def fixed(points: list[tuple[float, float]]) -> npt.NDArray[np.int32]:
-            rounded: npt.NDArray[np.int32] = np.rint(np.array([at(*p) for p in points]) * 16).astype(np.int32)
+            places = np.array([(cx + half * x, cy + half * y) for x, y in points])
+            rounded: npt.NDArray[np.int32] = np.rint(places * 16).astype(np.int32)
             return rounded
 
         def fill(points: list[tuple[float, float]], colour: npt.NDArray[np.float64]) -> None:
@@ -82,9 +67,8 @@ class Face:
             t = np.radians(np.linspace(a0, a1, 40))
             return [(x + w * float(c), y + h * float(s)) for c, s in zip(np.cos(t), np.sin(t), strict=True)]
 
-        backdrop = rng.uniform(40, 220) + rng.normal(0, 8, 3)
         canvas = np.empty((side, side, 3), np.float32)
-        canvas[:] = backdrop
+        canvas[:] = rng.uniform(40, 220) + rng.normal(0, 8, 3)
         blotches = rng.normal(0, 12, (5, 5)).astype(np.float32)
         canvas += cv2.resize(blotches, (side, side), interpolation=cv2.INTER_CUBIC)[..., None]
 
@@ -117,32 +101,21 @@ class Face:
             line(oval(ex, ey, self.eye_w, self.eye_h, 10, 170), dark, 0.010)
             line(oval(ex, ey - 0.015, self.eye_w * 1.15, self.eye_h * 1.7, 200, 340), dark, 0.010)
             line(oval(ex, ey + 0.01, self.eye_w * 1.2, self.eye_h * 2.2, 30, 150), self.skin * 0.85, 0.010)
-            inner, outer = 0.13, 0.50
-            brow = [
-                (
-                    m * (inner + (outer - inner) * q),
-                    self.brow_y + 0.02 - self.brow_arch * float(np.sin(np.pi * q * 0.8)),
-                )
-                for q in np.linspace(0, 1, 12)
-            ]
+            along = np.linspace(0, 1, 12)
+            heights = [self.brow_y + 0.02 - self.brow_arch * float(np.sin(np.pi * q * 0.8)) for q in along]
+            brow = [(m * (0.13 + (0.50 - 0.13) * q), height) for q, height in zip(along, heights, strict=True)]
             line(brow, self.hair * 0.7 + self.skin * 0.1, self.brow_thick)
             for q in skin_rng.uniform(0, 1, 14):  # single hairs, for texture
                 bx, by = brow[int(q * 11)]
                 hair_line = [(bx, by + 0.022), (bx + m * 0.03, by - 0.022)]
                 line(hair_line, self.hair * float(skin_rng.uniform(0.3, 1.1)), 0.008)
-            line(
-                [(m * 0.05, -0.16), (m * 0.055, 0.05), (m * self.nose_w * 0.8, self.nose_y - 0.05)],
-                self.skin * 0.86,
-                0.014,
-            )
+            bridge = [(m * 0.05, -0.16), (m * 0.055, 0.05), (m * self.nose_w * 0.8, self.nose_y - 0.05)]
+            line(bridge, self.skin * 0.86, 0.014)
             wing = oval(m * self.nose_w * 0.75, self.nose_y, 0.045, 0.045, -90 if m > 0 else 90, 90 if m > 0 else 270)
             line(wing, dark, 0.014)
             fill(oval(m * self.nose_w * 0.42, self.nose_y + 0.03, 0.028, 0.014), self.skin * 0.4)
-            fold = [
-                (m * (self.nose_w + 0.02), self.nose_y),
-                (m * 0.24, 0.34),
-                (m * (self.mouth_w + 0.05), self.mouth_y),
-            ]
+            above, below = (m * (self.nose_w + 0.02), self.nose_y), (m * (self.mouth_w + 0.05), self.mouth_y)
+            fold = [above, (m * 0.24, 0.34), below]
             line(fold, self.skin * 0.84, 0.014)
         line([(-0.03, -0.26), (-0.025, -0.18)], self.skin * 0.85, 0.010)
         line([(0.03, -0.26), (0.025, -0.18)], self.skin * 0.85, 0.010)
@@ -150,17 +123,14 @@ class Face:
         w, y, up, low = self.mouth_w, self.mouth_y, 0.055 * self.lips, 0.075 * self.lips
         upper = [(-w, y), (-w * 0.5, y - up * 0.8), (-w * 0.15, y - up), (0, y - up * 0.75), (w * 0.15, y - up)]
         fill([*upper, (w * 0.5, y - up * 0.8), (w, y), (0, y + 0.01)], self.lip * 0.92)
-        fill(
-            [(-w, y), (0, y + 0.005), (w, y), (w * 0.5, y + low * 0.85), (0, y + low), (-w * 0.5, y + low * 0.85)],
-            self.lip,
-        )
-        line([(-w * 1.03, y - 0.005), (-w * 0.4, y + 0.005), (0, y), (w * 0.4, y + 0.005), (w * 1.03, y - 0.005)],
-             self.lip * 0.42, 0.014)  # fmt: skip
+        lower = [(-w, y), (0, y + 0.005), (w, y), (w * 0.5, y + low * 0.85), (0, y + low), (-w * 0.5, y + low * 0.85)]
+        fill(lower, self.lip)
+        seam = [(-w * 1.03, y - 0.005), (-w * 0.4, y + 0.005), (0, y), (w * 0.4, y + 0.005), (w * 1.03, y - 0.005)]
+        line(seam, self.lip * 0.42, 0.014)
         line(oval(0, y + 0.10, 0.14, 0.035, 20, 160), self.skin * 0.80, 0.014)
         line(oval(0, 0.74, 0.10, 0.06, 200, 340), self.skin * 0.88, 0.012)
-        for fx, fy in zip(
-            skin_rng.normal(0, 0.35, self.freckles), skin_rng.normal(0.15, 0.18, self.freckles), strict=True
-        ):
+        freckles = skin_rng.normal(0, 0.35, self.freckles), skin_rng.normal(0.15, 0.18, self.freckles)
+        for fx, fy in zip(*freckles, strict=True):
             fill(oval(float(fx), float(fy), 0.009, 0.009), self.skin * 0.72)
 
         # Skin: three octaves of texture for the flow to follow; stubble for a beard.

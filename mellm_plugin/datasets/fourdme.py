@@ -11,19 +11,14 @@ Source: Li et al., 4DME: A spontaneous 4D micro-expression dataset with multimod
 
 from __future__ import annotations
 
-from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.cells import columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row
+from mellm_plugin.datasets.sheets import Row
 
-_COLUMNS = {
-    "subject": Column("sub_ID", "Subject", merged=True),
-    "clip": Column("fold_name", "Filename"),
-    "onset": Column("Onset", "OnsetFrame"),
-    "apex": Column("Apex", "ApexFrame"),
-    "offset": Column("Offset", "OffsetFrame"),
-    "emotion": Column("Emotion"),
-    "aus": Column("AUs", "Action Units"),
-}
+_COLUMNS = columns(
+    *("sub_ID, Subject", "fold_name, Filename", "Onset, OnsetFrame", "Apex, ApexFrame", "Offset, OffsetFrame"),
+    *("AUs, Action Units", "Emotion"),
+)
 
 
 def _entry(row: Row) -> Entry | None:

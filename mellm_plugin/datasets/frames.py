@@ -13,7 +13,6 @@ import filecmp
 import os
 import re
 import zipfile
-from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -35,19 +34,12 @@ Aside = Callable[[tuple[str, ...]], bool]
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """The frames of one folder.
-
-    Attributes:
-        path: the folder.
-        files: by frame number, in order.
-        faults: ambiguous files, a sentence each.
-        notes: ignored files, a sentence each.
-    """
+    """The frames of one folder."""
 
     path: Path
-    files: Mapping[int, Path]
-    faults: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
+    files: Mapping[int, Path]  # by frame number, in order
+    faults: tuple[str, ...] = ()  # ambiguous files, a sentence each
+    notes: tuple[str, ...] = ()  # ignored files, a sentence each
 
     def span(self) -> str:
         """`46..91 (46 frames)`, for messages."""
@@ -56,10 +48,7 @@ class ClipFolder:
 
     def nearest(self, number: int) -> int | None:
         """The number of the nearest frame, the earlier of two; None if there is no frame."""
-        numbers = list(self.files)
-        at = bisect_left(numbers, number)
-        around = numbers[max(0, at - 1) : at + 1]
-        return min(around, key=lambda found: (abs(found - number), found), default=None)
+        return min(self.files, key=lambda found: (abs(found - number), found), default=None)
 
 
 def frame_number(name: str) -> int | None:
@@ -90,10 +79,8 @@ def series(name: str) -> str:
 def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     """The frames of a folder, by number.
 
-    Args:
-        folder: of a clip.
-        like: a file in it; only files of its series are frames. By default the largest series is the clip, and other
-            files are noted.
+    With `like`, a file in it, only files of its series are frames. By default the largest series is the clip, and
+    other files are noted.
 
     Raises:
         InputError: the folder cannot be read.
@@ -112,13 +99,11 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
     faults: list[str] = []
     notes: list[str] = []
     if others := [name for members in ordered[1:] for _, name in members]:
-        shown = f"{', '.join(sorted(others)[:3])}{' ...' if len(others) > 3 else ''}"
+        shown, first = f"{', '.join(sorted(others)[:3])}{' ...' if len(others) > 3 else ''}", min(ordered[0])[1]
         if len(others) < len(ordered[0]):
-            notes.append(f"left aside, for the other frames are named as {min(ordered[0])[1]} is: {shown}")
+            notes.append(f"left aside, for the other frames are named as {first} is: {shown}")
         else:
-            faults.append(
-                f"{folder}: {shown} and {min(ordered[0])[1]} are named in two ways; keep the files of one kind"
-            )
+            faults.append(f"{folder}: {shown} and {first} are named in two ways; keep the files of one kind")
     files: dict[int, Path] = {}
     twice: dict[int, list[str]] = {}
     copies: list[str] = []
@@ -139,19 +124,10 @@ def list_frames(folder: Path, like: str | None = None) -> ClipFolder:
 
 
 class FrameTree:
-    """The folders of frames below a root; walked once.
-
-    Attributes:
-        root: the folder.
-        faults: unreadable folders, a sentence each.
-    """
+    """The folders of frames below a root; walked once. `faults` names unreadable folders, a sentence each."""
 
     def __init__(self, root: str | Path, aside: Aside = lambda parts: False) -> None:
-        """Walk the tree.
-
-        Args:
-            root: the dataset's folder, or one above or below it that holds all clips.
-            aside: folders to ignore.
+        """Walk the tree; the root is the dataset's folder, or one above or below it that holds all clips.
 
         Raises:
             InputError: there is no such folder, or no frame in it.
@@ -160,12 +136,11 @@ class FrameTree:
         self.faults: list[str] = []
         self._parts: dict[Path, tuple[str, ...]] = {}
         self._empty: set[Path] = set()
-        self._unnumbered: Path | None = None
+        unnumbered: Path | None = None
         where = str(root)
         if self.root.is_file():
-            advice = (
-                "unzip it and name the folder" if zipfile.is_zipfile(self.root) else "name the folder of the frames"
-            )
+            archive = zipfile.is_zipfile(self.root)
+            advice = "unzip it and name the folder" if archive else "name the folder of the frames"
             raise InputError(f"expected a folder, found a file; {advice}", where=where)
         if not self.root.is_dir():
             raise InputError("there is no such folder", where=where)
@@ -182,9 +157,9 @@ class FrameTree:
             links = {name for name in folders if os.path.islink(os.path.join(path, name))}
             folders[:] = [*sorted({*folders} - links), *sorted(links)]  # a link is a second name
             empty = not any(frame_number(name) is not None for name in files)
-            if empty and self._unnumbered is None:
+            if empty and unnumbered is None:
                 pictures = [Path(path, name) for name in sorted(files) if not name.startswith(".")]
-                self._unnumbered = next((file for file in pictures if file.suffix.lower() in SUFFIXES), None)
+                unnumbered = next((file for file in pictures if file.suffix.lower() in SUFFIXES), None)
             if empty and folders:
                 continue
             parts = (*above, *Path(path).relative_to(self.root).parts)
@@ -197,16 +172,14 @@ class FrameTree:
         if len(self._empty) == len(self._parts):
             advice = "check its permissions" if self.faults else "is it the right one, and unpacked?"
             problem = "expected folders of frames (jpg, png, bmp), found no frame"
-            if self._unnumbered:
-                problem = f"expected frames with their numbers in the names of the files, found {self._unnumbered}"
+            if unnumbered:
+                problem = f"expected frames with their numbers in the names of the files, found {unnumbered}"
                 advice = (
                     "give each file the number of its frame, or write a table of onset and apex: mellm prepare table"
                 )
             if left_aside:
-                problem, advice = (
-                    f"{problem} of this dataset's clips, only others, {left_aside} for instance",
-                    "name another",
-                )
+                problem += f" of this dataset's clips, only others, {left_aside} for instance"
+                advice = "name another"
             raise InputError([*self.faults, f"{problem}; {advice}"], where)
         self._index: dict[tuple[str, str], list[tuple[Path, int]]] = {}
         for folder, parts in self._parts.items():
@@ -233,9 +206,7 @@ class FrameTree:
         A folder matches a name if they are equal, ignoring case; else if they differ only in zeros and spaces; else if
         it ends with the name (`sub01_EP02_01f`). A folder inside the match counts as well (`b/color`). If the clip is
         named with its subject, that has to be the nearest subject's folder above, or the text before the clip's name.
-
-        Args:
-            names: of the clip, best first; the first one that matches counts.
+        Of several names, best first, the first one that matches counts.
         """
         for kind in ("as it is", "plain", "end"):
             for *subject, clip in names:
@@ -279,10 +250,8 @@ class FrameTree:
                 "folder of one kind (raw or cropped) with --frames"
             )
         if found[0] in self._empty:
-            raise InputError(
-                f"expected frames (jpg, png, bmp, tif, with their numbers) in {found[0]}, found none; complete the "
-                "folder"
-            )
+            what = "frames (jpg, png, bmp, tif, with their numbers)"
+            raise InputError(f"expected {what} in {found[0]}, found none; complete the folder")
         return found[0]
 
     def nearest(self, *names: Names) -> str:

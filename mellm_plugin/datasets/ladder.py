@@ -19,7 +19,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tqdm import tqdm
 
@@ -62,13 +62,7 @@ def rung(clip: str) -> tuple[int, float]:
 
 
 def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
-    """Draw clips number `start` to `start + count - 1`, deterministic by seed.
-
-    Args:
-        count: how many; beyond `CLIPS`, further faces are drawn.
-        seed: of the whole ladder.
-        start: number of the first clip; the clips before it need not be drawn.
-    """
+    """Draw clips number `start` to `start + count - 1`, deterministic by seed; beyond `CLIPS`, of further faces."""
     units = synthme.AUS
     for number in range(start, start + count):
         who, place = divmod(number, len(units))
@@ -82,24 +76,12 @@ def clips(count: int, seed: int = 0, start: int = 0) -> Iterator[Sample]:
         )
         aus = drawn.aus if level else ()
         name = f"au{unit}_{level:g}px"
-        yield replace(
-            synthme.sample(drawn),
-            id=f"{DATASET}/{subject}/{name}",
-            dataset=DATASET,
-            clip=name,
-            au_code="+".join(aus),
-            aus=aus,
-            emotion=None,
-            coarse=None,
-        )
+        own: Any = {"id": f"{DATASET}/{subject}/{name}", "dataset": DATASET, "clip": name, "aus": aus}
+        yield replace(synthme.sample(drawn), **own, au_code="+".join(aus), emotion=None, coarse=None)
 
 
 def prepare(root: Path | None = None, replace: bool = False) -> Path:
-    """Draw the ladder (about half a minute), unless it exists, and return its folder.
-
-    Args:
-        root: the data root; None for the user's.
-        replace: draw it again even if it exists.
+    """Draw the ladder (about half a minute), unless it exists or `replace` is set, and return its folder.
 
     Raises:
         DataError: the folder cannot be written, or the disk is too full.

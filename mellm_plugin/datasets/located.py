@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -23,52 +23,30 @@ _LONGEST_S = 0.5  # duration of a micro-expression, s
 
 @dataclass(frozen=True)
 class Located:
-    """An entry whose frames are found.
+    """An entry whose frames are found. `notes` and `corrected` go to `info.json`."""
 
-    Attributes:
-        entry: with the frame numbers that were found.
-        onset, apex: files; the apex is None if it has to be spotted.
-        stretch: frame numbers and files from onset to offset if the apex has to be spotted; else empty.
-        apex_source: as in `Sample`.
-        identity: digest of everything the sample is made from.
-        notes: for `info.json`.
-        corrected: corrections that only the frames could trigger, for `info.json`.
-    """
-
-    entry: Entry
+    entry: Entry  # with the frame numbers that were found
     onset: Path
-    apex: Path | None
-    stretch: tuple[tuple[int, Path], ...]
-    apex_source: str
-    identity: str
+    apex: Path | None  # None: to be spotted in the stretch
+    stretch: tuple[tuple[int, Path], ...]  # frame numbers and files from onset to offset; empty if the apex is known
+    apex_source: str  # as in `Sample`
+    identity: str  # digest of everything the sample is made from
     notes: tuple[str, ...] = ()
-    corrected: tuple[dict[str, str], ...] = ()
+    corrected: tuple[dict[str, str], ...] = ()  # corrections that only the frames could trigger
 
 
 @dataclass
 class Locator:
-    """Finds the frames of entries.
+    """Finds the frames of entries."""
 
-    Attributes:
-        tree: the folders of frames; None if the entries name files.
-        nearest: whether the nearest frame replaces a missing one.
-        whole_clips: as in `Dataset`.
-        corrections: of the sheet.
-        crop: settings of the cropper; part of a clip's identity.
-    """
-
-    tree: FrameTree | None
-    nearest: bool
-    whole_clips: bool
+    tree: FrameTree | None  # None: the entries name files
+    nearest: bool  # whether the nearest frame replaces a missing one
+    whole_clips: bool  # as in `Dataset`
     corrections: Corrections
-    crop: Mapping[str, object]
+    crop: Mapping[str, object]  # settings; part of a clip's identity
 
     def locate(self, entry: Entry, apex_corrected: bool = False) -> Located:
-        """Find the frames of an entry.
-
-        Args:
-            entry: with its corrections.
-            apex_corrected: whether one of them changed the apex.
+        """Find the frames of a corrected entry; `apex_corrected` if a correction changed its apex.
 
         Raises:
             InputError: folder or frames are missing, ambiguous or unreadable, or the row contradicts itself.
@@ -78,13 +56,13 @@ class Locator:
                 raise InputError(entry.fault)
             if self.tree is None:
                 return self._named_files(entry)
-            behind = _frames_before_onset(entry)
-            if len(behind) > 1:
-                raise InputError(_onset_behind(entry, behind))
+            contradictions, behind = _before_onset(entry)
+            if behind > 1:
+                raise InputError(contradictions)
             try:
                 folder = list_frames(self.tree.folder(*entry.names))
             except InputError as error:
-                raise InputError([*([_onset_behind(entry, behind)] if behind else []), *error.faults]) from None
+                raise InputError([*contradictions, *error.faults]) from None
             if folder.faults:
                 raise InputError(folder.faults)
             return _InFolder(self, entry, folder, apex_corrected).located()
@@ -100,13 +78,12 @@ class Locator:
         if apex is not None and os.path.realpath(apex) == os.path.realpath(onset):
             raise InputError(f"apex: expected another frame than the onset, found {onset} for both")
         first = frame_number(onset.name)
-        last = frame_number(apex.name) if apex else None
         if apex is not None:
             if (apex.parent, series(apex.name)) == (onset.parent, series(onset.name)) and first is not None:
+                last = frame_number(apex.name)
                 if last is not None and last <= first:
-                    raise InputError(
-                        f"apex: expected a frame after the onset {onset.name}, found {apex.name}; exchange them"
-                    )
+                    what = f"expected a frame after the onset {onset.name}, found {apex.name}; exchange them"
+                    raise InputError(f"apex: {what}")
                 entry = replace(entry, onset=first, apex=last)
             return self.found(entry, onset, apex, (), "sheet")
         folder = list_frames(onset.parent, like=onset.name)
@@ -120,7 +97,6 @@ class Locator:
     def found(
         self, entry: Entry, onset: Path, apex: Path | None, stretch: tuple[tuple[int, Path], ...], source: str
     ) -> Located:
-        """The located clip, with its identity."""
         files = [onset, *([apex] if apex else (file for _, file in stretch))]
         if closed := next((file for file in files if not os.access(file, os.R_OK)), None):
             raise InputError(f"{closed} cannot be read; check its permissions")
@@ -176,14 +152,11 @@ class _InFolder:
             return number
         nearest = folder.nearest(number)
         if not self.locator.nearest:
-            behind = _frames_before_onset(self.entry) if name == "onset" else []
-            raise InputError(
-                ([_onset_behind(self.entry, behind)] if behind else [])
-                + [
-                    f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, "
-                    f"complete the folder, or take frame {nearest} by --nearest"
-                ]
+            absent = (
+                f"{name}: expected frame {number} in {folder.path}, found {folder.span()}; correct the sheet, "
+                f"complete the folder, or take frame {nearest} by --nearest"
             )
+            raise InputError([*(_before_onset(self.entry)[0] if name == "onset" else ()), absent])
         assert nearest is not None, "the folder holds frames"
         self.notes.append(f"{name}: frame {nearest} in place of {number}, which is missing")
         return nearest
@@ -218,20 +191,16 @@ class _InFolder:
             return None
         apex = self._frame("apex", entry.apex)
         if apex <= onset:
-            raise InputError(
-                f"apex: the frame nearest to {entry.apex} is the onset itself; complete {self.folder.path}"
-            )
+            raise InputError(f"apex: the frame nearest to {entry.apex} is the onset; complete {self.folder.path}")
         return apex
 
 
-def _frames_before_onset(entry: Entry) -> list[str]:
-    """The frames of a row that precede its onset, in words. 0 counts only where a clip begins with it."""
+def _before_onset(entry: Entry) -> tuple[list[str], int]:
+    """The fault of frames that precede the onset, and their number. 0 counts only where a clip begins with it."""
     frames = (("apex", entry.apex), ("offset", entry.offset))
-    return [f"the {name} {frame}" for name, frame in frames if frame and entry.onset and frame < entry.onset]
-
-
-def _onset_behind(entry: Entry, frames: Sequence[str]) -> str:
-    return f"onset: frame {entry.onset} lies behind {' and '.join(frames)}; correct the sheet"
+    behind = [f"the {name} {frame}" for name, frame in frames if frame and entry.onset and frame < entry.onset]
+    fault = f"onset: frame {entry.onset} lies behind {' and '.join(behind)}; correct the sheet"
+    return [fault] if behind else [], len(behind)
 
 
 def unreadable(file: object, error: OSError) -> InputError:

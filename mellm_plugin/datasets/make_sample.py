@@ -45,13 +45,11 @@ def make_sample(found: Located, dataset: str, crop: Cropper) -> tuple[Sample, li
     frames = [onset, _bytes(apex_file)]
     if box is not None:
         frames = [cut(data, box, str(file)) for data, file in zip(frames, files, strict=True)]
-    (h, w), (other_h, other_w) = (
-        read_pixels(data, str(file)).shape[:2] for data, file in zip(frames, files, strict=True)
-    )
-    if (h, w) != (other_h, other_w):
+    shapes = [read_pixels(data, str(file)).shape[:2] for data, file in zip(frames, files, strict=True)]
+    if shapes[0] != shapes[1]:
+        one, other = (f"{width}x{height} in {file}" for (height, width), file in zip(shapes, files, strict=True))
         raise InputError(
-            f"expected frames of one size, found {w}x{h} in {found.onset} and {other_w}x{other_h} in {apex_file}; "
-            "cut all frames of the clip with one box"
+            f"expected frames of one size, found {one} and {other}; cut all frames of the clip with one box"
         )
     codes = read_codes(entry.au_code)
     # An unreadable part may hide a unit, unless it holds no number.
@@ -93,11 +91,10 @@ def _spotted(found: Located, box: Box | None) -> tuple[int, Path, list[str]]:
             "offset, or its apex, in the sheet"
         )
     small = [_for_spotting(file, box) for _, file in found.stretch]
-    odd = next((at for at, frame in enumerate(small) if frame.shape != small[0].shape), None)
-    if odd is not None:
+    if odd := [file for (_, file), frame in zip(found.stretch, small, strict=True) if frame.shape != small[0].shape]:
         raise InputError(
-            f"expected frames of one size, found another in {found.stretch[odd][1]} than in {found.onset}; cut all "
-            "frames of the clip with one box"
+            f"expected frames of one size, found another in {odd[0]} than in {found.onset}; cut all frames of the clip "
+            "with one box"
         )
     spotted = spot(np.stack(small))
     index, reason = spotted.apex, spotted.reason

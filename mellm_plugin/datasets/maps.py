@@ -45,23 +45,14 @@ _COLUMNS = (
 
 @dataclass
 class DrawnDataset:
-    """The maps of a dataset.
-
-    Attributes:
-        folder: of the files.
-        maps: number of maps.
-        without_nose: number of maps without a nose tip, if the settings ask for it.
-        sheets: the contact sheets.
-        doubtful: doubts by clip, for implausible flows.
-        faults: clips that could not be drawn, a sentence each.
-    """
+    """The maps of a dataset, and the folder of their files."""
 
     folder: Path
-    maps: int = 0
-    without_nose: int = 0
-    sheets: tuple[Path, ...] = ()
-    doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    faults: list[str] = field(default_factory=list)
+    maps: int = 0  # number of maps
+    without_nose: int = 0  # number of maps without a nose tip, if the settings ask for it
+    sheets: tuple[Path, ...] = ()  # the contact sheets
+    doubtful: dict[str, tuple[str, ...]] = field(default_factory=dict)  # doubts by clip, for implausible flows
+    faults: list[str] = field(default_factory=list)  # clips that could not be drawn, a sentence each
 
 
 def draw_dataset(
@@ -80,13 +71,9 @@ def draw_dataset(
     run takes their flows from the cache.
 
     Args:
-        name: of a prepared dataset.
-        split: of it.
+        name, split: of a prepared dataset.
         folder: for the files; created if missing. Existing files are replaced.
-        settings: how to draw.
-        workers: threads.
-        device: as for `motion_maps`.
-        cache: of flows.
+        settings, workers, device, cache: as for `motion_maps`.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or cannot be read.
@@ -98,9 +85,8 @@ def draw_dataset(
         raise InputError(f"expected at least one worker, found {workers}")
     splits = store.read_info(name)["splits"]
     if split not in splits:
-        raise InputError(
-            f"the dataset {name!r} has no split {split!r}; it has: {', '.join(splits)}.{near(split, splits)}"
-        )
+        has = f"it has: {', '.join(splits)}.{near(split, splits)}"
+        raise InputError(f"the dataset {name!r} has no split {split!r}; {has}")
     out = Path(folder)
     if out.exists() and not out.is_dir():
         raise InputError("expected a folder, found a file; choose another name", where=str(out))

@@ -51,8 +51,6 @@ from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
 UNKNOWN_SUBJECT = "unknown"
 """Subject of every test video."""
 
-# ---- clips of datasets that are prepared ----------------------------------------------------------------------------
-
 _VIDEO_PREFIXES: dict[str, str] = {"samm": "samm", "cas": "casme3", "casme": "casme3"}
 
 
@@ -84,7 +82,7 @@ class _PreparedClips:
             InputError: there is none, or the row fits several.
         """
         named, subject, image = row.text("filename"), row.text("subject"), tokens(row.text("image_id"))
-        wanted = tokens(named)
+        wanted, image_id = tokens(named), repr(row.row.get("image_id"))
         # `casme2_sub01` is found by its last number
         of_subject = self.by_subject.get(subject_key(subject)) or self.by_subject.get(tokens(subject)[-1:], [])
         pictured = [id for clip, id in of_subject if clip and image[-len(clip) :] == clip]
@@ -95,29 +93,26 @@ class _PreparedClips:
             begun = [id for clip, id in of_subject if clip[:-1] == wanted]
             found = [id for id in begun if id in pictured] if image else begun
             if begun and len(found) != 1:
+                if len(begun) > 1:
+                    which = f"any of {', '.join(begun)}; image_id {image_id} does not tell which"
+                    raise InputError(f"expected a name of one clip, found {named!r}, which may be {which}")
                 raise InputError(
-                    f"expected a name of one clip, found {named!r}, which may be any of {', '.join(begun)}; image_id "
-                    f"{row.row.get('image_id')!r} does not tell which"
-                    if len(begun) > 1
-                    else f"expected image_id {row.row.get('image_id')!r} to name the one clip of {named!r} that is "
-                    f"prepared, {begun[0]}, found another; prepare {self.name!r} with all of its clips"
+                    f"expected image_id {image_id} to name the one clip of {named!r} that is prepared, {begun[0]}, "
+                    f"found another; prepare {self.name!r} with all of its clips"
                 )
         if len(found) == 1 and pictured and found[0] not in pictured:
             raise InputError(
                 f"expected one clip, found {found[0]} by filename {named!r} and {', '.join(pictured)} by image_id "
-                f"{row.row.get('image_id')!r}; correct either"
+                f"{image_id}; correct either"
             )
         if len(found) > 1:
             raise InputError(f"expected a name of one clip, found {named!r}, which fits {', '.join(found)}")
         if not found:
+            others = f"it has {len(of_subject)} clips" if of_subject else "nor any other"
             raise InputError(
-                f"subject {subject!r} has no clip {named!r} in the prepared dataset {self.name!r}"
-                + (f" (it has {len(of_subject)} clips)" if of_subject else " (nor any other)")
+                f"subject {subject!r} has no clip {named!r} in the prepared dataset {self.name!r} ({others})"
             )
         return found[0]
-
-
-# ---- test videos ----------------------------------------------------------------------------------------------------
 
 
 class _Videos:
@@ -126,12 +121,10 @@ class _Videos:
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
         self.by_name: dict[str, list[Path]] = defaultdict(list)
-        if folder is None:
-            return
-        if not folder.is_dir():
+        if folder is not None and not folder.is_dir():
             kind = "a file; unpack it" if folder.is_file() else "none"
             raise InputError(f"expected the folder of the test videos, found {kind}", where=str(folder))
-        for place, folders, files in os.walk(folder):
+        for place, folders, files in os.walk(folder) if folder else ():
             folders.sort()
             for name in (*folders, *sorted(files)):
                 if not name.startswith("."):
@@ -197,18 +190,13 @@ def _video_name(row: QuestionRow) -> str:
     return _stem(row.video_names()[0])
 
 
-def _video_id(row: QuestionRow) -> str:
-    return f"{NAME}/{UNKNOWN_SUBJECT}/{_video_name(row)}"
-
-
 def _video_dataset(row: QuestionRow) -> str:
     """The dataset of a test video, if the row names it (`SAMM-3`, `CAS-12`); else this one."""
-    written = re.sub("_test$", "", row.text("dataset").lower())
-    named = dataset_named(written)
     if row.of_first_release and not re.search("[0-9]", row.text("subject")):
         return "casme3"  # its rows say `samm_test` as well; SAMM's subjects are numbers
-    prefix = re.match(r"[a-z]*", Path(_video_name(row)).name.lower())
-    return named or _VIDEO_PREFIXES.get(prefix[0] if prefix else "", NAME)
+    named = dataset_named(row.text("dataset").lower().removesuffix("_test"))
+    prefix = re.split("[^a-z]", Path(_video_name(row)).name.lower())[0]
+    return named or _VIDEO_PREFIXES.get(prefix, NAME)
 
 
 def _spotted(id: str, row: QuestionRow, path: Path, crop: Cropper | None) -> tuple[Sample, str]:
@@ -229,24 +217,9 @@ def _spotted(id: str, row: QuestionRow, path: Path, crop: Cropper | None) -> tup
     names = [None if index is None else clip.names[index] for index in (found.onset, found.apex, found.offset)]
     numbers = [int(n) if n is not None and n.isdigit() else frame_number(n or "") for n in names]
     onset, apex = (bytes(cv2.imencode(".png", frames[index])[1]) for index in (found.onset, found.apex))
-    sample = Sample(
-        id=id,
-        dataset=_video_dataset(row),
-        subject=UNKNOWN_SUBJECT,
-        clip=_video_name(row),
-        onset=onset,
-        apex=apex,
-        onset_frame=numbers[0],
-        apex_frame=numbers[1],
-        offset_frame=numbers[2],
-        apex_source="spotted",
-        fps=clip.fps,
-        nose=nose,
-    )
-    return sample, found.method
-
-
-# ---- all together ---------------------------------------------------------------------------------------------------
+    own: Any = {"dataset": _video_dataset(row), "subject": UNKNOWN_SUBJECT, "clip": _video_name(row)}
+    own |= zip(("onset_frame", "apex_frame", "offset_frame"), numbers, strict=True)
+    return Sample(id, onset=onset, apex=apex, **own, apex_source="spotted", fps=clip.fps, nose=nose), found.method
 
 
 class _Preparation:
@@ -281,10 +254,9 @@ class _Preparation:
             written = row.text("dataset")
             name = dataset_named(written)
             if name is None:
-                squared = is_casme_squared(written)
-                hint = " It is another dataset than CASME II." if squared else near(written.lower(), KNOWN)
-                reason = f"dataset: expected a dataset that is known, found {written!r}.{hint}"
-                unfound[reason, ""].append(row)
+                squared = " It is another dataset than CASME II." * is_casme_squared(written)
+                hint = squared or near(written.lower(), KNOWN)
+                unfound[f"dataset: expected a dataset that is known, found {written!r}.{hint}", ""].append(row)
             elif not store.is_prepared(name, self.root):
                 absent[name].append(row)
             else:
@@ -298,16 +270,14 @@ class _Preparation:
         for (reason, clip), rows in unfound.items():
             self.skipped.add(where_of(rows), reason, id=clip)
         for name, rows in absent.items():
-            self.missing[name] = prepare_command(name)
-            self.skipped.add(
-                where_of(rows), f"the dataset {name!r} is not prepared; run: {self.missing[name]}, then this again"
-            )
+            self.missing[name] = command = prepare_command(name)
+            self.skipped.add(where_of(rows), f"the dataset {name!r} is not prepared; run: {command}, then this again")
 
     def _find_videos(self, videos: _Videos) -> None:
         asked: dict[str, list[QuestionRow]] = defaultdict(list)
         for row in self.rows:
             if row.video_names():
-                asked[_video_id(row)].append(row)
+                asked[f"{NAME}/{UNKNOWN_SUBJECT}/{_video_name(row)}"].append(row)
         lost: dict[tuple[str, ...], dict[str, list[QuestionRow]]] = defaultdict(dict)  # videos by cause
         for id, rows in asked.items():
             reasons = []
@@ -356,18 +326,15 @@ class _Preparation:
 
     def questions(self) -> list[Question]:
         """The questions on clips that were kept, and all questions of test files, in the order of the files."""
-        asked = chain(
-            ((id, row) for wanted in self.clips.values() for id, rows in wanted.items() for row in rows),
-            ((id, row) for id, rows in self.videos.items() for row in rows),
-        )
-        found = {
-            (row.file, row.line): Question(id, TEST if not row.answered else LABELLED, row.file, row.line, row.row)
-            for id, row in asked
-            if id in self.kept
-        }
-        found |= {(row.file, row.line): Question(None, TEST, row.file, row.line, row.row) for row in self.lost}
+        found: list[Question] = []
+        for clips in (*self.clips.values(), self.videos):
+            for id, rows in clips.items():
+                for row in rows if id in self.kept else ():
+                    split = LABELLED if row.answered else TEST
+                    found.append(Question(id, split, row.file, row.line, row.row))
+        found += [Question(None, TEST, row.file, row.line, row.row) for row in self.lost]
         order = list(dict.fromkeys(row.file for row in (*self.rows, *self.lost)))
-        return [found[key] for key in sorted(found, key=lambda key: (order.index(key[0]), key[1]))]
+        return sorted(found, key=lambda question: (order.index(question.file), question.line))
 
     def check_room(self) -> None:
         """Report the disk space needed: a share of the datasets' files, and two frames of each video.
@@ -408,13 +375,12 @@ def prepare(
     Args:
         questions: labelled files and test files of the challenge.
         videos: folder of the test videos (files, or folders of frames), at any depth.
-        root: the data root; None for the user's.
         crop: finds the face in the first frame of a test video, to cut from all frames. None: whole frames.
         strict: whether any fault prevents the preparation.
-        exists: as for `store.write`.
+        root, exists: as for `store.write`.
 
     Returns:
-        The absolute folder of the dataset.
+        the absolute folder of the dataset.
 
     Raises:
         InputError: no clip is left, or, where `strict`, anything is skipped; every reason at once.
@@ -446,14 +412,15 @@ def prepare(
     if not splits:
         raise work.refusal()
 
-    def begun(samples: Iterator[Sample]) -> Iterator[Sample]:
-        """The first split. Read only when the dataset is made again, not when it is kept."""
-        work.check_room()
-        yield from samples
+    first_split, last_split = next(iter(splits)), list(splits)[-1]
 
-    def finished(samples: Iterator[Sample]) -> Iterator[Sample]:
-        """The last split; after it, the parts of `info` that are known only then."""
+    def checked(split: str, samples: Iterator[Sample]) -> Iterator[Sample]:
+        """The samples of a split, read only when the dataset is made again; after the last, the rest of `info`."""
+        if split == first_split:
+            work.check_room()
         yield from samples
+        if split != last_split:
+            return
         if strict and work.skipped.entries:
             raise work.refusal()
         asked = work.questions()
@@ -468,10 +435,8 @@ def prepare(
         info["skipped"] = work.skipped.entries
         info["spotted_by_difference"] = work.by_difference
 
-    first_split, last_split = next(iter(splits)), list(splits)[-1]
-    splits[first_split] = begun(splits[first_split])
-    splits[last_split] = finished(splits[last_split])
-    folder = store.write(NAME, splits, info, root=root, exists=exists, files=files)
+    again = {split: checked(split, samples) for split, samples in splits.items()}
+    folder = store.write(NAME, again, info, root=root, exists=exists, files=files)
     if strict and (left_out := store.read_info(NAME, root)["skipped"]):  # kept from a run that was not strict
         raise InputError(sentences(left_out), where=f"{folder}, prepared before, lacks what was left out")
     return folder

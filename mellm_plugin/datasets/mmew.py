@@ -11,19 +11,13 @@ Source: Ben et al., Video-based facial micro-expression analysis: a survey of da
 
 from __future__ import annotations
 
-from mellm_plugin.datasets.cells import named, sheet_entry
+from mellm_plugin.datasets.cells import columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row
+from mellm_plugin.datasets.sheets import Row
 
-_COLUMNS = {
-    "subject": Column("Subject", merged=True),
-    "clip": Column("Filename"),
-    "onset": Column("OnsetFrame"),
-    "apex": Column("ApexFrame"),
-    "offset": Column("OffsetFrame"),
-    "emotion": Column("Estimated Emotion"),
-    "aus": Column("Action Units"),
-}
+_COLUMNS = columns(
+    *("Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion")
+)
 
 
 def _entry(row: Row) -> Entry | None:

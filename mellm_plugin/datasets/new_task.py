@@ -28,7 +28,6 @@ from typing import Any
 
 from mellm_plugin.datasets import clip_list, store, table
 from mellm_plugin.datasets.sample import Tally
-from mellm_plugin.datasets.sheets import Sheet
 from mellm_plugin.datasets.skipped import by_cause
 from mellm_plugin.errors import InputError
 from mellm_plugin.facs.codes import read_codes
@@ -55,49 +54,28 @@ class Written:
 
 @dataclass(frozen=True)
 class Options:
-    """How to write a task file.
+    """How to write a task file."""
 
-    Attributes:
-        folder: to write to.
-        note: receives everything odd about the data, a sentence each, even if the data are refused.
-        columns: headers by key, for columns with unusual names; see `table.COLUMNS` and `clip_list.COLUMNS`.
-        least: clips that a unit must occur in to be scored.
-        replace: whether to overwrite a file.
-        taken: names of existing tasks.
-    """
-
-    folder: Path
-    note: Callable[[str], None]
-    columns: Mapping[str, str] = field(default_factory=dict)
-    least: int = 1
-    replace: bool = False
-    taken: Collection[str] = ()
+    folder: Path  # to write to
+    note: Callable[[str], None]  # receives everything odd about the data, a sentence each, even if they are refused
+    columns: Mapping[str, str] = field(default_factory=dict)  # headers by key of `table.COLUMNS` or `clip_list.COLUMNS`
+    least: int = 1  # clips that a unit must occur in to be scored
+    replace: bool = False  # whether to overwrite a file
+    taken: Collection[str] = ()  # names of existing tasks
 
 
 @dataclass
 class _Source:
-    """The data of a task, and what is known about them.
+    """The data of a task, and what is known about them."""
 
-    Attributes:
-        name: of the prepared dataset, or the table or list as seen from the task file.
-        function, version: names in `meu` of the function that loads the data, and of the one that identifies them.
-        counts: of the clips, as in `info.json`.
-        labels: to choose from.
-        option: of `mellm new-task`.
-        file: the table or list; None for a prepared dataset.
-        names: of the labels of a list, `0:negative+1:positive`; None if it is no list.
-        odd: notes on the data.
-        faults: why no task can be written.
-    """
-
-    name: str
-    function: str
-    version: str
-    counts: Mapping[str, Any] = field(default_factory=dict)
-    labels: Sequence[str] = ()
-    option: str = ""
-    file: Path | None = None
-    names: str | None = None
+    name: str  # of the prepared dataset, or the table or list as seen from the task file
+    function: str  # in `meu`, that loads the data
+    version: str  # the function in `meu` that identifies them
+    counts: Mapping[str, Any] = field(default_factory=dict)  # of the clips, as in `info.json`
+    labels: Sequence[str] = ()  # to choose from
+    option: str = ""  # of `mellm new-task`
+    file: Path | None = None  # the table or list
+    names: str | None = None  # of the labels of a list, `0:negative+1:positive`
     odd: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
 
@@ -108,7 +86,6 @@ def write(name: str, csv: Path | None, options: Options) -> Written:
     Args:
         name: of the task, before `_meu`; without a table, also of the prepared dataset.
         csv: the table of clips; None if the dataset is prepared under this name.
-        options: see there.
 
     Raises:
         InputError: faults of the table, its frames or its labels, a name or a file that is taken; all at once.
@@ -134,7 +111,9 @@ def write(name: str, csv: Path | None, options: Options) -> Written:
                 (row.text("subject") or "", table.label(row), read_codes(row.raw("aus")).canonical())
                 for row in sheet.rows
             )
-            info = {"splits": {"test": _counted(clips)}, "unread_codes": _unread(sheet)}
+            unread = {f"row {row.number}": read_codes(row.raw("aus")).unread for row in sheet.rows}
+            shown = {row: "; ".join(f"{p.text!r}: {p.reason}" for p in parts) for row, parts in unread.items() if parts}
+            info = {"splits": {"test": _counted(clips)}, "unread_codes": shown}
     if "test" not in info["splits"]:
         raise InputError(f"expected clips in the split 'test', found: {', '.join(info['splits'])}", where=name)
     source.counts = info["splits"]["test"]
@@ -145,10 +124,11 @@ def write(name: str, csv: Path | None, options: Options) -> Written:
 def write_listed(name: str, listing: Path, options: Options, names: Mapping[str, str]) -> Written:
     """Find the clips of a list among the prepared datasets, and write the task file of those that are prepared.
 
+    Clips that are not prepared are noted.
+
     Args:
         name: of the task, before `_meu`.
         listing: the list of clips, see `clip_list.py`.
-        options: see there; clips that are not prepared are noted.
         names: of the list's labels, by label; the MEGC lists need none if the clips' own labels agree.
 
     Raises:
@@ -161,10 +141,8 @@ def write_listed(name: str, listing: Path, options: Options, names: Mapping[str,
     given = {clip_list.as_key(text): table.label_of(label) for text, label in names.items()}
     found = {clip.label for clip in chosen.clips if clip.label}
     odd, faults = list(chosen.notes), list(chosen.faults)
-    if unused := [text for text in given if text not in found]:
-        odd.append(
-            f"the list has no label {', '.join(map(repr, unused))}; its labels: {', '.join(sorted(found)) or 'none'}"
-        )
+    if unused := [repr(text) for text in given if text not in found]:
+        odd.append(f"the list has no label {', '.join(unused)}; its labels: {', '.join(sorted(found)) or 'none'}")
     if not given and (given := clip_list.names_of_megc(chosen.clips)):
         meant = ", ".join(f"{number} {label}" for number, label in given.items())
         odd.append(f"its labels are read as those of the MEGC lists, as the clips' own labels show: {meant}")
@@ -191,28 +169,14 @@ def write_listed(name: str, listing: Path, options: Options, names: Mapping[str,
     of_several = own and len({clip.dataset for clip in chosen.clips}) > 1
     # labels of several datasets do not form one set: SMIC's `negative` beside `disgust`
     if of_several and {"negative", "positive"} & {*labels} and not {*labels} <= {*COARSE}:
-        labels = list(COARSE)
-        odd.append(
-            f"their datasets have labels of several kinds, so the coarse classes are asked for: {', '.join(COARSE)}"
-        )
+        labels, asked = list(COARSE), ", ".join(COARSE)
+        odd.append(f"their datasets have labels of several kinds, so the coarse classes are asked for: {asked}")
     used = {text: label for text, label in given.items() if text in found}
-    faults += [
-        f"a task file cannot hold the label {text!r} of the list; rename it there"
-        for text in used
-        if not _LABEL.fullmatch(text)
-    ]
-    source = _Source(
-        _relative(listing, options.folder),
-        "listed_files",
-        "listed_version",
-        counts,
-        labels,
-        f"--from {listing.name}",
-        listing,
-        "+".join(f"{text}:{label}" for text, label in used.items()),
-        odd,
-        faults,
-    )
+    unfit = [text for text in used if not _LABEL.fullmatch(text)]
+    faults += [f"a task file cannot hold the label {text!r} of the list; rename it there" for text in unfit]
+    names_used = "+".join(f"{text}:{label}" for text, label in used.items())
+    place, option = _relative(listing, options.folder), f"--from {listing.name}"
+    source = _Source(place, "listed_files", "listed_version", counts, labels, option, listing, names_used, odd, faults)
     return _write(name, source, {}, options)
 
 
@@ -240,13 +204,23 @@ def _write(name: str, source: _Source, info: Mapping[str, Any], options: Options
     path = options.folder / f"{task}.yaml"
     for note in (*source.odd, *_oddities(info, counts, labels, scored, least)):
         options.note(note)
-    faults = [*source.faults, *_label_faults(labels), *_place_faults(path, task, options)]
-    faults += _source_faults(source, options.columns.values())
+    faults = [*source.faults, *_label_faults(labels)]
+    if task in options.taken:
+        faults.append(f"there is a task {task} in this package; choose another name")
+    elif path.exists() and not options.replace:
+        faults.append(f"{path} is there already; choose another name or folder, or write over it with --replace")
+    if marks := _odd_marks(source.name, _FILE):
+        what = "table" if source.names is None else "list"
+        faults.append(f"a task file cannot name {source.name!r}, which has {marks}; rename the {what} or its folder")
+    unfit = [header for header in options.columns.values() if not _HEADER.fullmatch(header)]
+    faults += [f"a task file cannot name the column {header!r}; rename it in the file" for header in unfit]
     if not labels and not scored:
         faults.append(f"expected clips with a label or with units in at least {least} clips, found none")
     if faults:
         raise InputError(faults, where=str(source.file or task))
-    command = f"lmms-eval --model mellm --include_path {_quoted(options.folder)} --tasks {task}"
+    folder = options.folder.as_posix()
+    folder = f'"{folder}"' if " " in folder else folder
+    command = f"lmms-eval --model mellm --include_path {folder} --tasks {task}"
     made_by = f"mellm new-task {name} {source.option}".strip()
     text = _text(task, asks, scored, source, options.columns, command, made_by)
     try:
@@ -257,18 +231,11 @@ def _write(name: str, source: _Source, info: Mapping[str, Any], options: Options
     return Written(path, task, command)
 
 
-def _source_faults(source: _Source, headers: Iterable[str]) -> list[str]:
-    """Names that a task file cannot hold."""
-    faults = []
-    if not _FILE.fullmatch(source.name):
-        marks = ", ".join(dict.fromkeys(repr(c) for c in source.name if not _FILE.fullmatch(c)))
-        what = "table" if source.names is None else "list"
-        faults.append(f"a task file cannot name {source.name!r}, which has {marks}; rename the {what} or its folder")
-    return faults + [
-        f"a task file cannot name the column {header!r}; rename it in the file"
-        for header in headers
-        if not _HEADER.fullmatch(header)
-    ]
+def _odd_marks(text: str, allowed: re.Pattern[str]) -> str:
+    """The characters of a text that a task file cannot hold; empty if it can hold the text."""
+    return (
+        "" if allowed.fullmatch(text) else ", ".join(dict.fromkeys(repr(c) for c in text if not allowed.fullmatch(c)))
+    )
 
 
 def _counted(clips: Iterable[tuple[str, str | None, Sequence[str] | None]]) -> dict[str, Any]:
@@ -279,19 +246,8 @@ def _counted(clips: Iterable[tuple[str, str | None, Sequence[str] | None]]) -> d
     return tally.counts()
 
 
-def _unread(sheet: Sheet) -> dict[str, str]:
-    codes = {f"row {row.number}": read_codes(row.raw("aus")).unread for row in sheet.rows}
-    return {row: "; ".join(f"{part.text!r}: {part.reason}" for part in parts) for row, parts in codes.items() if parts}
-
-
 def _text(
-    task: str,
-    asks: str,
-    scored: Sequence[str],
-    source: _Source,
-    columns: Mapping[str, str],
-    command: str,
-    made_by: str,
+    task: str, asks: str, scored: Sequence[str], source: _Source, columns: Mapping[str, str], command: str, made_by: str
 ) -> str:
     base = "mellm_plugin/tasks/meu.yaml"
     include = base if asks == "all" else f"[mellm_plugin/tasks/{_KINDS[asks]}.yaml, {base}]"
@@ -326,8 +282,7 @@ metadata:
 def _label_faults(labels: Sequence[str]) -> list[str]:
     faults = []
     for label in labels:
-        if not _LABEL.fullmatch(label):
-            marks = ", ".join(dict.fromkeys(repr(c) for c in label if not _LABEL.fullmatch(c)))
+        if marks := _odd_marks(label, _LABEL):
             faults.append(f"the label {label!r} has {marks}, which a task or an answer cannot; rename it in the table")
         elif (found := read(f"Conclusion: expression: {label}.", labels).label) != label:
             seen = "is not read in an answer" if found is None else f"is read as {found!r} in an answer"
@@ -337,14 +292,6 @@ def _label_faults(labels: Sequence[str]) -> list[str]:
     return faults
 
 
-def _place_faults(path: Path, task: str, options: Options) -> list[str]:
-    if task in options.taken:
-        return [f"there is a task {task} in this package; choose another name"]
-    if path.exists() and not options.replace:
-        return [f"{path} is there already; choose another name or folder, or write over it with --replace"]
-    return []
-
-
 def _relative(file: Path, folder: Path) -> str:
     """The table as seen from the task file; links are resolved, since `..` leaves a linked folder by its target."""
     absolute = file.parent.resolve() / file.name  # as `table.prepared` has it
@@ -352,11 +299,6 @@ def _relative(file: Path, folder: Path) -> str:
         return Path(os.path.relpath(absolute, folder.resolve())).as_posix()
     except ValueError:  # on another drive
         return absolute.as_posix()
-
-
-def _quoted(folder: str | Path) -> str:
-    text = Path(folder).as_posix()
-    return f'"{text}"' if " " in text else text
 
 
 def _oddities(

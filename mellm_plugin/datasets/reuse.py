@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,16 @@ from mellm_plugin.locks import ProcessLock
 
 
 class Earlier:
-    """The dataset as it is prepared now; empty if it is not prepared, or damaged.
-
-    Args:
-        name: of the dataset; empty for none.
-        root: the data root; None for the user's.
-    """
+    """The dataset as it is prepared now; empty without a name, if it is not prepared, or damaged."""
 
     def __init__(self, name: str = "", root: Path | None = None) -> None:
         self.info: dict[str, Any] = {}
         self._rows: list[store.StoredRows] = []
         if name and store.is_prepared(name, root) and store.is_whole(name, root):
-            try:
+            with suppress(DataError):
                 info = store.read_info(name, root)
                 self._rows = [store.StoredRows(name, split, root) for split in info["splits"]]
                 self.info = info
-            except DataError:
-                self._rows = []
 
     def close(self) -> None:
         """Close its files."""
@@ -66,11 +59,7 @@ class Earlier:
 
 
 class Finished:
-    """The clips that a run has finished before its dataset is whole, a file each.
-
-    Args:
-        folder: that the dataset will have.
-    """
+    """The clips that a run has finished before its dataset, in `folder`, is whole: a file each."""
 
     def __init__(self, folder: Path) -> None:
         self._dataset = folder

@@ -11,27 +11,18 @@ Source: Davison et al., SAMM: A spontaneous micro-facial movement dataset (2018)
 
 from __future__ import annotations
 
-from mellm_plugin.datasets.cells import check_subject, named, sheet_entry
+from mellm_plugin.datasets.cells import check_subject, columns, named, sheet_entry
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
-from mellm_plugin.datasets.sheets import Column, Row
+from mellm_plugin.datasets.sheets import Row
 
-_COLUMNS = {
-    "subject": Column("Subject", merged=True),
-    "clip": Column("Filename"),
-    "onset": Column("Onset Frame"),
-    "apex": Column("Apex Frame"),
-    "offset": Column("Offset Frame"),
-    "aus": Column("Action Units"),
-    "emotion": Column("Estimated Emotion"),
-    "objective": Column("Objective Classes", "Objective Class", required=False),
-}
+_COLUMNS = columns(
+    *("Subject", "Filename", "Onset Frame", "Apex Frame", "Offset Frame", "Action Units", "Estimated Emotion"),
+    objective="Objective Classes, Objective Class",
+)
 _PUBLISHED = Published(
     "SAMM",
     {"test": 159},
-    {
-        **{"anger": 57, "happiness": 26, "others": 26, "surprise": 15},
-        **{"contempt": 12, "disgust": 9, "fear": 8, "sadness": 6},
-    },
+    {"anger": 57, "happiness": 26, "others": 26, "surprise": 15, "contempt": 12, "disgust": 9, "fear": 8, "sadness": 6},
 )
 
 

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from PIL import Image
 
@@ -27,40 +27,25 @@ APEX_SOURCES: tuple[str, ...] = ("sheet", "corrected", "spotted")
 
 @dataclass(frozen=True)
 class Sample:
-    """One clip. None means unknown; it is never replaced by zero or an empty list.
+    """One clip. None means unknown; it is never replaced by zero or an empty list."""
 
-    Attributes:
-        id: unique, `dataset/subject/clip`.
-        dataset, subject, clip: as in the coding sheet; the subject normalised (`sub01`, `006`, `s01`).
-        onset, apex: bytes of an image file (JPEG, PNG, BMP...), not re-encoded.
-        onset_frame, apex_frame, offset_frame: frame numbers of the source.
-        apex_source: one of `APEX_SOURCES`.
-        fps: frames per second of the source, positive.
-        au_code: the sheet's string, unchanged.
-        aus: canonical codes (`12`, `L12`, `R14C`, `6/12`); `()` means coded, without any unit.
-        emotion: the dataset's label in canonical spelling.
-        coarse: one of `COARSE`; None if the label has no coarse class.
-        objective_class: 1..7.
-        nose: tip of the nose, (x, y) in pixels of the onset image.
-    """
-
-    id: str
+    id: str  # unique, `dataset/subject/clip`
     dataset: str
-    subject: str
+    subject: str  # normalised: `sub01`, `006`, `s01`
     clip: str
-    onset: bytes
+    onset: bytes  # an image file (JPEG, PNG, BMP...), not re-encoded
     apex: bytes
-    onset_frame: int | None = None
+    onset_frame: int | None = None  # number in the source
     apex_frame: int | None = None
     offset_frame: int | None = None
-    apex_source: str = "sheet"
-    fps: float | None = None
-    au_code: str | None = None
-    aus: tuple[str, ...] | None = None
-    emotion: str | None = None
-    coarse: str | None = None
-    objective_class: int | None = None
-    nose: tuple[float, float] | None = None
+    apex_source: str = "sheet"  # one of `APEX_SOURCES`
+    fps: float | None = None  # frames per second of the source, positive
+    au_code: str | None = None  # the sheet's string, unchanged
+    aus: tuple[str, ...] | None = None  # canonical codes (`12`, `L12`, `R14C`, `6/12`); (): coded, without any unit
+    emotion: str | None = None  # the dataset's label in canonical spelling
+    coarse: str | None = None  # one of `COARSE`; None if the label has no coarse class
+    objective_class: int | None = None  # 1..7
+    nose: tuple[float, float] | None = None  # tip of the nose, (x, y) in pixels of the onset image
 
     def faults(self) -> Iterator[str]:
         """Why this sample cannot be stored, a sentence each. Reads image headers, not pixels."""
@@ -76,14 +61,14 @@ class Sample:
             except (OSError, TypeError, ValueError, Image.DecompressionBombError):
                 kind = f"{len(data)} bytes" if isinstance(data, bytes) else type(data).__name__
                 yield f"{name}: expected the bytes of an image file, found {kind} that Pillow cannot open"
-        for name in ("onset_frame", "apex_frame", "offset_frame"):
+        whole, text = ("onset_frame", "apex_frame", "offset_frame"), ("au_code", "emotion")
+        for name in (*whole, *text):
+            words = "a whole number" if name in whole else "text"
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Integral)):
-                yield f"{name}: expected a whole number or None, found {value!r}"
-        for name in ("au_code", "emotion"):
-            value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
-                yield f"{name}: expected text or None, found {value!r}"
+            if value is not None and (
+                isinstance(value, bool) or not isinstance(value, Integral if name in whole else str)
+            ):
+                yield f"{name}: expected {words} or None, found {value!r}"
         if self.apex_source not in APEX_SOURCES:
             yield f"apex_source: expected one of {', '.join(APEX_SOURCES)}, found {self.apex_source!r}"
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
@@ -121,55 +106,31 @@ class Sample:
 
 def features() -> Any:
     """The `datasets.Features` of every prepared dataset."""
-    from datasets import Features, Sequence, Value
-    from datasets import Image as ImageFeature
+    from datasets import Features, Image, Sequence, Value
 
-    return Features(
-        {
-            "id": Value("string"),
-            "dataset": Value("string"),
-            "subject": Value("string"),
-            "clip": Value("string"),
-            "onset": ImageFeature(),
-            "apex": ImageFeature(),
-            "onset_frame": Value("int64"),
-            "apex_frame": Value("int64"),
-            "offset_frame": Value("int64"),
-            "apex_source": Value("string"),
-            "fps": Value("float64"),
-            "au_code": Value("string"),
-            "aus": Sequence(Value("string")),
-            "emotion": Value("string"),
-            "coarse": Value("string"),
-            "objective_class": Value("int64"),
-            "nose": Sequence(Value("float64")),
-        }
-    )
+    kinds = {str: Value("string"), bytes: Image(), int: Value("int64"), float: Value("float64")}
+    kinds |= {tuple[str, ...]: Sequence(Value("string")), tuple[float, float]: Sequence(Value("float64"))}
+    hints = get_type_hints(Sample)
+    return Features({f.name: kinds[(get_args(hints[f.name]) or (hints[f.name],))[0]] for f in fields(Sample)})
 
 
 class Tally:
     """Counts the clips of one split."""
 
     def __init__(self) -> None:
-        self.clips = 0
+        self.clips = self.without_emotion = self.without_aus = 0
         self.subjects: set[str] = set()
         self.emotions: Counter[str] = Counter()
         self.aus: Counter[str] = Counter()
-        self.without_emotion = 0
-        self.without_aus = 0
 
     def add(self, subject: str, emotion: str | None, aus: Sequence[str] | None) -> None:
         """Count one clip; each unit once, whatever its side."""
         self.clips += 1
         self.subjects.add(subject)
-        if emotion is None:
-            self.without_emotion += 1
-        else:
-            self.emotions[emotion] += 1
-        if aus is None:
-            self.without_aus += 1
-        else:
-            self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus)})
+        self.without_emotion += emotion is None
+        self.emotions.update([emotion] if emotion is not None else [])
+        self.without_aus += aus is None
+        self.aus.update({"/".join(map(str, unit)) for unit in numbers(aus or ())})
 
     def counts(self) -> dict[str, Any]:
         """The counts of a split in `info.json`."""

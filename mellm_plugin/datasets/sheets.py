@@ -63,13 +63,10 @@ _SAME_AS = {"id": "clip", "label": "emotion", "objective_class": "objective"}  #
 
 
 class Column:
-    """A column to look for.
+    """A column to look for, by its names in known sheets; messages use the first one.
 
-    Args:
-        names: its names in known sheets; messages use the first one.
-        required: whether the sheet must have it.
-        merged: whether a cell merged over several rows counts for each of them (a subject, for instance).
-        common: whether the names in `COMMON` are accepted as well.
+    With `merged`, a cell merged over several rows counts for each of them (a subject, for instance); with `common`, the
+    names in `COMMON` are accepted as well.
     """
 
     def __init__(self, *names: str, required: bool = True, merged: bool = False, common: bool = True) -> None:
@@ -78,25 +75,18 @@ class Column:
 
 @dataclass
 class Row:
-    """One row. Reading an invalid cell adds to `faults`.
+    """One row. Reading an invalid cell adds to `faults`."""
 
-    Attributes:
-        number: from 1, as in a spreadsheet program.
-        cells: values by column key; columns that the sheet lacks are missing.
-        names: column names in this sheet, for messages.
-        faults: a sentence each.
-    """
-
-    number: int
-    cells: dict[str, Any]
-    names: Mapping[str, str]
-    faults: list[str] = field(default_factory=list)
+    number: int  # from 1, as in a spreadsheet program
+    cells: dict[str, Any]  # by column key; columns that the sheet lacks are missing
+    names: Mapping[str, str]  # of the columns in this sheet, for messages
+    faults: list[str] = field(default_factory=list)  # a sentence each
 
     def text(self, key: str, required: bool = False) -> str | None:
         """The cell as text, stripped; whole numbers without a decimal point; None if it is empty."""
         found = as_text(self.cells.get(key))
         if required and found is None:
-            self.faults.append(f"{self._named(key)}: expected a text, found an empty cell; fill it in")
+            self._fault(key, "expected a text, found an empty cell; fill it in")
         return found
 
     def raw(self, key: str) -> Any:
@@ -108,12 +98,12 @@ class Row:
         value = self.cells.get(key)
         text = as_text(value)
         if text is None or is_missing(text) or re.fullmatch(r"[-−]1(\.0+)?", text):
+            shown = "an empty cell" if text is None else repr(text)
             if required:
-                shown = "an empty cell" if text is None else repr(text)
-                self.faults.append(f"{self._named(key)}: expected a frame number, found {shown}; fill it in")
+                self._fault(key, f"expected a frame number, found {shown}; fill it in")
             return None
         if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,15}(\.0+)?", text):
-            self.faults.append(f"{self._named(key)}: expected a whole number, found {text!r}; correct the cell")
+            self._fault(key, f"expected a whole number, found {text!r}; correct the cell")
             return None
         return int(float(text))
 
@@ -123,32 +113,24 @@ class Row:
         if text is None or is_missing(text):
             return None
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]+)?", text) or float(text) == 0:
-            self.faults.append(f"{self._named(key)}: expected a number above 0, found {text!r}; correct the cell")
+            self._fault(key, f"expected a number above 0, found {text!r}; correct the cell")
             return None
         return float(text)
 
-    def _named(self, key: str) -> str:
-        return self.names.get(key, key)
+    def _fault(self, key: str, problem: str) -> None:
+        self.faults.append(f"{self.names.get(key, key)}: {problem}")
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A sheet.
-
-    Attributes:
-        path, sha256: of the file.
-        rows: all rows that hold anything, in order.
-        columns: the name in this sheet of each column found, by key.
-        headings: all names in the header row.
-        worksheet: its name; of a CSV the file's.
-    """
+    """A sheet of a file: all rows that hold anything, in order."""
 
     path: Path
     sha256: str
     rows: tuple[Row, ...]
-    columns: Mapping[str, str]
-    headings: tuple[str, ...]
-    worksheet: str = ""
+    columns: Mapping[str, str]  # the name in this sheet of each column found, by key
+    headings: tuple[str, ...]  # all names in the header row
+    worksheet: str = ""  # its name; of a CSV the file's
 
 
 def as_text(value: Any) -> str | None:
@@ -161,20 +143,13 @@ def as_text(value: Any) -> str | None:
 
 
 def named_columns(columns: Mapping[str, Column], named: Mapping[str, str]) -> dict[str, Column]:
-    """Columns, some of them with the name that the user gives, and no other.
-
-    Args:
-        columns: by key.
-        named: headers by key: `{"clip": "material"}`.
+    """Columns, some of them with the name that the user gives, `{"clip": "material"}`, and no other.
 
     Raises:
         InputError: an unknown key, or one header for two keys; all faults at once.
     """
-    faults = [
-        f"{key!r} is no column of it; expected {', '.join(columns)}.{near(key, columns)}"
-        for key in named
-        if key not in columns
-    ]
+    unknown = [key for key in named if key not in columns]
+    faults = [f"{key!r} is no column of it; expected {', '.join(columns)}.{near(key, columns)}" for key in unknown]
     of_header: dict[str, str] = {}
     for key, header in named.items():
         other = of_header.setdefault(_plain(header), key)
@@ -217,17 +192,12 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
             if all(key in places for key, column in columns.items() if column.required):
                 headed.append((table, index, places))
                 break
-    headed = (
-        [found for found in headed if found[0].name in prefer][:1]
-        or [found for found in headed if not found[0].hidden]
-        or headed
-    )
+    preferred = [found for found in headed if found[0].name in prefer][:1]
+    headed = preferred or [found for found in headed if not found[0].hidden] or headed
     if len(headed) > 1:
         several = ", ".join(repr(table.name) for table, *_ in headed)
-        raise InputError(
-            f"expected one worksheet with these columns, found {several}; name it: {file.path.name}#WORKSHEET",
-            where=str(file.path),
-        )
+        advice = f"name it: {file.path.name}#WORKSHEET"
+        raise InputError(f"expected one worksheet with these columns, found {several}; {advice}", str(file.path))
     if not headed:
         raise InputError(_no_header(file.worksheets, columns), where=str(file.path))
     return _sheet(file, columns, *headed[0])
@@ -236,13 +206,8 @@ def read_sheet(path: str | Path, columns: Mapping[str, Column], *, prefer: Seque
 def read_bare(path: str | Path, columns: Mapping[str, Column], is_row: Callable[[Sequence[str]], bool]) -> Sheet | None:
     """Read a sheet without a header, its columns in the order of their keys; None if its first row is a header.
 
-    Args:
-        path: as for `read_sheet`; of a workbook, the first worksheet that holds anything.
-        columns: by key, in order.
-        is_row: whether the texts of the first row are data.
-
-    Raises:
-        InputError: the file cannot be read.
+    `is_row` tells whether the texts of the first row are data. Of a workbook, the first worksheet that holds anything
+    counts; else as `read_sheet`.
     """
     file = _read(path, columns)
     for table in file.worksheets:
@@ -324,21 +289,13 @@ def _places(cells: Sequence[Any], columns: Mapping[str, Column]) -> dict[str, li
 
 
 def _sheet(
-    file: TableFile,
-    columns: Mapping[str, Column],
-    table: Worksheet,
-    header: int,
-    places: Mapping[str, list[int]],
+    file: TableFile, columns: Mapping[str, Column], table: Worksheet, header: int, places: Mapping[str, list[int]]
 ) -> Sheet:
     number, headings = table.rows[header]
     merged = table.merged
-    twice = [as_text(headings[found[0]]) for found in places.values() if len(found) > 1]
-    if twice:
-        raise InputError(
-            f"row {number}: expected one column of each name, found {', '.join(map(str, twice))} twice; delete or "
-            "rename one",
-            where=str(file.path),
-        )
+    if twice := ", ".join(str(as_text(headings[found[0]])) for found in places.values() if len(found) > 1):
+        problem = f"expected one column of each name, found {twice} twice; delete or rename one"
+        raise InputError(f"row {number}: {problem}", where=str(file.path))
     names = {key: str(as_text(headings[found[0]])) for key, found in places.items()}
     by_number = dict(table.rows)
     rows: list[Row] = []
@@ -351,9 +308,7 @@ def _sheet(
             if columns[key].merged and origin[1] == found[0]:
                 row.cells[key] = _cell(by_number.get(origin[0], ()), origin[1])
             elif any(as_text(value) is not None for other, value in row.cells.items() if other != key):
-                row.faults.append(
-                    f"{names[key]}: the cell is merged with that of row {origin[0]}; unmerge and fill it in"
-                )
+                row._fault(key, f"the cell is merged with that of row {origin[0]}; unmerge and fill it in")
         own = [value for key, value in row.cells.items() if (line, places[key][0]) not in merged]
         if not any(as_text(value) is not None for value in own):
             continue
@@ -362,16 +317,13 @@ def _sheet(
                 row.faults.append(f"{names[key]}: the formula has the error {value.strip()}; correct the cell")
                 row.cells[key] = None
             elif isinstance(value, str) and value.startswith(NOT_COMPUTED):
-                row.faults.append(
-                    f"{names[key]}: the formula in {value.removeprefix(NOT_COMPUTED)} was never computed; open the "
-                    "file in a spreadsheet program and save it"
-                )
+                formula = value.removeprefix(NOT_COMPUTED)
+                advice = "open the file in a spreadsheet program and save it"
+                row.faults.append(f"{names[key]}: the formula in {formula} was never computed; {advice}")
                 row.cells[key] = None
         if table.closed and any(as_text(value) is not None for value in cells[len(headings) :]):
-            row.faults.append(
-                f"expected {len(headings)} cells, found {len(cells)}; put a cell that holds a comma in quotes, or "
-                "write units as 6+12"
-            )
+            advice = "put a cell that holds a comma in quotes, or write units as 6+12"
+            row.faults.append(f"expected {len(headings)} cells, found {len(cells)}; {advice}")
         rows.append(row)
     if not rows:
         raise InputError(f"expected clips below the header in row {number}, found none", where=str(file.path))

@@ -20,13 +20,10 @@ def one_line(skipped: Mapping[str, Any]) -> str:
 
 
 def by_cause(skipped: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Skipped rows, a line for each cause.
+    """Skipped rows (`where`, `id` and `reasons` of each), a line for each cause.
 
     Reasons share a cause if they differ only in quoted values, paths and numbers. The line gives the reason of the
     first row, and the values of the others.
-
-    Args:
-        skipped: `where` (file and row), `id` and `reasons` of each.
     """
     causes: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for one in skipped:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from mellm_plugin.datasets.cells import check_subject, named
 from mellm_plugin.datasets.entry import Dataset, Entry, Published
@@ -54,29 +55,15 @@ def _dataset(
         if text and said not in ((expected,) if expected else _NUMBERED):
             row.faults.append(f"label: expected {expected or '0, 1 or 2'} of {clip}, found {text!r}; correct the row")
         check_subject(row, subject, clip)
-        onset, apex, offset = (row.whole(name) for name in ("onset", "apex", "offset"))
-        return Entry(
-            id=f"{dataset}/{subject}/{clip.lower()}",
-            subject=subject,
-            clip=clip.lower(),
-            where="",
-            names=((clip,), (subject, clip)),
-            onset=onset,
-            apex=apex,
-            offset=offset,
-            emotion=said,
-            fps=fps,
-        )
+        frames: dict[str, Any] = {name: row.whole(name) for name in ("onset", "apex", "offset")}
+        id, names = f"{dataset}/{subject}/{clip.lower()}", ((clip,), (subject, clip))
+        return Entry(id, subject, clip.lower(), "", names, **frames, emotion=said, fps=fps)
 
-    def aside(parts: tuple[str, ...]) -> bool:
-        # `HS`, `SMIC_HS`; not `HS_long`, which has clips of the same names. A folder in none of the three parts,
-        # renamed by its owner, belongs to the part that was asked for.
-        of = _parts(parts)
-        return _still(parts) or (bool(of) and (of[-1][1].upper() != part or bool(of[-1][2])))
-
-    def aside_of_rows(parts: tuple[str, ...]) -> bool:
-        of = _parts(parts)
-        return _still(parts) or (bool(of) and of[-1][1].upper() != part)
+    def recordings(path: tuple[str, ...], whole: bool = True) -> bool:
+        # A folder in none of the three parts, renamed by its owner, belongs to the part that was asked for.
+        still = any(re.fullmatch(r"non[\s_-]?micro", name, re.IGNORECASE) for name in path)
+        of = [found for name in path[:-1] if (found := re.fullmatch(_PART, name, re.IGNORECASE))]
+        return still or (bool(of) and (of[-1][1].upper() != part or bool(of[-1][2] and not whole)))
 
     return Dataset(
         dataset,
@@ -84,19 +71,11 @@ def _dataset(
         _COLUMNS,
         entry,
         lambda sheets: Published(f"SMIC {part}", {"test": clips}, emotions, subjects),
-        aside=aside,
-        recordings=aside_of_rows,
+        aside=lambda path: recordings(path, whole=False),  # not `HS_long`, which has clips of the same names as `HS`
+        recordings=recordings,
         from_folders=_from_folders(dataset, fps),
         whole_clips=True,
     )
-
-
-def _parts(path: tuple[str, ...]) -> list[re.Match[str]]:
-    return [found for name in path[:-1] if (found := re.fullmatch(_PART, name, re.IGNORECASE))]
-
-
-def _still(path: tuple[str, ...]) -> bool:
-    return any(re.fullmatch(r"non[\s_-]?micro", name, re.IGNORECASE) for name in path)
 
 
 def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[Entry]]:
@@ -114,17 +93,11 @@ def _from_folders(dataset: str, fps: float) -> Callable[[FrameTree], Iterator[En
             if emotion is None or number is None:
                 continue
             fault = f"expected a {label} clip by its name, found it in the folder {path.parent}; move it, or rename it"
-            entry = Entry(
-                id=f"{dataset}/s{number:02d}/{clip.lower()}",
-                subject=f"s{number:02d}",
-                clip=clip.lower(),
-                where=str(path),
-                names=((clip,),),
-                emotion=emotion,
-                fps=fps,
-                fault=fault if label and folder and label != folder else "",
-            )
-            found.append((number, clip.lower(), str(path), entry))
+            fault = fault if label and folder and label != folder else ""
+            subject, where, clip_id = f"s{number:02d}", str(path), clip.lower()
+            names, id = ((clip,),), f"{dataset}/{subject}/{clip_id}"
+            entry = Entry(id, subject, clip_id, where, names, emotion=emotion, fps=fps, fault=fault)
+            found.append((number, clip_id, where, entry))
         known: set[str] = set()
         for *_, entry in sorted(found, key=lambda one: one[:3]):
             if entry.id not in known:  # a clip with two folders fails when its folder is looked for

@@ -13,7 +13,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,13 +99,10 @@ def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
     """
     path = dataset_dir(name, root) / _entry(name, split, root)["file"]
-    try:
-        # by row group: the memory of iter_batches grows with the file
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            for group in range(file.num_row_groups):
-                yield from map(Sample.from_row, file.read_row_group(group).to_pylist())
-    except (OSError, KeyError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
+    # by row group: the memory of iter_batches grows with the file
+    with _reading(path, name), pq.ParquetFile(path, pre_buffer=False) as file:
+        for group in range(file.num_row_groups):
+            yield from map(Sample.from_row, file.read_row_group(group).to_pylist())
 
 
 def read_columns(name: str, split: str, columns: Sequence[str], root: Path | None = None) -> list[dict[str, Any]]:
@@ -115,11 +112,17 @@ def read_columns(name: str, split: str, columns: Sequence[str], root: Path | Non
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
     """
     path = dataset_dir(name, root) / _entry(name, split, root)["file"]
-    try:
+    with _reading(path, name):
         rows: list[dict[str, Any]] = pq.read_table(path, columns=list(columns), use_threads=False).to_pylist()
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
     return rows
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
 
 
 def _entry(name: str, split: str, root: Path | None) -> dict[str, Any]:
@@ -140,10 +143,8 @@ def read_file(name: str, file: str, root: Path | None = None) -> bytes:
     if file not in (known := read_info(name, root).get("files", {})):
         raise DataError(f"the dataset {name!r} has no file {file!r}; it has: {', '.join(known) or 'none'}")
     path = dataset_dir(name, root) / file
-    try:
+    with _reading(path, name):
         return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error}). {_again(name)}") from error
 
 
 def write(
@@ -158,16 +159,13 @@ def write(
     """Store a dataset in one step: it appears as a whole, or nothing changes.
 
     Args:
-        name: of the dataset and its folder.
         splits: samples by split name (`train`, `test`); generators are consumed one sample at a time.
-        info: further content of `info.json`, at least `source`, the origin of the data. It is read after the last
-            sample, so a generator may still add to it (skipped clips with their reasons).
-        exists: if the dataset exists: refuse; replace it; or keep it, without reading any sample, if `source` and
-            schema are unchanged (else replace it).
-        files: further files by name, see `read_file`; read after the last sample as well.
+        info, files: further content of `info.json`, at least `source`, the origin of the data; and further files by
+            name. Both are read after the last sample, so a generator may still add to them.
+        exists: "keep" reads no sample if `source` and schema are unchanged, and else replaces the dataset.
 
     Returns:
-        The absolute folder of the dataset.
+        the absolute folder of the dataset.
 
     Raises:
         InputError: invalid samples, duplicate ids, an empty dataset; all faults at once.
@@ -210,35 +208,24 @@ def verify(name: str, root: Path | None = None) -> dict[str, Any]:
     """
     info = read_info(name, root)
     folder = dataset_dir(name, root)
-    faults: list[str] = []
-    recorded = {entry["file"] for entry in info["splits"].values()}
-    faults += [
-        f"data/{path.name} is not part of the dataset"
-        for path in sorted((folder / "data").glob("*"))
-        if f"data/{path.name}" not in recorded
-    ]
-    for split, entry in info["splits"].items():
-        path = folder / entry["file"]
-        if not path.is_file():
-            faults.append(f"{entry['file']} is missing")
-            continue
-        if (found := sha256(path)) != entry["sha256"]:
-            faults.append(f"{entry['file']}: expected sha256 {entry['sha256']}, found {found}")
-            continue
-        tally = Tally()
-        for sample in read(name, split, root):
-            tally.add(sample.subject, sample.emotion, sample.aus)
-        counts = tally.counts()
-        faults += [
-            f"{entry['file']}: expected {key} {entry.get(key)!r}, found {value!r}"
-            for key, value in counts.items()
-            if entry.get(key) != value
-        ]
-    for file, entry in info.get("files", {}).items():
+    split_of = {entry["file"]: split for split, entry in info["splits"].items()}
+    recorded = {entry["file"]: entry for entry in info["splits"].values()} | info.get("files", {})
+    there = sorted(f"data/{path.name}" for path in (folder / "data").glob("*"))
+    faults = [f"{file} is not part of the dataset" for file in there if file not in recorded]
+    for file, entry in recorded.items():
         if not (folder / file).is_file():
             faults.append(f"{file} is missing")
         elif (found := sha256(folder / file)) != entry["sha256"]:
             faults.append(f"{file}: expected sha256 {entry['sha256']}, found {found}")
+        elif file in split_of:
+            tally = Tally()
+            for sample in read(name, split_of[file], root):
+                tally.add(sample.subject, sample.emotion, sample.aus)
+            faults += [
+                f"{file}: expected {key} {entry.get(key)!r}, found {value!r}"
+                for key, value in tally.counts().items()
+                if entry.get(key) != value
+            ]
     if faults:
         raise DataError(f"{folder} is damaged:" + "".join(f"\n  - {f}" for f in faults) + f"\n{_again(name)}")
     return info
@@ -257,11 +244,10 @@ def remove(names: Sequence[str], root: Path | None = None) -> list[dict[str, Any
     faults: list[str] = []
     for name in dict.fromkeys(names):
         try:
-            if not any(path.exists() or path.is_symlink() for path in _traces(dataset_dir(name, root))):
+            if not _traces(dataset_dir(name, root)):
                 known = list_prepared(root)
-                faults.append(
-                    f"no dataset {name!r} is prepared; there are: {', '.join(known) or 'none'}.{near(name, known)}"
-                )
+                there = f"there are: {', '.join(known) or 'none'}.{near(name, known)}"
+                faults.append(f"no dataset {name!r} is prepared; {there}")
         except InputError as error:
             faults += error.faults
     if faults:
@@ -275,7 +261,7 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
         clips = sum(entry["clips"] for entry in read_info(name, root)["splits"].values())
     except DataError:
         clips = None
-    traces = [path for path in _traces(folder) if path.exists() or path.is_symlink()]
+    traces = _traces(folder)
     size = sum(file.lstat().st_size for path in traces if not path.is_symlink() for file in path.rglob("*"))
     locks = [folder.parent / f".{name}{kind}.lock" for kind in (".clips", "")]  # in the order in which they are taken
     try:
@@ -291,16 +277,16 @@ def _removed(name: str, root: Path | None) -> dict[str, Any]:
     except Timeout as error:
         raise DataError(f"the dataset {name!r} is being prepared by another process; wait for it") from error
     except OSError as error:
-        raise DataError(
-            f"the dataset {name!r} cannot be removed ({error}); check the permissions of {folder}"
-        ) from error
+        advice = f"check the permissions of {folder}"
+        raise DataError(f"the dataset {name!r} cannot be removed ({error}); {advice}") from error
     return {"dataset": name, "folder": str(folder), "clips": clips, "bytes": size}
 
 
 def _traces(folder: Path) -> list[Path]:
     """Folders of a dataset and of its unfinished runs; its own only if it holds a dataset."""
     own = [folder] if folder.is_symlink() or (folder / "info.json").is_file() else []
-    return [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
+    traces = [_partial(folder), _former(folder), folder.parent / f".{folder.name}.clips", *own]
+    return [path for path in traces if path.exists() or path.is_symlink()]
 
 
 class StoredRows:
@@ -312,19 +298,16 @@ class StoredRows:
         Raises:
             DataError: the dataset is not prepared, has no such split, or its file cannot be read.
         """
-        path = dataset_dir(name, root) / _entry(name, split, root)["file"]
-        self._again = f"{path} cannot be read. {_again(name)}"
+        self._source = dataset_dir(name, root) / _entry(name, split, root)["file"], name
         self._group = -1
         self._rows: dict[str, dict[str, Any]] = {}
-        try:
-            self._file = pq.ParquetFile(path, pre_buffer=False)
+        with _reading(*self._source):
+            self._file = pq.ParquetFile(self._source[0], pre_buffer=False)
             self._groups = {
                 clip: group
                 for group in range(self._file.num_row_groups)
                 for clip in self._file.read_row_group(group, columns=["id"])["id"].to_pylist()
             }
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(self._again) from error
 
     def close(self) -> None:
         """Close the file: some systems cannot rename a folder with an open file."""
@@ -339,10 +322,8 @@ class StoredRows:
         if (group := self._groups.get(clip)) is None:
             return None
         if group != self._group:
-            try:
+            with _reading(*self._source):
                 rows = self._file.read_row_group(group).to_pylist()
-            except (OSError, pa.ArrowException) as error:
-                raise DataError(self._again) from error
             self._group, self._rows = group, {row["id"]: row for row in rows}
         return Sample.from_row(self._rows[clip])
 
@@ -395,9 +376,8 @@ def _write_parquet(path: Path, samples: Iterable[Sample]) -> None:
     schema = features().arrow_schema
     few_values = ["dataset", "subject", "apex_source", "emotion", "coarse"]
     # images are compressed already, and statistics of their bytes are large and useless
-    with pq.ParquetWriter(
-        path, schema, compression="none", use_dictionary=few_values, write_statistics=[*few_values, "id", "clip"]
-    ) as writer:
+    options: dict[str, Any] = {"use_dictionary": few_values, "write_statistics": [*few_values, "id", "clip"]}
+    with pq.ParquetWriter(path, schema, compression="none", **options) as writer:
         rows: list[dict[str, Any]] = []
         size = 0
         for sample in samples:
@@ -439,27 +419,25 @@ def _former(folder: Path) -> Path:
 
 
 def _swap(partial: Path, folder: Path) -> None:
-    if not folder.exists():
-        partial.rename(folder)
-        return
     old = _former(folder)
     shutil.rmtree(old, ignore_errors=True)
-    folder.rename(old)
+    if folder.exists():
+        folder.rename(old)
     try:
         partial.rename(folder)
     except OSError:
-        old.rename(folder)
+        if old.exists():
+            old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _is_same(name: str, info: Mapping[str, Any], root: Path | None) -> bool:
-    try:
+    with suppress(DataError):
         stored = read_info(name, root)
-    except DataError:
-        return False
-    there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
-    return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+        there = all((dataset_dir(name, root) / entry["file"]).is_file() for entry in stored["splits"].values())
+        return there and bool(stored.get("source") == json.loads(json.dumps(info.get("source"))))
+    return False
 
 
 def _again(name: str) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -60,18 +60,13 @@ class Window:
     """One Gaussian window of an action unit, on the image's right half; mirrored to the left half.
 
     Lengths are in half heights of the face, from its centre: x outwards, y down.
-
-    Attributes:
-        x, y: centre.
-        dx, dy: displacement at the centre, relative to the unit's amplitude; dx outwards.
-        sx, sy: sigma.
     """
 
-    x: float
+    x: float  # centre
     y: float
-    dx: float
+    dx: float  # displacement at the centre, relative to the unit's amplitude
     dy: float
-    sx: float
+    sx: float  # sigma
     sy: float
 
 
@@ -118,32 +113,19 @@ Image = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class SynthClip:
-    """A drawn clip and the truth about it.
+    """A drawn clip and the truth about it."""
 
-    Attributes:
-        subject: name of the face, unique within a split.
-        clip: number of the clip of this face.
-        aus: canonical codes; sides are the subject's own.
-        amplitudes: peak displacement of each unit, px.
-        emotion: label.
-        onset, apex: uint8 `(224, 224, 3)`, RGB, after noise and compression.
-        jpeg: the frames as JPEG files if they were compressed, else None.
-        flow: float32 `(224, 224, 2)`, px, x right, y down, at onset pixels: motion of head and face together.
-        facial: the same without the head's motion.
-        nose: nose tip, x and y, px.
-    """
-
-    subject: str
-    clip: int
-    aus: tuple[str, ...]
-    amplitudes: tuple[float, ...]
+    subject: str  # name of the face, unique within a split
+    clip: int  # number of the clip of this face
+    aus: tuple[str, ...]  # canonical codes; sides are the subject's own
+    amplitudes: tuple[float, ...]  # peak displacement of each unit, px
     emotion: str
-    onset: Image
+    onset: Image  # uint8 (224, 224, 3), RGB, after noise and compression
     apex: Image
-    jpeg: tuple[bytes, bytes] | None
-    flow: Field
-    facial: Field
-    nose: tuple[float, float]
+    jpeg: tuple[bytes, bytes] | None  # the frames as JPEG files if they were compressed
+    flow: Field  # float32 (224, 224, 2), px, x right, y down, at onset pixels: motion of head and face together
+    facial: Field  # the same without the head's motion
+    nose: tuple[float, float]  # nose tip, x and y, px
 
     @property
     def id(self) -> str:
@@ -156,11 +138,7 @@ class SynthClip:
 
 
 def displacement(
-    codes: Sequence[str],
-    amplitudes: Sequence[float],
-    centre: tuple[float, float],
-    half: float,
-    shape: tuple[int, int],
+    codes: Sequence[str], amplitudes: Sequence[float], centre: tuple[float, float], half: float, shape: tuple[int, int]
 ) -> Field:
     """The displacement of a face's skin by coded units; for drawings and photographs.
 
@@ -217,11 +195,8 @@ def warp(picture: Field, total: Field) -> Field:
     """A picture moved by a flow at its own pixels.
 
     Args:
-        picture: float32 `(H, W)` or `(H, W, 3)`.
+        picture: float32 `(H, W)` or `(H, W, 3)`, as the result.
         total: float32 `(H, W, 2)`, px, x right, y down; must not fold the picture.
-
-    Returns:
-        the moved picture, float32, the same shape.
     """
     source = inverse_map(total)
     return np.asarray(cv2.remap(picture, *source, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)
@@ -249,19 +224,14 @@ def draw_clip(
     head: float = 1.0,
     blink: bool = False,
 ) -> SynthClip:
-    """Draw a clip of a face that shows the given units.
+    """Draw a clip of a face that shows the given units, with its exact flow.
 
     Args:
-        face: to draw.
-        rng: for everything else about the clip.
         codes: canonical codes of the units.
         amplitude: peak displacement of the strongest unit, px; the others get 0.6 to 1 times that, at least 0.3 px.
         subject, clip, emotion: copied into the result.
         head: strength of the head's motion: 0 for none; 1 for up to 3 px, 1.2 degrees and 1.2 %.
         blink: close the lids by 1 to 4 px, as a distractor without a label; never together with units of the lids.
-
-    Returns:
-        the clip with its exact flow.
     """
     half = 0.44 * SIZE * rng.uniform(0.87, 1.05)
     middle = SIZE / 2 + MARGIN
@@ -336,14 +306,9 @@ def _plan(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a clip will show, before it is drawn.
+    """What a clip will show, before it is drawn; see `SynthClip`."""
 
-    Attributes:
-        number: of the clip in its split.
-        subject, clip, aus, emotion: as in `SynthClip`.
-    """
-
-    number: int
+    number: int  # of the clip in its split
     subject: str
     clip: int
     aus: tuple[str, ...]
@@ -351,11 +316,7 @@ class Plan:
 
 
 def plan(split: str, number: int, seed: int = 0) -> Plan:
-    """What clip `number` of a split shows. Takes microseconds; drawing takes a tenth of a second.
-
-    Args:
-        split, number, seed: as for `clips`.
-    """
+    """What clip `number` of a split shows. Takes microseconds; drawing takes a tenth of a second."""
     return _planned(split, number, seed)[0]
 
 
@@ -368,12 +329,7 @@ def _planned(split: str, number: int, seed: int) -> tuple[Plan, np.random.Genera
 
 
 def drawn_from(split: str, seed: int, who: int, clip: int) -> tuple[np.random.Generator, int]:
-    """The generator of one clip, independent of other clips, and the seed of its face.
-
-    Args:
-        split, seed: as for `clips`.
-        who, clip: number of the face in its split, and of the clip of this face.
-    """
+    """The generator of one clip, independent of other clips, and the seed of its face, number `who` of the split."""
     entropy = int.from_bytes(hashlib.sha256(f"synthme {split} {seed}".encode()).digest()[:8], "little")
     face = int(np.random.SeedSequence([entropy, who]).generate_state(1, np.uint64)[0])
     return np.random.default_rng([entropy, who, clip + 1]), face
@@ -389,27 +345,14 @@ def clips(split: str, count: int, seed: int = 0, start: int = 0) -> Iterator[Syn
 
     Ten consecutive clips share a face. No face is in two splits.
 
-    Args:
-        split: `"train"`, `"test"`, or any other name.
-        count: how many.
-        seed: of the whole dataset.
-        start: number of the first clip; the clips before it need not be drawn.
+    The clips before `start` need not be drawn, and the split may have any name.
     """
     for number in range(start, start + count):
         planned, rng, face = _planned(split, number, seed)
         amplitude = float(np.exp(rng.uniform(*np.log(AMPLITUDE))))
         head, blink = distractions(rng)
-        yield draw_clip(
-            Face(face),
-            rng,
-            planned.aus,
-            amplitude,
-            subject=planned.subject,
-            clip=planned.clip,
-            emotion=planned.emotion,
-            head=head,
-            blink=blink,
-        )
+        drawn = draw_clip(Face(face), rng, planned.aus, amplitude, head=head, blink=blink)
+        yield replace(drawn, subject=planned.subject, clip=planned.clip, emotion=planned.emotion)
 
 
 def sample(clip: SynthClip) -> Sample:
@@ -431,11 +374,7 @@ def sample(clip: SynthClip) -> Sample:
 
 
 def prepare(root: Path | None = None, replace: bool = False) -> Path:
-    """Draw the test set (a few seconds), unless it exists, and return its folder.
-
-    Args:
-        root: the data root; None for the user's.
-        replace: draw it again even if it exists.
+    """Draw the test set (a few seconds), unless it exists or `replace` is set, and return its folder.
 
     Raises:
         DataError: the folder cannot be written, or the disk is too full.

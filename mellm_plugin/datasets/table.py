@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,6 @@ def dataset(name: str, csv: str | Path, columns: Mapping[str, str] = _USUAL, *, 
 
     Args:
         name: of the prepared dataset.
-        csv: the table.
         columns: headers by key of `COLUMNS`, for columns with unusual names.
         ids: first part of the clips' ids; by default the name.
 
@@ -111,15 +110,7 @@ def prepare(
     workers: int = 1,
     replace: bool = False,
 ) -> Report:
-    """Prepare a table as a dataset with a name.
-
-    Args:
-        csv: the table.
-        name: of the dataset; not one that this package knows.
-        columns: as for `dataset`.
-        root: the data root; None for the user's.
-        crop: what to cut out of the frames; None for nothing.
-        strict, workers, replace: see `Options`.
+    """Prepare a table as a dataset with a name, not one that this package knows; see `dataset` and `Options`.
 
     Raises:
         InputError: the name is taken, or the table cannot be used, with the faults of all rows.
@@ -149,10 +140,8 @@ def check_name(name: str) -> None:
     store.dataset_dir(name)
     plain = name if name in KNOWN else name.split("-v", 1)[0]  # a folder may carry its version: synthme-v1
     if plain in KNOWN:
-        raise InputError(
-            f"{name} names {KNOWN[plain].title}, which has its own commands and tasks; choose another name",
-            where="name",
-        )
+        problem = f"{name} names {KNOWN[plain].title}, which has its own commands and tasks; choose another name"
+        raise InputError(problem, where="name")
 
 
 def prepared(
@@ -164,26 +153,16 @@ def prepared(
     prepares and the others wait. Rows with faults are skipped, with a warning per process; `info.json` and the results
     count them. Use `strict` or `mellm new-task` to refuse any fault. A refused table leaves nothing behind.
 
-    Args:
-        csv: the table.
-        columns: as for `dataset`.
-        strict: whether any fault prevents the preparation.
-        root: the data root; None for the user's.
-
     Raises:
         InputError: the table is unusable, every row has a fault, or, where `strict`, any has; with the faults of all
             rows, a line per cause.
         DataError: the dataset cannot be stored.
     """
-    file = _located(csv)
-    stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
-    name = name_of(file)
+    file, name = _located(csv), name_of(csv)
     workers = min(4, os.cpu_count() or 1)
-    options = Options(
-        frames=file.parent, sheets={"test": file}, corrections=False, strict=strict, workers=workers, root=root
-    )
+    options = Options(file.parent, {"test": file}, corrections=False, strict=strict, workers=workers, root=root)
     try:
-        report = conversion.prepare(dataset(name, file, columns, ids=stem), options)
+        report = conversion.prepare(dataset(name, file, columns, ids=_stem(file)), options)
     except InputError:
         discard(name, root)
         raise
@@ -194,8 +173,11 @@ def prepared(
 def name_of(csv: str | Path) -> str:
     """The name of the dataset of a table, prepared or not."""
     file = _located(csv)
-    stem = re.sub("[^a-z0-9]+", "-", file.stem.lower()).strip("-")[:40] or "clips"
-    return f"table-{stem}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    return f"table-{_stem(file)}-{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+
+
+def _stem(csv: Path) -> str:
+    return re.sub("[^a-z0-9]+", "-", csv.stem.lower()).strip("-")[:40] or "clips"
 
 
 def _located(csv: str | Path) -> Path:
@@ -220,27 +202,21 @@ def _warn(csv: Path, info: dict[str, Any]) -> None:
     )
 
 
-# ---- rows -----------------------------------------------------------------------------------------------------------
-
-
 class _Rows:
     """Facts across rows: ids in several rows (`C01` equals `c01`), and folders with the frames of several clips."""
 
     def __init__(self, sheet: Sheet, folder: Path) -> None:
-        self._ids: dict[str, list[tuple[int, str]]] = {}
-        self._onsets: list[tuple[Path, int, str]] = []
+        self._sheet, self._folder = sheet, folder
+        self._ids: dict[str, dict[int, str]] = {}
         for row in sheet.rows:
-            name, onset = row.text("id"), _path(row, "onset", folder)
-            content = repr(sorted((key, str(value)) for key, value in row.cells.items()))
-            if name is not None:
-                self._ids.setdefault(name.lower(), []).append((row.number, content))
-            if onset is not None:
-                self._onsets.append((onset, row.number, name or ""))
+            if (name := row.text("id")) is not None:
+                content = repr(sorted((key, str(value)) for key, value in row.cells.items()))
+                self._ids.setdefault(name.lower(), {})[row.number] = content
 
     def of_id(self, name: str) -> list[int]:
         """The rows of an id, if they contradict each other; else none."""
-        found = self._ids.get(name.lower(), [])
-        return [number for number, _ in found] if len({content for _, content in found}) > 1 else []
+        found = self._ids.get(name.lower(), {})
+        return list(found) if len(set(found.values())) > 1 else []
 
     def in_folder(self, onset: Path, name: str) -> list[int]:
         """The rows of other clips with an onset in the same folder."""
@@ -250,8 +226,9 @@ class _Rows:
     def _folders(self) -> dict[str, list[tuple[int, str]]]:
         """Computed only if an apex is missing: resolving every path takes a while."""
         folders: dict[str, list[tuple[int, str]]] = {}
-        for onset, number, name in self._onsets:
-            folders.setdefault(os.path.realpath(onset.parent), []).append((number, name))
+        for row in self._sheet.rows:
+            if (onset := _path(row, "onset", self._folder)) is not None:
+                folders.setdefault(os.path.realpath(onset.parent), []).append((row.number, row.text("id") or ""))
         return folders
 
 
@@ -299,10 +276,8 @@ def _absent(row: Row, key: str, file: Path | None) -> str:
         return f"{key}: {file} cannot be read ({error.strerror or error}); check its name and its permissions"
     text = as_text(row.raw(key)) or ""
     if re.fullmatch(r"[0-9]+(\.0+)?", text):
-        return (
-            f"{key}: expected the path of an image, found the frame number {text!r}; name its file, such as "
-            f"frames/c01/img{int(float(text))}.jpg"
-        )
+        file_name = f"name its file, such as frames/c01/img{int(float(text))}.jpg"
+        return f"{key}: expected the path of an image, found the frame number {text!r}; {file_name}"
     if os.name != "nt" and _WINDOWS.match(text):
         return (
             f"{key}: {text!r} is a path of a Windows computer, which is not there on this one; write paths relative to "
@@ -335,19 +310,13 @@ def _path(row: Row, key: str, folder: Path) -> Path | None:
     return folder / text.replace("\\", "/")  # a table written on Windows has backslashes
 
 
-# ---- oddities -------------------------------------------------------------------------------------------------------
-
-
 def oddities(sheet: Sheet) -> list[str]:
     """Oddities that are no faults, a sentence each: unread columns, clips with the same frames, labels spelled in
     several ways."""
     read = set(sheet.columns.values())
     absent = [column.names[0] for key, column in COLUMNS.items() if key not in sheet.columns]
-    odd = [
-        f"the column {heading!r} is not read.{near(heading.lower(), absent)}"
-        for heading in sheet.headings
-        if heading not in read
-    ]
+    unread = [heading for heading in sheet.headings if heading not in read]
+    odd = [f"the column {heading!r} is not read.{near(heading.lower(), absent)}" for heading in unread]
     odd += [
         f"the column {heading!r} is read as {COLUMNS[key].names[0]}"
         for key, heading in sheet.columns.items()
@@ -363,14 +332,9 @@ def oddities(sheet: Sheet) -> list[str]:
     odd += [
         f"{', '.join(map(repr, texts))} are one label, {label!r}" for label, texts in spelled.items() if len(texts) > 1
     ]
-    return odd + list(_alike(sorted(spelled)))
-
-
-def _alike(labels: Sequence[str]) -> Iterable[str]:
-    known = [label for label in labels if canonical_label(label) is not None]
-    for place, label in enumerate(labels):
-        if label in known:
-            continue
-        # of two unknown labels the later one is reported; a known one is never the wrong one
-        if hint := near(label, [*known, *(other for other in labels[:place] if other not in known)]):
-            yield f"the label {label!r} is in none of the known datasets.{hint}"
+    others = sorted(label for label in spelled if canonical_label(label) is not None)
+    for label in sorted({*spelled} - {*others}):
+        if hint := near(label, others):
+            odd.append(f"the label {label!r} is in none of the known datasets.{hint}")
+        others.append(label)  # of two unknown labels the later one is reported; a known one is never the wrong one
+    return odd

@@ -36,8 +36,6 @@ QUESTIONS = "questions.jsonl"
 LABELLED, TEST = "labelled", "test"
 """The splits: clips whose questions have answers, and clips whose questions have none."""
 
-# ---- kinds ----------------------------------------------------------------------------------------------------------
-
 KINDS: tuple[str, ...] = ("coarse", "fine", "units", "unit", "side", "combined", "other")
 """What a question asks for: the coarse class; the fine label; the list of action units; whether one unit is present;
 the side of one unit; units and both classes in one text; anything else."""
@@ -105,26 +103,15 @@ def on_long_video(question: str) -> bool:
     return bool(_LONG_QUESTION.search(" ".join(question.lower().split())))
 
 
-# ---- stored questions -----------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class Question:
-    """One question of the prepared dataset.
+    """One question of the prepared dataset."""
 
-    Attributes:
-        clip: id of its sample; None for a question of a test file whose clip could not be prepared.
-        split: `LABELLED` or `TEST`.
-        file: name of the question file.
-        line: in that file, from 1.
-        row: the JSON object, word for word.
-    """
-
-    clip: str | None
-    split: str
-    file: str
-    line: int
-    row: Mapping[str, Any]
+    clip: str | None  # id of its sample; None for a question of a test file whose clip could not be prepared
+    split: str  # `LABELLED` or `TEST`
+    file: str  # name of the question file
+    line: int  # in that file, from 1
+    row: Mapping[str, Any]  # the JSON object, word for word
 
     @property
     def text(self) -> str:
@@ -152,8 +139,6 @@ def stored_questions(root: Path | None = None) -> list[Question]:
     lines = store.read_file(NAME, QUESTIONS, root).decode("utf-8").split("\n")
     return [Question(**json.loads(line)) for line in lines if line]
 
-
-# ---- question files -------------------------------------------------------------------------------------------------
 
 _LARGEST = 64 << 20  # bytes of a question file; real ones have up to 1 MB
 _CLIP = ("dataset", "subject", "filename")  # fields that name a clip of a dataset
@@ -215,15 +200,11 @@ class QuestionRow:
         if self.video_names():
             return
         if lacking := [name for name in _CLIP if not self.text(name)]:
-            yield (
-                "expected a clip (dataset, subject, filename) or a test video (video_id, video), found no "
-                f"{', no '.join(lacking)}"
-            )
+            wanted = "a clip (dataset, subject, filename) or a test video (video_id, video)"
+            yield f"expected {wanted}, found no {', no '.join(lacking)}"
         elif not self.answered:
-            yield (
-                "expected an answer to a question on a clip of a dataset (only test videos are asked without), found "
-                "none"
-            )
+            wanted = "an answer to a question on a clip of a dataset (only test videos are asked without)"
+            yield f"expected {wanted}, found none"
 
 
 class Skipped:

@@ -39,17 +39,13 @@ _MOST_MERGED = 200_000  # cells within merged areas
 
 @dataclass(frozen=True)
 class Worksheet:
-    """A table as its file holds it.
+    """A table as its file holds it, with the rows that hold anything.
 
-    Attributes:
-        name: of the worksheet; of the file for a CSV.
-        rows: that hold anything.
-        merged: for each merged cell but the first of its area, that first one: (row, place), the place from 0.
-        hidden: whether the workbook hides it.
-        closed: whether rows end with the header, so that a further value was split off another cell.
+    `merged` gives, for each merged cell but the first of its area, that first one: (row, place), the place from 0. With
+    `closed`, rows end with the header, so that a further value was split off another cell.
     """
 
-    name: str
+    name: str  # of the worksheet; of the file for a CSV
     rows: Rows
     merged: Mapping[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     hidden: bool = False
@@ -66,11 +62,9 @@ class TableFile:
 
 
 def read_tables(path: str | Path, keys_of: KeysOf, required: Collection[str]) -> TableFile:
-    """Read all worksheets of a file, or only the one in `FILE.xlsx#WORKSHEET`.
+    """Read all worksheets of a file (.xlsx, .xlsm, CSV), or only the one in `FILE.xlsx#WORKSHEET`.
 
-    Args:
-        path: an .xlsx, .xlsm or CSV file.
-        keys_of, required: tell which delimiter of a CSV gives its header.
+    `keys_of` and `required` tell which delimiter of a CSV gives its header.
 
     Raises:
         InputError: no such file or worksheet, no such format, too large, or damaged.
@@ -84,9 +78,8 @@ def read_tables(path: str | Path, keys_of: KeysOf, required: Collection[str]) ->
     tables = [_csv_table(source, data, keys_of, required)] if is_csv else _xlsx_tables(source, data)
     names = [table.name for table in tables]
     if worksheet and worksheet not in names:
-        raise InputError(
-            f"expected a worksheet {worksheet!r}, found {', '.join(names)}.{near(worksheet, names)}", where=str(source)
-        )
+        problem = f"expected a worksheet {worksheet!r}, found {', '.join(names)}.{near(worksheet, names)}"
+        raise InputError(problem, where=str(source))
     tables = [table for table in tables if worksheet in ("", table.name)]
     return TableFile(source, hashlib.sha256(data).hexdigest(), tables)
 
