@@ -212,12 +212,7 @@ class Folds:
     """Runs the folds: their common settings and their processes."""
 
     def __init__(
-        self,
-        config: Config,
-        task: held_out.Task,
-        out: Path,
-        every: Mapping[str, Sequence[str]],
-        batch_size: int = 1,
+        self, config: Config, task: held_out.Task, out: Path, every: Mapping[str, Sequence[str]], batch_size: int = 1
     ) -> None:
         self.config, self.task, self.out, self.every, self._batch_size = config, task, out, every, batch_size
         self._running: set[subprocess.Popen[bytes]] = set()
