@@ -192,7 +192,7 @@ class DrawnClips:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if folder is None and (cache := cache_folder()) is not None:
             folder = cache / "drawn"
-        if folder is None:
+        elif folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mellm-drawn-")
             folder = Path(self._temporary.name)
         heeded = {**measured_by(settings), "working_side": settings.working_side}
@@ -274,7 +274,10 @@ class DrawnClips:
         if self.settings.doubt_px:
             confidence = _grown(np.asarray(kept["confidence"], np.float32) / 255)
         record = replace(self.records[number], px=tuple(float(px) for px in kept["px"] if not np.isnan(px)))
-        first, second = np.array(self._kept("frames", number)) if frames else (None, None)
+        shown = None
+        if frames:
+            first, second = np.array(self._kept("frames", number))
+            shown = first, second
         facial = FacialFlow(flow, confidence, None, "similarity" if self.settings.head != "none" else "none", ())
         x, y = kept["nose"].tolist()
         return Clip(record, np.array(kept["grey"]), facial, (x, y), shown)

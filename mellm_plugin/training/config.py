@@ -88,19 +88,18 @@ def _regex(value: Any) -> str:
     return expression
 
 
-def _some(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError("a list of at least one")
-    return value
+def _some(kinds: Any, expected: str) -> BeforeValidator:
+    """A value of these kinds that is not empty."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, kinds) or not value:
+            raise ValueError(expected)
+        return value
+
+    return BeforeValidator(check)
 
 
-def _by_part(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"a mapping of {', '.join(PARTS)}")
-    return value
-
-
-def _for_all_parts(value: Any) -> Any:
+def _rates(value: Any) -> Any:
     if isinstance(value, Mapping) and value:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
@@ -118,6 +117,7 @@ Revision = Annotated[str, reader(lambda value: str(value) if isinstance(value, i
 Part = Annotated[str, one_of(PARTS)]
 Way = Annotated[str, one_of(WAYS)]
 Count = Annotated[int, count(1)]
+SomeOf = _some(list | tuple, "a list of at least one")
 Subjects = Mapping[str, Annotated[tuple[str, ...], reader(_subject_list)]]
 
 
