@@ -291,8 +291,9 @@ class Examples(Sequence[Example]):
         clip = stream.clips.clip(int(self.plan[place, 1]), frames=self.motion is None)
         rng = np.random.default_rng([self.seed, 1, place])
         variation = Variation.draw(rng) if self.augment else Variation()
-        languages, odds = zip(*stream.source.languages.items(), strict=True)
-        language = languages[rng.choice(len(odds), p=np.array(odds, np.float64) / np.sum(odds, dtype=np.float64))]
+        languages = stream.source.languages
+        odds = np.array([*languages.values()], np.float64)
+        language = [*languages][rng.choice(len(odds), p=odds / odds.sum())]
         pictures, prompt, answer = ask(stream.form, clip, variation, stream.asked, language, rng)
         record = clip.record
         return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
@@ -305,8 +306,8 @@ class Examples(Sequence[Example]):
             with `labels` and `units`: number of clips and of examples for each.
         """
         asked: dict[str, list[tuple[str, Record]]] = {}
-        for number, place in self.plan:
-            stream = self._streams[number]
+        for index, place in self.plan:
+            stream = self._streams[index]
             asked.setdefault(stream.source.dataset, []).append((stream.form, stream.clips.records[place]))
         datasets: dict[str, dict[str, Any]] = {}
         for name, examples in asked.items():
@@ -324,7 +325,7 @@ class Examples(Sequence[Example]):
             "examples": len(self),
             "clips": sum(entry["clips"] for entry in datasets.values()),
             "subjects": sum(entry["subjects"] for entry in datasets.values()),
-            "forms": _in_order(self._streams[number].form for number in self.plan[:, 0]),
+            "forms": _in_order(self._streams[index].form for index in self.plan[:, 0]),
             "datasets": datasets,
         }
 
@@ -433,8 +434,8 @@ def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[n
     bounds[-1] = 1.0
     even = np.arange(_BLOCK) / _BLOCK
     blocks = []
-    for number in range(-(-count // _BLOCK)):
-        rng = np.random.default_rng([seed, 2, number])
+    for block in range(-(-count // _BLOCK)):
+        rng = np.random.default_rng([seed, 2, block])
         blocks.append(rng.permutation(np.searchsorted(bounds, even + rng.random() / _BLOCK, side="right")))
     plan = np.zeros((count, 2), np.int64)
     plan[:, 0] = np.concatenate(blocks)[:count]
