@@ -31,7 +31,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.children import end_with_parent
-from mellm_plugin.errors import InputError, MellmError, TrainingError
+from mellm_plugin.errors import MellmError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
 from mellm_plugin.locks import sole_writer
 from mellm_plugin.models.loading import carried_record, load_model, local_or_hub
@@ -201,11 +201,11 @@ class _Run:
         if arguments.device.type == "cpu":
             patches_as_product(model)
         train_only(model, stage, keep_dtype=config.dtype == "bfloat16")
-        frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
         if config.full and config.dtype == "auto" and arguments.device.type != "cpu":
-            for parameter in frozen:
-                parameter.data = parameter.data.to(torch.bfloat16)
-        if len(frozen) == len([*model.parameters()]):
+            for parameter in model.parameters():
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(torch.bfloat16)
+        if not any(parameter.requires_grad for parameter in model.parameters()):
             raise TrainingError(
                 f"stage {stage.name!r}: expected parameters to train, found none in {config.base} for {stage.train}"
             )

@@ -81,12 +81,10 @@ def loso(
         task: a task of lmms-eval whose clips name their dataset and subject.
         out: output folder; an unfinished run in it is resumed.
         folds: number of groups of people; None: one fold per person.
-        jobs: folds that run at once on each device.
-        devices: `cuda:0`, `cpu`; none: the commands choose.
+        jobs: folds that run at once on each device: `cuda:0`, `cpu`; without devices, the commands choose.
         allow_incomplete: if folds fail, score the others and mark the result as incomplete.
         include_path: a folder with more task files.
         batch_size: of the evaluations.
-        tell: is called with a line for each fold.
 
     Returns:
         the content of `results.json`.
@@ -220,8 +218,9 @@ class Folds:
             tell(f"{len(folds) - len(waiting)} folds are done already")
         slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         at_once = jobs * max(1, len(devices))
-        for device in [*(devices or (None,))] * jobs:
-            slots.put(device)
+        for device in devices or (None,):
+            for _ in range(jobs):
+                slots.put(device)
         failed: dict[str, str] = {}
         with ThreadPoolExecutor(at_once) as threads:
             futures = {threads.submit(self._one, fold, slots, at_once): fold for fold in waiting}
