@@ -83,10 +83,9 @@ def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
     first = (own.get("r"), own.get("lora_alpha"))
     found = {first} | {(ranks.get(name, first[0]), alphas.get(name, first[1])) for name in {*ranks, *alphas}}
     if not found <= wanted:
-        given, own = (", ".join(f"{rank} and {alpha:g}" for rank, alpha in sorted(some)) for some in (wanted, found))
-        faults.append(
-            f"expected rank and alpha as in the config, {given}, found {own}: another scale changes the adapter's effect"
-        )
+        want, have = (", ".join(f"{rank} and {alpha:g}" for rank, alpha in sorted(some)) for some in (wanted, found))
+        why = "another scale changes the adapter's effect"
+        faults.append(f"expected rank and alpha as in the config, {want}, found {have}: {why}")
     if faults:
         raise ModelError(f"adapter {folder}:" + "".join(f"\n  - {fault}" for fault in faults))
 

@@ -18,7 +18,7 @@ from accelerate import init_empty_weights
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from mellm_plugin.errors import InputError, ModelError, TrainingError
+from mellm_plugin.errors import ModelError, TrainingError
 from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.loading import local_or_hub
 from mellm_plugin.motion.images import write_atomically
@@ -27,7 +27,7 @@ from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.collator import IGNORED, Collator
 from mellm_plugin.training.config import Config
-from mellm_plugin.training.data import Example, Examples
+from mellm_plugin.training.data import Example
 from mellm_plugin.training.finetune import processes
 from mellm_plugin.training.parts import add_adapter_for, counts, train_only
 from mellm_plugin.training.stage_model import prepare_processor

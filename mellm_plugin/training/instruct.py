@@ -145,13 +145,8 @@ def _line(
         name = f"{place:07d}.png" if len(example.images) == 1 else f"{place:07d}-{number}.png"
         write_atomically(drawn / name, [Image.fromarray(pixels)], "image")
         names.append((folder / name).as_posix())
-    answer = example.answer
-    line: dict[str, Any] = {
-        "id": f"{example.clip}#{place}",
-        "subject": example.subject,
-        "form": example.form,
-        "images": names,
-    }
+    answer, form = example.answer, example.form
+    line: dict[str, Any] = {"id": f"{example.clip}#{place}", "subject": example.subject, "form": form, "images": names}
     if rewrite is not None:
         answer, refused = rewrite(example)
         if refused is not None:
@@ -164,7 +159,7 @@ def _line(
         {"role": "assistant", "content": answer},
     ]
     done.examples += 1
-    done.forms[example.form] += 1
+    done.forms[form] += 1
     return line
 
 

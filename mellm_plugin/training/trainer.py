@@ -35,12 +35,8 @@ _LOGGED = {"loss": "loss", "eval_loss": "validation_loss", "learning_rate": "lea
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
-    """Trains one stage from the state of the given model; writes only below `args.output_dir`.
-
-    Args:
-        rates: peak learning rate of each part.
-        options: of Trainer.
-    """
+    """Trains one stage from the state of the given model, with a peak rate for each part; writes only below
+    `args.output_dir`."""
 
     def __init__(self, *, rates: Mapping[str, float], **options: Any) -> None:
         super().__init__(**options)
@@ -74,23 +70,17 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
         kept = {"logits_to_keep": columns} if self._keeps_logits else {}
         logits = model(**given, use_cache=False, **kept).logits
-        logits = logits if self._keeps_logits else logits[:, columns]
-        targets = following[:, columns]
-        total = functional.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        logits = (logits if self._keeps_logits else logits[:, columns]).flatten(0, 1).float()
+        targets = following[:, columns].flatten()
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         if num_items_in_batch is None:
-            loss = total / (targets != IGNORED).sum()
+            loss = loss / (targets != IGNORED).sum()
         else:  # counts the tokens of all devices, whose losses are then averaged
-            loss = total / num_items_in_batch * self.accelerator.num_processes
+            loss = loss / num_items_in_batch * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
 
     def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
-        """A forward and backward pass.
-
-        Raises:
-            TrainingError: the loss is NaN or infinite.
-        """
+        """A forward and backward pass; raises TrainingError if the loss is NaN or infinite."""
         loss: torch.Tensor = super().training_step(*given, **named)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -100,14 +90,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             )
         return loss
 
-    # --- checkpoints -------------------------------------------------------------------------------------------------
-
     def save_state(self, folder: Path) -> None:
-        """Save the weights to a folder atomically; every process takes part.
-
-        Raises:
-            TrainingError: the disk is full or not writable.
-        """
+        """Save the weights to a folder atomically; every process takes part. A full disk raises TrainingError."""
         self._write(folder, lambda part: self.save_model(str(part), _internal_call=True))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
