@@ -134,4 +134,5 @@ def _card(folder: Path, base: str) -> str:
         start = "    lmms-eval --model mellm --model_args pretrained=FOLDER\n"
         return f"# {base} with an adapter merged into it\n\n{start}"
     text = text.replace("A PEFT adapter for", "A fine-tuned model (adapter and base merged) for")
-    return text.replace("adapter=FOLDER", "pretrained=FOLDER").replace("peft", "transformers", 1)
+    text = text.replace("adapter=FOLDER", "pretrained=FOLDER")
+    return text.replace("library_name: peft", "library_name: transformers")
