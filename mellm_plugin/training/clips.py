@@ -60,53 +60,31 @@ _MOST_UNITS = 8
 
 @dataclass(frozen=True)
 class Record:
-    """The annotation of a clip.
+    """The annotation of a clip."""
 
-    Attributes:
-        id: unique, `dataset/subject/clip`.
-        dataset: the prepared dataset, or `synthme`.
-        subject: `dataset/subject`.
-        aus: canonical codes; `()`: no unit moves; None: the units are unknown.
-        complete: whether the whole code of the sheet was readable; if not, there may be more units than in `aus`.
-        emotion, coarse: label and coarse class, or None.
-        px: largest displacement of each unit in px of a frame of 224 px; drawn clips only.
-    """
-
-    id: str
-    dataset: str
-    subject: str
-    aus: tuple[str, ...] | None
-    complete: bool
+    id: str  # unique, `dataset/subject/clip`
+    dataset: str  # a prepared dataset, or `synthme`
+    subject: str  # `dataset/subject`
+    aus: tuple[str, ...] | None  # canonical codes; `()`: no unit moves; None: the units are unknown
+    complete: bool  # whether the whole code of the sheet was readable; if not, there may be more units than in `aus`
     emotion: str | None
-    coarse: str | None
-    px: tuple[float, ...] | None = None
+    coarse: str | None  # coarse class
+    px: tuple[float, ...] | None = None  # each unit's peak displacement in px of a frame of 224 px; drawn clips only
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip with its measured motion.
-
-    Attributes:
-        record: its annotation.
-        grey: uint8 `(H, W)`, the onset frame.
-        facial: the flow of the face, at the frame's size.
-        nose: nose tip in px of the frame, or None.
-        frames: onset and apex, uint8 `(H, W, 3)`, RGB, if requested.
-    """
+    """A clip with its measured motion."""
 
     record: Record
-    grey: Image
-    facial: FacialFlow
-    nose: tuple[float, float] | None = None
-    frames: tuple[Image, Image] | None = None
+    grey: Image  # uint8 `(H, W)`, the onset frame
+    facial: FacialFlow  # the flow of the face, at the frame's size
+    nose: tuple[float, float] | None = None  # nose tip in px of the frame
+    frames: tuple[Image, Image] | None = None  # onset and apex, uint8 `(H, W, 3)`, RGB, if requested
 
 
 def paint(clip: Clip, settings: MotionSettings = DEFAULT) -> Image:
-    """The motion map of a clip; equals `render.motion_map` for a clip measured with these settings.
-
-    Returns:
-        uint8 `(H, W, 3)`, RGB.
-    """
+    """The motion map of a clip, uint8 `(H, W, 3)`, RGB: `render.motion_map` of a clip measured with these settings."""
     shown = strength(clip.facial.flow, settings, clip.facial.confidence)
     return colour.paint(clip.facial.flow, shown, clip.grey, settings.palette, settings.overlay)
 
@@ -209,11 +187,7 @@ class DrawnClips:
         return {**vars(self), "_temporary": None, "_opened": {}}
 
     def draw(self) -> None:
-        """Draw the missing clips; several processes may do so at once.
-
-        Raises:
-            DataError: the folder cannot be written to.
-        """
+        """Draw the missing clips; several processes may do so at once. Raises DataError if it cannot write."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             jobs = []

@@ -47,25 +47,15 @@ _BLOCK = 256  # within a block of examples, shares of sources and forms are exac
 
 @dataclass(frozen=True)
 class Example:
-    """One question and its answer.
+    """One question and its answer."""
 
-    Attributes:
-        clip: id of the clip.
-        dataset: the prepared dataset, or `synthme`.
-        subject: `dataset/subject`.
-        form: one of `FORMS`.
-        images: uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex.
-        prompt: the instruction without image marks; the images precede it.
-        answer: the text to learn.
-    """
-
-    clip: str
-    dataset: str
-    subject: str
-    form: str
-    images: tuple[Image, ...]
-    prompt: str
-    answer: str
+    clip: str  # id
+    dataset: str  # a prepared dataset, or `synthme`
+    subject: str  # `dataset/subject`
+    form: str  # one of `FORMS`
+    images: tuple[Image, ...]  # uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex
+    prompt: str  # without image marks; the images precede it
+    answer: str  # the text to learn
 
 
 def _dataset(value: Any) -> str:
@@ -276,12 +266,7 @@ class Examples(Sequence[Example]):
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example at an index.
-
-        Raises:
-            ImageError: a frame of its clip cannot be used; the message names the clip.
-            DataError: the data cannot be read, or drawn clips cannot be written.
-        """
+        """The example at an index; raises ImageError or DataError if its clip cannot be read or drawn."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = index + len(self) if index < 0 else index
@@ -407,10 +392,7 @@ def training_split(source: Source, root: Path | None = None) -> str:
 
 
 def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """The subjects of each dataset; draws no clips.
-
-    Returns:
-        sorted names, without the dataset's name.
+    """The subjects of each dataset, sorted and without the dataset's name; draws no clips.
 
     Raises:
         InputError: sources cannot be used; lists every fault.

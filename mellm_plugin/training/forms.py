@@ -69,19 +69,12 @@ _PATCHES = 0.6  # share of legend questions that show one coloured patch
 
 @dataclass(frozen=True)
 class Asked:
-    """Settings of the questions about the clips of one source.
+    """Settings of the questions about the clips of one source."""
 
-    Attributes:
-        motion: settings of the maps; None: onset and apex frames.
-        label_sets: the sets of labels to choose from, which take turns.
-        units: the units of the source's clips, with the number of clips; questions about absent units use these.
-        vary_words: whether wordings vary; if not, they are those of evaluation.
-    """
-
-    motion: MotionSettings | None
-    label_sets: tuple[tuple[str, ...], ...]
-    units: Mapping[int, int]
-    vary_words: bool = True
+    motion: MotionSettings | None  # of the maps; None: onset and apex frames
+    label_sets: tuple[tuple[str, ...], ...]  # the sets of labels to choose from, which take turns
+    units: Mapping[int, int]  # of the source's clips, with the number of clips; for questions about absent units
+    vary_words: bool = True  # if not, wordings are those of evaluation
 
     @property
     def images(self) -> Literal["map", "frames"]:
@@ -125,25 +118,18 @@ Part = tuple[str, str | None]
 
 @dataclass(frozen=True)
 class Seen:
-    """The motion that a picture shows.
+    """The motion that a picture shows."""
 
-    Attributes:
-        regions: the motion of each region; `visible` if the picture shows it in its colour.
-        stirred, still: regions with visible motion, but no clear direction, and regions without visible motion.
-    """
-
-    regions: tuple[RegionMotion, ...]
-    stirred: frozenset[Part]
-    still: frozenset[Part]
+    regions: tuple[RegionMotion, ...]  # the motion of each; `visible` if the picture shows it in its colour
+    stirred: frozenset[Part]  # regions with visible motion, but no clear direction
+    still: frozenset[Part]  # regions without visible motion
 
 
 def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
     """The visible motion of a clip: the measured motion of its regions, checked against the painted pixels.
 
-    Args:
-        moving: the clip with varied motion but original view, so that regions are in their measured places.
-        variation: of the view; a nearer face moves farther.
-        settings: of the map; None for frames, which count as showing what the default map shows.
+    The clip has varied motion but its original view, so that regions are in their measured places; the zoom of the
+    variation scales the result. Frames (no settings) count as showing what the default map shows.
     """
     height, width = moving.grey.shape
     nose, flow, zoom = moving.nose, moving.facial.flow, variation.zoom

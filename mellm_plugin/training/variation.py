@@ -17,29 +17,18 @@ from mellm_plugin.training.clips import Clip, Image, Record
 
 @dataclass(frozen=True)
 class Variation:
-    """A change of a clip that keeps picture and annotation consistent.
+    """A change of a clip that keeps picture and annotation consistent."""
 
-    Attributes:
-        mirror: swap left and right: in the picture, in the flow (so hues change) and in the codes.
-        zoom: the face is nearer (above 1) or farther; its motion in px scales with it.
-        shift: to the right and down, as shares of the frame's sides.
-        magnitude: factor of the flow; frames do not change.
-        noise_px: rms of smooth noise in the flow, px of a frame of 224 px.
-        seed: of that noise.
-        gain, bias: of the brightness, grey levels 0..255.
-        floor, knee: factors of these settings of the map.
-    """
-
-    mirror: bool = False
-    zoom: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    magnitude: float = 1.0
-    noise_px: float = 0.0
-    seed: int = 0
-    gain: float = 1.0
-    bias: float = 0.0
-    floor: float = 1.0
-    knee: float = 1.0
+    mirror: bool = False  # swap left and right: in the picture, in the flow (so hues change) and in the codes
+    zoom: float = 1.0  # the face is nearer (above 1) or farther; its motion in px scales with it
+    shift: tuple[float, float] = (0.0, 0.0)  # to the right and down, as shares of the frame's sides
+    magnitude: float = 1.0  # factor of the flow; frames do not change
+    noise_px: float = 0.0  # rms of smooth noise in the flow, px of a frame of 224 px
+    seed: int = 0  # of that noise
+    gain: float = 1.0  # of the brightness
+    bias: float = 0.0  # of the brightness, grey levels 0..255
+    floor: float = 1.0  # factor of this setting of the map
+    knee: float = 1.0  # factor of this setting of the map
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Variation:
