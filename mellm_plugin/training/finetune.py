@@ -286,7 +286,6 @@ class _Run:
         return [TensorBoardCallback(SummaryWriter(str(self.folder / "logs" / stage), purge_step=step + 1))]
 
     def _run(self, trainer: StageTrainer, checkpoint: Path | None, examples: Examples, number: int) -> None:
-        """Train, and turn failures into errors that say what to do."""
         stage = self.config.stages[number]
         try:
             examples[0]  # drawing clips first shows its own progress bar

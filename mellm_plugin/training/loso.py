@@ -1,10 +1,8 @@
 """Leave one subject out: train one adapter per person on all others, and evaluate it on that person.
 
     DIR/plan.json                         config, task and data of the folds; a run with others is refused
-    DIR/folds/03-casme2-sub03/            one fold: its config and task, train.log, evaluate.log
-                              adapter/    as `mellm finetune` makes it
-                              samples.jsonl, results.json    its answers and their scores by lmms-eval
-                              done.json                      comes last; marks the fold as finished
+    DIR/folds/03-casme2-sub03/            one fold: config, task, logs, adapter/, samples.jsonl, results.json
+                              done.json   comes last; marks the fold as finished
     DIR/predictions.jsonl                 the answers for all people, in the order of the task's data
     DIR/results.json, table.txt           their scores, computed once over all answers
 
@@ -122,11 +120,7 @@ def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int
 
 
 def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a task about other people than the config trains on, and a base that was trained on them.
-
-    Raises:
-        InputError: see above; lists every fault.
-    """
+    """Refuse, with an InputError, a task about other people than the config trains on, and a base that knows them."""
     faults: list[str] = []
     trained = people_of({name: of for name, of in every.items() if name != DRAWN})
     people: dict[str, set[str]] = {}
@@ -165,11 +159,7 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
 
 
 def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
-    """Write the plan of the folds, or refuse to resume a run with another plan.
-
-    Raises:
-        TrainingError: the folder holds folds of another plan.
-    """
+    """Write the plan of the folds, or refuse, with a TrainingError, to resume a run with another plan."""
     plain = config.to_dict()
     for free in ("workers", "save_every"):  # they may change, as in a single training
         plain["trainer"].pop(free, None)
@@ -199,7 +189,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
 
 
 class Folds:
-    """Runs the folds: their common settings and their processes."""
+    """Runs the folds."""
 
     def __init__(
         self, config: Config, task: held_out.Task, out: Path, every: Mapping[str, Sequence[str]], batch_size: int = 1
@@ -321,11 +311,7 @@ def _wait_for(trained: Path) -> None:
 
 
 def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
-    """Refuse an adapter whose record says that it has seen people of its fold.
-
-    Raises:
-        TrainingError: the adapter has seen some of them.
-    """
+    """Refuse, with a TrainingError, an adapter whose record says that it has seen people of its fold."""
     known = Seen.of([record])
     if met := people_of(fold.people) & (known.trained | known.validated):
         raise TrainingError(

@@ -27,8 +27,6 @@ Subjects = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Split:
-    """Subjects for training, subjects for validation, and subjects left out."""
-
     seen: Subjects
     validation: Subjects
     left_out: Subjects
@@ -99,11 +97,7 @@ def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
 
 
 def check(config: Config, sides: Split) -> None:
-    """Open the data of all stages, so that no fault shows up after hours of training.
-
-    Raises:
-        InputError: data cannot be used; lists the faults of all stages.
-    """
+    """Open the data of all stages, so that no fault shows up after hours of training; an InputError lists them all."""
     faults: list[str] = []
     for number in range(len(config.stages)):
         for examples in (shown, validated):
