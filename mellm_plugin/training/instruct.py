@@ -74,9 +74,8 @@ def write(
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
     with sole_writer(out):
         if out.exists() and not replace:
-            raise InputError(
-                "expected a new file, found an existing one; choose another name, or use --replace", where=str(out)
-            )
+            fault = "expected a new file, found an existing one; choose another name, or use --replace"
+            raise InputError(fault, where=str(out))
         return _write(examples, out, rewrite, rewriter)
 
 
