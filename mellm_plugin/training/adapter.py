@@ -37,37 +37,30 @@ def base_fingerprint(name: str, folder: str, revision: str | None) -> dict[str, 
     """Identify a base model: its name, its commit on the hub, and checksums of its config and weights.
 
     Checksums of local weights cover only sizes and ends of the files, because reading a large model takes minutes; they
-    differ after training. For models of the hub, the commit identifies the weights.
-
-    Args:
-        name: from the config.
-        folder: a folder, or the hub id.
-        revision: from the config.
+    differ after training. For models of the hub (`folder` is its id), the commit identifies the weights.
 
     Raises:
         ModelError: the model has no config.json.
     """
-    sums: dict[str, str] = {}
-    commit = None
-    if not Path(folder).is_dir():
-        for file in ("config.json", "model.safetensors.index.json"):
-            try:
-                path = Path(hf_hub_download(folder, file, revision=revision))
-            except EntryNotFoundError as error:
-                if file == "config.json":
-                    raise ModelError(f"{name}: cannot read its config.json: {error}{taken_for_hub_id(name)}") from error
-                continue
-            except Exception as error:  # the hub raises many kinds
-                raise ModelError(f"{name}: cannot be fetched from the hub: {error}{taken_for_hub_id(name)}") from error
-            sums[file] = hashlib.sha256(path.read_bytes()).hexdigest()
-            commit = path.parent.name  # of the snapshot in the cache
-        return {"name": name, "revision": commit, "sha256": sums}
     config = Path(folder, "config.json")
-    if not config.is_file():
-        raise ModelError(f"{name}: expected a model, found no config.json in {folder}")
-    sums[config.name] = hashlib.sha256(config.read_bytes()).hexdigest()
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        sums[path.name] = ends_sum(path)
+    if config.parent.is_dir():
+        if not config.is_file():
+            raise ModelError(f"{name}: expected a model, found no config.json in {folder}")
+        sums = {config.name: hashlib.sha256(config.read_bytes()).hexdigest()}
+        sums |= {path.name: ends_sum(path) for path in sorted(config.parent.glob("*.safetensors"))}
+        return {"name": name, "revision": revision, "sha256": sums}
+    sums = {}
+    for file in ("config.json", "model.safetensors.index.json"):
+        try:
+            path = Path(hf_hub_download(folder, file, revision=revision))
+        except Exception as error:  # the hub raises many kinds
+            missing = isinstance(error, EntryNotFoundError)
+            if missing and file != "config.json":
+                continue
+            reason = "cannot read its config.json" if missing else "cannot be fetched from the hub"
+            raise ModelError(f"{name}: {reason}: {error}{taken_for_hub_id(name)}") from error
+        sums[file] = hashlib.sha256(path.read_bytes()).hexdigest()
+        revision = path.parent.name  # the commit of the snapshot in the cache
     return {"name": name, "revision": revision, "sha256": sums}
 
 
@@ -90,16 +83,11 @@ def check_start(folder: Path, config: Config, base: Mapping[str, Any]) -> None:
     first = (own.get("r"), own.get("lora_alpha"))
     found = {first} | {(ranks.get(name, first[0]), alphas.get(name, first[1])) for name in {*ranks, *alphas}}
     if not found <= wanted:
-        faults.append(
-            "expected rank and alpha as in the config, "
-            f"{_pairs(wanted)}, found {_pairs(found)}: another scale changes the adapter's effect"
-        )
+        want, have = (", ".join(f"{rank} and {alpha:g}" for rank, alpha in sorted(some)) for some in (wanted, found))
+        why = "another scale changes the adapter's effect"
+        faults.append(f"expected rank and alpha as in the config, {want}, found {have}: {why}")
     if faults:
         raise ModelError(f"adapter {folder}:" + "".join(f"\n  - {fault}" for fault in faults))
-
-
-def _pairs(pairs: set[tuple[Any, Any]]) -> str:
-    return ", ".join(f"{rank} and {alpha:g}" for rank, alpha in sorted(pairs))
 
 
 def versions() -> dict[str, str]:
@@ -138,24 +126,23 @@ def card(config: Config, made: Mapping[str, Any]) -> str:
     argument = "pretrained" if config.full else "adapter"
     kind = "A fine-tuned model" if config.full else "A PEFT adapter"
     maps = "motion maps (`motion.json`)" if config.motion else "raw onset and apex frames, without motion maps"
-    head = {"base_model": config.base, "library_name": "transformers" if config.full else "peft"}
-    rows = "\n".join(
-        f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | "
-        f"{'-' if s['validation_loss'] is None else format(s['validation_loss'], '.4f')} | {s['seconds']:.0f} |"
-        for s in made["stages"]
-    )
+    library = "transformers" if config.full else "peft"
+    rows = ""
+    for s in made["stages"]:
+        validation = "-" if s["validation_loss"] is None else f"{s['validation_loss']:.4f}"
+        rows += f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | {validation} | {s['seconds']:.0f} |\n"
     people = "\n".join(
         f"- {name}: trained on {len(of['subjects'])} subjects, validated on {len(made['validation'].get(name, ()))}"
         for name, of in made["seen"].items()
     )
     return (
-        "---\n" + "".join(f"{key}: {value}\n" for key, value in head.items()) + "---\n\n"
+        f"---\nbase_model: {config.base}\nlibrary_name: {library}\n---\n\n"
         f"# {kind} for micro-expressions\n\n"
         f"Made with mellm-plugin {made['versions']['mellm-plugin']} from `{config.base}`, shown {maps}. Evaluate:\n\n"
         f"    lmms-eval --model mellm --model_args {argument}=FOLDER --tasks synthme_meu --output_path results "
         "--log_samples\n\n"
         "`training.json` holds the config, the versions, the data and the subjects it has seen; scores on those are no "
         f"scores on new people.\n\n{people}\n\n"
-        f"| stage | steps | loss | validation loss | s |\n|---|---:|---:|---:|---:|\n{rows}\n\n"
+        f"| stage | steps | loss | validation loss | s |\n|---|---:|---:|---:|---:|\n{rows}\n"
         "What it says about a face is a guess from movement. It does not tell what a person feels, thinks or intends.\n"
     )

@@ -2,14 +2,14 @@
 
     python -m mellm_plugin.training.bundled --work DIR --out mellm_plugin/models/bundled
 
-DIR keeps flow and grey onset frame of each clip, so that training can paint new variations: with other map settings,
-mirrored, shifted, nearer or farther. After an interruption, the same command resumes at the last drawn clip or the last
-checkpoint. One thread trains and one process paints; a model of this size does not profit from more.
+DIR keeps flow and grey onset frame of each clip, from which training paints new variations. After an interruption, the
+same command resumes at the last drawn clip or checkpoint. One thread trains and one process paints.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import time
@@ -20,11 +20,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import (
     PreTrainedTokenizerFast,
@@ -57,14 +57,9 @@ VOCABULARY = 1536
 _LABEL_SETS = ("casme2", "samm", "smic", "casme3", "dfme", "synthme")
 """Datasets whose label sets occur in training; the shipped weights use these."""
 
-_SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
+_SPECIAL = tuple(
+    f"<|{name}|>"
+    for name in ("endoftext", "im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad")
 )
 # Merges stop only at these borders, so that a whole clause may become one token and sequences stay short.
 _PIECES = r"AU\d+|\d+|[.;:,+()\n]| ?[^.;:,+()\n\d]+"
@@ -78,12 +73,6 @@ _TEMPLATE = (
 )
 _IGNORED = -100
 
-Coded = tuple[tuple[str, float], ...]
-"""Canonical codes, each with its displacement in px of a frame of 224 px."""
-
-
-# --- words -----------------------------------------------------------------------------------------------------------
-
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level tokenizer trained on this package's prompts and answers; other text falls back to bytes."""
@@ -94,11 +83,9 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
     for emotion, combinations in COMBINATIONS.items():
         for combination in combinations:
             codes = [code for code in combination.split("+") if code]
-            for _ in range(12):
-                texts.append(describe([(code, float(rng.uniform(0.3, 3))) for code in codes], emotion))
-    for number in AUS:
-        for side in "LR":
-            texts += [describe([(f"{side}{number}", 1.0)], label) for label in ("negative", "positive", "others")]
+            texts += [describe([(code, float(rng.uniform(0.3, 3))) for code in codes], emotion) for _ in range(12)]
+    labels = ("negative", "positive", "others")
+    texts += [describe([(f"{side}{number}", 1.0)], label) for number in AUS for side in "LR" for label in labels]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(Regex(_PIECES), "isolated"), pre_tokenizers.ByteLevel(False, use_regex=False)]
@@ -112,14 +99,8 @@ def build_tokenizer() -> PreTrainedTokenizerFast:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        additional_special_tokens=list(_SPECIAL),
-        padding_side="left",
-        model_max_length=4096,
-    )
+    ends = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>", "additional_special_tokens": list(_SPECIAL)}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, padding_side="left", model_max_length=4096, **ends)
 
 
 def build_processor() -> Qwen2_5_VLProcessor:
@@ -136,6 +117,7 @@ def build_processor() -> Qwen2_5_VLProcessor:
 def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VLForConditionalGeneration:
     """An untrained Qwen2.5-VL of a few million parameters."""
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in _SPECIAL}
+    ends = {"eos_token_id": ids["<|im_end|>"], "pad_token_id": ids["<|endoftext|>"]}
     torch.manual_seed(seed)
     config = Qwen2_5_VLConfig(
         text_config={
@@ -149,8 +131,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VL
             "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [4, 6, 6]},
             "tie_word_embeddings": True,
             "bos_token_id": ids["<|endoftext|>"],
-            "eos_token_id": ids["<|im_end|>"],
-            "pad_token_id": ids["<|endoftext|>"],
+            **ends,
         },
         vision_config={
             "depth": 3,
@@ -168,17 +149,8 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int = 0) -> Qwen2_5_VL
         tie_word_embeddings=True,
     )
     model = Qwen2_5_VLForConditionalGeneration(config)
-    model.generation_config.eos_token_id = ids["<|im_end|>"]
-    model.generation_config.pad_token_id = ids["<|endoftext|>"]
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = ends.values()
     return model
-
-
-# --- painting --------------------------------------------------------------------------------------------------------
-
-
-def coded(clip: Clip) -> Coded:
-    """The codes of a drawn clip with their displacements."""
-    return tuple(zip(clip.record.aus or (), clip.record.px or (), strict=True))
 
 
 class Batches(IterableDataset):  # type: ignore[misc]
@@ -200,66 +172,54 @@ class Batches(IterableDataset):  # type: ignore[misc]
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         torch.set_num_threads(1)
         cv2.setNumThreads(1)
-        step, count = self.start, len(self.drawn.records)
-        while True:
+        count = len(self.drawn.records)
+        for step in itertools.count(self.start):
             rng = np.random.default_rng([self.seed, step])
             odds = np.array([prompt[3 if 3 * step >= 2 * self.steps else 2] for prompt in self.prompts])
             prompt, labels, *_ = self.prompts[rng.choice(len(odds), p=odds / odds.sum())]
             # Every clip once per round, in a random order per round.
-            first = step * self.size
-            order = [self._clip(i, count) for i in range(first, first + self.size)]
-            yield self.batch([self.drawn.clip(i) for i in order], prompt, labels, rng)
-            step += 1
-
-    def _clip(self, number: int, count: int) -> int:
-        round_, place = divmod(number, count)
-        if getattr(self, "_round", None) != round_:
-            self._round, self._order = round_, np.random.default_rng([self.seed, 1, round_]).permutation(count)
-        return int(self._order[place])
+            shown = range(step * self.size, (step + 1) * self.size)
+            rounds = {number // count for number in shown}
+            order = {r: np.random.default_rng([self.seed, 1, r]).permutation(count) for r in rounds}
+            chosen = [self.drawn.clip(int(order[number // count][number % count])) for number in shown]
+            yield self.batch(chosen, prompt, labels, rng)
 
     def batch(
-        self,
-        chosen: Sequence[Clip],
-        prompt: str,
-        labels: Sequence[str],
-        rng: np.random.Generator,
+        self, chosen: Sequence[Clip], prompt: str, labels: Sequence[str], rng: np.random.Generator
     ) -> dict[str, torch.Tensor]:
         """Tensors of one batch; skips clips whose label is not in the closed set."""
-        images: list[npt.NDArray[np.uint8]] = []
-        answers: list[list[int]] = []
-        moving: list[list[float]] = []
+        images, answers, moving = [], [], []
         tokenizer = self.processor.tokenizer
         end = tokenizer.convert_tokens_to_ids("<|im_end|>")
         for drawn in chosen:
             variation = Variation.draw(rng)
             clip = varied(drawn, variation)
-            label = label_among(clip.record, labels)
-            if label is not None:
+            if (label := label_among(clip.record, labels)) is not None:
+                units, px = clip.record.aus or (), clip.record.px or ()
                 images.append(paint(clip, variation.settings(DEFAULT)))
-                answers.append([*tokenizer(describe(coded(clip), label)).input_ids, end])
-                moving.append(unit_sides(coded(clip)))
+                answers.append([*tokenizer(describe(list(zip(units, px, strict=True)), label)).input_ids, end])
+                moving.append(unit_sides(units))
         pixels = self.processor.image_processor(images=images, return_tensors="pt")
         head = prompt_ids(self.processor, prompt, int(pixels.image_grid_thw[0].prod()) // 4)
-        longest = max(map(len, answers))
-        pad = tokenizer.pad_token_id
-        ids = torch.tensor([[*head, *answer, *[pad] * (longest - len(answer))] for answer in answers])
-        targets = [[_IGNORED] * len(head) + answer + [_IGNORED] * (longest - len(answer)) for answer in answers]
-        mask = torch.tensor([[1] * (len(head) + len(answer)) + [0] * (longest - len(answer)) for answer in answers])
-        image_token = self.processor.image_token_id
+
+        def padded(rows: list[list[int]], value: int) -> torch.Tensor:
+            return pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)
+
+        ids = padded([head + answer for answer in answers], tokenizer.pad_token_id)
         return {
             "input_ids": ids,
-            "attention_mask": mask,
-            "labels": torch.tensor(targets),
+            "attention_mask": padded([[1] * len(head + answer) for answer in answers], 0),
+            "labels": padded([[_IGNORED] * len(head) + answer for answer in answers], _IGNORED),
             "moving": torch.tensor(moving),
-            "mm_token_type_ids": (ids == image_token).int(),
+            "mm_token_type_ids": (ids == self.processor.image_token_id).int(),
             "pixel_values": pixels.pixel_values,
             "image_grid_thw": pixels.image_grid_thw,
         }
 
 
-def unit_sides(codes: Coded) -> list[float]:
+def unit_sides(codes: Sequence[str]) -> list[float]:
     """1 for each moving unit and side, else 0: the units of `AUS` on the subject's left, then on the right."""
-    moved = {(parsed.alternatives[0], parsed.side) for parsed in (parse_canonical(code) for code, _ in codes)}
+    moved = {(parsed.alternatives[0], parsed.side) for parsed in map(parse_canonical, codes)}
     return [float((n, side) in moved or (n, None) in moved) for side in "LR" for n in AUS]
 
 
@@ -269,9 +229,6 @@ def prompt_ids(processor: Qwen2_5_VLProcessor, prompt: str, visual: int) -> list
     text = processor.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
     text = text.replace(processor.image_token, processor.image_token * visual)
     return list(processor.tokenizer(text).input_ids)
-
-
-# --- training --------------------------------------------------------------------------------------------------------
 
 
 class Probe(nn.Module):  # type: ignore[misc]
@@ -309,55 +266,41 @@ class Recipe:
     """The settings that determine the model; a checkpoint of another recipe is refused."""
 
     clips: int = 24000
-    steps: int = 1800
-    looking: int = 300
+    steps: int = 1800  # of the optimiser; a cosine lowers the learning rate to zero over them
+    looking: int = 300  # first steps, which train only the vision tower
     batch: int = 32
-    rate: float = 1.5e-3
-    seed: int = 0
+    rate: float = 1.5e-3  # peak, of AdamW
+    seed: int = 0  # of drawings, weights, order and painting
 
 
 def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, processes: int = 2) -> None:
     """Draw clips, train the model, save it as bfloat16 safetensors with its processor and map settings.
 
-    Args:
-        work: folder of the drawn clips, the checkpoint and the training curve.
-        out: folder of the model.
-        recipe: number of clips; optimiser steps, over which a cosine lowers the learning rate to zero; initial steps
-            that train only the vision tower (`looking`); clips per step; peak learning rate of AdamW; seed of
-            drawings, weights, order and painting.
-        checkpoint_every: steps between checkpoints.
-        processes: number of drawing processes.
+    `work` keeps the drawn clips, the checkpoint and the curve; `processes` draw clips.
 
     Raises:
         ModelError: the checkpoint in `work` belongs to another recipe or other prompts.
     """
     torch.set_num_threads(1)
-    steps, looking, batch, rate, seed = recipe.steps, recipe.looking, recipe.batch, recipe.rate, recipe.seed
-    drawn = DrawnClips(recipe.clips, seed, folder=work, processes=processes)
+    steps = recipe.steps
+    drawn = DrawnClips(recipe.clips, recipe.seed, folder=work, processes=processes)
     drawn.draw()
     processor = build_processor()
-    model = build_model(processor.tokenizer, seed)
+    model = build_model(processor.tokenizer, recipe.seed)
     patches_as_product(model)
     probe = Probe(model)
     trained = [*model.parameters(), *probe.parameters()]
-    decayed = [p for p in trained if p.ndim > 1]
-    plain = [p for p in trained if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0.0}], lr=rate, betas=(0.9, 0.98)
-    )
+    decayed = {"params": [p for p in trained if p.ndim > 1], "weight_decay": 0.05}
+    plain = {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW([decayed, plain], lr=recipe.rate, betas=(0.9, 0.98))
     warm = min(100, steps // 10 + 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min(1.0, (s + 1) / warm) * 0.5 * (1 + math.cos(math.pi * min(1.0, s / steps)))
     )
-    made_from = {
-        **asdict(recipe),
-        "drawings": VERSION,
-        "flow": FLOW_VERSION,
-        "prompts": PROMPT_VERSION,
-        "tokens": len(processor.tokenizer),
-    }
-    checkpoint = work / "checkpoint.pt"
-    start = 0
+    made_from = {**asdict(recipe), "drawings": VERSION, "flow": FLOW_VERSION, "prompts": PROMPT_VERSION}
+    made_from["tokens"] = len(processor.tokenizer)
+    checkpoint, start = work / "checkpoint.pt", 0
+    kept: dict[str, Any] = {"model": model, "probe": probe, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         if state["made_from"] != made_from:
@@ -365,20 +308,17 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
                 f"{checkpoint}: expected a checkpoint of {made_from}, found one of {state['made_from']}; "
                 "delete it, or choose another --work"
             )
-        model.load_state_dict(state["model"])
-        probe.load_state_dict(state["probe"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
+        for name, one in kept.items():
+            one.load_state_dict(state[name])
         start = state["step"]
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, from step {start}", flush=True)
-    painted = Batches(drawn, processor, batch, seed, start, steps)
-    batches = iter(DataLoader(painted, None, num_workers=1, prefetch_factor=2, worker_init_fn=end_with_parent))
+    painted = Batches(drawn, processor, recipe.batch, recipe.seed, start, steps)
+    batches = DataLoader(painted, None, num_workers=1, prefetch_factor=2, worker_init_fn=end_with_parent)
     model.train()
-    began, totals = time.monotonic(), [0.0, 0.0]
-    for step in range(start, steps):
-        given = next(batches)
+    began, totals = time.monotonic(), np.zeros(2)
+    for step, given in zip(range(start, steps), batches, strict=False):
         words = torch.zeros(())
-        if step < looking:
+        if step < recipe.looking:
             model.model.visual(given["pixel_values"], grid_thw=given["image_grid_thw"])
         else:
             words = answer_loss(model, given)
@@ -388,31 +328,20 @@ def train(work: Path, out: Path, recipe: Recipe, checkpoint_every: int = 200, pr
         optimizer.step()
         schedule.step()
         optimizer.zero_grad(set_to_none=True)
-        totals = [totals[0] + float(words.detach()), totals[1] + float(sight.detach())]
+        totals += (float(words.detach()), float(sight.detach()))
         if (step + 1) % 50 == 0:
-            line = {
-                "step": step + 1,
-                "words": round(totals[0] / 50, 4),
-                "sight": round(totals[1] / 50, 4),
-                "seconds": round(time.monotonic() - began, 1),
-            }
-            totals = [0.0, 0.0]
+            means = (round(float(total) / 50, 4) for total in totals)
+            line = {"step": step + 1, **dict(zip(("words", "sight"), means, strict=True))}
+            line["seconds"] = round(time.monotonic() - began, 1)
+            totals = np.zeros(2)
             print(json.dumps(line), flush=True)
             with (work / "curve.jsonl").open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         if (step + 1) % checkpoint_every == 0 or step + 1 == steps:
             part = checkpoint.with_suffix(".part")
-            parts = {"model": model, "probe": probe, "optimizer": optimizer, "schedule": schedule}
-            torch.save(
-                {**{name: kept.state_dict() for name, kept in parts.items()}, "step": step + 1, "made_from": made_from},
-                part,
-            )
+            states = {name: one.state_dict() for name, one in kept.items()}
+            torch.save({**states, "step": step + 1, "made_from": made_from}, part)
             part.replace(checkpoint)
-    save(model, processor, out)
-
-
-def save(model: Qwen2_5_VLForConditionalGeneration, processor: Qwen2_5_VLProcessor, out: Path) -> None:
-    """Write the model (bfloat16 safetensors), its processor and the settings of its maps."""
     out.mkdir(parents=True, exist_ok=True)
     model.to(torch.bfloat16).save_pretrained(out)
     processor.save_pretrained(out)
@@ -428,9 +357,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for field in fields(Recipe):
         kind = float if field.name == "rate" else int
         parser.add_argument(f"--{field.name}", type=kind, default=field.default, help="default: %(default)s")
-    given = parser.parse_args(arguments)
-    recipe = Recipe(**{field.name: getattr(given, field.name) for field in fields(Recipe)})
-    train(given.work, given.out, recipe, processes=given.processes)
+    given = vars(parser.parse_args(arguments))
+    work, out, processes = (given.pop(name) for name in ("work", "out", "processes"))
+    train(work, out, Recipe(**given), processes=processes)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ Questions are in English, like the challenges; prompts are those of evaluation.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
@@ -71,10 +72,11 @@ def kinds(record: Record, labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def _sided(record: Record) -> list[tuple[int, str]]:
-    units = [parse_canonical(code) for code in record.aus or ()]
-    found = [(unit.alternatives[0], _SIDES.get(unit.side or "", "")) for unit in units if len(unit.alternatives) == 1]
-    times = [number for number, _ in found]
-    return [(number, side) for number, side in found if side and times.count(number) == 1]
+    """The certain units that are coded once, on one side."""
+    units = [unit for unit in map(parse_canonical, record.aus or ()) if len(unit.alternatives) == 1]
+    times = Counter(unit.alternatives[0] for unit in units)
+    found = [(unit.alternatives[0], unit.side) for unit in units]
+    return [(number, _SIDES[side]) for number, side in found if side in _SIDES and times[number] == 1]
 
 
 def question(

@@ -56,75 +56,43 @@ DRAWN = "synthme"
 
 _OTHER_ESTIMATOR = 0.1  # share of drawn clips measured by another estimator, so that a model does not depend on one
 _MOST_UNITS = 8
-_UNKNOWN = np.float32(np.nan)
 
 
 @dataclass(frozen=True)
 class Record:
-    """The annotation of a clip.
+    """The annotation of a clip."""
 
-    Attributes:
-        id: unique, `dataset/subject/clip`.
-        dataset: the prepared dataset, or `synthme`.
-        subject: `dataset/subject`.
-        aus: canonical codes; `()`: no unit moves; None: the units are unknown.
-        complete: whether the whole code of the sheet was readable; if not, there may be more units than in `aus`.
-        emotion, coarse: label and coarse class, or None.
-        px: largest displacement of each unit in px of a frame of 224 px; drawn clips only.
-    """
-
-    id: str
-    dataset: str
-    subject: str
-    aus: tuple[str, ...] | None
-    complete: bool
+    id: str  # unique, `dataset/subject/clip`
+    dataset: str  # a prepared dataset, or `synthme`
+    subject: str  # `dataset/subject`
+    aus: tuple[str, ...] | None  # canonical codes; `()`: no unit moves; None: the units are unknown
+    complete: bool  # whether the whole code of the sheet was readable; if not, there may be more units than in `aus`
     emotion: str | None
-    coarse: str | None
-    px: tuple[float, ...] | None = None
+    coarse: str | None  # coarse class
+    px: tuple[float, ...] | None = None  # each unit's peak displacement in px of a frame of 224 px; drawn clips only
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A clip with its measured motion.
-
-    Attributes:
-        record: its annotation.
-        grey: uint8 `(H, W)`, the onset frame.
-        facial: the flow of the face, at the frame's size.
-        nose: nose tip in px of the frame, or None.
-        frames: onset and apex, uint8 `(H, W, 3)`, RGB, if requested.
-    """
+    """A clip with its measured motion."""
 
     record: Record
-    grey: Image
-    facial: FacialFlow
-    nose: tuple[float, float] | None = None
-    frames: tuple[Image, Image] | None = None
+    grey: Image  # uint8 `(H, W)`, the onset frame
+    facial: FacialFlow  # the flow of the face, at the frame's size
+    nose: tuple[float, float] | None = None  # nose tip in px of the frame
+    frames: tuple[Image, Image] | None = None  # onset and apex, uint8 `(H, W, 3)`, RGB, if requested
 
 
 def paint(clip: Clip, settings: MotionSettings = DEFAULT) -> Image:
-    """The motion map of a clip; equals `render.motion_map` for a clip measured with these settings.
-
-    Returns:
-        uint8 `(H, W, 3)`, RGB.
-    """
+    """The motion map of a clip, uint8 `(H, W, 3)`, RGB: `render.motion_map` of a clip measured with these settings."""
     shown = strength(clip.facial.flow, settings, clip.facial.confidence)
     return colour.paint(clip.facial.flow, shown, clip.grey, settings.palette, settings.overlay)
-
-
-# ---- clips of a prepared dataset ------------------------------------------------------------------------------------
-
-_KNOWN = ("id", "subject", "au_code", "aus", "emotion", "coarse")
 
 
 class PreparedClips:
     """The clips of one split of a prepared dataset, in stored order; images are read on demand.
 
-    Args:
-        name: of the prepared dataset.
-        split: of the dataset.
-        settings: of the motion measurement.
-        root: folder of all prepared datasets; the user's data root when None.
+    `root` is the folder of all prepared datasets; None: the user's data root.
 
     Raises:
         DataError: the dataset is not prepared, has no such split, or its file cannot be read.
@@ -134,27 +102,18 @@ class PreparedClips:
         self.name, self.split, self.settings, self._root = name, split, settings, root
         self.records = tuple(
             Record(
-                id=row["id"],
-                dataset=name,
-                subject=f"{name}/{row['subject']}",
-                aus=None if row["aus"] is None else tuple(row["aus"]),
-                complete=not read_codes(row["au_code"]).unread,
-                emotion=row["emotion"],
-                coarse=row["coarse"],
+                row["id"], name, f"{name}/{row['subject']}", None if row["aus"] is None else tuple(row["aus"]),
+                not read_codes(row["au_code"]).unread, row["emotion"], row["coarse"],
             )
-            for row in store.read_columns(name, split, _KNOWN, root)
-        )
+            for row in store.read_columns(name, split, ("id", "subject", "au_code", "aus", "emotion", "coarse"), root)
+        )  # fmt: skip
         self._rows: tuple[int, store.StoredRows] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_rows": None}  # each process opens the file itself
 
     def clip(self, number: int, frames: bool = False) -> Clip:
-        """A clip with its flow, from the cache or measured now.
-
-        Args:
-            number: place in `records`.
-            frames: whether to return its frames, too.
+        """The clip at a place in `records` with its flow, from the cache or measured now, and its frames if asked for.
 
         Raises:
             DataError: the file of the dataset cannot be read.
@@ -172,39 +131,28 @@ class PreparedClips:
             pair = working_pair(grey, apex, self.settings, sample.nose)
             cache = default_cache()
             measured = measure(pair, self.settings) if cache is None else cache.measure(pair, self.settings)
-            facial = at_size(measured, pair.shape)
-            shown = None
-            if frames:
-                shown = _rgb(read_pixels(sample.onset), grey), _rgb(read_pixels(sample.apex), apex)
+            shown = (_rgb(read_pixels(sample.onset), grey), _rgb(read_pixels(sample.apex), apex)) if frames else None
         except ImageError as error:
             raise ImageError(error.faults, where=f"clip {record.id}") from error
-        return Clip(record, grey, facial, sample.nose, shown)
+        return Clip(record, grey, at_size(measured, pair.shape), sample.nose, shown)
 
 
 def _rgb(pixels: npt.NDArray[Any], grey: Image) -> Image:
     """8-bit RGB; for deeper pixels the grey frame, which is scaled together with its pair."""
-    if pixels.dtype == np.uint8 and pixels.ndim == 3:
-        return np.asarray(pixels, np.uint8)
-    return np.repeat((pixels if pixels.dtype == np.uint8 else grey)[..., None], 3, axis=2).astype(np.uint8)
-
-
-# ---- drawn clips ----------------------------------------------------------------------------------------------------
+    shown = pixels if pixels.dtype == np.uint8 else grey
+    return np.asarray(shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=2), np.uint8)
 
 
 class DrawnClips:
     """SynthME clips of the train split, drawn and measured once, then read from disk.
 
     Args:
-        count: number of clips.
-        seed: of the drawings.
+        count, seed: of the drawings.
         settings: of the motion measurement; about a tenth of the clips uses another estimator.
         frames: whether to keep frames, too: 300 kB a clip.
         folder: of the files; None: beside the flow cache, or without a cache, a temporary folder that is deleted with
             this object.
         processes: number of drawing processes.
-
-    Raises:
-        DataError: the folder cannot be written to.
     """
 
     def __init__(
@@ -222,7 +170,7 @@ class DrawnClips:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         if folder is None and (cache := cache_folder()) is not None:
             folder = cache / "drawn"
-        if folder is None:
+        elif folder is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="mellm-drawn-")
             folder = Path(self._temporary.name)
         heeded = {**measured_by(settings), "working_side": settings.working_side}
@@ -239,31 +187,23 @@ class DrawnClips:
         return {**vars(self), "_temporary": None, "_opened": {}}
 
     def draw(self) -> None:
-        """Draw the missing clips; several processes may do so at once.
-
-        Raises:
-            DataError: the folder cannot be written to.
-        """
+        """Draw the missing clips; several processes may do so at once. Raises DataError if it cannot write."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            if jobs := self._absent():
+            jobs = []
+            for first in range(0, self.count, PER_FILE):
+                wanted = min(PER_FILE, self.count - first)
+                for kind in ("clips", "frames") if self.frames else ("clips",):
+                    file = self.folder / f"{first // PER_FILE:04d}.{kind}"
+                    if _whole_records(file, _dtype(kind, self.settings)) < wanted:
+                        jobs.append((file, kind, first, wanted, self.seed, self.settings))
+            if jobs:
                 self._draw_files(jobs)
         except OSError as error:
             raise DataError(
                 f"cannot write drawn clips to {self.folder}: {error}. Free disk space (112 kB a clip, 412 kB with "
                 "frames), or set the environment variable MELLM_CACHE to another folder."
             ) from error
-
-    def _absent(self) -> list[tuple[Path, str, int, int, int, MotionSettings]]:
-        """The drawing jobs of missing and incomplete files."""
-        jobs = []
-        for first in range(0, self.count, PER_FILE):
-            wanted = min(PER_FILE, self.count - first)
-            for kind in ("clips", "frames") if self.frames else ("clips",):
-                file = self.folder / f"{first // PER_FILE:04d}.{kind}"
-                if _whole_records(file, _dtype(kind, self.settings)) < wanted:
-                    jobs.append((file, kind, first, wanted, self.seed, self.settings))
-        return jobs
 
     def _draw_files(self, jobs: Sequence[tuple[Path, str, int, int, int, MotionSettings]]) -> None:
         with tqdm(total=len(jobs), desc=f"drawing {self.count} clips", unit="file") as progress:
@@ -296,42 +236,36 @@ class DrawnClips:
         return self._opened[kind, file][number % PER_FILE]
 
     def clip(self, number: int, frames: bool = False) -> Clip:
-        """A clip as drawn and measured; the first call draws all clips.
+        """The clip at a place in `records` as drawn and measured, and its frames if asked for.
 
-        Args:
-            number: place in `records`.
-            frames: whether to return its frames, too.
+        The first call draws all clips.
 
         Raises:
             DataError: the folder cannot be written to.
         """
         kept = self._kept("clips", number)
-        size = (synthme.SIZE, synthme.SIZE)
-        flow = cv2.resize(np.asarray(kept["flow"], np.float32), size, interpolation=cv2.INTER_LINEAR)
-        confidence = None
+        flow, confidence = _grown(kept["flow"]), None
         if self.settings.doubt_px:
-            halved = np.asarray(kept["confidence"], np.float32) / 255
-            confidence = cv2.resize(halved, size, interpolation=cv2.INTER_LINEAR)
+            confidence = _grown(np.asarray(kept["confidence"], np.float32) / 255)
         record = replace(self.records[number], px=tuple(float(px) for px in kept["px"] if not np.isnan(px)))
         shown = None
         if frames:
-            first, second = np.asarray(self._kept("frames", number))
-            shown = np.array(first), np.array(second)
+            first, second = np.array(self._kept("frames", number))
+            shown = first, second
         facial = FacialFlow(flow, confidence, None, "similarity" if self.settings.head != "none" else "none", ())
-        return Clip(record, np.array(kept["grey"]), facial, (float(kept["nose"][0]), float(kept["nose"][1])), shown)
+        x, y = kept["nose"].tolist()
+        return Clip(record, np.array(kept["grey"]), facial, (x, y), shown)
+
+
+def _grown(field: npt.NDArray[Any]) -> Field:
+    size = (synthme.SIZE, synthme.SIZE)
+    return np.asarray(cv2.resize(np.asarray(field, np.float32), size, interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def _record(planned: synthme.Plan) -> Record:
-    subject = f"{DRAWN}/{planned.subject}"
-    return Record(
-        id=f"{DRAWN}-train/{planned.subject}/{planned.clip:02d}",  # no clip of the test set has this id
-        dataset=DRAWN,
-        subject=subject,
-        aus=planned.aus,
-        complete=True,
-        emotion=planned.emotion,
-        coarse=coarse(planned.emotion),
-    )
+    name = f"{DRAWN}-train/{planned.subject}/{planned.clip:02d}"  # no clip of the test set has this id
+    group = coarse(planned.emotion)
+    return Record(name, DRAWN, f"{DRAWN}/{planned.subject}", planned.aus, True, planned.emotion, group)
 
 
 def _dtype(kind: str, settings: MotionSettings) -> np.dtype[Any]:
@@ -339,22 +273,13 @@ def _dtype(kind: str, settings: MotionSettings) -> np.dtype[Any]:
     if kind == "frames":
         return np.dtype((np.uint8, (2, side, side, 3)))
     solved = side // 2 if settings.estimator == "local" else side  # the default solves its flow at half the size
-    return np.dtype(
-        [
-            ("flow", np.float16, (solved, solved, 2)),
-            ("confidence", np.uint8, (solved, solved)),
-            ("grey", np.uint8, (side, side)),
-            ("px", np.float32, (_MOST_UNITS,)),
-            ("nose", np.float32, (2,)),
-        ]
-    )
+    flow = [("flow", np.float16, (solved, solved, 2)), ("confidence", np.uint8, (solved, solved))]
+    grey = ("grey", np.uint8, (side, side))
+    return np.dtype([*flow, grey, ("px", np.float32, (_MOST_UNITS,)), ("nose", np.float32, (2,))])
 
 
 def _whole_records(file: Path, dtype: np.dtype[Any]) -> int:
-    try:
-        return file.stat().st_size // dtype.itemsize
-    except FileNotFoundError:
-        return 0
+    return file.stat().st_size // dtype.itemsize if file.exists() else 0
 
 
 def _draw_file(file: Path, kind: str, first: int, count: int, seed: int, settings: MotionSettings) -> None:
@@ -365,29 +290,23 @@ def _draw_file(file: Path, kind: str, first: int, count: int, seed: int, setting
         kept.truncate(there * dtype.itemsize)  # drop an incomplete record
         for number in range(first + there, first + count):
             (clip,) = synthme.clips("train", 1, seed, start=number)
-            if kind == "frames":
-                kept.write(np.stack([clip.onset, clip.apex]).tobytes())
-            else:
-                kept.write(_measured(clip, dtype, number, seed, settings).tobytes())
+            other = np.random.default_rng([seed, number]).random() < _OTHER_ESTIMATOR
+            made = np.stack([clip.onset, clip.apex]) if kind == "frames" else _measured(clip, dtype, other, settings)
+            kept.write(made.tobytes())
             kept.flush()
 
 
-def _measured(
-    clip: synthme.SynthClip, dtype: np.dtype[Any], number: int, seed: int, settings: MotionSettings
-) -> npt.NDArray[Any]:
+def _measured(clip: synthme.SynthClip, dtype: np.dtype[Any], other: bool, settings: MotionSettings) -> npt.NDArray[Any]:
     grey, apex = read_pair(clip.onset, clip.apex)
-    if np.random.default_rng([seed, number]).random() < _OTHER_ESTIMATOR:
-        other = "farneback" if settings.estimator != "farneback" else "dis"
-        settings = replace(settings, estimator=other, smooth_px=max(2.0, settings.smooth_px), doubt_px=0)
+    if other:
+        estimator = "farneback" if settings.estimator != "farneback" else "dis"
+        settings = replace(settings, estimator=estimator, smooth_px=max(2.0, settings.smooth_px), doubt_px=0)
     facial = facial_flow(grey, apex, settings, clip.nose)
-    kept = np.zeros((), dtype)
-    solved = dtype["confidence"].shape
+    kept, solved = np.zeros((), dtype), dtype["confidence"].shape
     kept["flow"] = cv2.resize(facial.flow, solved, interpolation=cv2.INTER_AREA)
     kept["confidence"] = 255
     if facial.confidence is not None:
         kept["confidence"] = np.rint(255 * cv2.resize(facial.confidence, solved, interpolation=cv2.INTER_AREA))
-    kept["grey"] = grey
-    kept["px"] = _UNKNOWN
+    kept["grey"], kept["px"], kept["nose"] = grey, np.nan, clip.nose
     kept["px"][: len(clip.amplitudes)] = clip.amplitudes
-    kept["nose"] = clip.nose
     return kept

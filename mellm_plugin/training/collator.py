@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.training.data import Example
@@ -21,18 +22,12 @@ IGNORED = -100
 
 
 def chat(example: Example) -> list[dict[str, Any]]:
-    """The question of an example as a chat."""
     content = [*({"type": "image"} for _ in example.images), {"type": "text", "text": example.prompt}]
     return [{"role": "user", "content": content}]
 
 
 class Collator:
-    """Makes batches for a model.
-
-    Args:
-        processor: of the model, from `loading.load_processor`.
-        ends: ids of the tokens that end an answer, from the generation config.
-    """
+    """Makes batches for the model of a processor; `ends` are the tokens that end an answer in its generation config."""
 
     def __init__(self, processor: Any, ends: Sequence[int] = ()) -> None:
         self.processor = processor
@@ -59,27 +54,19 @@ class Collator:
             `IGNORED` everywhere but at the answers and their end tokens.
         """
         texts = [rendered(self.processor, chat(example)) for example in examples]
-        prompts = encoded(self.processor, texts, [example.images for example in examples])
+        batch = dict(encoded(self.processor, texts, [example.images for example in examples]))
         answers = [torch.tensor(self.answer_ids(example)) for example in examples]
-        shape, there = prompts["input_ids"].shape, prompts["attention_mask"].bool()
-        longest = max(int(row.sum()) + len(answer) for row, answer in zip(there, answers, strict=True))
-        # Fill value behind prompt and answer.
-        pad = self.processor.tokenizer.pad_token_id
-        batch: dict[str, torch.Tensor] = {}
-        for name, values in prompts.items():
-            if values.shape != shape:
-                batch[name] = values  # of the images
-                continue
-            grown = torch.full((len(examples), longest), pad if name == "input_ids" else 0, dtype=values.dtype)
-            for row, (kept, prompt, answer) in enumerate(zip(there, values, answers, strict=True)):
-                begin = int(kept.sum())
-                grown[row, :begin] = prompt[kept]
-                if name in ("input_ids", "attention_mask"):
-                    grown[row, begin : begin + len(answer)] = answer if name == "input_ids" else 1
-            batch[name] = grown
-        labels = torch.full((len(examples), longest), IGNORED)
-        for row, (kept, answer) in enumerate(zip(there, answers, strict=True)):
-            begin = int(kept.sum())
-            labels[row, begin : begin + len(answer)] = answer
-        batch["labels"] = labels
+        shape, there = batch["input_ids"].shape, batch["attention_mask"].bool()
+        # Of each tensor, what an answer adds to a row, and the padding.
+        added = {"input_ids": answers, "attention_mask": [torch.ones_like(answer) for answer in answers]}
+        padding = {"input_ids": self.processor.tokenizer.pad_token_id}
+        nothing = [torch.zeros_like(answer) for answer in answers]
+        for name, values in batch.items():
+            if values.shape == shape:  # not of the images
+                rows = zip(values, there, added.get(name, nothing), strict=True)
+                whole = [torch.cat([row[kept], more.to(row.dtype)]) for row, kept, more in rows]
+                batch[name] = pad_sequence(whole, batch_first=True, padding_value=padding.get(name, 0))
+        unlearnt = [torch.full((int(kept.sum()),), IGNORED) for kept in there]
+        labels = [torch.cat(pair) for pair in zip(unlearnt, answers, strict=True)]
+        batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
         return batch

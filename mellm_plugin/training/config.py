@@ -88,19 +88,18 @@ def _regex(value: Any) -> str:
     return expression
 
 
-def _some(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or not value:
-        raise ValueError("a list of at least one")
-    return value
+def _some(kinds: Any, expected: str) -> BeforeValidator:
+    """A value of these kinds that is not empty."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, kinds) or not value:
+            raise ValueError(expected)
+        return value
+
+    return BeforeValidator(check)
 
 
-def _by_part(value: Any) -> Any:
-    if not isinstance(value, Mapping) or not value:
-        raise ValueError(f"a mapping of {', '.join(PARTS)}")
-    return value
-
-
-def _for_all_parts(value: Any) -> Any:
+def _rates(value: Any) -> Any:
     if isinstance(value, Mapping) and value:
         return value
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
@@ -118,6 +117,7 @@ Revision = Annotated[str, reader(lambda value: str(value) if isinstance(value, i
 Part = Annotated[str, one_of(PARTS)]
 Way = Annotated[str, one_of(WAYS)]
 Count = Annotated[int, count(1)]
+SomeOf = _some(list | tuple, "a list of at least one")
 Subjects = Mapping[str, Annotated[tuple[str, ...], reader(_subject_list)]]
 
 
@@ -130,7 +130,7 @@ class Lora(Settings):
     dropout: Annotated[float, number(0, 0.9), "share of their inputs left out in training"] = 0.0
     targets: Annotated[
         Mapping[Part, Annotated[str, reader(_regex)]],
-        BeforeValidator(_by_part),
+        _some(Mapping, f"a mapping of {', '.join(PARTS)}"),
         "by part, a regular expression that is searched for in the names of its linear layers",
     ] = field(default_factory=dict)
 
@@ -146,9 +146,7 @@ class Train(Settings):
     language: Annotated[Way, "the layers of the language model"] = "none"
     vision: Annotated[Way, "the vision tower"] = "none"
     projector: Annotated[Way, "the layers between vision tower and language model"] = "none"
-    embeddings: Annotated[str, one_of(("none", "full")), "the word vectors, for words that the base never writes"] = (
-        "none"
-    )
+    embeddings: Annotated[str, one_of(("none", "full")), "the word vectors, for words the base never writes"] = "none"
 
     def parts(self, way: str | None = None) -> tuple[str, ...]:
         """The trained parts, or those trained in one way."""
@@ -161,11 +159,11 @@ class Stage(Settings):
     """One stage: the data, the trained parts, the length. Exactly one of `epochs`, `steps`, `examples`."""
 
     name: Annotated[str, reader(_name), "of its folder and in the curve"]
-    data: Annotated[tuple[Source, ...], BeforeValidator(_some), "the mix of examples"]
+    data: Annotated[tuple[Source, ...], SomeOf, "the mix of examples"]
     train: Annotated[Train, "which parts are trained, and how"]
     learning_rate: Annotated[
         Mapping[Part, Annotated[float, number(0, 1, above=True)]],
-        BeforeValidator(_for_all_parts),
+        BeforeValidator(_rates),
         "peak, one for all parts or one for each",
     ]
     epochs: Annotated[Annotated[float, number(0, above=True)] | None, "rounds over all clips of the mix"] = None
@@ -185,10 +183,9 @@ class Stage(Settings):
         for part in trained:
             if part not in self.learning_rate:
                 yield f".learning_rate.{part}: expected a rate, because train.{part} is {getattr(self.train, part)}"
-        if len(self.learning_rate) < len(PARTS):  # one number applies to all parts
-            for part in self.learning_rate:
-                if part not in trained:
-                    yield f".learning_rate.{part}: found a rate, but this stage does not train it"
+        for part in self.learning_rate:
+            if part not in trained and len(self.learning_rate) < len(PARTS):  # one number applies to all parts
+                yield f".learning_rate.{part}: found a rate, but this stage does not train it"
         if by_lora and self.lora is None:
             yield f".lora: expected rank and alpha, because train.{by_lora[0]} is lora, found nothing"
         if self.lora is not None and not by_lora:
@@ -219,9 +216,7 @@ class Running(Settings):
     workers: Annotated[int, count(0), "processes that draw the maps; 0: the training process"] = 0
     save_every: Annotated[Count, "steps between checkpoints"] = 100
     evaluate_every: Annotated[Count, "steps between validations"] = 100
-    patience: Annotated[
-        Annotated[int, count(1)] | None, "validations without a new best one until a stage ends; null: never"
-    ] = None
+    patience: Annotated[Count | None, "validations without a new best one until a stage ends; null: never"] = None
     max_grad_norm: Annotated[float, number(0), "gradients are scaled down to it; 0: never"] = 1.0
     weight_decay: Annotated[float, number(0), "of AdamW, on matrices"] = 0.0
     warmup: Annotated[float, number(0), "steps until the peak rate; below 1, their share of all steps"] = 0.03
@@ -233,7 +228,7 @@ class Config(Settings):
 
     base: Annotated[str, reader(_base), "model to be tuned: a folder, a hub id, or bundled"]
     output: Annotated[Text, "folder of the adapter, its checkpoints and curves"]
-    stages: Annotated[tuple[Stage, ...], BeforeValidator(_some), "in the order they are run"]
+    stages: Annotated[tuple[Stage, ...], SomeOf, "in the order they are run"]
     revision: Annotated[Revision | None, "branch, tag or commit of base"] = None
     adapter: Annotated[Text | None, "adapter folder to start from; it must have the same parts and ranks"] = None
     seed: Annotated[int, count(0, 2**32 - 1), "of everything drawn: data, new weights, dropout"] = 0
@@ -266,10 +261,8 @@ class Config(Settings):
 
     def ways(self) -> dict[str, str]:
         """How each part is trained over all stages."""
-        found = dict.fromkeys(PARTS, "none")
-        for stage in self.stages:
-            found |= {part: getattr(stage.train, part) for part in stage.train.parts()}
-        return found
+        trained = {part: getattr(stage.train, part) for stage in self.stages for part in stage.train.parts()}
+        return dict.fromkeys(PARTS, "none") | trained
 
     def lora(self, part: str) -> Lora | None:
         """The LoRA settings of a part; None if no stage trains it by lora."""
@@ -318,13 +311,7 @@ def load(path: Path, changes: Iterable[str] = ()) -> Config:
             _change(given, change)
         except ValueError as error:
             faults.append(f"--set {change}: expected {error}")
-    try:
-        found = read(given)
-    except InputError as error:
-        raise InputError([*faults, *error.faults], where=str(path)) from None
-    if faults:
-        raise InputError(faults, where=str(path))
-    return found
+    return _checked(given, faults, str(path))
 
 
 def read(given: Mapping[str, Any]) -> Config:
@@ -333,30 +320,27 @@ def read(given: Mapping[str, Any]) -> Config:
     Raises:
         InputError: lists every fault.
     """
-    faults: list[str] = []
+    return _checked(given, [], "")
+
+
+def _checked(given: Mapping[str, Any], faults: list[str], where: str) -> Config:
     config = attempt(Config, given, faults)
     # Check what belongs together on the parts that are right, so that one round reports everything.
     if isinstance(stages := given.get("stages"), list):
         faults += _faults_between([stage for one in stages if (stage := attempt(Stage, one))])
         faults += _data_faults(stages)
-    faults += _start_faults(given)
+    base, adapter = given.get("base"), given.get("adapter")
+    if isinstance(base, str):
+        folder = Path(base).expanduser()
+        if (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
+            faults.append(f"base: expected a model, found the adapter {base}; give its base, and it as adapter: {base}")
+    if isinstance(adapter, str) and not (Path(adapter).expanduser() / _ADAPTER).is_file():
+        faults.append(f"adapter: expected a folder with {_ADAPTER}, found none in {adapter}")
     if config is not None and config.validation.subjects and "share" in (given.get("validation") or {}):
         faults.append("validation: expected share or subjects, found both")
     if faults or config is None:
-        raise InputError(faults)
+        raise InputError(faults, where)
     return config
-
-
-def _start_faults(given: Mapping[str, Any]) -> list[str]:
-    """Faults of the folders of base and adapter."""
-    faults: list[str] = []
-    base, adapter = given.get("base"), given.get("adapter")
-    folder = Path(base).expanduser() if isinstance(base, str) else Path()
-    if isinstance(base, str) and (folder / _ADAPTER).is_file() and not (folder / "config.json").is_file():
-        faults.append(f"base: expected a model, found the adapter {base}; give its base, and it as adapter: {base}")
-    if isinstance(adapter, str) and not (Path(adapter).expanduser() / _ADAPTER).is_file():
-        faults.append(f"adapter: expected a folder with {_ADAPTER}, found none in {adapter}")
-    return faults
 
 
 _LARGEST = 1 << 20  # bytes of a config
@@ -370,14 +354,13 @@ class _OnceOnly(yaml.SafeLoader):  # type: ignore[misc]
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"expected a text as key, found {key!r}", key_node.start_mark
+            if not isinstance(key, str) or key in seen:
+                fault = (
+                    f"the key {key!r} appears twice"
+                    if isinstance(key, str)
+                    else f"expected a text as key, found {key!r}"
                 )
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} appears twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, fault, key_node.start_mark)
             seen.add(key)
         return dict(super().construct_mapping(node, deep))
 
@@ -426,46 +409,39 @@ def _change(given: dict[str, Any], change: str) -> None:
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"a value in YAML ({error})") from None
     at: Any = given
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
-        if isinstance(at, list):
-            if not step.isdecimal() or int(step) >= len(at):
-                raise ValueError(f"a number below {len(at)} in the place of {step!r}")
-            place: Any = int(step)
-        elif isinstance(at, dict):
-            place = step
-        else:
+    for depth, step in enumerate(steps, start=1):
+        if not isinstance(at, dict | list):
             raise ValueError(f"a mapping or list above {step!r}, found {at!r}")
-        if following is None:
+        if isinstance(at, list) and not (step.isdecimal() and int(step) < len(at)):
+            raise ValueError(f"a number below {len(at)} in the place of {step!r}")
+        place: Any = int(step) if isinstance(at, list) else step
+        if depth == len(steps):
             at[place] = value
-        else:
-            if isinstance(at, dict) and at.get(place) is None:
-                at[place] = {}
-            at = at[place]
+        elif isinstance(at, dict) and at.get(place) is None:
+            at[place] = {}
+        at = at[place]
 
 
 def _faults_between(stages: Sequence[Stage]) -> list[str]:
     """Contradictions between stages, which together train one adapter or one model."""
-    faults: list[str] = []
     names = [stage.name for stage in stages]
-    faults += [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    first: dict[str, tuple[str, str, Lora | None]] = {}
+    faults = [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    first: dict[str, tuple[str, str, tuple[int, float, str] | None]] = {}
     for stage in stages:
         for part in stage.train.parts():
-            way = getattr(stage.train, part)
-            lora = stage.lora if way == "lora" else None
-            name, before, other = first.setdefault(part, (stage.name, way, lora))
+            way, lora = getattr(stage.train, part), stage.lora
+            shape = (lora.rank, lora.alpha, lora.target(part)) if way == "lora" and lora is not None else None
+            name, before, other = first.setdefault(part, (stage.name, way, shape))
             if way != before:
                 faults.append(
                     f"stages: {part} is {before} in {name!r} and {way} in {stage.name!r}; expected one of the two"
                 )
-            elif lora is not None and other is not None:
-                shapes = [(one.rank, one.alpha, one.target(part)) for one in (other, lora)]
-                if shapes[0] != shapes[1]:
-                    faults.append(
-                        f"stages: the lora of {part} has rank, alpha, targets {shapes[0]} in {name!r} and {shapes[1]} "
-                        f"in {stage.name!r}; expected the same, for one adapter comes out"
-                    )
-    whole = [part for part in ("language", "vision") if first.get(part, ("", "", None))[1] == "full"]
+            elif shape != other:
+                faults.append(
+                    f"stages: the lora of {part} has rank, alpha, targets {other} in {name!r} and {shape} "
+                    f"in {stage.name!r}; expected the same, for one adapter comes out"
+                )
+    whole = [part for part in ("language", "vision") if part in first and first[part][1] == "full"]
     by_lora = [part for part, (_, way, _) in first.items() if way == "lora"]
     if whole and by_lora:
         faults.append(
@@ -483,9 +459,7 @@ def _data_faults(stages: Sequence[Any]) -> list[str]:
         for place, source in enumerate(sources if isinstance(sources, list) else ()):
             path = f"stages[{index}].data[{place}]"
             name = source.get("dataset") if isinstance(source, Mapping) else None
-            if not isinstance(name, str):
-                continue
-            if name == DRAWN or Source(name).faults():
+            if not isinstance(name, str) or name == DRAWN or Source(name).faults():
                 continue
             try:
                 splits = store.read_info(name)["splits"]
@@ -493,7 +467,5 @@ def _data_faults(stages: Sequence[Any]) -> list[str]:
                 faults.append(f"{path}.dataset: {error}")
                 continue
             if isinstance(split := source.get("split"), str) and split not in splits:
-                faults.append(
-                    f"{path}.split: {name} has {', '.join(splits)}, found {split!r}.{near(str(split), splits)}"
-                )
+                faults.append(f"{path}.split: {name} has {', '.join(splits)}, found {split!r}.{near(split, splits)}")
     return faults

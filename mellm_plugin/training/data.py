@@ -11,9 +11,9 @@ only on the arguments and on `i`, and a longer plan begins with the same example
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, overload
 
@@ -33,15 +33,7 @@ from mellm_plugin.training.variation import Variation
 
 __all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
 
-FORM_SHARES: dict[str, float] = {
-    "description": 0.4,
-    "aus": 0.15,
-    "label": 0.15,
-    "unit": 0.1,
-    "region": 0.1,
-    "challenge": 0.05,
-    "legend": 0.05,
-}
+FORM_SHARES: dict[str, float] = dict(zip(FORMS, (0.4, 0.15, 0.15, 0.1, 0.1, 0.05, 0.05), strict=True))
 """Default shares of the forms; forms that no clip supports are left out."""
 
 DRAWN_CLIPS = 2000
@@ -55,25 +47,15 @@ _BLOCK = 256  # within a block of examples, shares of sources and forms are exac
 
 @dataclass(frozen=True)
 class Example:
-    """One question and its answer.
+    """One question and its answer."""
 
-    Attributes:
-        clip: id of the clip.
-        dataset: the prepared dataset, or `synthme`.
-        subject: `dataset/subject`.
-        form: one of `FORMS`.
-        images: uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex.
-        prompt: the instruction without image marks; the images precede it.
-        answer: the text to learn.
-    """
-
-    clip: str
-    dataset: str
-    subject: str
-    form: str
-    images: tuple[Image, ...]
-    prompt: str
-    answer: str
+    clip: str  # id
+    dataset: str  # a prepared dataset, or `synthme`
+    subject: str  # `dataset/subject`
+    form: str  # one of `FORMS`
+    images: tuple[Image, ...]  # uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex
+    prompt: str  # without image marks; the images precede it
+    answer: str  # the text to learn
 
 
 def _dataset(value: Any) -> str:
@@ -124,12 +106,7 @@ class Source(Settings):
 
 
 def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[tuple[str, ...], ...]:
-    """The sets of labels to choose from.
-
-    Args:
-        spec: as `Source.labels`.
-        dataset: of the source.
-        found: the labels of its clips.
+    """The sets of labels to choose from; `spec` is `Source.labels`, and `found` are the labels of the clips.
 
     Raises:
         InputError: names of neither a dataset nor a label; lists all of them.
@@ -148,21 +125,11 @@ def label_sets(spec: str | None, dataset: str, found: Collection[str]) -> tuple[
     return tuple(sets)
 
 
-# ---- balance --------------------------------------------------------------------------------------------------------
-
-
 def balanced(labels: Sequence[str | None], units: Sequence[Collection[int]]) -> npt.NDArray[np.float64]:
-    """Weights of clips that make rare labels and units more frequent.
+    """Weights of clips, mean 1 and maximum `CAP`, that make rare labels and units more frequent.
 
     Labels and units weigh one over their number of clips. A clip weighs the geometric mean of its label's weight and
     its rarest unit's. With labels only, all labels are equally frequent, up to the cap.
-
-    Args:
-        labels: of each clip, or None.
-        units: numbers of each clip's units; empty if units do not matter.
-
-    Returns:
-        weights with mean 1 and maximum `CAP`.
     """
     parts: list[npt.NDArray[np.float64]] = []
     of_label = Counter(label for label in labels if label is not None)
@@ -193,17 +160,16 @@ def _round(weights: npt.NDArray[np.float64], seed: Sequence[int]) -> npt.NDArray
     return np.asarray(rng.permutation(drawn), np.int64)
 
 
-# ---- the examples ---------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True)
 class _Stream:
     """The examples of one form of one source."""
 
-    source: int
+    source: Source
+    clips: PreparedClips | DrawnClips
+    asked: Asked
     form: str
     share: float
-    clips: npt.NDArray[np.int64]  # places in the source's records
+    places: npt.NDArray[np.int64]  # in the records of the clips
     weights: npt.NDArray[np.float64]
 
 
@@ -253,15 +219,12 @@ class Examples(Sequence[Example]):
             faults.append("sources: expected at least one, found none")
         if count is not None and count < 1:
             faults.append(f"count: expected at least 1, found {count}")
-        self._clips = _opened(self.sources, motion, root, processes, faults)
-        self._asked: list[Asked | None] = [None] * len(self.sources)
         streams: list[_Stream] = []
-        chosen: set[tuple[str, str]] = set()
-        for place, (source, clips) in enumerate(zip(self.sources, self._clips, strict=True)):
+        opened = _opened(self.sources, motion, root, processes, faults)
+        for place, (source, clips) in enumerate(zip(self.sources, opened, strict=True)):
             if clips is None or source.faults():
                 continue
             where = f"sources[{place}] ({source.dataset})"
-            kept = _kept(clips.records, (only or {}).get(source.dataset), (without or {}).get(source.dataset, ()))
             emotions = {record.emotion for record in clips.records if record.emotion is not None}
             try:
                 labels = label_sets(source.labels, source.dataset, emotions)
@@ -269,91 +232,54 @@ class Examples(Sequence[Example]):
                 faults += [f"{where}: {fault}" for fault in error.faults]
                 continue
             units = Counter(number for record in clips.records for number in certain_units(record))
-            self._asked[place] = asked = Asked(motion, labels, dict(sorted(units.items())), augment)
-            if not len(kept):
-                faults += [] if lenient else [f"{where}: expected clips of the subjects to keep, found none"]
-                continue
-            made, wrong = self._streams(place, clips.records, asked, kept, balance)
+            asked = Asked(motion, labels, dict(sorted(units.items())), augment)
+            keep, drop = (only or {}).get(source.dataset), (without or {}).get(source.dataset, ())
+            names = [record.subject.partition("/")[2] for record in clips.records]
+            kept = [n for n, name in enumerate(names) if (keep is None or name in keep) and name not in drop]
+            made, wrong = _streams(source, clips, asked, kept, balance)
             faults += [] if lenient else [f"{where}: {fault}" for fault in wrong]
             streams += made
-            for stream in made:
-                chosen.update((source.dataset, clips.records[number].id) for number in stream.clips)
         if faults:
             raise InputError(faults, where="training data")
-        self.clips = len(chosen)
+        self.clips = len(
+            {(stream.source.dataset, stream.clips.records[n].id) for stream in streams for n in stream.places}
+        )
         """Number of different clips among the examples."""
-        self._count = self.clips if count is None else count
         total = sum(stream.share for stream in streams)
-        self._streams_kept = tuple(replace(stream, share=stream.share / total) for stream in streams)
-        self._plan = _planned(self._streams_kept, self._count, seed)
-
-    def _streams(
-        self, place: int, known: Sequence[Record], asked: Asked, kept: npt.NDArray[np.int64], balance: bool
-    ) -> tuple[list[_Stream], list[str]]:
-        """The streams of one source, and the faults of its forms."""
-        source = self.sources[place]
-        shares = {form: share for form, share in (source.forms or FORM_SHARES).items() if share}
-        faults: list[str] = []
-        streams: list[_Stream] = []
-        for form, share in shares.items():
-            could = np.array([n for n in kept if asked.possible(form, known[n])], np.int64)
-            if not len(could):
-                if source.forms:
-                    faults.append(f"forms.{form}: expected clips {NEEDS[form]}, found none among {len(kept)}")
-                continue
-            records = [known[n] for n in could]
-            labels = [label_among(r, asked.label_sets[0]) if form in BY_LABEL else None for r in records]
-            units = [certain_units(r) if form in BY_UNITS else () for r in records]
-            weights = balanced(labels, units) if balance else np.ones(len(could))
-            streams.append(_Stream(place, form, share, could, weights))
-        if not streams and not faults:
-            faults.append("expected clips with a label or with units, found none")
-        total = sum(stream.share for stream in streams)
-        return [replace(stream, share=source.weight * stream.share / total) for stream in streams], faults
-
-    @property
-    def plan(self) -> npt.NDArray[np.int64]:
+        self._streams = tuple(replace(stream, share=stream.share / total) for stream in streams)
+        self.plan = _planned(self._streams, self.clips if count is None else count, seed)
         """Stream and clip number of each example, int64 `(len, 2)`; identifies the plan."""
-        return self._plan
 
     def extended(self, count: int) -> Examples:
         """The same plan, shortened or extended to `count` examples."""
         if count < 1:
             raise InputError(f"count: expected at least 1, found {count}")
-        other = object.__new__(Examples)
-        other.__dict__.update(self.__dict__)
-        other._count, other._plan = count, _planned(self._streams_kept, count, self.seed)
+        other = copy(self)
+        other.plan = _planned(self._streams, count, self.seed)
         return other
 
     def __len__(self) -> int:
-        return self._count
+        return len(self.plan)
 
     @overload
     def __getitem__(self, index: int) -> Example: ...
     @overload
     def __getitem__(self, index: slice) -> list[Example]: ...
     def __getitem__(self, index: int | slice) -> Example | list[Example]:
-        """The example at an index.
-
-        Raises:
-            ImageError: a frame of its clip cannot be used; the message names the clip.
-            DataError: the data cannot be read, or drawn clips cannot be written.
-        """
+        """The example at an index; raises ImageError or DataError if its clip cannot be read or drawn."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
         place = index + len(self) if index < 0 else index
         if not 0 <= place < len(self):
             raise IndexError(f"expected an index below {len(self)}, found {index}")
-        stream = self._streams_kept[self._plan[place, 0]]
-        clips = self._clips[stream.source]
-        assert clips is not None
-        clip = clips.clip(int(self._plan[place, 1]), frames=self.motion is None)
+        stream = self._streams[self.plan[place, 0]]
+        clip = stream.clips.clip(int(self.plan[place, 1]), frames=self.motion is None)
         rng = np.random.default_rng([self.seed, 1, place])
         variation = Variation.draw(rng) if self.augment else Variation()
-        language = _drawn(self.sources[stream.source].languages, rng)
-        asked = self._asked[stream.source]
-        assert asked is not None
-        pictures, prompt, answer = ask(stream.form, clip, variation, asked, language, rng)
+        languages = stream.source.languages
+        odds = np.array([*languages.values()], np.float64)
+        language = [*languages][rng.choice(len(odds), p=odds / odds.sum())]
+        pictures, prompt, answer = ask(stream.form, clip, variation, stream.asked, language, rng)
         record = clip.record
         return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
 
@@ -364,42 +290,67 @@ class Examples(Sequence[Example]):
             `examples`, `clips` and `subjects` in total, `forms` (examples of each form), and for each dataset the same
             with `labels` and `units`: number of clips and of examples for each.
         """
+        asked: dict[str, list[tuple[str, Record]]] = {}
+        for index, place in self.plan:
+            stream = self._streams[index]
+            asked.setdefault(stream.source.dataset, []).append((stream.form, stream.clips.records[place]))
         datasets: dict[str, dict[str, Any]] = {}
-        seen: dict[str, dict[str, Record]] = {}
-        for stream_number, index in self._plan:
-            stream = self._streams_kept[stream_number]
-            clips = self._clips[stream.source]
-            assert clips is not None
-            record = clips.records[index]
-            entry = datasets.setdefault(
-                record.dataset, {"examples": 0, "forms": Counter(), "labels": Counter(), "units": Counter()}
-            )
-            entry["examples"] += 1
-            entry["forms"][stream.form] += 1
-            entry["labels"].update([record.emotion] if record.emotion else [])
-            entry["units"].update(certain_units(record))
-            seen.setdefault(record.dataset, {})[record.id] = record
-        for name, entry in datasets.items():
-            records = list(seen[name].values())
-            labels = Counter(record.emotion for record in records if record.emotion)
-            units = Counter(unit for record in records for unit in certain_units(record))
-            entry["clips"] = len(records)
-            entry["subjects"] = len({record.subject for record in records})
-            entry["forms"] = dict(sorted(entry["forms"].items(), key=lambda item: FORMS.index(item[0])))
-            for key, of_clips in (("labels", labels), ("units", units)):
-                entry[key] = _beside(of_clips, entry[key])
-        forms = Counter(self._streams_kept[stream].form for stream in self._plan[:, 0])
+        for name, examples in asked.items():
+            records = [record for _, record in examples]
+            different = list({record.id: record for record in records}.values())
+            datasets[name] = {
+                "examples": len(examples),
+                "forms": _in_order(form for form, _ in examples),
+                "labels": _beside(different, records, lambda record: [record.emotion] if record.emotion else []),
+                "units": _beside(different, records, certain_units),
+                "clips": len(different),
+                "subjects": len({record.subject for record in different}),
+            }
         return {
             "examples": len(self),
             "clips": sum(entry["clips"] for entry in datasets.values()),
             "subjects": sum(entry["subjects"] for entry in datasets.values()),
-            "forms": {form: forms[form] for form in FORMS if forms[form]},
+            "forms": _in_order(self._streams[index].form for index in self.plan[:, 0]),
             "datasets": datasets,
         }
 
 
-def _beside(clips: Counter[Any], examples: Counter[Any]) -> dict[Any, dict[str, int]]:
-    return {name: {"clips": clips[name], "examples": examples[name]} for name in sorted(clips)}
+def _in_order(forms: Iterable[str]) -> dict[str, int]:
+    found = Counter(forms)
+    return {form: found[form] for form in FORMS if found[form]}
+
+
+def _beside(
+    clips: Iterable[Record], examples: Iterable[Record], of: Callable[[Record], Iterable[Any]]
+) -> dict[Any, dict[str, int]]:
+    """Number of clips and of examples for each label or unit."""
+    in_clips, in_examples = (Counter(one for record in some for one in of(record)) for some in (clips, examples))
+    return {name: {"clips": in_clips[name], "examples": in_examples[name]} for name in sorted(in_clips)}
+
+
+def _streams(
+    source: Source, clips: PreparedClips | DrawnClips, asked: Asked, kept: Sequence[int], balance: bool
+) -> tuple[list[_Stream], list[str]]:
+    """The streams of one source, from the records at the places `kept`, and the faults of its forms."""
+    if not kept:
+        return [], ["expected clips of the subjects to keep, found none"]
+    faults: list[str] = []
+    streams: list[_Stream] = []
+    for form, share in (source.forms or FORM_SHARES).items():
+        could = [n for n in kept if asked.possible(form, clips.records[n])] if share else []
+        if not could:
+            if source.forms and share:
+                faults.append(f"forms.{form}: expected clips {NEEDS[form]}, found none among {len(kept)}")
+            continue
+        records = [clips.records[n] for n in could]
+        labels = [label_among(r, asked.label_sets[0]) if form in BY_LABEL else None for r in records]
+        units = [certain_units(r) if form in BY_UNITS else () for r in records]
+        weights = balanced(labels, units) if balance else np.ones(len(could))
+        streams.append(_Stream(source, clips, asked, form, share, np.array(could, np.int64), weights))
+    if not streams and not faults:
+        faults.append("expected clips with a label or with units, found none")
+    total = sum(stream.share for stream in streams)
+    return [replace(stream, share=source.weight * stream.share / total) for stream in streams], faults
 
 
 def _opened(
@@ -409,18 +360,19 @@ def _opened(
     measured = motion or DEFAULT
     found: list[PreparedClips | DrawnClips | None] = []
     for place, source in enumerate(sources):
-        where = f"sources[{place}] ({source.dataset})"
-        faults += [f"{where}: {fault}" for fault in source.faults()]
+        where, wrong = f"sources[{place}] ({source.dataset})", source.faults()
+        faults += [f"{where}: {fault}" for fault in wrong]
         clips: PreparedClips | DrawnClips | None = None
-        if not any(fault.startswith(("dataset", "split", "clips")) for fault in source.faults()):
-            try:
-                if source.dataset == DRAWN:
-                    number = source.clips or DRAWN_CLIPS
-                    clips = DrawnClips(number, settings=measured, frames=motion is None, processes=processes)
-                else:
-                    clips = PreparedClips(source.dataset, training_split(source, root), measured, root)
-            except MellmError as error:
-                faults.append(f"{where}: {error}")
+        try:
+            if any(fault.startswith(("dataset", "split", "clips")) for fault in wrong):
+                pass
+            elif source.dataset == DRAWN:
+                number = source.clips or DRAWN_CLIPS
+                clips = DrawnClips(number, settings=measured, frames=motion is None, processes=processes)
+            else:
+                clips = PreparedClips(source.dataset, training_split(source, root), measured, root)
+        except MellmError as error:
+            faults.append(f"{where}: {error}")
         found.append(clips)
     return tuple(found)
 
@@ -440,10 +392,7 @@ def training_split(source: Source, root: Path | None = None) -> str:
 
 
 def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """The subjects of each dataset; draws no clips.
-
-    Returns:
-        sorted names, without the dataset's name.
+    """The subjects of each dataset, sorted and without the dataset's name; draws no clips.
 
     Raises:
         InputError: sources cannot be used; lists every fault.
@@ -459,42 +408,23 @@ def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, t
     return {dataset: tuple(sorted(names)) for dataset, names in found.items()}
 
 
-def _kept(records: Sequence[Record], only: Collection[str] | None, without: Collection[str]) -> npt.NDArray[np.int64]:
-    names = [record.subject.partition("/")[2] for record in records]
-    kept = [n for n, name in enumerate(names) if (only is None or name in only) and name not in without]
-    return np.array(kept, np.int64)
-
-
-def _drawn(shares: Mapping[str, float], rng: np.random.Generator) -> str:
-    names = list(shares)
-    odds = np.array([shares[name] for name in names], np.float64)
-    return names[rng.choice(len(names), p=odds / odds.sum())]
-
-
 def _planned(streams: Sequence[_Stream], count: int, seed: int) -> npt.NDArray[np.int64]:
     """Stream and clip of each example, `(count, 2)`."""
     if not count:
         return np.empty((0, 2), np.int64)
     bounds = np.cumsum([stream.share for stream in streams])
     bounds[-1] = 1.0
-    of_stream = np.concatenate([_block(bounds, [seed, 2, block]) for block in range(-(-count // _BLOCK))])[:count]
-    plan = np.empty((count, 2), np.int64)
-    plan[:, 0] = of_stream
+    even = np.arange(_BLOCK) / _BLOCK
+    blocks = []
+    for block in range(-(-count // _BLOCK)):
+        rng = np.random.default_rng([seed, 2, block])
+        blocks.append(rng.permutation(np.searchsorted(bounds, even + rng.random() / _BLOCK, side="right")))
+    plan = np.zeros((count, 2), np.int64)
+    plan[:, 0] = np.concatenate(blocks)[:count]
     for index, stream in enumerate(streams):
-        mine = np.flatnonzero(of_stream == index)
-        rounds = -(-len(mine) // len(stream.clips))
-        draws = [_round(stream.weights, [seed, 3, index, turn]) for turn in range(rounds)]
-        if draws:
-            plan[mine, 1] = stream.clips[np.concatenate(draws)[: len(mine)]]
+        mine = np.flatnonzero(plan[:, 0] == index)
+        rounds = -(-len(mine) // len(stream.places))
+        if rounds:
+            draws = [_round(stream.weights, [seed, 3, index, turn]) for turn in range(rounds)]
+            plan[mine, 1] = stream.places[np.concatenate(draws)[: len(mine)]]
     return plan
-
-
-@lru_cache(maxsize=1)
-def _even() -> npt.NDArray[np.float64]:
-    return np.arange(_BLOCK) / _BLOCK
-
-
-def _block(bounds: npt.NDArray[np.float64], seed: Sequence[int]) -> npt.NDArray[np.int64]:
-    rng = np.random.default_rng(seed)
-    drawn = np.searchsorted(bounds, _even() + rng.random() / _BLOCK, side="right")
-    return np.asarray(rng.permutation(drawn), np.int64)

@@ -18,7 +18,7 @@ from accelerate import init_empty_weights
 from PIL import Image
 from transformers import AutoConfig, AutoModelForImageTextToText
 
-from mellm_plugin.errors import InputError, ModelError, TrainingError
+from mellm_plugin.errors import ModelError, TrainingError
 from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.loading import local_or_hub
 from mellm_plugin.motion.images import write_atomically
@@ -27,7 +27,7 @@ from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.collator import IGNORED, Collator
 from mellm_plugin.training.config import Config
-from mellm_plugin.training.data import Example, Examples
+from mellm_plugin.training.data import Example
 from mellm_plugin.training.finetune import processes
 from mellm_plugin.training.parts import add_adapter_for, counts, train_only
 from mellm_plugin.training.stage_model import prepare_processor
@@ -35,7 +35,6 @@ from mellm_plugin.training.stage_model import prepare_processor
 FOLDER = "dry-run"
 _SHOWN = 3
 _TRIED = 64  # number of examples in which to look for different forms
-_GIB = 2**30
 
 
 def dry_run(config: Config) -> dict[str, Any]:
@@ -64,14 +63,11 @@ def dry_run(config: Config) -> dict[str, Any]:
         held = stages.validated(config, number, sides)
         train_only(skeleton, stage, keep_dtype=True)
         some = _some(config, number, sides)
-        written += _write(
-            config, number, some, collator, _SHOWN - len(written) if number + 1 == len(config.stages) else 1
-        )
+        wanted = _SHOWN - len(written) if stage is config.stages[-1] else 1
+        written += _write(config, number, some[: max(1, wanted)], collator)
         batch = collator(some)
-        tokens = {
-            "longest": int(batch["attention_mask"].sum(dim=1).max()),
-            "answers": int((batch["labels"] != IGNORED).sum(dim=1).max()),
-        }
+        lengths = {"longest": batch["attention_mask"], "answers": batch["labels"] != IGNORED}
+        tokens = {name: int(of.sum(dim=1).max()) for name, of in lengths.items()}
         found.append(
             {
                 "name": stage.name,
@@ -109,42 +105,34 @@ def _skeleton(config: Config, base: str) -> Any:
 
 def _some(config: Config, number: int, sides: stages.Split) -> list[Example]:
     """A few examples of a stage, of all forms if possible; draws few clips."""
-    stage = config.stages[number]
-    sources = tuple(
+    sources = [
         replace(source, clips=min(source.clips or 24, 24)) if source.dataset == DRAWN else source
-        for source in stage.data
-    )
-    drawn = {name: people for name, people in sides.without().items() if name != DRAWN}
-    try:
-        examples = Examples(sources, config.motion, seed=1000 * config.seed + number, without=drawn, count=_TRIED)
-    except InputError as error:
-        raise InputError(error.faults, where=f"stages[{number}].data") from None
+        for source in config.stages[number].data
+    ]
+    without = {name: people for name, people in sides.without().items() if name != DRAWN}
+    examples = stages.opened(config, number, sources=sources, without=without, count=_TRIED)
     found: dict[str, Example] = {}
-    rest: list[Example] = []
-    for example in examples:
-        if found.setdefault(example.form, example) is not example and len(rest) < _SHOWN:
-            rest.append(example)
+    rest = [example for example in examples if found.setdefault(example.form, example) is not example]
     return [*found.values(), *rest][: max(_SHOWN, len(found))]
 
 
-def _write(config: Config, number: int, some: list[Example], collator: Collator, count: int) -> list[str]:
+def _write(config: Config, number: int, some: list[Example], collator: Collator) -> list[str]:
     """Write examples of a stage as pictures and text; returns the text files."""
     folder = Path(config.output).expanduser() / FOLDER
     names: list[str] = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for place, example in enumerate(some[: max(1, count)], start=1):
+        for place, example in enumerate(some, start=1):
             name = f"{number + 1}-{config.stages[number].name}-{place}-{example.form}"
             for which, picture in enumerate(example.images, start=1):
                 more = f"-{which}" if len(example.images) > 1 else ""
                 write_atomically(folder / f"{name}{more}.png", [Image.fromarray(picture)], "example")
-            learnt = len(collator.answer_ids(example))
+            names.append(str(folder / f"{name}.txt"))
             text = (
-                f"clip: {example.clip}\nform: {example.form}\ntokens learnt: {learnt}\n\n"
+                f"clip: {example.clip}\nform: {example.form}\ntokens learnt: {len(collator.answer_ids(example))}\n\n"
                 f"--- asked ---\n{example.prompt}\n\n--- answered ---\n{example.answer}\n"
             )
-            write_text(folder / f"{name}.txt", text)
-            names.append(str(folder / f"{name}.txt"))
+            write_text(Path(names[-1]), text)
     except OSError as error:
         raise TrainingError(f"{folder} cannot be written: {error}; choose another folder with output=") from error
     return names
@@ -152,15 +140,16 @@ def _write(config: Config, number: int, some: list[Example], collator: Collator,
 
 def _memory(config: Config, model: Any, tokens: Mapping[str, int]) -> dict[str, float]:
     """GiB on one device, by dtype of the weights: bfloat16 (on a GPU) and float32."""
+    sizes = {"bfloat16": 2, "float32": 4}
+    if config.dtype != "auto":
+        sizes = {config.dtype: sizes[config.dtype]}
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    trained_size = 2 if config.dtype == "bfloat16" else 4
     found = {}
-    wanted = {"auto": ("bfloat16", "float32")}.get(config.dtype, (config.dtype,))
-    for dtype in wanted:
-        size = 2 if dtype == "bfloat16" else 4
-        trained_size = size if config.dtype == "bfloat16" else 4
-        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        frozen = sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    for dtype, size in sizes.items():
         kept = frozen * size + trained * 4 * trained_size  # weight, gradient and two moments
-        found[dtype] = round((kept + _activations(config, model, tokens, size)) / _GIB, 2)
+        found[dtype] = round((kept + _activations(config, model, tokens, size)) / 2**30, 2)
     return found
 
 
@@ -168,15 +157,12 @@ def _activations(config: Config, model: Any, tokens: Mapping[str, int], size: in
     own = config.trainer
     text, seen = model.config.get_text_config(), getattr(model.config, "vision_config", None)
     length = own.batch_size * tokens["longest"]
-    total = 0.0
-    words: int = text.vocab_size
-    sides = [(text, length)]
-    if seen is not None:
-        sides.append((seen, 4 * length))  # four patches become one token; most tokens belong to the picture
-    for settings, rows in sides:
+    total = own.batch_size * tokens["answers"] * text.vocab_size * 12  # logits, their float32, their gradient
+    # Four patches become one token; most tokens belong to the picture.
+    for settings, rows in ((text, length), (seen, 4 * length)) if seen is not None else ((text, length),):
         width = settings.hidden_size
         inner = getattr(settings, "intermediate_size", 4 * width)
         layers = int(getattr(settings, "num_hidden_layers", 0) or getattr(settings, "depth", 1))
         of_layer = rows * (10 * width + 4 * inner) * size
         total += layers * rows * width * size + of_layer if own.gradient_checkpointing else layers * of_layer
-    return total + own.batch_size * tokens["answers"] * words * 12  # logits, their float32, their gradient
+    return float(total)

@@ -42,7 +42,7 @@ from mellm_plugin.motion.settings import MotionSettings
 def export(
     adapter: str, out: Path, *, base: str | None = None, dtype: str = "auto", trust_remote_code: bool = False
 ) -> Path:
-    """Merge an adapter into its base and write the whole model.
+    """Merge an adapter into its base and write the whole model; returns its folder.
 
     Args:
         adapter: folder or hub id.
@@ -50,9 +50,6 @@ def export(
         base: folder or hub id of the model that it was trained on; none: the one that the adapter names.
         dtype: of the weights: float32, bfloat16, float16, or auto: the dtype of the base's files.
         trust_remote_code: run Python code that comes with the base.
-
-    Returns:
-        the folder.
 
     Raises:
         InputError: arguments cannot be used; lists every fault.
@@ -111,7 +108,6 @@ def export(
 
 
 def _stored(base: str, revision: str | None, trust_remote_code: bool) -> str:
-    """The dtype of a base's files."""
     try:
         config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=trust_remote_code)
     except Exception as error:  # transformers raises many kinds
@@ -121,7 +117,6 @@ def _stored(base: str, revision: str | None, trust_remote_code: bool) -> str:
 
 
 def _check_room(model: Any, out: Path) -> None:
-    """Check the free disk space before writing."""
     needed = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     there = next(folder for folder in out.absolute().parents if folder.is_dir())
     if (free := shutil.disk_usage(there).free) < needed:
@@ -136,14 +131,8 @@ def _card(folder: Path, base: str) -> str:
     file = folder / "README.md"
     text = file.read_text(encoding="utf-8") if file.is_file() else ""
     if "micro-expressions" not in text:
-        return (
-            f"# {base} with an adapter merged into it\n\n    lmms-eval --model mellm --model_args pretrained=FOLDER\n"
-        )
-    changes: dict[str, Any] = {
-        "A PEFT adapter for": "A fine-tuned model (adapter and base merged) for",
-        "adapter=FOLDER": "pretrained=FOLDER",
-        "library_name: peft": "library_name: transformers",
-    }
-    for old, new in changes.items():
-        text = text.replace(old, new)
-    return text
+        start = "    lmms-eval --model mellm --model_args pretrained=FOLDER\n"
+        return f"# {base} with an adapter merged into it\n\n{start}"
+    text = text.replace("A PEFT adapter for", "A fine-tuned model (adapter and base merged) for")
+    text = text.replace("adapter=FOLDER", "pretrained=FOLDER")
+    return text.replace("library_name: peft", "library_name: transformers")

@@ -31,7 +31,7 @@ from transformers.integrations import TensorBoardCallback
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from mellm_plugin.children import end_with_parent
-from mellm_plugin.errors import InputError, MellmError, TrainingError
+from mellm_plugin.errors import MellmError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
 from mellm_plugin.locks import sole_writer
 from mellm_plugin.models.loading import carried_record, load_model, local_or_hub
@@ -75,8 +75,6 @@ _FREE = ("output", "logging", "trainer.workers", "trainer.save_every")
 
 
 class _ExampleDataset(Dataset[Example]):  # type: ignore[misc]
-    """Examples as a dataset of torch."""
-
     def __init__(self, examples: Examples) -> None:
         self._examples = examples
         self._first = True
@@ -92,12 +90,7 @@ class _ExampleDataset(Dataset[Example]):  # type: ignore[misc]
 
 
 def finetune(config: Config, *, restart: bool = False, progress: bool = True) -> dict[str, Any]:
-    """Run the unfinished stages of a config and write the output folder.
-
-    Args:
-        config: as `config.load` returns it.
-        restart: delete what an earlier run left in the output folder.
-        progress: show a bar.
+    """Run the unfinished stages of a config and write the output folder; `restart` deletes an earlier run in it.
 
     Returns:
         the record of the training; `models/record.py` shows one.
@@ -125,8 +118,6 @@ def processes() -> PartialState:
 
 
 class _Run:
-    """One call of `finetune`."""
-
     def __init__(self, config: Config, output: Path, progress: bool) -> None:
         self.config, self.output, self.progress = config, output, progress
         self.folder = output / RUN
@@ -172,34 +163,29 @@ class _Run:
     def _check_made_from(self) -> None:
         """Refuse to resume the run of another config, base or data."""
         file = self.folder / _MADE_FROM
-        own = {
-            "config": self.config.to_dict(),
-            "base": self.base["sha256"],
-            "prompts": PROMPT_VERSION,
-            "data": self.data,
-            "processes": self.state.num_processes,  # the processes share the examples of a step
-        }
+        own = {"config": self.config.to_dict(), "base": self.base["sha256"], "prompts": PROMPT_VERSION}
+        own |= {"data": self.data, "processes": self.state.num_processes}  # processes share the examples of a step
+        finished = (self.output / RECORD).is_file()
         begun = any((path / _DONE).is_dir() or checkpoints(path) for path in self.folder.glob("[0-9]*-*"))
-        if file.is_file() and (begun or (self.output / RECORD).is_file()):
-            before = json.loads(file.read_text(encoding="utf-8"))
-            then, now = _flat(before), _flat(own)
-            names = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
-            names = [name for name in names if not name.removeprefix("config.").startswith(_FREE)]
-            if names:
-                differences = "".join(f"\n  - {n}: then {then.get(n, 'none')}, now {now.get(n, 'none')}" for n in names)
-                raise TrainingError(
-                    f"{self.output} holds a training that was started with other settings:{differences}\nUse the same "
-                    "settings to resume it, another output= to keep it, or --restart to delete it"
-                )
-        elif not file.is_file() and (self.output / RECORD).is_file():
+        if finished and not file.is_file():
             raise TrainingError(
                 f"{self.output} holds a finished training without a note of its settings; choose another "
                 "output=, or use --restart to delete it"
             )
+        if file.is_file() and (begun or finished):
+            then, now = _flat(json.loads(file.read_text(encoding="utf-8"))), _flat(own)
+            differences = "".join(
+                f"\n  - {name}: then {then.get(name, 'none')}, now {now.get(name, 'none')}"
+                for name in sorted({*then, *now})
+                if then.get(name) != now.get(name) and not name.removeprefix("config.").startswith(_FREE)
+            )
+            if differences:
+                raise TrainingError(
+                    f"{self.output} holds a training that was started with other settings:{differences}\nUse the same "
+                    "settings to resume it, another output= to keep it, or --restart to delete it"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(own, indent=1) + "\n")
-
-    # --- one stage ---------------------------------------------------------------------------------------------------
 
     def _train(self, number: int) -> None:
         config, stage = self.config, self.config.stages[number]
@@ -208,8 +194,7 @@ class _Run:
         per_step = config.trainer.batch_size * config.trainer.accumulation * arguments.world_size
         examples = stages.shown(config, number, self.sides, per_step, max(1, config.trainer.workers))
         held = stages.validated(config, number, self.sides)
-        whole = checkpoints(folder)
-        checkpoint = whole[-1] if whole else None
+        checkpoint = next(reversed(checkpoints(folder)), None)
         before = self._stage_folder(number - 1) / _DONE if number else None
         set_seed(config.seed)
         model = build_model(config, self.base_folder, checkpoint or before, arguments.device)
@@ -225,14 +210,10 @@ class _Run:
                 f"stage {stage.name!r}: expected parameters to train, found none in {config.base} for {stage.train}"
             )
         processor = prepare_processor(config, self.base_folder)
-        history: dict[str, Any] = {"global_step": 0, "max_steps": 0, "log_history": []}
-        if checkpoint is not None:
-            history = history_of(checkpoint)
+        history: dict[str, Any] = history_of(checkpoint) if checkpoint else {"global_step": 0, "log_history": []}
         step = history["global_step"]
-        seconds = self._cut_curve(stage.name, step)
         keeping = KeepBest(config.trainer.patience)
-        callbacks: list[Any] = [keeping, Curve(self.output / CURVE, stage.name, seconds)]
-        callbacks += self._loggers(stage.name, step)
+        curve = Curve(self.output / CURVE, stage.name, self._cut_curve(stage.name, step))
         trainer = StageTrainer(
             rates=stage.learning_rate,
             model=model,
@@ -240,17 +221,15 @@ class _Run:
             data_collator=Collator(processor, end_tokens(model)),
             train_dataset=_ExampleDataset(examples),
             eval_dataset=_ExampleDataset(held) if held else None,
-            callbacks=callbacks,
+            callbacks=[keeping, curve, *self._loggers(stage.name, step)],
         )
         keeping.trainer = trainer
         trainer.remove_callback(ProgressCallback)
         trainer.remove_callback(PrinterCallback)
         if self.progress:
             trainer.add_callback(Bar(stage.name))
-        ended = checkpoint is not None and (
-            step >= history["max_steps"] or has_ended(history["log_history"], config.trainer.patience)
-        )
-        if not ended:
+        all_steps = checkpoint is not None and step >= history["max_steps"]
+        if not all_steps and not has_ended(history["log_history"], config.trainer.patience):
             self._run(trainer, checkpoint, examples, number)
             history = {"log_history": trainer.state.log_history, "global_step": trainer.state.global_step}
         self._finish(trainer, folder, stage.name, history)
@@ -297,53 +276,44 @@ class _Run:
         )
 
     def _loggers(self, stage: str, step: int) -> list[Any]:
-        if self.config.logging != "tensorboard":
+        if self.config.logging != "tensorboard" or not self.state.is_main_process:
             return []
         if importlib.util.find_spec("tensorboard") is None:
-            if self.state.is_main_process:
-                logger.info(f"mellm: TensorBoard is not installed (pip install tensorboard); see {self.output / CURVE}")
+            logger.info(f"mellm: TensorBoard is not installed (pip install tensorboard); see {self.output / CURVE}")
             return []
         from torch.utils.tensorboard import SummaryWriter
 
-        if not self.state.is_main_process:
-            return []
         return [TensorBoardCallback(SummaryWriter(str(self.folder / "logs" / stage), purge_step=step + 1))]
 
     def _run(self, trainer: StageTrainer, checkpoint: Path | None, examples: Examples, number: int) -> None:
-        """Train, and turn failures into errors that say what to do."""
         stage = self.config.stages[number]
         try:
             examples[0]  # drawing clips first shows its own progress bar
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        except (InputError, MellmError) as error:
-            if isinstance(error, TrainingError):
-                raise
+        except TrainingError:
+            raise
+        except MellmError as error:
             raise TrainingError(
                 f"stage {stage.name!r}, after step {trainer.state.global_step}: cannot make an example: "
                 f"{_without_traceback(error)}. Repair the data or prepare it again (mellm datasets verifies it). The "
                 "same command then resumes from the last checkpoint if the data is as before; otherwise use --restart"
             ) from error
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise TrainingError(self._advice(trainer, error)) from error
-        except RuntimeError as error:
-            if "allocate memory" not in str(error) and "out of memory" not in str(error):
-                raise
-            raise TrainingError(self._advice(trainer, error)) from error
+        except (RuntimeError, MemoryError) as error:
+            known = isinstance(error, torch.OutOfMemoryError | MemoryError)
+            if known or "allocate memory" in str(error) or "out of memory" in str(error):
+                raise TrainingError(self._advice(trainer, error)) from error
+            raise
 
     def _advice(self, trainer: StageTrainer, error: BaseException) -> str:
         """The memory used and available, and the settings to lower."""
         own = self.config.trainer
-        used = ""
+        used, ways = "", []
         if torch.cuda.is_available():
-            free, total = torch.cuda.mem_get_info()
-            peak = torch.cuda.max_memory_allocated()
+            peak, (free, total) = torch.cuda.max_memory_allocated(), torch.cuda.mem_get_info()
             used = f" (peak {peak / 2**30:.1f} GiB of {total / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free now)"
-        ways = []
-        if own.batch_size > 1:
-            half = own.batch_size // 2
-            ways.append(
-                f"trainer.batch_size={half} with trainer.accumulation={-(-own.batch_size * own.accumulation // half)}"
-            )
+        if (half := own.batch_size // 2) > 0:
+            longer = -(-own.batch_size * own.accumulation // half)
+            ways.append(f"trainer.batch_size={half} with trainer.accumulation={longer}")
         if not own.gradient_checkpointing:
             ways.append("trainer.gradient_checkpointing=true")
         now = self.config.max_pixels
@@ -358,24 +328,21 @@ class _Run:
 
     def _finish(self, trainer: StageTrainer, folder: Path, name: str, history: Mapping[str, Any]) -> None:
         """Turn the best state of a stage into its outcome; without validation, its last state."""
-        log = history["log_history"]
+        log, kept = history["log_history"], folder / "outcome"
         best = best_step(log)
-        losses = [entry["loss"] for entry in log if "loss" in entry]
-        kept = folder / "outcome"
         if best is None:
             trainer.save_state(kept)
         elif self.state.is_main_process and not kept.is_dir():
             best_folder(folder, best).rename(kept)
         if self.state.is_main_process:
-            lines = [line for line in read_curve(self.output / CURVE) if line["stage"] == name]
-            validation = [entry["eval_loss"] for entry in log if "eval_loss" in entry]
+            losses = [entry["loss"] for entry in log if "loss" in entry][-10:]
             outcome = {
                 "name": name,
                 "steps": history["global_step"],
                 "kept_step": best or history["global_step"],
-                "loss": sum(losses[-10:]) / len(losses[-10:]),
-                "validation_loss": min(validation, default=None),
-                "seconds": lines[-1]["seconds"] if lines else 0.0,
+                "loss": sum(losses) / len(losses),
+                "validation_loss": min((entry["eval_loss"] for entry in log if "eval_loss" in entry), default=None),
+                "seconds": _seconds(read_curve(self.output / CURVE), name),
             }
             (kept / _OUTCOME).write_text(json.dumps(outcome) + "\n", encoding="utf-8")
             kept.rename(folder / _DONE)
@@ -384,25 +351,21 @@ class _Run:
 
     def _cut_curve(self, stage: str, step: int) -> float:
         """Remove the steps that will be repeated from the curve; returns the seconds of the steps before."""
-        file = self.output / CURVE
-        names = [one.name for one in self.config.stages]
+        file, names = self.output / CURVE, [one.name for one in self.config.stages]
+        before = names[: names.index(stage)]
         kept = [
             line
             for line in read_curve(file)
-            if line["stage"] in names[: names.index(stage)] or (line["stage"] == stage and line["step"] <= step)
+            if line["stage"] in before or (line["stage"] == stage and line["step"] <= step)
         ]
         if self.state.is_main_process:
             write_text(file, "".join(json.dumps(line) + "\n" for line in kept))
-        return float(next((line["seconds"] for line in reversed(kept) if line["stage"] == stage), 0.0))
-
-    # --- the folder --------------------------------------------------------------------------------------------------
+        return _seconds(kept, stage)
 
     def _remove_written(self, kept: Collection[str] = ()) -> None:
         """Remove what an earlier training wrote into the output folder."""
-        for pattern in _WRITTEN:
-            for path in self.output.glob(pattern):
-                if path.name not in kept:
-                    path.unlink()
+        for path in [path for pattern in _WRITTEN for path in self.output.glob(pattern) if path.name not in kept]:
+            path.unlink(missing_ok=True)  # two patterns may name one file
 
     def _write_folder(self, made: dict[str, Any]) -> None:
         """Write the files for evaluation; the record comes last and marks the folder as finished."""
@@ -412,8 +375,8 @@ class _Run:
         done = self._stage_folder(len(config.stages) - 1) / _DONE
         try:
             if config.full:
-                on_gpu = torch.cuda.is_available() and config.dtype == "auto"
-                dtype = "bfloat16" if on_gpu else "float32" if config.dtype == "auto" else config.dtype
+                dtype = "bfloat16" if torch.cuda.is_available() else "float32"
+                dtype = dtype if config.dtype == "auto" else config.dtype
                 load_model(str(done), dtype=dtype, trust_remote_code=config.trust_remote_code).save_pretrained(part)
             else:
                 shutil.copytree(done, part, ignore=shutil.ignore_patterns(_OUTCOME, "README.md"))
@@ -423,8 +386,8 @@ class _Run:
             (part / "README.md").write_text(adapter.card(config, made), encoding="utf-8")
             self._remove_written({path.name for path in part.iterdir()})
             for path in sorted(part.iterdir()):
-                target = self.output / path.name
-                shutil.rmtree(target) if target.is_dir() else None
+                if (target := self.output / path.name).is_dir():
+                    shutil.rmtree(target)
                 os.replace(path, target)
             write_record(self.output, made)
         except OSError as error:
@@ -434,6 +397,11 @@ class _Run:
             ) from error
         finally:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _seconds(curve: list[dict[str, Any]], stage: str) -> float:
+    """The seconds of a stage so far."""
+    return float(next((line["seconds"] for line in reversed(curve) if line["stage"] == stage), 0.0))
 
 
 def _remove_beside(kept: Path) -> None:
@@ -451,8 +419,9 @@ def _without_traceback(error: BaseException) -> str:
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     """Nested values as one mapping from path to leaf."""
-    if isinstance(value, dict) and value:
-        return {k: v for key, one in value.items() for k, v in _flat(one, f"{path}.{key}" if path else key).items()}
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        return {k: v for number, one in enumerate(value) for k, v in _flat(one, f"{path}[{number}]").items()}
-    return {path: value}
+    inner: dict[str, Any] = {}
+    if isinstance(value, dict):
+        inner = {f"{path}.{key}" if path else key: one for key, one in value.items()}
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        inner = {f"{path}[{number}]": one for number, one in enumerate(value)}
+    return {k: v for key, one in inner.items() for k, v in _flat(one, key).items()} if inner else {path: value}

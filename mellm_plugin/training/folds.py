@@ -34,37 +34,23 @@ Subjects = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Fold:
-    """People who are held out together.
+    """People who are held out together."""
 
-    Attributes:
-        name: of the fold's folder.
-        people: subjects by dataset of the task.
-        clips: number of their clips in the task.
-    """
-
-    name: str
-    people: Mapping[str, tuple[str, ...]]
-    clips: int
+    name: str  # of its folder
+    people: Mapping[str, tuple[str, ...]]  # subjects by dataset of the task
+    clips: int  # number of their clips in the task
 
 
 def make_folds(asked: Sequence[tuple[str, str]], count: int | None = None, seed: int = 0) -> tuple[Fold, ...]:
     """One fold per person, or `count` groups of people with about as many clips each.
 
-    A person of several datasets is in one fold. People with the most clips are placed first, each into the group with
-    the fewest clips so far.
-
-    Args:
-        asked: dataset and subject of each clip.
-        count: number of groups; None: one fold per person.
-        seed: for the order of people with equally many clips.
+    `asked` holds dataset and subject of each clip. A person of several datasets is in one fold. People with the most
+    clips (the seed orders equal ones) are placed first, each into the group with the fewest clips so far.
 
     Raises:
         InputError: too few people.
     """
     clips = Counter(person(*one) for one in asked)
-    names: dict[str, set[tuple[str, str]]] = {}
-    for dataset, subject in asked:
-        names.setdefault(person(dataset, subject), set()).add((dataset, subject))
     people = sorted(clips)
     if len(people) < 2 or (count is not None and not 2 <= count <= len(people)):
         found = f"found {len(people)}" if count is None else f"found {len(people)} and --folds {count}"
@@ -80,7 +66,7 @@ def make_folds(asked: Sequence[tuple[str, str]], count: int | None = None, seed:
     width = len(str(len(groups)))
     folds = []
     for number, group in enumerate(groups, start=1):
-        known = sorted(name for one in group for name in names[one])
+        known = sorted({one for one in asked if person(*one) in group})
         held = {dataset: tuple(s for d, s in known if d == dataset) for dataset, _ in known}
         suffix = "-" + "".join(c if c.isalnum() else "-" for c in group[0]) if len(group) == 1 else ""
         folds.append(Fold(f"{number:0{width}}{suffix}", held, sum(clips[one] for one in group)))
@@ -111,7 +97,6 @@ def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], 
 
 
 def fold_folder(out: Path, fold: Fold) -> Path:
-    """The folder of a fold."""
     return out / "folds" / fold.name
 
 

@@ -45,9 +45,8 @@ region; a question of the ME-VQA challenges; the meaning of a colour."""
 
 NEEDS: dict[str, str] = {
     "description": "with known units and one of the labels",
-    "aus": "with known units",
+    **dict.fromkeys(("aus", "unit"), "with known units"),
     "label": "with one of the labels",
-    "unit": "with known units",
     "region": "of any kind",
     "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
@@ -70,19 +69,12 @@ _PATCHES = 0.6  # share of legend questions that show one coloured patch
 
 @dataclass(frozen=True)
 class Asked:
-    """Settings of the questions about the clips of one source.
+    """Settings of the questions about the clips of one source."""
 
-    Attributes:
-        motion: settings of the maps; None: onset and apex frames.
-        label_sets: the sets of labels to choose from, which take turns.
-        units: the units of the source's clips, with the number of clips; questions about absent units use these.
-        vary_words: whether wordings vary; if not, they are those of evaluation.
-    """
-
-    motion: MotionSettings | None
-    label_sets: tuple[tuple[str, ...], ...]
-    units: Mapping[int, int]
-    vary_words: bool = True
+    motion: MotionSettings | None  # of the maps; None: onset and apex frames
+    label_sets: tuple[tuple[str, ...], ...]  # the sets of labels to choose from, which take turns
+    units: Mapping[int, int]  # of the source's clips, with the number of clips; for questions about absent units
+    vary_words: bool = True  # if not, wordings are those of evaluation
 
     @property
     def images(self) -> Literal["map", "frames"]:
@@ -96,22 +88,15 @@ class Asked:
 
     def possible(self, form: str, record: Record) -> bool:
         """Whether a form is possible for a clip."""
-        labelled = any(label_among(record, labels) is not None for labels in self.label_sets)
-        match form:
-            case "description":
-                return labelled and record.aus is not None
-            case "label":
-                return labelled
-            case "aus":
-                return record.aus is not None
-            case "unit":
-                return can_ask_unit(record, self.units)
-            case "challenge":
-                return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
-            case "legend":
-                return self.motion is not None
-            case _:
-                return True
+        if form == "unit":
+            return can_ask_unit(record, self.units)
+        if form == "challenge":
+            return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
+        if form in ("description", "label") and all(label_among(record, labels) is None for labels in self.label_sets):
+            return False
+        if form in ("description", "aus"):
+            return record.aus is not None
+        return form != "legend" or self.motion is not None
 
 
 def label_among(record: Record, labels: Sequence[str]) -> str | None:
@@ -127,41 +112,29 @@ def label_among(record: Record, labels: Sequence[str]) -> str | None:
     return "others" if record.dataset == DRAWN and group and "others" in labels else None
 
 
-# ---- what a picture shows -------------------------------------------------------------------------------------------
-
-
 Part = tuple[str, str | None]
 """A region and its side, as `motion.regions` has them."""
 
 
 @dataclass(frozen=True)
 class Seen:
-    """The motion that a picture shows.
+    """The motion that a picture shows."""
 
-    Attributes:
-        regions: the motion of each region; `visible` if the picture shows it in its colour.
-        stirred: regions with visible motion, but no clear direction.
-        still: regions without visible motion.
-    """
-
-    regions: tuple[RegionMotion, ...]
-    stirred: frozenset[Part]
-    still: frozenset[Part]
+    regions: tuple[RegionMotion, ...]  # the motion of each; `visible` if the picture shows it in its colour
+    stirred: frozenset[Part]  # regions with visible motion, but no clear direction
+    still: frozenset[Part]  # regions without visible motion
 
 
 def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) -> Seen:
     """The visible motion of a clip: the measured motion of its regions, checked against the painted pixels.
 
-    Args:
-        moving: the clip with varied motion but original view, so that regions are in their measured places.
-        variation: of the view; a nearer face moves farther.
-        settings: of the map; None for frames, which count as showing what the default map shows.
+    The clip has varied motion but its original view, so that regions are in their measured places; the zoom of the
+    variation scales the result. Frames (no settings) count as showing what the default map shows.
     """
     height, width = moving.grey.shape
-    nose = moving.nose
+    nose, flow, zoom = moving.nose, moving.facial.flow, variation.zoom
     if nose is not None and not (0 <= nose[0] <= width - 1 and 0 <= nose[1] <= height - 1):
         nose = None
-    flow = moving.facial.flow
     coloured = strength(flow, settings or DEFAULT, moving.facial.confidence) >= _FAINTEST_SHADE
     found: list[RegionMotion] = []
     stirred: set[Part] = set()
@@ -173,14 +146,10 @@ def seen(moving: Clip, variation: Variation, settings: MotionSettings | None) ->
         bins = colour.bin_index(np.ascontiguousarray(flow[rows, columns]))[shown]
         alike = float(np.isin(bins, colour.direction_shown(motion.dx, motion.dy).bins).mean()) if bins.size else 0.0
         visible = motion.visible and area >= _LEAST_AREA and alike >= _LEAST_ALIKE
-        if area < _LEAST_AREA:
-            still.add((motion.region, motion.side))
-        elif not visible:
-            stirred.add((motion.region, motion.side))
-        zoom = variation.zoom
-        found.append(
-            replace(motion, dx=motion.dx * zoom, dy=motion.dy * zoom, noise=motion.noise * zoom, visible=visible)
-        )
+        if not visible:
+            (still if area < _LEAST_AREA else stirred).add((motion.region, motion.side))
+        dx, dy, noise = motion.dx * zoom, motion.dy * zoom, motion.noise * zoom
+        found.append(replace(motion, dx=dx, dy=dy, noise=noise, visible=visible))
     return Seen(tuple(found), frozenset(stirred), frozenset(still))
 
 
@@ -203,11 +172,7 @@ def _pixels(
 
 
 def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tuple[Image, int]:
-    """The onset frame with one moving patch, as a map paints it, and the bin of the patch's colour.
-
-    Returns:
-        uint8 `(H, W, 3)`, and 0..11.
-    """
+    """The onset frame with one moving patch, as a map paints it, and the bin (0..11) of the patch's colour."""
     height, width = clip.grey.shape
     index = int(rng.integers(len(colour.colours(settings.palette))))
     angle = np.radians(colour.BIN_DEGREES * index + rng.uniform(-10, 10))
@@ -220,46 +185,36 @@ def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tup
     return paint(replace(clip, facial=FacialFlow(flow, None, None, "none", ())), settings), index
 
 
-# ---- the questions --------------------------------------------------------------------------------------------------
-
-
 def ask(
     form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator
 ) -> tuple[tuple[Image, ...], str, str]:
     """Pictures, prompt and answer of one example.
 
-    Args:
-        form: one of `FORMS` that is `possible` for the clip.
-        clip: as measured, with frames if they are shown.
-        variation: of the clip.
-        asked: settings of the questions.
-        language: one of `lexicon.LANGUAGES`.
-        rng: draws the question and its wording.
+    The form must be `possible` for the clip, and the clip must have frames if they are shown. `language` is one of
+    `lexicon.LANGUAGES`; `rng` draws the question and its wording.
     """
     if asked.motion is None:  # frames do not change, so their motion must not either
         variation = replace(variation, magnitude=1.0, noise_px=0.0)
     moving = varied(clip, variation.of_motion())
     shown = varied(moving, variation.of_view())
     settings = None if asked.motion is None else variation.settings(asked.motion)
-    if settings is None:
-        assert shown.frames is not None
-        pictures: tuple[Image, ...] = shown.frames
-    else:
-        pictures = (paint(shown, settings),)
+    pictures: tuple[Image, ...] = (shown.frames or ()) if settings is None else (paint(shown, settings),)
     record, images, palette = moving.record, asked.images, asked.palette
     named_palette = None if settings is None else palette
     match form:
         case "description" | "label":
-            labels, label = _label(record, asked, rng)
+            sets = [
+                (labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None
+            ]
+            labels, label = sets[int(rng.integers(len(sets)))]
             if form == "label":
                 prompts, answer = wordings("emotion", labels, images, palette, language), label_answer(label, language)
             else:
                 prompts = wordings("all", labels, images, palette, language)
                 found = seen(moving, variation, settings)
                 words = rng if asked.vary_words else None
-                answer = describe_seen(
-                    record.aus or (), label, found.regions, named_palette, language, words, found.stirred
-                )
+                units = record.aus or ()
+                answer = describe_seen(units, label, found.regions, named_palette, language, words, found.stirred)
         case "aus":
             prompts = wordings("aus", (), images, palette, language)
             answer = units_answer(record.aus or (), language)
@@ -268,9 +223,7 @@ def ask(
             prompts = unit_wordings(number, unit(number).name, images, palette, language)
             answer = yes_or_no(there, language)
         case "challenge":
-            fine = asked.label_sets[0]
-            prompt, answer = question(record, fine, asked.units, asked.images, palette, rng)
-            return pictures, prompt, answer
+            return pictures, *question(record, asked.label_sets[0], asked.units, images, palette, rng)
         case "region":
             found = seen(moving, variation, settings)
             region = _region(found, rng)
@@ -288,19 +241,9 @@ def ask(
                 prompts, answer = colour_wordings(way, palette, language), colour_words(way, palette, language)
                 if rng.random() < 0.5:
                     prompts, answer = way_wordings(way, palette, language), direction_words(way, language)
-    return pictures, _worded(prompts, asked, rng), answer
-
-
-def _worded(prompts: Sequence[str], asked: Asked, rng: np.random.Generator) -> str:
     if not asked.vary_words or len(prompts) == 1 or rng.random() < _OWN_WORDING:
-        return prompts[0]
-    return prompts[1 + int(rng.integers(len(prompts) - 1))]
-
-
-def _label(record: Record, asked: Asked, rng: np.random.Generator) -> tuple[tuple[str, ...], str]:
-    """A set of labels, and the clip's label in it."""
-    found = [(labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None]
-    return found[int(rng.integers(len(found)))]
+        return pictures, prompts[0], answer
+    return pictures, prompts[1 + int(rng.integers(len(prompts) - 1))], answer
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:

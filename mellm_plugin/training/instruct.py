@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,25 +41,15 @@ Rewrite = Callable[[Example], tuple[str, str | None]]
 
 @dataclass
 class Written:
-    """The outcome of an export.
-
-    Attributes:
-        file: the JSON Lines.
-        examples: number of examples.
-        resumed: number of examples from an earlier, interrupted run.
-        forms: number of examples of each form.
-        faults: a sentence for each example that could not be made.
-        rewritten: number of rewritten answers.
-        refused: number of refused rewritings, by reason.
-    """
+    """The outcome of an export: numbers of examples, and the faults."""
 
     file: Path
     examples: int = 0
-    resumed: int = 0
+    resumed: int = 0  # from an earlier, interrupted run
     forms: Counter[str] = field(default_factory=Counter)
-    faults: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)  # a sentence for each example that could not be made
     rewritten: int = 0
-    refused: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)  # rewritings, by reason
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for `--json`."""
@@ -71,16 +61,9 @@ def write(
 ) -> Written:
     """Write examples and their images.
 
-    Args:
-        examples: to export, in this order.
-        out: file to write. PNG images go to `images/<stem>/` beside it (`images/<name>/` if the suffix is not
-            `.jsonl`). File and images appear after the last example.
-        replace: overwrite an existing file.
-        rewrite: rewords answers.
-        rewriter: identifies the rewording, for resuming.
-
-    Returns:
-        the outcome. An example whose clip cannot be read is skipped and named in `faults`.
+    PNG images go to `images/<stem>/` beside the file (`images/<name>/` if its suffix is not `.jsonl`). File and images
+    appear after the last example. An example whose clip cannot be read is skipped and named in `faults`. `rewriter`
+    identifies the rewording, for resuming.
 
     Raises:
         InputError: the file exists or cannot be written, or no example could be made.
@@ -91,9 +74,8 @@ def write(
         raise InputError("expected a file to write, found a folder; name a file in it", where=str(out))
     with sole_writer(out):
         if out.exists() and not replace:
-            raise InputError(
-                "expected a new file, found an existing one; choose another name, or use --replace", where=str(out)
-            )
+            fault = "expected a new file, found an existing one; choose another name, or use --replace"
+            raise InputError(fault, where=str(out))
         return _write(examples, out, rewrite, rewriter)
 
 
@@ -145,13 +127,8 @@ def _line(
         name = f"{place:07d}.png" if len(example.images) == 1 else f"{place:07d}-{number}.png"
         write_atomically(drawn / name, [Image.fromarray(pixels)], "image")
         names.append((folder / name).as_posix())
-    answer = example.answer
-    line: dict[str, Any] = {
-        "id": f"{example.clip}#{place}",
-        "subject": example.subject,
-        "form": example.form,
-        "images": names,
-    }
+    answer, form = example.answer, example.form
+    line: dict[str, Any] = {"id": f"{example.clip}#{place}", "subject": example.subject, "form": form, "images": names}
     if rewrite is not None:
         answer, refused = rewrite(example)
         if refused is not None:
@@ -164,17 +141,15 @@ def _line(
         {"role": "assistant", "content": answer},
     ]
     done.examples += 1
-    done.forms[example.form] += 1
+    done.forms[form] += 1
     return line
 
 
 def _key(examples: Examples, rewriter: str) -> str:
     """An 8-digit hash of everything that the examples depend on."""
-    data: dict[str, Mapping[str, Any]] = {}
-    for source in examples.sources:
-        if store.is_prepared(source.dataset, examples.root):
-            splits = store.read_info(source.dataset, examples.root)["splits"]
-            data[source.dataset] = {split: entry["sha256"] for split, entry in splits.items()}
+    prepared = {one.dataset for one in examples.sources if store.is_prepared(one.dataset, examples.root)}
+    splits = {name: store.read_info(name, examples.root)["splits"] for name in prepared}
+    data = {name: {split: entry["sha256"] for split, entry in of.items()} for name, of in splits.items()}
     depends_on = {
         "sources": [asdict(source) for source in examples.sources],
         "motion": None if examples.motion is None else examples.motion.to_dict(),
@@ -191,9 +166,8 @@ def _key(examples: Examples, rewriter: str) -> str:
 def _taken_over(part: Path, done: Written) -> set[int]:
     """Count the examples of an interrupted run, drop an incomplete last line, and return the finished places."""
     there: set[int] = set()
-    if not part.exists():
-        return there
     whole = 0
+    part.touch()
     with part.open("rb") as lines:
         for raw in lines:
             if not raw.endswith(b"\n"):

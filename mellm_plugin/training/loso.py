@@ -1,10 +1,8 @@
 """Leave one subject out: train one adapter per person on all others, and evaluate it on that person.
 
     DIR/plan.json                         config, task and data of the folds; a run with others is refused
-    DIR/folds/03-casme2-sub03/            one fold: its config and task, train.log, evaluate.log
-                              adapter/    as `mellm finetune` makes it
-                              samples.jsonl, results.json    its answers and their scores by lmms-eval
-                              done.json                      comes last; marks the fold as finished
+    DIR/folds/03-casme2-sub03/            one fold: config, task, logs, adapter/, samples.jsonl, results.json
+                              done.json   comes last; marks the fold as finished
     DIR/predictions.jsonl                 the answers for all people, in the order of the task's data
     DIR/results.json, table.txt           their scores, computed once over all answers
 
@@ -81,12 +79,10 @@ def loso(
         task: a task of lmms-eval whose clips name their dataset and subject.
         out: output folder; an unfinished run in it is resumed.
         folds: number of groups of people; None: one fold per person.
-        jobs: folds that run at once on each device.
-        devices: `cuda:0`, `cpu`; none: the commands choose.
+        jobs: folds that run at once on each device: `cuda:0`, `cpu`; without devices, the commands choose.
         allow_incomplete: if folds fail, score the others and mark the result as incomplete.
         include_path: a folder with more task files.
         batch_size: of the evaluations.
-        tell: is called with a line for each fold.
 
     Returns:
         the content of `results.json`.
@@ -112,21 +108,11 @@ def loso(
         return found
 
 
-# ---- checks before the first fold -----------------------------------------------------------------------------------
-
-
 def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int) -> None:
-    faults = [
-        f"{option}: expected at least 1, found {value}"
-        for option, value in (("--jobs", jobs), ("--batch-size", batch_size))
-        if value < 1
-    ]
-    there = torch.cuda.device_count()
-    for device in devices:
-        kind, _, number = device.partition(":")
-        if device != "cpu" and (kind != "cuda" or not number.isdecimal() or int(number) >= there):
-            known = ", ".join(["cpu", *(f"cuda:{n}" for n in range(there))])
-            faults.append(f"--devices: expected one of {known}, found {device!r}")
+    counts = {"--jobs": jobs, "--batch-size": batch_size}
+    faults = [f"{option}: expected at least 1, found {n}" for option, n in counts.items() if n < 1]
+    known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
+    faults += [f"--devices: expected one of {', '.join(known)}, found {d!r}" for d in devices if d not in known]
     if any(mark in str(out) for mark in ",={}[]\"'"):
         faults.append(f"-o: lmms-eval cannot handle a folder name with , = or brackets: {out}; choose another")
     if faults:
@@ -134,22 +120,20 @@ def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int
 
 
 def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
-    """Refuse a task about other people than the config trains on, and a base that was trained on them.
-
-    Raises:
-        InputError: see above; lists every fault.
-    """
+    """Refuse, with an InputError, a task about other people than the config trains on, and a base that knows them."""
     faults: list[str] = []
     trained = people_of({name: of for name, of in every.items() if name != DRAWN})
-    for dataset in dict.fromkeys(one.dataset for one in task.asked):
-        of = {person(dataset, one.subject) for one in task.asked if one.dataset == dataset}
-        if dataset == DRAWN or not of & trained:
-            faults.append(
-                f"{task.name} asks about {len(of)} people of {dataset}, but the config trains on none of them, so "
-                f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm "
-                f"finetune, or add {dataset} to the config"
-            )
-    asked = {person(one.dataset, one.subject) for one in task.asked}
+    people: dict[str, set[str]] = {}
+    for one in task.asked:
+        people.setdefault(one.dataset, set()).add(person(one.dataset, one.subject))
+    faults += [
+        f"{task.name} asks about {len(of)} people of {dataset}, but the config trains on none of them, so "
+        f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm "
+        f"finetune, or add {dataset} to the config"
+        for dataset, of in people.items()
+        if dataset == DRAWN or not of & trained
+    ]
+    asked = set().union(*people.values())
     for name, folder in (("base", config.base), ("adapter", config.adapter)):
         record = carried_record(folder, config.revision if name == "base" else None) if folder else None
         if record is not None and (met := (found := Seen.of([record])).trained & asked | found.validated & asked):
@@ -175,49 +159,40 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
 
 
 def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
-    """Write the plan of the folds, or refuse to resume a run with another plan.
-
-    Raises:
-        TrainingError: the folder holds folds of another plan.
-    """
+    """Write the plan of the folds, or refuse, with a TrainingError, to resume a run with another plan."""
     plain = config.to_dict()
     for free in ("workers", "save_every"):  # they may change, as in a single training
         plain["trainer"].pop(free, None)
-    own: dict[str, Any] = {
-        "task": task.name,
-        "clips": hashlib.sha256(json.dumps([one.id for one in task.asked]).encode()).hexdigest(),
-        "data": stages.fingerprint([source for stage in config.stages for source in stage.data]),
-        "config": {key: value for key, value in plain.items() if key not in ("output", "logging")},
-        "folds": {fold.name: {name: list(of) for name, of in fold.people.items()} for fold in folds},
-    }
-    own = json.loads(json.dumps(own))
+    text = json.dumps(
+        {
+            "task": task.name,
+            "clips": hashlib.sha256(json.dumps([one.id for one in task.asked]).encode()).hexdigest(),
+            "data": stages.fingerprint([source for stage in config.stages for source in stage.data]),
+            "config": {key: value for key, value in plain.items() if key not in ("output", "logging")},
+            "folds": {fold.name: fold.people for fold in folds},
+        },
+        indent=1,
+        ensure_ascii=False,
+    )
     file = out / _PLAN
-    if file.is_file():
-        before = json.loads(file.read_text(encoding="utf-8"))
-        if differ := [key for key in own if before.get(key) != own[key]]:
-            keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
-            changed = [f"config ({', '.join(keys)})" if key == "config" else key for key in differ]
-            raise TrainingError(
-                f"{out} holds folds of another run; these differ: {', '.join(changed)}. Use the same settings to "
-                "resume it, or another folder"
-            )
+    if not file.is_file():
+        write_text(file, text + "\n")
         return
-    write_text(file, json.dumps(own, indent=1, ensure_ascii=False) + "\n")
-
-
-# ---- the folds ------------------------------------------------------------------------------------------------------
+    own, before = json.loads(text), json.loads(file.read_text(encoding="utf-8"))
+    if differ := [key for key in own if before.get(key) != own[key]]:
+        keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
+        changed = [f"config ({', '.join(keys)})" if key == "config" else key for key in differ]
+        raise TrainingError(
+            f"{out} holds folds of another run; these differ: {', '.join(changed)}. Use the same settings to "
+            "resume it, or another folder"
+        )
 
 
 class Folds:
-    """Runs the folds: their common settings and their processes."""
+    """Runs the folds."""
 
     def __init__(
-        self,
-        config: Config,
-        task: held_out.Task,
-        out: Path,
-        every: Mapping[str, Sequence[str]],
-        batch_size: int = 1,
+        self, config: Config, task: held_out.Task, out: Path, every: Mapping[str, Sequence[str]], batch_size: int = 1
     ) -> None:
         self.config, self.task, self.out, self.every, self._batch_size = config, task, out, every, batch_size
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -227,21 +202,18 @@ class Folds:
     def run(
         self, folds: Sequence[Fold], jobs: int, devices: Sequence[str], tell: Callable[[str], None]
     ) -> dict[str, str]:
-        """Run the unfinished folds; the arguments are those of `loso`.
-
-        Returns:
-            the reason of each failed fold, by name.
-        """
+        """Run the unfinished folds, with the arguments of `loso`; returns the reason of each failed fold by name."""
         waiting = [fold for fold in folds if done_fold(self.out, fold) is None]
         if len(waiting) < len(folds):
             tell(f"{len(folds) - len(waiting)} folds are done already")
         slots: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        places = [device for device in (devices or (None,)) for _ in range(jobs)]
-        for place in places:
-            slots.put(place)
+        at_once = jobs * max(1, len(devices))
+        for device in devices or (None,):
+            for _ in range(jobs):
+                slots.put(device)
         failed: dict[str, str] = {}
-        with ThreadPoolExecutor(len(places)) as threads:
-            futures = {threads.submit(self._one, fold, slots, len(places)): fold for fold in waiting}
+        with ThreadPoolExecutor(at_once) as threads:
+            futures = {threads.submit(self._one, fold, slots, at_once): fold for fold in waiting}
             try:
                 for future in as_completed(futures):
                     fold = futures[future]
@@ -310,17 +282,12 @@ class Folds:
         write_text(folder / SAMPLES, json_lines(samples))
         files[1][0].replace(folder / RESULTS)
         shutil.rmtree(results, ignore_errors=True)
-        done = {
-            "samples": len(samples),
-            "adapter": weights_sum(trained),
-            "stages": record["stages"],
-            "seconds": round(monotonic() - began, 1),
-        }
+        done = {"samples": len(samples), "adapter": weights_sum(trained), "stages": record["stages"]}
+        done["seconds"] = round(monotonic() - began, 1)
         write_text(folder / DONE, json.dumps(done, indent=1) + "\n")
         return done
 
     def _command(self, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
-        """Run a Python module and write its output to a file."""
         with log.open("wb") as file:
             with self._lock:
                 if self._stopped:
@@ -344,11 +311,7 @@ def _wait_for(trained: Path) -> None:
 
 
 def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
-    """Refuse an adapter whose record says that it has seen people of its fold.
-
-    Raises:
-        TrainingError: the adapter has seen some of them.
-    """
+    """Refuse, with a TrainingError, an adapter whose record says that it has seen people of its fold."""
     known = Seen.of([record])
     if met := people_of(fold.people) & (known.trained | known.validated):
         raise TrainingError(
@@ -360,10 +323,7 @@ def check_unseen(fold: Fold, record: Mapping[str, Any]) -> None:
 def fold_samples(fold: Fold, task: held_out.Task, file: Path) -> list[dict[str, Any]]:
     """The samples of a fold, each with its `doc_id` in the whole task, its clip's `id` and its `fold`.
 
-    Args:
-        fold: of the samples.
-        task: the whole task.
-        file: lmms-eval's samples for the task of `held_out.write_task`.
+    `file` holds lmms-eval's samples for the task of `held_out.write_task`.
 
     Raises:
         TrainingError: some question has no answer, or several.
@@ -382,11 +342,9 @@ def fold_samples(fold: Fold, task: held_out.Task, file: Path) -> list[dict[str, 
 
 
 def environment_of(device: str | None, at_once: int) -> dict[str, str]:
-    """The environment of a fold's commands, restricted to one device.
+    """The environment of a fold's commands, which share the processors with `at_once` folds and use one device.
 
-    Args:
-        device: `cpu` or `cuda:1` (numbered as this process sees them); None: the commands choose.
-        at_once: number of folds that share the processors.
+    `device` is `cpu` or `cuda:1`, numbered as this process sees them; None: the commands choose.
     """
     given = dict(os.environ)
     if at_once > 1:
@@ -404,5 +362,5 @@ def _last_words(log: Path) -> str:
     """The last message of a command."""
     text = log.read_text(encoding="utf-8", errors="replace").replace("]mellm: ", "]\nmellm: ")  # behind a progress bar
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    message = next((n for n in range(len(lines) - 1, -1, -1) if lines[n].startswith("mellm: ")), None)
-    return " / ".join(lines[message:] if message is not None else lines[-_LAST_LINES:]) or "it printed nothing"
+    messages = [n for n, line in enumerate(lines) if line.startswith("mellm: ")] or [-_LAST_LINES]
+    return " / ".join(lines[messages[-1] :]) or "it printed nothing"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -55,17 +55,12 @@ def linear_layers(model: nn.Module, part: str, target: str) -> list[str]:
 
 
 def projectors(model: nn.Module) -> list[str]:
-    """Names of the modules that make up the projector."""
-    return list(_whole_projectors(model, ""))
-
-
-def _whole_projectors(module: nn.Module, name: str) -> Iterator[str]:
-    for child, inner in module.named_children():
-        path = f"{name}.{child}" if name else child
-        if part_of(path) == "projector" and not isinstance(inner, nn.ModuleList):
-            yield path
-        else:
-            yield from _whole_projectors(inner, path)
+    """Names of the outermost modules that make up the projector."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if part_of(name) == "projector" and not isinstance(module, nn.ModuleList):
+            found += [] if name.startswith(tuple(f"{outer}." for outer in found)) else [name]
+    return found
 
 
 def word_tables(model: Any) -> list[str]:
@@ -81,24 +76,17 @@ def word_tables(model: Any) -> list[str]:
 def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftModel:
     """Add the one adapter of all stages to the model: low-rank matrices, zero at first, and a copy of the projector.
 
-    Args:
-        model: the base; changed in place.
-        config: whose `full` is false.
-        revision: commit of the loaded base; stored in the adapter.
+    The model changes in place. The adapter records `revision`, the commit of the loaded base.
 
     Raises:
         TrainingError: the model lacks parts or layers; lists all of them.
     """
     faults: list[str] = []
-    targets: dict[str, list[str]] = {}
-    for part in PARTS:
-        lora = config.lora(part)
-        if lora is None:
-            continue
-        targets[part] = linear_layers(model, part, lora.target(part))
+    loras = {part: lora for part in PARTS if (lora := config.lora(part)) is not None}
+    targets = {part: linear_layers(model, part, lora.target(part)) for part, lora in loras.items()}
+    for part, lora in loras.items():
         if not targets[part]:
-            all_of_it = linear_layers(model, part, "")
-            shown = ", ".join(all_of_it[:3]) or "none"
+            shown = ", ".join(linear_layers(model, part, "")[:3]) or "none"
             faults.append(
                 f"lora.targets.{part}: expected a match among its linear layers ({shown}, ..), found none "
                 f"for {lora.target(part)!r}"
@@ -111,7 +99,6 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
             faults.append(f"train.{part}: expected a module that is known as {part}, found none in this model")
     if faults:
         raise TrainingError(f"{config.base}:" + "".join(f"\n  - {fault}" for fault in faults))
-    loras = {part: lora for part in targets if (lora := config.lora(part)) is not None}
     first = next(iter(loras.values()))
     own = [(re.escape(name), lora) for part, lora in loras.items() for name in targets[part]]
     made = LoraConfig(
@@ -134,12 +121,9 @@ def add_adapter_for(model: Any, config: Config, revision: str | None) -> PeftMod
 
 
 def train_only(model: nn.Module, stage: Stage, *, keep_dtype: bool = False) -> None:
-    """Set the parameters that a stage trains.
+    """Set the parameters that a stage trains, in a whole model or one with the adapter of `add_adapter_for`.
 
-    Args:
-        model: as `add_adapter_for` returns it, or a whole model.
-        stage: of the config.
-        keep_dtype: keep the dtype of trained weights; if not, they become float32, which keeps small steps.
+    Trained weights become float32, which keeps small steps, unless `keep_dtype`.
     """
     adapted = isinstance(model, PeftModel)
     for name, parameter in model.named_parameters():

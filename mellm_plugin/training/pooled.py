@@ -35,13 +35,9 @@ def pool(
     Raises:
         TrainingError: folds failed and incomplete scores are not allowed, or no fold finished.
     """
-    done = {fold.name: known for fold in folds if (known := done_fold(out, fold)) is not None}
-    samples = [
-        json.loads(line)
-        for fold in folds
-        if fold.name in done
-        for line in (fold_folder(out, fold) / SAMPLES).read_text(encoding="utf-8").splitlines()
-    ]
+    done = [(fold, known) for fold in folds if (known := done_fold(out, fold)) is not None]
+    answers = [(fold_folder(out, fold) / SAMPLES).read_text(encoding="utf-8") for fold, _ in done]
+    samples = [json.loads(line) for text in answers for line in text.splitlines()]
     samples.sort(key=lambda sample: int(sample["doc_id"]))
     for old in (_PREDICTIONS, RESULTS, TABLE):
         (out / old).unlink(missing_ok=True)
@@ -60,9 +56,8 @@ def pool(
             "complete": not failed,
             "failed": dict(failed),
             "folds": [
-                {"name": fold.name, "people": {n: list(of) for n, of in fold.people.items()}, **done[fold.name]}
-                for fold in folds
-                if fold.name in done
+                {"name": fold.name, "people": {n: list(of) for n, of in fold.people.items()}, **known}
+                for fold, known in done
             ],
         },
         "versions": versions(),
@@ -93,6 +88,6 @@ def table_of(
     if (table := task.in_words(samples)) is not None:
         lines.append(table)
     else:
-        numbers = {name: value for name, value in scores.items() if isinstance(value, int | float)}
-        lines += [f"{name.removesuffix(',none')}  {value:.3f}" for name, value in numbers.items()]
+        numbers = [(name.removesuffix(",none"), n) for name, n in scores.items() if isinstance(n, int | float)]
+        lines += [f"{name}  {n:.3f}" for name, n in numbers]
     return "\n".join(lines)

@@ -51,11 +51,9 @@ class Rewriter:
         self.name = f"{judge.name}, rewriting {REWRITING}"
 
     def __call__(self, example: Example) -> tuple[str, str | None]:
-        """Reword the answer of a description.
+        """The reworded answer of a description and None, or the old answer and the reason of the refusal.
 
-        Returns:
-            the new answer and None, or the old answer and the reason of the refusal. Answers of other forms stay
-            unchanged, without a reason.
+        Answers of other forms stay unchanged, without a reason.
         """
         parts = _LINES.fullmatch(example.answer) if example.form == "description" else None
         if parts is None:
@@ -72,8 +70,7 @@ class Rewriter:
 
 
 def _read(answer: str) -> tuple[str, str] | Unscored:
-    found = json_object(answer)
-    if isinstance(found, Unscored):
+    if isinstance(found := json_object(answer), Unscored):
         return found
     texts = [found.get(name) for name in ("inspection", "reasoning")]
     if not all(isinstance(text, str) and text.strip() for text in texts):
@@ -90,8 +87,7 @@ def changed(before: str, after: str) -> str | None:
 
 def _facts(text: str) -> dict[str, object]:
     lines = text.split("\n")
-    conclusion = lines[-1]
-    label = re.split(r"[:：]", conclusion)[-1].strip(" .。")
+    label = re.split(r"[:：]", lines[-1])[-1].strip(" .。")
     answer = read(text, [canonical_label(label) or label])
     return {
         "another annotation": (answer.aus, answer.sides, answer.label),

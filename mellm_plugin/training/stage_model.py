@@ -17,43 +17,27 @@ from mellm_plugin.training.parts import add_adapter_for
 def build_model(config: Config, base: str, start: Path | None, device: torch.device) -> Any:
     """The model in the state that a stage starts from.
 
-    Args:
-        config: of the training.
-        base: folder or hub id of the base.
-        start: a checkpoint, or the outcome of the previous stage; None: the base, or the adapter of the config.
-        device: of the model.
+    `base` is a folder or hub id; `start` is a checkpoint or the outcome of the previous stage (None: the base, or the
+    adapter of the config).
 
     Raises:
         ModelError: the base or the state cannot be loaded, or they do not match.
         TrainingError: the base lacks a part that the config trains.
     """
+    revision, trusted = config.revision, config.trust_remote_code
     if config.full:
         # States are saved in float32; a detour over bfloat16 would round their trained weights.
-        dtype = "float32" if config.dtype == "auto" else config.dtype
-        model = load_model(
-            str(start or base),
-            revision=None if start else config.revision,
-            dtype=dtype,
-            device="cpu",
-            trust_remote_code=config.trust_remote_code,
-        )
-        return model.to(device)
-    model = load_model(
-        base, revision=config.revision, dtype=config.dtype, device=device, trust_remote_code=config.trust_remote_code
-    )
-    wrapped = add_adapter_for(model, config, config.revision)
-    source = start or (Path(config.adapter).expanduser() if config.adapter else None)
-    if source is not None:
-        _load_adapter(wrapped, source)
+        dtype, source = "float32" if config.dtype == "auto" else config.dtype, str(start or base)
+        revision = None if start else revision
+        return load_model(source, revision=revision, dtype=dtype, device="cpu", trust_remote_code=trusted).to(device)
+    model = load_model(base, revision=revision, dtype=config.dtype, device=device, trust_remote_code=trusted)
+    wrapped = add_adapter_for(model, config, revision)
+    if begin := start or config.adapter:
+        _load_adapter(wrapped, Path(begin).expanduser())
     return wrapped
 
 
 def _load_adapter(model: PeftModel, folder: Path) -> None:
-    """Load an adapter of the same parts and ranks into the model.
-
-    Raises:
-        ModelError: the adapter cannot be loaded, lacks tensors, or has others.
-    """
     try:
         report = set_peft_model_state_dict(model, load_peft_weights(str(folder), device="cpu"))
     except Exception as error:  # PEFT and torch raise many kinds

@@ -18,7 +18,7 @@ from mellm_plugin.models.seen import family
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.training.clips import DRAWN
-from mellm_plugin.training.config import Config, Stage
+from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import Examples, Source, subjects, training_split
 
 Subjects = dict[str, tuple[str, ...]]
@@ -27,8 +27,6 @@ Subjects = dict[str, tuple[str, ...]]
 
 @dataclass(frozen=True)
 class Split:
-    """Subjects for training, subjects for validation, and subjects left out."""
-
     seen: Subjects
     validation: Subjects
     left_out: Subjects
@@ -53,20 +51,15 @@ def split(config: Config) -> Split:
     faults: list[str] = []
     for key, given in (("validation.subjects", config.validation.subjects), ("leave_out", config.leave_out)):
         for name, people in given.items():
-            if name not in every:
+            known = every.get(name, ())
+            if not known:
                 faults.append(
                     f"{key}.{name}: no stage uses this dataset; known: {', '.join(every)}.{near(name, every)}"
                 )
-                continue
-            faults += [
-                f"{key}.{name}: no subject {person!r}.{near(person, every[name])}"
-                for person in people
-                if person not in every[name]
-            ]
-    left_out = {name: tuple(people) for name, people in config.leave_out.items()}
-    chosen: Subjects = {name: tuple(people) for name, people in config.validation.subjects.items()}
-    if not config.validation.subjects:
-        chosen = _drawn(every, left_out, config)
+            unknown = [person for person in people if known and person not in known]
+            faults += [f"{key}.{name}: no subject {person!r}.{near(person, known)}" for person in unknown]
+    left_out = dict(config.leave_out)
+    chosen = dict(config.validation.subjects) or _drawn(every, left_out, config)
     kept = {
         name: tuple(p for p in people if p not in chosen.get(name, ()) and p not in left_out.get(name, ()))
         for name, people in every.items()
@@ -104,16 +97,12 @@ def _drawn(every: Subjects, left_out: Subjects, config: Config) -> Subjects:
 
 
 def check(config: Config, sides: Split) -> None:
-    """Open the data of all stages, so that no fault shows up after hours of training.
-
-    Raises:
-        InputError: data cannot be used; lists the faults of all stages.
-    """
+    """Open the data of all stages, so that no fault shows up after hours of training; an InputError lists them all."""
     faults: list[str] = []
     for number in range(len(config.stages)):
-        for opened in (shown, validated):
+        for examples in (shown, validated):
             try:
-                opened(config, number, sides)
+                examples(config, number, sides)
             except InputError as error:
                 faults += [f"{error.where}: {fault}" for fault in error.faults]
     if faults:
@@ -121,35 +110,27 @@ def check(config: Config, sides: Split) -> None:
 
 
 def shown(config: Config, number: int, sides: Split, per_step: int = 1, processes: int = 1) -> Examples:
-    """The examples of a stage, in the order of training.
+    """The examples of a stage (from 0), in the order of training.
 
-    Args:
-        config: of the training.
-        number: of the stage, from 0.
-        sides: as `split` returns them.
-        per_step: examples of one optimiser step, on all devices.
-        processes: how many draw clips at once.
+    `per_step` is the number of examples of one optimiser step on all devices; `processes` draw clips.
 
     Raises:
-        InputError: data that cannot be used; all faults at once.
+        InputError: data cannot be used; lists every fault.
     """
     stage = config.stages[number]
-    try:
-        found = Examples(
-            stage.data, config.motion, seed=_seed(config, number), without=sides.without(), processes=processes
-        )
-    except InputError as error:
-        raise InputError(error.faults, where=f"stages[{number}].data") from None
-    return found.extended(_length(stage, found.clips, per_step))
-
-
-def _length(stage: Stage, clips: int, per_step: int) -> int:
+    found = opened(config, number, without=sides.without(), processes=processes)
     if stage.steps is not None:
-        return stage.steps * per_step
-    if stage.examples is not None:
-        return stage.examples
-    assert stage.epochs is not None
-    return math.ceil(stage.epochs * clips)
+        return found.extended(stage.steps * per_step)
+    return found.extended(stage.examples or math.ceil((stage.epochs or 0) * found.clips))
+
+
+def opened(config: Config, number: int, *, sources: Sequence[Source] = (), where: str = "", **options: Any) -> Examples:
+    """The examples of a stage with options of `Examples`; a fault names the stage."""
+    try:
+        data = sources or config.stages[number].data
+        return Examples(data, config.motion, seed=1000 * config.seed + number, **options)
+    except InputError as error:
+        raise InputError(error.faults, where=f"{where}stages[{number}].data") from None
 
 
 def validated(config: Config, number: int, sides: Split) -> Examples | None:
@@ -163,32 +144,16 @@ def validated(config: Config, number: int, sides: Split) -> Examples | None:
     sources = [source for source in config.stages[number].data if sides.validation.get(source.dataset)]
     if not sources:
         return None
-    try:
-        found = Examples(
-            sources,
-            config.motion,
-            seed=_seed(config, number),
-            augment=False,
-            balance=False,
-            only=sides.validation,
-            lenient=True,
+    as_it_is: dict[str, Any] = {"augment": False, "balance": False, "only": sides.validation, "lenient": True}
+    found = opened(config, number, sources=sources, where="validation of ", **as_it_is)
+    if not found.clips and config.validation.subjects:
+        named = "; ".join(f"{name}: {', '.join(people)}" for name, people in sides.validation.items())
+        raise InputError(
+            f"expected clips of the named subjects ({named}) for the forms of this stage, found none; "
+            "name other subjects",
+            where=f"validation of stages[{number}].data",
         )
-    except InputError as error:
-        raise InputError(error.faults, where=f"validation of stages[{number}].data") from None
-    if not found.clips:
-        if config.validation.subjects:
-            named = "; ".join(f"{name}: {', '.join(people)}" for name, people in sides.validation.items())
-            raise InputError(
-                f"expected clips of the named subjects ({named}) for the forms of this stage, found none; "
-                "name other subjects",
-                where=f"validation of stages[{number}].data",
-            )
-        return None
-    return found.extended(min(found.clips, config.validation.examples))
-
-
-def _seed(config: Config, number: int) -> int:
-    return 1000 * config.seed + number
+    return found.extended(min(found.clips, config.validation.examples)) if found.clips else None
 
 
 def fingerprint(sources: Sequence[Source]) -> dict[str, dict[str, Any]]:

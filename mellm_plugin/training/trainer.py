@@ -12,6 +12,7 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -35,12 +36,8 @@ _LOGGED = {"loss": "loss", "eval_loss": "validation_loss", "learning_rate": "lea
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
-    """Trains one stage from the state of the given model; writes only below `args.output_dir`.
-
-    Args:
-        rates: peak learning rate of each part.
-        options: of Trainer.
-    """
+    """Trains one stage from the state of the given model, with a peak rate for each part; writes only below
+    `args.output_dir`."""
 
     def __init__(self, *, rates: Mapping[str, float], **options: Any) -> None:
         super().__init__(**options)
@@ -74,23 +71,17 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
         kept = {"logits_to_keep": columns} if self._keeps_logits else {}
         logits = model(**given, use_cache=False, **kept).logits
-        logits = logits if self._keeps_logits else logits[:, columns]
-        targets = following[:, columns]
-        total = functional.cross_entropy(
-            logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
+        logits = (logits if self._keeps_logits else logits[:, columns]).flatten(0, 1).float()
+        targets = following[:, columns].flatten()
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
         if num_items_in_batch is None:
-            loss = total / (targets != IGNORED).sum()
+            loss = loss / (targets != IGNORED).sum()
         else:  # counts the tokens of all devices, whose losses are then averaged
-            loss = total / num_items_in_batch * self.accelerator.num_processes
+            loss = loss / num_items_in_batch * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
 
     def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
-        """A forward and backward pass.
-
-        Raises:
-            TrainingError: the loss is NaN or infinite.
-        """
+        """A forward and backward pass; raises TrainingError if the loss is NaN or infinite."""
         loss: torch.Tensor = super().training_step(*given, **named)
         if not torch.isfinite(loss):
             raise TrainingError(
@@ -100,14 +91,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             )
         return loss
 
-    # --- checkpoints -------------------------------------------------------------------------------------------------
-
     def save_state(self, folder: Path) -> None:
-        """Save the weights to a folder atomically; every process takes part.
-
-        Raises:
-            TrainingError: the disk is full or not writable.
-        """
+        """Save the weights to a folder atomically; every process takes part. A full disk raises TrainingError."""
         self._write(folder, lambda part: self.save_model(str(part), _internal_call=True))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -175,8 +160,8 @@ def history_of(checkpoint: Path) -> dict[str, Any]:
 
 def best_step(history: list[dict[str, Any]]) -> int | None:
     """The step with the lowest validation loss; None without validation."""
-    losses = [(entry["eval_loss"], entry["step"]) for entry in history if "eval_loss" in entry]
-    return int(min(losses)[1]) if losses else None
+    losses = ((entry["eval_loss"], int(entry["step"])) for entry in history if "eval_loss" in entry)
+    return min(losses, default=(0, None))[1]
 
 
 def has_ended(history: list[dict[str, Any]], patience: int | None) -> bool:
@@ -201,13 +186,11 @@ class KeepBest(TrainerCallback):  # type: ignore[misc]
         self.trainer: StageTrainer | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Request a validation at the last step, if the stage has validation data."""
         assert self.trainer is not None
         if state.global_step >= state.max_steps and self.trainer.eval_dataset is not None:
             control.should_evaluate = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Save the state if it is the best so far."""
         assert self.trainer is not None
         folder = Path(args.output_dir)
         if best_step(state.log_history) == state.global_step:
@@ -230,11 +213,9 @@ class Curve(TrainerCallback):  # type: ignore[misc]
         self._began = monotonic()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Start the clock."""
         self._began = monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Add a line."""
         line = {own: logs[name] for name, own in _LOGGED.items() if name in logs}
         if state.is_world_process_zero and ("loss" in line or "validation_loss" in line):
             seconds = round(self._before + monotonic() - self._began, 2)
@@ -260,7 +241,6 @@ class Bar(ProgressCallback):  # type: ignore[misc]
             self.current_step = state.global_step
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        """Show the losses."""
         for name in ("loss", "eval_loss"):
             if name in logs:
                 self._shown[_LOGGED[name]] = f"{logs[name]:.4f}"
@@ -273,9 +253,6 @@ def read_curve(file: Path) -> list[dict[str, Any]]:
     if not file.is_file():
         return []
     lines: list[dict[str, Any]] = []
-    for text in file.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+    with suppress(ValueError):
+        lines.extend(map(json.loads, file.read_text(encoding="utf-8").splitlines()))
     return lines

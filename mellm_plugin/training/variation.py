@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,40 +12,29 @@ import numpy as np
 from mellm_plugin.facs.codes import mirrored
 from mellm_plugin.motion.geometry import unit
 from mellm_plugin.motion.settings import MotionSettings
-from mellm_plugin.training.clips import Clip, Image
+from mellm_plugin.training.clips import Clip, Image, Record
 
 
 @dataclass(frozen=True)
 class Variation:
-    """A change of a clip that keeps picture and annotation consistent.
+    """A change of a clip that keeps picture and annotation consistent."""
 
-    Attributes:
-        mirror: swap left and right: in the picture, in the flow (so hues change) and in the codes.
-        zoom: the face is nearer (above 1) or farther; its motion in px scales with it.
-        shift: to the right and down, as shares of the frame's sides.
-        magnitude: factor of the flow; frames do not change.
-        noise_px: rms of smooth noise in the flow, px of a frame of 224 px.
-        seed: of that noise.
-        gain, bias: of the brightness, grey levels 0..255.
-        floor, knee: factors of these settings of the map.
-    """
-
-    mirror: bool = False
-    zoom: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-    magnitude: float = 1.0
-    noise_px: float = 0.0
-    seed: int = 0
-    gain: float = 1.0
-    bias: float = 0.0
-    floor: float = 1.0
-    knee: float = 1.0
+    mirror: bool = False  # swap left and right: in the picture, in the flow (so hues change) and in the codes
+    zoom: float = 1.0  # the face is nearer (above 1) or farther; its motion in px scales with it
+    shift: tuple[float, float] = (0.0, 0.0)  # to the right and down, as shares of the frame's sides
+    magnitude: float = 1.0  # factor of the flow; frames do not change
+    noise_px: float = 0.0  # rms of smooth noise in the flow, px of a frame of 224 px
+    seed: int = 0  # of that noise
+    gain: float = 1.0  # of the brightness
+    bias: float = 0.0  # of the brightness, grey levels 0..255
+    floor: float = 1.0  # factor of this setting of the map
+    knee: float = 1.0  # factor of this setting of the map
 
     @staticmethod
     def draw(rng: np.random.Generator) -> Variation:
         """A random variation for training."""
-        moved = rng.random() < 0.7
-        scaled, noisy, drawn = rng.random() < 0.4, rng.random() < 0.3, rng.random() < 0.4
+        moved, scaled = rng.random() < 0.7, rng.random() < 0.4
+        noisy, drawn = rng.random() < 0.3, rng.random() < 0.4
         return Variation(
             mirror=bool(rng.random() < 0.5),
             zoom=_between(rng, 0.85, 1.2) if moved else 1.0,
@@ -81,7 +71,10 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
 def varied(clip: Clip, by: Variation) -> Clip:
     """The varied clip; `Variation.settings` varies the settings of its map."""
     if by.mirror:
-        clip = _mirror(clip)
+        record, nose = clip.record, clip.nose
+        clip = _seen_through(clip, lambda image: np.ascontiguousarray(image[:, ::-1]), np.array([-1, 1], np.float32))
+        nose = nose and (clip.grey.shape[1] - 1 - nose[0], nose[1])
+        clip = replace(clip, record=replace(record, aus=record.aus and tuple(map(mirrored, record.aus))), nose=nose)
     if by.magnitude != 1 or by.noise_px:
         clip = _with_other_motion(clip, by)
     if by.zoom != 1 or by.shift != (0.0, 0.0):
@@ -96,24 +89,14 @@ def _relit(image: Image, by: Variation) -> Image:
     return np.asarray(np.rint(image.astype(np.float32) * by.gain + by.bias).clip(0, 255), np.uint8)
 
 
-def _mirror(clip: Clip) -> Clip:
-    def flipped(image: Any) -> Any:
-        return np.ascontiguousarray(image[:, ::-1])
-
-    facial, record, nose = clip.facial, clip.record, clip.nose
-    return replace(
-        clip,
-        record=replace(record, aus=record.aus and tuple(map(mirrored, record.aus))),
-        grey=flipped(clip.grey),
-        facial=replace(
-            facial,
-            flow=flipped(facial.flow) * np.array([-1, 1], np.float32),
-            confidence=None if facial.confidence is None else flipped(facial.confidence),
-            head=None,  # the head motion of a varied picture is not used
-        ),
-        nose=nose and (clip.grey.shape[1] - 1 - nose[0], nose[1]),
-        frames=clip.frames and (flipped(clip.frames[0]), flipped(clip.frames[1])),
-    )
+def _seen_through(clip: Clip, change: Callable[[Any], Any], factor: Any) -> Clip:
+    """The clip with its pictures and its flow changed alike; the flow is multiplied by the factor."""
+    facial = clip.facial
+    confidence = None if facial.confidence is None else change(facial.confidence)
+    # the head motion of a varied picture is not used
+    facial = replace(facial, flow=change(facial.flow) * factor, confidence=confidence, head=None)
+    frames = clip.frames and (change(clip.frames[0]), change(clip.frames[1]))
+    return replace(clip, grey=change(clip.grey), facial=facial, frames=frames)
 
 
 def _with_other_motion(clip: Clip, by: Variation) -> Clip:
@@ -125,10 +108,12 @@ def _with_other_motion(clip: Clip, by: Variation) -> Clip:
         coarse_noise = rng.standard_normal((max(2, height // 12), max(2, width // 12), 2), np.float32)
         noise = cv2.resize(coarse_noise, (width, height), interpolation=cv2.INTER_CUBIC)
         flow = flow + noise * np.float32(by.noise_px * unit(flow.shape) / np.sqrt(2 * np.mean(noise**2)))
-    px = clip.record.px and tuple(px * by.magnitude for px in clip.record.px)
-    return replace(
-        clip, record=replace(clip.record, px=px), facial=replace(clip.facial, flow=np.asarray(flow, np.float32))
-    )
+    facial = replace(clip.facial, flow=np.asarray(flow, np.float32))
+    return replace(clip, record=_scaled(clip.record, by.magnitude), facial=facial)
+
+
+def _scaled(record: Record, factor: float) -> Record:
+    return replace(record, px=record.px and tuple(px * factor for px in record.px))
 
 
 def _from_other_view(clip: Clip, by: Variation) -> Clip:
@@ -140,18 +125,6 @@ def _from_other_view(clip: Clip, by: Variation) -> Clip:
     def warped(image: Any) -> Any:
         return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
 
-    facial, nose = clip.facial, clip.nose
-    px = clip.record.px and tuple(px * by.zoom for px in clip.record.px)
-    return replace(
-        clip,
-        record=replace(clip.record, px=px),
-        grey=warped(clip.grey),
-        facial=replace(
-            facial,
-            flow=warped(facial.flow) * np.float32(by.zoom),
-            confidence=None if facial.confidence is None else warped(facial.confidence),
-            head=None,
-        ),
-        nose=nose and (by.zoom * nose[0] + right, by.zoom * nose[1] + down),
-        frames=clip.frames and (warped(clip.frames[0]), warped(clip.frames[1])),
-    )
+    nose = clip.nose and (by.zoom * clip.nose[0] + right, by.zoom * clip.nose[1] + down)
+    shown = _seen_through(clip, warped, np.float32(by.zoom))
+    return replace(shown, record=_scaled(clip.record, by.zoom), nose=nose)

@@ -85,9 +85,7 @@ def test_without_balance_every_clip_comes_once_a_round(root: Path) -> None:
     examples = Examples([Source("toy", forms={"label": 1})], DEFAULT, balance=False, root=root)
     assert len(examples) == examples.clips == 28
     twice = examples.extended(56)
-    assert (
-        {*Counter(map(int, twice._plan[:28, 1])).values()} == {1} == {*Counter(map(int, twice._plan[28:, 1])).values()}
-    )
+    assert {*Counter(map(int, twice.plan[:28, 1])).values()} == {1} == {*Counter(map(int, twice.plan[28:, 1])).values()}
 
 
 def test_rare_labels_and_units_come_more_often(root: Path) -> None:
