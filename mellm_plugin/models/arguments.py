@@ -33,18 +33,16 @@ def _name(value: Any) -> str:
 
 
 def _system_prompt(value: Any) -> str:
-    text = _text(value)
-    if re.fullmatch(r"\S+\.(txt|md|jinja)", text) and not os.path.isfile(text):
+    if re.fullmatch(r"\S+\.(txt|md|jinja)", prompt := _text(value)) and not os.path.isfile(prompt):
         raise ValueError("a prompt, or a file that exists")
-    return text
+    return prompt
 
 
 def _flag(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
+    known = {"true": True, "false": False}
+    if not isinstance(value, bool | str) or str(value).lower() not in known:
         raise ValueError("True or False")
-    return value
+    return known[str(value).lower()]
 
 
 def _count(value: Any) -> int:
@@ -91,13 +89,7 @@ def _device_map(value: Any) -> str | dict[str, Any]:
 def _motion(value: Any) -> MotionSettings | str:
     if value is False or (isinstance(value, str) and value.lower() == OFF):  # YAML reads off as False
         return OFF
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    return resolve(_from_json(value))
-
-
-def _dtype(value: Any) -> str:
-    return str(value).removeprefix("torch.")
+    return resolve(_from_json(os.fspath(value) if isinstance(value, os.PathLike) else value))
 
 
 MAP_WORKERS = min(4, os.cpu_count() or 1)
@@ -108,7 +100,7 @@ Switch = Annotated[bool, reader(_flag)]
 
 @dataclass(frozen=True)
 class ModelArguments(Settings):
-    """Arguments of the model; `metadata["help"]` describes each."""
+    """Arguments of the model; the text in an annotation describes each."""
 
     unset: ClassVar[tuple[Any, ...]] = (None,)  # motion={} is a mapping of settings
     pretrained: Annotated[
@@ -124,7 +116,10 @@ class ModelArguments(Settings):
     ] = None
     map_workers: Annotated[Count, "threads that draw the maps of the next batch"] = MAP_WORKERS
     dtype: Annotated[
-        str, one_of(DTYPES), BeforeValidator(_dtype), "of the weights; auto: float32 on a CPU, bfloat16 elsewhere"
+        str,
+        one_of(DTYPES),
+        BeforeValidator(lambda value: str(value).removeprefix("torch.")),
+        "of the weights; auto: float32 on a CPU, bfloat16 elsewhere",
     ] = "auto"
     device: Annotated[Annotated[str, reader(_device)] | None, "none: the one that accelerate gives the process"] = None
     device_map: Annotated[
@@ -221,8 +216,7 @@ def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]
     given = {name: value for name, value in options.items() if value is not None}
     if str(given.get("batch_size")) == "1" and "batch_size" in own:
         del given["batch_size"]  # lmms-eval's default, not a choice
-    twice = [name for name in own if name in given and str(own[name]) != str(given[name])]
-    if twice:
+    if twice := [name for name in own if name in given and str(own[name]) != str(given[name])]:
         raise SettingsError(
             f"{name}: found {own[name]!r} in model_args and {given[name]!r} in --{name}; give one" for name in twice
         )
@@ -235,11 +229,10 @@ MAX_NEW_TOKENS = 1024
 """Default maximum length of an answer, in tokens."""
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
-_GENERATION = (
-    *_SAMPLING,
-    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
+_GENERATION = {
+    *(*_SAMPLING, "do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
     *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
-)
+}
 
 
 def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -262,7 +255,7 @@ def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any],
     arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
     if not arguments["do_sample"]:
         arguments |= dict.fromkeys(_SAMPLING)  # None also overrides the model's generation config
-    return arguments, until, sorted(given.keys() - set(_GENERATION))
+    return arguments, until, sorted(given.keys() - _GENERATION)
 
 
 def cut_at(text: str, until: list[str]) -> str:

@@ -26,9 +26,7 @@ def with_maps(
     """Replace each pair of images marked onset and apex by one map.
 
     Args:
-        items: content of the message; unmarked items pass through.
         draw: draws the map (or returns a Future of it) from the two images and the nose tip, or None.
-        palette: of the maps.
 
     Returns:
         the items with each map in place of its onset; if there are maps, also `map_text` in place of the text.

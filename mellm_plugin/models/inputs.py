@@ -13,10 +13,7 @@ def rendered(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def encoded(
-    processor: Any,
-    texts: Sequence[str],
-    images: Sequence[Sequence[Any]],
-    videos: Sequence[Sequence[Any]] = (),
+    processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], videos: Sequence[Sequence[Any]] = ()
 ) -> Any:
     """Rendered chats as one padded batch with all tensors of the processor.
 
@@ -27,11 +24,8 @@ def encoded(
         texts: from `rendered`.
         images, videos: of each chat, in the order of their marks in its text.
     """
-    options: dict[str, Any] = {}
-    if any(images):
-        options["images"] = [list(of) for of in images]
-    if any(videos):
-        options["videos"] = [list(of) for of in videos]
+    given = {"images": images, "videos": videos}
+    options: dict[str, Any] = {name: [list(of) for of in them] for name, them in given.items() if any(them)}
     begin = processor.tokenizer.bos_token
     if begin and texts[0].startswith(begin):
         options["add_special_tokens"] = False  # the template contains them

@@ -28,11 +28,7 @@ SURELY_ROUNDING = 1e-4
 
 
 def merge(wrapped: Any, processor: Any = None) -> Any:
-    """Merge the adapter into the base.
-
-    Args:
-        wrapped: PEFT's model with the adapter.
-        processor: for a check with an image; None: the check uses text only.
+    """Merge the adapter into the base of PEFT's model; without a processor, the check uses text only.
 
     Raises:
         ModelError: the adapter cannot be merged, or merging changes answers.
@@ -106,10 +102,7 @@ def _asked(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The logits, and the last output row of each layer with a weight, in order of execution.
 
-    Args:
-        model: the model, or PEFT's around it.
-        inputs: as `_question` returns them.
-        rounding: layers whose results are changed by about as much as rounding their weights changes them.
+    The results of the layers in `rounding` change by about as much as rounding their weights changes them.
     """
     rows: dict[str, torch.Tensor] = {}
     random = torch.Generator().manual_seed(0)
@@ -142,10 +135,7 @@ def _asked(
     return logits.float().cpu(), rows
 
 
-_Shared = list[list[tuple[nn.Module, str]]]
-
-
-def _separate(wrapped: nn.Module) -> _Shared:
+def _separate(wrapped: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     """Separate weights that layers share if the adapter touches one of them; returns the groups."""
     places: dict[int, list[tuple[nn.Module, str]]] = {}
     touched: set[int] = set()
@@ -165,7 +155,7 @@ def _separate(wrapped: nn.Module) -> _Shared:
     return shared
 
 
-def _share_again(model: Any, shared: _Shared) -> None:
+def _share_again(model: Any, shared: list[list[tuple[nn.Module, str]]]) -> None:
     """Share equal weights again, and update the config."""
     for group in shared:
         first = getattr(*group[0])

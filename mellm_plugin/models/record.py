@@ -24,8 +24,6 @@ from mellm_plugin.errors import ModelError
 from mellm_plugin.small_files import read_json, write_text
 
 FILE = "training.json"
-"""Name of the record file."""
-
 FORMAT = 1
 """Version of the file format; others are refused."""
 
@@ -54,20 +52,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write the record of a folder atomically."""
-    text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
-    write_text(folder / FILE, text + "\n")
+    write_text(folder / FILE, json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False) + "\n")
 
 
 def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Merge the record of a training with that of the model it started from.
-
-    Args:
-        earlier: of the base or of the start adapter, or None.
-        own: of the training, or None.
-
-    Returns:
-        `own` with the people of both records; or the only record.
-    """
+    """`own` record of a training, with the people of the `earlier` one of its base or start adapter; or the only record."""
     if earlier is None or own is None:
         return own or earlier
     seen, validation = dict(own["seen"]), dict(own["validation"])
