@@ -65,8 +65,7 @@ _FORMS = re.compile(
 def redacted(text: str) -> str:
     """The text without keys and without characters that cannot be encoded. Call it before shortening a text.
 
-    Args:
-        text: any length; the time is linear in it.
+    The time is linear in its length.
     """
     return _FORMS.sub(_hidden, without_keys(text))
 
@@ -74,8 +73,7 @@ def redacted(text: str) -> str:
 def without_keys(text: str) -> str:
     """The text without known keys; unlike `redacted`, it keeps text that only looks like a key."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    keys = _keys()
-    if keys:
+    if keys := _keys():
         text = _written(keys).sub(_MARK, text)
     for key in keys:
         for whole in (key, *_in_base64(key.encode("utf-8", "surrogateescape"))):

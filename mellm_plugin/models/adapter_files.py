@@ -205,8 +205,10 @@ def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[st
     there = dict(model.named_modules())
     trained = {renamed(_owner(name), changes) for name in names if ".lora_" in name} & there.keys()
     for field in ("rank_pattern", "alpha_pattern", "trainable_token_indices"):
-        if isinstance(pattern := getattr(config, field), dict):
-            setattr(config, field, {renamed(name, changes): value for name, value in pattern.items()})
+        given = getattr(config, field) or ({} if field.endswith("pattern") else None)
+        if isinstance(given, dict):
+            given = {renamed(name, changes): value for name, value in given.items()}
+        setattr(config, field, given)
     if config.modules_to_save:
         config.modules_to_save = [renamed(name, changes) for name in config.modules_to_save]
     if not trained or config.target_parameters or config.layer_replication or (config.target_modules and not changes):

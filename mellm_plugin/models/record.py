@@ -56,7 +56,7 @@ def write_record(folder: Path, record: dict[str, Any]) -> None:
 
 
 def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
-    """`own` record of a training, with the people of the `earlier` one of its base or start adapter; or the only record."""
+    """The `own` record of a training with the people of the `earlier` one of its start; or the only record."""
     if earlier is None or own is None:
         return own or earlier
     seen, validation = dict(own["seen"]), dict(own["validation"])
