@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
         aggregations = _aggregations()
         if name in aggregations:
             return aggregations[name]
-        hint = near(name, (*_MODULE_OF, *_CALLS, *aggregations))
+        hint = near(name, {**_MODULE_OF, **_CALLS, **aggregations})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
 
 
