@@ -82,7 +82,8 @@ def docs(clips: Any) -> Any:
     place = {id: position for position, id in enumerate(clips["id"])}
     asked = [question for question in stored_questions() if question.clip in place]
     places = [place[str(question.clip)] for question in asked]
-    datasets = [clips["dataset"][at] for at in places]
+    names = list(clips["dataset"])
+    datasets = [names[at] for at in places]
     coarse_labels = _labels(COARSE, "coarse", asked)
     every = tuple(sorted({label for name in ("casme2", "samm", "casme3") for label in labels_of(name)}))
     fine_labels = {
