@@ -107,21 +107,6 @@ class _TasksFinder:
         return spec
 
 
-def _extend_after_run(self, loader: Any) -> None:
-    # Set on the true loader, without a loader of ours around it: `inspect` and `importlib.resources` ask
-    # `__spec__.loader` for sources and files.
-    run = loader.exec_module
-
-    def exec_module(module: ModuleType) -> None:
-        vars(loader).pop("exec_module", None)
-        run(module)
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
-        _extend(module)
-
-    loader.exec_module = exec_module
-
-
 def _extend(tasks: ModuleType) -> None:
     try:
         from mellm_plugin.lmms_eval_changes import extend
