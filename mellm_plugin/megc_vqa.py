@@ -43,17 +43,11 @@ from mellm_plugin.scoring.metrics import Item, Items, Scores, items, metric_list
 
 Doc = Mapping[str, Any]
 
-# ---- the data of the tasks ------------------------------------------------------------------------------------------
-
 
 def data(split: str) -> str:
-    """The absolute folder of the prepared dataset, after its files are checked.
+    """The absolute folder of the prepared dataset with the questions of a split, after its files are checked.
 
-    Args:
-        split: `labelled` or `test`.
-
-    Raises:
-        DataError: the dataset is not prepared, is damaged, or has no such questions; the message has the command.
+    Raises DataError with the command if it is not prepared, is damaged, or has no such questions.
     """
     folder = str(meu.data(NAME))
     if split not in (splits := store.read_info(NAME)["splits"]):
@@ -68,12 +62,9 @@ def data(split: str) -> str:
 def docs(clips: Any) -> Any:
     """The questions about the clips of one split: a row for each question, with the columns of its clip.
 
-    Args:
-        clips: a `datasets.Dataset` of clips. Its images are not copied, however many questions share them.
-
-    Returns:
-        a `datasets.Dataset` with further columns: `question`; `answer` (null in test files); `kind`; `unit` (the number
-        of the one unit in question, or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`.
+    Further columns: `question`; `answer` (null in test files); `kind`; `unit` (the number of the one unit in question,
+    or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`. Images are not copied, however many
+    questions share them.
     """
     import pyarrow as pa
     from datasets import Dataset, Features, Value
@@ -170,9 +161,6 @@ def doc_to_target(doc: Doc) -> str:
     return doc["answer"] or ""
 
 
-# ---- an answer becomes a reading ------------------------------------------------------------------------------------
-
-
 def reading(doc: Doc, answer: str) -> dict[str, Any]:
     """What a model's or expected answer says, by the kind of its question (`language.vqa_answers.vqa_reading`)."""
     return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
@@ -219,18 +207,11 @@ def submitted(doc: Doc, answer: str) -> str:
             return without_last_tokens(without_thinking(answer))
 
 
-# ---- the submission -------------------------------------------------------------------------------------------------
-
-
 def submission(records: Items, args: Any = None) -> float | None:
     """Write the submission and log its path: the lines of each test file, in their order, with their `answer`.
 
     `x_to_answer.jsonl` becomes `<output_path>/submissions/<date and time>/x_pred.jsonl`. A file with unanswered
     questions becomes `x_pred.incomplete.jsonl`, with null for their answers.
-
-    Args:
-        records: of the questions that were answered.
-        args: of the command line, with `output_path`; without, the current folder.
 
     Returns:
         the share of the test questions that were answered.
@@ -270,9 +251,6 @@ def submission(records: Items, args: Any = None) -> float | None:
             logger.info("submission of {} answers: {}", len(questions), path)
     total = sum(map(len, files.values()))
     return answered / total if total else None
-
-
-# ---- names that task files compute late ----------------------------------------------------------------------------
 
 
 def __getattr__(name: str) -> Any:

@@ -256,13 +256,13 @@ def _path(steps: Iterable[Any], *more: str) -> str:
 
 def _class_at(kind: Any, steps: Iterable[Any]) -> Any:
     """The dataclass that a path leads to."""
+
+    def within(annotation: Any) -> Any:
+        if dataclasses.is_dataclass(annotation):
+            return annotation
+        return next((found for one in get_args(annotation) if (found := within(one)) is not None), None)
+
     for step in steps:
         if isinstance(step, str):
-            kind = _class_within(get_type_hints(kind, include_extras=True)[step])
+            kind = within(get_type_hints(kind, include_extras=True)[step])
     return kind
-
-
-def _class_within(annotation: Any) -> Any:
-    if dataclasses.is_dataclass(annotation):
-        return annotation
-    return next((found for one in get_args(annotation) if (found := _class_within(one)) is not None), None)

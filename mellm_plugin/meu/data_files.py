@@ -38,8 +38,7 @@ def prepared_name(name: str) -> str:
 def files(names: str) -> list[str]:
     """The Parquet files with the test clips of several prepared datasets (`casme2+samm+smic`), after a check of each.
 
-    Raises:
-        DataError: some are not prepared, are damaged or have no test clips; reports all of them at once.
+    Raises DataError with all that are not prepared, are damaged or have no test clips.
     """
     found: list[str] = []
     faults: list[str] = []
@@ -60,11 +59,8 @@ def files(names: str) -> list[str]:
 def table(file: str, **columns: str) -> str:
     """The folder of the dataset that a table of clips describes; it is made at first use.
 
-    `file` is relative to the folder of the task file. `columns` are other column headers than usual, by the keys of
-    `table.COLUMNS`.
-
-    Raises:
-        InputError: no task file is being loaded, or the table has faults; reports all of them at once.
+    `file` is relative to the folder of the task file; `columns` are other column headers than usual, by the keys of
+    `table.COLUMNS`. Raises InputError with all faults of the table.
     """
     return data(_table_name(file, columns))
 
@@ -84,11 +80,8 @@ def _table_name(file: str, columns: Mapping[str, str]) -> str:
 def listed_files(file: str, **columns: str) -> list[str]:
     """The Parquet files of the prepared datasets that hold the clips of a list, after a check of each.
 
-    Arguments as for `table`, with the keys of `clip_list.COLUMNS`.
-
-    Raises:
-        InputError: no task file is being loaded, the list cannot be read, or none of its clips is prepared.
-        DataError: a dataset is damaged.
+    Arguments as for `table`, with the keys of `clip_list.COLUMNS`. Raises InputError if the list cannot be read or none
+    of its clips is prepared, and DataError for a damaged dataset.
     """
     chosen = chosen_clips(yaml_folder() / file, columns)
     splits = dict.fromkeys((clip.dataset, clip.split) for clip in chosen.clips)
@@ -97,10 +90,7 @@ def listed_files(file: str, **columns: str) -> list[str]:
 
 
 def listed_version(file: str, **columns: str) -> dict[str, Any]:
-    """What identifies the data of a list: its hash, its number of clips, and `data_version` of the datasets.
-
-    Arguments as for `listed_files`.
-    """
+    """What identifies the data of a list: its hash, its number of clips, and `data_version` of the datasets."""
     chosen = chosen_clips(yaml_folder() / file, columns)
     of_list = {"sha256": chosen.sha256, "listed": chosen.rows, "clips": len(chosen.clips)}
     return {"list": of_list, **{name: data_version(name) for name in dict.fromkeys(c.dataset for c in chosen.clips)}}

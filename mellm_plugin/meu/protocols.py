@@ -156,15 +156,10 @@ def _protocol_of(file: Path, docs: Any, **given: str) -> Any:
 
 
 def bound_list(file: str, given: Mapping[str, str]) -> Callable[[Any], Any]:
-    """`listed`: the protocol of the clips of a list.
+    """`listed`: the protocol of the clips of a list, a file relative to the folder of the task file.
 
-    Args:
-        file: the list, relative to the folder of the task file.
-        given: arguments of `protocol`; `names`, what the labels of the list mean (`0:negative+1:positive`); and other
-            column headers than usual, by the keys of `clip_list.COLUMNS`.
-
-    Raises:
-        InputError: lmms-eval is loading no task file.
+    Besides arguments of `protocol`, `names` says what the labels of the list mean (`0:negative+1:positive`); others are
+    column headers, by the keys of `clip_list.COLUMNS`.
     """
     own = {key: given[key] for key in ("names", "labels", "aus", "asks") if key in given}
     columns = {key: value for key, value in given.items() if key not in own}
@@ -196,17 +191,11 @@ def _listed(file: Path, columns: Mapping[str, str], given: Mapping[str, str], do
 _warned_lists: set[Path] = set()
 
 
-# ---- the composite of MEGC 2019 -------------------------------------------------------------------------------------
-
-
 def composite(docs: Any) -> Any:
     """`protocol` of the MEGC 2019 composite: its three classes and twelve units, over the clips of its list.
 
-    The list says which clips belong to the composite and which class each has. Clips that are missing, and clips whose
-    own label gives another class or none, are warned of and no fault.
-
-    Raises:
-        InputError: no clip belongs to the composite.
+    The list says which clips belong to the composite and which class each has. It warns of clips that are missing, and
+    of clips whose own label gives another class. Raises InputError if no clip belongs to the composite.
     """
     listed = megc2019.clips()
     keys = list(map(megc2019.clip_of, docs["dataset"], docs["subject"], docs["clip"]))

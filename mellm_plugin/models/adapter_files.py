@@ -49,11 +49,7 @@ _RENAMED = (
 
 
 def plain_config(folder: Path) -> dict[str, Any]:
-    """The content of `adapter_config.json`.
-
-    Raises:
-        ModelError: the file cannot be read or is not a JSON object.
-    """
+    """The content of `adapter_config.json`; raises ModelError if it cannot be read or is not a JSON object."""
     file = folder / ADAPTER_CONFIG
     try:
         found = read_json(file)
@@ -67,12 +63,9 @@ def plain_config(folder: Path) -> dict[str, Any]:
 
 
 def lora_config(folder: Path) -> Any:
-    """The config as PEFT's `LoraConfig`.
+    """The config as PEFT's `LoraConfig`, without fields that this PEFT does not know; warns of those that are set.
 
-    Skips fields that this PEFT does not know; a warning names those that are set.
-
-    Raises:
-        ModelError: not a LoRA adapter, or one that its files do not fully describe.
+    Raises ModelError if this is not a LoRA adapter, or one that its files do not fully describe.
     """
     given = plain_config(folder)
     if (kind := given.pop("peft_type", None)) != "LORA":
@@ -110,8 +103,7 @@ def lora_config(folder: Path) -> Any:
 def tensor_names(folder: Path) -> list[str]:
     """Names of an adapter's tensors, after checking every number.
 
-    Raises:
-        ModelError: the file cannot be read, contains NaN or infinity, or has weights beside it that PEFT does not load.
+    Raises ModelError if the file cannot be read, has NaN or infinity, or lies beside weights that PEFT does not load.
     """
     file = folder / ADAPTER_WEIGHTS
     try:
@@ -199,8 +191,7 @@ def renamed(name: str, changes: Mapping[str, str]) -> str:
 def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[str, str]) -> None:
     """Set target layers in the config (in place) from the tensors if it does not use the model's layer names.
 
-    Raises:
-        ModelError: tensors of layers in the config are missing.
+    Raises ModelError if tensors of layers in the config are missing.
     """
     there = dict(model.named_modules())
     trained = {renamed(_owner(name), changes) for name in names if ".lora_" in name} & there.keys()

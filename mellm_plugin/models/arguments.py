@@ -15,11 +15,9 @@ from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
 from mellm_plugin.settings import Settings, attempt, one_of, reader, text
 
-OFF = "off"
-"""The value of `motion` for frames without maps."""
+OFF = "off"  # the value of `motion` for frames without maps
 DTYPES = ("auto", "bfloat16", "float16", "float32")
-TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}
-"""Arguments that are names even if they look like numbers."""
+TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}  # names even if they look like numbers
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -96,57 +94,43 @@ MAP_WORKERS = min(4, os.cpu_count() or 1)
 Name = Annotated[str, reader(_name)]
 Count = Annotated[int, reader(_count)]
 Switch = Annotated[bool, reader(_flag)]
+Dtype = Annotated[str, one_of(DTYPES), BeforeValidator(lambda value: str(value).removeprefix("torch."))]
 
 
 @dataclass(frozen=True)
 class ModelArguments(Settings):
-    """Arguments of the model; the text in an annotation describes each."""
+    """Arguments of the model."""
 
     unset: ClassVar[tuple[Any, ...]] = (None,)  # motion={} is a mapping of settings
-    pretrained: Annotated[
-        Name | None, "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model"
-    ] = None
-    revision: Annotated[Name | None, "branch, tag or commit of `pretrained` on the hub"] = None
-    adapter: Annotated[Name | None, "PEFT LoRA adapter on it, a folder or hub id"] = None
-    adapter_revision: Annotated[Name | None, "branch, tag or commit of `adapter` on the hub"] = None
-    merge_adapter: Annotated[Switch, "add the adapter to the weights; False keeps it apart"] = True
-    motion: Annotated[
-        Annotated[MotionSettings | str, reader(_motion)] | None,
-        "how maps are drawn: a preset, a settings file, or off; none: as in training, else robust",
-    ] = None
-    map_workers: Annotated[Count, "threads that draw the maps of the next batch"] = MAP_WORKERS
-    dtype: Annotated[
-        str,
-        one_of(DTYPES),
-        BeforeValidator(lambda value: str(value).removeprefix("torch.")),
-        "of the weights; auto: float32 on a CPU, bfloat16 elsewhere",
-    ] = "auto"
-    device: Annotated[Annotated[str, reader(_device)] | None, "none: the one that accelerate gives the process"] = None
-    device_map: Annotated[
-        Annotated[str | dict[str, Any], reader(_device_map)] | None,
-        "auto: one model over all GPUs, in a single process",
-    ] = None
-    attn_implementation: Annotated[str, one_of(ATTENTIONS), "attention kernel"] = "sdpa"
-    min_pixels: Annotated[Count | None, "an image of fewer pixels is enlarged; none: the model's own limit"] = None
-    max_pixels: Annotated[Count | None, "an image of more pixels is reduced; none: the model's own limit"] = None
-    batch_size: Annotated[
-        int | None,
-        reader(_batch_size),
-        "requests at once; auto (None): starts at max_batch_size and halves when GPU memory runs out",
-    ] = 1
-    max_batch_size: Annotated[Count, "where batch_size=auto starts"] = 16
-    system_prompt: Annotated[
-        Annotated[str, reader(_system_prompt)] | None,
-        "a text, or a file with it; none: left to the model's chat template",
-    ] = None
-    trust_remote_code: Annotated[Switch, "run Python code that comes with the model"] = False
+
+    # image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model
+    pretrained: Name | None = None
+    revision: Name | None = None  # branch, tag or commit of `pretrained` on the hub
+    adapter: Name | None = None  # PEFT LoRA adapter on it, a folder or hub id
+    adapter_revision: Name | None = None
+    merge_adapter: Switch = True  # add the adapter to the weights; False keeps it apart
+    # how maps are drawn: a preset, a settings file, or off; none: as in training, else robust
+    motion: Annotated[MotionSettings | str, reader(_motion)] | None = None
+    map_workers: Count = MAP_WORKERS  # threads that draw the maps of the next batch
+    dtype: Dtype = "auto"  # of the weights; auto: float32 on a CPU, bfloat16 elsewhere
+    device: Annotated[str, reader(_device)] | None = None  # none: the one that accelerate gives the process
+    # auto: one model over all GPUs, in a single process
+    device_map: Annotated[str | dict[str, Any], reader(_device_map)] | None = None
+    attn_implementation: Annotated[str, one_of(ATTENTIONS)] = "sdpa"
+    min_pixels: Count | None = None  # an image of fewer pixels is enlarged; none: the model's own limit
+    max_pixels: Count | None = None  # an image of more pixels is reduced; none: the model's own limit
+    # requests at once; auto (None): starts at max_batch_size and halves when GPU memory runs out
+    batch_size: Annotated[int | None, reader(_batch_size)] = 1
+    max_batch_size: Count = 16
+    # a text, or a file with it; none: left to the model's chat template
+    system_prompt: Annotated[str, reader(_system_prompt)] | None = None
+    trust_remote_code: Switch = False  # run Python code that comes with the model
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> ModelArguments:
         """Arguments from the strings of a command line, or from Python objects; None and "None": not given.
 
-        Raises:
-            SettingsError: all names that do not exist and all values that cannot be used.
+        Raises SettingsError with all names that do not exist and all values that cannot be used.
         """
         known = {f.name for f in fields(cls)}
         given = {name: value for name, value in given.items() if name not in known or value not in (None, "None")}
@@ -175,8 +159,7 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 def split(text: str) -> dict[str, Any]:
     """Split `name=value,name=value` like lmms-eval, but keep names of folders and versions as text.
 
-    Raises:
-        SettingsError: a value contains a comma, or an item is not an argument.
+    Raises SettingsError if a value contains a comma, or an item is not an argument.
     """
     with imports_of_lmms_eval():
         from lmms_eval.utils import simple_parse_args_string
@@ -207,10 +190,9 @@ def split(text: str) -> dict[str, Any]:
 
 
 def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `--model_args` and of lmms-eval's own options; None: not given.
+    """The arguments of `--model_args` and of lmms-eval's own options (None: not given).
 
-    Raises:
-        SettingsError: as `split`, and if both give different values for an argument.
+    Raises SettingsError as `split`, and if both give different values for an argument.
     """
     own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
     given = {name: value for name, value in options.items() if value is not None}
@@ -223,11 +205,7 @@ def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]
     return {**given, **own}
 
 
-# ---- generation ------------------------------------------------------------------------------------------------------
-
-MAX_NEW_TOKENS = 1024
-"""Default maximum length of an answer, in tokens."""
-
+MAX_NEW_TOKENS = 1024  # of an answer, by default
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
 _GENERATION = {
     *(*_SAMPLING, "do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
@@ -246,9 +224,9 @@ def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any],
     given = {name: value for name, value in gen_kwargs.items() if value is not None}
     until = given.pop("until", [])
     until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
-    # lmms-eval's default end is an empty line, which would cut answers after the first paragraph; lmms-eval's own
-    # models of this kind ignore it, too.
-    if until == ["\n\n"]:
+    if until == [
+        "\n\n"
+    ]:  # lmms-eval's default, which would cut answers after the first paragraph; its own models ignore it
         until = []
     arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
     temperature = arguments.get("temperature")

@@ -54,11 +54,7 @@ class _Baseline(lmms):  # type: ignore[misc]
     is_simple = False
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
-        """Answers in the order of the requests.
-
-        Raises:
-            InputError: the task's clips lack the columns for an answer.
-        """
+        """Answers in the order of the requests; raises InputError if the clips lack the columns for an answer."""
         answers = []
         for request in requests:
             _, _, _, doc_id, task, split = request.args
@@ -78,15 +74,9 @@ class _Baseline(lmms):  # type: ignore[misc]
 
 
 class Constant(_Baseline):
-    """Gives every clip the same answer.
+    """Gives every clip the same answer: the given one, quoted if it contains a comma, else `constant_answer`.
 
-    Args:
-        answer: the answer, quoted if it contains a comma; by default `constant_answer`, the same for all clips of a
-            task.
-        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
-
-    Raises:
-        SettingsError: unknown arguments.
+    It ignores arguments that lmms-eval passes to every model, and raises SettingsError for others.
     """
 
     def __init__(self, answer: str | None = None, **ignored: Any) -> None:
@@ -100,15 +90,9 @@ class Constant(_Baseline):
 
 
 class Random(_Baseline):
-    """Gives random answers.
+    """Gives random answers with so many units; clips of micro-expressions have about two on average.
 
-    Args:
-        seed: of the answers.
-        units: number of units to name; clips of micro-expressions have about two on average.
-        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
-
-    Raises:
-        SettingsError: unknown or unusable arguments; lists all.
+    It ignores arguments that lmms-eval passes to every model, and raises SettingsError with all faults of others.
     """
 
     def __init__(self, seed: int | str = 0, units: int | str = 2, **ignored: Any) -> None:

@@ -91,11 +91,7 @@ def load_model(
 
 
 def check_numbers(model: Any, name: str) -> None:
-    """Refuse a model with NaN or infinity in its weights; training notices them by its loss.
-
-    Raises:
-        ModelError: names the tensors.
-    """
+    """Raise a ModelError for NaN or infinity in the weights; training notices them by its loss."""
     if broken := [one for one, weight in model.named_parameters() if not adapter_files.is_number(weight)]:
         raise ModelError(f"{name}: {some(broken)} contain NaN or infinity; download or save it again")
 
@@ -103,8 +99,7 @@ def check_numbers(model: Any, name: str) -> None:
 def load_processor(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """Load a processor that pads on the left, as batched generation needs.
 
-    Raises:
-        ModelError: no such processor, or it lacks an image processor or chat template.
+    Raises ModelError if there is none, or it lacks an image processor or chat template.
     """
     with _advice(source):
         processor = AutoProcessor.from_pretrained(
@@ -124,8 +119,7 @@ def load_processor(source: str, *, revision: str | None = None, trust_remote_cod
 def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> None:
     """Set the minimum and maximum pixels of an image for the model; None keeps a limit.
 
-    Raises:
-        SettingsError: the model uses one image size, or the minimum exceeds the maximum.
+    Raises SettingsError if the model uses one image size, or the minimum exceeds the maximum.
     """
     if smallest is None and largest is None:
         return
@@ -144,8 +138,7 @@ def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> N
 def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
     """The folder of an adapter; downloads it from the hub if necessary.
 
-    Raises:
-        ModelError: no such folder or hub id, or no adapter with safetensors weights.
+    Raises ModelError if there is no such folder or hub id, or no adapter with safetensors weights.
     """
     source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
@@ -169,8 +162,7 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
 def adapter_base(folder: Path) -> tuple[str, str | None]:
     """Name and revision of the model that an adapter was trained on; a relative path starts at the adapter's folder.
 
-    Raises:
-        ModelError: the adapter names no base, or a folder that does not exist here.
+    Raises ModelError if the adapter names no base, or a folder that does not exist here.
     """
     config = adapter_files.plain_config(folder)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
@@ -259,9 +251,7 @@ def carries_processor(folder: Path) -> bool:
 def carried_motion(source: str, revision: str | None = None) -> MotionSettings | str | None:
     """The map settings that a model or adapter was trained with; `off` for training on frames, None if unknown.
 
-    Raises:
-        SettingsError: its `motion.json` cannot be read.
-        ModelError: its record of training cannot be read.
+    Raises SettingsError or ModelError if its `motion.json` or its record cannot be read.
     """
     source = local_or_hub(source)
     try:
@@ -284,11 +274,7 @@ def weights_sum(folder: Path) -> str:
 
 
 def carried_record(source: str, revision: str | None = None) -> dict[str, Any] | None:
-    """The training record of a model or adapter; None if it has none or the hub is unreachable.
-
-    Raises:
-        ModelError: the record cannot be read.
-    """
+    """The training record of a model or adapter; None if it has none or the hub is unreachable."""
     try:
         file = _carried(local_or_hub(source), RECORD, revision)
     except errors.LocalEntryNotFoundError:
@@ -299,23 +285,19 @@ def carried_record(source: str, revision: str | None = None) -> dict[str, Any] |
 def _carried(source: str, name: str, revision: str | None) -> Path | None:
     """A file of a folder or of the hub; None if it does not exist."""
     if os.path.isdir(source):
-        file = Path(source, name)
-        return file if file.is_file() else None
+        return file if (file := Path(source, name)).is_file() else None
     try:
         return Path(hf_hub_download(source, name, revision=revision))
-    except errors.LocalEntryNotFoundError:
-        raise
-    except errors.EntryNotFoundError:  # the hub has no such file
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):  # the hub was not reached
+            raise
         return None
 
 
 def local_or_hub(name: str, wanted: str = "config.json") -> str:
     """Resolve a model name: a folder with `~` expanded, the folder of the bundled model, or a hub id.
 
-    `wanted` is a file that such a folder contains, to suggest folders.
-
-    Raises:
-        ModelError: neither an existing folder nor a hub id.
+    Raises ModelError if it is none, and suggests folders that contain the file `wanted`.
     """
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
@@ -325,9 +307,8 @@ def local_or_hub(name: str, wanted: str = "config.json") -> str:
     if page := re.match(r"https?://[^/]+/([\w.-]+/[\w.-]+)", path):
         raise ModelError(f"{name}: expected a folder or a hub id, found an address; the id is {page[1]}")
     if path.startswith((".", os.sep)) or path.count("/") != 1 or "\\" in path:
-        hint = near_folder(name)
-        if not hint and (there := _inside(Path(path).parent, wanted)):
-            beside = Path(path).parent
+        hint, beside = near_folder(name), Path(path).parent
+        if not hint and (there := _inside(beside, wanted)):
             hint = f" There are {', '.join(str(beside / one) for one in there[-5:])}"
         hub = "" if "/" in path or "\\" in path else ", and not a hub id (OWNER/NAME)"
         raise ModelError(f"{name}: no such folder{hub}.{hint}".rstrip("."))
@@ -384,27 +365,18 @@ def _of_the_hub(error: BaseException | None) -> str:
     return ""
 
 
-# ---- device ----------------------------------------------------------------------------------------------------------
-
-
 def process_device(
     wanted: str | None, device_map: Any, accelerator: Accelerator, log: Callable[[str, str], None]
 ) -> torch.device:
-    """The device for the model of this process.
+    """The device for the model of this process: the `wanted` one (`cuda:1`), or accelerate's choice.
 
-    Args:
-        wanted: `cpu`, `cuda`, `cuda:1`; None: accelerate's choice.
-        log: is called with a level and a message.
-
-    Raises:
-        SettingsError: no such device, or one that several processes cannot use.
+    `log` is called with a level and a message. Raises SettingsError for a device that does not exist, or that several
+    processes cannot use.
     """
     own, several, kind = accelerator.device, accelerator.num_processes > 1, accelerator.distributed_type
     if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise SettingsError(
-            f"expected processes that each hold the whole model, found {kind.value}; to split it over "
-            "GPUs start one process with device_map=auto"
-        )
+        hint = "to split it over GPUs start one process with device_map=auto"
+        raise SettingsError(f"expected processes that each hold the whole model, found {kind.value}; {hint}")
     if several and device_map is not None:
         raise SettingsError("device_map: expected one process, found several, each with the whole model")
     if wanted is None:

@@ -55,12 +55,8 @@ class _Clip:
 class _Tally:
     """Counts of one `generate_until` call."""
 
-    requests: int = 0
-    maps: int = 0
-    without_nose: int = 0
-    doubtful: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
+    maps = without_nose = doubtful = requests = tokens = 0
+    seconds = 0.0
     faults: dict[str, str] = field(default_factory=dict)
 
 
@@ -166,9 +162,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def _record_in_name(self) -> None:
         """Put weights, map settings and training people into the class name, which the results file records.
 
-        lmms-eval records only a model's arguments and its class name after the last answer
-        (`config.model_backend`). The arguments do not show that the bundled model was the default, which settings a
-        model folder carries, or that the model has seen the people in the task.
+        lmms-eval records only a model's arguments and, after the last answer, its class name (`config.model_backend`).
         """
         motion = self.motion.to_dict() if self.motion else "off"
         known: dict[str, Any] = {"bundled": self._is_bundled, "motion": motion, **self._sums}
@@ -181,8 +175,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def _overlaps(self, seen: Seen) -> dict[str, Any]:
         """The overlap of each task's clips with the training data; warns once of people that the model has seen.
 
-        This counts all clips of a task, whatever its `--limit`, and whether or not lmms-eval's cache or another process
-        answers them.
+        This counts all clips of a task, whatever its `--limit`, and whoever answers them.
         """
         found, faults = seen.overlaps(self.task_dict, self._splits)
         if faults and not self._has_warned:
@@ -207,11 +200,7 @@ class Mellm(lmms):  # type: ignore[misc]
 
     @property
     def model(self) -> Any:
-        """The transformers model.
-
-        Raises:
-            ModelError: lmms-eval has freed the model after an evaluation.
-        """
+        """The transformers model; raises ModelError once lmms-eval has freed it."""
         if "_model" not in vars(self):
             raise ModelError("lmms-eval has freed this model after an evaluation; create a new one")
         return self._model
@@ -223,22 +212,18 @@ class Mellm(lmms):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not supported; raises NotImplementedError."""
-        raise NotImplementedError(
-            "mellm generates answers and computes no likelihoods; choose tasks with output_type: generate_until"
-        )
+        why = "mellm generates answers and computes no likelihoods"
+        raise NotImplementedError(f"{why}; choose tasks with output_type: generate_until")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
         """Not supported; raises NotImplementedError."""
         raise NotImplementedError("mellm answers in one round only; choose tasks with output_type: generate_until")
 
     def generate_until(self, requests: list[Instance]) -> Iterable[GenerationResult]:
-        """Answers in the order of the requests.
+        """Answers in the order of the requests; each is yielded before later batches, so that lmms-eval can save it.
 
-        The iterator yields an answer before it generates later batches, so that lmms-eval can save it. If a clip's
-        images cannot be used, its answer is `IMAGES_UNUSABLE` with the fault, and the log reports it.
-
-        Returns:
-            an iterator; for a single request a list, because lmms-eval's agentic loop takes the first item.
+        If a clip's images cannot be used, its answer is `IMAGES_UNUSABLE` with the fault, and the log reports it. For a
+        single request, it returns a list, because lmms-eval's agentic loop takes the first item.
         """
         self._splits |= {request.args[4]: request.args[5] for request in requests}
         self._record_in_name()  # now with the tasks' overlaps

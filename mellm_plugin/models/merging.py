@@ -30,8 +30,7 @@ SURELY_ROUNDING = 1e-4
 def merge(wrapped: Any, processor: Any = None) -> Any:
     """Merge the adapter into the base of PEFT's model; without a processor, the check uses text only.
 
-    Raises:
-        ModelError: the adapter cannot be merged, or merging changes answers.
+    Raises ModelError if the adapter cannot be merged, or merging changes answers.
     """
     names = {_plain(name) for name, module in wrapped.named_modules() if isinstance(module, BaseTunerLayer)}
     try:

@@ -27,16 +27,11 @@ FILE = "training.json"
 FORMAT = 1
 """Version of the file format; others are refused."""
 
-_BLOCK = 1 << 20
 _KEYS = {"versions", "base", "prompts", "motion", "seen", "validation", "config", "stages"}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a folder, with the keys of the example above.
-
-    Raises:
-        ModelError: the record is missing, damaged, or of another version.
-    """
+    """The record of a folder; raises ModelError if it is missing, damaged, or of another version."""
     file = folder / FILE
     try:
         record = read_json(file)
@@ -69,14 +64,11 @@ def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict
 
 
 def ends_sum(path: Path) -> str:
-    """A checksum over a file's size and its first and last megabyte.
-
-    These parts differ after training; reading a large model completely would take minutes.
-    """
-    size = path.stat().st_size
+    """A checksum over a file's size and its first and last MiB, which training changes; the whole takes minutes."""
+    size, block = path.stat().st_size, 1 << 20
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        digest.update(file.read(_BLOCK))
-        file.seek(max(_BLOCK, size - _BLOCK))
+        digest.update(file.read(block))
+        file.seek(max(block, size - block))
         digest.update(file.read())
     return digest.hexdigest()
