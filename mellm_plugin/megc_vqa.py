@@ -52,10 +52,8 @@ def data(split: str) -> str:
     folder = str(meu.data(NAME))
     if split not in (splits := store.read_info(NAME)["splits"]):
         wanted = {LABELLED: "the challenge's files with answers", TEST: "its test files, and --videos"}[split]
-        raise DataError(
-            f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}; prepare it again with {wanted} "
-            f"too: {prepare_command(NAME)} --replace"
-        )
+        found = f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}"
+        raise DataError(f"{found}; prepare it again with {wanted} too: {prepare_command(NAME)} --replace")
     return folder
 
 
@@ -77,12 +75,10 @@ def docs(clips: Any) -> Any:
     datasets = [names[at] for at in places]
     coarse_labels = _labels(COARSE, "coarse", asked)
     every = tuple(sorted({label for name in ("casme2", "samm", "casme3") for label in labels_of(name)}))
-    fine_labels = {
-        name: _labels(
-            labels_of(name) or every, "fine", [q for q, of in zip(asked, datasets, strict=True) if of == name]
-        )
-        for name in {*datasets}
-    }
+    fine_labels = {}
+    for name in {*datasets}:
+        own = [question for question, dataset in zip(asked, datasets, strict=True) if dataset == name]
+        fine_labels[name] = _labels(labels_of(name) or every, "fine", own)
     text, number, texts = Value("string"), Value("int64"), SequenceFeature(Value("string"))
     columns: dict[str, tuple[Any, list[Any]]] = {
         "question": (text, [question.text for question in asked]),

@@ -22,9 +22,8 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 _MARK = "[redacted]"
 _SHORTEST = 6  # characters of a key; a shorter value is a placeholder, and common in ordinary text
 _NAMED = re.compile(
-    r"(?:KEYS?|TOKENS?|SECRETS?|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH|AUTHORIZATION|HEADERS?|COOKIE)"
-    r"(?:_?\d+)?\Z",
-    re.IGNORECASE,
+    "(?i:KEYS?|TOKENS?|SECRETS?|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH|AUTHORIZATION|HEADERS?|COOKIE)"
+    r"(?:_?\d+)?\Z"
 )
 _IN_ADDRESS = re.compile(
     r"://([^\s/?#@]+)@|[?&][^\s=&#]*(?:key|token|secret|sig|auth)[^\s=&#]*=([^\s&#]+)", re.IGNORECASE
@@ -109,14 +108,8 @@ def _written(keys: tuple[str, ...]) -> re.Pattern[str]:
     found: set[str] = set()
     for key in keys:
         escaped = json.dumps(key)[1:-1]
-        found |= {
-            key,
-            escaped,
-            escaped.replace("/", "\\/"),
-            json.dumps(escaped)[1:-1],
-            html.escape(key),
-            repr(key)[1:-1],
-        }
+        found |= {key, escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1]}
+        found |= {html.escape(key), repr(key)[1:-1]}
         found |= {"".join(f"\\u{ord(c):04x}" for c in key), "".join(f"\\u{ord(c):04X}" for c in key)}
         for quoted in (quote(key), quote(key, safe=""), quote_plus(key)):
             found |= {quoted, re.sub("%..", lambda code: code[0].lower(), quoted), quote(quoted, safe="")}

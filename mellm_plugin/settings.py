@@ -29,7 +29,6 @@ from pydantic_core import PydanticCustomError, core_schema
 from mellm_plugin.errors import InputError, near
 
 T = TypeVar("T")
-Reader = Callable[[Any], Any]
 
 
 class Settings:
@@ -104,15 +103,12 @@ def number(low: float, high: float = math.inf, *, above: bool = False, off: floa
 
 def count(least: int, most: int | None = None) -> _Checked:
     """A whole number of at least `least` and at most `most`."""
-    expected, bounds = f"a whole number of at least {least}", {"ge": least}
-    return (
-        _Checked(expected, bounds)
-        if most is None
-        else _Checked(f"{expected} and at most {most}", {**bounds, "le": most})
-    )
+    bounds = {"ge": least} if most is None else {"ge": least, "le": most}
+    top = "" if most is None else f" and at most {most}"
+    return _Checked(f"a whole number of at least {least}{top}", bounds)
 
 
-def reader(read_one: Reader) -> PlainValidator:
+def reader(read_one: Callable[[Any], Any]) -> PlainValidator:
     """A value that one function reads."""
 
     def check(value: Any) -> Any:

@@ -98,10 +98,10 @@ def doc_to_target(doc: Doc) -> str:
     parts = []
     if doc["aus"] is not None and doc["asks"] != "emotion":
         sides = {"L": " (left)", "R": " (right)", None: ""}
-        units = (
+        units = [
             f"AU{'/'.join(map(str, unit.alternatives))}{sides.get(unit.side, '')}"
             for unit in map(parse_canonical, doc["aus"])
-        )
+        ]
         parts.append(f"action units {'+'.join(units) or 'none'}")
     if (label := gold_label(doc["emotion"], doc["coarse"], doc["labels"])) is not None:
         parts.append(f"expression: {label}")

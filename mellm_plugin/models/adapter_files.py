@@ -207,10 +207,8 @@ def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[st
     if missing := _asked_for(config, there, changes) - trained:
         kinds = {re.sub(r"\d+", "#", name) for name in trained}
         if torn := [name for name in missing if re.sub(r"\d+", "#", name) in kinds]:
-            raise ModelError(
-                f"tensors of {some(torn, 'layers')} are missing from {ADAPTER_WEIGHTS}: save it again, or set "
-                "pretrained= to the base of its training"
-            )
+            lost = f"tensors of {some(torn, 'layers')} are missing from {ADAPTER_WEIGHTS}"
+            raise ModelError(f"{lost}: save it again, or set pretrained= to the base of its training")
     config.target_modules = trained
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
 

@@ -78,10 +78,9 @@ def _from_json(value: Any) -> Any:
 
 
 def _device_map(value: Any) -> str | dict[str, Any]:
-    value = _from_json(value)
-    if not isinstance(value, str | dict) or not value:
+    if not isinstance(found := _from_json(value), str | dict) or not found:
         raise ValueError("auto, balanced, sequential, or a JSON object of modules and devices")
-    return value
+    return found
 
 
 def _motion(value: Any) -> MotionSettings | str:

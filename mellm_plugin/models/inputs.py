@@ -17,8 +17,8 @@ def encoded(
 ) -> Any:
     """Rendered chats as one padded batch with all tensors of the processor.
 
-    The model needs all of them: without `mm_token_type_ids`, for example, answers change silently. The processor pads on
-    the left; images and videos are those of each chat, in the order of their marks in its text.
+    The model needs all of them: without `mm_token_type_ids`, for example, answers change silently. The processor pads
+    on the left; images and videos are those of each chat, in the order of their marks in its text.
     """
     given = {"images": images, "videos": videos}
     options: dict[str, Any] = {name: [list(of) for of in them] for name, them in given.items() if any(them)}

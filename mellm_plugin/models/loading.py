@@ -175,10 +175,9 @@ def adapter_base(folder: Path) -> tuple[str, str | None]:
         local_or_hub(base)
     except ModelError as error:
         hub = f", such as {hub} of the hub" if (hub := _hub_id_in(base)) else ""
-        raise ModelError(
-            f"{folder}: {ADAPTER_CONFIG} names the base {base}, but no such folder exists here (it may belong to "
-            f"the machine of the training); {_GIVE_BASE}{hub}"
-        ) from error
+        found = f"{ADAPTER_CONFIG} names the base {base}, but no such folder exists here"
+        why = "(it may belong to the machine of the training)"
+        raise ModelError(f"{folder}: {found} {why}; {_GIVE_BASE}{hub}") from error
     return base, revision
 
 

@@ -7,8 +7,8 @@ therefore get separate matrices first, and share again afterwards if both are eq
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -106,22 +106,19 @@ def _asked(
     rows: dict[str, torch.Tensor] = {}
     random = torch.Generator().manual_seed(0)
 
-    def hook(name: str) -> Callable[..., Any]:
-        def keep(module: nn.Module, given: Any, result: Any) -> Any:
-            if not isinstance(result, torch.Tensor) or result.ndim < 2:
-                return None
-            rows[name] = result.detach().flatten(0, -2)[-1].float().cpu()
-            if name not in rounding:
-                return None
-            size = torch.finfo(result.dtype).eps / 2 * result.float().square().mean(dim=-1, keepdim=True).sqrt()
-            noise = torch.randn(result.shape, generator=random).to(result.device)
-            return (result.float() + size * noise).to(result.dtype)
-
-        return keep
+    def keep(name: str, module: nn.Module, given: Any, result: Any) -> Any:
+        if not isinstance(result, torch.Tensor) or result.ndim < 2:
+            return None
+        rows[name] = result.detach().flatten(0, -2)[-1].float().cpu()
+        if name not in rounding:
+            return None
+        size = torch.finfo(result.dtype).eps / 2 * result.float().square().mean(dim=-1, keepdim=True).sqrt()
+        noise = torch.randn(result.shape, generator=random).to(result.device)
+        return (result.float() + size * noise).to(result.dtype)
 
     inside = (".base_layer", "lora_", ".original_module", ".modules_to_save", "token_adapter")
     hooks = [
-        module.register_forward_hook(hook(_plain(name)))
+        module.register_forward_hook(partial(keep, _plain(name)))
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight", None), torch.Tensor) and not any(part in name for part in inside)
     ]
