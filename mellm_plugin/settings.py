@@ -145,7 +145,7 @@ Flag = Annotated[bool, _Checked("true or false")]
 def read(kind: type[T], given: Any, where: str = "", error: type[InputError] = InputError) -> T:
     """Plain values -> an instance of `kind`; raises an InputError with all that is wrong, and `where` in front."""
     try:
-        return cast(T, _adapter(kind).validate_python(given))
+        return cast(T, _adapter(cast(Any, kind)).validate_python(given))
     except ValidationError as found:
         raise error(faults(found, kind), where) from None
 

@@ -100,10 +100,9 @@ class Mellm(lmms):  # type: ignore[misc]
 
     def _load(self) -> None:
         given = self.arguments
-        source, revision, folder = given.pretrained, given.revision, None
+        source, revision = given.pretrained, given.revision
         self._is_bundled = source is None and given.adapter is None
-        if given.adapter:
-            folder = loading.fetch_adapter(given.adapter, given.adapter_revision)
+        folder = loading.fetch_adapter(given.adapter, given.adapter_revision) if given.adapter else None
         if source is None and folder is not None:
             source, revision = loading.adapter_base(folder)
         elif source is None:
