@@ -28,9 +28,9 @@ class _Placed(str):
 def extend_table() -> None:
     """Extend `make_table` wherever lmms-eval has it by name; a second call changes nothing."""
     utils: Any = sys.modules.get("lmms_eval.utils")
-    if utils is None or hasattr(utils.make_table, "replaced_by_mellm"):
+    before = getattr(utils, "make_table", None)
+    if before is None or hasattr(before, "replaced_by_mellm"):
         return
-    before = utils.make_table
 
     @instead_of(utils, "make_table")
     def make_table(plain: Any, result_dict: Any, column: str = "results", *args: Any, **kwargs: Any) -> Any:
