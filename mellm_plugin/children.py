@@ -19,15 +19,11 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-_PR_SET_PDEATHSIG = 1
-
 
 def start(arguments: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
     """Run a Python module in a process that ends with this one, or when its `stdin` is closed.
 
-    Args:
-        arguments: the module's name, and its own arguments.
-        options: of `subprocess.Popen`, except `stdin`: the module reads an empty one.
+    `options` are those of `subprocess.Popen`, except `stdin`: the module reads an empty one.
     """
     command = [sys.executable, "-m", "mellm_plugin.children", str(os.getpid()), *arguments]
     return subprocess.Popen(command, stdin=subprocess.PIPE, **options)
@@ -47,7 +43,7 @@ def _kill_after(parent: int) -> None:
         return
     import ctypes
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     if os.getppid() != parent:  # it ended before the call
         os._exit(1)
 
@@ -67,8 +63,7 @@ def _main() -> None:
     os.close(empty)
     _kill_after(int(sys.argv[1]))
     _watch(lambda: os.read(pipe, 1))
-    module = sys.argv[2]
-    sys.argv[1:] = sys.argv[3:]
+    module, sys.argv[1:] = sys.argv[2], sys.argv[3:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 

@@ -10,9 +10,8 @@ FUSE and Lustre mounts), filelock warns and treats an existing file as the lock;
 killed, remove such a file by hand. If locking fails for another reason, nothing is written.
 
 Once an evaluation begins, lmms-eval 0.7.3 (`evaluator._enable_reentrant_filelocks`) answers each
-`filelock.FileLock(..)` in its process with one shared object per path, with the settings of the first caller: a lock
-that was once tried with `timeout=0` never waits again, and a lock that another caller in the process holds is entered
-a second time. It changes only that class, so a subclass behaves as written.
+`filelock.FileLock(..)` in its process with one shared object per path, with the settings of the first caller. It
+changes only that class, so a subclass behaves as written.
 """
 
 from __future__ import annotations
@@ -34,7 +33,6 @@ from mellm_plugin.redaction import redacted
 
 __all__ = ["ProcessLock", "Timeout", "sole_writer"]
 
-_LONGEST = 4096  # bytes of a note
 _COMMAND = 200  # characters of the command in a note
 
 
@@ -60,22 +58,19 @@ class ProcessLock(FileLock):
             logger.info(f"mellm: waiting for {_holder(self.lock_file)}, which holds {self.lock_file}")
             held = super().acquire(timeout, *args, **named)
         if self.lock_counter == 1 and type(self) is ProcessLock:  # filelock changes the class where there is no flock
+            command = redacted(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])) if sys.argv else ""
+            since = datetime.now(timezone.utc).isoformat(timespec="seconds")
+            note = {"pid": os.getpid(), "host": socket.gethostname(), "command": command[:_COMMAND], "since": since}
             with suppress(OSError):  # the lock works without a name too
-                Path(self.lock_file).write_text(_note(), encoding="utf-8")
+                Path(self.lock_file).write_text(json.dumps(note), encoding="utf-8")
         return held
-
-
-def _note() -> str:
-    command = redacted(" ".join([Path(sys.argv[0]).name, *sys.argv[1:]])) if sys.argv else ""
-    since = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "command": command[:_COMMAND], "since": since})
 
 
 def _holder(file: str | os.PathLike[str]) -> str:
     """The holder of a lock, as far as its file says: `process 41 on host7 (mellm instruct ..), since ..`."""
     try:
         with open(file, "rb") as opened:
-            note = json.loads(opened.read(_LONGEST))
+            note = json.loads(opened.read(4096))
         return f"process {note['pid']} on {note['host']} ({note['command']}), since {note['since']}"
     except (OSError, ValueError, KeyError, TypeError):  # Windows prevents reading it; older versions wrote nothing
         return "another process"
@@ -85,9 +80,7 @@ def _holder(file: str | os.PathLike[str]) -> str:
 def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
     """Within it, no other process that uses `sole_writer` writes to the file or folder. Its lock leaves no trace.
 
-    Args:
-        target: what is written; its parent folders are created, and removed again if they stay empty.
-        folder: whether it is a folder.
+    Parent folders of the target are created, and removed again if they stay empty.
 
     Raises:
         BusyError: another process writes to it; raised at once, naming that process.
@@ -97,14 +90,15 @@ def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
     file = whole / ".lock" if folder else whole.parent / f".{whole.name[:200]}.lock"
     with ExitStack() as stack:
         try:
-            _make(file.parent, stack)
+            absent = [one for one in (file.parent, *file.parent.parents) if not one.exists()]
+            file.parent.mkdir(parents=True, exist_ok=True)
+            for made in reversed(absent):
+                stack.callback(_remove_empty, made)
             lock = ProcessLock(file)
             lock.acquire(timeout=0)
         except Timeout:
-            raise BusyError(
-                f"{target}: another process writes to it: {_holder(file)}. Wait until it ends, or choose another "
-                f"{'folder' if folder else 'name'}"
-            ) from None
+            held = f"{target}: another process writes to it: {_holder(file)}"
+            raise BusyError(f"{held}. Wait until it ends, or choose another {'folder' if folder else 'name'}") from None
         except (OSError, ValueError, NotImplementedError) as error:
             raise InputError(f"cannot be written: {error}; choose another place", where=str(target)) from error
         try:
@@ -115,14 +109,6 @@ def sole_writer(target: Path, *, folder: bool = False) -> Iterator[None]:
             lock.release()
 
 
-def _make(place: Path, stack: ExitStack) -> None:
-    """Create a folder with its parents; the stack removes those of them that are empty in the end."""
-
-    def remove(made: Path) -> None:
-        with suppress(OSError):
-            made.rmdir()
-
-    absent = [one for one in (place, *place.parents) if not one.exists()]
-    place.mkdir(parents=True, exist_ok=True)
-    for made in reversed(absent):
-        stack.callback(remove, made)
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()

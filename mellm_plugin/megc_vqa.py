@@ -29,15 +29,7 @@ from loguru import logger
 from mellm_plugin import __version__, meu
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.catalogue import prepare_command
-from mellm_plugin.datasets.vqa_questions import (
-    LABELLED,
-    NAME,
-    TEST,
-    Question,
-    stored_questions,
-    unit_asked,
-    unit_name,
-)
+from mellm_plugin.datasets.vqa_questions import LABELLED, NAME, TEST, Question, stored_questions, unit_asked, unit_name
 from mellm_plugin.errors import DataError
 from mellm_plugin.facs.labels import COARSE, canonical_label, labels_of
 from mellm_plugin.language.prompts import VQA_PROMPT_VERSION, fill_legend, vqa_prompt
@@ -51,39 +43,26 @@ from mellm_plugin.scoring.metrics import Item, Items, Scores, items, metric_list
 
 Doc = Mapping[str, Any]
 
-# ---- the data of the tasks ------------------------------------------------------------------------------------------
-
-_CHALLENGE = ("casme2", "samm", "casme3")
-
 
 def data(split: str) -> str:
-    """The absolute folder of the prepared dataset, after its files are checked.
+    """The absolute folder of the prepared dataset with the questions of a split, after its files are checked.
 
-    Args:
-        split: `labelled` or `test`.
-
-    Raises:
-        DataError: the dataset is not prepared, is damaged, or has no such questions; the message has the command.
+    Raises DataError with the command if it is not prepared, is damaged, or has no such questions.
     """
     folder = str(meu.data(NAME))
     if split not in (splits := store.read_info(NAME)["splits"]):
         wanted = {LABELLED: "the challenge's files with answers", TEST: "its test files, and --videos"}[split]
-        raise DataError(
-            f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}; prepare it again with {wanted} "
-            f"too: {prepare_command(NAME)} --replace"
-        )
+        found = f"the dataset {NAME!r} has no split {split!r}, only {', '.join(splits)}"
+        raise DataError(f"{found}; prepare it again with {wanted} too: {prepare_command(NAME)} --replace")
     return folder
 
 
 def docs(clips: Any) -> Any:
     """The questions about the clips of one split: a row for each question, with the columns of its clip.
 
-    Args:
-        clips: a `datasets.Dataset` of clips. Its images are not copied, however many questions share them.
-
-    Returns:
-        a `datasets.Dataset` with further columns: `question`; `answer` (null in test files); `kind`; `unit` (the number
-        of the one unit in question, or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`.
+    Further columns: `question`; `answer` (null in test files); `kind`; `unit` (the number of the one unit in question,
+    or null); `coarse_labels` and `fine_labels` to choose from; `file`; `line`. Images are not copied, however many
+    questions share them.
     """
     import pyarrow as pa
     from datasets import Dataset, Features, Value
@@ -91,59 +70,44 @@ def docs(clips: Any) -> Any:
 
     place = {id: position for position, id in enumerate(clips["id"])}
     asked = [question for question in stored_questions() if question.clip in place]
-    datasets = clips["dataset"]
-    coarse_labels = _coarse_labels(asked)
-    fine_labels = _fine_labels([(question, datasets[place[str(question.clip)]]) for question in asked])
+    places = [place[str(question.clip)] for question in asked]
+    names = list(clips["dataset"])
+    datasets = [names[at] for at in places]
+    coarse_labels = _labels(COARSE, "coarse", asked)
+    every = tuple(sorted({label for name in ("casme2", "samm", "casme3") for label in labels_of(name)}))
+    fine_labels = {}
+    for name in {*datasets}:
+        own = [question for question, dataset in zip(asked, datasets, strict=True) if dataset == name]
+        fine_labels[name] = _labels(labels_of(name) or every, "fine", own)
+    text, number, texts = Value("string"), Value("int64"), SequenceFeature(Value("string"))
     columns: dict[str, tuple[Any, list[Any]]] = {
-        "question": (Value("string"), [question.text for question in asked]),
-        "answer": (Value("string"), [question.answer for question in asked]),
-        "kind": (Value("string"), [question.kind for question in asked]),
-        "unit": (Value("int64"), [unit_asked(question.text) for question in asked]),
-        "coarse_labels": (SequenceFeature(Value("string")), [coarse_labels] * len(asked)),
-        "fine_labels": (
-            SequenceFeature(Value("string")),
-            [fine_labels[datasets[place[str(question.clip)]]] for question in asked],
-        ),
-        "file": (Value("string"), [question.file for question in asked]),
-        "line": (Value("int64"), [question.line for question in asked]),
+        "question": (text, [question.text for question in asked]),
+        "answer": (text, [question.answer for question in asked]),
+        "kind": (text, [question.kind for question in asked]),
+        "unit": (number, [unit_asked(question.text) for question in asked]),
+        "coarse_labels": (texts, [coarse_labels] * len(asked)),
+        "fine_labels": (texts, [fine_labels[name] for name in datasets]),
+        "file": (text, [question.file for question in asked]),
+        "line": (number, [question.line for question in asked]),
     }
     added = Features({name: feature for name, (feature, _) in columns.items()})
     table = clips.with_format("arrow")[:]
     # slices, not `select`: adding a column to a selection writes a clip's frames once for each question
-    rows = pa.concat_tables([table.slice(place[str(question.clip)], 1) for question in asked])
+    rows = pa.concat_tables([table.slice(at, 1) for at in places])
     for field, (_, values) in zip(added.arrow_schema, columns.values(), strict=True):
         rows = rows.append_column(field, pa.array(values, field.type))
     info = clips.info.copy()
     info.features = Features({**clips.features, **added})
     _warn_unscored(asked, columns)
-    return Dataset(
-        rows.replace_schema_metadata(None), info=info, split=clips.split, fingerprint=clips._fingerprint + "q"
-    )
+    rows = rows.replace_schema_metadata(None)
+    return Dataset(rows, info=info, split=clips.split, fingerprint=clips._fingerprint + "q")
 
 
-def _coarse_labels(asked: Sequence[Question]) -> list[str]:
-    """The three classes, and other classes that occur in the expected answers (`others`)."""
-    given = [_as_label(question.answer) for question in asked if question.kind == "coarse" and question.answer]
-    return list(dict.fromkeys((*COARSE, *sorted(given))))
-
-
-def _fine_labels(asked: Sequence[tuple[Question, str]]) -> dict[str, list[str]]:
-    """By dataset its labels, and other labels that occur in the expected answers."""
-    labels: dict[str, list[str]] = {}
-    for dataset in {dataset for _, dataset in asked}:
-        own = labels_of(dataset) or tuple(sorted({label for name in _CHALLENGE for label in labels_of(name)}))
-        given = [
-            _as_label(question.answer)
-            for question, of in asked
-            if of == dataset and question.kind == "fine" and question.answer
-        ]
-        labels[dataset] = list(dict.fromkeys((*own, *sorted(given))))
-    return labels
-
-
-def _as_label(answer: str) -> str:
-    plain = " ".join(re.findall(r"[^\W_]+", answer.lower()))
-    return canonical_label(plain) or plain
+def _labels(own: Sequence[str], kind: str, asked: Sequence[Question]) -> list[str]:
+    """The labels of a dataset, or the three classes; and others that occur in the expected answers (`others`)."""
+    answers = [question.answer.lower() for question in asked if question.kind == kind and question.answer]
+    plain = [" ".join(re.findall(r"[^\W_]+", answer)) for answer in answers]
+    return list(dict.fromkeys((*own, *sorted(canonical_label(one) or one for one in plain))))
 
 
 def _warn_unscored(asked: Sequence[Question], columns: Mapping[str, tuple[Any, list[Any]]]) -> None:
@@ -193,16 +157,8 @@ def doc_to_target(doc: Doc) -> str:
     return doc["answer"] or ""
 
 
-# ---- an answer becomes a reading ------------------------------------------------------------------------------------
-
-
 def reading(doc: Doc, answer: str) -> dict[str, Any]:
-    """What an answer says, depending on the kind of its question (`language.vqa_answers.vqa_reading`).
-
-    Args:
-        doc: a row of `docs`.
-        answer: the model's or the expected answer.
-    """
+    """What a model's or expected answer says, by the kind of its question (`language.vqa_answers.vqa_reading`)."""
     return vqa_reading(answer, doc["kind"], doc["coarse_labels"], doc["fine_labels"], doc["unit"])
 
 
@@ -247,18 +203,11 @@ def submitted(doc: Doc, answer: str) -> str:
             return without_last_tokens(without_thinking(answer))
 
 
-# ---- the submission -------------------------------------------------------------------------------------------------
-
-
 def submission(records: Items, args: Any = None) -> float | None:
     """Write the submission and log its path: the lines of each test file, in their order, with their `answer`.
 
     `x_to_answer.jsonl` becomes `<output_path>/submissions/<date and time>/x_pred.jsonl`. A file with unanswered
     questions becomes `x_pred.incomplete.jsonl`, with null for their answers.
-
-    Args:
-        records: of the questions that were answered.
-        args: of the command line, with `output_path`; None in Python, which means the current folder.
 
     Returns:
         the share of the test questions that were answered.
@@ -268,14 +217,21 @@ def submission(records: Items, args: Any = None) -> float | None:
     for question in stored_questions():
         if question.split == TEST:
             files[question.file].append(question)
-    folder = _new_folder(Path(getattr(args, "output_path", None) or "."))
+    output = Path(getattr(args, "output_path", None) or ".")
+    stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
+    folder = output / "submissions" / stamp  # new: earlier ones are never overwritten
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        folder = Path(tempfile.mkdtemp(prefix=f"megc_vqa_{stamp}_"))  # answers may have taken hours
+        logger.error("the submission cannot be written to {} ({}); it is in {}", output, error, folder)
     answered = 0
     for name, questions in files.items():
         lines = [{**q.row, "answer": answers.get((q.file, q.line))} for q in questions]
         lacking = [q for q in questions if (q.file, q.line) not in answers]
         answered += len(questions) - len(lacking)
         stem = name.removesuffix(".jsonl").removesuffix("_to_answer")
-        path = folder / f"{stem}_pred{'.incomplete' if lacking else ''}.jsonl"
+        path = folder.absolute() / f"{stem}_pred{'.incomplete' if lacking else ''}.jsonl"
         part = path.with_suffix(".part")
         part.write_text("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines), encoding="utf-8")
         part.replace(path)
@@ -291,21 +247,6 @@ def submission(records: Items, args: Any = None) -> float | None:
             logger.info("submission of {} answers: {}", len(questions), path)
     total = sum(map(len, files.values()))
     return answered / total if total else None
-
-
-def _new_folder(output: Path) -> Path:
-    """A new folder for one submission; earlier ones are never overwritten."""
-    stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
-    folder = output / "submissions" / stamp
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        folder = Path(tempfile.mkdtemp(prefix=f"megc_vqa_{stamp}_"))  # answers may have taken hours
-        logger.error("the submission cannot be written to {} ({}); it is in {}", output, error, folder)
-    return folder.absolute()
-
-
-# ---- names that task files compute late ----------------------------------------------------------------------------
 
 
 def __getattr__(name: str) -> Any:

@@ -35,9 +35,8 @@ def task_folder() -> Path:
 
     The wheel holds it inside the package; a clone and an editable install have it beside the package.
     """
-    inside = Path(__file__).parent / "tasks"
     beside = Path(__file__).parents[1] / "tasks"
-    return beside if (beside / "meu.yaml").is_file() else inside
+    return beside if (beside / "meu.yaml").is_file() else Path(__file__).parent / "tasks"
 
 
 def manifests() -> list[ModelManifest]:
@@ -90,24 +89,22 @@ class _TasksFinder:
         finally:
             self._asking_others = False
         try:
-            self._extend_after_run(spec.loader if spec else None)
+            # Set on the true loader, without a loader of ours around it: `inspect` and `importlib.resources` ask
+            # `__spec__.loader` for sources and files.
+            loader: Any = spec.loader if spec else None
+            run = loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                vars(loader).pop("exec_module", None)
+                run(module)
+                if self in sys.meta_path:
+                    sys.meta_path.remove(self)
+                _extend(module)
+
+            loader.exec_module = exec_module
         except Exception as error:
             warn_tasks_left_out(error)
         return spec
-
-    def _extend_after_run(self, loader: Any) -> None:
-        # Set on the true loader, without a loader of ours around it: `inspect` and `importlib.resources` ask
-        # `__spec__.loader` for sources and files.
-        run = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            vars(loader).pop("exec_module", None)
-            run(module)
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            _extend(module)
-
-        loader.exec_module = exec_module
 
 
 def _extend(tasks: ModuleType) -> None:
@@ -118,8 +115,6 @@ def _extend(tasks: ModuleType) -> None:
     except Exception as error:
         warn_tasks_left_out(error)
 
-
-# ---- warnings -------------------------------------------------------------------------------------------------------
 
 _warned: set[str] = set()
 

@@ -22,9 +22,8 @@ from urllib.parse import quote, quote_plus, unquote, unquote_plus
 _MARK = "[redacted]"
 _SHORTEST = 6  # characters of a key; a shorter value is a placeholder, and common in ordinary text
 _NAMED = re.compile(
-    r"(?:KEYS?|TOKENS?|SECRETS?|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH|AUTHORIZATION|HEADERS?|COOKIE)"
-    r"(?:_?\d+)?\Z",
-    re.IGNORECASE,
+    "(?i:KEYS?|TOKENS?|SECRETS?|PASS|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|PAT|AUTH|AUTHORIZATION|HEADERS?|COOKIE)"
+    r"(?:_?\d+)?\Z"
 )
 _IN_ADDRESS = re.compile(
     r"://([^\s/?#@]+)@|[?&][^\s=&#]*(?:key|token|secret|sig|auth)[^\s=&#]*=([^\s&#]+)", re.IGNORECASE
@@ -65,8 +64,7 @@ _FORMS = re.compile(
 def redacted(text: str) -> str:
     """The text without keys and without characters that cannot be encoded. Call it before shortening a text.
 
-    Args:
-        text: any length; the time is linear in it.
+    The time is linear in its length.
     """
     return _FORMS.sub(_hidden, without_keys(text))
 
@@ -74,8 +72,7 @@ def redacted(text: str) -> str:
 def without_keys(text: str) -> str:
     """The text without known keys; unlike `redacted`, it keeps text that only looks like a key."""
     text = text.encode("utf-8", "replace").decode("utf-8")
-    keys = _keys()
-    if keys:
+    if keys := _keys():
         text = _written(keys).sub(_MARK, text)
     for key in keys:
         for whole in (key, *_in_base64(key.encode("utf-8", "surrogateescape"))):
@@ -111,14 +108,8 @@ def _written(keys: tuple[str, ...]) -> re.Pattern[str]:
     found: set[str] = set()
     for key in keys:
         escaped = json.dumps(key)[1:-1]
-        found |= {
-            key,
-            escaped,
-            escaped.replace("/", "\\/"),
-            json.dumps(escaped)[1:-1],
-            html.escape(key),
-            repr(key)[1:-1],
-        }
+        found |= {key, escaped, escaped.replace("/", "\\/"), json.dumps(escaped)[1:-1]}
+        found |= {html.escape(key), repr(key)[1:-1]}
         found |= {"".join(f"\\u{ord(c):04x}" for c in key), "".join(f"\\u{ord(c):04X}" for c in key)}
         for quoted in (quote(key), quote(key, safe=""), quote_plus(key)):
             found |= {quoted, re.sub("%..", lambda code: code[0].lower(), quoted), quote(quoted, safe="")}

@@ -6,7 +6,6 @@
         alpha: Annotated[float, number(0), "their sum is scaled by alpha / rank"] = 8.0
 
     read(Lora, {"rank": 0, "alhpa": 1}, where="my.yaml")
-
     InputError: my.yaml: 2 faults
       - rank: expected a whole number of at least 1, found 0
       - alhpa: no such key; known: rank, alpha. Did you mean 'alpha'?
@@ -30,7 +29,6 @@ from pydantic_core import PydanticCustomError, core_schema
 from mellm_plugin.errors import InputError, near
 
 T = TypeVar("T")
-Reader = Callable[[Any], Any]
 
 
 class Settings:
@@ -52,28 +50,25 @@ class Settings:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Callable[[Any], Any]) -> Any:
-        plain = core_schema.no_info_before_validator_function(cls._without_unset, handler(source))
-        return core_schema.no_info_after_validator_function(_without_contradictions, plain)
+        absent = dataclasses.MISSING
+        fields = dataclasses.fields(cls)  # type: ignore[arg-type]
+        optional = {f.name for f in fields if (f.default, f.default_factory) != (absent, absent)}
 
-    @classmethod
-    def _without_unset(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
-            return given
-        optional = {f.name for f in dataclasses.fields(cls) if not _required(f)}  # type: ignore[arg-type]
-        return {key: value for key, value in given.items() if key not in optional or value not in cls.unset}
+        def without_unset(given: Any) -> Any:
+            if not isinstance(given, Mapping):
+                return given
+            return {key: value for key, value in given.items() if key not in optional or value not in cls.unset}
 
+        def consistent(made: Settings) -> Settings:
+            if found := tuple(made.contradictions()):
+                raise _faulty(found)
+            return made
 
-def _without_contradictions(made: Settings) -> Settings:
-    if faults := tuple(made.contradictions()):
-        raise _faulty(faults)
-    return made
-
-
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        plain = core_schema.no_info_before_validator_function(without_unset, handler(source))
+        return core_schema.no_info_after_validator_function(consistent, plain)
 
 
-# ---- what an annotation may say: Annotated[int, count(1)] ------------------------------------------------------------
+# What an annotation may say: Annotated[int, count(1)]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -98,23 +93,22 @@ class _Checked:
 
 def number(low: float, high: float = math.inf, *, above: bool = False, off: float | None = None) -> _Checked:
     """A finite number from `low` (not itself where `above`) to `high`, or `off`."""
-    if high < math.inf and not above:
+    top = f" and at most {high:g}" if high < math.inf else ""
+    expected = f"a number {'above' if above else 'of at least'} {low:g}{top}"
+    if top and not above:
         expected = f"a number from {low:g} to {high:g}"
-    else:
-        expected = f"a number {'above' if above else 'of at least'} {low:g}"
-        expected += f" and at most {high:g}" if high < math.inf else ""
     expected = expected if off is None else f"{off:g}, or {expected}"
     return _Checked(expected, {"gt" if above else "ge": low, "le": min(high, sys.float_info.max)}, off)
 
 
 def count(least: int, most: int | None = None) -> _Checked:
     """A whole number of at least `least` and at most `most`."""
-    if most is None:
-        return _Checked(f"a whole number of at least {least}", {"ge": least})
-    return _Checked(f"a whole number of at least {least} and at most {most}", {"ge": least, "le": most})
+    bounds = {"ge": least} if most is None else {"ge": least, "le": most}
+    top = "" if most is None else f" and at most {most}"
+    return _Checked(f"a whole number of at least {least}{top}", bounds)
 
 
-def reader(read_one: Reader) -> PlainValidator:
+def reader(read_one: Callable[[Any], Any]) -> PlainValidator:
     """A value that one function reads."""
 
     def check(value: Any) -> Any:
@@ -148,18 +142,10 @@ Text = Annotated[str, reader(text)]
 Flag = Annotated[bool, _Checked("true or false")]
 
 
-# ---- checking --------------------------------------------------------------------------------------------------------
-
-
 def read(kind: type[T], given: Any, where: str = "", error: type[InputError] = InputError) -> T:
-    """Plain values -> an instance of `kind`.
-
-    Raises:
-        InputError: everything that is wrong with the values; `where` (a file) is put in front.
-    """
+    """Plain values -> an instance of `kind`; raises an InputError with all that is wrong, and `where` in front."""
     try:
-        made: T = _adapter(cast(Any, kind)).validate_python(given)
-        return made
+        return cast(T, _adapter(cast(Any, kind)).validate_python(given))
     except ValidationError as found:
         raise error(faults(found, kind), where) from None
 
@@ -179,9 +165,9 @@ def fields_faults(made: Any) -> list[str]:
     kind: Any = type(made)
     try:
         _fields(kind).model_validate(vars(made))
+        return []
     except ValidationError as found:
         return faults(found, kind)
-    return []
 
 
 def faults(error: ValidationError, kind: Any) -> list[str]:
@@ -213,10 +199,8 @@ def short(value: object) -> str:
 
 
 _EXPECTED = {
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "tuple_type": "a list of at least one",
-    "list_type": "a list of at least one",
+    **dict.fromkeys(("dict_type", "mapping_type"), "a mapping"),
+    **dict.fromkeys(("tuple_type", "list_type"), "a list of at least one"),
     "string_type": "a text",
 }
 _UNKNOWN = ("unexpected_keyword_argument", "extra_forbidden", "invalid_key")
@@ -268,13 +252,13 @@ def _path(steps: Iterable[Any], *more: str) -> str:
 
 def _class_at(kind: Any, steps: Iterable[Any]) -> Any:
     """The dataclass that a path leads to."""
+
+    def within(annotation: Any) -> Any:
+        if dataclasses.is_dataclass(annotation):
+            return annotation
+        return next((found for one in get_args(annotation) if (found := within(one)) is not None), None)
+
     for step in steps:
         if isinstance(step, str):
-            kind = _class_within(get_type_hints(kind, include_extras=True)[step])
+            kind = within(get_type_hints(kind, include_extras=True)[step])
     return kind
-
-
-def _class_within(annotation: Any) -> Any:
-    if dataclasses.is_dataclass(annotation):
-        return annotation
-    return next((found for one in get_args(annotation) if (found := _class_within(one)) is not None), None)

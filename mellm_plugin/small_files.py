@@ -16,20 +16,13 @@ from typing import Any
 
 LARGEST = 16 << 20
 """Bytes of such a file; real ones have a few thousand."""
-
 DEEPEST = 50
 """Levels of nesting; real files have about five, and Python's own limit lies beyond 900."""
-
 TOO_DEEP = f"expected at most {DEEPEST} levels of nesting, found more; the file is damaged"
 
 
 def read_text(path: str | os.PathLike[str], most: int = LARGEST) -> str:
-    """The text of a file, UTF-8 with or without a byte-order mark.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: as for `read_bytes`, or it is not UTF-8.
-    """
+    """The text of a file, UTF-8 with or without a byte-order mark; raises as `read_bytes`, or if it is not UTF-8."""
     return read_bytes(path, most).decode("utf-8-sig")
 
 
@@ -53,25 +46,15 @@ def read_bytes(path: str | os.PathLike[str], most: int = LARGEST) -> bytes:
 
 
 def read_json(path: str | os.PathLike[str], most: int = LARGEST) -> Any:
-    """The value of a JSON file.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError: as for `read_text`; it is no JSON, or has more than `DEEPEST` levels of nesting.
-    """
-    text = read_text(path, most)
+    """The value of a JSON file; raises as `read_text`, or if it is no JSON or has more than `DEEPEST` levels."""
     try:
-        found = json.loads(text)
+        found = json.loads(read_text(path, most))
     except RecursionError:
         raise ValueError(TOO_DEEP) from None
     level = [found]
     for _ in range(DEEPEST + 1):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-        ]
+        holders = [one for one in level if isinstance(one, dict | list)]
+        level = [child for one in holders for child in (one.values() if isinstance(one, dict) else one)]
     if level:
         raise ValueError(TOO_DEEP)
     return found
@@ -93,8 +76,6 @@ def write_text(path: Path, text: str) -> None:
         with suppress(OSError):  # a read-only folder has no such part
             part.unlink(missing_ok=True)
 
-
-# ---- cells of CSV files ---------------------------------------------------------------------------------------------
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 """Control characters, and characters that change the direction of text."""

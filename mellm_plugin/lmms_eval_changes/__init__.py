@@ -31,16 +31,10 @@ def extend(tasks: ModuleType) -> None:
     try:
         extend_loading(tasks)
     except Exception as error:
-        warn(
-            "loading",
-            f"where a dataset is not prepared, this lmms-eval will fail with another message than ours: "
-            f"{in_one_line(error)}. `mellm datasets` lists what is prepared.",
-        )
+        effect = "where a dataset is not prepared, this lmms-eval will fail with another message than ours"
+        warn("loading", f"{effect}: {in_one_line(error)}. `mellm datasets` lists what is prepared.")
     try:
         extend_task_files(tasks)
     except Exception as error:
-        warn(
-            "yaml",
-            f"task files of your own cannot name ours as `mellm_plugin/tasks/...` here: {in_one_line(error)}. "
-            f"Write `include: {task_folder() / 'meu.yaml'}`.",
-        )
+        effect = "task files of your own cannot name ours as `mellm_plugin/tasks/...` here"
+        warn("yaml", f"{effect}: {in_one_line(error)}. Write `include: {task_folder() / 'meu.yaml'}`.")

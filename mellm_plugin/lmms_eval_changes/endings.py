@@ -2,15 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
 _PACKAGE = "mellm_plugin"
 _PATIENCE_S = 10.0
+
+
+def instead_of(owner: Any, name: str) -> Callable[[Callable[..., Any]], object]:
+    """Decorates a function that replaces one of lmms-eval, which it is given first; a second time changes nothing."""
+
+    def replace(ours: Callable[..., Any]) -> None:
+        plain = getattr(owner, name)
+        if not hasattr(plain, "replaced_by_mellm"):
+
+            @functools.wraps(plain)
+            def changed(*args: Any, **kwargs: Any) -> Any:
+                return ours(plain, *args, **kwargs)
+
+            changed.replaced_by_mellm = True  # type: ignore[attr-defined]
+            is_static = isinstance(inspect.getattr_static(owner, name), staticmethod)
+            setattr(owner, name, staticmethod(changed) if is_static else changed)
+
+    return replace
 
 
 def our_error(error: BaseException | None) -> Exception | None:

@@ -5,17 +5,15 @@ lmms-eval sorts the rows of a task alphabetically, so the headline would be in t
 
 from __future__ import annotations
 
-import functools
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from mellm_plugin.lmms_eval_changes.endings import frame_of_command
+from mellm_plugin.lmms_eval_changes.endings import frame_of_command, instead_of
 
 _SCORES = "scores_stderr"  # that of `scoring.metrics`, which only our tasks have
-_PLACES = ("lmms_eval.utils", "lmms_eval.evaluator", "lmms_eval.__main__", "__main__")
 
 
 class _Placed(str):
@@ -29,12 +27,13 @@ class _Placed(str):
 
 def extend_table() -> None:
     """Extend `make_table` wherever lmms-eval has it by name; a second call changes nothing."""
-    plain: Any = getattr(sys.modules.get("lmms_eval.utils"), "make_table", None)
-    if plain is None or hasattr(plain, "places_mellm"):
+    utils: Any = sys.modules.get("lmms_eval.utils")
+    before = getattr(utils, "make_table", None)
+    if before is None or hasattr(before, "replaced_by_mellm"):
         return
 
-    @functools.wraps(plain)
-    def make_table(result_dict: Any, column: str = "results", *args: Any, **kwargs: Any) -> Any:
+    @instead_of(utils, "make_table")
+    def make_table(plain: Any, result_dict: Any, column: str = "results", *args: Any, **kwargs: Any) -> Any:
         try:
             orders = dict(_orders(result_dict))
             rows = {task: _placed(scores, orders.get(task)) for task, scores in result_dict[column].items()}
@@ -44,11 +43,10 @@ def extend_table() -> None:
             return plain(result_dict, column, *args, **kwargs)
         return f"{plain({**result_dict, column: rows}, column, *args, **kwargs)}{end}"
 
-    make_table.places_mellm = True  # type: ignore[attr-defined]
-    for name in _PLACES:
+    for name in ("lmms_eval.evaluator", "lmms_eval.__main__", "__main__"):
         module: Any = sys.modules.get(name)
-        if getattr(module, "make_table", None) is plain:
-            module.make_table = make_table
+        if getattr(module, "make_table", None) is before:
+            module.make_table = utils.make_table
 
 
 def _orders(results: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:

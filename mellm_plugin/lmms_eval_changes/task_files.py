@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import os
 import sys
@@ -10,40 +9,32 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mellm_plugin.lmms_eval_changes.endings import frame_of_command, leave, our_error
+from mellm_plugin.lmms_eval_changes.endings import frame_of_command, instead_of, leave, our_error
 from mellm_plugin.plugin import task_folder
 
 
 def extend_task_files(tasks: ModuleType) -> None:
     """Extend lmms-eval's loader of YAML and its `!function`."""
     utils: Any = tasks.utils
-    plain_load, plain_import = utils.load_yaml_config, utils.import_function
-    if hasattr(plain_load, "finds_mellm"):
-        return
 
-    @functools.wraps(plain_load)
-    def load_yaml_config(yaml_path: Any = None, *args: Any, **kwargs: Any) -> Any:
+    @instead_of(utils, "load_yaml_config")
+    def load_yaml_config(plain: Any, yaml_path: Any = None, *args: Any, **kwargs: Any) -> Any:
         try:
-            return plain_load(_in_our_folder(yaml_path), *args, **kwargs)
+            return plain(_in_our_folder(yaml_path), *args, **kwargs)
         except Exception as error:
             ours = our_error(error)
-            if (
-                ours is None or sys._getframe(1) is not frame_of_command()
-            ):  # of --tasks FILE, which nothing else catches
+            # of --tasks FILE, which nothing else catches; frame 1 is that of `instead_of`
+            if ours is None or sys._getframe(2) is not frame_of_command():
                 raise
         leave(str(ours))
 
-    @functools.wraps(plain_import)
-    def import_function(loader: Any, node: Any) -> Any:
-        text = str(node.value)
-        function, bracket, arguments = text.partition("(")
+    @instead_of(utils, "import_function")
+    def import_function(plain: Any, loader: Any, node: Any) -> Any:
+        function, bracket, arguments = str(node.value).partition("(")
         if not (bracket and "." in arguments and function.startswith("mellm_plugin.")):
-            return plain_import(loader, node)
+            return plain(loader, node)
         module, _, name = function.rpartition(".")
         return getattr(importlib.import_module(module), f"{name}({arguments}")
-
-    load_yaml_config.finds_mellm = True  # type: ignore[attr-defined]
-    utils.load_yaml_config, utils.import_function = load_yaml_config, import_function
 
 
 def _in_our_folder(path: Any) -> Any:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import os
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
-from mellm_plugin.lmms_eval_changes.endings import (
-    frame_of_command,
-    joined,
-    leave,
-    let_other_processes_through,
-    our_error,
-)
+from mellm_plugin.lmms_eval_changes import endings
+from mellm_plugin.lmms_eval_changes.endings import our_error
 from mellm_plugin.lmms_eval_changes.evaluation import extend_evaluation
 from mellm_plugin.plugin import task_folder, warn, warn_tasks_left_out
 
@@ -23,15 +17,12 @@ from mellm_plugin.plugin import task_folder, warn, warn_tasks_left_out
 def extend_task_manager(tasks: ModuleType) -> None:
     """Have each `TaskManager` that indexes lmms-eval's own tasks index our folder too, behind the user's."""
     manager: Any = tasks.TaskManager
-    plain = manager.__init__
-    if hasattr(plain, "includes_mellm"):
-        return
-    signature = inspect.signature(plain)
+    signature = inspect.signature(manager.__init__)
     if not {"include_path", "include_defaults"} <= signature.parameters.keys():
         raise TypeError(f"expected TaskManager(include_path, include_defaults), found TaskManager{signature}")
 
-    @functools.wraps(plain)
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+    @endings.instead_of(manager, "__init__")
+    def init(plain: Any, self: Any, *args: Any, **kwargs: Any) -> None:
         problem: Exception | None = None
         extend_evaluation()  # with the first TaskManager the rest of lmms-eval is imported as well
         try:
@@ -40,8 +31,7 @@ def extend_task_manager(tasks: ModuleType) -> None:
             if call.arguments["include_defaults"]:
                 folder, theirs = str(task_folder()), call.arguments["include_path"]
                 ours = manager(include_path=[folder], include_defaults=False).task_index
-                theirs = [theirs] if isinstance(theirs, str) else theirs or []
-                call.arguments["include_path"] = [*theirs, folder]
+                call.arguments["include_path"] = [*([theirs] if isinstance(theirs, str) else theirs or []), folder]
                 plain(*call.args, **call.kwargs)
                 return _check(ours, self.task_index)
         except Exception as error:  # of any kind: a fault in our folder must not hide other tasks
@@ -49,9 +39,6 @@ def extend_task_manager(tasks: ModuleType) -> None:
         plain(self, *args, **kwargs)  # raises where the fault is the user's
         if problem is not None:
             warn_tasks_left_out(problem)
-
-    init.includes_mellm = True  # type: ignore[attr-defined]
-    manager.__init__ = init
 
 
 def _check(ours: dict[str, Any], index: dict[str, Any]) -> None:
@@ -70,13 +57,9 @@ def _check(ours: dict[str, Any], index: dict[str, Any]) -> None:
 def extend_loading(tasks: ModuleType) -> None:
     """Have an error of ours end the loading with its own message, and the faults of all given tasks at once."""
     _end_retries(tasks)
-    manager: Any = tasks.TaskManager
-    plain = manager.load_task_or_group
-    if hasattr(plain, "ends_with_mellm"):
-        return
 
-    @functools.wraps(plain)
-    def load(self: Any, *args: Any, **kwargs: Any) -> Any:
+    @endings.instead_of(tasks.TaskManager, "load_task_or_group")
+    def load(plain: Any, self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             return plain(self, *args, **kwargs)
         except Exception as error:
@@ -84,29 +67,23 @@ def extend_loading(tasks: ModuleType) -> None:
             if ours is None:
                 raise
             faults = [*_faults_of_files(self, args[0] if args else kwargs.get("task_list")), ours]
-            problem = joined(faults)  # in the order of the tasks
-        if frame_of_command() is None:
+            problem = endings.joined(faults)  # in the order of the tasks
+        if endings.frame_of_command() is None:
             raise problem from None
-        let_other_processes_through()
-        leave(str(problem))
-
-    load.ends_with_mellm = True  # type: ignore[attr-defined]
-    manager.load_task_or_group = load
+        endings.let_other_processes_through()
+        endings.leave(str(problem))
 
 
 def _end_retries(tasks: ModuleType) -> None:
     """Raise an error of ours at once: lmms-eval tries the loading of data five times, in 8 s."""
     download = getattr(getattr(tasks, "ConfigurableTask", None), "download", None)
     retrying: Any = getattr(download, "retry", None)  # of tenacity
-    again = getattr(retrying, "retry", None)
-    if callable(again) and not hasattr(again, "ends_with_mellm"):
+    if callable(getattr(retrying, "retry", None)):
 
-        def retry(state: Any) -> bool:
+        @endings.instead_of(retrying, "retry")
+        def retry(again: Any, state: Any) -> bool:
             failed = state.outcome is not None and state.outcome.failed
             return (not failed or our_error(state.outcome.exception()) is None) and bool(again(state))
-
-        retry.ends_with_mellm = True  # type: ignore[attr-defined]
-        retrying.retry = retry
 
 
 def _faults_of_files(manager: Any, names: Any) -> Iterator[Exception]:

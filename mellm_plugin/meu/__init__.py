@@ -27,20 +27,17 @@ from typing import Any
 
 from mellm_plugin.errors import InputError, near
 
-_NAMES = {
-    "data_files": (
-        *("data", "data_version", "files", "listed_files", "listed_version", "metadata", "prepared_name"),
-        *("table", "table_version", "yaml_folder"),
-    ),
-    "protocols": ("composite", "protocol"),
-    "messages": ("doc_to_messages", "doc_to_target", "doc_to_text", "doc_to_visual"),
-    "readings": ("process_results", "process_results_by_part", "process_sensitivity"),
+_MODULES = {
+    "data_files": "data data_version files listed_files listed_version metadata prepared_name table table_version "
+    "yaml_folder",
+    "protocols": "composite protocol",
+    "messages": "doc_to_messages doc_to_target doc_to_text doc_to_visual",
+    "readings": "process_results process_results_by_part process_sensitivity",
 }
-_MODULE_OF = {name: module for module, names in _NAMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names.split()}
 
 _OF_ONE = ("data", "data_version", "files", "metadata")
 _OF_FILE = ("listed_files", "listed_version", "table", "table_version")
-_PROTOCOL = ("labels", "aus", "asks")
 _CALLS = {
     **{name: f"{name}({'NAME+NAME' if name == 'files' else 'NAME'})" for name in _OF_ONE},
     **{name: f"{name}(FILE)" for name in _OF_FILE},
@@ -57,9 +54,12 @@ def __getattr__(name: str) -> Any:
         return _called(name, call[1], [part.strip() for part in call[2].split(",") if part.strip()])
     if name in _MODULE_OF:
         return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-    if not name.startswith("_") and (found := _metric(name)) is not None:
-        return found
-    hint = "" if name.startswith("_") else near(name, (*_MODULE_OF, *_CALLS, *_metric_names()))
+    hint = ""
+    if not name.startswith("_"):
+        aggregations = _aggregations()
+        if name in aggregations:
+            return aggregations[name]
+        hint = near(name, {**_MODULE_OF, **_CALLS, **aggregations})
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}.{hint}".removesuffix("."))
 
 
@@ -74,7 +74,7 @@ def _called(text: str, function: str, parts: Sequence[str]) -> Any:
             return _stderr(first)
     if function == "metrics" and len(parts) == 1:
         return _metrics(first, keywords)
-    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {*_PROTOCOL}:
+    if function == "protocol" and len(keywords) == len(parts) and keywords.keys() <= {"labels", "aus", "asks"}:
         return import_module(f"{__name__}.protocols").bound(keywords)
     if first is not None and len(keywords) == len(parts) - 1:
         if function in _OF_FILE:
@@ -86,9 +86,6 @@ def _called(text: str, function: str, parts: Sequence[str]) -> Any:
     raise InputError(f"expected {known}, found {text!r}.{hint}", where="task file")
 
 
-# ---- metrics --------------------------------------------------------------------------------------------------------
-
-
 def _metrics(kind: str | None, keywords: dict[str, str]) -> list[dict[str, Any]]:
     """The `metric_list` of one kind of task, or of a task over several datasets (`parts=casme2+samm`)."""
     from mellm_plugin.scoring import metrics
@@ -98,40 +95,27 @@ def _metrics(kind: str | None, keywords: dict[str, str]) -> list[dict[str, Any]]
     if keywords.keys() == {"parts"} and all(names := [part.strip() for part in keywords["parts"].split("+")]):
         return metrics.listed_by_part(names)
     found = kind or ", ".join(f"{name}={value}" for name, value in keywords.items())
-    raise InputError(
-        f"metrics: expected one of {', '.join(metrics.SHOWN)} or parts=NAME+NAME, found {found!r}."
-        f"{near(found, metrics.SHOWN)}",
-        where="task file",
-    )
+    known = f"{', '.join(metrics.SHOWN)} or parts=NAME+NAME"
+    fault = f"metrics: expected one of {known}, found {found!r}.{near(found, metrics.SHOWN)}"
+    raise InputError(fault, where="task file")
 
 
-def _metric(name: str) -> Any:
-    """The list `metrics`; or one aggregation, as task files name it that list single metrics; None for other names."""
+def _aggregations() -> dict[str, Any]:
+    """The list `metrics`, and aggregations as task files name them that list single metrics."""
     from mellm_plugin.scoring import metrics
 
-    if name == "metrics":
-        return metrics.listed("all")
-    if name == "ci95":
-        return _ci95
-    name = {"majority_uf1": "emotion_uf1_majority", "majority_acc": "emotion_acc_majority"}.get(name, name)
-    return next((one.noted for one in (*metrics.METRICS, *metrics.SENSITIVITY) if one.name == name), None)
-
-
-def _metric_names() -> list[str]:
-    from mellm_plugin.scoring import metrics
-
-    return [one.name for one in (*metrics.METRICS, *metrics.SENSITIVITY)]
+    found = {one.name: one.noted for one in (*metrics.SENSITIVITY, *metrics.METRICS)}
+    old = {"majority_uf1": found["emotion_uf1_majority"], "majority_acc": found["emotion_acc_majority"]}
+    return {**found, **old, "metrics": metrics.listed("all"), "ci95": _ci95}
 
 
 def _stderr(score: str) -> Callable[[Any], float | None]:
     """The aggregation of `<metric>_stderr` in task files that list single metrics."""
     from mellm_plugin.scoring import summary
 
-    if score not in summary.SCORES:
-        known = summary.SCORES
-        raise InputError(
-            f"expected stderr of {', '.join(known)}, found {score!r}.{near(score, known)}", where="task file"
-        )
+    if score not in (known := summary.SCORES):
+        fault = f"expected stderr of {', '.join(known)}, found {score!r}.{near(score, known)}"
+        raise InputError(fault, where="task file")
     return partial(summary.stderr, score)
 
 

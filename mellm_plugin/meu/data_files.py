@@ -38,15 +38,13 @@ def prepared_name(name: str) -> str:
 def files(names: str) -> list[str]:
     """The Parquet files with the test clips of several prepared datasets (`casme2+samm+smic`), after a check of each.
 
-    Raises:
-        DataError: some are not prepared, are damaged or have no test clips; reports all of them at once.
+    Raises DataError with all that are not prepared, are damaged or have no test clips.
     """
     found: list[str] = []
     faults: list[str] = []
     for name in names.split("+"):
         try:
-            folder = data(name)
-            splits = store.read_info(prepared_name(name))["splits"]
+            folder, splits = data(name), store.read_info(prepared_name(name))["splits"]
             if "test" in splits:
                 found.append(f"{folder}/{splits['test']['file']}")
             else:
@@ -61,12 +59,8 @@ def files(names: str) -> list[str]:
 def table(file: str, **columns: str) -> str:
     """The folder of the dataset that a table of clips describes; it is made at first use.
 
-    Args:
-        file: the table, relative to the folder of the task file.
-        columns: other column headers than usual, by the keys of `table.COLUMNS`.
-
-    Raises:
-        InputError: no task file is being loaded, or the table has faults; reports all of them at once.
+    `file` is relative to the folder of the task file; `columns` are other column headers than usual, by the keys of
+    `table.COLUMNS`. Raises InputError with all faults of the table.
     """
     return data(_table_name(file, columns))
 
@@ -86,13 +80,8 @@ def _table_name(file: str, columns: Mapping[str, str]) -> str:
 def listed_files(file: str, **columns: str) -> list[str]:
     """The Parquet files of the prepared datasets that hold the clips of a list, after a check of each.
 
-    Args:
-        file: the list, relative to the folder of the task file.
-        columns: other column headers than usual, by the keys of `clip_list.COLUMNS`.
-
-    Raises:
-        InputError: no task file is being loaded, the list cannot be read, or none of its clips is prepared.
-        DataError: a dataset is damaged.
+    Arguments as for `table`, with the keys of `clip_list.COLUMNS`. Raises InputError if the list cannot be read or none
+    of its clips is prepared, and DataError for a damaged dataset.
     """
     chosen = chosen_clips(yaml_folder() / file, columns)
     splits = dict.fromkeys((clip.dataset, clip.split) for clip in chosen.clips)
@@ -101,21 +90,14 @@ def listed_files(file: str, **columns: str) -> list[str]:
 
 
 def listed_version(file: str, **columns: str) -> dict[str, Any]:
-    """What identifies the data of a list: its hash, its number of clips, and `data_version` of the datasets.
-
-    Arguments as for `listed_files`.
-    """
+    """What identifies the data of a list: its hash, its number of clips, and `data_version` of the datasets."""
     chosen = chosen_clips(yaml_folder() / file, columns)
     of_list = {"sha256": chosen.sha256, "listed": chosen.rows, "clips": len(chosen.clips)}
     return {"list": of_list, **{name: data_version(name) for name in dict.fromkeys(c.dataset for c in chosen.clips)}}
 
 
 def chosen_clips(file: Path, columns: Mapping[str, str]) -> Chosen:
-    """The clips of a list that are prepared.
-
-    Raises:
-        InputError: none of them is.
-    """
+    """The clips of a list that are prepared; raises InputError if none is."""
     from mellm_plugin.datasets.clip_list import choose
 
     chosen = choose(file, columns)
@@ -127,8 +109,7 @@ def chosen_clips(file: Path, columns: Mapping[str, str]) -> Chosen:
 def data_version(names: str) -> dict[str, Any]:
     """What identifies the data of a run in the results file: sha256 and number of clips of each split.
 
-    Args:
-        names: a prepared dataset; or several joined by `+`, whose versions are returned by dataset.
+    Of several datasets joined by `+`, it is returned by dataset.
     """
     if "+" in names:
         return {name: data_version(name) for name in names.split("+")}
@@ -137,26 +118,16 @@ def data_version(names: str) -> dict[str, Any]:
 
 
 def metadata(names: str) -> dict[str, Any]:
-    """Versions of a task, this package, its prompt and its data, for the results file.
+    """Versions of a task, this package, its prompt and its data (`data_version`), for the results file.
 
     lmms-eval's response cache has them in its key, so another package, prompt or data is asked again.
-
-    Args:
-        names: as for `data_version`.
     """
     version = {"version": 1.0, "package": __version__, "prompt_version": PROMPT_VERSION}
     return {**version, "data": data_version(names)}
 
 
-# ---- the task file that is being loaded -----------------------------------------------------------------------------
-
-
 def yaml_folder() -> Path:
-    """The folder of the task file that lmms-eval is loading now.
-
-    Raises:
-        InputError: it is loading none.
-    """
+    """The folder of the task file that lmms-eval is loading now; raises InputError if it is loading none."""
     if (file := yaml_file()) is None:
         raise InputError("a path relative to the task file is known only while lmms-eval loads that file")
     return file.parent

@@ -17,7 +17,7 @@ from typing import Any
 from PIL import Image
 
 from mellm_plugin.errors import SettingsError, near
-from mellm_plugin.facs.codes import ActionUnit, parse_canonical
+from mellm_plugin.facs.codes import parse_canonical
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.meu.protocols import gold_label
 from mellm_plugin.motion.cache import default_cache
@@ -26,8 +26,6 @@ from mellm_plugin.motion.settings import resolve
 
 Doc = Mapping[str, Any]
 
-_CHOICES = {"images": ("frames", "map"), "prompt": ("frames", "map")}
-
 
 def _presentation(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     """`images`, `prompt` and `motion` of a task, with their defaults.
@@ -35,16 +33,12 @@ def _presentation(kwargs: Mapping[str, Any] | None) -> dict[str, Any]:
     lmms-eval passes the mapping of the model; without one, that of `default` mixed with the keys of all models.
     """
     given = {key: value for key, value in (kwargs or {}).items() if key == "motion" or not isinstance(value, Mapping)}
-    faults = [
-        f"{key!r} is not a setting; known: images, prompt, motion.{near(key, (*_CHOICES, 'motion'))}"
-        for key in given
-        if key not in (*_CHOICES, "motion")
-    ]
-    faults += [
-        f"{key}: expected one of {', '.join(known)}, found {given[key]!r}.{near(str(given[key]), known)}"
-        for key, known in _CHOICES.items()
-        if key in given and given[key] not in known
-    ]
+    known, choices = ("images", "prompt", "motion"), ("frames", "map")
+    unknown = [key for key in given if key not in known]
+    faults = [f"{key!r} is not a setting; known: {', '.join(known)}.{near(key, known)}" for key in unknown]
+    for key in known[:2]:
+        if (found := given.get(key, "map")) not in choices:
+            faults.append(f"{key}: expected one of {', '.join(choices)}, found {found!r}.{near(str(found), choices)}")
     if faults:
         raise SettingsError(faults, where="lmms_eval_specific_kwargs of the task")
     images = given.get("images", "frames")
@@ -103,12 +97,12 @@ def doc_to_target(doc: Doc) -> str:
     """The annotation in the words of a conclusion, without what is not known or not asked for."""
     parts = []
     if doc["aus"] is not None and doc["asks"] != "emotion":
-        parts.append(f"action units {'+'.join(map(_in_words, map(parse_canonical, doc['aus']))) or 'none'}")
+        sides = {"L": " (left)", "R": " (right)", None: ""}
+        units = [
+            f"AU{'/'.join(map(str, unit.alternatives))}{sides.get(unit.side, '')}"
+            for unit in map(parse_canonical, doc["aus"])
+        ]
+        parts.append(f"action units {'+'.join(units) or 'none'}")
     if (label := gold_label(doc["emotion"], doc["coarse"], doc["labels"])) is not None:
         parts.append(f"expression: {label}")
     return "; ".join(parts)
-
-
-def _in_words(event: ActionUnit) -> str:
-    side = {"L": " (left)", "R": " (right)"}.get(event.side or "", "")
-    return f"AU{'/'.join(map(str, event.alternatives))}{side}"

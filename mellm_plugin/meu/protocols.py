@@ -64,15 +64,11 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
     if asks == "all":
         judge.ready()  # before any answer is generated
     kept = _asked_clips(docs, asked, asks)
-    if asks == "emotion":
-        scored = []
-    elif isinstance(given, list):
-        scored = given
-    else:
+    if isinstance(given, int):
         every = docs["aus"]
-        scored = _frequent_units([every[i] for i in kept], given)
-    docs = docs.add_column("labels", [asked] * len(docs)).add_column("scored_aus", [scored] * len(docs))
-    docs = docs.add_column("asks", [asks] * len(docs))
+        given = [] if asks == "emotion" else _frequent_units([every[i] for i in kept], given)
+    for name, value in {"labels": asked, "scored_aus": given, "asks": asks}.items():
+        docs = docs.add_column(name, [value] * len(docs))
     return docs if len(kept) == len(docs) else docs.select(kept)
 
 
@@ -113,9 +109,9 @@ def _given_units(aus: str | None) -> list[int] | int:
     if least := re.fullmatch(r"least([1-9]\d*)", aus):
         return int(least[1])
     events = numbers(aus.split("+"))
-    faults = (
-        [f"protocol: expected single units joined by '+', found {aus!r}"] if any(len(e) > 1 for e in events) else []
-    )
+    faults = []
+    if any(len(event) > 1 for event in events):
+        faults.append(f"protocol: expected single units joined by '+', found {aus!r}")
     if strange := [str(number) for event in events for number in event if number not in UNITS]:
         known = ", ".join(map(str, UNITS))
         faults.append(f"protocol: aus: expected FACS numbers of the table ({known}), found {', '.join(strange)}")
@@ -131,23 +127,19 @@ def _frequent_units(clips: Sequence[Sequence[str] | None], least: int) -> list[i
     scored = sorted(unit for unit, count in counts.items() if count >= least)
     if counts and not scored:
         unit, count = counts.most_common(1)[0]
-        raise InputError(
-            f"protocol: no unit is in at least {least} of the clips; the most frequent, {unit}, is in {count}"
-        )
+        found = f"the most frequent, {unit}, is in {count}"
+        raise InputError(f"protocol: no unit is in at least {least} of the clips; {found}")
     return scored
 
 
 def _labels(spec: str | None, docs: Any) -> list[str]:
+    found = {e for e in docs["emotion"] if e is not None}
     if spec is None:
-        dataset = docs["dataset"][0]
-        return list(labels_of(dataset) or sorted({e for e in docs["emotion"] if e is not None}))
+        return list(labels_of(docs["dataset"][0]) or sorted(found))
     try:
-        return list(labels_named(spec, {e for e in docs["emotion"] if e is not None}))
+        return list(labels_named(spec, found))
     except InputError as error:
         raise InputError([f"protocol: {fault}" for fault in error.faults]) from None
-
-
-# ---- bound to a task file -------------------------------------------------------------------------------------------
 
 
 def bound(given: Mapping[str, str]) -> Callable[[Any], Any]:
@@ -164,17 +156,12 @@ def _protocol_of(file: Path, docs: Any, **given: str) -> Any:
 
 
 def bound_list(file: str, given: Mapping[str, str]) -> Callable[[Any], Any]:
-    """`listed`: the protocol of the clips of a list.
+    """`listed`: the protocol of the clips of a list, a file relative to the folder of the task file.
 
-    Args:
-        file: the list, relative to the folder of the task file.
-        given: arguments of `protocol`; `names`, what the labels of the list mean (`0:negative+1:positive`); and other
-            column headers than usual, by the keys of `clip_list.COLUMNS`.
-
-    Raises:
-        InputError: lmms-eval is loading no task file.
+    Besides arguments of `protocol`, `names` says what the labels of the list mean (`0:negative+1:positive`); others are
+    column headers, by the keys of `clip_list.COLUMNS`.
     """
-    own = {key: value for key, value in given.items() if key in ("names", "labels", "aus", "asks")}
+    own = {key: given[key] for key in ("names", "labels", "aus", "asks") if key in given}
     columns = {key: value for key, value in given.items() if key not in own}
     return partial(_listed, yaml_folder() / file, columns, own)
 
@@ -195,12 +182,8 @@ def _listed(file: Path, columns: Mapping[str, str], given: Mapping[str, str], do
     if len({clip.dataset for clip in chosen.clips}) > 1:
         subjects = [f"{name}/{subject}" for name, subject in zip(docs["dataset"], subjects, strict=True)]
     emotions = [labels.get(id) for id in ids]
-    columns_of_list = {
-        "subject": list(subjects),
-        "emotion": emotions,
-        "coarse": [None if emotion is None else coarse(emotion) for emotion in emotions],
-    }
-    for column, values in columns_of_list.items():
+    classes = [None if emotion is None else coarse(emotion) for emotion in emotions]
+    for column, values in {"subject": list(subjects), "emotion": emotions, "coarse": classes}.items():
         docs = docs.remove_columns(column).add_column(column, pa.array(values, pa.string()))
     return _protocol_of(file, docs.select([at for at, id in enumerate(ids) if id in wanted]), **of_protocol)
 
@@ -208,17 +191,11 @@ def _listed(file: Path, columns: Mapping[str, str], given: Mapping[str, str], do
 _warned_lists: set[Path] = set()
 
 
-# ---- the composite of MEGC 2019 -------------------------------------------------------------------------------------
-
-
 def composite(docs: Any) -> Any:
     """`protocol` of the MEGC 2019 composite: its three classes and twelve units, over the clips of its list.
 
-    The list says which clips belong to the composite and which class each has. Clips that are missing, and clips whose
-    own label gives another class or none, are warned of and no fault.
-
-    Raises:
-        InputError: no clip belongs to the composite.
+    The list says which clips belong to the composite and which class each has. It warns of clips that are missing, and
+    of clips whose own label gives another class. Raises InputError if no clip belongs to the composite.
     """
     listed = megc2019.clips()
     keys = list(map(megc2019.clip_of, docs["dataset"], docs["subject"], docs["clip"]))
@@ -237,12 +214,10 @@ def composite(docs: Any) -> Any:
     ids, emotions, own = docs["id"][:], docs["emotion"][:], docs["coarse"][:]
     others = {i: of_list for i, (said, of_list) in enumerate(zip(own, classes, strict=True)) if said != of_list}
     if others:
+        lines = [f"{ids[i]}: {of_list}, labelled {emotions[i] or own[i]}" for i, of_list in others.items()]
         logger.warning(
             "MEGC 2019: the challenge's list gives {} clips another class than their labels, and decides:\n  {}",
-            *(
-                len(others),
-                "\n  ".join(f"{ids[i]}: {of_list}, labelled {emotions[i] or own[i]}" for i, of_list in others.items()),
-            ),
+            *(len(others), "\n  ".join(lines)),
         )
         # Without its label, which would be scored before the class if it is the name of another class.
         fine = [None if i in others else label for i, label in enumerate(emotions)]

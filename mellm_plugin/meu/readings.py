@@ -46,9 +46,14 @@ def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     moved = None if facial is None or doubts else round(strength(facial), 3)
     record |= {"doubts": doubts, "motion_px": moved}
     if record["unanswered"] is None and doc["asks"] == "all":
-        record["facts"] = _facts(doc, results[0], None if doubts else facial)
+        said = claims(results[0])
+        motions = region_motions(facial, _nose(doc, facial)) if said and facial is not None and not doubts else ()
+        record["facts"] = facts.compared(said, doc["aus"], motions)
         # last, so that lmms-eval's retries after a fault of another step do not repeat the judge's requests
-        record["judge"] = _grade(doc, results[0], record["gold"]["label"])
+        if (by := judge.configured()) is not None:
+            gold = record["gold"]["label"]
+            known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
+            record["judge"] = by.grade(doc["id"], known, results[0]).to_dict()
     return metrics.items(record, metrics.of_record(record))
 
 
@@ -65,14 +70,11 @@ def process_sensitivity(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     if record["unanswered"] is None:
         unit, level = ladder.rung(doc["clip"])
         read_aus, scored = record["read"]["aus"], set(doc["scored_aus"])
-        named = None if read_aus is None else scored.intersection(read_aus)
-        record["rung"] = {
-            "unit": unit,
-            "level_px": level,
-            "named": None if named is None else unit in named,
-            "others": None if named is None else len(named - {unit}),
-            "other_units": len(scored - {unit}),
-        }
+        rung = {"unit": unit, "level_px": level, "named": None, "others": None, "other_units": len(scored - {unit})}
+        if read_aus is not None:
+            named = scored.intersection(read_aus)
+            rung |= {"named": unit in named, "others": len(named - {unit})}
+        record["rung"] = rung
     return metrics.items(record, metrics.SENSITIVITY)
 
 
@@ -81,12 +83,8 @@ def _record(doc: Doc, text: str, gold: str | None) -> dict[str, Any]:
     why = unanswered(text)
     answer = read(text, doc["labels"], doc["asks"]) if why is None else Answer(None, None, None, f"never given: {why}")
     return {
-        "id": doc["id"],
-        "subject": doc["subject"],
-        "dataset": doc["dataset"],
-        "asks": doc["asks"],
-        "labels": list(doc["labels"]),
-        "scored_aus": list(doc["scored_aus"]),
+        **{key: doc[key] for key in ("id", "subject", "dataset", "asks")},
+        **{key: list(doc[key]) for key in ("labels", "scored_aus")},
         "gold": {"aus": doc["aus"], "label": gold, "emotion": doc["emotion"], "coarse": doc["coarse"]},
         "read": {
             "aus": None if answer.aus is None else list(answer.aus),
@@ -96,10 +94,7 @@ def _record(doc: Doc, text: str, gold: str | None) -> dict[str, Any]:
             "sides": {str(unit): side for unit, side in answer.sides},
         },
         "unanswered": why,
-        "doubts": [],
-        "motion_px": None,
-        "facts": None,
-        "judge": None,
+        **{"doubts": [], "motion_px": None, "facts": None, "judge": None},
     }
 
 
@@ -113,13 +108,6 @@ def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:
         return None, [str(error) or repr(error)]
 
 
-def _facts(doc: Doc, answer: str, facial: FacialFlow | None) -> dict[str, Any]:
-    """The claims of an answer against the clip's units and its flow, where these are known."""
-    said = claims(answer)
-    motions = region_motions(facial, _nose(doc, facial)) if said and facial is not None else ()
-    return facts.compared(said, doc["aus"], motions)
-
-
 def _nose(doc: Doc, facial: FacialFlow) -> tuple[float, float] | None:
     """The nose tip in px of the flow; None where it is not known, or lies outside the frame."""
     if doc.get("nose") is None:
@@ -127,11 +115,3 @@ def _nose(doc: Doc, facial: FacialFlow) -> tuple[float, float] | None:
     (height, width), (across, down) = facial.flow.shape[:2], doc["onset"].size
     x, y = (doc["nose"][0] + 0.5) * width / across - 0.5, (doc["nose"][1] + 0.5) * height / down - 0.5
     return (x, y) if 0 <= x <= width - 1 and 0 <= y <= height - 1 else None
-
-
-def _grade(doc: Doc, answer: str, gold: str | None) -> dict[str, Any] | None:
-    """The judge's grade; None where no judge is set."""
-    if (by := judge.configured()) is None:
-        return None
-    known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
-    return by.grade(doc["id"], known, answer).to_dict()

@@ -3,8 +3,8 @@
     adapter_config.json          PEFT's config: ranks, scales, and which layers were trained
     adapter_model.safetensors    base_model.model.LAYER.lora_A.weight, ..
 
-Versions of PEFT, and trainers such as ms-swift and Unsloth, write other fields, describe layers differently and (before
-transformers 4.52) use other layer names. The tensors show which layers were trained.
+Versions of PEFT, and trainers such as ms-swift and Unsloth, write other fields and describe layers differently; the
+tensors show which layers were trained.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from mellm_plugin.small_files import read_json
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
-_PREFIX = "base_model.model."
 _PROMPTS = ("PROMPT_TUNING", "MULTITASK_PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "ADAPTION_PROMPT", "CPT")
 # Weights of LLaVA, Qwen2-VL-Finetune and ms-swift beside PEFT's, which PEFT does not load.
 _FURTHER = ("non_lora_trainables.bin", "non_lora_state_dict.bin", "vit.safetensors", "mm_projector.bin")
@@ -50,11 +49,7 @@ _RENAMED = (
 
 
 def plain_config(folder: Path) -> dict[str, Any]:
-    """The content of `adapter_config.json`.
-
-    Raises:
-        ModelError: the file cannot be read or is not a JSON object.
-    """
+    """The content of `adapter_config.json`; raises ModelError if it cannot be read or is not a JSON object."""
     file = folder / ADAPTER_CONFIG
     try:
         found = read_json(file)
@@ -68,17 +63,20 @@ def plain_config(folder: Path) -> dict[str, Any]:
 
 
 def lora_config(folder: Path) -> Any:
-    """The config as PEFT's `LoraConfig`.
+    """The config as PEFT's `LoraConfig`, without fields that this PEFT does not know; warns of those that are set.
 
-    Skips fields that this PEFT does not know; a warning names those that are set.
-
-    Raises:
-        ModelError: not a LoRA adapter, or one that its files do not fully describe.
+    Raises ModelError if this is not a LoRA adapter, or one that its files do not fully describe.
     """
     given = plain_config(folder)
-    kind = given.pop("peft_type", None)
-    if kind != "LORA":
-        raise ModelError(f"{folder}: expected a LoRA adapter, found {_other_kind(kind)}")
+    if (kind := given.pop("peft_type", None)) != "LORA":
+        if kind in _PROMPTS:
+            kind = f"{kind}, which extends the prompt instead of the weights and is not supported"
+        elif kind is not None:
+            kind = (
+                f"{kind}; merge it on the machine of the training with PEFT's merge_and_unload and save_pretrained, "
+                "and set pretrained= to the outcome"
+            )
+        raise ModelError(f"{folder}: expected a LoRA adapter, found {kind or 'no peft_type'}")
     known = {f.name for f in dataclasses.fields(LoraConfig)} - {"runtime_config"}
     unknown = {name: given.pop(name) for name in sorted(given.keys() - known)}
     if dropped := ", ".join(f"{name}: {json.dumps(value)}" for name, value in unknown.items() if value):
@@ -86,8 +84,7 @@ def lora_config(folder: Path) -> Any:
             f"mellm: {folder / ADAPTER_CONFIG}: PEFT {peft.__version__} does not know {dropped} and ignores "
             f"it (saved by PEFT {given.get('peft_version') or 'of unknown version'}); a newer PEFT may read it"
         )
-    given["task_type"] = None  # PEFT would add a head for it
-    given["inference_mode"] = True
+    given |= {"task_type": None, "inference_mode": True}  # PEFT would add a head for a task
     start = str(given.get("init_lora_weights"))
     if _CHANGED_BASE.fullmatch(start):
         raise ModelError(
@@ -103,44 +100,26 @@ def lora_config(folder: Path) -> Any:
         raise ModelError(f"{folder}: cannot use {ADAPTER_CONFIG}: {error}") from error
 
 
-def _other_kind(kind: Any) -> str:
-    if kind is None:
-        return "no peft_type"
-    if kind in _PROMPTS:
-        return f"{kind}, which extends the prompt instead of the weights and is not supported"
-    return (
-        f"{kind}; merge it on the machine of the training with PEFT's merge_and_unload and save_pretrained, and set "
-        "pretrained= to the outcome"
-    )
-
-
 def tensor_names(folder: Path) -> list[str]:
     """Names of an adapter's tensors, after checking every number.
 
-    Raises:
-        ModelError: the file cannot be read or contains NaN or infinity, or there are further weights that PEFT does not
-            load.
+    Raises ModelError if the file cannot be read, has NaN or infinity, or lies beside weights that PEFT does not load.
     """
     file = folder / ADAPTER_WEIGHTS
-    broken: list[str] = []
     try:
         with safe_open(file, framework="pt") as opened:
             names = list(opened.keys())
-            for name in names:
-                if not is_number(opened.get_tensor(name)):
-                    broken.append(name)
+            broken = [name for name in names if not is_number(opened.get_tensor(name))]
     except Exception as error:  # safetensors has its own error for truncated files
         raise ModelError(_pointer(file) or f"{file} cannot be read: {error}; copy or save it again") from error
     if broken:
-        raise ModelError(
-            f"{file}: {some(broken)} contain NaN or infinity: the training diverged; use an earlier checkpoint"
-        )
+        found = f"{some(broken)} contain NaN or infinity"
+        raise ModelError(f"{file}: {found}: the training diverged; use an earlier checkpoint")
     for other in (folder / name for name in _FURTHER):
         if other.is_file() and not _is_empty(other):
             raise ModelError(
                 f"{folder}: {other.name} contains further trained weights, which PEFT does not load, so the answers "
-                "would differ. Merge everything with the tool of the training, and set pretrained= to the "
-                "outcome"
+                "would differ. Merge everything with the tool of the training, and set pretrained= to the outcome"
             )
     return names
 
@@ -168,20 +147,16 @@ def _pointer(file: Path) -> str:
     """The message for a file that Git LFS has not fetched, else empty."""
     try:
         with open(file, "rb") as opened:
-            begin = opened.read(40)
+            is_pointer = opened.read(40).startswith(b"version https://git-lfs")
     except OSError:
         return ""
-    if not begin.startswith(b"version https://git-lfs"):
-        return ""
-    return f"{file} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)"
+    return f"{file} is a Git LFS pointer, not the file itself; fetch it (git lfs pull)" if is_pointer else ""
 
 
 def renamings(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
-    """The layer names in which adapter and model differ.
+    """The layer names in which adapter and model differ, as prefixes, old -> new, without `base_model.model.`.
 
-    Returns:
-        prefixes of names, old -> new, without `base_model.model.`; longest first. Tensors without a matching layer are
-        not included.
+    The longest come first. Tensors without a matching layer are not included.
     """
     there = {name for name, _ in model.named_modules()}
     found: dict[str, str] = {}
@@ -199,8 +174,7 @@ def renamings(model: nn.Module, names: Iterable[str]) -> dict[str, str]:
 
 def _owner(name: str) -> str:
     """The layer of a tensor."""
-    name = name.removeprefix(_PREFIX).split(".lora_")[0]
-    parts = name.split(".")
+    parts = name.removeprefix("base_model.model.").split(".lora_")[0].split(".")
     while parts[-1] in ("weight", "bias", "base_layer", "token_adapter", "trainable_tokens_delta", "modules_to_save"):
         parts.pop()
     return ".".join(parts)
@@ -217,31 +191,24 @@ def renamed(name: str, changes: Mapping[str, str]) -> str:
 def fit(config: Any, model: nn.Module, names: Iterable[str], changes: Mapping[str, str]) -> None:
     """Set target layers in the config (in place) from the tensors if it does not use the model's layer names.
 
-    Raises:
-        ModelError: tensors of layers in the config are missing.
+    Raises ModelError if tensors of layers in the config are missing.
     """
     there = dict(model.named_modules())
-    names = list(names)
     trained = {renamed(_owner(name), changes) for name in names if ".lora_" in name} & there.keys()
-    for field in ("rank_pattern", "alpha_pattern"):
-        pattern = {renamed(name, changes): value for name, value in (getattr(config, field) or {}).items()}
-        setattr(config, field, pattern)
+    for field in ("rank_pattern", "alpha_pattern", "trainable_token_indices"):
+        given = getattr(config, field) or ({} if field.endswith("pattern") else None)
+        if isinstance(given, dict):
+            given = {renamed(name, changes): value for name, value in given.items()}
+        setattr(config, field, given)
     if config.modules_to_save:
         config.modules_to_save = [renamed(name, changes) for name in config.modules_to_save]
-    if isinstance(config.trainable_token_indices, dict):
-        tokens = config.trainable_token_indices
-        config.trainable_token_indices = {renamed(name, changes): value for name, value in tokens.items()}
-    if not trained or config.target_parameters or config.layer_replication:
-        return
-    if not changes and config.target_modules:
+    if not trained or config.target_parameters or config.layer_replication or (config.target_modules and not changes):
         return  # PEFT finds the layers and reports mismatches
     if missing := _asked_for(config, there, changes) - trained:
         kinds = {re.sub(r"\d+", "#", name) for name in trained}
         if torn := [name for name in missing if re.sub(r"\d+", "#", name) in kinds]:
-            raise ModelError(
-                f"tensors of {some(torn, 'layers')} are missing from {ADAPTER_WEIGHTS}: save it again, or set "
-                "pretrained= to the base of its training"
-            )
+            lost = f"tensors of {some(torn, 'layers')} are missing from {ADAPTER_WEIGHTS}"
+            raise ModelError(f"{lost}: save it again, or set pretrained= to the base of its training")
     config.target_modules = trained
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
 
@@ -252,17 +219,15 @@ def _asked_for(config: Any, there: Mapping[str, nn.Module], changes: Mapping[str
         return set()
     # Old names: from the changes, and for layers without tensors of the adapter from the usual renamings.
     back = {new: old for old, new in changes.items()} | {"model.language_model.": "model.", "model.": ""}
-    found: set[str] = set()
-    for name, module in there.items():
-        if not isinstance(module, nn.Linear):
-            continue
-        old = next((o + name.removeprefix(n) for n, o in back.items() if name.startswith(n)), name)
-        try:
-            if check_target_module_exists(config, old):
-                found.add(name)
-        except re.error:
-            return set()
-    return found
+
+    def old(name: str) -> str:
+        return next((o + name.removeprefix(n) for n, o in back.items() if name.startswith(n)), name)
+
+    linear = [name for name, module in there.items() if isinstance(module, nn.Linear)]
+    try:
+        return {name for name in linear if check_target_module_exists(config, old(name))}
+    except re.error:
+        return set()
 
 
 def some(keys: Iterable[str], what: str = "tensors") -> str:

@@ -15,11 +15,9 @@ from mellm_plugin.errors import SettingsError, imports_of_lmms_eval
 from mellm_plugin.motion.settings import MotionSettings, resolve
 from mellm_plugin.settings import Settings, attempt, one_of, reader, text
 
-OFF = "off"
-"""The value of `motion` for frames without maps."""
+OFF = "off"  # the value of `motion` for frames without maps
 DTYPES = ("auto", "bfloat16", "float16", "float32")
-TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}
-"""Arguments that are names even if they look like numbers."""
+TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}  # names even if they look like numbers
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -33,18 +31,16 @@ def _name(value: Any) -> str:
 
 
 def _system_prompt(value: Any) -> str:
-    text = _text(value)
-    if re.fullmatch(r"\S+\.(txt|md|jinja)", text) and not os.path.isfile(text):
+    if re.fullmatch(r"\S+\.(txt|md|jinja)", prompt := _text(value)) and not os.path.isfile(prompt):
         raise ValueError("a prompt, or a file that exists")
-    return text
+    return prompt
 
 
 def _flag(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if not isinstance(value, bool):
+    known = {"true": True, "false": False}
+    if not isinstance(value, bool | str) or str(value).lower() not in known:
         raise ValueError("True or False")
-    return value
+    return known[str(value).lower()]
 
 
 def _count(value: Any) -> int:
@@ -82,76 +78,58 @@ def _from_json(value: Any) -> Any:
 
 
 def _device_map(value: Any) -> str | dict[str, Any]:
-    value = _from_json(value)
-    if not isinstance(value, str | dict) or not value:
+    if not isinstance(found := _from_json(value), str | dict) or not found:
         raise ValueError("auto, balanced, sequential, or a JSON object of modules and devices")
-    return value
+    return found
 
 
 def _motion(value: Any) -> MotionSettings | str:
     if value is False or (isinstance(value, str) and value.lower() == OFF):  # YAML reads off as False
         return OFF
-    if isinstance(value, os.PathLike):
-        value = os.fspath(value)
-    return resolve(_from_json(value))
-
-
-def _dtype(value: Any) -> str:
-    return str(value).removeprefix("torch.")
+    return resolve(_from_json(os.fspath(value) if isinstance(value, os.PathLike) else value))
 
 
 MAP_WORKERS = min(4, os.cpu_count() or 1)
 Name = Annotated[str, reader(_name)]
 Count = Annotated[int, reader(_count)]
 Switch = Annotated[bool, reader(_flag)]
+Dtype = Annotated[str, one_of(DTYPES), BeforeValidator(lambda value: str(value).removeprefix("torch."))]
 
 
 @dataclass(frozen=True)
 class ModelArguments(Settings):
-    """Arguments of the model; `metadata["help"]` describes each."""
+    """Arguments of the model."""
 
     unset: ClassVar[tuple[Any, ...]] = (None,)  # motion={} is a mapping of settings
-    pretrained: Annotated[
-        Name | None, "image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model"
-    ] = None
-    revision: Annotated[Name | None, "branch, tag or commit of `pretrained` on the hub"] = None
-    adapter: Annotated[Name | None, "PEFT LoRA adapter on it, a folder or hub id"] = None
-    adapter_revision: Annotated[Name | None, "branch, tag or commit of `adapter` on the hub"] = None
-    merge_adapter: Annotated[Switch, "add the adapter to the weights; False keeps it apart"] = True
-    motion: Annotated[
-        Annotated[MotionSettings | str, reader(_motion)] | None,
-        "how maps are drawn: a preset, a settings file, or off; none: as in training, else robust",
-    ] = None
-    map_workers: Annotated[Count, "threads that draw the maps of the next batch"] = MAP_WORKERS
-    dtype: Annotated[
-        str, one_of(DTYPES), BeforeValidator(_dtype), "of the weights; auto: float32 on a CPU, bfloat16 elsewhere"
-    ] = "auto"
-    device: Annotated[Annotated[str, reader(_device)] | None, "none: the one that accelerate gives the process"] = None
-    device_map: Annotated[
-        Annotated[str | dict[str, Any], reader(_device_map)] | None,
-        "auto: one model over all GPUs, in a single process",
-    ] = None
-    attn_implementation: Annotated[str, one_of(ATTENTIONS), "attention kernel"] = "sdpa"
-    min_pixels: Annotated[Count | None, "an image of fewer pixels is enlarged; none: the model's own limit"] = None
-    max_pixels: Annotated[Count | None, "an image of more pixels is reduced; none: the model's own limit"] = None
-    batch_size: Annotated[
-        int | None,
-        reader(_batch_size),
-        "requests at once; auto (None): starts at max_batch_size and halves when GPU memory runs out",
-    ] = 1
-    max_batch_size: Annotated[Count, "where batch_size=auto starts"] = 16
-    system_prompt: Annotated[
-        Annotated[str, reader(_system_prompt)] | None,
-        "a text, or a file with it; none: left to the model's chat template",
-    ] = None
-    trust_remote_code: Annotated[Switch, "run Python code that comes with the model"] = False
+
+    # image-text-to-text model, a folder or hub id; none: the base of adapter, else the bundled model
+    pretrained: Name | None = None
+    revision: Name | None = None  # branch, tag or commit of `pretrained` on the hub
+    adapter: Name | None = None  # PEFT LoRA adapter on it, a folder or hub id
+    adapter_revision: Name | None = None
+    merge_adapter: Switch = True  # add the adapter to the weights; False keeps it apart
+    # how maps are drawn: a preset, a settings file, or off; none: as in training, else robust
+    motion: Annotated[MotionSettings | str, reader(_motion)] | None = None
+    map_workers: Count = MAP_WORKERS  # threads that draw the maps of the next batch
+    dtype: Dtype = "auto"  # of the weights; auto: float32 on a CPU, bfloat16 elsewhere
+    device: Annotated[str, reader(_device)] | None = None  # none: the one that accelerate gives the process
+    # auto: one model over all GPUs, in a single process
+    device_map: Annotated[str | dict[str, Any], reader(_device_map)] | None = None
+    attn_implementation: Annotated[str, one_of(ATTENTIONS)] = "sdpa"
+    min_pixels: Count | None = None  # an image of fewer pixels is enlarged; none: the model's own limit
+    max_pixels: Count | None = None  # an image of more pixels is reduced; none: the model's own limit
+    # requests at once; auto (None): starts at max_batch_size and halves when GPU memory runs out
+    batch_size: Annotated[int | None, reader(_batch_size)] = 1
+    max_batch_size: Count = 16
+    # a text, or a file with it; none: left to the model's chat template
+    system_prompt: Annotated[str, reader(_system_prompt)] | None = None
+    trust_remote_code: Switch = False  # run Python code that comes with the model
 
     @classmethod
     def read(cls, given: Mapping[str, Any]) -> ModelArguments:
         """Arguments from the strings of a command line, or from Python objects; None and "None": not given.
 
-        Raises:
-            SettingsError: all names that do not exist and all values that cannot be used.
+        Raises SettingsError with all names that do not exist and all values that cannot be used.
         """
         known = {f.name for f in fields(cls)}
         given = {name: value for name, value in given.items() if name not in known or value not in (None, "None")}
@@ -180,8 +158,7 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
 def split(text: str) -> dict[str, Any]:
     """Split `name=value,name=value` like lmms-eval, but keep names of folders and versions as text.
 
-    Raises:
-        SettingsError: a value contains a comma, or an item is not an argument.
+    Raises SettingsError if a value contains a comma, or an item is not an argument.
     """
     with imports_of_lmms_eval():
         from lmms_eval.utils import simple_parse_args_string
@@ -212,34 +189,27 @@ def split(text: str) -> dict[str, Any]:
 
 
 def with_options(arg_string: str | Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of `--model_args` and of lmms-eval's own options; None: not given.
+    """The arguments of `--model_args` and of lmms-eval's own options (None: not given).
 
-    Raises:
-        SettingsError: as `split`, and if both give different values for an argument.
+    Raises SettingsError as `split`, and if both give different values for an argument.
     """
     own = split(arg_string) if isinstance(arg_string, str) else dict(arg_string)
     given = {name: value for name, value in options.items() if value is not None}
     if str(given.get("batch_size")) == "1" and "batch_size" in own:
         del given["batch_size"]  # lmms-eval's default, not a choice
-    twice = [name for name in own if name in given and str(own[name]) != str(given[name])]
-    if twice:
+    if twice := [name for name in own if name in given and str(own[name]) != str(given[name])]:
         raise SettingsError(
             f"{name}: found {own[name]!r} in model_args and {given[name]!r} in --{name}; give one" for name in twice
         )
     return {**given, **own}
 
 
-# ---- generation ------------------------------------------------------------------------------------------------------
-
-MAX_NEW_TOKENS = 1024
-"""Default maximum length of an answer, in tokens."""
-
+MAX_NEW_TOKENS = 1024  # of an answer, by default
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p")
-_GENERATION = (
-    *_SAMPLING,
-    *("do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
+_GENERATION = {
+    *(*_SAMPLING, "do_sample", "num_beams", "max_new_tokens", "min_new_tokens", "repetition_penalty"),
     *("length_penalty", "no_repeat_ngram_size", "early_stopping"),
-)
+}
 
 
 def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
@@ -253,16 +223,16 @@ def generation_arguments(gen_kwargs: Mapping[str, Any]) -> tuple[dict[str, Any],
     given = {name: value for name, value in gen_kwargs.items() if value is not None}
     until = given.pop("until", [])
     until = [until] if isinstance(until, str) else [str(stop) for stop in until if stop]
-    # lmms-eval's default end is an empty line, which would cut answers after the first paragraph; lmms-eval's own
-    # models of this kind ignore it, too.
-    if until == ["\n\n"]:
+    if until == [
+        "\n\n"
+    ]:  # lmms-eval's default, which would cut answers after the first paragraph; its own models ignore it
         until = []
     arguments = {"max_new_tokens": MAX_NEW_TOKENS} | {k: v for k, v in given.items() if k in _GENERATION}
     temperature = arguments.get("temperature")
     arguments["do_sample"] = bool(arguments.get("do_sample", temperature)) and temperature != 0
     if not arguments["do_sample"]:
         arguments |= dict.fromkeys(_SAMPLING)  # None also overrides the model's generation config
-    return arguments, until, sorted(given.keys() - set(_GENERATION))
+    return arguments, until, sorted(given.keys() - _GENERATION)
 
 
 def cut_at(text: str, until: list[str]) -> str:

@@ -13,7 +13,8 @@ the annotation.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mellm_plugin.errors import InputError, SettingsError, imports_of_lmms_eval, near
@@ -25,8 +26,6 @@ with imports_of_lmms_eval():
 FREQUENT_UNIT = 4
 """The unit of `mellm_constant`: the brow lowerer, the most frequent unit in most micro-expression datasets."""
 
-_COLUMNS = ("id", "asks", "labels", "scored_aus")
-
 
 def constant_answer(doc: Mapping[str, Any]) -> str:
     """The brow lowerer (or a task's first unit, if it has no brow lowerer) and the task's first label."""
@@ -36,14 +35,7 @@ def constant_answer(doc: Mapping[str, Any]) -> str:
 
 
 def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
-    """Uniformly random units and label.
-
-    Args:
-        doc: a clip with `id`, `asks`, `labels` and `scored_aus`; the answer depends only on it and the seed, not on
-            order or batches.
-        seed: of the draw.
-        units: number of units to name, at most all.
-    """
+    """A uniformly random label, and so many units, at most all; it depends on the clip and the seed alone."""
     rng = random.Random(f"{seed} {doc['id']} {doc['asks']}")
     label = rng.choice(doc["labels"]) if doc["labels"] else ""
     known = sorted(doc["scored_aus"])
@@ -52,12 +44,8 @@ def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
 
 def _in_form(doc: Mapping[str, Any], units: list[int], label: str) -> str:
     """An answer in the form that the prompt requests."""
-    named = "+".join(f"AU{unit}" for unit in units) or "none"
-    if doc["asks"] == "emotion":
-        return label
-    return (
-        f"action units {named}" if doc["asks"] == "aus" else f"Conclusion: action units {named}; expression: {label}."
-    )
+    named = "action units " + ("+".join(f"AU{unit}" for unit in units) or "none")
+    return {"emotion": label, "aus": named}.get(doc["asks"], f"Conclusion: {named}; expression: {label}.")
 
 
 class _Baseline(lmms):  # type: ignore[misc]
@@ -66,11 +54,7 @@ class _Baseline(lmms):  # type: ignore[misc]
     is_simple = False
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
-        """Answers in the order of the requests.
-
-        Raises:
-            InputError: the task's clips lack the columns for an answer.
-        """
+        """Answers in the order of the requests; raises InputError if the clips lack the columns for an answer."""
         answers = []
         for request in requests:
             _, _, _, doc_id, task, split = request.args
@@ -90,44 +74,34 @@ class _Baseline(lmms):  # type: ignore[misc]
 
 
 class Constant(_Baseline):
-    """Gives every clip the same answer.
+    """Gives every clip the same answer: the given one, quoted if it contains a comma, else `constant_answer`.
 
-    Args:
-        answer: the answer, quoted if it contains a comma; by default `constant_answer`, the same for all clips of a
-            task.
-        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
-
-    Raises:
-        SettingsError: unknown arguments.
+    It ignores arguments that lmms-eval passes to every model, and raises SettingsError for others.
     """
 
     def __init__(self, answer: str | None = None, **ignored: Any) -> None:
         super().__init__()
         _check(ignored, ("answer",))
-        self.answer = None if answer is None else _unquoted(str(answer))
+        quoted = re.fullmatch(r"([\"'])(.*)\1", str(answer), re.DOTALL)
+        self.answer = None if answer is None else quoted[2] if quoted else str(answer)
 
     def _answer(self, doc: Mapping[str, Any], task: str) -> str:
         return constant_answer(_asked(doc, task)) if self.answer is None else self.answer
 
 
 class Random(_Baseline):
-    """Gives random answers.
+    """Gives random answers with so many units; clips of micro-expressions have about two on average.
 
-    Args:
-        seed: of the answers.
-        units: number of units to name; clips of micro-expressions have about two on average.
-        ignored: arguments that lmms-eval passes to every model (`batch_size`, `device` and so on).
-
-    Raises:
-        SettingsError: unknown or unusable arguments; lists all.
+    It ignores arguments that lmms-eval passes to every model, and raises SettingsError with all faults of others.
     """
 
     def __init__(self, seed: int | str = 0, units: int | str = 2, **ignored: Any) -> None:
         super().__init__()
-        faults = []
-        for name, value in (("seed", seed), ("units", units)):
-            if isinstance(value, bool) or not str(value).isdecimal():
-                faults.append(f"{name}: expected a whole number of at least 0, found {value!r}")
+        faults = [
+            f"{name}: expected a whole number of at least 0, found {value!r}"
+            for name, value in (("seed", seed), ("units", units))
+            if isinstance(value, bool) or not str(value).isdecimal()
+        ]
         _check(ignored, ("seed", "units"), faults)
         self.seed, self.units = int(seed), int(units)
 
@@ -135,25 +109,15 @@ class Random(_Baseline):
         return random_answer(_asked(doc, task), self.seed, self.units)
 
 
-def _unquoted(text: str) -> str:
-    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "'\"" else text
-
-
-_OF_EVERY_MODEL = ("batch_size", "max_batch_size", "device")
-
-
-def _check(given: Mapping[str, Any], known: tuple[str, ...], faults: list[str] | None = None) -> None:
-    faults = list(faults or ())
-    for name in given:
-        if name not in _OF_EVERY_MODEL:
-            faults.append(f"{name}: no such argument; known: {', '.join(known)}.{near(name, known)}")
-    if faults:
-        raise SettingsError(faults, where="model arguments")
+def _check(given: Mapping[str, Any], known: tuple[str, ...], faults: Sequence[str] = ()) -> None:
+    unknown = [name for name in given if name not in ("batch_size", "max_batch_size", "device")]
+    no_such = [f"{name}: no such argument; known: {', '.join(known)}.{near(name, known)}" for name in unknown]
+    if faults or no_such:
+        raise SettingsError([*faults, *no_such], where="model arguments")
 
 
 def _asked(doc: Mapping[str, Any], task: str) -> Mapping[str, Any]:
-    lacking = [column for column in _COLUMNS if column not in doc]
-    if lacking:
+    if lacking := [column for column in ("id", "asks", "labels", "scored_aus") if column not in doc]:
         raise InputError(
             f"expected clips with the columns of *_meu, *_emotion and *_au tasks; "
             f"found no {', no '.join(lacking)}. mellm_constant with answer=TEXT answers any task.",

@@ -23,15 +23,9 @@ from mellm_plugin.language.prompts import fill_legend
 def with_maps(
     items: Iterable[Mapping[str, Any]], draw: Callable[[Any, Any, Any], Any], palette: str
 ) -> list[Mapping[str, Any]]:
-    """Replace each pair of images marked onset and apex by one map.
+    """Replace each pair of images marked onset and apex by one map, and then the text by `map_text`.
 
-    Args:
-        items: content of the message; unmarked items pass through.
-        draw: draws the map (or returns a Future of it) from the two images and the nose tip, or None.
-        palette: of the maps.
-
-    Returns:
-        the items with each map in place of its onset; if there are maps, also `map_text` in place of the text.
+    Unmarked items pass through. `draw` makes the map (or a Future of it) from two images and the nose tip or None.
 
     Raises:
         InputError: an onset without a following apex, or an apex without an onset.

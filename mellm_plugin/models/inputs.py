@@ -13,25 +13,15 @@ def rendered(processor: Any, messages: Sequence[Mapping[str, Any]]) -> str:
 
 
 def encoded(
-    processor: Any,
-    texts: Sequence[str],
-    images: Sequence[Sequence[Any]],
-    videos: Sequence[Sequence[Any]] = (),
+    processor: Any, texts: Sequence[str], images: Sequence[Sequence[Any]], videos: Sequence[Sequence[Any]] = ()
 ) -> Any:
     """Rendered chats as one padded batch with all tensors of the processor.
 
-    The model needs all of them: without `mm_token_type_ids`, for example, answers change silently.
-
-    Args:
-        processor: from `loading.load_processor`; pads on the left.
-        texts: from `rendered`.
-        images, videos: of each chat, in the order of their marks in its text.
+    The model needs all of them: without `mm_token_type_ids`, for example, answers change silently. The processor pads
+    on the left; images and videos are those of each chat, in the order of their marks in its text.
     """
-    options: dict[str, Any] = {}
-    if any(images):
-        options["images"] = [list(of) for of in images]
-    if any(videos):
-        options["videos"] = [list(of) for of in videos]
+    given = {"images": images, "videos": videos}
+    options: dict[str, Any] = {name: [list(of) for of in them] for name, them in given.items() if any(them)}
     begin = processor.tokenizer.bos_token
     if begin and texts[0].startswith(begin):
         options["add_special_tokens"] = False  # the template contains them

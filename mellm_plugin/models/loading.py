@@ -8,38 +8,21 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedType
-from huggingface_hub import constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
+from huggingface_hub import constants, errors, hf_hub_download, snapshot_download
 from loguru import logger
 from peft import PeftModel
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mellm_plugin.errors import ModelError, SettingsError
-from mellm_plugin.models import BUNDLED, bundled_folder, near_folder, taken_for_hub_id
-from mellm_plugin.models.adapter_files import (
-    ADAPTER_CONFIG,
-    ADAPTER_WEIGHTS,
-    fit,
-    is_number,
-    lora_config,
-    plain_config,
-    renamings,
-    some,
-    tensor_names,
-)
+from mellm_plugin.models import BUNDLED, adapter_files, bundled_folder, near_folder, taken_for_hub_id
+from mellm_plugin.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, some
 from mellm_plugin.models.arguments import OFF
 from mellm_plugin.models.merging import merge as merged
 from mellm_plugin.models.record import FILE as RECORD
@@ -48,7 +31,6 @@ from mellm_plugin.motion.settings import FILE_NAME, MotionSettings
 
 _GIVE_BASE = "set pretrained= to your copy (mellm export: --base)"
 _OTHER_BASE = "Is this the base that it was trained on?"
-_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
 def load_model(
@@ -66,11 +48,9 @@ def load_model(
     Args:
         pretrained: folder or hub id.
         revision: branch, tag or commit on the hub.
-        dtype: of the weights: float32, bfloat16, float16, or auto: float32 on a CPU, bfloat16 elsewhere.
+        dtype: float32, bfloat16, float16, or auto: float32 on a CPU, bfloat16 elsewhere.
         device: of the model, without `device_map`.
-        device_map: of transformers, to split a model over devices.
-        attn_implementation: of transformers; new attention kernels go through here.
-        trust_remote_code: run Python code that comes with the model.
+        device_map, attn_implementation, trust_remote_code: of transformers.
 
     Raises:
         ModelError: no such folder or hub id, another kind of model, no safetensors, or missing weights.
@@ -82,10 +62,8 @@ def load_model(
         if inside := _inside(Path(source), "config.json"):
             raise ModelError(f"{pretrained}: expected a model, found {_which(pretrained, inside)}")
         if inside := _inside(Path(source), ADAPTER_CONFIG):
-            raise ModelError(
-                f"{pretrained}: expected a model, found adapters in it; give one, such as "
-                f"adapter={Path(pretrained, inside[-1])}"
-            )
+            one = Path(pretrained, inside[-1])
+            raise ModelError(f"{pretrained}: expected a model, found adapters in it; give one, such as adapter={one}")
     on_cpu = torch.device(device).type == "cpu"
     if device_map is not None:
         on_cpu = not torch.cuda.is_available()
@@ -93,7 +71,7 @@ def load_model(
         device_map = {"": torch.device(device)}  # directly from the files, without a copy in the host's memory
     if dtype == "auto":
         dtype = "float32" if on_cpu else "bfloat16"
-    try:
+    with _advice(pretrained):
         model, report = AutoModelForImageTextToText.from_pretrained(
             source,
             revision=revision,
@@ -104,41 +82,31 @@ def load_model(
             use_safetensors=True,
             output_loading_info=True,
         )
-    except Exception as error:  # transformers, PEFT and the hub raise many kinds
-        raise ModelError(_advice(pretrained, error)) from error
     if report["missing_keys"]:
+        lost = some(report["missing_keys"])
         raise ModelError(
-            f"{pretrained}: {some(report['missing_keys'])} are missing from its files and would be random; "
-            "download or save it again"
+            f"{pretrained}: {lost} are missing from its files and would be random; download or save it again"
         )
     return model.eval()
 
 
 def check_numbers(model: Any, name: str) -> None:
-    """Refuse a model with NaN or infinity in its weights; training notices them by its loss.
-
-    Raises:
-        ModelError: names the tensors.
-    """
-    if broken := [one for one, weight in model.named_parameters() if not is_number(weight)]:
+    """Raise a ModelError for NaN or infinity in the weights; training notices them by its loss."""
+    if broken := [one for one, weight in model.named_parameters() if not adapter_files.is_number(weight)]:
         raise ModelError(f"{name}: {some(broken)} contain NaN or infinity; download or save it again")
 
 
 def load_processor(source: str, *, revision: str | None = None, trust_remote_code: bool = False) -> Any:
     """Load a processor that pads on the left, as batched generation needs.
 
-    Raises:
-        ModelError: no such processor, or it lacks an image processor or chat template.
+    Raises ModelError if there is none, or it lacks an image processor or chat template.
     """
-    try:
+    with _advice(source):
         processor = AutoProcessor.from_pretrained(
             local_or_hub(source), revision=revision, trust_remote_code=trust_remote_code
         )
-    except Exception as error:  # transformers, PEFT and the hub raise many kinds
-        raise ModelError(_advice(source, error)) from error
     if not hasattr(processor, "image_processor") or not hasattr(processor, "tokenizer"):
-        found = type(processor).__name__
-        raise ModelError(f"{source}: expected a processor for text and images, found {found}")
+        raise ModelError(f"{source}: expected a processor for text and images, found {type(processor).__name__}")
     if not processor.chat_template:
         raise ModelError(f"{source}: expected a chat template (chat_template.jinja), found none")
     tokenizer = processor.tokenizer
@@ -151,8 +119,7 @@ def load_processor(source: str, *, revision: str | None = None, trust_remote_cod
 def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> None:
     """Set the minimum and maximum pixels of an image for the model; None keeps a limit.
 
-    Raises:
-        SettingsError: the model uses one image size, or the minimum exceeds the maximum.
+    Raises SettingsError if the model uses one image size, or the minimum exceeds the maximum.
     """
     if smallest is None and largest is None:
         return
@@ -171,16 +138,13 @@ def limit_pixels(processor: Any, smallest: int | None, largest: int | None) -> N
 def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
     """The folder of an adapter; downloads it from the hub if necessary.
 
-    Raises:
-        ModelError: no such folder or hub id, or no adapter with safetensors weights.
+    Raises ModelError if there is no such folder or hub id, or no adapter with safetensors weights.
     """
     source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
         wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
-        try:
+        with _advice(adapter):
             source = snapshot_download(source, revision=revision, allow_patterns=wanted)
-        except Exception as error:  # transformers, PEFT and the hub raise many kinds
-            raise ModelError(_advice(adapter, error)) from error
     folder = Path(source)
     if not (folder / ADAPTER_CONFIG).is_file():
         if (folder / "config.json").is_file():
@@ -190,35 +154,30 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
         held = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) or "nothing"
         raise ModelError(f"{adapter}: expected a PEFT adapter with {ADAPTER_CONFIG}, found a folder with {held}")
     if not (folder / ADAPTER_WEIGHTS).is_file():
-        others = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
-        raise ModelError(
-            f"{adapter}: expected its weights in {ADAPTER_WEIGHTS}, found {others}; save it again with PEFT"
-        )
+        held = ", ".join(sorted(p.name for p in folder.glob("adapter_model.*"))) or "none"
+        raise ModelError(f"{adapter}: expected its weights in {ADAPTER_WEIGHTS}, found {held}; save it again with PEFT")
     return folder
 
 
 def adapter_base(folder: Path) -> tuple[str, str | None]:
     """Name and revision of the model that an adapter was trained on; a relative path starts at the adapter's folder.
 
-    Raises:
-        ModelError: the adapter names no base, or a folder that does not exist here.
+    Raises ModelError if the adapter names no base, or a folder that does not exist here.
     """
-    config = plain_config(folder)
+    config = adapter_files.plain_config(folder)
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not base:
-        raise ModelError(
-            f"{folder}: the adapter does not name its base; set pretrained= to the base (mellm export: --base)"
-        )
+        hint = "set pretrained= to the base (mellm export: --base)"
+        raise ModelError(f"{folder}: the adapter does not name its base; {hint}")
     if (beside := folder / base).is_dir():
         return str(beside.resolve()), revision
     try:
         local_or_hub(base)
     except ModelError as error:
         hub = f", such as {hub} of the hub" if (hub := _hub_id_in(base)) else ""
-        raise ModelError(
-            f"{folder}: {ADAPTER_CONFIG} names the base {base}, but no such folder exists here (it may belong to "
-            f"the machine of the training); {_GIVE_BASE}{hub}"
-        ) from error
+        found = f"{ADAPTER_CONFIG} names the base {base}, but no such folder exists here"
+        why = "(it may belong to the machine of the training)"
+        raise ModelError(f"{folder}: {found} {why}; {_GIVE_BASE}{hub}") from error
     return base, revision
 
 
@@ -247,14 +206,11 @@ def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any 
     Raises:
         ModelError: no LoRA adapter, an adapter of another model, or different answers after merging.
     """
-    config = lora_config(folder)
-    names = tensor_names(folder)
+    config, names = adapter_files.lora_config(folder), adapter_files.tensor_names(folder)
     base = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    changes = renamings(model, names)
-    try:
-        fit(config, model, names, changes)
-    except ModelError as error:
-        raise ModelError(f"{folder}: {error}") from error
+    changes = adapter_files.renamings(model, names)
+    with _of_folder(folder):
+        adapter_files.fit(config, model, names, changes)
     options = {
         "torch_device": str(model.device),  # PEFT's default is the first GPU
         "autocast_adapter_dtype": False,  # for training only
@@ -267,37 +223,34 @@ def add_adapter(model: Any, folder: Path, *, merge: bool = True, processor: Any 
     except Exception as error:  # transformers, PEFT and the hub raise many kinds
         first = " ".join(str(error).split("\n\t")[:2])  # torch adds a line per tensor
         raise ModelError(f"{folder}: the adapter does not fit {base}: {first} {_OTHER_BASE}") from error
-    if report.unexpected_keys:
-        lost = some(report.unexpected_keys)
-        raise ModelError(f"{folder}: {lost} of the adapter have no place in {base}. {_OTHER_BASE}")
+    if lost := report.unexpected_keys:
+        raise ModelError(f"{folder}: {some(lost)} of the adapter have no place in {base}. {_OTHER_BASE}")
     if report.missing_keys:
         raise ModelError(f"{folder}: {some(report.missing_keys)} are missing from {ADAPTER_WEIGHTS}; save it again")
     if not merge:
         return wrapped.get_base_model().eval()
-    try:
+    with _of_folder(folder):
         return merged(wrapped.eval(), processor).eval()
+
+
+@contextmanager
+def _of_folder(folder: Path) -> Iterator[None]:
+    """Puts the folder in front of an error of the model."""
+    try:
+        yield
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
 
 
 def carries_processor(folder: Path) -> bool:
     """Whether the folder of an adapter contains its own processor."""
-    return any((folder / name).is_file() for name in _PROCESSOR_FILES)
+    return any((folder / name).is_file() for name in ("processor_config.json", "preprocessor_config.json"))
 
 
 def carried_motion(source: str, revision: str | None = None) -> MotionSettings | str | None:
-    """The map settings that a model or adapter was trained with.
+    """The map settings that a model or adapter was trained with; `off` for training on frames, None if unknown.
 
-    Args:
-        source: folder or hub id.
-        revision: branch, tag or commit on the hub.
-
-    Returns:
-        `off` for training on frames; None if unknown.
-
-    Raises:
-        SettingsError: its `motion.json` cannot be read.
-        ModelError: its record of training cannot be read.
+    Raises SettingsError or ModelError if its `motion.json` or its record cannot be read.
     """
     source = local_or_hub(source)
     try:
@@ -305,7 +258,7 @@ def carried_motion(source: str, revision: str | None = None) -> MotionSettings |
             return MotionSettings.load(file)
         if (file := _carried(source, RECORD, revision)) is not None:
             return OFF if read_record(file.parent)["motion"] == OFF else None
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         logger.warning(f"mellm: cannot check on the hub whether {source} has a {FILE_NAME}; set motion= to be sure")
     return None
 
@@ -313,22 +266,17 @@ def carried_motion(source: str, revision: str | None = None) -> MotionSettings |
 def weights_sum(folder: Path) -> str:
     """A checksum of weights: for an adapter, the sha256 of `adapter_model.safetensors` as `sha256sum` prints it; for a
     whole model, a sum over the ends of its files (`record.ends_sum`)."""
-    file = folder / ADAPTER_WEIGHTS
-    if file.is_file():
+    if (file := folder / ADAPTER_WEIGHTS).is_file():
         return hashlib.sha256(file.read_bytes()).hexdigest()
-    sums = [ends_sum(path) for path in sorted(folder.glob("*.safetensors"))]
+    sums = (ends_sum(path) for path in sorted(folder.glob("*.safetensors")))
     return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def carried_record(source: str, revision: str | None = None) -> dict[str, Any] | None:
-    """The training record of a model or adapter; None if it has none or the hub is unreachable.
-
-    Raises:
-        ModelError: the record cannot be read.
-    """
+    """The training record of a model or adapter; None if it has none or the hub is unreachable."""
     try:
         file = _carried(local_or_hub(source), RECORD, revision)
-    except LocalEntryNotFoundError:
+    except errors.LocalEntryNotFoundError:
         return None
     return None if file is None else read_record(file.parent)
 
@@ -336,25 +284,19 @@ def carried_record(source: str, revision: str | None = None) -> dict[str, Any] |
 def _carried(source: str, name: str, revision: str | None) -> Path | None:
     """A file of a folder or of the hub; None if it does not exist."""
     if os.path.isdir(source):
-        file = Path(source, name)
-        return file if file.is_file() else None
+        return file if (file := Path(source, name)).is_file() else None
     try:
         return Path(hf_hub_download(source, name, revision=revision))
-    except LocalEntryNotFoundError:
-        raise
-    except EntryNotFoundError:  # the hub has no such file
+    except errors.EntryNotFoundError as error:
+        if isinstance(error, errors.LocalEntryNotFoundError):  # the hub was not reached
+            raise
         return None
 
 
 def local_or_hub(name: str, wanted: str = "config.json") -> str:
     """Resolve a model name: a folder with `~` expanded, the folder of the bundled model, or a hub id.
 
-    Args:
-        name: from the user.
-        wanted: a file that such a folder contains, to suggest folders.
-
-    Raises:
-        ModelError: neither an existing folder nor a hub id.
+    Raises ModelError if it is none, and suggests folders that contain the file `wanted`.
     """
     path = str(bundled_folder()) if name == BUNDLED else os.path.expanduser(name)
     if os.path.isdir(path):
@@ -364,9 +306,8 @@ def local_or_hub(name: str, wanted: str = "config.json") -> str:
     if page := re.match(r"https?://[^/]+/([\w.-]+/[\w.-]+)", path):
         raise ModelError(f"{name}: expected a folder or a hub id, found an address; the id is {page[1]}")
     if path.startswith((".", os.sep)) or path.count("/") != 1 or "\\" in path:
-        hint = near_folder(name)
-        if not hint and (there := _inside(Path(path).parent, wanted)):
-            beside = Path(path).parent
+        hint, beside = near_folder(name), Path(path).parent
+        if not hint and (there := _inside(beside, wanted)):
             hint = f" There are {', '.join(str(beside / one) for one in there[-5:])}"
         hub = "" if "/" in path or "\\" in path else ", and not a hub id (OWNER/NAME)"
         raise ModelError(f"{name}: no such folder{hub}.{hint}".rstrip("."))
@@ -387,63 +328,54 @@ def _which(name: str, inside: list[str]) -> str:
     return f"such folders inside: {', '.join(inside[-5:])}; give one, such as {Path(name, inside[-1])}"
 
 
-def _advice(name: str, error: Exception) -> str:
-    first = re.sub(r"\nModel type should be one of .*", "", str(error))  # a list of a hundred names
-    text = f"{name}: cannot be loaded: {first}"
-    if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
-        text = f"{name}: no such folder, and {reason}"
-    text += taken_for_hub_id(name)
-    if "trust_remote_code" in str(error):
-        return f"{text}\nIf you trust its authors, give trust_remote_code=True."
-    if "scaled_dot_product_attention" in str(error) or "attn_implementation" in str(error):
-        return f"{text}\nTry attn_implementation=eager."
-    return text
+@contextmanager
+def _advice(name: str) -> Iterator[None]:
+    """Turns any error in loading into one that says what to do; transformers, PEFT and the hub raise many kinds."""
+    try:
+        yield
+    except Exception as error:
+        first = re.sub(r"\nModel type should be one of .*", "", str(error))  # a list of a hundred names
+        text = f"{name}: cannot be loaded: {first}"
+        if not os.path.isdir(os.path.expanduser(name)) and name != BUNDLED and (reason := _of_the_hub(error)):
+            text = f"{name}: no such folder, and {reason}"
+        text += taken_for_hub_id(name)
+        if "trust_remote_code" in str(error):
+            text += "\nIf you trust its authors, give trust_remote_code=True."
+        elif "scaled_dot_product_attention" in str(error) or "attn_implementation" in str(error):
+            text += "\nTry attn_implementation=eager."
+        raise ModelError(text) from error
 
 
 def _of_the_hub(error: BaseException | None) -> str:
     """Why the hub did not provide a model or adapter; "" for other errors."""
+    why = "HF_HUB_OFFLINE is set, so the hub was not asked" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+    absent = f"the local hub cache does not contain it; {why}"
+    reasons = {
+        errors.GatedRepoError: "access on the hub is restricted (request it there, then: hf auth login)",
+        errors.RepositoryNotFoundError: "the hub has no such model, or it is private (hf auth login)",
+        errors.RevisionNotFoundError: "the hub does not have this revision",
+        errors.LocalEntryNotFoundError: absent,
+        errors.OfflineModeIsEnabled: absent,
+    }
     while error is not None:
-        if isinstance(error, GatedRepoError):
-            return "access on the hub is restricted (request it there, then: hf auth login)"
-        if isinstance(error, RepositoryNotFoundError):
-            return "the hub has no such model, or it is private (hf auth login)"
-        if isinstance(error, RevisionNotFoundError):
-            return "the hub does not have this revision"
-        if isinstance(error, LocalEntryNotFoundError | OfflineModeIsEnabled):
-            offline = constants.HF_HUB_OFFLINE
-            return "the local hub cache does not contain it; " + (
-                "HF_HUB_OFFLINE is set, so the hub was not asked" if offline else "the hub cannot be reached"
-            )
+        if reason := next((reason for kind, reason in reasons.items() if isinstance(error, kind)), ""):
+            return reason
         error = error.__cause__ or error.__context__
     return ""
 
 
-# ---- device ----------------------------------------------------------------------------------------------------------
-
-
 def process_device(
-    wanted: str | None,
-    device_map: str | dict[str, Any] | None,
-    accelerator: Accelerator,
-    log: Callable[[str, str], None],
+    wanted: str | None, device_map: Any, accelerator: Accelerator, log: Callable[[str, str], None]
 ) -> torch.device:
-    """The device for the model of this process.
+    """The device for the model of this process: the `wanted` one (`cuda:1`), or accelerate's choice.
 
-    Args:
-        wanted: `cpu`, `cuda`, `cuda:1`; None: accelerate's choice.
-        device_map: set if the model is split over devices.
-        accelerator: of this process.
-        log: is called with a level and a message.
-
-    Raises:
-        SettingsError: no such device, or one that several processes cannot use.
+    `log` is called with a level and a message. Raises SettingsError for a device that does not exist, or that several
+    processes cannot use.
     """
     own, several, kind = accelerator.device, accelerator.num_processes > 1, accelerator.distributed_type
     if kind in (DistributedType.FSDP, DistributedType.DEEPSPEED):
-        raise SettingsError(
-            f"expected processes that each hold the whole model, found {kind.value}; to split it over "
-            "GPUs start one process with device_map=auto"
-        )
+        hint = "to split it over GPUs start one process with device_map=auto"
+        raise SettingsError(f"expected processes that each hold the whole model, found {kind.value}; {hint}")
     if several and device_map is not None:
         raise SettingsError("device_map: expected one process, found several, each with the whole model")
     if wanted is None:

@@ -25,26 +25,10 @@ from transformers.image_utils import load_image
 
 from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
-from mellm_plugin.models import bundled_folder
+from mellm_plugin.models import bundled_folder, loading
 from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arguments, with_options
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, rendered
-from mellm_plugin.models.loading import (
-    adapter_base,
-    add_adapter,
-    base_of,
-    carried_motion,
-    carried_record,
-    carries_processor,
-    check_numbers,
-    fetch_adapter,
-    limit_pixels,
-    load_model,
-    load_processor,
-    local_or_hub,
-    process_device,
-    weights_sum,
-)
 from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
@@ -71,20 +55,15 @@ class _Clip:
 class _Tally:
     """Counts of one `generate_until` call."""
 
-    requests: int = 0
-    maps: int = 0
-    without_nose: int = 0
-    doubtful: int = 0
-    tokens: int = 0
-    seconds: float = 0.0
+    maps = without_nose = doubtful = requests = tokens = 0
+    seconds = 0.0
     faults: dict[str, str] = field(default_factory=dict)
 
 
 class Mellm(lmms):  # type: ignore[misc]
     """A Hugging Face image-text-to-text model, with or without LoRA adapter, that reads motion maps.
 
-    Args:
-        arguments: the fields of `ModelArguments`; without `pretrained` and `adapter`, the bundled model.
+    Its arguments are the fields of `ModelArguments`; without `pretrained` and `adapter`, it is the bundled model.
 
     Raises:
         SettingsError: unknown or unusable arguments; lists all.
@@ -99,27 +78,23 @@ class Mellm(lmms):  # type: ignore[misc]
         self.accelerator = Accelerator()
         self._rank: int = self.accelerator.process_index
         self._world_size: int = self.accelerator.num_processes
-        self._device = process_device(given.device, given.device_map, self.accelerator, self._log)
+        self.device = loading.process_device(given.device, given.device_map, self.accelerator, self._log)
         self._load()
         self._record_in_name()
         self.system_prompt = self._resolve_system_prompt(given.system_prompt) if given.system_prompt else None
-        self._batch_size: int = given.batch_size or given.max_batch_size
+        self.batch_size: int = given.batch_size or given.max_batch_size
+        """Requests per batch; with `batch_size=auto`, the number that fitted so far."""
         if given.batch_size is None:
-            self._log("INFO", f"batch_size=auto: {self._batch_size}, halved when GPU memory runs out")
+            self._log("INFO", f"batch_size=auto: {self.batch_size}, halved when GPU memory runs out")
 
     @classmethod
     def create_from_arg_string(
         cls, arg_string: str | Mapping[str, Any], additional_config: Mapping[str, Any] | None = None
     ) -> Mellm:
-        """The model for lmms-eval's `--model_args` and its options `--batch_size`, `--device` and so on.
-
-        Args:
-            arg_string: `name=value,...`, or a dict, which lmms-eval's own version cannot read.
-            additional_config: the options; None if not given.
+        """The model for lmms-eval's `--model_args`, or a dict of them, and its options `--batch_size`, `--device`, ..
 
         Raises:
-            SettingsError: as the class, and if both give different values for an argument.
-            ModelError: as the class.
+            SettingsError, ModelError: as the class; or if both give different values for an argument.
         """
         return cls(**with_options(arg_string, additional_config or {}))
 
@@ -127,99 +102,81 @@ class Mellm(lmms):  # type: ignore[misc]
         given = self.arguments
         source, revision = given.pretrained, given.revision
         self._is_bundled = source is None and given.adapter is None
-        folder = fetch_adapter(given.adapter, given.adapter_revision) if given.adapter else None
+        folder = loading.fetch_adapter(given.adapter, given.adapter_revision) if given.adapter else None
         if source is None and folder is not None:
-            source, revision = adapter_base(folder)
+            source, revision = loading.adapter_base(folder)
         elif source is None:
-            source = self._bundled()
-        try:
-            self._model = load_model(
-                source,
-                revision=revision,
-                dtype=given.dtype,
-                device=self._device,
-                device_map=given.device_map,
-                attn_implementation=given.attn_implementation,
-                trust_remote_code=given.trust_remote_code,
+            source = str(bundled_folder())
+            if not Path(source, "config.json").is_file():
+                raise ModelError(f"{source}: this installation has no bundled model; set pretrained= or adapter=")
+            self._log(
+                "WARNING",
+                "neither pretrained= nor adapter= is set: this is the BUNDLED model, small and trained on "
+                "drawn faces only. Its answers say nothing about real people.",
             )
-            check_numbers(self._model, source)
+        names = ("dtype", "device_map", "attn_implementation", "trust_remote_code")
+        options = {name: getattr(given, name) for name in names}
+        try:
+            self._model = loading.load_model(source, revision=revision, device=self.device, **options)
+            loading.check_numbers(self._model, source)
         except ModelError as error:
             if folder is None or given.pretrained:
                 raise
-            raise base_of(folder, error) from error
+            raise loading.base_of(folder, error) from error
         if given.device_map is not None:
-            self._device = self._model.device
+            self.device = self._model.device
         # What the adapter does not contain comes from its base.
-        brings = folder is not None and carries_processor(folder)
+        brings = folder is not None and loading.carries_processor(folder)
         where, which = (str(folder), None) if brings else (source, revision)
-        self.processor = load_processor(where, revision=which, trust_remote_code=given.trust_remote_code)
+        self.processor = loading.load_processor(where, revision=which, trust_remote_code=given.trust_remote_code)
+        self.tokenizer = self.processor.tokenizer
         carried = None
-        records = [carried_record(source, revision)]
+        records = [loading.carried_record(source, revision)]
         if folder is not None:
-            self._model = add_adapter(self._model, folder, merge=given.merge_adapter, processor=self.processor)
-            carried = carried_motion(str(folder))
-            records.append(carried_record(str(folder)))
+            self._model = loading.add_adapter(self._model, folder, merge=given.merge_adapter, processor=self.processor)
+            carried = loading.carried_motion(str(folder))
+            records.append(loading.carried_record(str(folder)))
         known = [record for record in records if record is not None]
         self._seen = Seen.of(known) if known else None
         self._sums: dict[str, str] = {}
         if folder is not None:
-            self._sums["adapter_sha256"] = weights_sum(folder)
+            self._sums["adapter_sha256"] = loading.weights_sum(folder)
         elif known and "merged" in known[0]:
             self._sums["adapter_sha256"] = known[0]["merged"]["adapter_sha256"]
-        elif any(Path(local_or_hub(source)).glob("*.safetensors")):
-            self._sums["weights_sha256"] = weights_sum(Path(local_or_hub(source)))
+        elif any(Path(place := loading.local_or_hub(source)).glob("*.safetensors")):
+            self._sums["weights_sha256"] = loading.weights_sum(Path(place))
         self._splits: dict[str, str] = {}
         self._has_warned = False
-        self.motion = self._motion(carried or carried_motion(source, revision))
-        limit_pixels(self.processor, given.min_pixels, given.max_pixels)
-        self._config = self._model.config
+        carried = carried or loading.carried_motion(source, revision)
+        wanted = carried or DEFAULT if given.motion is None else given.motion
+        if carried is not None and wanted != carried:
+            self._log("WARNING", f"motion: using {wanted} as requested; the model was trained with {carried}")
+        self.motion = wanted if isinstance(wanted, MotionSettings) else None  # None: frames pass through
+        loading.limit_pixels(self.processor, given.min_pixels, given.max_pixels)
+        self.config = self._model.config  # lmms-eval names a ready-made model by it
         ends = self._model.generation_config.eos_token_id
         ends = {*(ends if isinstance(ends, list) else [ends]), self.tokenizer.eos_token_id} - {None}
         self._ends: list[int] = sorted(ends)
 
-    def _bundled(self) -> str:
-        folder = bundled_folder()
-        if not (folder / "config.json").is_file():
-            raise ModelError(f"{folder}: this installation has no bundled model; set pretrained= or adapter=")
-        self._log(
-            "WARNING",
-            "neither pretrained= nor adapter= is set: this is the BUNDLED model, small and trained on "
-            "drawn faces only. Its answers say nothing about real people.",
-        )
-        return str(folder)
-
-    def _motion(self, carried: MotionSettings | str | None) -> MotionSettings | None:
-        """The settings of maps; None: frames pass through."""
-        wanted = self.arguments.motion
-        if wanted is None:
-            wanted = carried or DEFAULT
-        if carried is not None and wanted != carried:
-            self._log("WARNING", f"motion: using {wanted} as requested; the model was trained with {carried}")
-        return wanted if isinstance(wanted, MotionSettings) else None
-
     def _record_in_name(self) -> None:
         """Put weights, map settings and training people into the class name, which the results file records.
 
-        lmms-eval records only a model's arguments and its class name after the last answer
-        (`config.model_backend`). The arguments do not show that the bundled model was the default, which settings a
-        model folder carries, or that the model has seen the people in the task.
+        lmms-eval records only a model's arguments and, after the last answer, its class name (`config.model_backend`).
         """
-        known: dict[str, Any] = {"bundled": self._is_bundled, "motion": self.motion.to_dict() if self.motion else "off"}
-        known |= self._sums
+        motion = self.motion.to_dict() if self.motion else "off"
+        known: dict[str, Any] = {"bundled": self._is_bundled, "motion": motion, **self._sums}
         if self._seen is not None:
-            known["training"] = {**self._seen.counts, "tasks": self._overlaps()}
+            known["training"] = {**self._seen.counts, "tasks": self._overlaps(self._seen)}
         own = next(base for base in type(self).__mro__ if " " not in base.__name__)
         name = f"{own.__name__} {json.dumps(known)}"
         self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
 
-    def _overlaps(self) -> dict[str, Any]:
+    def _overlaps(self, seen: Seen) -> dict[str, Any]:
         """The overlap of each task's clips with the training data; warns once of people that the model has seen.
 
-        This counts all clips of a task, whatever its `--limit`, and whether or not lmms-eval's cache or another process
-        answers them.
+        This counts all clips of a task, whatever its `--limit`, and whoever answers them.
         """
-        assert self._seen is not None
-        found, faults = self._seen.overlaps(self.task_dict, self._splits)
+        found, faults = seen.overlaps(self.task_dict, self._splits)
         if faults and not self._has_warned:
             self._has_warned = True
             self._log(
@@ -242,58 +199,30 @@ class Mellm(lmms):  # type: ignore[misc]
 
     @property
     def model(self) -> Any:
-        """The transformers model.
-
-        Raises:
-            ModelError: lmms-eval has freed the model after an evaluation.
-        """
+        """The transformers model; raises ModelError once lmms-eval has freed it."""
         if "_model" not in vars(self):
             raise ModelError("lmms-eval has freed this model after an evaluation; create a new one")
         return self._model
 
     @property
-    def config(self) -> Any:
-        """The model's configuration; lmms-eval names a ready-made model by it."""
-        return self._config
-
-    @property
-    def tokenizer(self) -> Any:
-        """The tokenizer of the processor."""
-        return self.processor.tokenizer
-
-    @property
-    def device(self) -> torch.device:
-        """The device of inputs and of communication between processes."""
-        return self._device
-
-    @property
-    def batch_size(self) -> int:
-        """Requests per batch; with `batch_size=auto`, the number that fitted so far."""
-        return self._batch_size
-
-    @property
     def batch_sizes(self) -> dict[str, int]:
         """The batch sizes in lmms-eval's results file."""
-        return {"generate_until": self._batch_size}
+        return {"generate_until": self.batch_size}
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not supported; raises NotImplementedError."""
-        raise NotImplementedError(
-            "mellm generates answers and computes no likelihoods; choose tasks with output_type: generate_until"
-        )
+        why = "mellm generates answers and computes no likelihoods"
+        raise NotImplementedError(f"{why}; choose tasks with output_type: generate_until")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
         """Not supported; raises NotImplementedError."""
         raise NotImplementedError("mellm answers in one round only; choose tasks with output_type: generate_until")
 
     def generate_until(self, requests: list[Instance]) -> Iterable[GenerationResult]:
-        """Answers in the order of the requests.
+        """Answers in the order of the requests; each is yielded before later batches, so that lmms-eval can save it.
 
-        The iterator yields an answer before it generates later batches, so that lmms-eval can save it. If a clip's
-        images cannot be used, its answer is `IMAGES_UNUSABLE` with the fault, and the log reports it.
-
-        Returns:
-            an iterator; for a single request a list, because lmms-eval's agentic loop takes the first item.
+        If a clip's images cannot be used, its answer is `IMAGES_UNUSABLE` with the fault, and the log reports it. For a
+        single request, it returns a list, because lmms-eval's agentic loop takes the first item.
         """
         self._splits |= {request.args[4]: request.args[5] for request in requests}
         self._record_in_name()  # now with the tasks' overlaps
@@ -326,9 +255,8 @@ class Mellm(lmms):  # type: ignore[misc]
         for _, alike in groupby(requests, key=lambda request: request.args[2]):
             waiting = list(alike)
             while waiting:
-                size = self._batch_size
-                yield waiting[:size]
-                waiting = waiting[size:]
+                batch, waiting = waiting[: self.batch_size], waiting[self.batch_size :]
+                yield batch
 
     def _clip(self, request: Instance, pool: ThreadPoolExecutor) -> _Clip:
         _, doc_to_messages, _, doc_id, task, split = request.args
@@ -355,16 +283,13 @@ class Mellm(lmms):  # type: ignore[misc]
         content: list[dict[str, str]] = []
         for item in items:
             kind = item["type"]
-            if kind == "text":
-                content.append({"type": "text", "text": item["text"]})
-                continue
+            content.append({"type": kind} | ({"text": item["text"]} if kind == "text" else {}))
             if kind == "image":
                 clip.images.append(_opened(item["url"]))
             elif kind == "video" and item.get("start_time") is None and item.get("end_time") is None:
                 clip.videos.append(item["url"])
-            else:
+            elif kind != "text":
                 raise InputError(f"expected texts, images and whole videos, found {item}", where=clip.name)
-            content.append({"type": kind})
         return content
 
     def _generate(self, clips: list[_Clip], gen_kwargs: Mapping[str, Any], tally: _Tally) -> list[GenerationResult]:
@@ -411,7 +336,7 @@ class Mellm(lmms):  # type: ignore[misc]
                 raise
         # Outside the handler, because the error keeps the memory allocated.
         torch.cuda.empty_cache()
-        self._batch_size = half = len(clips) // 2
+        self.batch_size = half = len(clips) // 2
         logger.warning(f"mellm: out of GPU memory with {len(clips)} requests per batch; continuing with {half}")
         parts = [clips[i : i + half] for i in range(0, len(clips), half)]
         return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
@@ -419,41 +344,24 @@ class Mellm(lmms):  # type: ignore[misc]
     def _run_at_once(
         self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str]
     ) -> list[GenerationResult]:
-        inputs = encoded(
-            self.processor,
-            [rendered(self.processor, clip.messages) for clip in clips],
-            [clip.images for clip in clips],
-            [clip.videos for clip in clips],
-        )
-        model = self.model
-        inputs = inputs.to(self._device)
+        texts = [rendered(self.processor, clip.messages) for clip in clips]
+        images, videos = [clip.images for clip in clips], [clip.videos for clip in clips]
+        inputs = encoded(self.processor, texts, images, videos).to(self.device)
         for name in inputs:
             if name.startswith("pixel_values"):
-                inputs[name] = inputs[name].to(model.dtype)
+                inputs[name] = inputs[name].to(self.model.dtype)
+        ends = {"eos_token_id": self._ends, "pad_token_id": self.tokenizer.pad_token_id}
         with torch.inference_mode():
-            output = model.generate(
-                **inputs,
-                **arguments,
-                eos_token_id=self._ends,
-                pad_token_id=self.tokenizer.pad_token_id,
-            )
-        read = inputs["attention_mask"].sum(dim=1).tolist()
-        written = output[:, inputs["input_ids"].shape[1] :].tolist()
-        return [
-            GenerationResult(
-                text=cut_at(self._text(tokens), until),
-                token_counts=TokenCounts(input_tokens=count, output_tokens=self._length(tokens)),
-            )
-            for count, tokens in zip(read, written, strict=True)
-        ]
-
-    def _text(self, tokens: list[int]) -> str:
-        text: str = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return text
-
-    def _length(self, tokens: list[int]) -> int:
-        """Number of tokens of an answer with its end token, without padding."""
-        return next((i for i, token in enumerate(tokens, start=1) if token in self._ends), len(tokens))
+            output = self.model.generate(**inputs, **arguments, **ends)
+        answers = []
+        for row, mask in zip(output, inputs["attention_mask"], strict=True):
+            tokens = row[len(mask) :].tolist()
+            text = self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            # the length of the answer with its end token, without padding
+            length = next((i for i, token in enumerate(tokens, start=1) if token in self._ends), len(tokens))
+            counts = TokenCounts(input_tokens=int(mask.sum()), output_tokens=length)
+            answers.append(GenerationResult(text=cut_at(text, until), token_counts=counts))
+        return answers
 
     def _report(self, tally: _Tally) -> None:
         if tally.faults:

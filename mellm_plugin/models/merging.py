@@ -7,8 +7,8 @@ therefore get separate matrices first, and share again afterwards if both are eq
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,14 +28,9 @@ SURELY_ROUNDING = 1e-4
 
 
 def merge(wrapped: Any, processor: Any = None) -> Any:
-    """Merge the adapter into the base.
+    """Merge the adapter into the base of PEFT's model; without a processor, the check uses text only.
 
-    Args:
-        wrapped: PEFT's model with the adapter.
-        processor: for a check with an image; None: the check uses text only.
-
-    Raises:
-        ModelError: the adapter cannot be merged, or merging changes answers.
+    Raises ModelError if the adapter cannot be merged, or merging changes answers.
     """
     names = {_plain(name) for name, module in wrapped.named_modules() if isinstance(module, BaseTunerLayer)}
     try:
@@ -106,30 +101,24 @@ def _asked(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """The logits, and the last output row of each layer with a weight, in order of execution.
 
-    Args:
-        model: the model, or PEFT's around it.
-        inputs: as `_question` returns them.
-        rounding: layers whose results are changed by about as much as rounding their weights changes them.
+    The results of the layers in `rounding` change by about as much as rounding their weights changes them.
     """
     rows: dict[str, torch.Tensor] = {}
     random = torch.Generator().manual_seed(0)
 
-    def hook(name: str) -> Callable[..., Any]:
-        def keep(module: nn.Module, given: Any, result: Any) -> Any:
-            if not isinstance(result, torch.Tensor) or result.ndim < 2:
-                return None
-            rows[name] = result.detach().flatten(0, -2)[-1].float().cpu()
-            if name not in rounding:
-                return None
-            size = torch.finfo(result.dtype).eps / 2 * result.float().square().mean(dim=-1, keepdim=True).sqrt()
-            noise = torch.randn(result.shape, generator=random).to(result.device)
-            return (result.float() + size * noise).to(result.dtype)
-
-        return keep
+    def keep(name: str, module: nn.Module, given: Any, result: Any) -> Any:
+        if not isinstance(result, torch.Tensor) or result.ndim < 2:
+            return None
+        rows[name] = result.detach().flatten(0, -2)[-1].float().cpu()
+        if name not in rounding:
+            return None
+        size = torch.finfo(result.dtype).eps / 2 * result.float().square().mean(dim=-1, keepdim=True).sqrt()
+        noise = torch.randn(result.shape, generator=random).to(result.device)
+        return (result.float() + size * noise).to(result.dtype)
 
     inside = (".base_layer", "lora_", ".original_module", ".modules_to_save", "token_adapter")
     hooks = [
-        module.register_forward_hook(hook(_plain(name)))
+        module.register_forward_hook(partial(keep, _plain(name)))
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight", None), torch.Tensor) and not any(part in name for part in inside)
     ]
@@ -142,10 +131,7 @@ def _asked(
     return logits.float().cpu(), rows
 
 
-_Shared = list[list[tuple[nn.Module, str]]]
-
-
-def _separate(wrapped: nn.Module) -> _Shared:
+def _separate(wrapped: nn.Module) -> list[list[tuple[nn.Module, str]]]:
     """Separate weights that layers share if the adapter touches one of them; returns the groups."""
     places: dict[int, list[tuple[nn.Module, str]]] = {}
     touched: set[int] = set()
@@ -165,7 +151,7 @@ def _separate(wrapped: nn.Module) -> _Shared:
     return shared
 
 
-def _share_again(model: Any, shared: _Shared) -> None:
+def _share_again(model: Any, shared: list[list[tuple[nn.Module, str]]]) -> None:
     """Share equal weights again, and update the config."""
     for group in shared:
         first = getattr(*group[0])

@@ -24,21 +24,14 @@ from mellm_plugin.errors import ModelError
 from mellm_plugin.small_files import read_json, write_text
 
 FILE = "training.json"
-"""Name of the record file."""
-
 FORMAT = 1
 """Version of the file format; others are refused."""
 
-_BLOCK = 1 << 20
 _KEYS = {"versions", "base", "prompts", "motion", "seen", "validation", "config", "stages"}
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a folder, with the keys of the example above.
-
-    Raises:
-        ModelError: the record is missing, damaged, or of another version.
-    """
+    """The record of a folder; raises ModelError if it is missing, damaged, or of another version."""
     file = folder / FILE
     try:
         record = read_json(file)
@@ -54,20 +47,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
     """Write the record of a folder atomically."""
-    text = json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False)
-    write_text(folder / FILE, text + "\n")
+    write_text(folder / FILE, json.dumps({"format": FORMAT, **record}, indent=1, ensure_ascii=False) + "\n")
 
 
 def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Merge the record of a training with that of the model it started from.
-
-    Args:
-        earlier: of the base or of the start adapter, or None.
-        own: of the training, or None.
-
-    Returns:
-        `own` with the people of both records; or the only record.
-    """
+    """The `own` record of a training with the people of the `earlier` one of its start; or the only record."""
     if earlier is None or own is None:
         return own or earlier
     seen, validation = dict(own["seen"]), dict(own["validation"])
@@ -80,14 +64,11 @@ def together(earlier: dict[str, Any] | None, own: dict[str, Any] | None) -> dict
 
 
 def ends_sum(path: Path) -> str:
-    """A checksum over a file's size and its first and last megabyte.
-
-    These parts differ after training; reading a large model completely would take minutes.
-    """
-    size = path.stat().st_size
+    """A checksum over a file's size and its first and last MiB, which training changes; the whole takes minutes."""
+    size, block = path.stat().st_size, 1 << 20
     digest = hashlib.sha256(str(size).encode())
     with path.open("rb") as file:
-        digest.update(file.read(_BLOCK))
-        file.seek(max(_BLOCK, size - _BLOCK))
+        digest.update(file.read(block))
+        file.seek(max(block, size - block))
         digest.update(file.read())
     return digest.hexdigest()

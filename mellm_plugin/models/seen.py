@@ -10,6 +10,7 @@ person's micro-expressions are alike.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,41 +35,31 @@ def people(of: Mapping[str, Iterable[str]]) -> set[str]:
 
 @dataclass(frozen=True)
 class Seen:
-    """The people that a model has seen, named by `person`.
-
-    Attributes:
-        trained: people of the training data.
-        validated: people of the validation data only, which chose the state of the model.
-        counts: for both, the number of subjects by dataset from the records.
-    """
+    """The people that a model has seen, named by `person`."""
 
     trained: frozenset[str]
-    validated: frozenset[str]
-    counts: Mapping[str, Mapping[str, int]]
+    validated: frozenset[str]  # of the validation data only, which chose the state of the model
+    counts: Mapping[str, Mapping[str, int]]  # for both, the number of subjects by dataset
 
     @classmethod
     def of(cls, records: Iterable[Mapping[str, Any]]) -> Seen:
         """From the records of an adapter and its base (`models/record.py`)."""
-        seen: dict[str, set[str]] = {}
-        validation: dict[str, set[str]] = {}
+        seen: defaultdict[str, set[str]] = defaultdict(set)
+        validation: defaultdict[str, set[str]] = defaultdict(set)
         for record in records:
             for dataset, of in record["seen"].items():
-                seen.setdefault(dataset, set()).update(of["subjects"])
+                seen[dataset].update(of["subjects"])
             for dataset, subjects in record["validation"].items():
-                validation.setdefault(dataset, set()).update(subjects)
+                validation[dataset].update(subjects)
         trained = frozenset(people(seen))
         sides = {"seen": seen, "validation": validation}
         counts = {side: {name: len(of) for name, of in sorted(sets.items())} for side, sets in sides.items()}
         return cls(trained, frozenset(people(validation)) - trained, counts)
 
     def overlap(self, docs: Any) -> dict[str, Any] | None:
-        """Count a task's clips of people that the model has seen.
+        """Count the clips of people that the model has seen, in a `datasets.Dataset`, as in the example above.
 
-        Args:
-            docs: `datasets.Dataset` of one split; images are not read.
-
-        Returns:
-            as in the example above; None if the clips name no dataset and subject.
+        Returns None if the clips name no dataset and subject.
         """
         clips = _clips(docs)
         if not clips:
@@ -79,10 +70,6 @@ class Seen:
             found[side] = {"clips": len(hit), "subjects": len(set(hit))}
         return found
 
-    def met(self, docs: Any, side: str) -> set[str]:
-        """The people of a task's clips on one side, `seen` or `validation`."""
-        return {*_clips(docs).values()} & (self.trained if side == "seen" else self.validated)
-
     def overlaps(
         self, tasks: Mapping[str, Any], asked: Mapping[str, str]
     ) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -90,38 +77,30 @@ class Seen:
 
         Args:
             tasks: by task, its splits.
-            asked: by task, the split that it tests, where that is known.
+            asked: by task, the split that it tests. If unknown (all answers cached), it is `test` or the only split.
 
         Returns:
-            by task its `overlap`, without tasks whose clips name no dataset and subject; a sentence for each task and
-            side that has seen people.
+            by task its `overlap`, if it has one; a sentence for each task and side that has seen people.
         """
         found: dict[str, dict[str, Any]] = {}
         faults: list[str] = []
         for task, splits in tasks.items():
-            docs = _tested(splits, asked.get(task))
+            if not isinstance(splits, Mapping):
+                continue
+            docs = splits.get(asked.get(task, "test"), next(iter(splits.values())) if len(splits) == 1 else None)
             if (overlap := self.overlap(docs)) is None:
                 continue
             found[task] = overlap
-            for side, what in (("seen", "trained on"), ("validation", "chosen by")):
+            sides = (("seen", "trained on", self.trained), ("validation", "chosen by", self.validated))
+            for side, what, known in sides:
                 if (hit := overlap[side])["clips"]:
+                    names = sorted(known.intersection(_clips(docs).values()))
+                    shown = ", ".join(names[:5]) + (", .." if len(names) > 5 else "")
                     faults.append(
                         f"{task}: {hit['clips']} of {overlap['clips']} clips are of people that it was {what}: "
-                        f"{hit['subjects']} ({_some(self.met(docs, side))})"
+                        f"{hit['subjects']} ({shown})"
                     )
         return found, faults
-
-
-def _tested(splits: Any, asked: str | None) -> Any:
-    """The clips of the split that a task tests; if unknown (all answers cached), the split `test` or the only one."""
-    if not isinstance(splits, Mapping):
-        return None
-    return splits.get(asked or "test", next(iter(splits.values())) if len(splits) == 1 else None)
-
-
-def _some(names: Iterable[str]) -> str:
-    shown = sorted(names)
-    return ", ".join(shown[:5]) + (", .." if len(shown) > 5 else "")
 
 
 def _clips(docs: Any) -> dict[Any, str]:
