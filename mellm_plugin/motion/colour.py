@@ -108,14 +108,12 @@ class Direction:
         return " to ".join(colours(palette)[i].name for i in self.bins)
 
 
-def _direction(name: str, angle: int) -> Direction:
-    away = [abs((BIN_DEGREES * i - angle + 180) % 360 - 180) for i in range(360 // BIN_DEGREES)]
-    return Direction(name, angle, tuple(i for i, degrees in enumerate(away) if degrees <= BIN_DEGREES / 2))
-
-
+_NAMES_AND_BINS = (
+    *(("right", (0,)), ("up-right", (1, 2)), ("up", (3,)), ("up-left", (4, 5))),
+    *(("left", (6,)), ("down-left", (7, 8)), ("down", (9,)), ("down-right", (10, 11))),
+)
 DIRECTIONS: dict[str, Direction] = {
-    name: _direction(name, 45 * i)
-    for i, name in enumerate(("right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right"))
+    name: Direction(name, 45 * i, bins) for i, (name, bins) in enumerate(_NAMES_AND_BINS)
 }
 """The eight directions by name, counter-clockwise from right; each bin belongs to exactly one."""
 
@@ -157,28 +155,8 @@ def bin_index(flow: Field) -> npt.NDArray[np.intp]:
     return index
 
 
-def minmax_strength(flow: Field) -> Field:
-    """The published strength: magnitude from the smallest (0) to the largest (1) of the image.
-
-    Args:
-        flow: float32 `(H, W, 2)`, px.
-
-    Returns:
-        float32 `(H, W)`, 0..1; all zero if the magnitudes differ only by rounding.
-    """
-    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
-    low, high = float(magnitude.min()), float(magnitude.max())
-    if high - low <= 16 * np.finfo(np.float32).eps * high:
-        return np.zeros(flow.shape[:2], np.float32)
-    return np.asarray((magnitude - low) / (high - low), dtype=np.float32).clip(0, 1)
-
-
 def paint(
-    flow: Field,
-    strength: Field,
-    grey: Grey,
-    palette: str = STANDARD,
-    overlay: str = "blend",
+    flow: Field, strength: Field, grey: Grey, palette: str = STANDARD, overlay: str = "blend"
 ) -> npt.NDArray[np.uint8]:
     """Lay the colour of each direction over the grey frame, with the strength of the motion as opacity.
 
@@ -207,8 +185,8 @@ def paint(
     alpha, under = strength[moves][:, None], painted[moves].astype(np.float32)
     if overlay == "blend":
         under = under * (1 - alpha)
-    bins = bin_index(flow[moves][:, None])[:, 0]
-    painted[moves] = np.rint(under + colours_of_bins[bins] * alpha).clip(0, 255).astype(np.uint8)
+    over = colours_of_bins[bin_index(flow[moves][:, None])[:, 0]] * alpha
+    painted[moves] = np.rint(under + over).clip(0, 255).astype(np.uint8)
     return painted
 
 
@@ -220,13 +198,10 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
 
     Args:
         rgb: uint8 `(..., 3)`, painted with the palette.
-        palette: one of `PALETTES`.
+        palette: raises as `colours`.
 
     Returns:
         `(...)`, 0..11; -1 if the pixel is too close to grey (`FAINTEST`).
-
-    Raises:
-        SettingsError: the palette is unknown.
     """
     table = _rgb(palette) - _rgb(palette).mean(axis=1, keepdims=True)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
@@ -239,15 +214,7 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
 def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
     """The legend as a wheel: each direction from the centre in its colour, stronger towards the rim, on grey.
 
-    Args:
-        size: side in px, at least 32.
-        palette: one of `PALETTES`.
-
-    Returns:
-        uint8 `(size, size, 3)`, RGB.
-
-    Raises:
-        SettingsError: the palette is unknown.
+    Returns uint8 `(size, size, 3)`, RGB, of a side of at least 32 px; raises as `colours`.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
     x, y = np.meshgrid(axis, axis)

@@ -110,14 +110,13 @@ def measure(
     height, width = pair.onset.shape
     fitted = fit_head(forward)
     unfitted = forward - fitted.flow(height, width)
-    head: HeadMotion | None
+    head: HeadMotion | None = fitted
+    source, facial = "similarity", unfitted
     if settings.head == "none":
         head, source, facial = None, "none", forward
     elif settings.head == "nose" and pair.nose is not None:
         head, source = nose_motion(forward, pair.nose), "nose"
         facial = forward - head.flow(height, width)
-    else:
-        head, source, facial = fitted, "similarity", unfitted
     doubts = picture_doubts(pair.onset, pair.apex)
     doubts = doubts or flow_doubts(pair.onset, pair.apex, forward, unfitted, fitted)
     confidence = None
@@ -136,14 +135,13 @@ def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
     height, width = measured.flow.shape[:2]
     if (height, width) == shape:
         return measured
-    grown = shape[1] / width, shape[0] / height
-    size = shape[1], shape[0]
-    enlarged = cv2.resize(measured.flow, size, interpolation=cv2.INTER_LINEAR) * np.array(grown, np.float32)
+    across, down = shape[1] / width, shape[0] / height
     confidence, head = measured.confidence, measured.head
+    enlarged = cv2.resize(measured.flow, shape[::-1]) * np.array((across, down), np.float32)
     if confidence is not None:
-        confidence = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        confidence = np.asarray(cv2.resize(confidence, shape[::-1]), np.float32)
     if head is not None:
-        head = replace(head, tx=head.tx * grown[0], ty=head.ty * grown[1])
+        head = replace(head, tx=head.tx * across, ty=head.ty * down)
     return replace(measured, flow=np.asarray(enlarged, np.float32), confidence=confidence, head=head)
 
 

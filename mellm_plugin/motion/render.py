@@ -73,7 +73,7 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
     `scale="fixed"`: zero up to the floor, then `1 - exp(-excess / knee)`, times the confidence. In fixed units of the
     frame brightness follows the motion itself: noise on a still face is not amplified and a blink does not darken a
     small motion beside it. The knee grows in frames with much strong motion, which keeps its shades.
-    `scale="minmax"`, as published: 0 at the smallest motion, 1 at the largest.
+    `scale="minmax"`, as published: 0 at the smallest motion, 1 at the largest; all 0 if they differ only by rounding.
 
     Args:
         flow: float32 `(H, W, 2)`, px.
@@ -83,14 +83,17 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
     Returns:
         float32 `(H, W)`, 0..1.
     """
+    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
     if settings.scale == "minmax":
-        shown = colour.minmax_strength(flow)
+        low, high = float(magnitude.min()), float(magnitude.max())
+        differs = high - low > 16 * np.finfo(np.float32).eps * high  # by more than rounding
+        shown = ((magnitude - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(magnitude)
     else:
         px = unit(flow.shape)
-        magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
         excess = np.maximum(magnitude - settings.floor_px * px, 0)
         strong = float(np.percentile(excess[::4, ::4], _STRONG_PERCENTILE)) / _STRONG_KNEES
-        shown = np.asarray(1 - np.exp(-excess / max(settings.knee_px * px, strong)), dtype=np.float32)
+        shown = 1 - np.exp(-excess / max(settings.knee_px * px, strong))
+    shown = np.asarray(shown, np.float32)
     return shown if confidence is None else shown * confidence
 
 
