@@ -26,6 +26,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +39,6 @@ from mellm_plugin.motion import tvl1 as module
 from mellm_plugin.motion.tvl1 import tvl1
 
 MAKE = Path(__file__).parents[1] / "tests" / "golden" / "tvl1" / "make.py"
-PEER = """
-import sys, time
-import cv2, numpy as np
-cv2.setNumThreads(1)
-folder = sys.argv[1]
-pairs = dict(np.load(f"{folder}/pairs.npz"))
-print(cv2.__version__, flush=True)
-for line in sys.stdin:
-    name = line.strip()
-    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
-    start = time.perf_counter()
-    flow = estimator.calc(*pairs[name], None)
-    seconds = time.perf_counter() - start
-    np.save(f"{folder}/flow.npy", flow)
-    print(seconds, flush=True)
-"""
 FLOAT = 4  # bytes
 ITERATION, WARP, MEDIAN = 15, 9, 4  # floats a pixel, fused
 
@@ -66,59 +51,71 @@ def pairs() -> dict[str, npt.NDArray[np.uint8]]:
 
 
 class Peer:
-    """A process of the other environment that computes the flow of a named pair on request."""
+    """A process of the other environment that computes TV-L1 flows on request; `clock` is a function of `time`."""
 
-    def __init__(self, python: str, folder: str) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [python, "-c", PEER, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+    _CODE = """
+import sys, time
+import cv2, numpy as np
+cv2.setNumThreads(1)
+folder, clock = sys.argv[1], getattr(time, sys.argv[2])
+print(cv2.__version__, flush=True)
+for line in sys.stdin:
+    pair = np.load(f"{folder}/pair.npy")
+    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
+    start = clock()
+    flow = estimator.calc(*pair, None)
+    seconds = clock() - start
+    np.save(f"{folder}/flow.npy", flow)
+    print(seconds, flush=True)
+"""
+
+    def __init__(self, python: str, clock: str = "process_time") -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        command = [python, "-c", self._CODE, self._folder.name, clock]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1, env=environment)
         self.version = self._line()
 
     def _line(self) -> str:
-        assert self.process.stdout is not None
-        if not (line := self.process.stdout.readline()):
-            raise SystemExit(f"the peer ended with {self.process.wait()}; does it have opencv-contrib-python-headless?")
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise SystemExit(f"the peer ended with {self._process.wait()}; has it opencv-contrib-python-headless?")
         return line.strip()
 
-    def seconds(self, name: str) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(name + "\n")
-        return float(self._line())
+    def flow(self, onset: npt.NDArray[np.uint8], apex: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:
+        """The flow, and its seconds."""
+        np.save(f"{self._folder.name}/pair.npy", np.stack([onset, apex]))
+        assert self._process.stdin is not None
+        self._process.stdin.write("next\n")
+        seconds = float(self._line())
+        return np.asarray(np.load(f"{self._folder.name}/flow.npy"), np.float32), seconds
 
-    def flow(self) -> npt.NDArray[np.float32]:
-        return np.asarray(np.load(f"{self.folder}/flow.npy"))
+    def close(self) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
 
 
 def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: int) -> None:
     """Accuracy for every pair, and the ratio of times by size."""
     ratios: dict[tuple[int, ...], list[float]] = defaultdict(list)
     spent: dict[tuple[int, ...], list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/pairs.npz", **chosen)  # type: ignore[arg-type]
-        peer = Peer(python, folder)
-        print(f"against OpenCV {peer.version}; absolute difference of the flows, px")
-        for name, pair in chosen.items():
-            peer.seconds(name)
-            off = np.abs(tvl1(*pair) - peer.flow())
-            print(
-                f"  {name} ({pair.shape[1]} x {pair.shape[2]}): mean {off.mean():.4f}, median {np.median(off):.4f}, "
-                f"99th percentile {np.quantile(off, 0.99):.4f}"
-            )
-        for run in range(runs):
-            for name, pair in chosen.items():
-                order = ("ours", "theirs") if run % 2 else ("theirs", "ours")
-                times = {side: seconds(pair) if side == "ours" else peer.seconds(name) for side in order}
-                ratios[pair.shape[1:]].append(times["theirs"] / times["ours"])
-                spent[pair.shape[1:]].append(times["ours"])
-        assert peer.process.stdin is not None
-        peer.process.stdin.close()
-        peer.process.wait()
+    peer = Peer(python, "perf_counter")
+    print(f"against OpenCV {peer.version}; absolute difference of the flows, px")
+    for name, pair in chosen.items():
+        off = np.abs(tvl1(*pair) - peer.flow(*pair)[0])
+        print(
+            f"  {name} ({pair.shape[1]} x {pair.shape[2]}): mean {off.mean():.4f}, median {np.median(off):.4f}, "
+            f"99th percentile {np.quantile(off, 0.99):.4f}"
+        )
+    for run in range(runs):
+        for pair in chosen.values():
+            ours = seconds(pair) if run % 2 else 0.0
+            theirs = peer.flow(*pair)[1]
+            ours = ours or seconds(pair)
+            ratios[pair.shape[1:]].append(theirs / ours)
+            spent[pair.shape[1:]].append(ours)
+    peer.close()
     for size, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
         print(
@@ -127,13 +124,20 @@ def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: in
         )
 
 
-def seconds(pair: npt.NDArray[np.uint8], device: str = "cpu") -> float:
-    """Time of one call, frames and flow in the host's memory; `pair` is `(2, H, W)` or `(2, N, H, W)`."""
+def timed(call: Callable[[], object], device: str) -> float:
+    """Seconds of one call, with what the device still computes for it."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
-    tvl1(*pair, device=device)
+    call()
     if device != "cpu":
         torch.cuda.synchronize(device)
     return time.perf_counter() - start
+
+
+def seconds(pair: npt.NDArray[np.uint8], device: str = "cpu") -> float:
+    """Time of one call, frames and flow in the host's memory; `pair` is `(2, H, W)` or `(2, N, H, W)`."""
+    return timed(lambda: tvl1(*pair, device=device), device)
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[misc]
@@ -184,15 +188,8 @@ def account(pair: npt.NDArray[np.uint8], device: str, bandwidth: float) -> None:
 def copy_bandwidth(device: str) -> float:
     """GB/s of copies of half a GB, counting reads and writes."""
     source = torch.zeros(2**27, device=device)
-    target, best = torch.empty_like(source).zero_(), float("inf")
-    for _ in range(5):
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        target.copy_(source)
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
+    target = torch.zeros_like(source)
+    best = min(timed(lambda: target.copy_(source), device) for _ in range(5))
     return 2 * FLOAT * 2**27 / best / 1e9
 
 
