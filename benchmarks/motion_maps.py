@@ -6,21 +6,18 @@ method in OpenCV contrib. Five minutes (`--quick`: less than one).
 Clips: each labelled unit of SynthME at each of six amplitudes, `--clips` times: of three, two are new drawn faces and
 one is the photographed face of scikit-image (NASA's astronaut). The head moves by up to 3 px, 1.2 degrees and 1.2 %;
 the light changes by a few per cent; sensor noise is .5 to 3 grey levels, in drawn clips for each colour channel, and
-some of these are JPEGs. In still faces, drawn and photographed, at most the head moves; in half of them nothing does.
-Everything is drawn from `--seed`. No constant of the package was tuned on these clips, but some were tuned on the same
-photograph.
+some of these are JPEGs. In still faces at most the head moves; in half of them nothing does. Everything is drawn from
+`--seed`. No constant of the package was tuned on these clips, but some were tuned on the same photograph.
 
-Right: an action unit moves one or more regions of the skin; the mean flow of a region must fall into the right one of
-the twelve direction bins. An interval contains 95 % of 2000 resamples of the clips. "Length": length of a region's mean
-flow as a share of the true one; "region / still": the same length over the rms of the flow on still skin; both are
-medians of the regions that move by up to 1 px. "Head left": rms over the face of the true head motion minus the removed
-one. Colour is its strength, 0 to 1; "beside the face" is the share of pixels above .05 in the background and at the rim
-of the frame. "False doubts": maps of these clips with a warning.
+A region is right if its mean flow falls into the right one of the twelve direction bins. An interval contains 95 % of
+2000 resamples of the clips. "Length": of a region's mean flow, as a share of the true one; "region / still": the same
+length over the rms of the flow on still skin; both are medians of the regions that move by up to 1 px. "Head left": rms
+over the face of the true head motion minus the removed one. Colour is its strength, 0 to 1; "beside the face" is the
+share of pixels above .05 in the background and at the rim of the frame. "False doubts": maps with a warning.
 
-Times are processor times on one thread, which other work on the machine disturbs less than the clock. A map is timed
-from grey frames to picture. OpenCV contrib's TV-L1 also computes the first clips, in a process of the environment given
-by `--peer` (a separate one: two opencv packages break each other), alternately before and after ours; the ratio is that
-of whole maps of one pair. Maps a second are by the clock, from `motion_maps`.
+Times are processor times on one thread, from grey frames to picture. OpenCV contrib's TV-L1 also computes the first
+clips, in a process of the environment given by `--peer` (a separate one: two opencv packages break each other),
+alternately before and after ours; the ratio is that of whole maps of one pair. Maps a second are by the clock.
 
 `--write` puts the tables between the markers of a Markdown file and a plot beside it (needs matplotlib). `--sheets`
 only writes contact sheets of every unit and amplitude.
@@ -56,6 +53,7 @@ from mellm_plugin.motion.tvl1 import tvl1
 from mellm_plugin.small_files import write_text
 
 sys.path.insert(0, str(Path(__file__).parent))
+from apex import with_head
 from tvl1 import Peer
 
 Grey = npt.NDArray[np.uint8]
@@ -166,10 +164,8 @@ def photographed(unit: int | None, amplitude: float, key: Sequence[int], head: f
     facial = displacement(codes, sizes, (middle, middle), half, picture.shape)
     turn, zoom = np.radians(head * rng.uniform(-1.2, 1.2)), head * rng.uniform(-0.012, 0.012)
     tx, ty = head * rng.uniform(-3, 3, 2)
-    a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
-    px, py = x - middle + facial[..., 0], y - middle + facial[..., 1]
-    total = facial + np.dstack([a * px - b * py + tx, b * px + a * py + ty]).astype(np.float32)
+    total = with_head(facial, middle, tx, ty, turn, zoom)
+    x = np.arange(picture.shape[1], dtype=np.float32)
     gain, bias, slope = 1 + rng.normal(0, 0.012), rng.normal(0, 1.2), rng.normal(0, 0.02)
     lit = warp(picture, total) * (gain + slope * (x - middle) / half) + bias
     noise = rng.uniform(0.5, 3.0)
