@@ -7,7 +7,6 @@ to twelve bins of 30 degrees. The opacity of the colour over the grey onset fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,39 +31,25 @@ class Colour(NamedTuple):
 STANDARD = "standard"
 """The published palette, the default of all settings."""
 
+
+def _palette(table: str) -> tuple[Colour, ...]:
+    pairs = (entry.rsplit(" ", 1) for entry in table.split(", "))
+    return tuple(Colour(name, (*bytes.fromhex(rgb),)) for name, rgb in pairs)
+
+
 # The colour-blind palette is the result of simulated annealing over the 36 numbers, started from a tilted circle in
 # CIELAB: hues in the standard order, light at yellow-green, dark at purple, so that each dichromat sees a ring of
 # lightness and the remaining hue axis. It maximises the smallest CIEDE2000 between bins of different directions over
 # three simulated dichromacies (Machado et al. 2009, severity 1), at full opacity and half over greys of 60, 128 and
 # 200, with lightness within 20..93, hues (as `read_bins` sees them) at least 15 degrees apart, neighbours at most 30.
 PALETTES: dict[str, tuple[Colour, ...]] = {
-    STANDARD: (
-        Colour("red", (255, 0, 0)),
-        Colour("pink", (255, 0, 128)),
-        Colour("magenta", (255, 0, 255)),
-        Colour("purple", (128, 0, 255)),
-        Colour("blue", (0, 0, 255)),
-        Colour("sky blue", (0, 128, 255)),
-        Colour("cyan", (0, 255, 255)),
-        Colour("turquoise", (0, 255, 128)),
-        Colour("green", (0, 255, 0)),
-        Colour("yellow-green", (128, 255, 0)),
-        Colour("yellow", (255, 255, 0)),
-        Colour("orange", (255, 128, 0)),
+    STANDARD: _palette(
+        "red ff0000, pink ff0080, magenta ff00ff, purple 8000ff, blue 0000ff, sky blue 0080ff, "
+        "cyan 00ffff, turquoise 00ff80, green 00ff00, yellow-green 80ff00, yellow ffff00, orange ff8000"
     ),
-    "colour-blind": (
-        Colour("orange", (220, 149, 4)),
-        Colour("rust", (192, 73, 10)),
-        Colour("crimson", (222, 27, 68)),
-        Colour("burgundy", (125, 0, 59)),
-        Colour("indigo", (59, 8, 141)),
-        Colour("dark blue", (21, 1, 189)),
-        Colour("royal blue", (70, 101, 207)),
-        Colour("sky blue", (93, 174, 233)),
-        Colour("teal", (16, 161, 175)),
-        Colour("aquamarine", (21, 252, 206)),
-        Colour("lime", (220, 247, 123)),
-        Colour("yellow", (255, 239, 17)),
+    "colour-blind": _palette(
+        "orange dc9504, rust c0490a, crimson de1b44, burgundy 7d003b, indigo 3b088d, dark blue 1501bd, "
+        "royal blue 4665cf, sky blue 5daee9, teal 10a1af, aquamarine 15fcce, lime dcf77b, yellow ffef11"
     ),
 }
 """The twelve colours of each palette, in the order of the bins. `colour-blind` keeps the eight directions
@@ -89,19 +74,12 @@ def colours(palette: str = STANDARD) -> tuple[Colour, ...]:
     return PALETTES[palette]
 
 
-@dataclass(frozen=True)
-class Direction:
-    """One of the eight directions of the prompts.
+class Direction(NamedTuple):
+    """One of the eight directions of the prompts."""
 
-    Attributes:
-        name: as written in prompts and answers.
-        angle: degrees, counter-clockwise from right as seen.
-        bins: indices of the nearest bins, one for a main direction and two for a diagonal.
-    """
-
-    name: str
-    angle: int
-    bins: tuple[int, ...]
+    name: str  # as written in prompts and answers
+    angle: int  # degrees, counter-clockwise from right as seen
+    bins: tuple[int, ...]  # the nearest ones: one for a main direction, two for a diagonal
 
     def words_in(self, palette: str) -> str:
         """The colours as a phrase: `"purple"`, `"pink to magenta"`; raises as `colours`."""

@@ -91,11 +91,8 @@ def measure(
 ) -> FacialFlow:
     """The flow of the face at the size of the pair's frames.
 
-    Args:
-        pair: the frames.
-        settings: estimator, head model and smoothing.
-        known: flows that were estimated elsewhere: from onset to apex and, if `doubt_px` asks for it, back; float32
-            `(h, w, 2)` each, px.
+    `known` are flows estimated elsewhere: from onset to apex and, if `doubt_px` asks for it, back; float32
+    `(h, w, 2)` each, px.
 
     Raises:
         ImageError: the nose tip is outside the frame.
@@ -157,12 +154,9 @@ def strength(measured: FacialFlow) -> float:
 
 
 def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> FacialFlow:
-    """Flow of the face alone, at the size of the frames.
+    """Flow of the face alone, at the size of the frames, which are cropped to the face.
 
-    Args:
-        onset, apex: uint8 `(H, W)`, grey, cropped to the face.
-        settings: estimator, head model and smoothing.
-        nose: nose tip, if it is known. Settings with `head="nose"` fall back to the similarity fit without it.
+    Settings with `head="nose"` fall back to the similarity fit if the nose tip is unknown.
 
     Raises:
         ImageError: the nose tip is outside the frame.

@@ -50,10 +50,6 @@ ESTIMATORS: dict[str, Estimator] = {"local": local, "dis": _dis, "farneback": _f
 def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
     """Optical flow from onset to apex, at onset pixels.
 
-    Args:
-        onset, apex: uint8 `(H, W)`, grey.
-        estimator: a name of `ESTIMATORS`.
-
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down: where the onset pixel went.
 
@@ -75,14 +71,6 @@ def both_flows(onset: Grey, apex: Grey, estimator: str = "local") -> tuple[Field
 
 
 def disagreement(forward: Field, backward: Field) -> Field:
-    """Forward-backward error: how far from its start a pixel ends after both flows.
-
-    Args:
-        forward: float32 `(H, W, 2)`, px, onset to apex, at onset pixels.
-        backward: the same from apex to onset, at apex pixels.
-
-    Returns:
-        float32 `(H, W)`, px, at onset pixels.
-    """
+    """Forward-backward error: how far from its start an onset pixel ends after both flows, float32 `(H, W)`, px."""
     error = forward + cv2.remap(backward, *targets(forward), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.magnitude(error[..., 0], error[..., 1]), np.float32)

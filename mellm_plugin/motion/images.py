@@ -36,10 +36,8 @@ memory. A frame of an 8K camera has 33 million."""
 SMALLEST_SIDE = 32
 """Shortest side of a frame, px: no face is readable in smaller ones."""
 
-_FORMATS = (
-    *("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF"),
-    *("JPEG2000", "PPM", "PCX", "SGI", "TGA"),
-)  # Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO)
+# Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO).
+_FORMATS = "PNG JPEG MPO BMP DIB TIFF GIF WEBP AVIF JPEG2000 PPM PCX SGI TGA".split()
 
 
 def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
