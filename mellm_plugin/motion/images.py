@@ -37,7 +37,7 @@ SMALLEST_SIDE = 32
 """Shortest side of a frame, px: no face is readable in smaller ones."""
 
 # Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO).
-_FORMATS = "PNG JPEG MPO BMP DIB TIFF GIF WEBP AVIF JPEG2000 PPM PCX SGI TGA".split()
+_FORMATS = ["PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM", "PCX", "SGI", "TGA"]
 
 
 def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
