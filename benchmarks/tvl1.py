@@ -8,10 +8,9 @@ TV-L1 in torch and in OpenCV contrib on the same pairs: accuracy, speed, and the
    is the absolute difference of the flows, in px.
 2. Bytes. Unfused: the reads and writes of every torch operation of a call, each operand once, plus the medians that
    OpenCV computes on the CPU. Fused floor: the same iterations with one kernel each, which reads u (2), p (4), the
-   slope (2) and the offset (1) and writes u and p: 15 floats a pixel; a warp has 9 (reads u, the apex with its
-   gradient, the onset; writes slope and offset), a median 4. The pyramid is not in the floor. Bytes over the
-   bandwidth (measured by copying half a GB, or given) are the time of a machine that only waits for its memory.
-   Caches can beat it: a scale that fits into them is not read from memory.
+   slope (2) and the offset (1) and writes u and p: 15 floats a pixel; a warp has 9, a median 4, the pyramid none. Bytes
+   over the bandwidth (measured by copying half a GB, or given) are the time of a machine that only waits for its
+   memory. Caches can beat it: a scale that fits into them is not read from memory.
 3. With `--device cuda`, a batch of the pairs, repeated: pairs a second.
 """
 
@@ -104,10 +103,9 @@ def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: in
     print(f"against OpenCV {peer.version}; absolute difference of the flows, px")
     for name, pair in chosen.items():
         off = np.abs(tvl1(*pair) - peer.flow(*pair)[0])
-        print(
-            f"  {name} ({pair.shape[1]} x {pair.shape[2]}): mean {off.mean():.4f}, median {np.median(off):.4f}, "
-            f"99th percentile {np.quantile(off, 0.99):.4f}"
-        )
+        middle, high = np.quantile(off, [0.5, 0.99])
+        size = f"{pair.shape[1]} x {pair.shape[2]}"
+        print(f"  {name} ({size}): mean {off.mean():.4f}, median {middle:.4f}, 99th percentile {high:.4f}")
     for run in range(runs):
         for pair in chosen.values():
             ours = seconds(pair) if run % 2 else 0.0
@@ -118,10 +116,9 @@ def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: in
     peer.close()
     for size, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        print(
-            f"{size[0]} x {size[1]}: {middle:.2f} times as fast as OpenCV (quartiles {low:.2f} to {high:.2f}, "
-            f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair)"
-        )
+        ours = f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair"
+        ratio = f"{middle:.2f} times as fast as OpenCV (quartiles {low:.2f} to {high:.2f}"
+        print(f"{size[0]} x {size[1]}: {ratio}, {ours})")
 
 
 def timed(call: Callable[[], object], device: str) -> float:
@@ -171,18 +168,17 @@ def account(pair: npt.NDArray[np.uint8], device: str, bandwidth: float) -> None:
     unfused = traffic.bytes + (FLOAT * 2 * MEDIAN * medians if device == "cpu" else 0)
     warps = sum(pixels for pixels, _ in traffic.warps)
     fused = FLOAT * (ITERATION * iterations + WARP * warps + MEDIAN * medians)
-    number = pair[0].size // (pair.shape[-2] * pair.shape[-1])
+    height, width = pair.shape[-2:]
+    number = pair[0].size // (height * width)
     taken = min(seconds(pair, device) for _ in range(3))
+    total, worth = sum(count for _, count in traffic.warps), number * iterations / pair[0].size
     print(
-        f"{number} of {pair.shape[-2]} x {pair.shape[-1]} on {device}: {sum(count for _, count in traffic.warps)} "
-        f"iterations, worth {number * iterations / pair[0].size:.0f} at full size for {number}"
+        f"{number} of {height} x {width} on {device}: {total} iterations, worth {worth:.0f} at full size for {number}"
     )
     for what, moved in (("unfused", unfused), ("fused floor", fused)):
         bound = moved / bandwidth / 1e9
-        print(
-            f"  {what}: {moved / number / 1e9:.2f} GB a pair, at {bandwidth:.1f} GB/s {1000 * bound / number:.2f} ms; "
-            f"taken {1000 * taken / number:.2f} ms, {taken / bound:.2f} times that"
-        )
+        limit = f"{moved / number / 1e9:.2f} GB a pair, at {bandwidth:.1f} GB/s {1000 * bound / number:.2f} ms"
+        print(f"  {what}: {limit}; taken {1000 * taken / number:.2f} ms, {taken / bound:.2f} times that")
 
 
 def copy_bandwidth(device: str) -> float:
@@ -220,10 +216,8 @@ def main() -> None:
         batch = np.concatenate([square] * -(-given.batch // square.shape[1]), axis=1)[:, : given.batch]
         seconds(batch, given.device)
         times = [seconds(batch, given.device) for _ in range(given.runs)]
-        taken = statistics.median(times)
-        print(
-            f"{given.batch / taken:.1f} pairs a second ({given.batch} at once; {min(times):.3f} to {max(times):.3f} s)"
-        )
+        rate = given.batch / statistics.median(times)
+        print(f"{rate:.1f} pairs a second ({given.batch} at once; {min(times):.3f} to {max(times):.3f} s)")
         off = np.abs(tvl1(*square, device=given.device) - tvl1(*square)).mean(axis=(1, 2, 3))
         print(f"mean absolute difference to the CPU's flow, px, by pair: {', '.join(f'{x:.4f}' for x in off)}")
         account(batch, given.device, bandwidth)
