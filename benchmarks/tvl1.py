@@ -104,8 +104,8 @@ def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: in
     for name, pair in chosen.items():
         off = np.abs(tvl1(*pair) - peer.flow(*pair)[0])
         middle, high = np.quantile(off, [0.5, 0.99])
-        size = f"{pair.shape[1]} x {pair.shape[2]}"
-        print(f"  {name} ({size}): mean {off.mean():.4f}, median {middle:.4f}, 99th percentile {high:.4f}")
+        shape = f"{pair.shape[1]} x {pair.shape[2]}"
+        print(f"  {name} ({shape}): mean {off.mean():.4f}, median {middle:.4f}, 99th percentile {high:.4f}")
     for run in range(runs):
         for pair in chosen.values():
             ours = seconds(pair) if run % 2 else 0.0
@@ -116,9 +116,9 @@ def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: in
     peer.close()
     for size, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        ours = f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair"
+        detail = f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair"
         ratio = f"{middle:.2f} times as fast as OpenCV (quartiles {low:.2f} to {high:.2f}"
-        print(f"{size[0]} x {size[1]}: {ratio}, {ours})")
+        print(f"{size[0]} x {size[1]}: {ratio}, {detail})")
 
 
 def timed(call: Callable[[], object], device: str) -> float:
