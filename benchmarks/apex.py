@@ -20,7 +20,7 @@ import os
 import statistics
 import sys
 import time
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,37 +31,25 @@ from mellm_plugin.motion.apex import METHODS, Spotted, spot
 
 MARGIN = 16
 
+Field = npt.NDArray[np.float32]
 
-@dataclass(frozen=True)
-class DrawnClip:
-    """A drawn clip and its true events.
 
-    Attributes:
-        frames: uint8 `(T, 224, 224)`, grey.
-        onset: the last frame before anything moves.
-        apex: the frame of the largest movement.
-        offset: the first frame after which the movement changes no more.
-        amplitude: peak displacement of the strongest unit, px; 0 in a still clip.
-        head, blink: whether the head moves, and whether there is a blink.
-    """
+class DrawnClip(NamedTuple):
+    """A drawn clip and its true events."""
 
-    frames: npt.NDArray[np.uint8]
-    onset: int
-    apex: int
-    offset: int
-    amplitude: float
-    head: bool
+    frames: npt.NDArray[np.uint8]  # `(T, 224, 224)`, grey
+    onset: int  # the last frame before anything moves
+    apex: int  # the frame of the largest movement
+    head: bool  # whether the head moves
     blink: bool
 
 
 def profile(length: int, onset: int, apex: int, offset: int, power: float, rest: float) -> npt.NDArray[np.float64]:
     """Share of the peak displacement, `(length,)`: 0 up to the onset, 1 at the apex, `rest` from the offset on."""
     t = np.arange(length, dtype=np.float64)
-    rise = np.clip((t - onset) / (apex - onset), 0, 1)
-    fall = np.clip((t - apex) / (offset - apex), 0, 1)
+    rise, fall = np.clip((t - onset) / (apex - onset), 0, 1), np.clip((t - apex) / (offset - apex), 0, 1)
     up = ((1 - np.cos(np.pi * rise)) / 2) ** power
-    down = 1 - (1 - rest) * (1 - np.cos(np.pi * fall)) / 2
-    return np.asarray(np.where(t <= apex, up, down))
+    return np.asarray(np.where(t <= apex, up, 1 - (1 - rest) * (1 - np.cos(np.pi * fall)) / 2))
 
 
 def draw(number: int, seed: int = 0, still: bool = False, long: int | None = None) -> DrawnClip:
@@ -107,29 +95,31 @@ def draw(number: int, seed: int = 0, still: bool = False, long: int | None = Non
     light = np.cumsum(rng.normal(0, 0.0015, length))
     noise = rng.uniform(0.5, 3.0)
 
-    y, x = np.mgrid[0:side, 0:side].astype(np.float32)
     inside = slice(MARGIN, MARGIN + SIZE)
     frames = np.empty((length, SIZE, SIZE), np.uint8)
     for i in range(length):
         facial = unit * np.float32(shown[i]) + lids * np.float32(closing[i] if blink else 0)
-        tx, ty, turn, zoom = path[i]
-        a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
-        px, py = x - middle + facial[..., 0], y - middle + facial[..., 1]
-        total = facial + np.dstack([a * px - b * py + tx, b * px + a * py + ty]).astype(np.float32)
+        total = with_head(facial, middle, *path[i])
         moved = warp(picture, total)[inside, inside] * np.float32(1 + light[i])
         moved += np.float32(noise) * rng.standard_normal(moved.shape, np.float32)
         frames[i] = np.rint(moved).clip(0, 255)
-    return DrawnClip(frames, onset, apex, offset, amplitude, head, blink)
+    return DrawnClip(frames, onset, apex, head, blink)
+
+
+def with_head(facial: Field, middle: float, tx: float, ty: float, turn: float, zoom: float) -> Field:
+    """The flow of a face whose head then moves: shift in px, turn in radians and zoom about the middle of the frame."""
+    a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
+    y, x = np.mgrid[: facial.shape[0], : facial.shape[1]].astype(np.float32)
+    px, py = x - middle + facial[..., 0], y - middle + facial[..., 1]
+    return np.asarray(facial + np.dstack([a * px - b * py + tx, b * px + a * py + ty]).astype(np.float32))
 
 
 def _row(name: str, values: list[int], total: int) -> str:
     if not values:
         return f"  {name:<6} none found"
-    near = sum(value <= 3 for value in values)
-    return (
-        f"  {name:<6} mean absolute error {statistics.mean(values):5.2f} frames, "
-        f"median {statistics.median(values):4.1f}, at most 3 frames {near:3} of {total}"
-    )
+    near, middle = sum(value <= 3 for value in values), statistics.median(values)
+    error = f"{name:<6} mean absolute error {statistics.mean(values):5.2f} frames, median {middle:4.1f}"
+    return f"  {error}, at most 3 frames {near:3} of {total}"
 
 
 def main() -> None:
@@ -152,8 +142,7 @@ def main() -> None:
                 start = time.process_time()
                 found = spot(clip.frames, method=method)
                 each = 1000 * (time.process_time() - start) / len(clip.frames)
-                small = replace(clip, frames=clip.frames[:0])
-                results.setdefault((kind, method), []).append((small, found, each))
+                results.setdefault((kind, method), []).append((clip._replace(frames=clip.frames[:0]), found, each))
     for (kind, method), rows in results.items():
         cost = statistics.median(each for _, _, each in rows)
         hits = [(clip, spotted) for clip, spotted, _ in rows if spotted.found]
@@ -161,12 +150,11 @@ def main() -> None:
         if kind == "still":
             print(f"  said to be at the eyes: {sum(spotted.at_the_eyes for _, spotted in hits)}")
             continue
-        groups = {"all": hits} if kind == "long" else {
-            "all": hits,
-            "head still": [hit for hit in hits if not hit[0].head],
-            "head moves": [hit for hit in hits if hit[0].head],
-            "blink": [hit for hit in hits if hit[0].blink],
-        }  # fmt: skip
+        groups = {"all": hits}
+        if kind == "moving":
+            groups["head still"] = [hit for hit in hits if not hit[0].head]
+            groups["head moves"] = [hit for hit in hits if hit[0].head]
+            groups["blink"] = [hit for hit in hits if hit[0].blink]
         for name, group in groups.items():
             print(f" {name}: {len(group)} clips")
             print(_row("apex", [abs((s.apex or 0) - c.apex) for c, s in group], len(group)))

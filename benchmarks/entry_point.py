@@ -2,14 +2,11 @@
 
 What this package costs users of lmms-eval who do not use it. Needs lmms-eval and the package installed.
 
-1. The entry point's own cost. A fresh interpreter imports `lmms_eval.models` with our entry point hidden, as
-   if the package were not installed; then it loads and calls the entry point as lmms-eval does, and prints the
-   time (wall clock, and processor time, which other work on the machine disturbs less) and the modules that it
-   imported. Another one, with `-X importtime`, prints each module's own time (that option does not see what
-   entry points import, so this one imports the module itself).
-2. Whole commands: `lmms-eval --help`, which loads no entry point and so shows the noise, and
-   `lmms-eval models`. They run in pairs, with and without the package, in alternating order; the ratio is the
-   median of the pairs' ratios, reported with its quartiles.
+1. The entry point's own cost. A fresh interpreter imports `lmms_eval.models` with our entry point hidden, then loads
+   and calls it as lmms-eval does: wall clock, processor time (which other work on the machine disturbs less) and the
+   modules that it imported. Another one, with `-X importtime`, imports the module itself for each module's own time.
+2. Whole commands: `lmms-eval --help`, which loads no entry point and so shows the noise, and `lmms-eval models`. They
+   run in pairs, with and without the package, in alternating order; the ratio is the median of the pairs' ratios.
 
 "Hidden" means that `importlib.metadata` selects every entry point but ours. The run with the package uses the same
 filter, which then hides nothing, so both sides pay for it. Bytecode is cached, as in an installation.
@@ -35,13 +32,13 @@ def select(points, **query):
     return metadata.EntryPoints(point for point in plain(points, **query) if point.value != {hidden!r})
 metadata.EntryPoints.select = select
 """
-LOAD = """
+LOAD = f"""
 import json, sys, time
 import lmms_eval.models
 "mellm" not in lmms_eval.models.list_available_models() or sys.exit("the entry point is not hidden")
 before = set(sys.modules)
 start = time.perf_counter(), time.process_time()
-manifests = metadata.EntryPoint("mellm", {ours!r}, "lmms_eval.models").load()()
+manifests = metadata.EntryPoint("mellm", {ENTRY_POINT!r}, "lmms_eval.models").load()()
 clock, processor = time.perf_counter() - start[0], time.process_time() - start[1]
 modules = sorted(set(sys.modules) - before)
 print(json.dumps([1000 * clock, 1000 * processor, modules, [m.model_id for m in manifests]]))
@@ -56,18 +53,13 @@ main()
 
 def python(code: str, *options: str) -> subprocess.CompletedProcess[str]:
     """Run `code` in a fresh interpreter; raises CalledProcessError if it fails."""
-    return subprocess.run(
-        [sys.executable, *options, "-c", code],
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": BYTECODE.name},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    env = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": BYTECODE.name}
+    return subprocess.run([sys.executable, *options, "-c", code], env=env, capture_output=True, text=True, check=True)
 
 
 def own_cost() -> tuple[float, float, list[str]]:
     """Wall-clock and processor milliseconds of the entry point, and the modules that it imported."""
-    done = python(FILTER.format(hidden=ENTRY_POINT) + LOAD.format(ours=ENTRY_POINT))
+    done = python(FILTER.format(hidden=ENTRY_POINT) + LOAD)
     clock, processor, modules, models = json.loads(done.stdout.splitlines()[-1])
     if "mellm" not in models:
         raise SystemExit(f"expected the model 'mellm' from the entry point, found {models}: {done.stderr}")
@@ -99,10 +91,9 @@ def main() -> None:
 
     measured = [own_cost() for _ in range(runs)]
     clock, processor = [row[0] for row in measured], [row[1] for row in measured]
-    print(
-        f"entry point: {statistics.median(clock):.2f} ms (median of {runs}, {min(clock):.2f} to "
-        f"{max(clock):.2f}), processor time {statistics.median(processor):.2f} ms"
-    )
+    spread = f"median of {runs}, {min(clock):.2f} to {max(clock):.2f}"
+    middle, of_processor = statistics.median(clock), statistics.median(processor)
+    print(f"entry point: {middle:.2f} ms ({spread}), processor time {of_processor:.2f} ms")
     imports = [self_times() for _ in range(runs)]
     for module in measured[0][2]:
         print(f"  imports {module}: {statistics.median(row[module] for row in imports):.2f} ms")
@@ -115,11 +106,9 @@ def main() -> None:
             pairs.append({hidden: seconds(argument, hidden) for hidden in order})
         ratios = [pair[""] / pair[ENTRY_POINT] for pair in pairs]
         low, middle, high = statistics.quantiles(ratios, n=4)
-        without = statistics.median(pair[ENTRY_POINT] for pair in pairs)
-        print(
-            f"lmms-eval {argument}: with / without the package {middle:.3f} "
-            f"(quartiles {low:.3f} to {high:.3f}; {runs} pairs; without {1000 * without:.0f} ms)"
-        )
+        without = 1000 * statistics.median(pair[ENTRY_POINT] for pair in pairs)
+        detail = f"quartiles {low:.3f} to {high:.3f}; {runs} pairs; without {without:.0f} ms"
+        print(f"lmms-eval {argument}: with / without the package {middle:.3f} ({detail})")
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
 
 

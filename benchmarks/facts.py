@@ -9,10 +9,10 @@ from __future__ import annotations
 import argparse
 import re
 import time
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 import cv2
-import numpy as np
 
 from mellm_plugin.datasets import synthme
 from mellm_plugin.language.claims import claims
@@ -47,7 +47,7 @@ def main() -> None:
     for clip in synthme.clips("test", given.clips, start=given.start):
         onset, apex = (cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in (clip.onset, clip.apex))
         drawn.append((clip.aus, describe([(code, None) for code in clip.aus], ""), facial_flow(onset, apex), clip.nose))
-    sums: dict[str, np.ndarray] = {}
+    sums: dict[str, Counter[str]] = defaultdict(Counter)
     seconds = 0.0
     for at, (codes, description, facial, nose) in enumerate(drawn):
         start = time.perf_counter()
@@ -57,13 +57,12 @@ def main() -> None:
         other = drawn[(at + len(drawn) // 2) % len(drawn)][1]
         for name, text in (("right", description), ("of another clip", other), ("turned round", turned(description))):
             found = compared(claims(text), codes, motions)
-            sums[name] = sums.get(name, np.zeros(len(COUNTS), int)) + [found[count] for count in COUNTS]
-    for name, (right, claimed, found, implied, contradicting, decided) in sums.items():
-        f1 = score(right, claimed, found, implied).f1 or 0
-        print(
-            f"{name}: facts F1 {f1:.3f}, {decided} of {claimed} claims decided, "
-            f"{contradicting / max(decided, 1):.3f} of these contradict"
-        )
+            sums[name].update({count: found[count] for count in COUNTS})
+    for name, n in sums.items():
+        f1 = score(n["right"], n["claims"], n["found"], n["facts"]).f1 or 0
+        claimed, decided, contradicting = n["claims"], n["decided"], n["contradicting"]
+        share = contradicting / max(decided, 1)
+        print(f"{name}: facts F1 {f1:.3f}, {decided} of {claimed} claims decided, {share:.3f} of these contradict")
     print(f"{1000 * seconds / len(drawn):.1f} ms a clip beside its flow")
 
 

@@ -19,7 +19,6 @@ import subprocess
 import sys
 import time
 import tokenize
-from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -32,21 +31,19 @@ _NO_CODE = {
 
 def code_lines(text: str) -> int:
     """The number of lines with code, without comments and docstrings (strings that are statements of their own)."""
-    strings: set[int] = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            strings.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type not in _NO_CODE:
             lines.update(range(token.start[0], token.end[0] + 1))
-    return len(lines - strings)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            lines.difference_update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
 
 
-def size(files: Iterable[Path]) -> tuple[int, int, int]:
-    """Files, lines of code, and all lines."""
-    texts = [file.read_text(encoding="utf-8") for file in files]
-    return len(texts), sum(map(code_lines, texts)), sum(len(text.splitlines()) for text in texts)
+def length(file: Path) -> int:
+    """All lines of a file."""
+    return len(file.read_text(encoding="utf-8").splitlines())
 
 
 def median_s(*command: str, runs: int = 7) -> float:
@@ -64,19 +61,15 @@ def main() -> None:
     parser.add_argument("--results", type=Path, help="a folder with samples files of lmms-eval")
     given = parser.parse_args()
     for name in ("mellm_plugin", "tests"):
-        files, code, every = size((ROOT / name).rglob("*.py"))
-        print(f"{name}: {code:,} lines of code, {every:,} lines in all, {files} files")
-    lengths = {
-        file: len(file.read_text(encoding="utf-8").splitlines()) for file in (ROOT / "mellm_plugin").rglob("*.py")
-    }
-    long = sorted(((n, file) for file, n in lengths.items() if n > LONG), reverse=True)
+        files = list((ROOT / name).rglob("*.py"))
+        code, every = sum(code_lines(file.read_text(encoding="utf-8")) for file in files), sum(map(length, files))
+        print(f"{name}: {code:,} lines of code, {every:,} lines in all, {len(files)} files")
+    long = sorted((-length(file), file) for file in (ROOT / "mellm_plugin").rglob("*.py") if length(file) > LONG)
     print(f"modules over {LONG} lines: {len(long)}")
     for n, file in long:
-        print(f"    {n:5} {file.relative_to(ROOT)}")
-    tasks = ROOT / "tasks" if (ROOT / "tasks").is_dir() else ROOT / "mellm_plugin" / "tasks"
-    longest = max(tasks.rglob("*.yaml"), key=lambda file: len(file.read_text(encoding="utf-8").splitlines()))
-    lines = len(longest.read_text(encoding="utf-8").splitlines())
-    print(f"longest task file: {lines} lines, {longest.relative_to(ROOT)}")
+        print(f"    {-n:5} {file.relative_to(ROOT)}")
+    longest = max((ROOT / "tasks").rglob("*.yaml"), key=length)
+    print(f"longest task file: {length(longest)} lines, {longest.relative_to(ROOT)}")
     for file in sorted(given.results.rglob("*_samples_*.jsonl")) if given.results else ():
         clips = file.read_bytes().splitlines()
         print(f"{file.name}: {sum(map(len, clips)) / len(clips) / 1000:.1f} kB a clip, {len(clips)} clips")

@@ -53,21 +53,18 @@ def main() -> None:
                 if expected is None or motion is None or coded != side:
                     continue
                 tally = counts[next(bounds for bounds in PX if bounds[0] <= px * variation.zoom < bounds[1])]
-                tally["all"] += 1
+                kind = "no one direction" if (of.region, side) in found.stirred else "too faint"
+                tally.update(["all", "named" if motion.visible else kind])
                 if motion.visible:
-                    tally["named"] += 1
                     way = direction_shown(motion.dx, motion.dy).angle
                     tally["right"] += abs((way - expected.angle + 180) % 360 - 180) <= 60
-                else:
-                    tally["no one direction" if (of.region, side) in found.stirred else "too faint"] += 1
     print("largest displacement, px | unit sides | named | of these right | too faint | no one direction")
     for (low, high), tally in counts.items():
         every, named = tally["all"], tally["named"]
         shares = " | ".join(f"{tally[name] / every:.3f}" for name in ("too faint", "no one direction"))
         print(f"{low:g} to {high:g} | {every} | {named / every:.3f} | {tally['right'] / max(1, named):.3f} | {shares}")
     for form in FORM_SHARES:
-        source = Source("synthme", clips=given.clips, forms={form: 1.0})
-        examples = Examples([source], DEFAULT, count=60)
+        examples = Examples([Source("synthme", clips=given.clips, forms={form: 1.0})], DEFAULT, count=60)
         examples[0]
         began = time.perf_counter()
         for place in range(60):

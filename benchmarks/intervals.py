@@ -17,7 +17,6 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,9 +28,6 @@ LABELS = ("disgust", "happiness", "others", "repression", "surprise")
 UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17)
 COARSE = ("negative", "positive", "surprise")
 Events = list[tuple[int, ...]]
-
-
-# ---- cost -----------------------------------------------------------------------------------------------------------
 
 
 def cost(clips: int, subjects: int, turns: int, recomputed: int) -> str:
@@ -55,13 +51,8 @@ def cost(clips: int, subjects: int, turns: int, recomputed: int) -> str:
             emotion.score([gold[at] for at in rows], [read[at] for at in rows], LABELS)
             units.score([events[at] for at in rows], [named[at] for at in rows], UNITS)
         ratios.append((time.perf_counter() - start) * RESAMPLES / recomputed / ours[-1])
-    return (
-        f"{clips} clips of {subjects:4} subjects: {statistics.median(ours):.3f} s; recomputing takes "
-        f"{statistics.median(ratios):.0f} times as long ({min(ratios):.0f} to {max(ratios):.0f})"
-    )
-
-
-# ---- coverage -------------------------------------------------------------------------------------------------------
+    ratio = f"{statistics.median(ratios):.0f} times as long ({min(ratios):.0f} to {max(ratios):.0f})"
+    return f"{clips} clips of {subjects:4} subjects: {statistics.median(ours):.3f} s; recomputing takes {ratio}"
 
 
 def sample(rng: np.random.Generator, subjects: int, spread: float) -> tuple[list[Clip], list[str], list[str | None]]:
@@ -104,9 +95,8 @@ def coverage(subjects: int, spread: float, rounds: int, resamples: int) -> str:
 
 def plain(counts: Counts, resamples: int) -> tuple[float, float]:
     """The usual percentiles of UF1, without regard to how few the subjects are."""
-    drawn = np.random.default_rng(0).multinomial(
-        len(counts.subjects), np.full(len(counts.subjects), 1 / len(counts.subjects)), resamples
-    )
+    number = len(counts.subjects)
+    drawn = np.random.default_rng(0).multinomial(number, np.full(number, 1 / number), resamples)
     low, high = np.quantile(counts.scores(drawn @ counts.cells)["uf1"], [0.025, 0.975])
     return float(low), float(high)
 
@@ -124,20 +114,12 @@ def false_differences(subjects: int, rounds: int, resamples: int) -> str:
         sizes = rng.integers(2, 21, subjects)
         clips = [(f"{s}/{n}", str(s)) for s, size in enumerate(sizes) for n in range(size)]
         chances = np.repeat(skill, sizes)
-        first, second = (rate_counts(clips, _right(rng, chances)) for _ in range(2))
+        first, second = (rate_counts(clips, (rng.random(len(chances)) < chances).tolist()) for _ in range(2))
         found = compare(first, second, "rate", resamples=resamples, seed=turn)
         by_p += found.p is not None and found.p <= 0.05
         by_interval += not _holds(found.low, found.high, 0.0)
-    return (
-        f"{subjects:3} subjects, two runs alike: p <= .05 in {by_p / rounds:.3f}, 0 outside of the interval in "
-        f"{by_interval / rounds:.3f}"
-    )
-
-
-def _right(
-    rng: np.random.Generator, chances: Sequence[float] | np.ndarray[tuple[int], np.dtype[np.float64]]
-) -> list[bool]:
-    return [bool(hit) for hit in rng.random(len(chances)) < chances]
+    shares = f"p <= .05 in {by_p / rounds:.3f}, 0 outside of the interval in {by_interval / rounds:.3f}"
+    return f"{subjects:3} subjects, two runs alike: {shares}"
 
 
 def main() -> None:

@@ -6,21 +6,18 @@ method in OpenCV contrib. Five minutes (`--quick`: less than one).
 Clips: each labelled unit of SynthME at each of six amplitudes, `--clips` times: of three, two are new drawn faces and
 one is the photographed face of scikit-image (NASA's astronaut). The head moves by up to 3 px, 1.2 degrees and 1.2 %;
 the light changes by a few per cent; sensor noise is .5 to 3 grey levels, in drawn clips for each colour channel, and
-some of these are JPEGs. In still faces, drawn and photographed, at most the head moves; in half of them nothing does.
-Everything is drawn from `--seed`. No constant of the package was tuned on these clips, but some were tuned on the same
-photograph.
+some of these are JPEGs. In still faces at most the head moves; in half of them nothing does. Everything is drawn from
+`--seed`. No constant of the package was tuned on these clips, but some were tuned on the same photograph.
 
-Right: an action unit moves one or more regions of the skin; the mean flow of a region must fall into the right one of
-the twelve direction bins. An interval contains 95 % of 2000 resamples of the clips. "Length": length of a region's mean
-flow as a share of the true one; "region / still": the same length over the rms of the flow on still skin; both are
-medians of the regions that move by up to 1 px. "Head left": rms over the face of the true head motion minus the removed
-one. Colour is its strength, 0 to 1; "beside the face" is the share of pixels above .05 in the background and at the rim
-of the frame. "False doubts": maps of these clips with a warning.
+A region is right if its mean flow falls into the right one of the twelve direction bins. An interval contains 95 % of
+2000 resamples of the clips. "Length": of a region's mean flow, as a share of the true one; "region / still": the same
+length over the rms of the flow on still skin; both are medians of the regions that move by up to 1 px. "Head left": rms
+over the face of the true head motion minus the removed one. Colour is its strength, 0 to 1; "beside the face" is the
+share of pixels above .05 in the background and at the rim of the frame. "False doubts": maps with a warning.
 
-Times are processor times on one thread, which other work on the machine disturbs less than the clock. A map is timed
-from grey frames to picture. OpenCV contrib's TV-L1 also computes the first clips, in a process of the environment given
-by `--peer` (a separate one: two opencv packages break each other), alternately before and after ours; the ratio is that
-of whole maps of one pair. Maps a second are by the clock, from `motion_maps`.
+Times are processor times on one thread, from grey frames to picture. OpenCV contrib's TV-L1 also computes the first
+clips, in a process of the environment given by `--peer` (a separate one: two opencv packages break each other),
+alternately before and after ours; the ratio is that of whole maps of one pair. Maps a second are by the clock.
 
 `--write` puts the tables between the markers of a Markdown file and a plot beside it (needs matplotlib). `--sheets`
 only writes contact sheets of every unit and amplitude.
@@ -31,14 +28,13 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -54,11 +50,15 @@ from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.render import motion_map, motion_maps, strength
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 from mellm_plugin.motion.tvl1 import tvl1
+from mellm_plugin.small_files import write_text
+
+sys.path.insert(0, str(Path(__file__).parent))
+from apex import with_head
+from tvl1 import Peer
 
 Grey = npt.NDArray[np.uint8]
 Field = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
-Floats = npt.NDArray[np.float64]
 
 AMPLITUDES = (0.3, 0.5, 0.8, 1.0, 2.0, 3.0)
 SMALL = 1.0
@@ -78,45 +78,31 @@ _HIGH_PASS = 6.0  # px
 
 @dataclass(frozen=True)
 class Clip:
-    """Two frames and their true motion.
+    """Two frames and their true motion; lengths are px."""
 
-    Attributes:
-        photo: whether the face is photographed; otherwise it is drawn.
-        unit: action unit; None for a still face.
-        amplitude: its peak displacement, px.
-        onset, apex: uint8 `(224, 224)`, grey.
-        total: float32 `(224, 224, 2)`, px: where each onset pixel went, head and face together.
-        facial: the same without the head's motion.
-        nose: nose tip, px.
-        wrong_nose: another place, `NOSE_OFF` away.
-        centre, half: of the face as `synthme.displacement` takes them, px.
-    """
-
-    photo: bool
-    unit: int | None
-    amplitude: float
-    onset: Grey
+    photo: bool  # a photographed face; otherwise a drawn one
+    unit: int | None  # None for a still face
+    amplitude: float  # the unit's peak displacement
+    onset: Grey  # uint8 `(224, 224)`, as the apex
     apex: Grey
-    total: Field
-    facial: Field
+    total: Field  # float32 `(224, 224, 2)`: where each onset pixel went, head and face together
+    facial: Field  # without the head's motion
     nose: tuple[float, float]
-    wrong_nose: tuple[float, float]
-    centre: tuple[float, float]
+    wrong_nose: tuple[float, float]  # `NOSE_OFF` away
+    centre: tuple[float, float]  # of the face, as `synthme.displacement` takes it
     half: float
 
     @cached_property
     def face(self) -> Mask:
         """The face as an ellipse."""
         y, x = np.ogrid[:SIZE, :SIZE]
-        across = (x - self.centre[0]) / (0.72 * self.half)
-        inside: Mask = across**2 + ((y - self.centre[1]) / (0.98 * self.half)) ** 2 <= 1
-        return inside
+        across, down = (x - self.centre[0]) / (0.72 * self.half), (y - self.centre[1]) / (0.98 * self.half)
+        return np.asarray(across**2 + down**2 <= 1)
 
     @cached_property
     def still(self) -> Mask:
         """The still part of the face."""
-        still: Mask = self.face & (np.linalg.norm(self.facial, axis=-1) < _STILL_BELOW)
-        return still
+        return np.asarray(self.face & (np.linalg.norm(self.facial, axis=-1) < _STILL_BELOW))
 
     @cached_property
     def regions(self) -> list[Mask]:
@@ -133,10 +119,8 @@ class Clip:
                 down = (y - self.centre[1] - self.half * window.y) / (self.half * window.sy)
                 along = self.facial @ np.array([m * window.dx, window.dy], np.float32) / np.hypot(window.dx, window.dy)
                 core = np.exp(-(across**2 + down**2) / 2) > 0.5
-                mask: Mask = core & (along > 0.85 * size) & (size > 0.35 * self.amplitude)
-                if mask.sum() >= 8:
-                    found.append(mask)
-        return found
+                found.append(core & (along > 0.85 * size) & (size > 0.35 * self.amplitude))
+        return [mask for mask in found if mask.sum() >= 8]
 
 
 def _wrong(nose: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
@@ -180,24 +164,17 @@ def photographed(unit: int | None, amplitude: float, key: Sequence[int], head: f
     facial = displacement(codes, sizes, (middle, middle), half, picture.shape)
     turn, zoom = np.radians(head * rng.uniform(-1.2, 1.2)), head * rng.uniform(-0.012, 0.012)
     tx, ty = head * rng.uniform(-3, 3, 2)
-    a, b = (1 + zoom) * np.cos(turn) - 1, (1 + zoom) * np.sin(turn)
-    y, x = np.mgrid[: picture.shape[0], : picture.shape[1]].astype(np.float32)
-    px, py = x - middle + facial[..., 0], y - middle + facial[..., 1]
-    total = facial + np.dstack([a * px - b * py + tx, b * px + a * py + ty]).astype(np.float32)
+    total = with_head(facial, middle, tx, ty, turn, zoom)
+    x = np.arange(picture.shape[1], dtype=np.float32)
     gain, bias, slope = 1 + rng.normal(0, 0.012), rng.normal(0, 1.2), rng.normal(0, 0.02)
     lit = warp(picture, total) * (gain + slope * (x - middle) / half) + bias
     noise = rng.uniform(0.5, 3.0)
-    inside = slice(_MARGIN, _MARGIN + SIZE)
-    onset, apex = (
-        np.rint(frame + noise * rng.standard_normal(frame.shape)).clip(0, 255).astype(np.uint8)
-        for frame in (picture, lit)
-    )
+    inside = (slice(_MARGIN, _MARGIN + SIZE),) * 2
+    noisy = (np.rint(frame + noise * rng.standard_normal(frame.shape)).clip(0, 255) for frame in (picture, lit))
+    onset, apex = (np.ascontiguousarray(frame[inside], np.uint8) for frame in noisy)  # as the estimators need them
     nose = (centre[0], centre[1] + 0.22 * half)
     wrong = _wrong(nose, np.random.default_rng([*key, 2]))
-    truth = total[inside, inside], facial[inside, inside]
-    # The estimators need contiguous frames.
-    onset, apex = (np.ascontiguousarray(frame[inside, inside]) for frame in (onset, apex))
-    return Clip(True, unit, amplitude, onset, apex, *truth, nose, wrong, centre, half)
+    return Clip(True, unit, amplitude, onset, apex, total[inside], facial[inside], nose, wrong, centre, half)
 
 
 def moving_clips(times: int, seed: int) -> Iterator[Clip]:
@@ -241,24 +218,12 @@ SLOW = ("tvl1", HIGH_PASSED)
 
 @dataclass(frozen=True)
 class Row:
-    """A method in the tables.
-
-    Attributes:
-        name: in the tables.
-        settings: the processing of the flow.
-        flow: a name of `FLOWS`, or `PEER`.
-        wrong_nose: whether it gets a wrong nose tip.
-    """
+    """A method in the tables: the processing of a flow of `FLOWS`, or of `PEER`."""
 
     name: str
     settings: MotionSettings
     flow: str
     wrong_nose: bool = False
-
-    @property
-    def drawn_by_settings(self) -> bool:
-        """Whether `motion_maps` with these settings draws exactly this row's maps."""
-        return self.flow == self.settings.estimator and not self.wrong_nose
 
     def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
         """A map from its flow, float32 `(H, W, 2)`: the facial flow and the strength of its colour."""
@@ -300,48 +265,28 @@ PLOTTED: dict[str, tuple[str, str, str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Region:
-    """One row's result for a region of a clip.
+class Region(NamedTuple):
+    """One row's result for a region of a clip."""
 
-    Attributes:
-        right: whether its mean flow falls into the right bin.
-        degrees: error of its direction.
-        error: mean end-point error, px.
-        length: of its mean flow, as a share of the true one's.
-        over_still: the same length over the rms of the flow on still skin.
-    """
-
-    right: bool
-    degrees: float
-    error: float
-    length: float
-    over_still: float
+    right: bool  # its mean flow falls into the right bin
+    degrees: float  # error of its direction
+    error: float  # mean end-point error, px
+    length: float  # of its mean flow, as a share of the true one's
+    over_still: float  # the same length over the rms of the flow on still skin
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """One row's result for a clip.
-
-    Attributes:
-        photo, unit, amplitude: as in the clip.
-        regions: none in a still clip.
-        error: mean end-point error over the face, px.
-        head_left: rms over the face of the true head motion minus the removed one, px.
-        doubted: whether the map has doubts.
-        seconds: processor time of the whole map.
-        shown, beside: strength over a still face and beside it, float32 `(N,)`; None in other clips.
-    """
+class Outcome(NamedTuple):
+    """One row's result for a clip."""
 
     photo: bool
     unit: int | None
     amplitude: float
-    regions: tuple[Region, ...]
-    error: float
-    head_left: float
+    regions: list[Region]  # none in a still clip
+    error: float  # mean end-point error over the face, px
+    head_left: float  # rms over the face of the true head motion minus the removed one, px
     doubted: bool
-    seconds: float
-    shown: Field | None
+    seconds: float  # processor time of the whole map
+    shown: Field | None  # strength over a still face and beside it, float32 `(N,)`; None in other clips
     beside: Field | None
 
 
@@ -355,95 +300,28 @@ def outcome(clip: Clip, facial: FacialFlow, shown: Field, seconds: float) -> Out
         true_bin, found_bin = colour.bin_index(means[:, None]).ravel()
         true, found = np.degrees(np.arctan2(means[:, 1], means[:, 0]))
         true_length, length = np.linalg.norm(means, axis=1).tolist()
-        regions.append(
-            Region(
-                right=bool(true_bin == found_bin),
-                degrees=abs(float(true - found + 180) % 360 - 180),
-                error=float(errors[mask].mean()),
-                length=length / true_length,
-                over_still=length / still if still else float("nan"),
-            )
-        )
+        degrees = abs(float(true - found + 180) % 360 - 180)
+        over_still = length / still if still else float("nan")
+        right, error = bool(true_bin == found_bin), float(errors[mask].mean())
+        regions.append(Region(right, degrees, error, length / true_length, over_still))
     removed = 0.0 if facial.head is None else facial.head.flow(*clip.onset.shape)
     head = clip.total - clip.facial - removed
-    return Outcome(
-        photo=clip.photo,
-        unit=clip.unit,
-        amplitude=clip.amplitude,
-        regions=tuple(regions),
-        error=float(errors[clip.face].mean()),
-        head_left=float(np.sqrt(np.square(head[clip.face]).sum(axis=-1).mean())),
-        doubted=bool(facial.doubts),
-        seconds=seconds,
-        shown=None if clip.unit else shown[clip.face],
-        beside=None if clip.unit else shown[~clip.face],
-    )
-
-
-class Peer:
-    """A process of the other environment that computes flows on request."""
-
-    _CODE = """
-import sys, time
-import cv2, numpy as np
-cv2.setNumThreads(1)
-folder = sys.argv[1]
-print(cv2.__version__, flush=True)
-for line in sys.stdin:
-    pair = np.load(f"{folder}/pair.npz")
-    onset, apex = pair["onset"], pair["apex"]
-    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
-    start = time.process_time()
-    flow = estimator.calc(onset, apex, None)
-    seconds = time.process_time() - start
-    np.save(f"{folder}/flow.npy", flow)
-    print(seconds, flush=True)
-"""
-
-    def __init__(self, python: str) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._process = subprocess.Popen(
-            [python, "-c", self._CODE, self._folder.name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
-        self.version = self._line()
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise SystemExit(f"the peer ended with {self._process.wait()}; has it opencv-contrib-python-headless?")
-        return line.strip()
-
-    def flow(self, onset: Grey, apex: Grey) -> tuple[Field, float]:
-        """The flow, and its processor time in seconds."""
-        np.savez(f"{self._folder.name}/pair.npz", onset=onset, apex=apex)
-        assert self._process.stdin is not None
-        self._process.stdin.write("next\n")
-        seconds = float(self._line())
-        return np.asarray(np.load(f"{self._folder.name}/flow.npy"), np.float32), seconds
-
-    def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-        self._folder.cleanup()
+    error, head_left = float(errors[clip.face].mean()), float(np.sqrt((head[clip.face] ** 2).sum(axis=-1).mean()))
+    colour_of_still = (None, None) if clip.unit else (shown[clip.face], shown[~clip.face])
+    known = clip.photo, clip.unit, clip.amplitude
+    return Outcome(*known, regions, error, head_left, bool(facial.doubts), seconds, *colour_of_still)
 
 
 def flows(clip: Clip, names: Sequence[str], peer: Peer | None, peer_first: bool) -> dict[str, tuple[Field, float]]:
     """Flow and seconds by name; with a peer also its flow, computed before or after ours."""
     found: dict[str, tuple[Field, float]] = {}
-    if peer and peer_first:
-        found[PEER] = peer.flow(clip.onset, clip.apex)
-    for name in names:
-        start = time.process_time()
-        flow = FLOWS[name](clip.onset, clip.apex)
-        found[name] = flow, time.process_time() - start
-    if peer and not peer_first:
-        found[PEER] = peer.flow(clip.onset, clip.apex)
+    for name in [PEER, *names] if peer_first else [*names, PEER]:
+        if name != PEER:
+            start = time.process_time()
+            flow = FLOWS[name](clip.onset, clip.apex)
+            found[name] = flow, time.process_time() - start
+        elif peer:
+            found[PEER] = peer.flow(clip.onset, clip.apex)
     return found
 
 
@@ -461,48 +339,32 @@ def outcomes(clip: Clip, found: dict[str, tuple[Field, float]]) -> dict[str, Out
     return made
 
 
-@dataclass(frozen=True)
-class Extent:
-    """How much is computed.
+class Extent(NamedTuple):
+    """How much is computed."""
 
-    Attributes:
-        times: clips of each unit and amplitude.
-        still: still faces.
-        slow: clips at most, of either kind, for slow flows.
-        peer, still_peer: clips at most for the peer.
-        batch, slow_batch: maps for the rates.
-    """
-
-    times: int = 3
-    still: int = 48
-    slow: int = 10**6
-    peer: int = 96
+    times: int = 3  # clips of each unit and amplitude
+    still: int = 48  # still faces
+    slow: int = 10**6  # clips at most, of either kind, for slow flows
+    peer: int = 96  # clips at most for the peer
     still_peer: int = 12
-    batch: int = 64
+    batch: int = 64  # maps for the rates
     slow_batch: int = 16
 
 
 QUICK = Extent(times=1, still=12, slow=16, peer=8, still_peer=4, batch=12, slow_batch=4)
 
 
-@dataclass(frozen=True)
-class Run:
-    """All that was measured, by row.
-
-    Attributes:
-        moving, still: the clips; a row that has fewer than others has the first of them.
-        rates: maps a second with one and with two workers.
-        load: of the machine before the run.
-    """
+class Run(NamedTuple):
+    """All that was measured, by row. A row that has fewer clips than others has the first of them."""
 
     moving: dict[str, list[Outcome]]
     still: dict[str, list[Outcome]]
-    rates: dict[str, tuple[float, float]]
-    load: float
+    rates: dict[str, tuple[float, float]]  # maps a second with one and with two workers
+    load: float  # of the machine before the run
 
 
 def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
-    """Measures every row on every clip."""
+    """Measure every row on every clip."""
     load = os.getloadavg()[0]
     names = [name for name in FLOWS if any(row.flow == name for row in ROWS)]
     quick = [name for name in names if name not in SLOW]
@@ -528,10 +390,9 @@ def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
                 print(f"\r{n + 1} clips", end="", file=sys.stderr, flush=True)
     rates: dict[str, tuple[float, float]] = {}
     for row in ROWS:
-        if row.drawn_by_settings:
+        if row.flow == row.settings.estimator and not row.wrong_nose:  # `motion_maps` draws exactly this row's maps
             chosen = pairs[: extent.slow_batch] if row.flow in SLOW else pairs
-            one, two = (_rate(chosen, row.settings, workers) for workers in (1, 2))
-            rates[row.name] = one, two
+            rates[row.name] = _rate(chosen, row.settings, 1), _rate(chosen, row.settings, 2)
     return Run(moving, still, rates, load)
 
 
@@ -552,8 +413,8 @@ def interval(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9, seed:
     chosen = [clip for clip in made if low < clip.amplitude <= high]
     if not chosen:
         return float("nan"), float("nan")
-    right: Floats = np.array([sum(region.right for region in clip.regions) for clip in chosen], np.float64)
-    regions: Floats = np.array([len(clip.regions) for clip in chosen], np.float64)
+    right = np.array([sum(region.right for region in clip.regions) for clip in chosen], np.float64)
+    regions = np.array([len(clip.regions) for clip in chosen], np.float64)
     picks = np.random.default_rng(seed).integers(len(chosen), size=(RESAMPLES, len(chosen)))
     least, greatest = np.quantile(right[picks].sum(axis=1) / regions[picks].sum(axis=1), [0.025, 0.975])
     return float(least), float(greatest)
@@ -603,19 +464,17 @@ def flow_table(run: Run) -> str:
         shown = np.concatenate([clip.shown for clip in still if clip.shown is not None])
         beside = np.concatenate([clip.beside for clip in still if clip.beside is not None])
         doubted = sum(clip.doubted for clip in [*made, *still])
-        rows.append(
-            [
-                name,
-                number(statistics.fmean(clip.error for clip in made), 3),
-                number(statistics.fmean(region.error for region in regions), 3),
-                number(statistics.median(region.length for region in small)),
-                number(statistics.median(region.over_still for region in small), 1),
-                number(statistics.fmean(clip.head_left for clip in made), 3),
-                *(number(float(value), 3) for value in (shown.mean(), np.quantile(shown, 0.99), shown.max())),
-                *(f"{100 * np.mean(where > 0.05):.1f} %" for where in (shown, beside)),
-                f"{doubted} of {len(made) + len(still)}" if name != NOTHING else "–",
-            ]
+        numbers = (
+            (statistics.fmean(clip.error for clip in made), 3),
+            (statistics.fmean(region.error for region in regions), 3),
+            (statistics.median(region.length for region in small), 2),
+            (statistics.median(region.over_still for region in small), 1),
+            (statistics.fmean(clip.head_left for clip in made), 3),
+            *((float(value), 3) for value in (shown.mean(), np.quantile(shown, 0.99), shown.max())),
         )
+        shares = [f"{100 * np.mean(where > 0.05):.1f} %" for where in (shown, beside)]
+        doubts = f"{doubted} of {len(made) + len(still)}" if name != NOTHING else "–"
+        rows.append([name, *(number(*each) for each in numbers), *shares, doubts])
     still_head = ["still: mean colour", "99th percentile", "largest", "face above .05", "beside the face"]
     errors = ["error on the face, px", "in regions, px", "length", "region / still", "head left, px"]
     return table(["flow and head", *errors, *still_head, "false doubts"], rows)
@@ -634,14 +493,8 @@ def cost_table(run: Run) -> str:
             low, middle, high = statistics.quantiles(ratios, n=4)
             ratio = f"{middle:.1f} ({low:.1f} to {high:.1f})"
         rates = run.rates.get(name)
-        rows.append(
-            [
-                name,
-                f"{1000 * statistics.median(clip.seconds for clip in made):.0f}",
-                ratio,
-                *(["–", "–"] if rates is None else [f"{rate:.1f}" for rate in rates]),
-            ]
-        )
+        ms = f"{1000 * statistics.median(clip.seconds for clip in made):.0f}"
+        rows.append([name, ms, ratio, *([f"{rate:.1f}" for rate in rates] if rates else ["–", "–"])])
     return table(["cost", "ms a map", "times as fast as OpenCV's", "maps a second, 1 worker", "2 workers"], rows)
 
 
@@ -650,28 +503,22 @@ def report(run: Run, seed: int, peer_version: str | None) -> str:
     opencv = f"OpenCV {cv2.__version__}" + (f", contrib {peer_version}" if peer_version else "")
     made_of = (
         f"Seed {seed}: {len(run.moving[ROBUST])} clips, every third of a photographed face, and "
-        f"{len(run.still[ROBUST])} still faces. "
-        f"Python {sys.version.split()[0]}, {opencv}, torch {torch.__version__}, {os.cpu_count()} CPUs, "
-        f"load {run.load:.1f} before the run."
+        f"{len(run.still[ROBUST])} still faces. Python {sys.version.split()[0]}, {opencv}, torch {torch.__version__}, "
+        f"{os.cpu_count()} CPUs, load {run.load:.1f} before the run."
     )
     best = run.moving[ROBUST]
     by_unit = sorted((accuracy([clip for clip in best if clip.unit == unit], 0, SMALL), unit) for unit in AUS)
     weakest = ", ".join(f"AU {unit} {number(share)}" for share, unit in by_unit[:4])
-    drawn_ones, photographed_ones = ([clip for clip in best if clip.photo is photo] for photo in (False, True))
-    parts = [
-        made_of,
-        direction_table(run),
-        f"{ROBUST.capitalize()} up to 1 px: drawn faces {_with_interval(drawn_ones, 0, SMALL)}, the photographed one "
-        f"{_with_interval(photographed_ones, 0, SMALL)}; its weakest units: {weakest}.",
-    ]
-    if theirs := run.moving[PUBLISHED_BY_PEER]:
-        same = "; ".join(
-            f"{name} {number(accuracy(made[: len(theirs)], 0, SMALL))} and "
-            f"{number(accuracy(made[: len(theirs)], SMALL))}"
-            for name, made in run.moving.items()
-            if name in (ROBUST, PUBLISHED, PUBLISHED_BY_PEER)
-        )
-        parts.append(f"On the {len(theirs)} clips that OpenCV's TV-L1 computed, up to 1 px and above: {same}.")
+    faces = ([clip for clip in best if clip.photo is photo] for photo in (False, True))
+    of_drawn, of_photo = (_with_interval(clips, 0, SMALL) for clips in faces)
+    by_face = f"{ROBUST.capitalize()} up to 1 px: drawn faces {of_drawn}, the photographed one {of_photo}"
+    parts = [made_of, direction_table(run), f"{by_face}; its weakest units: {weakest}."]
+    if count := len(run.moving[PUBLISHED_BY_PEER]):
+        same = []
+        for name in (ROBUST, PUBLISHED, PUBLISHED_BY_PEER):
+            made = run.moving[name][:count]
+            same.append(f"{name} {number(accuracy(made, 0, SMALL))} and {number(accuracy(made, SMALL))}")
+        parts.append(f"On the {count} clips that OpenCV's TV-L1 computed, up to 1 px and above: {'; '.join(same)}.")
     parts += [flow_table(run), cost_table(run)]
     if run.load > 0.5:
         parts.append("Other work ran beside this: maps a second, which are by the clock, are too few here.")
@@ -706,16 +553,13 @@ def plot(run: Run, path: Path) -> None:
                     bounds = [interval(made, a - 0.01, a + 0.01) for a in AMPLITUDES]
                     low, high = zip(*bounds, strict=True)
                     axes.fill_between(AMPLITUDES, low, high, color=ink, alpha=0.15, linewidth=0)
-        axes.set(
-            xscale="log", ylim=(0, 1.02), xlabel="displacement, px of 224", ylabel="regions in the right bin of 12"
-        )
+        axes.set(xscale="log", ylim=(0, 1.02))
+        axes.set(xlabel="displacement, px of 224", ylabel="regions in the right bin of 12")
         axes.set_xticks(AMPLITUDES, [f"{a:g}" for a in AMPLITUDES])
         axes.minorticks_off()
         axes.grid(alpha=0.3)
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3, frameon=False)
-        part = path.with_name(path.name + ".part")
-        figure.savefig(part, format="svg", metadata={"Date": None})
-        part.replace(path)
+        figure.savefig(path, format="svg", metadata={"Date": None})
 
 
 def sheets(folder: Path, seed: int) -> None:
@@ -759,7 +603,7 @@ def main() -> None:
         import matplotlib  # noqa: F401
     extent = QUICK if given.quick else Extent()
     if given.clips is not None:
-        extent = replace(extent, times=given.clips)
+        extent = extent._replace(times=given.clips)
     peer = Peer(given.peer) if given.peer else None
     start = time.perf_counter()
     try:
@@ -773,10 +617,8 @@ def main() -> None:
     if given.write:
         plot(run, given.write.with_name(PLOT))
         picture = f"![Accuracy against displacement]({PLOT})"
-        text = between_markers(given.write.read_text(encoding="utf-8"), f"{block}\n\n{picture}")
-        part = given.write.with_name(given.write.name + ".part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(given.write)
+        text = given.write.read_text(encoding="utf-8")
+        write_text(given.write, between_markers(text, f"{block}\n\n{picture}"))
 
 
 if __name__ == "__main__":

@@ -12,14 +12,12 @@ finds everything unchanged.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -42,18 +40,16 @@ def pictures(count: int) -> list[bytes]:
 
 def write_casme2(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
     """Write a dataset of that many clips; returns the arguments of `mellm prepare`."""
-    header = ["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]
-    rows = []
+    rows = ["Subject,Filename,OnsetFrame,ApexFrame,OffsetFrame,Action Units,Estimated Emotion"]
     for clip in range(clips):
-        subject, place = 1 + clip % 26, clip // 26
-        name = f"EP{place // 26:02d}_{place % 26 + 1:02d}"
-        place_of = folder / "frames" / f"sub{subject:02d}" / name
-        place_of.mkdir(parents=True)
-        for number in range(3):
-            (place_of / f"reg_img{46 + number}.jpg").write_bytes(frames[(3 * clip + number) % len(frames)])
-        rows.append([f"{subject:02d}", name, 46, 47, 48, "4+R12", ("disgust", "happiness", "others")[clip % 3]])
-    with (folder / "sheet.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([header, *rows])
+        subject, number = 1 + clip % 26, clip // 26
+        name = f"EP{number // 26:02d}_{number % 26 + 1:02d}"
+        place = folder / "frames" / f"sub{subject:02d}" / name
+        place.mkdir(parents=True)
+        for frame in range(3):
+            (place / f"reg_img{46 + frame}.jpg").write_bytes(frames[(3 * clip + frame) % len(frames)])
+        rows.append(f"{subject:02d},{name},46,47,48,4+R12,{('disgust', 'happiness', 'others')[clip % 3]}")
+    (folder / "sheet.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return ["casme2", "--frames", str(folder / "frames"), "--sheet", str(folder / "sheet.csv")]
 
 
@@ -67,16 +63,8 @@ def write_smic(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]:
     return ["smic", "--frames", str(folder)]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run of the command: wall-clock seconds and peak resident memory, MB."""
-
-    seconds: float
-    peak: float
-
-
-def measure(arguments: Sequence[str]) -> Run:
-    """Run `mellm prepare` in its own process."""
+def measure(arguments: Sequence[str]) -> tuple[float, float]:
+    """Run `mellm prepare` in its own process: wall-clock seconds, and peak resident memory in MB."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen([str(MELLM), "prepare", *arguments], stdout=output, stderr=output)
@@ -86,7 +74,7 @@ def measure(arguments: Sequence[str]) -> Run:
             output.seek(0)
             sys.exit(output.read().decode(errors="replace"))
     kilobytes = usage.ru_maxrss / (1024 if sys.platform == "darwin" else 1)
-    return Run(time.perf_counter() - start, kilobytes / 1000)
+    return time.perf_counter() - start, kilobytes / 1000
 
 
 def main() -> None:
@@ -107,15 +95,12 @@ def main() -> None:
                 alone, arguments = write(one, 1, frames), write(many, clips, frames)
                 for workers in given.workers:
                     more = ["--workers", str(workers), "--out"]
-                    start = measure([*alone, *more, str(one / f"out{workers}")])
-                    run = measure([*arguments, *more, str(many / f"out{workers}")])
-                    again = measure([*arguments, *more, str(many / f"out{workers}")])
-                    rate = clips / max(1e-3, run.seconds - start.seconds)
-                    print(
-                        f"| {name} | {clips} | {workers} | {run.seconds:.1f} | {start.seconds:.1f} | {rate:.0f} | "
-                        f"{run.peak:.0f} | {again.seconds:.1f} |",
-                        flush=True,
-                    )
+                    start, _ = measure([*alone, *more, str(one / f"out{workers}")])
+                    whole, peak = measure([*arguments, *more, str(many / f"out{workers}")])
+                    again, _ = measure([*arguments, *more, str(many / f"out{workers}")])
+                    rate = clips / max(1e-3, whole - start)
+                    row = f"{whole:.1f} | {start:.1f} | {rate:.0f} | {peak:.0f} | {again:.1f}"
+                    print(f"| {name} | {clips} | {workers} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

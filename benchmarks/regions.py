@@ -88,14 +88,11 @@ def main() -> None:
                 still += 1
                 invented += one.visible
     for (low, high), (number, seen, right) in zip(BINS, counts, strict=True):
-        print(
-            f"{low:.1f} to {high:.1f} px: {number} regions, {seen / number:.3f} visible, "
-            f"{right / seen:.3f} of them right"
-        )
+        shares = f"{seen / number:.3f} visible, {right / seen:.3f} of them right"
+        print(f"{low:.1f} to {high:.1f} px: {number} regions, {shares}")
     _, seen, right = counts.sum(0)
-    print(
-        f"all: {right / seen:.3f} of the visible right; {invented / still:.4f} of {still} still regions called visible"
-    )
+    called = f"{invented / still:.4f} of {still} still regions called visible"
+    print(f"all: {right / seen:.3f} of the visible right; {called}")
     print(f"{1000 * seconds / given.clips:.1f} ms a clip")
 
 

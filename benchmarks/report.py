@@ -28,9 +28,8 @@ LEVELS = (0.0, 0.1, 0.15, 0.2, 0.3, 0.45, 0.7, 1.0, 1.5, 2.0, 3.0)
 
 def _rung(clip: int, model: int) -> dict[str, Any]:
     """What a model reads of a clip: half of the units at .1 px for the first, at more for each that follows."""
-    rng, level = random.Random(f"{model} {clip}"), LEVELS[clip % len(LEVELS)]
-    threshold = 0.1 * 1.15**model
-    share = 0.02 + 0.93 * level**2 / (level**2 + threshold**2) if level else 0.02
+    rng, level, threshold = random.Random(f"{model} {clip}"), LEVELS[clip % len(LEVELS)], 0.1 * 1.15**model
+    share = 0.02 + 0.93 * level**2 / (level**2 + threshold**2)
     others = sum(rng.random() < 0.02 for _ in range(15))
     return {"unit": 12, "level_px": level, "named": rng.random() < share, "others": others, "other_units": 15}
 

@@ -8,10 +8,9 @@ TV-L1 in torch and in OpenCV contrib on the same pairs: accuracy, speed, and the
    is the absolute difference of the flows, in px.
 2. Bytes. Unfused: the reads and writes of every torch operation of a call, each operand once, plus the medians that
    OpenCV computes on the CPU. Fused floor: the same iterations with one kernel each, which reads u (2), p (4), the
-   slope (2) and the offset (1) and writes u and p: 15 floats a pixel; a warp has 9 (reads u, the apex with its
-   gradient, the onset; writes slope and offset), a median 4. The pyramid is not in the floor. Bytes over the
-   bandwidth (measured by copying half a GB, or given) are the time of a machine that only waits for its memory.
-   Caches can beat it: a scale that fits into them is not read from memory.
+   slope (2) and the offset (1) and writes u and p: 15 floats a pixel; a warp has 9, a median 4, the pyramid none. Bytes
+   over the bandwidth (measured by copying half a GB, or given) are the time of a machine that only waits for its
+   memory. Caches can beat it: a scale that fits into them is not read from memory.
 3. With `--device cuda`, a batch of the pairs, repeated: pairs a second.
 """
 
@@ -26,6 +25,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,22 +38,6 @@ from mellm_plugin.motion import tvl1 as module
 from mellm_plugin.motion.tvl1 import tvl1
 
 MAKE = Path(__file__).parents[1] / "tests" / "golden" / "tvl1" / "make.py"
-PEER = """
-import sys, time
-import cv2, numpy as np
-cv2.setNumThreads(1)
-folder = sys.argv[1]
-pairs = dict(np.load(f"{folder}/pairs.npz"))
-print(cv2.__version__, flush=True)
-for line in sys.stdin:
-    name = line.strip()
-    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
-    start = time.perf_counter()
-    flow = estimator.calc(*pairs[name], None)
-    seconds = time.perf_counter() - start
-    np.save(f"{folder}/flow.npy", flow)
-    print(seconds, flush=True)
-"""
 FLOAT = 4  # bytes
 ITERATION, WARP, MEDIAN = 15, 9, 4  # floats a pixel, fused
 
@@ -66,74 +50,91 @@ def pairs() -> dict[str, npt.NDArray[np.uint8]]:
 
 
 class Peer:
-    """A process of the other environment that computes the flow of a named pair on request."""
+    """A process of the other environment that computes TV-L1 flows on request; `clock` is a function of `time`."""
 
-    def __init__(self, python: str, folder: str) -> None:
-        self.folder = folder
-        self.process = subprocess.Popen(
-            [python, "-c", PEER, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            bufsize=1,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+    _CODE = """
+import sys, time
+import cv2, numpy as np
+cv2.setNumThreads(1)
+folder, clock = sys.argv[1], getattr(time, sys.argv[2])
+print(cv2.__version__, flush=True)
+for line in sys.stdin:
+    pair = np.load(f"{folder}/pair.npy")
+    estimator = cv2.optflow.DualTVL1OpticalFlow_create()
+    start = clock()
+    flow = estimator.calc(*pair, None)
+    seconds = clock() - start
+    np.save(f"{folder}/flow.npy", flow)
+    print(seconds, flush=True)
+"""
+
+    def __init__(self, python: str, clock: str = "process_time") -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        command = [python, "-c", self._CODE, self._folder.name, clock]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, bufsize=1, env=environment)
         self.version = self._line()
 
     def _line(self) -> str:
-        assert self.process.stdout is not None
-        if not (line := self.process.stdout.readline()):
-            raise SystemExit(f"the peer ended with {self.process.wait()}; does it have opencv-contrib-python-headless?")
+        assert self._process.stdout is not None
+        if not (line := self._process.stdout.readline()):
+            raise SystemExit(f"the peer ended with {self._process.wait()}; has it opencv-contrib-python-headless?")
         return line.strip()
 
-    def seconds(self, name: str) -> float:
-        assert self.process.stdin is not None
-        self.process.stdin.write(name + "\n")
-        return float(self._line())
+    def flow(self, onset: npt.NDArray[np.uint8], apex: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.float32], float]:
+        """The flow, and its seconds."""
+        np.save(f"{self._folder.name}/pair.npy", np.stack([onset, apex]))
+        assert self._process.stdin is not None
+        self._process.stdin.write("next\n")
+        seconds = float(self._line())
+        return np.asarray(np.load(f"{self._folder.name}/flow.npy"), np.float32), seconds
 
-    def flow(self) -> npt.NDArray[np.float32]:
-        return np.asarray(np.load(f"{self.folder}/flow.npy"))
+    def close(self) -> None:
+        self._process.communicate()
+        self._folder.cleanup()
 
 
 def side_by_side(python: str, chosen: dict[str, npt.NDArray[np.uint8]], runs: int) -> None:
     """Accuracy for every pair, and the ratio of times by size."""
     ratios: dict[tuple[int, ...], list[float]] = defaultdict(list)
     spent: dict[tuple[int, ...], list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/pairs.npz", **chosen)  # type: ignore[arg-type]
-        peer = Peer(python, folder)
-        print(f"against OpenCV {peer.version}; absolute difference of the flows, px")
-        for name, pair in chosen.items():
-            peer.seconds(name)
-            off = np.abs(tvl1(*pair) - peer.flow())
-            print(
-                f"  {name} ({pair.shape[1]} x {pair.shape[2]}): mean {off.mean():.4f}, median {np.median(off):.4f}, "
-                f"99th percentile {np.quantile(off, 0.99):.4f}"
-            )
-        for run in range(runs):
-            for name, pair in chosen.items():
-                order = ("ours", "theirs") if run % 2 else ("theirs", "ours")
-                times = {side: seconds(pair) if side == "ours" else peer.seconds(name) for side in order}
-                ratios[pair.shape[1:]].append(times["theirs"] / times["ours"])
-                spent[pair.shape[1:]].append(times["ours"])
-        assert peer.process.stdin is not None
-        peer.process.stdin.close()
-        peer.process.wait()
+    peer = Peer(python, "perf_counter")
+    print(f"against OpenCV {peer.version}; absolute difference of the flows, px")
+    for name, pair in chosen.items():
+        off = np.abs(tvl1(*pair) - peer.flow(*pair)[0])
+        middle, high = np.quantile(off, [0.5, 0.99])
+        shape = f"{pair.shape[1]} x {pair.shape[2]}"
+        print(f"  {name} ({shape}): mean {off.mean():.4f}, median {middle:.4f}, 99th percentile {high:.4f}")
+    for run in range(runs):
+        for pair in chosen.values():
+            ours = seconds(pair) if run % 2 else 0.0
+            theirs = peer.flow(*pair)[1]
+            ours = ours or seconds(pair)
+            ratios[pair.shape[1:]].append(theirs / ours)
+            spent[pair.shape[1:]].append(ours)
+    peer.close()
     for size, values in ratios.items():
         low, middle, high = statistics.quantiles(values, n=4)
-        print(
-            f"{size[0]} x {size[1]}: {middle:.2f} times as fast as OpenCV (quartiles {low:.2f} to {high:.2f}, "
-            f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair)"
-        )
+        detail = f"{len(values)} pairs of runs; ours {1000 * statistics.median(spent[size]):.0f} ms a pair"
+        ratio = f"{middle:.2f} times as fast as OpenCV (quartiles {low:.2f} to {high:.2f}"
+        print(f"{size[0]} x {size[1]}: {ratio}, {detail})")
+
+
+def timed(call: Callable[[], object], device: str) -> float:
+    """Seconds of one call, with what the device still computes for it."""
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    call()
+    if device != "cpu":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
 
 
 def seconds(pair: npt.NDArray[np.uint8], device: str = "cpu") -> float:
     """Time of one call, frames and flow in the host's memory; `pair` is `(2, H, W)` or `(2, N, H, W)`."""
-    start = time.perf_counter()
-    tvl1(*pair, device=device)
-    if device != "cpu":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    return timed(lambda: tvl1(*pair, device=device), device)
 
 
 class Traffic(TorchDispatchMode):  # type: ignore[misc]
@@ -167,32 +168,24 @@ def account(pair: npt.NDArray[np.uint8], device: str, bandwidth: float) -> None:
     unfused = traffic.bytes + (FLOAT * 2 * MEDIAN * medians if device == "cpu" else 0)
     warps = sum(pixels for pixels, _ in traffic.warps)
     fused = FLOAT * (ITERATION * iterations + WARP * warps + MEDIAN * medians)
-    number = pair[0].size // (pair.shape[-2] * pair.shape[-1])
+    height, width = pair.shape[-2:]
+    number = pair[0].size // (height * width)
     taken = min(seconds(pair, device) for _ in range(3))
+    total, worth = sum(count for _, count in traffic.warps), number * iterations / pair[0].size
     print(
-        f"{number} of {pair.shape[-2]} x {pair.shape[-1]} on {device}: {sum(count for _, count in traffic.warps)} "
-        f"iterations, worth {number * iterations / pair[0].size:.0f} at full size for {number}"
+        f"{number} of {height} x {width} on {device}: {total} iterations, worth {worth:.0f} at full size for {number}"
     )
     for what, moved in (("unfused", unfused), ("fused floor", fused)):
         bound = moved / bandwidth / 1e9
-        print(
-            f"  {what}: {moved / number / 1e9:.2f} GB a pair, at {bandwidth:.1f} GB/s {1000 * bound / number:.2f} ms; "
-            f"taken {1000 * taken / number:.2f} ms, {taken / bound:.2f} times that"
-        )
+        limit = f"{moved / number / 1e9:.2f} GB a pair, at {bandwidth:.1f} GB/s {1000 * bound / number:.2f} ms"
+        print(f"  {what}: {limit}; taken {1000 * taken / number:.2f} ms, {taken / bound:.2f} times that")
 
 
 def copy_bandwidth(device: str) -> float:
     """GB/s of copies of half a GB, counting reads and writes."""
     source = torch.zeros(2**27, device=device)
-    target, best = torch.empty_like(source).zero_(), float("inf")
-    for _ in range(5):
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        start = time.perf_counter()
-        target.copy_(source)
-        if device != "cpu":
-            torch.cuda.synchronize(device)
-        best = min(best, time.perf_counter() - start)
+    target = torch.zeros_like(source)
+    best = min(timed(lambda: target.copy_(source), device) for _ in range(5))
     return 2 * FLOAT * 2**27 / best / 1e9
 
 
@@ -223,10 +216,8 @@ def main() -> None:
         batch = np.concatenate([square] * -(-given.batch // square.shape[1]), axis=1)[:, : given.batch]
         seconds(batch, given.device)
         times = [seconds(batch, given.device) for _ in range(given.runs)]
-        taken = statistics.median(times)
-        print(
-            f"{given.batch / taken:.1f} pairs a second ({given.batch} at once; {min(times):.3f} to {max(times):.3f} s)"
-        )
+        rate = given.batch / statistics.median(times)
+        print(f"{rate:.1f} pairs a second ({given.batch} at once; {min(times):.3f} to {max(times):.3f} s)")
         off = np.abs(tvl1(*square, device=given.device) - tvl1(*square)).mean(axis=(1, 2, 3))
         print(f"mean absolute difference to the CPU's flow, px, by pair: {', '.join(f'{x:.4f}' for x in off)}")
         account(batch, given.device, bandwidth)

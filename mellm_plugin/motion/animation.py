@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -31,19 +31,11 @@ _GAP = 6
 _PAPER, _INK, _MARK = (24, 24, 24), (230, 230, 230), (255, 214, 90)
 
 
-@dataclass(frozen=True)
-class Animation:
+class Animation(NamedTuple):
     """A written file, and the indices of its frames in order: the onset first, the apex among them."""
 
     path: Path
     indices: tuple[int, ...]
-
-
-def _shown_frames(length: int, onset: int, apex: int, most: int) -> tuple[int, ...]:
-    """Ascending indices from the onset to a little after the apex (half of the rise, at least 3), at most `most`."""
-    last = min(length - 1, apex + max(3, (apex - onset) // 2))
-    step = -(-(last - onset) // (most - 2))  # two are left for an apex and a last frame between the steps
-    return tuple(sorted({*range(onset, last, step), apex, last}))
 
 
 def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -53,20 +45,14 @@ def _fitted(size: tuple[int, int], side: int) -> tuple[int, int]:
 
 
 def _page(
-    frame: Grey,
-    drawn: npt.NDArray[np.uint8],
-    words: tuple[str, str],
-    marked: bool,
-    wheel: Image.Image,
-    side: int,
+    pictures: tuple[Grey, Grey], words: tuple[str, str], marked: bool, wheel: Image.Image, side: int
 ) -> Image.Image:
     """Frame and map side by side, with text and the legend below."""
-    size = _fitted((frame.shape[1], frame.shape[0]), side)
-    grey, coloured = (Image.fromarray(cv2.resize(x, size, interpolation=cv2.INTER_AREA)) for x in (frame, drawn))
-    page = Image.new("RGB", (2 * size[0] + _GAP, size[1] + _GAP + wheel.height), _PAPER)
-    page.paste(grey, (0, 0))
-    page.paste(coloured, (size[0] + _GAP, 0))
+    size = _fitted((pictures[0].shape[1], pictures[0].shape[0]), side)
     top = size[1] + _GAP
+    page = Image.new("RGB", (2 * size[0] + _GAP, top + wheel.height), _PAPER)
+    for i, picture in enumerate(pictures):
+        page.paste(Image.fromarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA)), (i * (size[0] + _GAP), 0))
     page.paste(wheel, (page.width - wheel.width, top))
     pen = ImageDraw.Draw(page)
     font = ImageFont.load_default(max(10, min(16, size[0] // 12)))
@@ -82,12 +68,10 @@ def _palette(name: str) -> Image.Image:
     """
     grey = np.array([60.0, 130.0, 200.0])[:, None, None]
     alpha = np.array([0.2, 0.4, 0.6, 0.75, 0.9])[:, None]
-    entries: list[npt.NDArray[np.float64]] = []
+    entries: list[tuple[float, ...]] = []
     for _, rgb in colour.colours(name):
-        entries.append((grey * (1 - alpha) + np.array(rgb) * alpha).reshape(-1, 3))
-        entries.append(np.array([rgb], np.float64))
-    entries.append(np.array([_PAPER, _INK, _MARK], np.float64))
-    coloured = np.concatenate(entries)
+        entries += [*(grey * (1 - alpha) + np.array(rgb) * alpha).reshape(-1, 3).tolist(), rgb]
+    coloured = np.array([*entries, _PAPER, _INK, _MARK], np.float64)
     greys = np.linspace(0, 255, 256 - len(coloured))[:, None].repeat(3, axis=1)
     image = Image.new("P", (1, 1))
     image.putpalette(np.rint(np.concatenate([greys, coloured])).astype(np.uint8).tobytes())
@@ -134,7 +118,9 @@ def animate(
         faults.append(f"expected a side of {SMALLEST_SIDE} to 2000 px, found {side}")
     if faults:
         raise InputError(faults, where=str(out))
-    indices = _shown_frames(len(frames), onset, apex, most)
+    last = min(len(frames) - 1, apex + max(3, (apex - onset) // 2))
+    step = -(-(last - onset) // (most - 2))  # two are left for an apex and a last frame between the steps
+    indices = tuple(sorted({*range(onset, last, step), apex, last}))
     height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
     wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
     step = int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))
@@ -144,10 +130,9 @@ def animate(
     for index in indices:
         name = {onset: "onset", apex: "apex"}.get(index, "")
         time = f"{1000 * (index - onset) / fps:+.0f} ms" if fps else f"{index - onset:+d}"
-        words = f"frame {index}  {time}  {name}", slower
-        drawn = motion_map(frames[onset], frames[index], settings, nose=nose).image
-        pages.append(_page(frames[index], drawn, words, bool(name), wheel, side))
-    shown = [HELD_MS if index in (onset, apex, indices[-1]) else SHOWN_MS for index in indices]
+        pictures = frames[index], motion_map(frames[onset], frames[index], settings, nose=nose).image
+        pages.append(_page(pictures, (f"frame {index}  {time}  {name}", slower), bool(name), wheel, side))
+    shown = [HELD_MS if index in (onset, apex, last) else SHOWN_MS for index in indices]
     kind = FORMATS[out.suffix.lower()]
     if kind == "GIF":
         palette = _palette(settings.palette)

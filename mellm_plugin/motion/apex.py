@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -87,13 +88,20 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
         ImageError: fewer than 2 frames, or no such array.
         SettingsError: the method is unknown.
     """
-    _check(frames, method)
+    if method not in METHODS:
+        raise SettingsError(f"no way to spot {method!r}; known: {', '.join(METHODS)}.{near(method, METHODS)}")
+    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 3:
+        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise ImageError(f"expected frames as a uint8 array (T, H, W), found {found}; read them with read_clip")
+    if len(frames) < 2:
+        raise ImageError(f"expected a clip of at least 2 frames, found {len(frames)}; give the whole clip")
+    check_size(frames.shape[2], frames.shape[1], "")
     cuts = find_cuts(frames)
     start, stop = max(itertools.pairwise((0, *cuts, len(frames))), key=lambda pair: pair[1] - pair[0])
     curve = np.full(len(frames), np.nan, np.float32)
     if stop - start < 2:
-        reason = "every frame shows another scene: this is no clip of a face"
-        return Spotted(False, None, None, None, curve, 0.0, cuts, False, method, reason)
+        why = "every frame shows another scene: this is no clip of a face"
+        return Spotted(False, None, None, None, curve, 0.0, cuts, False, method, why)
     if method == "flow":
         event, at_the_eyes, blink = _by_flow(frames[start:stop], settings)
     else:
@@ -115,23 +123,11 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     if start + event.apex == stop - 1:
         notes.append("the movement still grows in the last frame: the clip may end before the apex")
     offset = None if event.offset is None else start + event.offset
-    found = start + event.onset, start + event.apex, offset
-    return Spotted(True, *found, curve, event.noise, cuts, at_the_eyes, method, "; ".join(notes))
+    onset, apex = start + event.onset, start + event.apex
+    return Spotted(True, onset, apex, offset, curve, event.noise, cuts, at_the_eyes, method, "; ".join(notes))
 
 
-def _check(frames: npt.NDArray[np.uint8], method: str) -> None:
-    if method not in METHODS:
-        raise SettingsError(f"no way to spot {method!r}; known: {', '.join(METHODS)}.{near(method, METHODS)}")
-    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 3:
-        found = f"{frames.dtype} {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
-        raise ImageError(f"expected frames as a uint8 array (T, H, W), found {found}; read them with read_clip")
-    if len(frames) < 2:
-        raise ImageError(f"expected a clip of at least 2 frames, found {len(frames)}; give the whole clip")
-    check_size(frames.shape[2], frames.shape[1], "")
-
-
-@dataclass(frozen=True)
-class _Event:
+class _Event(NamedTuple):
     """The strongest movement of a region; frames count from the start of the stretch, lengths are reference px."""
 
     onset: int
@@ -140,9 +136,6 @@ class _Event:
     peak: float
     noise: float
     curve: Field
-
-
-# ---- the two methods ------------------------------------------------------------------------------------------------
 
 
 def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings) -> tuple[_Event, bool, int | None]:
@@ -190,15 +183,7 @@ def _by_difference(frames: npt.NDArray[np.uint8]) -> _Event:
 
 
 def _face_or_eyes(grid: Field, step: int) -> tuple[_Event, bool, int | None]:
-    """The movement of the face, unless the eyes move more and nothing else moves while the lids are at rest.
-
-    Args:
-        grid: float32 `(T, rows, columns, 2)`, px.
-        step: every `step`-th frame of `grid` was measured, the others interpolated.
-
-    Returns:
-        as `_by_flow`.
-    """
+    """As `_by_flow`: the movement of the face, unless the eyes move more and nothing else moves while they rest."""
     face, eyes = _regions(*grid.shape[1:3])
     of_face, of_eyes = _strongest(grid, step, face), _strongest(grid, step, eyes)
     if of_eyes.peak <= _LEAST_PX:
@@ -223,15 +208,11 @@ def _regions(height: int, width: int) -> tuple[Field, Field]:
     return (face & ~band).astype(np.float32), (face & band).astype(np.float32)
 
 
-# ---- curves ---------------------------------------------------------------------------------------------------------
-
-
 def _strongest(grid: Field, step: int, region: Field, allowed: npt.NDArray[np.bool_] | None = None) -> _Event:
     """The strongest movement within a region.
 
     Args:
-        grid: float32 `(T, rows, columns, 2)`, px.
-        step: every `step`-th frame of `grid` was measured, the others interpolated.
+        grid: float32 `(T, rows, columns, 2)`, px; every `step`-th frame was measured, the others interpolated.
         region: float32 `(rows, columns)`, weights.
         allowed: bool `(T,)`, the frames among which the search starts; None for all.
     """
@@ -249,10 +230,9 @@ def _strongest(grid: Field, step: int, region: Field, allowed: npt.NDArray[np.bo
     if allowed is not None:
         energy = np.where(allowed, energy, 0)
     apex = int(energy.argmax())
+    curve = raw = np.zeros(len(grid), np.float32)
     if energy[apex] <= 0:
-        return _Event(0, 0, None, 0.0, 0.0, np.zeros(len(grid), np.float32))
-    curve = np.zeros(len(grid), np.float32)
-    raw = curve
+        return _Event(0, 0, None, 0.0, 0.0, curve)
     for _ in range(4):
         strength = size[apex] * weight
         kept = np.maximum(strength - 0.3 * strength.max(), 0)
@@ -270,10 +250,9 @@ def _bounds(curve: Field, apex: int, noise: float) -> tuple[int, int | None, flo
     """Onset and offset around an apex, and its height above the rest before it."""
     before = _smooth(curve[: apex + 1], 1.0)
     rest = float(before.min())
-    height = float(curve[apex]) - rest
     # In a long clip the curve drifts with the head, so only the frames near the rise give the rest: as far before its
     # middle as twice the way from there to the apex.
-    low = np.flatnonzero(curve[:apex] <= rest + height / 2)
+    low = np.flatnonzero(curve[:apex] <= rest + (float(curve[apex]) - rest) / 2)
     middle = int(low[-1]) if len(low) else 0
     rest = float(before[max(0, math.floor(middle - _BEFORE * (apex - middle))) : middle + 1].min())
     height = float(curve[apex]) - rest

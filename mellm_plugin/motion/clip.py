@@ -15,15 +15,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.images import (
-    Pixels,
-    check_file,
-    check_size,
-    common_depth,
-    open_image,
-    read_pixels,
-    to_grey,
-)
+from mellm_plugin.motion.images import Pixels, check_file, check_size, common_depth, open_image, read_pixels, to_grey
 
 LARGEST = 512 * 2**20
 """Most bytes of grey pixels in a clip: 1700 frames of 640x480, 10 000 of 224x224. Reading takes twice that."""
@@ -32,6 +24,8 @@ VIDEO_SUFFIXES: tuple[str, ...] = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4
 """Usual suffixes of video files, for hints; `read_clip` goes by the content."""
 
 _LISTED = 10  # faults in one message
+
+_Read = tuple[npt.NDArray[np.uint8], float | None, Sequence[str]]  # frames, frames per second, names
 
 
 @dataclass(frozen=True)
@@ -75,15 +69,13 @@ def read_clip(path: str | os.PathLike[str], fps: float | None = None) -> Clip:
     if fps is not None and not 0 < fps <= 100_000:
         raise ImageError(f"expected frames per second above 0, found {fps!r}", str(source))
     if os.path.isdir(source):
-        return _from_folder(source, fps)
-    picture = open_image(check_file(source), str(source))
-    if picture is None:
-        return _from_video(source, fps)
-    with picture:
-        return _from_picture(picture, source, fps)
-
-
-# ---- three kinds of sources -----------------------------------------------------------------------------------------
+        frames, read_fps, names = _from_folder(source)
+    elif (picture := open_image(check_file(source), str(source))) is None:
+        frames, read_fps, names = _from_video(source)
+    else:
+        with picture:
+            frames, read_fps, names = _from_picture(picture, str(source))
+    return Clip(frames, read_fps if fps is None else fps, tuple(names), str(source))
 
 
 def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -93,7 +85,7 @@ def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     return [(1, int(p), "") if i % 2 else (0, 0, p) for i, p in enumerate(parts)], name
 
 
-def _from_folder(folder: Path, fps: float | None) -> Clip:
+def _from_folder(folder: Path) -> _Read:
     Image.init()
     known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN} - {".mpg", ".mpeg"}
     try:
@@ -111,19 +103,14 @@ def _from_folder(folder: Path, fps: float | None) -> Clip:
         raise ImageError(f"expected pictures, found none among {len(entries)} entries; {hint}", str(folder))
     stems = Counter(p.stem for p in pictures)
     if twice := [p.name for p in pictures if stems[p.stem] > 1]:
-        raise ImageError(
-            f"expected one file for each frame, found {', '.join(twice[:4])}{'...' if len(twice) > 4 else ''}; keep "
-            "the files of one kind",
-            str(folder),
-        )
-    names = tuple(p.name for p in pictures)
+        found = f"{', '.join(twice[:4])}{'...' if len(twice) > 4 else ''}"
+        raise ImageError(f"expected one file for each frame, found {found}; keep the files of one kind", str(folder))
+    names = [p.name for p in pictures]
     advice = "what to do: copy damaged frames again, and crop all with one box; or remove these files from the folder"
-    frames = _read_all(lambda index: read_pixels(pictures[index]), names, str(folder), advice)
-    return Clip(frames, fps, names, str(folder))
+    return _read_all(lambda index: read_pixels(pictures[index]), names, str(folder), advice), None, names
 
 
-def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
-    where = str(path)
+def _from_picture(picture: Image.Image, where: str) -> _Read:
     try:
         count = int(getattr(picture, "n_frames", 1))
     except Exception as error:
@@ -152,22 +139,19 @@ def _from_picture(picture: Image.Image, path: Path, fps: float | None) -> Clip:
     frames = _read_all(read, [f"frame {index}" for index in range(count)], where, advice)
     # Steps of ten milliseconds alternate around the true time; a frame shown far longer than others replaces several.
     steady = min(durations) > 0 and max(durations) <= 2 * min(durations)
-    read_fps = 1000 * count / sum(durations) if steady else None
-    return Clip(frames, read_fps if fps is None else fps, tuple(map(str, range(count))), where)
+    return frames, 1000 * count / sum(durations) if steady else None, list(map(str, range(count)))
 
 
-def _from_video(path: Path, fps: float | None) -> Clip:
+def _from_video(path: Path) -> _Read:
     where = str(path)
-    advice = "convert it with: ffmpeg -i CLIP -c:v libx264 -crf 10 OUT.mp4"
+    again = "copy it again from its source, or"
+    advice = f"{again} convert it with: ffmpeg -i CLIP -c:v libx264 -crf 10 OUT.mp4"
     # With an absolute path, no part of the name can be mistaken for a protocol.
     capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
     try:
         if not capture.isOpened():
-            raise ImageError(
-                "cannot be opened: no video, an incomplete one, or a codec that this installation cannot decode; copy "
-                f"it again from its source, or {advice}",
-                where,
-            )
+            why = "no video, an incomplete one, or a codec that this installation cannot decode"
+            raise ImageError(f"cannot be opened: {why}; {advice}", where)
         width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         declared, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), float(capture.get(cv2.CAP_PROP_FPS))
         check_size(width, height, where)
@@ -177,37 +161,30 @@ def _from_video(path: Path, fps: float | None) -> Clip:
     finally:
         capture.release()
     if not frames:
-        raise ImageError(f"no frame can be decoded; copy it again from its source, or {advice}", where)
+        raise ImageError(f"no frame can be decoded; {advice}", where)
     # Some containers only estimate their number of frames, so a few may be missing.
     if declared > 0 and len(frames) < declared - max(2, 0.05 * declared):
         raise ImageError(
             f"expected {declared:.0f} frames by its header, only {len(frames)} can be decoded: the file is truncated "
-            "or damaged; copy it again from its source, or cut the good part out with ffmpeg",
+            f"or damaged; {again} cut the good part out with ffmpeg",
             where,
         )
-    read_fps = rate if 0 < rate <= 10_000 else None
-    return Clip(_stacked(frames), read_fps if fps is None else fps, tuple(map(str, range(len(frames)))), where)
+    names = list(map(str, range(len(frames))))
+    return _stacked(frames), rate if 0 < rate <= 10_000 else None, names
 
 
-# ---- frames of one size and depth -----------------------------------------------------------------------------------
-
-
-def _decoded(capture: cv2.VideoCapture, where: str) -> list[Pixels | None]:
+def _decoded(capture: cv2.VideoCapture, where: str) -> list[Pixels]:
     """All frames of a video, grey."""
-    frames: list[Pixels | None] = []
-    first: Pixels | None = None
+    frames: list[Pixels] = []
     while (got := capture.read())[0]:
         picture = got[1]
         grey = np.asarray(picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-        if (len(frames) + 1) * grey.nbytes > LARGEST:
-            raise _too_large(f"more than {len(frames)}", grey.shape[1], grey.shape[0], where)
-        first = grey if first is None else first
-        if first.shape != grey.shape:
-            raise ImageError(
-                f"expected frames of one size, found {first.shape[1]}x{first.shape[0]} and, at frame {len(frames)}, "
-                f"{grey.shape[1]}x{grey.shape[0]}; cut the clip there",
-                where,
-            )
+        (height, width), count = grey.shape, len(frames)
+        if (count + 1) * grey.nbytes > LARGEST:
+            raise _too_large(f"more than {count}", width, height, where)
+        if frames and frames[0].shape != grey.shape:
+            sizes = f"{frames[0].shape[1]}x{frames[0].shape[0]} and, at frame {count}, {width}x{height}"
+            raise ImageError(f"expected frames of one size, found {sizes}; cut the clip there", where)
         frames.append(grey)
     return frames
 
@@ -215,8 +192,8 @@ def _decoded(capture: cv2.VideoCapture, where: str) -> list[Pixels | None]:
 def _read_all(read: Callable[[int], Pixels], names: Sequence[str], where: str, advice: str) -> npt.NDArray[np.uint8]:
     """The frames of a source of known length; reports every fault of every frame at once."""
     faults: list[str] = []
-    frames: list[Pixels | None] = []
-    kinds: list[tuple[str, tuple[tuple[int, ...], np.dtype[np.generic]]]] = []
+    frames: list[Pixels] = []
+    kinds: list[tuple[str, str]] = []  # name, and size and depth
     held = 0
     for index, name in enumerate(names):
         try:
@@ -228,23 +205,15 @@ def _read_all(read: Callable[[int], Pixels], names: Sequence[str], where: str, a
         if held > LARGEST:
             raise _too_large(len(names), frame.shape[1], frame.shape[0], where)
         frames.append(frame)
-        kinds.append((name, (frame.shape, frame.dtype)))
+        kinds.append((name, f"{frame.shape[1]}x{frame.shape[0]} {frame.dtype}"))
     if kinds:
-        usual, _ = Counter(kind for _, kind in kinds).most_common(1)[0]
-        faults += [
-            f"{name}: expected {_named(usual)} as most frames are, found {_named(kind)}"
-            for name, kind in kinds
-            if kind != usual
-        ]
+        usual = Counter(kind for _, kind in kinds).most_common(1)[0][0]
+        odd = [(name, kind) for name, kind in kinds if kind != usual]
+        faults += [f"{name}: expected {usual} as most frames are, found {kind}" for name, kind in odd]
     if faults:
         more = [f"and {len(faults) - _LISTED} more like these"] if len(faults) > _LISTED else []
         raise ImageError([*faults[:_LISTED], *more, advice], where)
     return _stacked(frames)
-
-
-def _named(kind: tuple[tuple[int, ...], np.dtype[np.generic]]) -> str:
-    (height, width), dtype = kind
-    return f"{width}x{height} {dtype}"
 
 
 def _grey(pixels: Pixels) -> Pixels:
@@ -254,29 +223,23 @@ def _grey(pixels: Pixels) -> Pixels:
     return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint16)
 
 
-def _stacked(frames: list[Pixels | None]) -> npt.NDArray[np.uint8]:
+def _stacked(frames: list[Pixels]) -> npt.NDArray[np.uint8]:
     """Grey frames of one size as one uint8 array; clears the list on the way, to save memory."""
-    deep = [int(f.max()) for f in frames if f is not None and f.dtype == np.uint16]
-    depth = common_depth(max(deep, default=0))
-    first = frames[0]
-    assert first is not None
-    out = np.empty((len(frames), *first.shape), np.uint8)
-    for i, frame in enumerate(frames):
-        assert frame is not None
-        out[i] = to_grey(frame, depth) if frame.dtype == np.uint16 else frame
-        frames[i] = None
+    depth = common_depth(max((int(frame.max()) for frame in frames if frame.dtype == np.uint16), default=0))
+    out = np.empty((len(frames), *frames[0].shape), np.uint8)
+    while frames:
+        frame = frames.pop()
+        out[len(frames)] = to_grey(frame, depth) if frame.dtype == np.uint16 else frame
     return out
 
 
 def _too_large(count: int | str, width: int, height: int, where: str) -> ImageError:
     most = LARGEST // (width * height)
+    size, bound = f"{width}x{height}", f"{LARGEST >> 20} MiB"
     if most < 1:
-        return ImageError(
-            f"frames of {width}x{height} are more than {LARGEST >> 20} MiB; crop them to the face first", where
-        )
+        return ImageError(f"frames of {size} are more than {bound}; crop them to the face first", where)
     return ImageError(
-        f"expected at most {most} frames of {width}x{height} ({LARGEST >> 20} MiB of grey pixels), found {count}; cut "
-        "the clip to the seconds around the expression (ffmpeg -ss START -t SECONDS -i CLIP OUT), or crop it to the "
-        "face",
+        f"expected at most {most} frames of {size} ({bound} of grey pixels), found {count}; cut the clip to the "
+        "seconds around the expression (ffmpeg -ss START -t SECONDS -i CLIP OUT), or crop it to the face",
         where,
     )

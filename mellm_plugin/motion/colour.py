@@ -7,7 +7,6 @@ to twelve bins of 30 degrees. The opacity of the colour over the grey onset fram
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -32,39 +31,25 @@ class Colour(NamedTuple):
 STANDARD = "standard"
 """The published palette, the default of all settings."""
 
+
+def _palette(table: str) -> tuple[Colour, ...]:
+    pairs = (entry.rsplit(" ", 1) for entry in table.split(", "))
+    return tuple(Colour(name, (*bytes.fromhex(rgb),)) for name, rgb in pairs)
+
+
 # The colour-blind palette is the result of simulated annealing over the 36 numbers, started from a tilted circle in
 # CIELAB: hues in the standard order, light at yellow-green, dark at purple, so that each dichromat sees a ring of
 # lightness and the remaining hue axis. It maximises the smallest CIEDE2000 between bins of different directions over
 # three simulated dichromacies (Machado et al. 2009, severity 1), at full opacity and half over greys of 60, 128 and
 # 200, with lightness within 20..93, hues (as `read_bins` sees them) at least 15 degrees apart, neighbours at most 30.
 PALETTES: dict[str, tuple[Colour, ...]] = {
-    STANDARD: (
-        Colour("red", (255, 0, 0)),
-        Colour("pink", (255, 0, 128)),
-        Colour("magenta", (255, 0, 255)),
-        Colour("purple", (128, 0, 255)),
-        Colour("blue", (0, 0, 255)),
-        Colour("sky blue", (0, 128, 255)),
-        Colour("cyan", (0, 255, 255)),
-        Colour("turquoise", (0, 255, 128)),
-        Colour("green", (0, 255, 0)),
-        Colour("yellow-green", (128, 255, 0)),
-        Colour("yellow", (255, 255, 0)),
-        Colour("orange", (255, 128, 0)),
+    STANDARD: _palette(
+        "red ff0000, pink ff0080, magenta ff00ff, purple 8000ff, blue 0000ff, sky blue 0080ff, "
+        "cyan 00ffff, turquoise 00ff80, green 00ff00, yellow-green 80ff00, yellow ffff00, orange ff8000"
     ),
-    "colour-blind": (
-        Colour("orange", (220, 149, 4)),
-        Colour("rust", (192, 73, 10)),
-        Colour("crimson", (222, 27, 68)),
-        Colour("burgundy", (125, 0, 59)),
-        Colour("indigo", (59, 8, 141)),
-        Colour("dark blue", (21, 1, 189)),
-        Colour("royal blue", (70, 101, 207)),
-        Colour("sky blue", (93, 174, 233)),
-        Colour("teal", (16, 161, 175)),
-        Colour("aquamarine", (21, 252, 206)),
-        Colour("lime", (220, 247, 123)),
-        Colour("yellow", (255, 239, 17)),
+    "colour-blind": _palette(
+        "orange dc9504, rust c0490a, crimson de1b44, burgundy 7d003b, indigo 3b088d, dark blue 1501bd, "
+        "royal blue 4665cf, sky blue 5daee9, teal 10a1af, aquamarine 15fcce, lime dcf77b, yellow ffef11"
     ),
 }
 """The twelve colours of each palette, in the order of the bins. `colour-blind` keeps the eight directions
@@ -89,33 +74,24 @@ def colours(palette: str = STANDARD) -> tuple[Colour, ...]:
     return PALETTES[palette]
 
 
-@dataclass(frozen=True)
-class Direction:
-    """One of the eight directions of the prompts.
+class Direction(NamedTuple):
+    """One of the eight directions of the prompts."""
 
-    Attributes:
-        name: as written in prompts and answers.
-        angle: degrees, counter-clockwise from right as seen.
-        bins: indices of the nearest bins, one for a main direction and two for a diagonal.
-    """
-
-    name: str
-    angle: int
-    bins: tuple[int, ...]
+    name: str  # as written in prompts and answers
+    angle: int  # degrees, counter-clockwise from right as seen
+    bins: tuple[int, ...]  # the nearest ones: one for a main direction, two for a diagonal
 
     def words_in(self, palette: str) -> str:
         """The colours as a phrase: `"purple"`, `"pink to magenta"`; raises as `colours`."""
         return " to ".join(colours(palette)[i].name for i in self.bins)
 
 
-def _direction(name: str, angle: int) -> Direction:
-    away = [abs((BIN_DEGREES * i - angle + 180) % 360 - 180) for i in range(360 // BIN_DEGREES)]
-    return Direction(name, angle, tuple(i for i, degrees in enumerate(away) if degrees <= BIN_DEGREES / 2))
-
-
+_NAMES_AND_BINS = (
+    *(("right", (0,)), ("up-right", (1, 2)), ("up", (3,)), ("up-left", (4, 5))),
+    *(("left", (6,)), ("down-left", (7, 8)), ("down", (9,)), ("down-right", (10, 11))),
+)
 DIRECTIONS: dict[str, Direction] = {
-    name: _direction(name, 45 * i)
-    for i, name in enumerate(("right", "up-right", "up", "up-left", "left", "down-left", "down", "down-right"))
+    name: Direction(name, 45 * i, bins) for i, (name, bins) in enumerate(_NAMES_AND_BINS)
 }
 """The eight directions by name, counter-clockwise from right; each bin belongs to exactly one."""
 
@@ -157,28 +133,8 @@ def bin_index(flow: Field) -> npt.NDArray[np.intp]:
     return index
 
 
-def minmax_strength(flow: Field) -> Field:
-    """The published strength: magnitude from the smallest (0) to the largest (1) of the image.
-
-    Args:
-        flow: float32 `(H, W, 2)`, px.
-
-    Returns:
-        float32 `(H, W)`, 0..1; all zero if the magnitudes differ only by rounding.
-    """
-    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
-    low, high = float(magnitude.min()), float(magnitude.max())
-    if high - low <= 16 * np.finfo(np.float32).eps * high:
-        return np.zeros(flow.shape[:2], np.float32)
-    return np.asarray((magnitude - low) / (high - low), dtype=np.float32).clip(0, 1)
-
-
 def paint(
-    flow: Field,
-    strength: Field,
-    grey: Grey,
-    palette: str = STANDARD,
-    overlay: str = "blend",
+    flow: Field, strength: Field, grey: Grey, palette: str = STANDARD, overlay: str = "blend"
 ) -> npt.NDArray[np.uint8]:
     """Lay the colour of each direction over the grey frame, with the strength of the motion as opacity.
 
@@ -207,8 +163,8 @@ def paint(
     alpha, under = strength[moves][:, None], painted[moves].astype(np.float32)
     if overlay == "blend":
         under = under * (1 - alpha)
-    bins = bin_index(flow[moves][:, None])[:, 0]
-    painted[moves] = np.rint(under + colours_of_bins[bins] * alpha).clip(0, 255).astype(np.uint8)
+    over = colours_of_bins[bin_index(flow[moves][:, None])[:, 0]] * alpha
+    painted[moves] = np.rint(under + over).clip(0, 255).astype(np.uint8)
     return painted
 
 
@@ -220,13 +176,10 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
 
     Args:
         rgb: uint8 `(..., 3)`, painted with the palette.
-        palette: one of `PALETTES`.
+        palette: raises as `colours`.
 
     Returns:
         `(...)`, 0..11; -1 if the pixel is too close to grey (`FAINTEST`).
-
-    Raises:
-        SettingsError: the palette is unknown.
     """
     table = _rgb(palette) - _rgb(palette).mean(axis=1, keepdims=True)
     table /= np.linalg.norm(table, axis=1, keepdims=True)
@@ -239,15 +192,7 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
 def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
     """The legend as a wheel: each direction from the centre in its colour, stronger towards the rim, on grey.
 
-    Args:
-        size: side in px, at least 32.
-        palette: one of `PALETTES`.
-
-    Returns:
-        uint8 `(size, size, 3)`, RGB.
-
-    Raises:
-        SettingsError: the palette is unknown.
+    Returns uint8 `(size, size, 3)`, RGB, of a side of at least 32 px; raises as `colours`.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
     x, y = np.meshgrid(axis, axis)

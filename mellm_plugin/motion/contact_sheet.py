@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,16 @@ def _shortened(text: str, width: float, font: Font) -> str:
     return "…"
 
 
-def _as_picture(given: object, caption: str) -> Image.Image:
-    if isinstance(given, Image.Image):
-        return given.convert("RGB")
+def _small(given: object, caption: str, side: int) -> Image.Image:
+    """The picture, its longer side of `side` px."""
     if isinstance(given, np.ndarray) and given.dtype == np.uint8 and given.size and given.shape[2:] in ((), (3,)):
-        return Image.fromarray(given).convert("RGB")
-    found = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
-    raise InputError(f"expected a PIL image or a uint8 array (H, W) or (H, W, 3), found {found}", where=caption)
+        given = Image.fromarray(given)
+    if not isinstance(given, Image.Image):
+        found = f"{given.dtype} {given.shape}" if isinstance(given, np.ndarray) else type(given).__name__
+        raise InputError(f"expected a PIL image or a uint8 array (H, W) or (H, W, 3), found {found}", where=caption)
+    scale = side / max(given.size)
+    size = max(1, round(given.width * scale)), max(1, round(given.height * scale))
+    return given.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
 def _lines(words: list[str], width: float, font: Font) -> list[str]:
@@ -60,49 +64,23 @@ def _lines(words: list[str], width: float, font: Font) -> list[str]:
     return lines
 
 
-class _Page:
-    """A page that fills row by row from the top left."""
-
-    def __init__(self, columns: int, rows: int, side: int, palette: str) -> None:
-        self.count = 0
-        self._columns, self._side, self._palette = columns, side, palette
-        self._font = ImageFont.load_default(max(9, min(16, side // 12)))
-        top, bottom = self._font.getbbox("Ágjy|")[1::2]
-        self._line = int(bottom - min(0, top)) + 2
-        self._cell = side + _GAP, side + self._line + _GAP
-        self._canvas = Image.new("RGB", _page_size(columns, rows, side, self._line), _PAPER)
-
-    def add(self, caption: str, picture: Image.Image) -> None:
-        """Draw a map into the next free cell."""
-        row, column = divmod(self.count, self._columns)
-        left, top = _GAP + column * self._cell[0], _GAP + row * self._cell[1]
-        scale = self._side / max(picture.size)
-        size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-        small = picture.resize(size, Image.Resampling.LANCZOS)
-        self._canvas.paste(small, (left + (self._side - size[0]) // 2, top + (self._side - size[1]) // 2))
-        text = _shortened(caption, self._side, self._font)
-        ImageDraw.Draw(self._canvas).text((left, top + self._side + 1), text, fill=_INK, font=self._font)
-        self.count += 1
-
-    def finished(self, number: int) -> Image.Image:
-        """The page, cut below its last row, with the legend."""
-        top = _GAP + -(-self.count // self._columns) * self._cell[1]
-        left, font = 2 * _GAP + _FOOT, ImageFont.load_default(12)
-        words = colour.legend_text(self._palette).split(", ")
-        lines = [f"page {number}", *_lines(words, self._canvas.width - left - _GAP, font)]
-        height = top + max(_FOOT, 16 * len(lines)) + _GAP
-        page = Image.new("RGB", (self._canvas.width, height), _PAPER)
-        page.paste(self._canvas.crop((0, 0, self._canvas.width, top)), (0, 0))
-        page.paste(Image.fromarray(colour.legend(_FOOT, self._palette)), (_GAP, top))
-        pen = ImageDraw.Draw(page)
-        for i, line in enumerate(lines):
-            pen.text((left, top + 16 * i), line, fill=_FAINT, font=font)
-        return page
-
-
-def _page_size(columns: int, rows: int, side: int, line: int) -> tuple[int, int]:
-    """Width and height of the maps of a full page, px; `line` is the height of a caption."""
-    return _GAP + columns * (side + _GAP), _GAP + rows * (side + line + _GAP)
+def _page(cells: list[tuple[str, Image.Image]], number: int, columns: int, side: int, palette: str) -> Image.Image:
+    """Maps with their captions, row by row from the top left, and the legend below."""
+    font, foot_font = ImageFont.load_default(max(9, min(16, side // 12))), ImageFont.load_default(12)
+    above, below = font.getbbox("Ágjy|")[1::2]
+    step = side + int(below - min(0, above)) + 2 + _GAP  # from row to row
+    width, foot, left = _GAP + columns * (side + _GAP), _GAP + -(-len(cells) // columns) * step, 2 * _GAP + _FOOT
+    lines = [f"page {number}", *_lines(colour.legend_text(palette).split(", "), width - left - _GAP, foot_font)]
+    page = Image.new("RGB", (width, foot + max(_FOOT, 16 * len(lines)) + _GAP), _PAPER)
+    pen = ImageDraw.Draw(page)
+    for place, (caption, small) in enumerate(cells):
+        x, y = _GAP + place % columns * (side + _GAP), _GAP + place // columns * step
+        page.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
+        pen.text((x, y + side + 1), _shortened(caption, side, font), fill=_INK, font=font)
+    page.paste(Image.fromarray(colour.legend(_FOOT, palette)), (_GAP, foot))
+    for i, line in enumerate(lines):
+        pen.text((left, foot + 16 * i), line, fill=_FAINT, font=foot_font)
+    return page
 
 
 def contact_sheet(
@@ -114,7 +92,7 @@ def contact_sheet(
     side: int = 160,
     palette: str = colour.STANDARD,
 ) -> tuple[Path, ...]:
-    """Write maps with their captions as pages. Only one page is in memory at a time.
+    """Write maps with their captions as pages. Only the small pictures of one page are in memory at a time.
 
     Args:
         maps: pairs of a caption (one line; a long one is shortened in its middle) and a PIL image or uint8 array
@@ -137,29 +115,22 @@ def contact_sheet(
     faults = target_faults(out, _FORMATS)
     bounds = (("columns", columns, 1, 100), ("rows", rows, 1, 100), ("side", side, 48, 1024))
     faults += [f"{name}: expected {low} to {high}, found {n}" for name, n, low, high in bounds if not low <= n <= high]
-    width, height = _page_size(columns, rows, side, 20)
+    width, height = _GAP + columns * (side + _GAP), _GAP + rows * (side + 20 + _GAP)
     if not faults and width * height > _LARGEST_PAGE:
         faults.append(f"a page of {width}x{height} px is too large; use fewer columns or rows, or a smaller side")
     if faults:
         raise InputError(faults, where=str(out))
+    kind = _FORMATS[out.suffix.lower()]
+    # Full chroma resolution: hue carries the information.
+    options: dict[str, object] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     written: list[Path] = []
-    page = _Page(columns, rows, side, palette)
-
-    def write() -> None:
+    maps = iter(maps)
+    while cells := [(caption, _small(given, caption, side)) for caption, given in islice(maps, columns * rows)]:
         number = len(written) + 1
         file = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
-        kind = _FORMATS[out.suffix.lower()]
-        # Full chroma resolution: hue carries the information.
-        options: dict[str, object] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
-        write_atomically(file, [page.finished(number)], "contact sheet", format=kind, **options)
+        page = _page(cells, number, columns, side, palette)
+        write_atomically(file, [page], "contact sheet", format=kind, **options)
         written.append(file)
-
-    for caption, given in maps:
-        if page.count == columns * rows:
-            write()
-            page = _Page(columns, rows, side, palette)
-        page.add(caption, _as_picture(given, caption))
-    if not page.count:
+    if not written:
         raise InputError("expected at least one map, found none; nothing was written", where=str(out))
-    write()
     return tuple(written)

@@ -91,11 +91,8 @@ def measure(
 ) -> FacialFlow:
     """The flow of the face at the size of the pair's frames.
 
-    Args:
-        pair: the frames.
-        settings: estimator, head model and smoothing.
-        known: flows that were estimated elsewhere: from onset to apex and, if `doubt_px` asks for it, back; float32
-            `(h, w, 2)` each, px.
+    `known` are flows estimated elsewhere: from onset to apex and, if `doubt_px` asks for it, back; float32
+    `(h, w, 2)` each, px.
 
     Raises:
         ImageError: the nose tip is outside the frame.
@@ -110,14 +107,13 @@ def measure(
     height, width = pair.onset.shape
     fitted = fit_head(forward)
     unfitted = forward - fitted.flow(height, width)
-    head: HeadMotion | None
+    head: HeadMotion | None = fitted
+    source, facial = "similarity", unfitted
     if settings.head == "none":
         head, source, facial = None, "none", forward
     elif settings.head == "nose" and pair.nose is not None:
         head, source = nose_motion(forward, pair.nose), "nose"
         facial = forward - head.flow(height, width)
-    else:
-        head, source, facial = fitted, "similarity", unfitted
     doubts = picture_doubts(pair.onset, pair.apex)
     doubts = doubts or flow_doubts(pair.onset, pair.apex, forward, unfitted, fitted)
     confidence = None
@@ -136,14 +132,13 @@ def at_size(measured: FacialFlow, shape: tuple[int, int]) -> FacialFlow:
     height, width = measured.flow.shape[:2]
     if (height, width) == shape:
         return measured
-    grown = shape[1] / width, shape[0] / height
-    size = shape[1], shape[0]
-    enlarged = cv2.resize(measured.flow, size, interpolation=cv2.INTER_LINEAR) * np.array(grown, np.float32)
+    across, down = shape[1] / width, shape[0] / height
     confidence, head = measured.confidence, measured.head
+    enlarged = cv2.resize(measured.flow, shape[::-1]) * np.array((across, down), np.float32)
     if confidence is not None:
-        confidence = np.asarray(cv2.resize(confidence, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        confidence = np.asarray(cv2.resize(confidence, shape[::-1]), np.float32)
     if head is not None:
-        head = replace(head, tx=head.tx * grown[0], ty=head.ty * grown[1])
+        head = replace(head, tx=head.tx * across, ty=head.ty * down)
     return replace(measured, flow=np.asarray(enlarged, np.float32), confidence=confidence, head=head)
 
 
@@ -159,12 +154,9 @@ def strength(measured: FacialFlow) -> float:
 
 
 def facial_flow(onset: Grey, apex: Grey, settings: MotionSettings = DEFAULT, nose: Nose | None = None) -> FacialFlow:
-    """Flow of the face alone, at the size of the frames.
+    """Flow of the face alone, at the size of the frames, which are cropped to the face.
 
-    Args:
-        onset, apex: uint8 `(H, W)`, grey, cropped to the face.
-        settings: estimator, head model and smoothing.
-        nose: nose tip, if it is known. Settings with `head="nose"` fall back to the similarity fit without it.
+    Settings with `head="nose"` fall back to the similarity fit if the nose tip is unknown.
 
     Raises:
         ImageError: the nose tip is outside the frame.

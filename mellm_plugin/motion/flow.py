@@ -24,20 +24,17 @@ def _dis(onset: Grey, apex: Grey) -> Field:
     return np.asarray(dis.calc(onset, apex, None), dtype=np.float32)
 
 
+def farneback(onset: Grey, apex: Grey, levels: int, window: int, iterations: int) -> Field:
+    """OpenCV's Farneback flow, with polynomials over 7 px; the window is in px."""
+    pair = onset, apex, None
+    flow = cv2.calcOpticalFlowFarneback(*pair, 0.5, levels, window, iterations, poly_n=7, poly_sigma=1.5, flags=0)
+    return np.asarray(flow, np.float32)
+
+
 def _farneback(onset: Grey, apex: Grey) -> Field:
     # Window and pyramid grow with the frame and cover the same part of a face: 15 px and 4 levels at 224 px.
     px = max(1.0, unit(onset.shape))
-    flow = cv2.calcOpticalFlowFarneback(
-        *(onset, apex, None),
-        pyr_scale=0.5,
-        levels=4 + math.ceil(math.log2(px)),
-        winsize=2 * round(7 * px) + 1,
-        iterations=3,
-        poly_n=7,
-        poly_sigma=1.5,
-        flags=0,
-    )
-    return np.asarray(flow, dtype=np.float32)
+    return farneback(onset, apex, 4 + math.ceil(math.log2(px)), 2 * round(7 * px) + 1, iterations=3)
 
 
 def _tvl1(onset: Grey, apex: Grey) -> Field:
@@ -46,20 +43,12 @@ def _tvl1(onset: Grey, apex: Grey) -> Field:
     return tvl1(onset, apex)
 
 
-ESTIMATORS: dict[str, Callable[[Grey, Grey], Field]] = {
-    "local": local,
-    "dis": _dis,
-    "farneback": _farneback,
-    "tvl1": _tvl1,
-}
+Estimator = Callable[[Grey, Grey], Field]
+ESTIMATORS: dict[str, Estimator] = {"local": local, "dis": _dis, "farneback": _farneback, "tvl1": _tvl1}
 
 
 def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
     """Optical flow from onset to apex, at onset pixels.
-
-    Args:
-        onset, apex: uint8 `(H, W)`, grey.
-        estimator: a name of `ESTIMATORS`.
 
     Returns:
         float32 `(H, W, 2)`, px, x to the right, y down: where the onset pixel went.
@@ -68,9 +57,8 @@ def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
         SettingsError: the estimator is unknown; the message lists similar names.
     """
     if estimator not in ESTIMATORS:
-        raise SettingsError(
-            f"no flow estimator {estimator!r}; known: {', '.join(ESTIMATORS)}.{near(estimator, ESTIMATORS)}"
-        )
+        known = f"known: {', '.join(ESTIMATORS)}.{near(estimator, ESTIMATORS)}"
+        raise SettingsError(f"no flow estimator {estimator!r}; {known}")
     # OpenCV's DIS rejects a view into a larger frame.
     return ESTIMATORS[estimator](np.ascontiguousarray(onset), np.ascontiguousarray(apex))
 
@@ -83,14 +71,6 @@ def both_flows(onset: Grey, apex: Grey, estimator: str = "local") -> tuple[Field
 
 
 def disagreement(forward: Field, backward: Field) -> Field:
-    """Forward-backward error: how far from its start a pixel ends after both flows.
-
-    Args:
-        forward: float32 `(H, W, 2)`, px, onset to apex, at onset pixels.
-        backward: the same from apex to onset, at apex pixels.
-
-    Returns:
-        float32 `(H, W)`, px, at onset pixels.
-    """
+    """Forward-backward error: how far from its start an onset pixel ends after both flows, float32 `(H, W)`, px."""
     error = forward + cv2.remap(backward, *targets(forward), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cv2.magnitude(error[..., 0], error[..., 1]), np.float32)

@@ -83,12 +83,7 @@ def _face_points(height: int, width: int) -> tuple[int, npt.NDArray[np.bool_], n
 def fit_head(flow: Field) -> HeadMotion:
     """Fit a similarity to the flow inside a rough face ellipse that fills the frame.
 
-    Args:
-        flow: float32 `(H, W, 2)`, px, of a frame cropped to the face. On an uncropped frame with a still background
-            the fit follows the background: crop first.
-
-    Returns:
-        the head's motion about the image centre.
+    The flow is of a frame cropped to the face: on an uncropped one the fit follows a still background.
     """
     height, width = flow.shape[:2]
     step, inside, places = _face_points(height, width)
@@ -125,13 +120,6 @@ def check_nose(nose: tuple[float, float], shape: tuple[int, ...]) -> None:
 
 def nose_motion(flow: Field, nose: tuple[float, float]) -> HeadMotion:
     """The published compensation: the mean flow in a window of 11 x 11 px at the nose tip, clipped to the frame.
-
-    Args:
-        flow: float32 `(H, W, 2)`, px.
-        nose: x and y of the tip, px.
-
-    Returns:
-        a translation.
 
     Raises:
         ImageError: the tip is outside the frame.

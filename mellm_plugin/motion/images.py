@@ -9,7 +9,6 @@ import os
 import stat
 from collections.abc import Collection
 from contextlib import suppress
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Union
@@ -37,19 +36,8 @@ memory. A frame of an 8K camera has 33 million."""
 SMALLEST_SIDE = 32
 """Shortest side of a frame, px: no face is readable in smaller ones."""
 
-_FORMATS = (
-    *("PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF"),
-    *("JPEG2000", "PPM", "PCX", "SGI", "TGA"),
-)  # Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO)
-
-_DEPTHS = (8, 10, 12, 14, 16)
-
-
-@cache
-def _known_formats() -> list[str]:
-    """Those of `_FORMATS` that this Pillow reads."""
-    Image.init()
-    return [name for name in _FORMATS if name in Image.OPEN]
+# Pillow's names; other formats run programs (EPS) or contain an image of another size than they state (ICO).
+_FORMATS = ["PNG", "JPEG", "MPO", "BMP", "DIB", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000", "PPM", "PCX", "SGI", "TGA"]
 
 
 def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
@@ -58,8 +46,9 @@ def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
     Raises:
         ImageError: it is too small or too large, or its header is damaged.
     """
+    Image.init()
     try:
-        image = Image.open(file, formats=_known_formats())
+        image = Image.open(file, formats=[name for name in _FORMATS if name in Image.OPEN])
     except UnidentifiedImageError:
         return None
     except Image.DecompressionBombError:
@@ -72,18 +61,15 @@ def open_image(file: Path | BytesIO, where: str) -> Image.Image | None:
 
 def check_size(width: int, height: int, where: str) -> None:
     """Raise an ImageError for a frame that is too small or too large; call it before memory is allocated."""
+    size = f"{width}x{height}"
     if min(width, height) < SMALLEST_SIDE:
-        raise ImageError(
-            f"expected a frame of at least {SMALLEST_SIDE} px a side, found {width}x{height}; crop a larger one",
-            where=where,
-        )
+        least = f"at least {SMALLEST_SIDE} px a side"
+        raise ImageError(f"expected a frame of {least}, found {size}; crop a larger one", where=where)
     if width * height > MOST_PIXELS:
-        raise ImageError(_too_large(f"{width}x{height}"), where=where)
+        raise ImageError(_too_large(size), where=where)
     if max(width, height) > LARGEST_SIDE:
-        raise ImageError(
-            f"expected a frame of at most {LARGEST_SIDE} px a side, found {width}x{height}; crop it to the face",
-            where=where,
-        )
+        most = f"at most {LARGEST_SIDE} px a side"
+        raise ImageError(f"expected a frame of {most}, found {size}; crop it to the face", where=where)
 
 
 def _too_large(found: str) -> str:
@@ -111,13 +97,6 @@ def check_file(source: str | os.PathLike[str]) -> Path:
     if status.st_size == 0:
         raise ImageError("the file is empty; copy it again from its source", where=str(path))
     return path
-
-
-def _decode(file: Path | BytesIO, where: str) -> Pixels:
-    image = open_image(file, where)
-    if image is None:
-        raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where)
-    return _image_pixels(image, where)
 
 
 def _image_pixels(image: Image.Image, where: str) -> Pixels:
@@ -173,10 +152,11 @@ def read_pixels(source: Frame, name: str = "frame") -> Pixels:
         ImageError: the source is none of these, unreadable, too large, or has a side under 32 px.
     """
     where = str(source) if isinstance(source, str | os.PathLike) else name
-    if isinstance(source, str | os.PathLike):
-        pixels = _decode(check_file(source), where)
-    elif isinstance(source, bytes):
-        pixels = _decode(BytesIO(source), where)
+    if isinstance(source, str | os.PathLike | bytes):
+        image = open_image(BytesIO(source) if isinstance(source, bytes) else check_file(source), where)
+        if image is None:
+            raise ImageError("not an image in a known format; expected PNG, JPEG, BMP or TIFF", where=where)
+        pixels = _image_pixels(image, where)
     elif isinstance(source, Image.Image):
         pixels = _image_pixels(source, where)
     elif isinstance(source, np.ndarray):
@@ -189,7 +169,7 @@ def read_pixels(source: Frame, name: str = "frame") -> Pixels:
 
 def common_depth(peak: int) -> int:
     """The smallest usual bit depth (8, 10, 12, 14 or 16) that holds a grey value."""
-    return next(depth for depth in _DEPTHS if peak < 2**depth)
+    return next(depth for depth in (8, 10, 12, 14, 16) if peak < 2**depth)
 
 
 def to_grey(pixels: Pixels, depth: int) -> Grey:
@@ -222,9 +202,8 @@ def read_pair(onset: Frame, apex: Frame) -> tuple[Grey, Grey]:
     first, second = frames
     if first.shape[:2] != second.shape[:2]:
         sizes = " and ".join(f"{f.shape[1]}x{f.shape[0]}" for f in frames)
-        raise ImageError(
-            f"expected onset and apex of one size, found {sizes}; crop both with the same box from frames of one clip"
-        )
+        advice = "crop both with the same box from frames of one clip"
+        raise ImageError(f"expected onset and apex of one size, found {sizes}; {advice}")
     if first.dtype != second.dtype:
         raise ImageError(f"expected onset and apex of one depth, found {first.dtype} and {second.dtype}")
     depth = common_depth(max(int(first.max()), int(second.max()))) if first.dtype == np.uint16 else 8

@@ -11,7 +11,7 @@ hardly moves is held still, one in a moving region is left free.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,12 +22,8 @@ from mellm_plugin.motion.head import HeadMotion, fit_head
 # Found by a search on drawn faces and a photographed one (docs/log.md). Lengths are px of the reference frame; the
 # coarse step, at half the size, takes windows of the same number of its own px, so twice as large.
 _LIGHT = 8.0  # brightness differences that vary more slowly are light
-_WINDOW = 3.0
-_NEIGHBOURHOOD = 6.0
-_LARGE = 3.0
-_COARSE_STEPS = 1
-_FINE_STEPS = 2
-_REWEIGHTINGS = 3
+_WINDOW, _NEIGHBOURHOOD, _LARGE = 3.0, 6.0, 3.0
+_FINE_STEPS, _REWEIGHTINGS = 2, 3
 _RIDGE = 0.1  # holds still what has no texture, in units of the noise variance, as the next
 _STILLNESS = 0.06  # weight of the prior
 _STILL_PX = 0.03
@@ -60,21 +56,15 @@ def _light(left: Field, seen: Field, sigma: float) -> Field:
     return _resize(total, left.shape)
 
 
-@dataclass(frozen=True)
-class _Equations:
-    """Normal equations of every window, at half the resolution of the frames.
-
-    Attributes:
-        xx, xy, yy, x, y: float32 `(H/2, W/2)`.
-        noise: variance of the brightness that the motion leaves unexplained, grey levels squared.
-    """
+class _Equations(NamedTuple):
+    """Normal equations of every window, at half the resolution of the frames: float32 `(H/2, W/2)`."""
 
     xx: Field
     xy: Field
     yy: Field
     x: Field
     y: Field
-    noise: np.float32
+    noise: np.float32  # variance of the brightness that the motion leaves unexplained, grey levels squared
 
     def solve(self, prior: Field | float = 0.0) -> Field:
         """The motion: float32 `(H/2, W/2, 2)`; `prior` draws it to zero, in units of the noise."""
@@ -88,7 +78,7 @@ class _Equations:
         """The equations for the motion beyond `flow`."""
         dx, dy = flow[..., 0], flow[..., 1]
         x, y = self.x - self.xx * dx - self.xy * dy, self.y - self.xy * dx - self.yy * dy
-        return replace(self, x=x, y=y)
+        return self._replace(x=x, y=y)
 
 
 def _linearise(onset: Field, apex: Field, head: Field, beyond: Field, px: float) -> _Equations:
@@ -111,26 +101,15 @@ def _linearise(onset: Field, apex: Field, head: Field, beyond: Field, px: float)
 
 
 def local(onset: Grey, apex: Grey) -> Field:
-    """Flow from onset to apex: the head's similarity, and the motion of the face beyond it.
+    """Flow from onset to apex, px at onset pixels: the head's similarity, and the motion of the face beyond it.
 
-    Args:
-        onset, apex: uint8 `(H, W)`, grey, cropped to the face, at least 32 px a side.
-
-    Returns:
-        float32 `(H, W, 2)`, px, x to the right, y down, at onset pixels.
+    The frames are cropped to the face and have at least 32 px a side.
     """
     return _solved(*_prepared(onset, apex))
 
 
 def local_both(onset: Grey, apex: Grey) -> tuple[Field, Field]:
-    """Flow from onset to apex, and from apex to onset: as `local` for both, but with one fit of the head.
-
-    Args:
-        onset, apex: as for `local`.
-
-    Returns:
-        two float32 `(H, W, 2)`, px: at onset pixels, and at apex pixels.
-    """
+    """As `local`, and the flow from apex to onset at apex pixels, with one fit of the head for both."""
     first, last, head, start = _prepared(onset, apex)
     # The backward flow is used only as a confidence check, so a rougher solution is enough.
     return _solved(first, last, head, start), _solved(last, first, head.inverse(), -start, fine_steps=1)
@@ -143,7 +122,9 @@ def _unit(shape: tuple[int, ...]) -> float:
 def _prepared(onset: Grey, apex: Grey) -> tuple[Field, Field, HeadMotion, Field]:
     """Both frames in the same light, the head's motion, and, at half the size, a start for large motion beyond it."""
     px, half = _unit(onset.shape), np.float32(0.5)
-    coarse = _coarse(onset, apex)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis.setFinestScale(2)
+    coarse = np.asarray(dis.calc(onset, apex, None), np.float32)
     head = fit_head(coarse)
     away = head.flow(*onset.shape)
     first, last = onset.astype(np.float32), apex.astype(np.float32)
@@ -159,9 +140,8 @@ def _solved(first: Field, last: Field, head: HeadMotion, start: Field, fine_step
     shape, small = first.shape, start.shape
     px, away = _unit(shape), head.flow(*shape)
     small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
-    small_away, beyond = _resize(away, small) * np.float32(0.5), start
-    for _ in range(_COARSE_STEPS):
-        beyond = _resize(_linearise(small_first, small_last, small_away, beyond, px).solve(), small)
+    small_away = _resize(away, small) * np.float32(0.5)
+    beyond = _resize(_linearise(small_first, small_last, small_away, start, px).solve(), small)
     beyond = _resize(beyond, shape) * np.float32(2)
     for _ in range(fine_steps):
         equations = _linearise(first, last, away, beyond, px)
@@ -186,9 +166,3 @@ def _gain(first: Field, last: Field, head: Field) -> float:
         return 1.0
     there = np.asarray(cv2.remap(there, x, y, cv2.INTER_LINEAR), np.float32)
     return max(float(here[seen].mean()), 1e-3) / max(float(there[seen].mean()), 1e-3)
-
-
-def _coarse(onset: Grey, apex: Grey) -> Field:
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    dis.setFinestScale(2)
-    return np.asarray(dis.calc(onset, apex, None), dtype=np.float32)

@@ -32,11 +32,7 @@ _TEXTURE_PX = 8.0  # scale of the compared structure, px of the reference frame
 
 
 def picture_doubts(onset: Grey, apex: Grey) -> list[str]:
-    """Faults of two frames that no flow can mend; empty for frames that can be measured.
-
-    Args:
-        onset, apex: uint8 `(H, W)`, grey.
-    """
+    """Faults of two frames that no flow can mend; empty for frames that can be measured."""
     found = ["onset and apex are the same picture, pixel for pixel"] if np.array_equal(onset, apex) else []
     for name, frame in (("onset", onset), ("apex", apex)):
         deviation = float(cv2.meanStdDev(frame)[1][0, 0])
@@ -51,14 +47,7 @@ def picture_doubts(onset: Grey, apex: Grey) -> list[str]:
 
 
 def flow_doubts(onset: Grey, apex: Grey, flow: Field, facial: Field, head: HeadMotion) -> list[str]:
-    """Faults of a flow; empty for a plausible one.
-
-    Args:
-        onset, apex: uint8 `(H, W)`, grey.
-        flow: float32 `(H, W, 2)`, px, from onset to apex, with the head's motion.
-        facial: the same without the head's motion.
-        head: a similarity fitted to the flow.
-    """
+    """Faults of a flow; empty for a plausible one. `facial` is the flow without the head's motion fitted to it."""
     side = min(onset.shape)
     found = []
     shift = float(np.hypot(head.tx, head.ty)) / side

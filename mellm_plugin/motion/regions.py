@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -127,15 +128,12 @@ def region_motions(facial: FacialFlow, nose: Nose | None = None) -> tuple[Region
     placed: list[tuple[str, str | None, Window, int]]
     placed = [(name, side, w, m) for name, w in PAIRED.items() for side, m in (("left", -1), ("right", 1))]
     placed += [(name, None, window, 0) for name, window in MIDLINE.items()]
-    noises: dict[float, float] = {}
+    noise_of = cache(lambda size: _noise(facial.flow, size) / px)
     found = []
     for name, side, window, m in placed:
-        size = round(half * math.sqrt(window.sx * window.sy), 1)
-        if size not in noises:
-            noises[size] = _noise(facial.flow, size) / px
         at = centre[0] + m * half * window.x, centre[1] + half * window.y
         dx, dy, trust, agreed = _mean(facial, at, (half * window.sx, half * window.sy))
-        noise = noises[size] / max(trust, 0.05)
+        noise = noise_of(round(half * math.sqrt(window.sx * window.sy), 1)) / max(trust, 0.05)
         visible = agreed > _AGREED and math.hypot(dx, dy) / px > max(_LEAST_PX, _NOISES * noise)
         found.append(RegionMotion(name, side, dx / px, dy / px, noise, visible))
     return tuple(found)

@@ -73,24 +73,21 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
     `scale="fixed"`: zero up to the floor, then `1 - exp(-excess / knee)`, times the confidence. In fixed units of the
     frame brightness follows the motion itself: noise on a still face is not amplified and a blink does not darken a
     small motion beside it. The knee grows in frames with much strong motion, which keeps its shades.
-    `scale="minmax"`, as published: 0 at the smallest motion, 1 at the largest.
+    `scale="minmax"`, as published: 0 at the smallest motion, 1 at the largest; all 0 if they differ only by rounding.
 
-    Args:
-        flow: float32 `(H, W, 2)`, px.
-        settings: scale, floor and knee.
-        confidence: float32 `(H, W)`, 0..1; None for full confidence.
-
-    Returns:
-        float32 `(H, W)`, 0..1.
+    Strength and confidence are float32 `(H, W)`, 0..1; no confidence stands for a full one.
     """
+    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
     if settings.scale == "minmax":
-        shown = colour.minmax_strength(flow)
+        low, high = float(magnitude.min()), float(magnitude.max())
+        differs = high - low > 16 * np.finfo(np.float32).eps * high  # by more than rounding
+        shown = ((magnitude - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(magnitude)
     else:
         px = unit(flow.shape)
-        magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
         excess = np.maximum(magnitude - settings.floor_px * px, 0)
         strong = float(np.percentile(excess[::4, ::4], _STRONG_PERCENTILE)) / _STRONG_KNEES
-        shown = np.asarray(1 - np.exp(-excess / max(settings.knee_px * px, strong)), dtype=np.float32)
+        shown = 1 - np.exp(-excess / max(settings.knee_px * px, strong))
+    shown = np.asarray(shown, np.float32)
     return shown if confidence is None else shown * confidence
 
 
@@ -104,12 +101,8 @@ def motion_map(
 ) -> MotionMap:
     """Draw the motion from onset to apex as colour over the grey onset frame.
 
-    Args:
-        onset: path, PIL image, or uint8/uint16 array; cropped to the face.
-        apex: the same, of the same size.
-        settings: how to draw it.
-        nose: nose tip, for settings that use it.
-        cache: keeps measured flows between runs.
+    Both frames are cropped to the face with one box; `nose` is for settings that use it, `cache` keeps measured flows
+    between runs.
 
     Raises:
         ImageError: a frame is unusable, the two differ in size or depth, or the nose tip is outside.
@@ -140,19 +133,17 @@ def motion_maps(
         pairs: onset and apex, or onset, apex and nose tip; read on demand, a few ahead of the consumer.
         settings: how to draw them.
         workers: drawing threads; OpenCV and torch release the interpreter while they compute.
-        device: a torch device such as `"cuda"` that computes TV-L1 flow for many pairs at once, without the cache; None
-            for threads. Other estimators do not run on a device.
+        device: a torch device such as `"cuda"` that computes TV-L1 flow for many pairs at once, without the cache.
         cache: keeps measured flows between runs.
-
-    Yields:
-        the map of each pair, or its ImageError.
 
     Raises:
         SettingsError: a device for an estimator other than TV-L1.
     """
-    if device is not None and settings.estimator != "tvl1":
+    if device is None:
+        return _in_threads(pairs, settings, workers, cache)
+    if settings.estimator != "tvl1":
         raise SettingsError(f"device={device!r}: only the estimator tvl1 runs on one, found {settings.estimator!r}")
-    return _on_device(pairs, settings, device) if device is not None else _in_threads(pairs, settings, workers, cache)
+    return _on_device(pairs, settings, device)
 
 
 def _on_device(pairs: Iterable[Given], settings: MotionSettings, device: str) -> Iterator[MotionMap | ImageError]:

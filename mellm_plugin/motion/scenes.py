@@ -15,13 +15,9 @@ AVERAGED_FROM_FPS = 100
 
 
 def find_cuts(frames: npt.NDArray[np.uint8]) -> tuple[int, ...]:
-    """First frames of new scenes: the picture changes far more there than between other neighbours.
+    """First frames of new scenes, ascending: the picture changes far more there than between other neighbours.
 
-    Args:
-        frames: uint8 `(T, H, W)`, grey.
-
-    Returns:
-        ascending indices; a single odd frame (black, torn) gives two.
+    `frames` are uint8 `(T, H, W)`, grey; a single odd one (black, torn) gives two cuts.
     """
     if len(frames) < 2:
         return ()
@@ -35,29 +31,13 @@ def find_cuts(frames: npt.NDArray[np.uint8]) -> tuple[int, ...]:
 
 
 def scene(length: int, index: int, cuts: Iterable[int]) -> tuple[int, int]:
-    """First frame of the scene that contains frame `index`, and the first frame after it.
-
-    Args:
-        length: number of frames in the clip.
-        index: a frame.
-        cuts: first frames of new scenes.
-    """
+    """First frame of the scene of frame `index` and the first frame after it, in a clip of `length` frames."""
     cuts = list(cuts)
     return max((cut for cut in cuts if cut <= index), default=0), min((c for c in cuts if c > index), default=length)
 
 
 def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int, cuts: Iterable[int] = ()) -> Grey:
-    """A frame with less noise: its mean with its neighbours within the scene.
-
-    Args:
-        frames: uint8 `(T, H, W)`.
-        index: the frame.
-        reach: neighbours on each side.
-        cuts: first frames of new scenes.
-
-    Returns:
-        uint8 `(H, W)`.
-    """
+    """A frame with less noise: its mean with `reach` neighbours on each side within the scene, uint8 `(H, W)`."""
     first, end = scene(len(frames), index, cuts)
     stretch = frames[max(first, index - reach) : min(end, index + reach + 1)]
     return np.asarray(np.rint(stretch.mean(axis=0, dtype=np.float32)), np.uint8)

@@ -39,20 +39,14 @@ class MotionSettings:
         str, one_of(HEADS), "head motion subtracted: a robust similarity fit, the mean flow at the nose tip, or none"
     ] = "similarity"
     working_side: Annotated[
-        float,
-        number(32, 4096, off=0),
-        "frames with a longer shorter side are measured at this one, in px of the frame; 0: never",
+        float, number(32, 4096, off=0), "frames with a longer shorter side are measured at this one, frame px; 0: never"
     ] = 336
     smooth_px: Annotated[float, number(0, 20), "sigma of the Gaussian that smooths the flow"] = 1.0
     doubt_px: Annotated[
         float, number(0, 5), "forward and backward flow that differ by this fade the colour by half; 0: not measured"
     ] = 0.1
-    scale: Annotated[str, one_of(SCALES), "strength: fixed in px with floor and knee, or min-max over the image"] = (
-        "fixed"
-    )
-    floor_px: Annotated[float, number(0, 5), "motion up to this stays grey: two frames cannot tell it from noise"] = (
-        0.06
-    )
+    scale: Annotated[str, one_of(SCALES), "strength: in px with floor and knee, or min-max over the image"] = "fixed"
+    floor_px: Annotated[float, number(0, 5), "motion up to this stays grey: frames cannot tell it from noise"] = 0.06
     knee_px: Annotated[
         float, number(0.05, 20), "motion above the floor at which the colour reaches 63 % of full strength"
     ] = 0.5
@@ -84,13 +78,13 @@ class MotionSettings:
         values = dict(values)
         base = MotionSettings.preset(str(values.pop("preset", "robust")))
         names = [f.name for f in fields(MotionSettings)]
-        unknown = [unknown_key(name, names, "setting") for name in values if name not in names]
+        faults = [unknown_key(name, names, "setting") for name in values if name not in names]
         try:
             settings = replace(base, **{k: v for k, v in values.items() if k in names})
         except SettingsError as error:
-            raise SettingsError([*unknown, *error.faults], where="motion settings") from None
-        if unknown:
-            raise SettingsError(unknown, where="motion settings")
+            faults += error.faults
+        if faults:
+            raise SettingsError(faults, where="motion settings")
         return settings
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,9 +98,7 @@ class MotionSettings:
         Raises:
             SettingsError: the file is absent, is no JSON object, or holds unknown names or bad values.
         """
-        file = Path(path)
-        if file.is_dir():
-            file = file / FILE_NAME
+        file = _file(path)
         try:
             values = read_json(file)
         except (OSError, ValueError) as error:
@@ -120,26 +112,19 @@ class MotionSettings:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write as JSON; a folder gets a `motion.json`."""
-        file = Path(path)
-        if file.is_dir():
-            file = file / FILE_NAME
-        write_text(file, json.dumps(self.to_dict(), indent=2) + "\n")
+        write_text(_file(path), json.dumps(self.to_dict(), indent=2) + "\n")
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    return Path(path, FILE_NAME) if Path(path).is_dir() else Path(path)
 
 
 DEFAULT = MotionSettings()
+PUBLISHED = MotionSettings(
+    estimator="tvl1", head="nose", working_side=0, smooth_px=0, doubt_px=0, scale="minmax", overlay="add"
+)
 
-PRESETS: dict[str, MotionSettings] = {
-    "robust": DEFAULT,
-    "published": MotionSettings(
-        estimator="tvl1",
-        head="nose",
-        working_side=0,
-        smooth_px=0,
-        doubt_px=0,
-        scale="minmax",
-        overlay="add",
-    ),
-}
+PRESETS: dict[str, MotionSettings] = {"robust": DEFAULT, "published": PUBLISHED}
 """Presets by name: `robust` is the default; `published` draws the maps of MELLM's paper (arXiv 2505.07007)."""
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.motion.flow import farneback
 from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey
 from mellm_plugin.motion.head import fit_head
 from mellm_plugin.motion.images import SMALLEST_SIDE
@@ -31,6 +32,9 @@ class Tracker:
     Args:
         frames: uint8 `(T, H, W)`, grey, of one scene, cropped to the face.
         settings: `head="none"` leaves the head motion in; the flow has its own estimator, chosen for speed.
+
+    Attributes:
+        shape: rows and columns of the grid.
     """
 
     def __init__(self, frames: npt.NDArray[np.uint8], settings: MotionSettings) -> None:
@@ -40,15 +44,11 @@ class Tracker:
         self._size = max(SMALLEST_SIDE, round(width / shrink)), max(SMALLEST_SIDE, round(height / shrink))
         shorter = min(self._size)
         self._unit = REFERENCE_SIDE / shorter
-        self._cells = max(8, round(_CELLS * self._size[0] / shorter)), max(8, round(_CELLS * self._size[1] / shorter))
+        columns, rows = (max(8, round(_CELLS * side / shorter)) for side in self._size)
+        self.shape = rows, columns
         self._head = settings.head != "none"
         self._reference = self._small(0)
         self._poses: dict[int, _Pose] = {0: (1 + 0j, 0j)}
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Rows and columns of the grid."""
-        return self._cells[1], self._cells[0]
 
     def measure(self, index: int) -> Field:
         """The facial flow at a frame: float32 `(rows, columns, 2)`, px of the reference frame."""
@@ -59,7 +59,7 @@ class Tracker:
             flow, pose, moved = self._flow(frame, pose)
         if 0.7 < abs(pose[0]) < 1.4 and abs(pose[1]) < min(self._size) / 2:  # otherwise this frame shows no such face
             self._poses[index] = pose
-        cells = cv2.resize(flow, self._cells, interpolation=cv2.INTER_AREA)
+        cells = cv2.resize(flow, self.shape[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(cells * self._unit, np.float32)
 
     def _small(self, index: int) -> Grey:
@@ -73,22 +73,12 @@ class Tracker:
             centre = complex((width - 1) / 2, (height - 1) / 2)
             origin = shift + centre - turn * centre
             matrix = np.array([[turn.real, -turn.imag, origin.real], [turn.imag, turn.real, origin.imag]])
-            flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-            frame = np.asarray(
-                cv2.warpAffine(frame, matrix, self._size, flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
-            )
-        flow = cv2.calcOpticalFlowFarneback(
-            *(self._reference, frame, None),
-            pyr_scale=0.5,
-            levels=3,
-            winsize=2 * round(0.034 * min(self._size)) + 1,
-            iterations=2,
-            poly_n=7,
-            poly_sigma=1.5,
-            flags=0,
-        )
+            how = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
+            frame = np.asarray(cv2.warpAffine(frame, matrix, self._size, **how), np.uint8)
+        window = 2 * round(0.034 * min(self._size)) + 1
+        flow = farneback(self._reference, frame, levels=3, window=window, iterations=2)
         if not self._head:
-            return np.asarray(flow, np.float32), pose, 0.0
+            return flow, pose, 0.0
         left = fit_head(flow)
         pose = turn * complex(1 + left.a, left.b), turn * complex(left.tx, left.ty) + shift
         moved = abs(complex(left.tx, left.ty)) + abs(complex(left.a, left.b)) * max(self._size) / 2

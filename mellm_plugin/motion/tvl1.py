@@ -13,7 +13,7 @@ the median filter. `python benchmarks/tvl1.py` compares the two.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import cv2
@@ -95,20 +95,18 @@ def _faults(frames: Frames) -> list[str]:
 
 def _coarse_to_fine(onset: Tensor, apex: Tensor) -> Tensor:
     """Flow `(N, 2, H, W)` of float32 frames `(N, H, W)`, from the coarsest scale to the finest (IPOL, pyramid)."""
-    pyramid = [(onset, apex)]
+    pyramid = [torch.stack([onset, apex])]
     while len(pyramid) < SCALES:
-        height, width = (round(side / RATIO) for side in pyramid[-1][0].shape[-2:])
-        if min(height, width) < SMALLEST_SIDE:
+        size = [round(side / RATIO) for side in pyramid[-1].shape[-2:]]
+        if min(size) < SMALLEST_SIDE:
             break
-        first, second = (_resize(frames, (height, width), (RATIO, RATIO)) for frames in pyramid[-1])
-        pyramid.append((first, second))
+        pyramid.append(_resize(pyramid[-1], size, (RATIO, RATIO)))
     flow = torch.zeros_like(pyramid[-1][0]).unsqueeze(1).repeat(1, 2, 1, 1)
-    for first, second in reversed(pyramid):
-        if first.shape[-2:] != flow.shape[-2:]:
-            size = first.shape[-2:]
-            ratios = [old / new for old, new in zip(flow.shape[-2:], size, strict=True)]
-            flow = RATIO * _resize(flow, size, ratios)
-        flow = _one_scale(first, second, flow)
+    for frames in reversed(pyramid):
+        if frames.shape[-2:] != flow.shape[-2:]:
+            ratios = [old / new for old, new in zip(flow.shape[-2:], frames.shape[-2:], strict=True)]
+            flow = RATIO * _resize(flow, frames.shape[-2:], ratios)
+        flow = _one_scale(frames[0], frames[1], flow)
     return flow
 
 
@@ -128,15 +126,7 @@ def _resize(picture: Tensor, size: Sequence[int], ratios: Sequence[float]) -> Te
 
 
 def _one_scale(onset: Tensor, apex: Tensor, start: Tensor) -> Tensor:
-    """The flow of one scale: alternates the two halves of the split problem (Zach; IPOL, inner loops).
-
-    Args:
-        onset, apex: float32 `(N, H, W)`, grey levels.
-        start: float32 `(N, 2, H, W)`, px.
-
-    Returns:
-        float32 `(N, 2, H, W)`, px.
-    """
+    """The flow `(N, 2, H, W)` of one scale: alternates the halves of the split problem (Zach; IPOL, inner loops)."""
     n, _, h, w = start.shape
     size = start.numel()
     # All memory is allocated once, flat and with room at one end, so that the difference to a neighbour is one
@@ -219,15 +209,11 @@ def _median_in_place(flow: Tensor, moving: Tensor) -> None:
 _SORT_FIVE = ((0, 1), (3, 4), (2, 4), (2, 3), (0, 3), (0, 2), (1, 4), (1, 3), (1, 2))
 
 
-def _ordered(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    return torch.minimum(low, high), torch.maximum(low, high)
-
-
-def _sorted(values: Sequence[Tensor]) -> list[Tensor]:
-    ordered = list(values)
-    for i, j in _SORT_FIVE:
-        ordered[i], ordered[j] = _ordered(ordered[i], ordered[j])
-    return ordered
+def _order(planes: list[Tensor], pairs: Iterable[tuple[int, int]]) -> list[Tensor]:
+    """Put the smaller values of each pair of planes into its first, in place."""
+    for i, j in pairs:
+        planes[i], planes[j] = torch.minimum(planes[i], planes[j]), torch.maximum(planes[i], planes[j])
+    return planes
 
 
 def _median(planes: Tensor) -> Tensor:
@@ -237,8 +223,8 @@ def _median(planes: Tensor) -> Tensor:
     """
     h, w = planes.shape[-2:]
     padded = torch.nn.functional.pad(planes, (2, 2, 2, 2), mode="replicate")
-    columns = _sorted([padded[..., i : i + h, :] for i in range(5)])  # shared by five windows
-    table = [_sorted([row[..., j : j + w] for j in range(5)]) for row in columns]
+    columns = _order([padded[..., i : i + h, :] for i in range(5)], _SORT_FIVE)  # shared by five windows
+    table = [_order([row[..., j : j + w] for j in range(5)], _SORT_FIVE) for row in columns]
     # Entry (r, k) is not smaller than (r + 1)(k + 1) of the 25 entries and not larger than (5 - r)(5 - k), itself
     # included. If either count exceeds 13, the entry is not the median. Equally many drop out at both ends, so the
     # median of the remaining 13 is the result.
@@ -246,10 +232,8 @@ def _median(planes: Tensor) -> Tensor:
     # The smallest and largest of 8 of the 13 cannot be the 7th: drop them, add another entry, and repeat.
     some, rest = left[:8], left[8:]
     while True:
-        for i in range(1, len(some)):
-            some[0], some[i] = _ordered(some[0], some[i])
-        for i in range(1, len(some) - 1):
-            some[i], some[-1] = _ordered(some[i], some[-1])
+        last = len(some) - 1
+        _order(some, [*((0, i) for i in range(1, last + 1)), *((i, last) for i in range(1, last))])
         some = [*some[1:-1], rest.pop()] if rest else some[1:-1]
         if len(some) == 1:
             return some[0]

@@ -13,6 +13,8 @@ from mellm_plugin.errors import SettingsError
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.prompts import map_prompt
 from mellm_plugin.motion import colour
+from mellm_plugin.motion.render import strength as strength_of
+from mellm_plugin.motion.settings import PRESETS
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "published" / "golden.npz"
 
@@ -50,11 +52,13 @@ def test_wrong_names_are_refused_with_the_near_ones() -> None:
 def test_the_published_painting() -> None:
     with np.load(GOLDEN) as golden:
         for flow, grey, rgb in zip(golden["flow"], golden["grey"], golden["rgb"], strict=True):
-            drawn = colour.paint(flow, colour.minmax_strength(flow), grey, overlay="add")
+            drawn = colour.paint(flow, strength_of(flow, PRESETS["published"]), grey, overlay="add")
             assert np.abs(drawn.astype(int) - rgb).max() <= 1
     angles = np.linspace(0, 2 * np.pi, 64 * 64)
     flow = 0.7 * np.stack([np.cos(angles), np.sin(angles)], axis=-1).reshape(64, 64, 2)
-    assert (colour.minmax_strength(flow.astype(np.float32)) == 0).all(), "one magnitude everywhere shows nothing"
+    assert (strength_of(flow.astype(np.float32), PRESETS["published"]) == 0).all(), (
+        "one magnitude everywhere shows nothing"
+    )
 
 
 @pytest.mark.parametrize("palette", colour.PALETTES)

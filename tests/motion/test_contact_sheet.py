@@ -43,7 +43,7 @@ def test_pages_are_written_as_they_fill_each_with_its_legend(tmp_path: Path) -> 
 
     pages = contact_sheet(maps(), tmp_path / "sheet.png", columns=2, rows=2, side=48)
     assert [page.name for page in pages] == ["sheet.png", "sheet-2.png", "sheet-3.png"]
-    assert seen == [0, 0, 0, 0, 0, 1, 1, 1, 1, 2]
+    assert seen == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2]  # each page is written once it is full
     assert sorted(tmp_path.iterdir()) == sorted(pages)
     heights = [Image.open(page).height for page in pages]
     assert heights[0] == heights[1] > heights[2]  # the last one ends below its only row
