@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -132,7 +131,7 @@ def _stderr(score: str) -> Callable[[Any], float | None]:
         raise InputError(
             f"expected stderr of {', '.join(known)}, found {score!r}.{near(score, known)}", where="task file"
         )
-    return partial(summary.stderr, score)
+    return lambda items: summary.interval(score, items).stderr
 
 
 def _ci95(records: Any) -> dict[str, Any]:
