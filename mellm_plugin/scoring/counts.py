@@ -186,7 +186,7 @@ def subject_counts(
     weights: Mapping[str, tuple[int, ...]] | None = None,
     pulls: Mapping[str, Callable[[Floats], Floats]] | None = None,
 ) -> Counts:
-    """Counts from rows of single clips: `cells`, (N, K) float64, is what each adds to the sums; the rest as `Counts`."""
+    """Counts from rows of single clips: `cells`, (N, K) float64, is what each adds; the rest as in `Counts`."""
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
     sums = np.zeros((len(subjects), cells.shape[1]))

@@ -106,22 +106,21 @@ class Endpoint:
         import httpx
 
         dotenv.load_dotenv(Path(".env"))  # as lmms-eval does before it opens a judge
-        advice = ADVICE[provider]
         self._url, header, key = _target(provider, model)
         self._name, self._model = model, {} if provider == "azure" else {"model": model}
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if header:
-            if not (key and key.isascii() and key.isprintable()):
-                fault = "its key has characters that are not allowed in a header" if key else "it has no key"
-                raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {advice}")
-            self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
         try:
             address = httpx.URL(self._url)
             there = address.scheme in ("http", "https") and address.host
         except (httpx.InvalidURL, ValueError):
             there = ""
-        if not there:
-            raise JudgeError(f"the judge {provider}:{model} cannot be used: no address: {_line(self._url)!r}. {advice}")
+        fault = None if there else f"no address: {_line(self._url)!r}"
+        if header:
+            if not (key and key.isascii() and key.isprintable()):
+                fault = "its key has characters that are not allowed in a header" if key else "it has no key"
+            self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
+        if fault:
+            raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {ADVICE[provider]}")
         self._tls = httpx.create_ssl_context()
         for name in ("httpx", "httpcore"):  # they log addresses and headers
             logging.getLogger(name).setLevel(logging.WARNING)

@@ -138,9 +138,9 @@ class SideScores:
         left: number of named units that are coded on the left.
     """
 
-    coded: Sequence[int]
-    named: Sequence[int]
-    right: Sequence[int]
+    coded: tuple[int, ...]
+    named: tuple[int, ...]
+    right: tuple[int, ...]
     unsaid: int
     left: int
 
@@ -207,7 +207,7 @@ def score_sides(
                 right[at] += side in sides
                 unsaid += sides == {None}
                 left += side == "L"
-    return SideScores(coded, counted, right, unsaid, left)
+    return SideScores(tuple(coded), tuple(counted), tuple(right), unsaid, left)
 
 
 def constant(gold: Sequence[Events | None], units: Sequence[int], present: bool) -> UnitScores:
