@@ -67,13 +67,6 @@ def _target(provider: str, model: str) -> tuple[str, str, str]:
     return f"{place.rstrip('/')}/chat/completions", "Authorization", given["OPENAI_API_KEY"]
 
 
-def _count_tokens(model: str, tokens: tuple[int, int] | None) -> None:
-    """Report the tokens to lmms-eval, as its own providers do, for its results and its budget."""
-    module = sys.modules.get("lmms_eval.models.model_utils.usage_metrics")
-    if tokens is not None and (count := getattr(module, "log_usage", None)) is not None:
-        count(model_name=model, input_tokens=tokens[0], output_tokens=tokens[1], source="judge")
-
-
 @dataclass(frozen=True)
 class Text:
     """The answer to one request, with its prompt and answer tokens."""
@@ -141,7 +134,10 @@ class Endpoint:
             answer = found.get(timeout=timeout + 2)
         except queue.Empty:
             return _late(timeout)
-        _count_tokens(self._name, answer.tokens)
+        # Reported to lmms-eval as its own providers do, for its results and its budget.
+        count = getattr(sys.modules.get("lmms_eval.models.model_utils.usage_metrics"), "log_usage", None)
+        if answer.tokens is not None and count is not None:
+            count(model_name=self._name, input_tokens=answer.tokens[0], output_tokens=answer.tokens[1], source="judge")
         return answer
 
     async def _send(self, body: bytes, seconds: float, found: queue.SimpleQueue[Text | Failure]) -> None:

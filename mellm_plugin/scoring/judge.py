@@ -342,31 +342,25 @@ def _opened(text: str, folder: str) -> Judge:
     return Judge(JudgeSettings.parse(text), None if folder == "off" else where)
 
 
-@lru_cache(maxsize=1)
-def _probed(judge: Judge) -> None:
-    judge.probe()
-
-
 def ready() -> bool:
     """Whether descriptions are judged; the first call of a process checks that the judge can be used.
 
     Raises:
         SettingsError, JudgeError: a judge is set and cannot be used.
     """
-    judge = configured()
-    if judge is None:
-        _log_absence()
-        return False
-    _probed(judge)
-    return True
+    return _usable(configured())
 
 
-@lru_cache(maxsize=1)
-def _log_absence() -> None:
+@lru_cache(maxsize=2)
+def _usable(judge: Judge | None) -> bool:
+    if judge is not None:
+        judge.probe()
+        return True
     logger.info(
         "description_score is absent: no judge is set. To have descriptions judged: MELLM_JUDGE=openai:gpt-4o-mini and "
         "OPENAI_API_KEY, or MELLM_JUDGE=local:MODEL and LLM_JUDGE_URL; see docs/judge.md"
     )
+    return False
 
 
 # ---- scores of grades -----------------------------------------------------------------------------------------------

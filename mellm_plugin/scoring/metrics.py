@@ -109,7 +109,6 @@ def _units(record: Record) -> dict[str, Any] | None:
 
 
 def whole(record: Record) -> Record:
-    """Everything."""
     return record
 
 
@@ -304,16 +303,11 @@ def listed_by_part(datasets: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def metric_list(shown: Iterable[str], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """A task's `metric_list`: the shown metrics with their standard errors, and `scores_stderr` with every metric.
-
-    Args:
-        shown: names of metrics, in the order of the table.
-        metrics: every metric of the task.
-    """
+    """A task's `metric_list`: the shown metrics with their standard errors, and `scores_stderr` with every metric."""
     named = {metric.name: metric for metric in metrics}
     rows = [named[name] for name in shown]
-    listed = [(metric.name, metric.value, metric.higher_is_better) for metric in rows]
-    listed += [(f"{metric.name}_stderr", metric.stderr, False) for metric in rows if metric.score is not None]
+    listed = [(row.name, row.value, row.higher_is_better) for row in rows]
+    listed += [(f"{row.name}_stderr", row.stderr, False) for row in rows if row.score is not None]
     listed.append((SCORES, Scores(tuple(metrics)), False))
     return [{"metric": name, "aggregation": of, "higher_is_better": higher} for name, of, higher in listed]
 
@@ -354,16 +348,10 @@ class Scores:
     metrics: tuple[Metric, ...]
 
     def __call__(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-        """By metric its `value`; where it has an interval also `stderr`, and `ci95`, both ends. The log gets a table.
-
-        Args:
-            records: at least one.
-        """
+        """By metric its `value`, and where it has an interval `stderr` and `ci95`, both ends; the log gets a table."""
         found: dict[str, dict[str, Any]] = {}
         for metric, counted in self._counted(records):
-            if metric.note is not None:
-                metric.note(counted)
-            found[metric.name] = {"value": metric.value(counted)}
+            found[metric.name] = {"value": metric.noted(counted)}
             if metric.score is not None:
                 one = summary.interval(metric.score, counted)
                 found[metric.name] |= {"stderr": one.stderr, "ci95": summary.ends(one)}
