@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -116,7 +115,7 @@ def _stderr(score: str) -> Callable[[Any], float | None]:
     if score not in (known := summary.SCORES):
         fault = f"expected stderr of {', '.join(known)}, found {score!r}.{near(score, known)}"
         raise InputError(fault, where="task file")
-    return partial(summary.stderr, score)
+    return lambda items: summary.interval(score, items).stderr
 
 
 def _ci95(records: Any) -> dict[str, Any]:

@@ -29,13 +29,11 @@ class Counts:
     """Counts of a set of clips by subject, and the scores computed from their sums.
 
     Attributes:
-        subjects: S names, ascending.
-        clips: the ids, ascending.
+        subjects, clips: S names and the ids of the clips, ascending.
         cells: (S, K) float64.
         needed: columns whose sums are all above 0 if every class or unit occurs.
         scores: (N, K) sums -> for each score its name and (N,) float64, NaN for an undefined score.
-        weights: for a score, the columns that are 0 for subjects that contribute nothing to it; all subjects contribute
-            to a score that is not listed.
+        weights: for a score, the columns that are 0 for subjects that contribute nothing to it (default: none).
         pulls: for fitted scores: the sums (K,) of two runs together -> the derivative of the score by each column (K,),
             the same for both runs.
     """
@@ -45,8 +43,8 @@ class Counts:
     cells: Floats
     needed: tuple[int, ...]
     scores: Callable[[Floats], dict[str, Floats]] = field(repr=False)
-    weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    pulls: Mapping[str, Callable[[Floats], Floats]] = field(default_factory=dict, repr=False)
+    weights: Mapping[str, tuple[int, ...]]
+    pulls: Mapping[str, Callable[[Floats], Floats]] = field(repr=False)
 
     def contributing(self, score: str) -> int:
         """The number of subjects that contribute to a score."""
@@ -59,27 +57,22 @@ def label_counts(
 ) -> Counts:
     """Counts for `uf1`, `uar` and `acc` as in `emotion.score`, and for `parse_rate`.
 
-    Args:
-        clips, gold, read: one entry for each clip.
-        labels: those of the task; equal for two runs that will be compared.
+    Two runs that will be compared need equal `labels`.
 
     Raises:
         InputError: lengths differ, or labels outside `labels`; all faults at once.
     """
-    faults = _lengths(clips, annotations=gold, answers=read)
-    if strange := sorted({*gold, *read} - {None, *labels}, key=str):
-        faults.append(f"{', '.join(map(str, strange))}: not among the labels {', '.join(labels)}")
-    if faults:
-        raise InputError(faults, where="intervals of labels")
+    strange = sorted({*gold, *read} - {None, *labels}, key=str)
+    faults = [f"{', '.join(map(str, strange))}: not among the labels {', '.join(labels)}"] if strange else []
+    _check("labels", clips, faults, annotations=gold, answers=read)
     number = len(labels)
-    place: dict[str | None, int] = {label: at for at, label in enumerate(labels)}
+    place = {label: at for at, label in enumerate(labels)}
     cells = np.zeros((len(gold), 3 * number + 1))
     for row, (annotated, given) in enumerate(zip(gold, read, strict=True)):
         cells[row, number + place[annotated]] = 1
         if given is not None:
-            cells[row, 2 * number + place[given]] = 1
+            cells[row, [2 * number + place[given], -1]] = 1
             cells[row, place[given]] = annotated == given
-            cells[row, -1] = 1
 
     def scores(sums: Floats) -> dict[str, Floats]:
         right, annotated, given = (sums[:, at * number : (at + 1) * number] for at in range(3))
@@ -104,21 +97,16 @@ def unit_counts(
     """Counts for `f1`, `f1_micro` and `exact` as in `units.score`, and for `parse_rate`.
 
     All clips together decide which alternative of "6 or 12" a miss counts for, not each resample.
-
-    Args:
-        clips: one for each answer; those with unknown units are left out.
-        gold, read, units: as for `units.score`.
+    Clips whose units are not known are left out.
 
     Raises:
         InputError: lengths differ.
     """
-    if faults := _lengths(clips, annotations=gold, answers=read):
-        raise InputError(faults, where="intervals of units")
+    _check("units", clips, annotations=gold, answers=read)
     counted = action_units.tally(gold, read, units)
     number = len(counted.units)
-    tables = (counted.hits, counted.alarms, counted.misses, counted.certain)
-    ones = np.ones(len(counted.clips), bool)
-    cells = np.column_stack([*tables, counted.exact, counted.parsed, ones]).astype(np.float64)
+    columns = (counted.hits, counted.alarms, counted.misses, counted.certain, counted.exact, counted.parsed)
+    cells = np.column_stack([*columns, np.ones(len(counted.clips))])
 
     def scores(sums: Floats) -> dict[str, Floats]:
         hits, alarms, misses, certain = (sums[:, at * number : (at + 1) * number] for at in range(4))
@@ -146,8 +134,7 @@ def rate_counts(clips: Sequence[Clip], values: Sequence[float], of: Sequence[flo
         InputError: lengths differ.
     """
     weights = [1.0] * len(values) if of is None else of
-    if faults := _lengths(clips, answers=values, weights=weights):
-        raise InputError(faults, where="intervals of a rate")
+    _check("a rate", clips, answers=values, weights=weights)
     cells = np.column_stack([values, weights]).astype(np.float64).reshape(len(values), 2)
     return subject_counts(clips, cells, (), lambda sums: {"rate": _ratio(sums[:, 0], sums[:, 1])}, {"rate": (1,)})
 
@@ -166,8 +153,7 @@ def sum_counts(
     Raises:
         InputError: lengths differ.
     """
-    if faults := _lengths(clips, answers=cells):
-        raise InputError(faults, where=f"intervals of {name}")
+    _check(name, clips, answers=cells)
     rows = np.array(cells, np.float64).reshape(len(clips), -1)
     return subject_counts(clips, rows, (), lambda sums: {name: np.array([score(row) for row in sums])})
 
@@ -175,18 +161,12 @@ def sum_counts(
 def fact_counts(
     clips: Sequence[Clip], right: Sequence[int], claimed: Sequence[int], found: Sequence[int], implied: Sequence[int]
 ) -> Counts:
-    """Counts for `f1`, `precision` and `recall` as in `facts.score`.
-
-    Args:
-        clips: clips with known units.
-        right, claimed: for each clip, the number of correct claims and of all claims.
-        found, implied: for each clip, the number of facts found and of all facts.
+    """Counts for `f1`, `precision` and `recall` as in `facts.score`, from the numbers of each clip with known units.
 
     Raises:
         InputError: lengths differ.
     """
-    if faults := _lengths(clips, rights=right, claims=claimed, finds=found, facts=implied):
-        raise InputError(faults, where="intervals of facts")
+    _check("facts", clips, rights=right, claims=claimed, finds=found, facts=implied)
     cells = np.array([right, claimed, found, implied], np.float64).T.reshape(len(clips), 4)
 
     def scores(sums: Floats) -> dict[str, Floats]:
@@ -206,13 +186,7 @@ def subject_counts(
     weights: Mapping[str, tuple[int, ...]] | None = None,
     pulls: Mapping[str, Callable[[Floats], Floats]] | None = None,
 ) -> Counts:
-    """Counts from rows of single clips.
-
-    Args:
-        clips: one for each row of cells.
-        cells: (N, K) float64, what each clip adds to the K sums.
-        needed, scores, weights, pulls: as in `Counts`.
-    """
+    """Counts from rows of single clips: `cells`, (N, K) float64, is what each adds; the rest as in `Counts`."""
     subjects = tuple(sorted({subject for _, subject in clips}))
     row = {subject: at for at, subject in enumerate(subjects)}
     sums = np.zeros((len(subjects), cells.shape[1]))
@@ -223,12 +197,12 @@ def subject_counts(
     return Counts(subjects, ids, sums, tuple(needed), scores, weights or {}, pulls or {})
 
 
-def _lengths(clips: Sequence[Clip], **given: Sequence[object]) -> list[str]:
-    return [
-        f"expected as many {name} as clips ({len(clips)}), found {len(values)}"
-        for name, values in given.items()
-        if len(values) != len(clips)
-    ]
+def _check(what: str, clips: Sequence[Clip], others: Sequence[str] = (), **given: Sequence[object]) -> None:
+    """Raise the other faults too, after those of lengths."""
+    lengths = {name: len(values) for name, values in given.items() if len(values) != len(clips)}
+    faults = [f"expected as many {name} as clips ({len(clips)}), found {n}" for name, n in lengths.items()]
+    if faults or others:
+        raise InputError([*faults, *others], where=f"intervals of {what}")
 
 
 def _ratio(tops: Floats, bottoms: Floats) -> Floats:

@@ -28,13 +28,11 @@ class EmotionScores:
 
     Attributes:
         uf1, uar, accuracy: None where there is no clip.
-        f1, recall, support: by label that has clips, in the order of the labels given; support is its number of clips.
-        precision: by label that has clips; None where no answer gives the label.
+        f1, recall, precision, support: by label that has clips, in the order of the labels given; support is its number
+            of clips, and precision is None where no answer gives the label.
         confusion: (true label, label read or None) -> number of clips.
-        labels: those of the task.
-        absent: labels without a clip, which the means leave out.
-        clips: number of clips scored.
-        unparsed: number of clips whose answer could not be read.
+        labels, absent: those of the task, and those without a clip, which the means leave out.
+        clips, unparsed: number of clips scored, and of those whose answer could not be read.
     """
 
     uf1: float | None
@@ -52,12 +50,7 @@ class EmotionScores:
 
 
 def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]) -> EmotionScores:
-    """Score what was read against the annotation.
-
-    Args:
-        gold: the annotated label of each clip.
-        read: the label read in the answer to each clip; None where none could be read.
-        labels: those of the task.
+    """Score what was read in each answer (None where nothing could be) against the annotation of its clip.
 
     Raises:
         InputError: the lengths differ, or there are labels that are not in `labels`; all faults at once.
@@ -65,14 +58,12 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
     faults = []
     if len(gold) != len(read):
         faults.append(f"expected as many labels read as annotated ({len(gold)}), found {len(read)}")
-    for name, found in (("annotated", gold), ("read", [r for r in read if r is not None])):
-        if strange := sorted(set(found) - set(labels)):
+    for name, found in (("annotated", gold), ("read", read)):
+        if strange := sorted({label for label in found if label is not None} - set(labels)):
             faults.append(f"{name}: {', '.join(strange)}: not among the labels {', '.join(labels)}")
     if faults:
         raise InputError(faults, where="scoring of expressions")
-    confusion = Counter(zip(gold, read, strict=True))
-    clips = Counter(gold)
-    given = Counter(read)
+    confusion, clips, given = Counter(zip(gold, read, strict=True)), Counter(gold), Counter(read)
     present = [label for label in labels if clips[label]]
     right = {label: confusion[label, label] for label in present}
     # F1 = 2 TP / (2 TP + FP + FN); the divisor is the clips with the label plus the answers that give it
@@ -96,9 +87,7 @@ def score(gold: Sequence[str], read: Sequence[str | None], labels: Sequence[str]
 
 def majority(gold: Sequence[str], labels: Sequence[str]) -> EmotionScores:
     """The scores when every answer is the most frequent label of these clips (the first of equals)."""
-    clips = Counter(gold)
-    most = max(labels, key=lambda label: clips[label]) if labels else None
-    return score(gold, [most] * len(gold), labels)
+    return score(gold, [max(labels, key=Counter(gold).__getitem__, default=None)] * len(gold), labels)
 
 
 def in_words(scores: EmotionScores) -> str:

@@ -67,13 +67,6 @@ def _target(provider: str, model: str) -> tuple[str, str, str]:
     return f"{place.rstrip('/')}/chat/completions", "Authorization", given["OPENAI_API_KEY"]
 
 
-def _count_tokens(model: str, tokens: tuple[int, int] | None) -> None:
-    """Report the tokens to lmms-eval, as its own providers do, for its results and its budget."""
-    module = sys.modules.get("lmms_eval.models.model_utils.usage_metrics")
-    if tokens is not None and (count := getattr(module, "log_usage", None)) is not None:
-        count(model_name=model, input_tokens=tokens[0], output_tokens=tokens[1], source="judge")
-
-
 @dataclass(frozen=True)
 class Text:
     """The answer to one request, with its prompt and answer tokens."""
@@ -95,11 +88,7 @@ class Failure:
 
 
 class Endpoint:
-    """Address and key of a server; safe for many threads.
-
-    Args:
-        provider: one of `PROVIDERS`.
-        model: the server's name of the model; for `azure` the deployment.
+    """Address and key of a server; safe for many threads. `provider` and `model` are those of `JudgeSettings`.
 
     Raises:
         JudgeError: the environment has no usable key or address.
@@ -110,22 +99,21 @@ class Endpoint:
         import httpx
 
         dotenv.load_dotenv(Path(".env"))  # as lmms-eval does before it opens a judge
-        advice = ADVICE[provider]
         self._url, header, key = _target(provider, model)
         self._name, self._model = model, {} if provider == "azure" else {"model": model}
         self._headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
-        if header:
-            if not (key and key.isascii() and key.isprintable()):
-                fault = "its key has characters that are not allowed in a header" if key else "it has no key"
-                raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {advice}")
-            self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
         try:
             address = httpx.URL(self._url)
             there = address.scheme in ("http", "https") and address.host
         except (httpx.InvalidURL, ValueError):
             there = ""
-        if not there:
-            raise JudgeError(f"the judge {provider}:{model} cannot be used: no address: {_line(self._url)!r}. {advice}")
+        fault = None if there else f"no address: {_line(self._url)!r}"
+        if header:
+            if not (key and key.isascii() and key.isprintable()):
+                fault = "its key has characters that are not allowed in a header" if key else "it has no key"
+            self._headers[header] = f"Bearer {key}" if header == "Authorization" else key
+        if fault:
+            raise JudgeError(f"the judge {provider}:{model} cannot be used: {fault}. {ADVICE[provider]}")
         self._tls = httpx.create_ssl_context()
         for name in ("httpx", "httpcore"):  # they log addresses and headers
             logging.getLogger(name).setLevel(logging.WARNING)
@@ -133,12 +121,9 @@ class Endpoint:
     def ask(
         self, messages: Sequence[Mapping[str, str]], parameters: Mapping[str, Any], timeout: float
     ) -> Text | Failure:
-        """Send exactly one request. Never raises for the behaviour of the server or the network.
+        """Send exactly one request; `timeout` is in s from sending to the last byte.
 
-        Args:
-            messages: with `role` and `content`.
-            parameters: of the protocol, such as `temperature`.
-            timeout: s from sending to the last byte.
+        Never raises for the behaviour of the server or the network.
         """
         body = json.dumps({**self._model, "messages": list(messages), **parameters}).encode()
         found: queue.SimpleQueue[Text | Failure] = queue.SimpleQueue()
@@ -149,7 +134,10 @@ class Endpoint:
             answer = found.get(timeout=timeout + 2)
         except queue.Empty:
             return _late(timeout)
-        _count_tokens(self._name, answer.tokens)
+        # Reported to lmms-eval as its own providers do, for its results and its budget.
+        count = getattr(sys.modules.get("lmms_eval.models.model_utils.usage_metrics"), "log_usage", None)
+        if answer.tokens is not None and count is not None:
+            count(model_name=self._name, input_tokens=answer.tokens[0], output_tokens=answer.tokens[1], source="judge")
         return answer
 
     async def _send(self, body: bytes, seconds: float, found: queue.SimpleQueue[Text | Failure]) -> None:
@@ -207,35 +195,35 @@ def _read(status: int, headers: Mapping[str, str], content: bytes) -> Text | Fai
     if not isinstance(choice, dict):
         detail = f"the server's answer has no choice: {_line(text)}"
         return Failure(Unscored("empty choices", detail), again=True, wait=0, tokens=tokens)
-    finish = choice.get("finish_reason")
+    finish, message = choice.get("finish_reason"), choice.get("message")
     if isinstance(finish, str) and finish in _FINISHED:
         return Failure(_FINISHED[finish], again=False, tokens=tokens)
-    message = choice.get("message")
     words = message.get("content") if isinstance(message, dict) else None
     if isinstance(words, list):  # in parts, some of which may be thoughts
         words = in_words(words)
-    if not isinstance(words, str) or not words.strip():
-        return Failure(Unscored("no text", "the server's answer has no text"), again=True, wait=0, tokens=tokens)
-    return Text(redacted(words), tokens)
+    if isinstance(words, str) and words.strip():
+        return Text(redacted(words), tokens)
+    return Failure(Unscored("no text", "the server's answer has no text"), again=True, wait=0, tokens=tokens)
 
 
 def _tokens(used: Any) -> tuple[int, int] | None:
-    counts = [used.get(name) for name in ("prompt_tokens", "completion_tokens")] if isinstance(used, dict) else []
-    whole = [count for count in counts if isinstance(count, int) and 0 <= count < 1e9]
-    return (whole[0], whole[1]) if len(whole) == 2 else None
+    match used:
+        case {"prompt_tokens": int(prompt), "completion_tokens": int(answer)} if max(prompt, answer) < 1e9:
+            return (prompt, answer) if min(prompt, answer) >= 0 else None
+    return None
 
 
 def _refusal(status: int, error: Any, headers: Mapping[str, str], text: str) -> Failure:
     """The meaning of an error; some servers send it with status 200."""
-    said = _line(f"{status} {text}") if status >= 400 else _line(f"status {status}, but an error: {text}")
+    said = _line(f"{status} {text}" if status >= 400 else f"status {status}, but an error: {text}")
     if status < 400:
         code = str(error.get("code", "")) if isinstance(error, dict) else ""
         status = int(code) if re.fullmatch("[45][0-9][0-9]", code) else 500
     if "content_filter" in text:  # Azure refuses a prompt like this
         return Failure(_FINISHED["content_filter"], again=False)
-    if status == 429 and "insufficient_quota" in text:  # no waiting helps
-        return Failure(Unscored("rate limit", said), again=False, fatal=True)
     if status == 429:
+        if "insufficient_quota" in text:  # no waiting helps
+            return Failure(Unscored("rate limit", said), again=False, fatal=True)
         return Failure(Unscored("rate limit", said), again=True, wait=_retry_after(headers))
     refuses = _refused(text) if status not in (401, 403) else frozenset()
     if status >= 500 or status in (408, 409, 425):
@@ -276,11 +264,11 @@ def _broken(error: Exception) -> Failure:
     import httpx
 
     said = _line(f"{type(error).__name__}: {error}")
-    if isinstance(error, httpx.TimeoutException):
-        return Failure(Unscored("timeout", said), again=True, fatal=isinstance(error, httpx.ConnectTimeout))
+    kind = "timeout" if isinstance(error, httpx.TimeoutException) else "connection"
     # ConnectError: no listener, unknown name, untrusted certificate. The other two: this cannot be a request at all.
     valid = not isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return Failure(Unscored("connection", said), again=valid, fatal=not valid or isinstance(error, httpx.ConnectError))
+    fatal = not valid or isinstance(error, httpx.ConnectTimeout | httpx.ConnectError)
+    return Failure(Unscored(kind, said), again=valid, fatal=fatal)
 
 
 def _line(text: str) -> str:

@@ -1,9 +1,8 @@
 """Facts of a description, without a judge: its claims against the annotated units and against the measured flow.
 
-    facts(["1", "L12"])  ->  (Fact(ways=(Way("inner brows", None, "up"),)),
-                              Fact(ways=(Way("mouth corners", "right", "up and outwards"),)))
+    facts(["1", "L12"])  ->  [(Way("inner brows", None, "up"),), (Way("mouth corners", "right", "up and outwards"),)]
     check(claims("The brows are raised, the left mouth corner drops."), facts(["1", "L12"]))
-      ->  Checked(right=(True, False), found=(True, False))
+      ->  right [True, False], found [True, False]
 
 Against the annotation:
 
@@ -54,11 +53,10 @@ _SIDES = {"L": "right", "R": "left"}  # the subject's left is on the image's rig
 _HALF = {"left": -1, "right": 1}
 _STEPS = {"up": (0, -1), "down": (0, 1), "left": (-1, 0), "right": (1, 0)}
 _ACROSS = {"outwards": 1, "inwards": -1}
-_OF_LIPS = {"towards each other": "together", "apart": "apart", "together": "together"}
 
-_PARTS: dict[str, frozenset[str]] = {
-    "brows": frozenset({"inner brows", "outer brows"}),
-    "chin and lower lip": frozenset({"chin", "lower lip"}),
+_PARTS: dict[str, tuple[str, ...]] = {
+    "brows": ("inner brows", "outer brows"),
+    "chin and lower lip": ("chin", "lower lip"),
 }
 """Regions of the table, with the regions that are parts of them."""
 
@@ -66,12 +64,6 @@ _LIPS_MOVE: dict[str, tuple[tuple[str, str], ...]] = {
     "apart": (("upper lip", "up"), ("lower lip", "down")),
     "together": (("upper lip", "down"), ("lower lip", "up")),
 }
-
-_PLACES: dict[str, tuple[str, ...]] = {
-    "brows": ("brows", "inner brows", "outer brows"),
-    "chin and lower lip": ("chin and lower lip", "chin", "lower lip"),
-}
-"""The places in the flow that are checked for a region; other regions have one place, their own."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +75,11 @@ class Way:
     motion: str
 
 
-@dataclass(frozen=True)
-class Fact:
-    """What one annotated event implies: any one of `ways`, one for each reading of its code."""
-
-    ways: tuple[Way, ...]
+Fact = tuple[Way, ...]
+"""What one annotated event implies: any one of these ways, one for each reading of its code."""
 
 
-@dataclass(frozen=True)
-class Checked:
-    """Which claims of an answer are right, and which facts are found.
-
-    A claim about a unit without a direction (the lids of a blink) is neither right nor wrong: None.
-    """
-
-    right: tuple[bool | None, ...]
-    found: tuple[bool, ...]
-
-
-def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
+def facts(codes: Iterable[str]) -> list[Fact]:
     """What annotated units imply about the movement of regions; events without a direction imply nothing.
 
     Args:
@@ -110,18 +88,16 @@ def facts(codes: Iterable[str]) -> tuple[Fact, ...]:
     Raises:
         CodeError: codes that cannot be read, all of them at once.
     """
-    return tuple(Fact(ways) for ways in _events(codes) if all(way.motion for way in ways))
+    return [ways for ways in _events(codes) if all(way.motion for way in ways)]
 
 
-def undecided(codes: Iterable[str]) -> tuple[Way, ...]:
+def undecided(codes: Iterable[str]) -> list[Way]:
     """What events that imply nothing may show: any movement (`""`) of a region, or that of an alternative.
 
-    A blink (45) moves the upper lids, but two frames may show it either way; 45/12 may be the mouth corners.
-
-    Raises:
-        CodeError: as `facts`.
+    A blink (45) moves the upper lids, but two frames may show it either way; 45/12 may be the mouth corners. Codes and
+    errors are as in `facts`.
     """
-    return tuple(way for ways in _events(codes) if not all(one.motion for one in ways) for way in ways)
+    return [way for ways in _events(codes) if not all(one.motion for one in ways) for way in ways]
 
 
 def _events(codes: Iterable[str]) -> list[tuple[Way, ...]]:
@@ -137,8 +113,8 @@ def _events(codes: Iterable[str]) -> list[tuple[Way, ...]]:
         ways: list[Way] = []
         for reading in readings:
             unit = UNITS.get(reading.number)
-            motion = unit.motion.removeprefix("far ") if unit else ""
-            motion = "" if "then" in motion else _OF_LIPS.get(motion, motion)
+            motion = unit.motion.removeprefix("far ").replace("towards each other", "together") if unit else ""
+            motion = "" if "then" in motion else motion
             ways.append(Way(unit.region if unit else "", _SIDES.get(reading.side or ""), motion))
         events.append(tuple(dict.fromkeys(ways)))
     if faults:
@@ -171,21 +147,19 @@ def _words(motion: str, side: str | None) -> set[str]:
     return {halves.get(side or "", {}).get(word, word) for word in motion.split(" and ")}
 
 
-def check(claimed: Sequence[Claim], implied: Sequence[Fact], open_: Sequence[Way] = ()) -> Checked:
-    """Compare the claims of an answer with what the clip's units imply.
+def check(
+    claimed: Sequence[Claim], implied: Sequence[Fact], open_: Sequence[Way] = ()
+) -> tuple[list[bool | None], list[bool]]:
+    """Which claims of an answer are right, and which facts (`implied`) are found.
 
-    Args:
-        claimed: the claims.
-        implied: `facts` of the clip's codes.
-        open_: `undecided` of the clip's codes; a claim about these that agrees with no fact is not decided.
+    A claim that agrees with no fact, but may show what is `undecided` (`open_`), is neither right nor wrong: None.
     """
-    table = [[any(agree(claim, way) for way in fact.ways) for fact in implied] for claim in claimed]
-    found = tuple(any(row[at] for row in table) for at in range(len(implied)))
-    right = (
+    table = [[any(agree(claim, way) for way in ways) for ways in implied] for claim in claimed]
+    right: list[bool | None] = [
         any(row) or (None if any(agree(claim, way) for way in open_) else False)
         for claim, row in zip(claimed, table, strict=True)
-    )
-    return Checked(tuple(right), found)
+    ]
+    return right, [any(row[at] for row in table) for at in range(len(implied))]
 
 
 def agree(claim: Claim, way: Way) -> bool:
@@ -193,18 +167,13 @@ def agree(claim: Claim, way: Way) -> bool:
 
     A side that may be the image's or the person's agrees with either. The motion `""` is any direction.
     """
-    if claim.side and way.side and claim.side != way.side and not claim.certain:
-        claim = _mirrored(claim)
     if claim.side and way.side and claim.side != way.side:
-        return False
+        if claim.certain:
+            return False
+        claim = _mirrored(claim)
     if way.region == "lips" and (claim.region, claim.motion) in _LIPS_MOVE.get(way.motion, ()):
         return True
-    related = (
-        claim.region == way.region
-        or claim.region in _PARTS.get(way.region, ())
-        or way.region in _PARTS.get(claim.region, ())
-    )
-    if not related:
+    if way.region not in _places(claim.region) and claim.region not in _places(way.region):
         return False
     if not way.motion:
         return True
@@ -213,6 +182,11 @@ def agree(claim: Claim, way: Way) -> bool:
     sides = [claim.side or way.side] if claim.side or way.side else ["left", "right"]
     angles = [_angle(_vector(claim.motion, side), _vector(way.motion, side)) for side in sides]
     return all(angle is not None and angle <= AGREES + 1e-6 for angle in angles)
+
+
+def _places(region: str) -> tuple[str, ...]:
+    """A region and its parts."""
+    return (region, *_PARTS.get(region, ()))
 
 
 def _mirrored(claim: Claim) -> Claim:
@@ -243,9 +217,6 @@ def _angle(one: tuple[float, float] | None, other: tuple[float, float] | None) -
     return math.degrees(math.acos(max(-1.0, min(1.0, aligned))))
 
 
-# ---- against the flow -----------------------------------------------------------------------------------------------
-
-
 def contradicts(claim: Claim, motions: Sequence[RegionMotion]) -> bool | None:
     """Whether a claim contradicts the measured flow; None where the flow does not decide it.
 
@@ -258,29 +229,19 @@ def contradicts(claim: Claim, motions: Sequence[RegionMotion]) -> bool | None:
     if claim.side and not claim.certain:
         both = {contradicts(one, motions) for one in (replace(claim, certain=True), _mirrored(claim))}
         return both.pop() if len(both) == 1 else None
-    places = {(one.region, one.side): one for one in motions if one.visible}
     if claim.motion in _LIPS_MOVE:
-        return _lips_contradict(claim.motion, motions)
-    angles: list[float] = []
-    for region in _PLACES.get(claim.region, (claim.region,)):
-        for side in ("left", "right", None):
-            one = places.get((region, side))
-            if one is None or (claim.side and side and side != claim.side):
-                continue
-            angle = _angle(_vector(claim.motion, side or claim.side), (one.dx, one.dy))
-            if angle is not None:
-                angles.append(angle)
-    return min(angles) > CONTRADICTS if angles else None
-
-
-def _lips_contradict(motion: str, motions: Sequence[RegionMotion]) -> bool | None:
-    lips = {one.region: one for one in motions if one.side is None and one.region in ("upper lip", "lower lip")}
-    if len(lips) < 2 or not any(one.visible for one in lips.values()):
-        return None
-    parted = lips["lower lip"].dy - lips["upper lip"].dy
-    if abs(parted) < APPROACH_PX:
-        return None
-    return (parted < 0) == (motion == "apart")
+        lips = {one.region: one for one in motions if one.side is None and one.region in ("upper lip", "lower lip")}
+        if len(lips) < 2 or not any(one.visible for one in lips.values()):
+            return None
+        parted = lips["lower lip"].dy - lips["upper lip"].dy
+        return None if abs(parted) < APPROACH_PX else (parted < 0) == (claim.motion == "apart")
+    angles = [
+        _angle(_vector(claim.motion, one.side or claim.side), (one.dx, one.dy))
+        for one in motions
+        if one.visible and one.region in _places(claim.region) and claim.side in (None, one.side or claim.side)
+    ]
+    known = [angle for angle in angles if angle is not None]
+    return min(known) > CONTRADICTS if known else None
 
 
 def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequence[RegionMotion]) -> dict[str, Any]:
@@ -302,16 +263,20 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
     """
     once = movements(said)
     against = [contradicts(claim, motions) for claim in once]
-    implied = None if codes is None else facts(codes)
-    open_ = () if codes is None else undecided(codes)
-    checked = None if implied is None else check(once, implied, open_)
-    right: Sequence[bool | None] = checked.right if checked else [None] * len(once)
-    found = () if implied is None else check(said, implied).found  # less exact claims find facts too
+    right: list[bool | None] = [None] * len(once)
+    counts: dict[str, Any] = {"claims": len(once), "right": None, "facts": None, "found": None}
+    implied = None
+    if codes is not None:
+        events = facts(codes)
+        right, _ = check(once, events, undecided(codes))
+        _, found = check(said, events)  # less exact claims find facts too
+        claimed = len(once) - right.count(None)
+        counts = {"claims": claimed, "right": right.count(True), "facts": len(found), "found": sum(found)}
+        implied = [
+            {"ways": [asdict(way) for way in ways], "found": one} for ways, one in zip(events, found, strict=True)
+        ]
     return {
-        "claims": len(once) - (right.count(None) if checked else 0),
-        "right": right.count(True) if checked else None,
-        "facts": len(found) if checked else None,
-        "found": sum(found) if checked else None,
+        **counts,
         "contradicting": against.count(True),
         "decided": len(against) - against.count(None),
         "gold": None if codes is None else list(codes),
@@ -319,25 +284,16 @@ def compared(said: Sequence[Claim], codes: Sequence[str] | None, motions: Sequen
             {**asdict(claim), "right": is_right, "contradicts": does}
             for claim, is_right, does in zip(once, right, against, strict=True)
         ],
-        "implied": None
-        if implied is None
-        else [
-            {"ways": [asdict(way) for way in fact.ways], "found": one} for fact, one in zip(implied, found, strict=True)
-        ],
+        "implied": implied,
     }
-
-
-# ---- the scores of many clips ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class FactScores:
     """Scores of a set of clips, in 0..1; None where there is nothing to divide by.
 
-    Attributes:
-        precision: share of the claims that are right.
-        recall: share of the facts that are found.
-        f1: their harmonic mean; 0 where there are facts and no claim is right.
+    `precision` is the share of the claims that are right, `recall` the share of the facts that are found, `f1` their
+    harmonic mean; 0 where there are facts and no claim is right.
     """
 
     precision: float | None
@@ -361,14 +317,13 @@ def most_frequent(gold: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
     Takes the first of alternatives, and leaves out events that cannot be described. `()` where there is none.
     """
-    combinations = Counter(_described(codes) for codes in gold if facts(codes))
+    combinations: Counter[tuple[str, ...]] = Counter()
+    for codes in gold:
+        if facts(codes):
+            first = [parse_canonical(code).readings[0] for code in codes]
+            first.sort(key=lambda reading: (reading.number, str(reading)))
+            combinations[tuple(str(reading) for reading in first if reading.number in UNITS)] += 1
     return min(combinations, key=lambda one: (-combinations[one], one), default=())
-
-
-def _described(codes: Sequence[str]) -> tuple[str, ...]:
-    first = [parse_canonical(code).readings[0] for code in codes]
-    first.sort(key=lambda reading: (reading.number, str(reading)))
-    return tuple(str(reading) for reading in first if reading.number in UNITS)
 
 
 def constant_claims(gold: Iterable[Sequence[str]]) -> tuple[Claim, ...]:
@@ -377,15 +332,7 @@ def constant_claims(gold: Iterable[Sequence[str]]) -> tuple[Claim, ...]:
 
 
 def constant(gold: Sequence[Sequence[str]]) -> FactScores:
-    """The scores when every answer describes the most frequent combination of units of these clips.
-
-    Args:
-        gold: the canonical codes of each clip.
-    """
+    """The scores when every answer describes the most frequent combination of units of these clips."""
     said = constant_claims(gold)
-    sums = [0, 0, 0, 0]
-    for codes in gold:
-        item = compared(said, codes, ())
-        for at, name in enumerate(("right", "claims", "found", "facts")):
-            sums[at] += item[name]
-    return score(*sums)
+    items = [compared(said, codes, ()) for codes in gold]
+    return score(*(sum(item[name] for item in items) for name in ("right", "claims", "found", "facts")))

@@ -42,14 +42,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as lmms-eval loads it.
-
-    Attributes:
-        name: of the task.
-        file: its YAML.
-        asked: what it asks about, in the order of its data.
-        aggregations: by metric, how its items become its value.
-    """
+    """A task as lmms-eval loads it: its YAML, what it asks about, in the order of its data, and its metrics."""
 
     name: str
     file: Path
@@ -61,12 +54,12 @@ class Task:
         return tuple(n for n, one in enumerate(self.asked) if one.subject in people.get(one.dataset, ()))
 
     def scores(self, samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Every metric over all samples at once, under the names of lmms-eval's results.
-
-        Args:
-            samples: lines of lmms-eval's samples files.
-        """
-        lines = [_with_items(sample) for sample in samples]
+        """Every metric over all samples (lines of samples files) at once, under the names of lmms-eval's results."""
+        lines: list[Mapping[str, Any]] = []
+        for sample in samples:
+            if isinstance(record := sample.get("record"), Mapping):  # references to it become items again
+                sample = {**sample, **metrics.items(record, _metrics_of(record))}
+            lines.append(sample)
         found: dict[str, Any] = {}
         for metric, aggregate in self.aggregations.items():
             items = [line[metric] for line in lines if metric in line]
@@ -86,22 +79,12 @@ class Task:
         return scores.in_words(records)
 
 
-def _with_items(sample: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A line of a samples file; one of our tasks holds references to its record, which become items again."""
-    record = sample.get("record")
-    return {**sample, **metrics.items(record, _metrics_of(record))} if isinstance(record, Mapping) else sample
-
-
 def _metrics_of(record: Mapping[str, Any]) -> tuple[metrics.Metric, ...]:
     return vqa_metrics.QUESTIONS if "kind" in record else metrics.of_record(record)
 
 
 def open_task(name: str, include_path: str | None = None) -> Task:
-    """Load a task as lmms-eval does for the model `mellm`.
-
-    Args:
-        name: of a task, not of a group.
-        include_path: a folder of further task files.
+    """Load a task, not a group, as lmms-eval does for the model `mellm`; `include_path` is a folder of further tasks.
 
     Raises:
         InputError: there is no such task, or its data do not give the dataset and subject of a clip.
@@ -115,10 +98,8 @@ def open_task(name: str, include_path: str | None = None) -> Task:
     entry = manager.task_index.get(name)
     if entry is None:
         raise InputError(f"expected a task, found {name!r}.{near(name, manager.task_index)}", where="--task")
-    if entry["type"] != "task":
-        raise InputError(
-            f"expected one task, found the {entry['type']} {name!r}; give one of its tasks", where="--task"
-        )
+    if (kind := entry["type"]) != "task":
+        raise InputError(f"expected one task, found the {kind} {name!r}; give one of its tasks", where="--task")
     task = get_task_dict([name], manager, "chat")[name]
     docs = task.eval_docs
     names = getattr(docs, "column_names", None) or ()
@@ -134,16 +115,7 @@ def open_task(name: str, include_path: str | None = None) -> Task:
 
 
 def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) -> str:
-    """Write the task file that asks about these people only, for `--include_path`.
-
-    Args:
-        folder: where to write; it must exist.
-        task: the task about all people.
-        people: subjects by dataset.
-
-    Returns:
-        the name of the task.
-    """
+    """Write the task file that asks about these people (by dataset) only, for `--include_path`; returns its name."""
     name = f"{task.name}{ENDING}"
     known = {"file": str(task.file.absolute()), "people": {dataset: list(of) for dataset, of in people.items()}}
     asked = (folder / f"{_FILE}.json").absolute()
@@ -160,11 +132,7 @@ def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) ->
 
 
 def docs(file: str, clips: Any) -> Any:
-    """The clips of some people, after what the task does with all clips.
-
-    Args:
-        file: as `write_task` writes it.
-        clips: a `datasets.Dataset`.
+    """The clips (`datasets.Dataset`) of the people in `write_task`'s file, after what the task does with all clips.
 
     Raises:
         InputError: the file cannot be read, or no clip shows one of these people.

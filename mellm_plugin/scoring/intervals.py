@@ -49,20 +49,15 @@ class Interval:
     """
 
     value: float | None
-    stderr: float | None
-    low: float | None
-    high: float | None
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """The intervals of the scores of one set of clips.
-
-    Attributes:
-        intervals: by the name of the score.
-        subjects: number of subjects.
-        incomplete: share of the resamples that lack a class or unit; None with fewer than two subjects.
-    """
+    """The intervals of one set of clips by score, and the share of the resamples that lack a class or unit (None with
+    fewer than two subjects)."""
 
     intervals: dict[str, Interval]
     subjects: int
@@ -77,51 +72,35 @@ class Comparison:
     subjects in a run.
     """
 
-    difference: float | None
-    low: float | None
-    high: float | None
-    p: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
 
 
-# ---- one run --------------------------------------------------------------------------------------------------------
-
-
-def bootstrap(counts: Counts, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0) -> Bootstrap:
+def bootstrap(counts: Counts, *, resamples: int = RESAMPLES, seed: int = 0) -> Bootstrap:
     """The interval of every score, from resamples of the subjects; the order of the clips does not matter.
 
-    Args:
-        level: share of such intervals that contain the true score, between 0 and 1.
-        seed: equal seeds give equal intervals.
+    Equal seeds give equal intervals.
 
     Raises:
-        InputError: level or number of resamples out of range.
+        InputError: fewer than one resample.
     """
-    _check(resamples, level)
-    values = _values(counts)
+    _check(resamples)
+    intervals = {name: Interval(value) for name, value in _values(counts).items()}
     number = len(counts.subjects)
     if number < 2:
-        return Bootstrap({name: Interval(v, None, None, None) for name, v in values.items()}, number, None)
+        return Bootstrap(intervals, number, None)
     sums = np.concatenate([drawn @ counts.cells for drawn in _draws(number, resamples, seed)])
-    found = counts.scores(sums)
-    intervals: dict[str, Interval] = {}
-    for name, value in values.items():
-        subjects = counts.contributing(name)
-        if subjects < 2:
-            intervals[name] = Interval(value, None, None, None)
-            continue
-        low, high = _interval_ends(found[name], subjects, level)
-        intervals[name] = Interval(value, _stderr(found[name], subjects), low, high)
+    for name, found in counts.scores(sums).items():
+        if (subjects := counts.contributing(name)) >= 2:
+            intervals[name] = Interval(intervals[name].value, *_spread(found, subjects))
     return Bootstrap(intervals, number, float((sums[:, list(counts.needed)] == 0).any(1).mean()))
 
 
-def _check(resamples: int, level: float) -> None:
-    faults = []
+def _check(resamples: int) -> None:
     if resamples < 1:
-        faults.append(f"expected at least one resample, found {resamples}")
-    if not 0 < level < 1:
-        faults.append(f"expected a level between 0 and 1, such as .95, found {level}")
-    if faults:
-        raise InputError(faults, where="intervals")
+        raise InputError(f"expected at least one resample, found {resamples}", where="intervals")
 
 
 def _values(counts: Counts) -> dict[str, float | None]:
@@ -151,34 +130,26 @@ def _blocks(subjects: int, resamples: int) -> Iterator[int]:
         yield min(rows, resamples - start)
 
 
-def _stderr(found: Floats, subjects: int) -> float | None:
-    found = found[~np.isnan(found)]
-    return float(found.std() * np.sqrt(subjects / (subjects - 1))) if found.size else None
-
-
-def _interval_ends(found: Floats, subjects: int, level: float) -> tuple[float | None, float | None]:
+def _spread(found: Floats, subjects: int) -> tuple[float | None, float | None, float | None]:
+    """Standard error, and both ends of the interval, of resampled scores."""
     from scipy.special import ndtr, stdtrit
 
     found = found[~np.isnan(found)]
     if not found.size:
-        return None, None
-    tail = float(ndtr(np.sqrt(subjects / (subjects - 1)) * stdtrit(subjects - 1, (1 - level) / 2)))
+        return None, None, None
+    wider = np.sqrt(subjects / (subjects - 1))
+    tail = float(ndtr(wider * stdtrit(subjects - 1, (1 - LEVEL) / 2)))
     low, high = np.quantile(found, [tail, 1 - tail])
-    return float(low), float(high)
+    return float(found.std() * wider), float(low), float(high)
 
 
-# ---- two runs -------------------------------------------------------------------------------------------------------
-
-
-def compare(
-    first: Counts, second: Counts, score: str, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
-) -> Comparison:
+def compare(first: Counts, second: Counts, score: str, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """The difference of one score between two runs on the same clips: `compare_all` of the two."""
-    return compare_all([first, second], score, resamples=resamples, level=level, seed=seed)[0, 1]
+    return compare_all([first, second], score, resamples=resamples, seed=seed)[0, 1]
 
 
 def compare_all(
-    runs: Sequence[Counts], score: str, *, resamples: int = RESAMPLES, level: float = LEVEL, seed: int = 0
+    runs: Sequence[Counts], score: str, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[tuple[int, int], Comparison]:
     """The difference of one score between every two of many runs on the same clips, resampled once a run.
 
@@ -186,55 +157,44 @@ def compare_all(
         runs: counts from one function, over the same labels or units.
         score: its name.
         resamples: of the interval, and exchanges for the p-value, which is at least 1 / (resamples + 1).
-        level, seed: as for `bootstrap`.
+        seed: as for `bootstrap`.
 
     Returns:
         by the places of two runs, the lower first: second minus first.
 
     Raises:
-        InputError: two runs have other clips or annotations (reported for the first such pair); level or number of
-            resamples out of range.
+        InputError: two runs have other clips or annotations (reported for the first such pair); fewer than one
+            resample.
     """
-    _check(resamples, level)
+    _check(resamples)
     for other in runs[1:]:
         _check_pair(runs[0], other)
-    if not runs:
-        return {}
-    number = len(runs[0].subjects)
-    values = [_values(run)[score] for run in runs]
-    subjects = [run.contributing(score) for run in runs]
     resampled: list[Floats] = []
     swapped: list[Floats] = []
-    if number:
+    if runs and (number := len(runs[0].subjects)):
         draws, exchanges = list(_draws(number, resamples, seed)), list(_exchanges(number, resamples, seed))
         for run in runs:
             resampled.append(np.concatenate([run.scores(block @ run.cells)[score] for block in draws]))
             swapped.append(np.concatenate([block @ run.cells for block in exchanges]))
+    values = [_values(run)[score] for run in runs]
     found: dict[tuple[int, int], Comparison] = {}
     for first, second in itertools.combinations(range(len(runs)), 2):
         value, other_value = values[first], values[second]
+        subjects = min(runs[first].contributing(score), runs[second].contributing(score))
         if value is None or other_value is None:
-            found[first, second] = Comparison(None, None, None, None)
-            continue
-        difference = other_value - value
-        least = min(subjects[first], subjects[second])
-        if least < 2:
-            found[first, second] = Comparison(difference, None, None, None)
-            continue
-        low, high = _interval_ends(resampled[second] - resampled[first], least, level)
-        change = swapped[second] - swapped[first]
-        p = _p_value(runs[first], runs[second], score, change, value, other_value)
-        found[first, second] = Comparison(difference, low, high, p)
+            found[first, second] = Comparison()
+        elif subjects < 2:
+            found[first, second] = Comparison(other_value - value)
+        else:
+            _, low, high = _spread(resampled[second] - resampled[first], subjects)
+            change = swapped[second] - swapped[first]
+            p = _p_value(runs[first], runs[second], score, change, value, other_value)
+            found[first, second] = Comparison(other_value - value, low, high, p)
     return found
 
 
 def _p_value(first: Counts, second: Counts, score: str, change: Floats, value: float, other: float) -> float:
-    """The share of exchanges with a difference at least as large.
-
-    Args:
-        change: (n, K), what each exchange moves from the cells of the second run to those of the first.
-        value, other: the score of each run.
-    """
+    """The share of exchanges with a difference at least as large; each moves `change`, (n, K), from second to first."""
     before, after = first.cells.sum(0), second.cells.sum(0)
     difference = other - value
     if (pulled := first.pulls.get(score)) is not None:
@@ -282,8 +242,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
     Raises:
         InputError: values outside 0..1; all at once.
     """
-    faults = [f"expected 0 to 1 or None, found {p}" for p in p_values if p is not None and not 0 <= p <= 1]
-    if faults:
+    if faults := [f"expected 0 to 1 or None, found {p}" for p in p_values if p is not None and not 0 <= p <= 1]:
         raise InputError(faults, where="p-values")
     corrected: list[float | None] = [None] * len(p_values)
     given = sorted((p, at) for at, p in enumerate(p_values) if p is not None)

@@ -25,8 +25,8 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,11 +60,9 @@ class Grade:
 
     Attributes:
         result: the verdict, or why there is none.
-        judge: provider and model, `openai:gpt-4o-mini`.
-        rubric: version of the rubric.
+        judge, rubric: provider and model (`openai:gpt-4o-mini`), and version of the rubric.
         cached: whether the verdict was stored earlier; then no request was sent.
-        requests: number of requests sent.
-        tokens: prompt and answer tokens of all requests; None if the server did not report them.
+        requests, tokens: of requests, and of their prompts and answers (None if the server did not report them).
         failed: kind of failure of each request without a verdict.
     """
 
@@ -79,21 +77,14 @@ class Grade:
     def to_dict(self) -> dict[str, Any]:
         """As JSON; without a verdict `points`, `scores` and `reasons` are None."""
         row: dict[str, Any] = {"points": None, "scores": None, "reasons": None, "unscored": None}
-        if isinstance(self.result, Verdict):
-            row |= self.result.to_dict()
-        else:
-            row["unscored"] = {"kind": self.result.kind, "detail": self.result.detail}
+        row |= self.result.to_dict() if isinstance(self.result, Verdict) else {"unscored": asdict(self.result)}
         tokens = None if self.tokens is None else list(self.tokens)
         about = {"cached": self.cached, "requests": self.requests, "tokens": tokens, "failed": list(self.failed)}
         return {**row, "judge": self.judge, "rubric": self.rubric, **about}
 
 
 class Judge:
-    """One judge, safe for many threads.
-
-    Args:
-        settings: which judge, and how to ask it.
-        folder: stores verdicts between runs; None: nowhere.
+    """One judge, safe for many threads. `folder` stores verdicts between runs; None: nowhere.
 
     Raises:
         JudgeError: the environment does not suit the provider, for example the key is missing.
@@ -125,12 +116,10 @@ class Judge:
             retry_error_callback=lambda state: state.outcome.result() if state.outcome else None,
         )
 
-    # ---- for callers ------------------------------------------------------------------------------------------------
-
     def probe(self) -> None:
         """Check with one short request, or a few if it fails, that the judge can be used.
 
-        Problems of the server (5xx, 429, garbled answers) are a warning in the log and does not end a run.
+        Problems of the server (5xx, 429, garbled answers) are a warning in the log and do not end a run.
 
         Raises:
             JudgeError: the judge is out of reach, rejects the key or the request, or does not know the model.
@@ -139,23 +128,22 @@ class Judge:
         def once() -> Text | Failure:
             while isinstance(answer := self._request(_PROBE), Failure) and answer.refuses:
                 pass  # ask again without these parameters; each is refused at most once
-            if isinstance(answer, Failure) and answer.reason.kind not in NO_ANSWER:
-                return replace(answer, again=False)
-            return answer
+            if isinstance(answer, Text) or _no_answer(answer):
+                return answer
+            return replace(answer, again=False)
 
         answer = self._retrying.copy(wait=lambda state: min(_LONGEST_WAIT, self._pause(state)))(once)
-        if isinstance(answer, Text):
-            if self._refused:
-                sent = ", ".join(f"{k}={v}" for k, v in self.settings.parameters(self._refused).items())
-                refused = ", ".join(sorted(self._refused))
-                logger.info("judge {}: it refuses {}; requests are sent with {}", self.name, refused, sent or "neither")
-            return
-        if answer.fatal:
-            raise JudgeError(
-                f"the judge {self.name} cannot be used: {answer.reason}. {ADVICE[self.settings.provider]} "
-                "To evaluate without a judge, unset MELLM_JUDGE."
-            )
-        logger.warning("judge {}: it responds, but not as expected: {}", self.name, answer.reason)
+        if isinstance(answer, Failure):
+            if answer.fatal:
+                raise JudgeError(
+                    f"the judge {self.name} cannot be used: {answer.reason}. {ADVICE[self.settings.provider]} "
+                    "To evaluate without a judge, unset MELLM_JUDGE."
+                )
+            logger.warning("judge {}: it responds, but not as expected: {}", self.name, answer.reason)
+        elif self._refused:
+            sent = ", ".join(f"{k}={v}" for k, v in self.settings.parameters(self._refused).items())
+            refused = ", ".join(sorted(self._refused))
+            logger.info("judge {}: it refuses {}; requests are sent with {}", self.name, refused, sent or "neither")
 
     def grade(self, who: str, reference: str | None, description: str, fresh: int = 0) -> Grade:
         """Grade one description. Never raises for the behaviour of a server or a network.
@@ -163,7 +151,6 @@ class Judge:
         Args:
             who: owner of the description, such as a clip id. In one run, a text of one owner is sent only once.
             reference: as `rubric.reference` returns it; None if it is unknown, then nothing is sent.
-            description: the text to grade.
             fresh: another number bypasses all stored verdicts, to measure how consistent a judge is.
         """
         if reference is None:
@@ -175,12 +162,13 @@ class Judge:
         with turn:  # another thread with the same text waits, and finds the verdict stored
             if (known := self._remembered.get((who, key))) is not None:
                 return known
-            grade = self._load(key)
+            file = self._folder and self._folder / key[:2] / f"{key}.json"
+            grade = self._load(file) if file else None
             if grade is None:
                 result, sent, tokens, failed = self._ask(request, read_verdict)
                 grade = Grade(result, self.name, rubric()[0], False, sent, tokens, failed)
-                if isinstance(result, Verdict):
-                    self._save(key, result)
+                if file and isinstance(result, Verdict):
+                    self._save(file, result)
             with self._lock:
                 self._remembered[who, key] = grade
             return grade
@@ -218,17 +206,15 @@ class Judge:
             if answer.tokens is not None:
                 tokens.append(answer.tokens)
             self._check_server(answer)
-            if isinstance(answer, Failure):
-                failure = answer
-            else:
+            if isinstance(answer, Text):
                 accepted = accept(answer.text)
                 if not isinstance(accepted, Unscored):
                     return accepted
-                failure = Failure(accepted, again=True, wait=0)
-            failures.append(failure)
-            if failure.wait is not None and failure.wait > _LONGEST_WAIT:
-                self._stop(f"the server asks to wait for {failure.wait:.0f} s")
-            return failure
+                answer = Failure(accepted, again=True, wait=0)
+            failures.append(answer)
+            if answer.wait is not None and answer.wait > _LONGEST_WAIT:
+                self._stop(f"the server asks to wait for {answer.wait:.0f} s")
+            return answer
 
         answer = self._retrying(attempt)
         result = answer.reason if isinstance(answer, Failure) else answer
@@ -248,13 +234,10 @@ class Judge:
         while (left := self._not_before - time.monotonic()) > 0 and not self._ended.wait(left):
             continue
 
-    # ---- when to stop -----------------------------------------------------------------------------------------------
-
     def _check_server(self, answer: Text | Failure) -> None:
         """After a request: if two of three recent ones had no answer, check whether the server still answers."""
-        failed = isinstance(answer, Failure) and answer.reason.kind in NO_ANSWER
         with self._lock:
-            self._recent.append(answer.reason.kind if isinstance(answer, Failure) and failed else None)
+            self._recent.append(_no_answer(answer))
             silent = [kind for kind in self._recent if kind is not None]
             if len(silent) < _SILENT or 3 * len(silent) <= 2 * len(self._recent) or self._stopped is not None:
                 return
@@ -263,7 +246,7 @@ class Judge:
         with self._checking:
             self._wait_for_server()
             short = self._request(_PROBE)
-        if isinstance(short, Failure) and short.reason.kind in NO_ANSWER:
+        if _no_answer(short):
             self._stop(why)
 
     def _check_texts(self, result: object) -> None:
@@ -286,8 +269,6 @@ class Judge:
             *(self.name, why),
         )
 
-    # ---- one request ------------------------------------------------------------------------------------------------
-
     def _request(self, request: Sequence[Mapping[str, str]]) -> Text | Failure:
         """Send one request, and remember what its answer means for the next ones."""
         sent = self.settings.parameters(self._refused)
@@ -303,8 +284,6 @@ class Judge:
             self._refused |= refuses
             return replace(answer, refuses=refuses, again=bool(refuses) or answer.again)
 
-    # ---- stored verdicts --------------------------------------------------------------------------------------------
-
     def _key(self, request: Sequence[Mapping[str, str]], fresh: int) -> str:
         # The address is included: two servers may use one name for two models.
         address = {n: os.environ.get(n) for n in VARIABLES[self.settings.provider] if not n.endswith("_KEY")}
@@ -313,23 +292,16 @@ class Judge:
         parts += [] if temperature == 0 else [temperature]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def _load(self, key: str) -> Grade | None:
-        if self._folder is None:
-            return None
+    def _load(self, file: Path) -> Grade | None:
         try:
-            row = json.loads(_verdict_file(self._folder, key).read_bytes())
-            scores = {name: row["scores"][name] for name in CRITERIA}
-            reasons = {name: row["reasons"][name] for name in CRITERIA}
+            row = json.loads(file.read_bytes())
+            scores, reasons = ({name: row[part][name] for name in CRITERIA} for part in ("scores", "reasons"))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # absent or damaged: the text is graded again and the file replaced
-        if not all(type(score) is int and 1 <= score <= 5 for score in scores.values()):
-            return None
-        return Grade(Verdict(scores, reasons), self.name, rubric()[0], cached=True)
+        valid = all(type(score) is int and 1 <= score <= 5 for score in scores.values())
+        return Grade(Verdict(scores, reasons), self.name, rubric()[0], cached=True) if valid else None
 
-    def _save(self, key: str, verdict: Verdict) -> None:
-        if self._folder is None:
-            return
-        file = _verdict_file(self._folder, key)
+    def _save(self, file: Path, verdict: Verdict) -> None:
         row = {"judge": self.name, "rubric": rubric()[0], **verdict.to_dict()}
         text = json.dumps(row, ensure_ascii=False).encode("utf-8", "replace").decode()  # replaces lone surrogates
         try:
@@ -339,11 +311,15 @@ class Judge:
             warnings.warn(f"the judge's verdicts cannot be stored: {error}", stacklevel=2)
 
 
-def _verdict_file(folder: Path, key: str) -> Path:
-    return folder / key[:2] / f"{key}.json"
+def _no_answer(answer: Text | Failure) -> str | None:
+    """Why there was no answer at all; None if there was one."""
+    return answer.reason.kind if isinstance(answer, Failure) and answer.reason.kind in NO_ANSWER else None
 
 
 # ---- the judge of a run ---------------------------------------------------------------------------------------------
+
+
+_opening = threading.Lock()
 
 
 def configured() -> Judge | None:
@@ -355,27 +331,15 @@ def configured() -> Judge | None:
         SettingsError: MELLM_JUDGE is not valid.
         JudgeError: the judge has no key.
     """
-    text = os.environ.get("MELLM_JUDGE", "").strip()
-    if not text:
-        return None
     with _opening:
-        return _opened(text, os.environ.get("MELLM_JUDGE_CACHE", ""))
-
-
-_opening = threading.Lock()
+        text = os.environ.get("MELLM_JUDGE", "").strip()
+        return _opened(text, os.environ.get("MELLM_JUDGE_CACHE", "")) if text else None
 
 
 @lru_cache(maxsize=1)
 def _opened(text: str, folder: str) -> Judge:
-    if folder == "off":
-        return Judge(JudgeSettings.parse(text))
     where = Path(folder).expanduser() if folder else platformdirs.user_cache_path("mellm-plugin") / "judge"
-    return Judge(JudgeSettings.parse(text), where)
-
-
-@lru_cache(maxsize=1)
-def _probed(judge: Judge) -> None:
-    judge.probe()
+    return Judge(JudgeSettings.parse(text), None if folder == "off" else where)
 
 
 def ready() -> bool:
@@ -384,20 +348,19 @@ def ready() -> bool:
     Raises:
         SettingsError, JudgeError: a judge is set and cannot be used.
     """
-    judge = configured()
-    if judge is None:
-        _log_absence()
-        return False
-    _probed(judge)
-    return True
+    return _usable(configured())
 
 
-@lru_cache(maxsize=1)
-def _log_absence() -> None:
+@lru_cache(maxsize=2)
+def _usable(judge: Judge | None) -> bool:
+    if judge is not None:
+        judge.probe()
+        return True
     logger.info(
         "description_score is absent: no judge is set. To have descriptions judged: MELLM_JUDGE=openai:gpt-4o-mini and "
         "OPENAI_API_KEY, or MELLM_JUDGE=local:MODEL and LLM_JUDGE_URL; see docs/judge.md"
     )
+    return False
 
 
 # ---- scores of grades -----------------------------------------------------------------------------------------------
@@ -414,34 +377,31 @@ def description_score(rows: Rows) -> float | None:
 
 def judge_rate(rows: Rows) -> float | None:
     """Share of the texts with a reference that have a verdict; None without any."""
-    rows = comparable(rows)
-    return sum(row["points"] is not None for row in rows) / len(rows) if rows else None
+    graded = [row["points"] is not None for row in rows if gradable(row)]
+    return sum(graded) / len(graded) if graded else None
 
 
 def summary(rows: Rows) -> str:
     """One line: numbers of verdicts, requests, failures of each kind, and tokens."""
-    compared = comparable(rows)
-    scored = sum(row["points"] is not None for row in compared)
-    cached = sum(row["cached"] for row in compared)
+    compared = list(filter(gradable, rows))
+    scored, cached = sum(row["points"] is not None for row in compared), sum(row["cached"] for row in compared)
     parts = [f"{scored} of {len(compared)} descriptions have a verdict, {cached} of them stored earlier"]
     if unscored := [row["unscored"]["kind"] for row in compared if row["unscored"] is not None]:
         parts.append(f"without one: {_counted(unscored)}")
     if left := len(rows) - len(compared):
         parts.append(f"{left} clips left out: their units or label are not known")
-    failed = [kind for row in compared for kind in row["failed"]]
-    parts.append(
-        f"{sum(row['requests'] for row in compared)} requests" + (f", failed: {_counted(failed)}" if failed else "")
-    )
+    failed = _counted(kind for row in compared for kind in row["failed"])
+    parts.append(f"{sum(row['requests'] for row in compared)} requests" + (f", failed: {failed}" if failed else ""))
     tokens = [row["tokens"] for row in compared if row["tokens"] is not None]
     prompt, answer = (sum(pair[place] for pair in tokens) for place in (0, 1))
     parts.append(f"{prompt} prompt and {answer} answer tokens" if tokens else "tokens not known")
     return "; ".join(parts)
 
 
-def comparable(rows: Rows) -> Rows:
-    """The texts whose clip has a reference; no judge could grade the others."""
-    return [row for row in rows if row["unscored"] is None or row["unscored"]["kind"] != NO_REFERENCE.kind]
+def gradable(row: Mapping[str, Any]) -> bool:
+    """Whether the clip of a text has a reference; no judge could grade others."""
+    return row["unscored"] is None or row["unscored"]["kind"] != NO_REFERENCE.kind
 
 
-def _counted(kinds: Sequence[str]) -> str:
+def _counted(kinds: Iterable[str]) -> str:
     return ", ".join(f"{kind} {count}" for kind, count in sorted(Counter(kinds).items()))

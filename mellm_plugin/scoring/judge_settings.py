@@ -71,15 +71,12 @@ class JudgeSettings:
                 faults.append(f"{name!r} is not a setting; known: {', '.join(_RANGES)}.{near(name, _RANGES)}")
                 continue
             kind, least, most = _RANGES[name]
-            if name == "temperature" and value.lower() == "none":
-                values[name] = None
-                continue
             try:
-                values[name] = kind(value)
+                values[name] = None if name == "temperature" and value.lower() == "none" else kind(value)
             except ValueError:
                 faults.append(f"{name}: expected {'a whole number' if kind is int else 'a number'}, found {value!r}")
                 continue
-            if not least <= values[name] <= most:
+            if values[name] is not None and not least <= values[name] <= most:
                 faults.append(f"{name}: expected {least} to {most}, found {value}")
         if {"max_tokens", "max_completion_tokens"} <= values.keys():
             faults.append("expected max_tokens or max_completion_tokens, found both")

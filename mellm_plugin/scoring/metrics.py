@@ -81,7 +81,7 @@ class Metric:
     def stderr(self, items: Items) -> float | None:
         """The standard error, by the bootstrap over subjects."""
         assert self.score is not None
-        return summary.stderr(self.score, items)
+        return summary.interval(self.score, items).stderr
 
 
 # ---- what a score needs of a record ---------------------------------------------------------------------------------
@@ -104,13 +104,11 @@ def _coarse_of(dataset: str) -> Callable[[Record], dict[str, Any] | None]:
 def _units(record: Record) -> dict[str, Any] | None:
     if record["asks"] == "emotion":
         return None
-    read = record["read"]
-    gold, scored = record["gold"]["aus"], record["scored_aus"]
-    return {"gold": gold, "read": read["aus"], "sides": read["sides"], "scored_aus": scored}
+    gold, read = record["gold"]["aus"], record["read"]
+    return {"gold": gold, "read": read["aus"], "sides": read["sides"], "scored_aus": record["scored_aus"]}
 
 
 def whole(record: Record) -> Record:
-    """Everything."""
     return record
 
 
@@ -122,16 +120,7 @@ _facts, _grade, _rung = itemgetter("facts"), itemgetter("judge"), itemgetter("ru
 
 def _fact_scores(items: Items) -> facts.FactScores:
     known = [item for item in items if item["facts"] is not None]
-    right, claimed, found, implied = (sum(i[name] for i in known) for name in ("right", "claims", "found", "facts"))
-    return facts.score(right, claimed, found, implied)
-
-
-def _constant_facts(items: Items) -> facts.FactScores:
-    return facts.constant([item["gold"] for item in items if item["gold"] is not None])
-
-
-def _share(could: Sequence[bool]) -> float | None:
-    return sum(could) / len(could) if could else None
+    return facts.score(*(sum(item[name] for item in known) for name in ("right", "claims", "found", "facts")))
 
 
 def _contradictions(items: Items) -> float | None:
@@ -140,11 +129,13 @@ def _contradictions(items: Items) -> float | None:
 
 
 def _parse_rate(items: Items) -> float | None:
-    return _share([could for item in items if (could := summary.parsed(item)) is not None])
+    could = [read for item in items if (read := summary.parsed(item)) is not None]
+    return sum(could) / len(could) if could else None
 
 
 def _au_parse_rate(items: Items) -> float | None:
-    return _share([item["read"] is not None for item in items if item["gold"] is not None])
+    could = [item["read"] is not None for item in items if item["gold"] is not None]
+    return sum(could) / len(could) if could else None
 
 
 def _answer_rate(items: Items) -> float:
@@ -155,8 +146,8 @@ def _plausible_rate(items: Items) -> float:
     return sum(not item["doubts"] for item in items) / len(items)
 
 
-def _interval_value(score: str) -> Callable[[Items], float | None]:
-    return lambda items: summary.interval(score, items).value
+def _constant_facts_f1(items: Items) -> float | None:
+    return facts.constant([item["gold"] for item in items if item["gold"] is not None]).f1
 
 
 # ---- what the log says beside ---------------------------------------------------------------------------------------
@@ -171,18 +162,14 @@ def _note_units(items: Items) -> None:
 
 
 def _note_labels(items: Items) -> None:
-    if items[0]["asks"] == "aus":
-        return
     labelled = {item["gold"]["label"] for item in items} - {None}
     absent = [label for label in items[0]["labels"] if label not in labelled]
-    if labelled and absent:
+    if labelled and absent and items[0]["asks"] != "aus":
         logger.info("labels: no clip has {}: left out of the means", ", ".join(absent))
 
 
 def _note_unanswered(items: Items) -> None:
-    """Warn of answers that were never given, with the reasons and what to do."""
-    lacking = [item for item in items if item["unanswered"] is not None]
-    if lacking:
+    if lacking := [item for item in items if item["unanswered"] is not None]:
         logger.warning(
             "{}",
             f"answer_rate: {len(lacking)} of {len(items)} answers were never given "
@@ -210,26 +197,30 @@ def _note_judge(items: Items) -> None:
 # ---- the metrics ----------------------------------------------------------------------------------------------------
 
 
-def of_labels(name: str, select: Callable[[Record], Any], ending: str = "") -> tuple[Metric, ...]:
+def of_labels(name: str, select: Callable[[Record], Any], ending: str = "") -> list[Metric]:
     """UF1, UAR and accuracy of labels."""
-    return (
+    return [
         Metric(f"{name}_uf1{ending}", select, lambda items: label_scores(items).uf1, "uf1"),
         Metric(f"{name}_uar{ending}", select, lambda items: label_scores(items).uar, "uar"),
         Metric(f"{name}_acc{ending}", select, lambda items: label_scores(items).accuracy, "acc"),
-    )
+    ]
 
 
-def of_majority(name: str, select: Callable[[Record], Any]) -> tuple[Metric, ...]:
+def of_majority(name: str, select: Callable[[Record], Any]) -> list[Metric]:
     """What answering every clip with the most frequent label of these clips would score."""
-    return (
+    return [
         Metric(f"{name}_uf1_majority", select, lambda items: majority_scores(items).uf1),
         Metric(f"{name}_acc_majority", select, lambda items: majority_scores(items).accuracy),
-    )
+    ]
 
 
 def _metric(name: str, select: Callable[[Record], Any], value: Callable[[Items], Any], **more: Any) -> Metric:
     """A metric that has an interval under its own name."""
     return Metric(name, select, value, name, **more)
+
+
+def _of_ladder(name: str, higher_is_better: bool) -> Metric:
+    return Metric(name, _rung, lambda items: summary.interval(name, items).value, name, higher_is_better)
 
 
 GIVEN = _metric("answer_rate", whole, _answer_rate, every=True, note=_note_unanswered)
@@ -259,14 +250,14 @@ METRICS: tuple[Metric, ...] = (
     *of_majority("coarse", _coarse),
     Metric("au_f1_all_present", _units, lambda items: constant_unit_scores(items, present=True).mean),
     Metric("au_side_count", _units, lambda items: sum(side_scores(items).named)),
-    Metric("description_facts_f1_majority", _facts, lambda items: _constant_facts(items).f1),
+    Metric("description_facts_f1_majority", _facts, _constant_facts_f1),
 )
 """Every metric of the tasks that ask for units, an expression or both; headlines first."""
 
 SENSITIVITY: tuple[Metric, ...] = (
-    _metric("threshold_px", _rung, _interval_value("threshold_px"), higher_is_better=False),
-    _metric("sensitivity_ceiling", _rung, _interval_value("sensitivity_ceiling")),
-    _metric("false_alarm_rate", _rung, _interval_value("false_alarm_rate"), higher_is_better=False),
+    _of_ladder("threshold_px", higher_is_better=False),
+    _of_ladder("sensitivity_ceiling", higher_is_better=True),
+    _of_ladder("false_alarm_rate", higher_is_better=False),
     _UNITS_PARSED,
     GIVEN,
     _PARSED,  # None, because no clip of the ladder has a label
@@ -312,16 +303,11 @@ def listed_by_part(datasets: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def metric_list(shown: Iterable[str], metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """A task's `metric_list`: the shown metrics with their standard errors, and `scores_stderr` with every metric.
-
-    Args:
-        shown: names of metrics, in the order of the table.
-        metrics: every metric of the task.
-    """
+    """A task's `metric_list`: the shown metrics with their standard errors, and `scores_stderr` with every metric."""
     named = {metric.name: metric for metric in metrics}
     rows = [named[name] for name in shown]
-    listed = [(metric.name, metric.value, metric.higher_is_better) for metric in rows]
-    listed += [(f"{metric.name}_stderr", metric.stderr, False) for metric in rows if metric.score is not None]
+    listed = [(row.name, row.value, row.higher_is_better) for row in rows]
+    listed += [(f"{row.name}_stderr", row.stderr, False) for row in rows if row.score is not None]
     listed.append((SCORES, Scores(tuple(metrics)), False))
     return [{"metric": name, "aggregation": of, "higher_is_better": higher} for name, of, higher in listed]
 
@@ -332,16 +318,12 @@ def items(record: Record, metrics: Sequence[Metric]) -> dict[str, Any]:
     `<metric>_stderr` has the item of its metric; `scores_stderr` has the whole record, and so has `ci95_stderr`, its
     name in task files of version 0.1. While lmms-eval evaluates a task, the metrics that it does not list are left out.
     """
-    selected = {metric.name: item for metric in metrics if (item := metric.item(record)) is not None}
-    errors = {f"{metric.name}_stderr": selected[metric.name] for metric in metrics if _has_interval(metric, selected)}
-    whole = Item(record)
-    every = {**selected, **errors, SCORES: whole, "ci95_stderr": whole}
+    selected = [(metric, item) for metric in metrics if (item := metric.item(record)) is not None]
+    every = {metric.name: item for metric, item in selected}
+    every |= {f"{metric.name}_stderr": item for metric, item in selected if metric.score is not None}
+    every |= dict.fromkeys((SCORES, "ci95_stderr"), Item(record))
     listed = _listed_metrics()
     return {"record": record, **{name: item for name, item in every.items() if listed is None or name in listed}}
-
-
-def _has_interval(metric: Metric, selected: Collection[str]) -> bool:
-    return metric.score is not None and metric.name in selected
 
 
 def _listed_metrics() -> Collection[str] | None:
@@ -366,16 +348,10 @@ class Scores:
     metrics: tuple[Metric, ...]
 
     def __call__(self, records: Sequence[Record]) -> dict[str, dict[str, Any]]:
-        """By metric its `value`; where it has an interval also `stderr`, and `ci95`, both ends. The log gets a table.
-
-        Args:
-            records: at least one.
-        """
+        """By metric its `value`, and where it has an interval `stderr` and `ci95`, both ends; the log gets a table."""
         found: dict[str, dict[str, Any]] = {}
         for metric, counted in self._counted(records):
-            if metric.note is not None:
-                metric.note(counted)
-            found[metric.name] = {"value": metric.value(counted)}
+            found[metric.name] = {"value": metric.noted(counted)}
             if metric.score is not None:
                 one = summary.interval(metric.score, counted)
                 found[metric.name] |= {"stderr": one.stderr, "ci95": summary.ends(one)}
@@ -384,8 +360,8 @@ class Scores:
 
     def in_words(self, records: Sequence[Record]) -> str:
         """The table of the scores, and those of labels and units."""
-        rows = [(metric.name, metric.score, counted) for metric, counted in self._counted(records)]
-        return summary.in_words([(name, score, counted) for name, score, counted in rows if score is not None], records)
+        counted = self._counted(records)
+        return summary.in_words([(one.name, one.score, items) for one, items in counted if one.score], records)
 
     def _counted(self, records: Sequence[Record]) -> list[tuple[Metric, Items]]:
         """The metrics that count any of the records, with the items of those records."""

@@ -29,7 +29,7 @@ from mellm_plugin.language.descriptions import describe
 from mellm_plugin.language.thinking import without_thinking
 from mellm_plugin.redaction import redacted
 
-CRITERIA: tuple[str, ...] = ("movement", "units", "reasoning", "expression", "grounded")
+CRITERIA = ("movement", "units", "reasoning", "expression", "grounded")
 """The criteria, each graded from 1 to 5: see `rubric.md`."""
 
 LIMIT = 6000
@@ -41,12 +41,7 @@ _QUOTED = 120  # characters of the judge's answer in the reason for a missing ve
 
 @dataclass(frozen=True)
 class Verdict:
-    """A judge's verdict on one description.
-
-    Attributes:
-        scores: 1 to 5, by criterion.
-        reasons: the judge's words, by criterion, redacted; may be empty.
-    """
+    """A judge's verdict on one description: by criterion a score, 1 to 5, and the judge's words, redacted."""
 
     scores: Mapping[str, int]
     reasons: Mapping[str, str]
@@ -66,12 +61,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Unscored:
-    """Why there is no verdict.
-
-    Attributes:
-        kind: a category to be counted: `timeout`, `not JSON`, ...
-        detail: what was found, redacted.
-    """
+    """Why there is no verdict: a category to be counted (`timeout`, `not JSON`, ..), and what was found, redacted."""
 
     kind: str
     detail: str = ""
@@ -91,11 +81,9 @@ def rubric() -> tuple[str, str]:
 
 
 def reference(aus: Sequence[str], emotion: str) -> str:
-    """The description that an annotation implies.
+    """The description that an annotation (canonical codes and a label) implies.
 
-    Args:
-        aus: canonical codes, as annotated; alternatives and units without a description are listed after the rest.
-        emotion: the label.
+    Alternatives and units without a description are listed after the rest.
     """
     plain: list[tuple[str, float | None]] = []
     beside: list[str] = []
@@ -122,9 +110,8 @@ def messages(reference: str, description: str) -> list[dict[str, str]]:
     The mark depends on the whole text, so no description can contain its own. The model's thinking is removed. A long
     answer keeps both ends, because the conclusion is at the end.
     """
-    shown = without_thinking(description)
+    shown, note = without_thinking(description), ""
     mark = hashlib.sha256(f"{reference}\0{description}".encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    note = ""
     if (left := len(shown) - LIMIT) > 0:
         shown = f"{shown[: LIMIT // 2]}\n[{mark}: {left} characters left out]\n{shown[-LIMIT // 2 :]}"
         note = f"\n(The description was longer; {left} characters from its middle are left out where {mark} says so.)"
@@ -155,24 +142,19 @@ def json_object(answer: str) -> dict[str, Any] | Unscored:
 
     `Unscored.kind` is `no text`, `not JSON`, `JSON in prose` or `wrong form` (another value, a key twice, too long).
     """
-    faults: list[Unscored] = []
-    # First unchanged: a reason may quote the mark of a thought.
-    for text in dict.fromkeys((answer, without_thinking(answer))):
-        found = _object(_bare(text))
-        if not isinstance(found, Unscored):
-            return found
-        faults.append(found)
-    if faults[-1].kind == "no text" and answer.strip():
+    found = _object(_bare(answer))  # first unchanged: a reason may quote the mark of a thought
+    if isinstance(found, Unscored):
+        found = _object(_bare(without_thinking(answer)))
+    if isinstance(found, Unscored) and found.kind == "no text" and answer.strip():
         return Unscored("no text", "the judge's answer consists of thinking only")
-    return faults[-1]
+    return found
 
 
 def _bare(text: str) -> str:
     before = None
     while text != before and len(text) <= _LONGEST:
-        before = text
-        text = _AROUND.sub("", text.strip().strip("\ufeff\u200b")).strip()
-        if (fenced := _FENCED.fullmatch(text)) is not None:
+        before, text = text, _AROUND.sub("", text.strip().strip("\ufeff\u200b")).strip()
+        if fenced := _FENCED.fullmatch(text):
             text = fenced["text"]
     return text
 
@@ -187,7 +169,11 @@ def _object(text: str) -> dict[str, Any] | Unscored:
     except _Twice as twice:
         return Unscored("wrong form", f"expected each key once, found {twice} twice: {_short(text)}")
     except (ValueError, RecursionError):
-        kind = "JSON in prose" if _holds_object(text) else "not JSON"
+        try:
+            part = json.JSONDecoder().raw_decode(text, text.index("{"))[0]
+        except (ValueError, RecursionError):
+            part = None
+        kind = "JSON in prose" if isinstance(part, dict) else "not JSON"
         return Unscored(kind, f"expected one JSON object and nothing else, found {_short(text)}")
     return found if isinstance(found, dict) else Unscored("wrong form", f"expected a JSON object, found {_short(text)}")
 
@@ -215,8 +201,7 @@ def read_verdict(answer: str) -> Verdict | Unscored:
     faults: list[tuple[str, str]] = []
     for name in CRITERIA:
         entry = found[name]
-        score = entry.get("score") if isinstance(entry, dict) else entry
-        why = entry.get("why") if isinstance(entry, dict) else None
+        score, why = (entry.get("score"), entry.get("why")) if isinstance(entry, dict) else (entry, None)
         if isinstance(score, bool) or not isinstance(score, int | float) or score != score // 1:
             faults.append(("wrong form", f"{name}: expected a whole number from 1 to 5, found {_short(repr(score))}"))
         elif not 1 <= score <= 5:
@@ -226,13 +211,6 @@ def read_verdict(answer: str) -> Verdict | Unscored:
     if faults:
         return Unscored(faults[0][0], "; ".join(detail for _, detail in faults))
     return Verdict(scores, reasons)
-
-
-def _holds_object(text: str) -> bool:
-    try:
-        return isinstance(json.JSONDecoder().raw_decode(text, text.index("{"))[0], dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _short(text: str) -> str:

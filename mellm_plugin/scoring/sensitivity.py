@@ -15,25 +15,18 @@ moves:
 
     p(px) = chance + (ceiling - chance) F(ln px)
 
--   Chance is the false alarm rate: the share of all units of the task that are named in clips of level 0. It is
-    measured, not fitted: with sixteen units in each of these clips the measurement is precise.
+-   Chance is the false alarm rate of level 0. It is measured, not fitted: with sixteen units in each of these clips the
+    measurement is precise.
 -   F is the cumulative normal, its mean and width in ln px. As in Wichmann and Hill 2001 ("The psychometric function:
-    I. Fitting, sampling, and goodness of fit", Perception & Psychophysics 63), whose examples take Weibull's
-    function, a sigmoid is fitted between chance and a ceiling that need not be 1 (for their lapses) by maximum
-    likelihood. With the normal the threshold is a parameter itself: the mean, whatever the width.
--   `threshold_px` is where F is one half: half-way between chance and ceiling. Lower is better.
--   If the curve is half-way up before the first level, the threshold is that level, "at most". A mean above the last
-    level is not fitted, because a lower ceiling would explain the data as well: the threshold is then the last level,
-    "at least".
--   A model that does not see has no threshold (None). It sees if it names units more often the further they move:
-    Mantel's test of a trend over the levels ("Chi-square tests with one degree of freedom", 1963), within each unit,
-    one-sided, at .01. The levels were assigned to clips independently of any answer, so the test is valid however
-    similar the clips of one face are, and a constant answer has no trend. One in a hundred blind models passes it.
--   Intervals are computed as for all other scores: 10,000 resamples of the faces, each fitted again. Their ends lie on
-    the ladder, so an end of the ladder means "or beyond".
+    I. Fitting, sampling, and goodness of fit", Perception & Psychophysics 63), a sigmoid is fitted between chance and a
+    ceiling that need not be 1 by maximum likelihood. With the normal the threshold is the mean, whatever the width.
+-   A mean above the last level is not fitted, because a lower ceiling would explain the data as well: the threshold is
+    then the last level, "at least". Below the first level it is that level, "at most".
+-   Whether a model sees is Mantel's test of a trend over the levels ("Chi-square tests with one degree of freedom",
+    1963), within each unit. The levels were assigned to clips independently of any answer, so the test is valid however
+    similar the clips of one face are, and a constant answer has no trend.
 
-A model that names many units as soon as it sees any movement also has a low threshold and a high ceiling; `others`, the
-share of still units that it names at each level, reveals it.
+docs/metrics.md explains the scores.
 """
 
 from __future__ import annotations
@@ -46,6 +39,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from mellm_plugin.scoring.counts import Clip, Counts, subject_counts
 from mellm_plugin.scoring.emotion import share
@@ -85,8 +79,6 @@ class Fit:
 
     def share(self, px: Floats) -> Floats:
         """The share of units that are named, (N, M), at M lengths of movement, px, above 0."""
-        from scipy.special import ndtr
-
         rise = ndtr((np.log(px) - np.log(self.px)[:, None]) / self.width[:, None])
         named: Floats = self.chance[:, None] + (self.ceiling - self.chance)[:, None] * rise
         return named
@@ -110,7 +102,7 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
     start = np.zeros((len(hits), 3))
     for mean in np.linspace(lowest + 0.05 * spread, highest - 0.02 * spread, 12):
         for width in (0.15, 0.35, 0.8):
-            rise = _normal((x - mean) / width)
+            rise = ndtr((x - mean) / width)
             above = (hits - clips * at_least).sum(1) / np.maximum((clips * rise).sum(1), 1e-9)
             high = (above / np.maximum(1 - chance, 1e-9)).clip(0.01, 0.99)
             p = at_least + ((1 - chance) * high)[:, None] * rise
@@ -127,7 +119,7 @@ def fit(levels: Sequence[float], hits: Floats, clips: Floats, chance: Floats) ->
     for _ in range(_STEPS):
         if not active.size:
             break
-        h, n, g, now = hits[active], clips[active], at_least[active], at[active]
+        h, n, g, now = (of[active] for of in (hits, clips, at_least, at))
         p, slopes = _curve(now, x, g, lowest, spread)
         weight = n / (p * (1 - p))
         gradient = (slopes * ((h / np.maximum(n, 1) - p) * weight)[:, :, None]).sum(1)
@@ -161,7 +153,7 @@ def _curve(at: Floats, x: Floats, chance: Floats, lowest: float, spread: float) 
     range_of_width = _WIDTHS[1] - _WIDTHS[0]
     width = _WIDTHS[0] + range_of_width * wide
     z = (x - (lowest + spread * place)) / width
-    rise, density = _normal(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    rise, density = ndtr(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     above = (1 - chance) * high
     slopes = np.stack(
         [
@@ -180,13 +172,6 @@ def _likelihood(p: Floats, hits: Floats, clips: Floats) -> Floats:
     return found
 
 
-def _normal(z: Floats) -> Floats:
-    from scipy.special import ndtr
-
-    found: Floats = ndtr(z)
-    return found
-
-
 def _sigmoid(t: Floats) -> Floats:
     found: Floats = 1 / (1 + np.exp(-t))
     return found
@@ -196,19 +181,11 @@ def _logit(p: Any) -> Any:
     return np.log(p / (1 - p))
 
 
-# ---- does it see? ---------------------------------------------------------------------------------------------------
-
-
 def trend(units: Sequence[int], levels: Sequence[float], named: Sequence[bool]) -> float:
     """The one-sided p-value of Mantel's test: whether units are named more often the further they move.
 
-    Levels count by their rank; each unit is compared with itself only. 1 where no trend could show.
-
-    Args:
-        units, levels, named: of each clip, including those of level 0.
+    Levels count by their rank, including level 0; each unit is compared with itself only. 1 where no trend could show.
     """
-    from scipy.special import ndtr
-
     ranks = {level: rank for rank, level in enumerate(sorted(set(levels)))}
     strata: dict[int, list[tuple[int, bool]]] = defaultdict(list)
     for unit, level, hit in zip(units, levels, named, strict=True):
@@ -228,14 +205,7 @@ def trend(units: Sequence[int], levels: Sequence[float], named: Sequence[bool]) 
 
 @dataclass(frozen=True)
 class Seen:
-    """Clips of the ladder and what was read for each, as hashable columns.
-
-    Attributes:
-        clips: id and subject of each.
-        units, levels: which unit moves, and how far, px.
-        named: whether the answer names it; None where nothing could be read.
-        others, other_units: number of other units named, and of all other units.
-    """
+    """Clips of the ladder and what was read for each, as hashable columns: id and subject, and the parts of an item."""
 
     clips: tuple[Clip, ...]
     units: tuple[int, ...]
@@ -279,17 +249,13 @@ def counts(of: Seen) -> Counts:
     """Counts for `SCORES`, for `intervals.bootstrap` and `intervals.compare`."""
     levels = of.moved
     place = {level: at for at, level in enumerate(levels)}
-    number = len(levels)
+    number, blind = len(levels), of.blind is not None
     cells = np.zeros((len(of.clips), 2 * number + 2))
-    for row, (level, named, others, more) in enumerate(
-        zip(of.levels, of.named, of.others, of.other_units, strict=True)
-    ):
+    for row, level in enumerate(of.levels):
         if level > 0:
-            cells[row, place[level]] = bool(named)
-            cells[row, number + place[level]] = 1
+            cells[row, [place[level], number + place[level]]] = bool(of.named[row]), 1
         else:
-            cells[row, -2:] = bool(named) + (others or 0), 1 + more
-    blind = of.blind is not None
+            cells[row, -2:] = bool(of.named[row]) + (of.others[row] or 0), 1 + of.other_units[row]
 
     latest: list[tuple[Floats, dict[str, Floats]]] = []  # the bootstrap and every comparison use the same resamples
 
@@ -333,7 +299,7 @@ def _pull(levels: Sequence[float], sums: Floats) -> Floats:
     number, still = len(levels), sums[-1]
     one, clips = _fitted(levels, sums[None]), sums[number : 2 * number]
     above, z = one.ceiling - one.chance, (np.log(levels) - np.log(one.px)) / one.width
-    rise, density = _normal(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
+    rise, density = ndtr(z), np.exp(-(z**2) / 2) / np.sqrt(2 * np.pi)
     slopes = np.stack([-above * density / one.width, -above * density * z / one.width, rise])
     p = (one.chance + above * rise).clip(_LEAST, 1 - _LEAST)
     weighted = slopes / (p * (1 - p))
@@ -362,42 +328,35 @@ def curve(items: Items) -> dict[str, Any]:
 
 def _without_interval(of: Seen) -> dict[str, Any]:
     levels = of.moved
-    at: dict[float, list[int]] = defaultdict(list)
+    at: dict[float, list[int]] = {level: [] for level in (0.0, *levels)}
     for row, level in enumerate(of.levels):
         at[level].append(row)
     sums = counts(of).cells.sum(0, keepdims=True)
-    values = {name: _known(found[0]) for name, found in counts(of).scores(sums).items()}
-    threshold, drawn, note = values["threshold_px"], None, of.blind
+    scores = {name: None if np.isnan(found[0]) else float(found[0]) for name, found in counts(of).scores(sums).items()}
+    threshold, drawn, note = scores["threshold_px"], None, of.blind
     if threshold is not None:
-        fitted = _fitted(levels, sums)
         px = np.geomspace(levels[0], levels[-1], 41)
-        drawn = [[float(x), float(y)] for x, y in zip(px, fitted.share(px)[0], strict=True)]
+        drawn = np.column_stack([px, _fitted(levels, sums).share(px)[0]]).tolist()
         if threshold <= levels[0]:
             note = f"at most {levels[0]:g} px: half-way is below the first level"
         elif threshold >= levels[-1]:
             note = f"at least {levels[-1]:g} px: half-way is not below the last level"
+    others = [
+        (sum(of.others[n] or 0 for n in at[level]), sum(of.other_units[n] for n in at[level])) for level in levels
+    ]
     return {
         "levels_px": list(levels),
         "hits": [sum(bool(of.named[row]) for row in at[level]) for level in levels],
         "clips": [len(at[level]) for level in levels],
-        "others": [_others(of, at[level]) for level in levels],
-        "false_alarms": values["false_alarm_rate"],
-        "still_clips": len(at.get(0.0, ())),
+        "others": [named / every if every else None for named, every in others],
+        "false_alarms": scores["false_alarm_rate"],
+        "still_clips": len(at[0.0]),
         "unread": sum(named is None for named in of.named),
-        "ceiling": values["sensitivity_ceiling"],
+        "ceiling": scores["sensitivity_ceiling"],
         "threshold_px": threshold,
         "curve": drawn,
         "note": note,
     }
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
-
-
-def _others(of: Seen, rows: Sequence[int]) -> float | None:
-    every = sum(of.other_units[row] for row in rows)
-    return sum(of.others[row] or 0 for row in rows) / every if every else None
 
 
 def in_words(items: Items) -> str:
@@ -405,10 +364,8 @@ def in_words(items: Items) -> str:
     found = _without_interval(seen(items))
     lines = ["   px  clips  named  other units"]
     lines.append(f"    0  {found['still_clips']:5}  {share(found['false_alarms'], 3):>5}  (chance)")
-    rows = zip(found["levels_px"], found["clips"], found["hits"], found["others"], strict=True)
-    lines += [
-        f"{px:5g}  {clips:5}  {share(hits / clips, 3):>5}  {share(others, 3):>5}" for px, clips, hits, others in rows
-    ]
+    for px, clips, hits, others in zip(*(found[of] for of in ("levels_px", "clips", "hits", "others")), strict=True):
+        lines.append(f"{px:5g}  {clips:5}  {share(hits / clips, 3):>5}  {share(others, 3):>5}")
     if found["note"]:
         lines.append(f"threshold_px: {found['note']}")
     return "\n".join(lines)

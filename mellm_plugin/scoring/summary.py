@@ -20,24 +20,8 @@ from typing import Any
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.scoring import emotion, facts, judge, sensitivity, text, units
-from mellm_plugin.scoring.counts import (
-    Clip,
-    Counts,
-    fact_counts,
-    label_counts,
-    rate_counts,
-    sum_counts,
-    unit_counts,
-)
-from mellm_plugin.scoring.intervals import (
-    RESAMPLES,
-    Bootstrap,
-    Comparison,
-    Interval,
-    bootstrap,
-    compare,
-    compare_all,
-)
+from mellm_plugin.scoring.counts import Clip, Counts, fact_counts, label_counts, rate_counts, sum_counts, unit_counts
+from mellm_plugin.scoring.intervals import RESAMPLES, Bootstrap, Comparison, Interval, bootstrap, compare_all
 
 Items = Sequence[Mapping[str, Any]]
 
@@ -45,53 +29,13 @@ Items = Sequence[Mapping[str, Any]]
 def parsed(item: Mapping[str, Any]) -> bool | None:
     """Whether the label could be read in an answer, or the units where the task asks for units alone.
 
-    None for a clip without a label, and for an answer that was never given.
-
-    Args:
-        item: one of `parse_rate`.
+    None for a clip without a label, and for an answer that was never given. The item is one of `parse_rate`.
     """
     if item.get("unanswered") is not None:
         return None
     if item["asks"] == "aus":
         return item["read"]["aus"] is not None
     return None if item["gold"]["label"] is None else item["read"]["label"] is not None
-
-
-# ---- items become rows ----------------------------------------------------------------------------------------------
-
-Rows = Callable[[Items], tuple[Any, ...]]
-
-
-def _clip(item: Mapping[str, Any]) -> Clip:
-    # datasets number their subjects alike, and an id begins with its dataset
-    return item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}"
-
-
-def _of_each(
-    *columns: Callable[[Mapping[str, Any]], Any], where: Callable[[Mapping[str, Any]], bool] | None = None
-) -> Rows:
-    """Rows of some items: the clips, and columns with one value each."""
-
-    def rows(items: Items) -> tuple[Any, ...]:
-        counted = items if where is None else [item for item in items if where(item)]
-        return (tuple(map(_clip, counted)), *(tuple(map(column, counted)) for column in columns))
-
-    return rows
-
-
-def _labels(items: Items) -> tuple[Any, ...]:
-    clips, gold, read = zip(*((_clip(item), item["gold"], item["read"]) for item in items), strict=True)
-    return clips, gold, read, tuple(sorted({*gold, *read} - {None}))
-
-
-def _units(items: Items) -> tuple[Any, ...]:
-    gold = tuple(None if events is None else tuple(events) for events in _events(items))
-    read = tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
-    return tuple(map(_clip, items)), gold, read, tuple(items[0]["scored_aus"])
-
-
-def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
-    return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
 
 
 def label_scores(items: Items) -> emotion.EmotionScores:
@@ -104,6 +48,10 @@ def majority_scores(items: Items) -> emotion.EmotionScores:
     """The scores of the most frequent label as every answer."""
     gold = [item["gold"] for item in items]
     return emotion.majority(gold, sorted(set(gold)))
+
+
+def _events(items: Items) -> list[list[tuple[int, ...]] | None]:
+    return [None if item["gold"] is None else numbers(item["gold"]) for item in items]
 
 
 def unit_scores(items: Items) -> units.UnitScores:
@@ -125,91 +73,99 @@ def side_scores(items: Items) -> units.SideScores:
     return units.score_sides([item["gold"] for item in items], read, items[0]["scored_aus"])
 
 
-def _sides(items: Items) -> tuple[Any, ...]:
-    scores = side_scores(items)
-    known = [at for at, coded in enumerate(scores.coded) if coded]
-    columns = ((scores.right[at] for at in known), (scores.named[at] for at in known))
-    return tuple(_clip(items[at]) for at in known), *map(tuple, columns)
+# ---- items become rows ----------------------------------------------------------------------------------------------
+
+Rows = Callable[[Items], tuple[Any, ...]]
+Found = tuple[Rows, Callable[..., Counts], str]
 
 
-def _graded(items: Items) -> tuple[Any, ...]:
-    return _of_each(lambda item: item["points"] is not None)(judge.comparable(items))
+def _clip(item: Mapping[str, Any]) -> Clip:
+    # datasets number their subjects alike, and an id begins with its dataset
+    return item["id"], f"{item['id'].partition('/')[0]}/{item['subject']}"
+
+
+def _of_each(
+    *columns: Callable[[Mapping[str, Any]], Any], where: Callable[[Mapping[str, Any]], bool] = lambda item: True
+) -> Rows:
+    """Rows of some items: the clips, and columns with one value each."""
+
+    def rows(items: Items) -> tuple[Any, ...]:
+        counted = list(filter(where, items))
+        return tuple(tuple(map(column, counted)) for column in (_clip, *columns))
+
+    return rows
+
+
+def _rate(
+    *columns: Callable[[Mapping[str, Any]], Any], where: Callable[[Mapping[str, Any]], bool] = lambda item: True
+) -> Found:
+    return _of_each(*columns, where=where), rate_counts, "rate"
+
+
+def _labels(items: Items) -> tuple[Any, ...]:
+    clips, gold, read = _of_each(itemgetter("gold"), itemgetter("read"))(items)
+    return clips, gold, read, tuple(sorted({*gold, *read} - {None}))
+
+
+def _units(items: Items) -> tuple[Any, ...]:
+    gold = tuple(None if events is None else tuple(events) for events in _events(items))
+    return tuple(map(_clip, items)), gold, _read(items), tuple(items[0]["scored_aus"])
 
 
 def _lists(items: Items) -> tuple[Any, ...]:
     gold = tuple(tuple((unit,) for unit in item["gold"]) for item in items)
-    read = tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
-    return tuple(map(_clip, items)), gold, read, tuple(sorted({unit for item in items for unit in item["gold"]}))
+    return (
+        tuple(map(_clip, items)),
+        gold,
+        _read(items),
+        tuple(sorted({unit for item in items for unit in item["gold"]})),
+    )
 
 
-def _rungs(items: Items) -> tuple[Any, ...]:
-    return (sensitivity.seen(items),)
+def _read(items: Items) -> tuple[tuple[int, ...] | None, ...]:
+    return tuple(None if item["read"] is None else tuple(item["read"]) for item in items)
 
 
-def _bleu4_corpus(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
-    return sum_counts(clips, [one.bleu4_counts for one in texts], "rate", text.bleu4_of_counts)
-
-
-def _bleu4_sentence(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
-    return rate_counts(clips, [one.bleu4_sentence for one in texts])
-
-
-def _rouge1_recall(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
-    return rate_counts(clips, [one.rouge1[1] for one in texts])
-
-
-def _rouge1_f1(clips: Sequence[Clip], texts: Sequence[text.OneText]) -> Counts:
-    return rate_counts(clips, [one.rouge1[2] for one in texts])
+def _sides(items: Items) -> tuple[Any, ...]:
+    scores = side_scores(items)
+    known = [at for at, coded in enumerate(scores.coded) if coded]
+    return tuple(tuple(column[at] for at in known) for column in ([*map(_clip, items)], scores.right, scores.named))
 
 
 _texts = _of_each(lambda item: text.each_text(item["read"], item["gold"]))
-_facts = _of_each(
-    *(itemgetter(name) for name in ("right", "claims", "found", "facts")), where=lambda item: item["facts"] is not None
-)
+_facts = _of_each(*map(itemgetter, ("right", "claims", "found", "facts")), where=lambda item: item["facts"] is not None)
 
-_FOUND: dict[str, tuple[Rows, Callable[..., Counts], str]] = {
-    "uf1": (_labels, label_counts, "uf1"),
-    "uar": (_labels, label_counts, "uar"),
-    "acc": (_labels, label_counts, "acc"),
+_FOUND: dict[str, Found] = {
+    **{name: (_labels, label_counts, name) for name in ("uf1", "uar", "acc")},
     "au_f1": (_units, unit_counts, "f1"),
     "au_f1_micro": (_units, unit_counts, "f1_micro"),
     "au_exact": (_units, unit_counts, "exact"),
     "au_side_acc": (_sides, rate_counts, "rate"),
     "au_parse_rate": (_units, unit_counts, "parse_rate"),
-    "parse_rate": (_of_each(parsed, where=lambda item: parsed(item) is not None), rate_counts, "rate"),
-    "answer_rate": (_of_each(lambda item: item["unanswered"] is None), rate_counts, "rate"),
-    "motion_plausible_rate": (_of_each(lambda item: not item["doubts"]), rate_counts, "rate"),
-    "description_score": (
-        _of_each(itemgetter("points"), where=lambda item: item["points"] is not None),
-        rate_counts,
-        "rate",
-    ),
-    "judge_rate": (_graded, rate_counts, "rate"),
-    **{name: (_rungs, sensitivity.counts, name) for name in sensitivity.SCORES},
-    "match": (_of_each(lambda item: item["gold"] == item["read"]), rate_counts, "rate"),
+    "parse_rate": _rate(parsed, where=lambda item: parsed(item) is not None),
+    "answer_rate": _rate(lambda item: item["unanswered"] is None),
+    "motion_plausible_rate": _rate(lambda item: not item["doubts"]),
+    "description_score": _rate(itemgetter("points"), where=lambda item: item["points"] is not None),
+    "judge_rate": _rate(lambda item: item["points"] is not None, where=judge.gradable),
+    **{name: (lambda items: (sensitivity.seen(items),), sensitivity.counts, name) for name in sensitivity.SCORES},
+    "match": _rate(lambda item: item["gold"] == item["read"]),
     "list_f1": (_lists, unit_counts, "f1"),
     "list_f1_micro": (_lists, unit_counts, "f1_micro"),
-    "bleu4_corpus": (_texts, _bleu4_corpus, "rate"),
-    "bleu4_sentence_mean": (_texts, _bleu4_sentence, "rate"),
-    "rouge1_recall": (_texts, _rouge1_recall, "rate"),
-    "rouge1_f1": (_texts, _rouge1_f1, "rate"),
-    "read_in_full": (
-        _of_each(
-            lambda item: None not in item["read"].values(),
-            where=lambda item: item["kind"] != "other" and item.get("unanswered") is None,
-        ),
-        rate_counts,
+    "bleu4_corpus": (
+        _texts,
+        lambda clips, texts: sum_counts(clips, [one.bleu4_counts for one in texts], "rate", text.bleu4_of_counts),
         "rate",
     ),
-    "description_facts_f1": (_facts, fact_counts, "f1"),
-    "description_facts_precision": (_facts, fact_counts, "precision"),
-    "description_facts_recall": (_facts, fact_counts, "recall"),
-    "description_contradiction_rate": (
-        _of_each(itemgetter("contradicting"), itemgetter("decided")),
-        rate_counts,
-        "rate",
+    "bleu4_sentence_mean": _rate(lambda item: text.each_text(item["read"], item["gold"]).bleu4_sentence),
+    "rouge1_recall": _rate(lambda item: text.each_text(item["read"], item["gold"]).rouge1[1]),
+    "rouge1_f1": _rate(lambda item: text.each_text(item["read"], item["gold"]).rouge1[2]),
+    "read_in_full": _rate(
+        lambda item: None not in item["read"].values(),
+        where=lambda item: item["kind"] != "other" and item.get("unanswered") is None,
     ),
-    "description_rate": (_of_each(lambda item: item["claims"] > 0), rate_counts, "rate"),
+    **{f"description_facts_{name}": (_facts, fact_counts, name) for name in ("f1", "precision", "recall")},
+    "description_contradiction_rate": _rate(itemgetter("contradicting"), itemgetter("decided")),
+    "description_rate": _rate(lambda item: item["claims"] > 0),
 }
 """By score: how items become rows, how rows are counted, and the name of the score among those counts."""
 
@@ -219,8 +175,6 @@ SCORES: tuple[str, ...] = tuple(_FOUND)
 `match`, `list_*`, `bleu4_*`, `rouge1_*` and `read_in_full` are those of the ME-VQA challenge, whose items have labels,
 lists of units or texts as `gold` and `read`.
 """
-
-# ---- intervals ------------------------------------------------------------------------------------------------------
 
 
 # Several metrics of a task have the same rows, which are resampled once for all of them.
@@ -235,34 +189,13 @@ def _bootstrap(score: str, items: Items) -> Bootstrap:
 
 
 def interval(score: str, items: Items) -> Interval:
-    """The interval of one of `SCORES`, by the bootstrap over subjects (`scoring.intervals`).
-
-    Args:
-        items: at least one, as its metric gets them.
-    """
+    """The interval of one of `SCORES` and its items, at least one, by the bootstrap over subjects."""
     return _bootstrap(score, items).intervals[_FOUND[score][2]]
 
 
-def stderr(score: str, items: Items) -> float | None:
-    """The standard error of one of `SCORES`."""
-    return interval(score, items).stderr
-
-
 def comparison(score: str, first: Items, second: Items) -> Comparison:
-    """One of `SCORES` of two runs on the same clips, second minus first (`intervals.compare`).
-
-    Args:
-        first, second: at least one each, as the metric gets them, in any order.
-
-    Raises:
-        InputError: the runs are not on the same clips, units or version of the data.
-    """
-    rows, count, name = _FOUND[score]
-    ours, theirs = rows(first), rows(second)
-    if rows is _labels:  # a label that one run alone has is one of both
-        labels = tuple(sorted({*ours[-1], *theirs[-1]}))
-        ours, theirs = (*ours[:-1], labels), (*theirs[:-1], labels)
-    return compare(count(*ours), count(*theirs), name)
+    """One of `SCORES` of two runs on the same clips, second minus first: `comparisons` of the two."""
+    return comparisons(score, [first, second])[0, 1]
 
 
 def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comparison]:
@@ -279,7 +212,7 @@ def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comp
     """
     rows, count, name = _FOUND[score]
     every = [rows(items) for items in runs]
-    if rows is _labels:  # as in `comparison`
+    if rows is _labels:  # a label that one run alone has is one of all
         labels = tuple(sorted({label for one in every for label in one[-1]}))
         every = [(*one[:-1], labels) for one in every]
     return compare_all([count(*one) for one in every], name)
@@ -288,9 +221,6 @@ def comparisons(score: str, runs: Sequence[Items]) -> dict[tuple[int, int], Comp
 def ends(one: Interval) -> list[float] | None:
     """Both ends of an interval; None where there is none."""
     return None if one.low is None or one.high is None else [one.low, one.high]
-
-
-# ---- tables ---------------------------------------------------------------------------------------------------------
 
 
 def in_words(asked: Sequence[tuple[str, str, Items]], records: Items) -> str:
@@ -303,27 +233,32 @@ def in_words(asked: Sequence[tuple[str, str, Items]], records: Items) -> str:
     subjects = {_clip(record)[1] for record in records}
     datasets = ", ".join(sorted({record["dataset"] for record in records}))
     rows: list[tuple[str, ...]] = [("score", "value", "interval", "constant answers")]
-    lacking: dict[str, float] = {}
+    lacking: list[str] = []
     for metric, score, items in asked:
         one = interval(score, items)
         value, low, high = (_number(score, number) for number in (one.value, one.low, one.high))
         rows.append((metric, value, "–" if one.low is None else f"{low} to {high}", _constant(score, items)))
-        if (incomplete := _bootstrap(score, items).incomplete) and score in ("uf1", "uar", "au_f1"):
-            lacking[metric] = incomplete
+        incomplete = _bootstrap(score, items).incomplete or 0.0
+        if incomplete > 0.05 and score in ("uf1", "uar", "au_f1"):
+            lacking.append(f"{metric} {incomplete:.0%}")
     name, number, ends = (max(len(row[column]) for row in rows) for column in range(3))
     parts = [
         f"{datasets}: {len({record['id'] for record in records})} clips of {len(subjects)} subjects; "
         f"intervals of 95 % from {RESAMPLES:,} resamples of the subjects"
     ]
     parts += [f"{row[0]:{name}}  {row[1]:>{number}}  {row[2]:{ends}}  {row[3]}".rstrip() for row in rows]
-    if often := {metric: share for metric, share in lacking.items() if share > 0.05}:
+    if lacking:
         parts.append(
             "resamples that lack a label or unit leave it out of their mean, so these intervals lean upward: "
-            + ", ".join(f"{metric} {share:.0%}" for metric, share in often.items())
+            + ", ".join(lacking)
         )
     for metric, score, items in asked:
         if score == "au_f1":
-            parts += _sides_in_words(side_scores(items))
+            if any((sides := side_scores(items)).coded):
+                parts.append(
+                    f"au_side_acc: {sum(sides.coded)} units are coded on one side only; answers name "
+                    f"{sum(sides.named)} of them, {sides.unsaid} without a side"
+                )
             if (scores := unit_scores(items)).counts:
                 parts += ["", units.in_words(scores, constant_unit_scores(items, present=True))]
         elif score == "threshold_px":
@@ -337,20 +272,11 @@ def _number(score: str, value: float | None) -> str:
     return emotion.share(value, 3) if score != "description_score" or value is None else f"{value:.1f}"
 
 
-def _sides_in_words(scores: units.SideScores) -> list[str]:
-    if not any(scores.coded):
-        return []
-    return [
-        f"au_side_acc: {sum(scores.coded)} units are coded on one side only; answers name {sum(scores.named)} of them, "
-        f"{scores.unsaid} without a side"
-    ]
-
-
 def _constant(score: str, items: Items) -> str:
     """The score of one answer for every clip, and which answer that is."""
     if score in ("uf1", "uar", "acc"):
         scores = majority_scores(items)
-        most = max(scores.support, key=lambda label: scores.support[label])
+        most = max(scores.support, key=scores.support.__getitem__)
         value = {"uf1": scores.uf1, "uar": scores.uar, "acc": scores.accuracy}[score]
         return f"{emotion.share(value, 3)} ({most})"
     if score == "au_side_acc" and (one_side := side_scores(items).always) is not None:

@@ -27,19 +27,11 @@ from dataclasses import dataclass
 
 from mellm_plugin.errors import InputError
 
-_WORD = re.compile("[a-z0-9]+")
-
 
 @dataclass(frozen=True)
 class TextScores:
-    """Scores of one set of answers, in 0..1; None without answers.
-
-    Attributes:
-        bleu4_corpus, bleu4_sentence_mean, rouge1_precision, rouge1_recall, rouge1_f1: see the module.
-        answers: number of answers.
-        empty: number of answers that are missing or have no word.
-        signature: sacreBLEU's signature of `bleu4_corpus`, with its version; "" without answers.
-    """
+    """Scores of one set of answers, in 0..1 (None without answers); how many there are, and how many have no word; and
+    sacreBLEU's signature of `bleu4_corpus`, with its version ("" without answers)."""
 
     bleu4_corpus: float | None
     bleu4_sentence_mean: float | None
@@ -53,62 +45,37 @@ class TextScores:
 
 def words(text: str) -> list[str]:
     """The words for ROUGE: runs of a-z and 0-9, in lower case."""
-    return _WORD.findall(text.lower())
-
-
-def rouge1(answer: str | None, reference: str) -> tuple[float, float, float]:
-    """ROUGE-1 of one answer: precision, recall and F1, each in 0..1.
-
-    Args:
-        answer: None or a text without words scores 0.
-        reference: a text; without words it scores 0.
-    """
-    given, expected = Counter(words(answer or "")), Counter(words(reference))
-    shared = (given & expected).total()
-    if not shared:
-        return 0.0, 0.0, 0.0
-    precision, recall = shared / given.total(), shared / expected.total()
-    return precision, recall, 2 * precision * recall / (precision + recall)
+    return re.findall("[a-z0-9]+", text.lower())
 
 
 def score(answers: Sequence[str | None], references: Sequence[str]) -> TextScores:
-    """Score answers against one reference each.
-
-    Args:
-        answers: the model's answers; None for a missing one.
-        references: the expected answers, in the same order.
+    """Score answers (None for a missing one) against one reference each, in the same order.
 
     Raises:
         InputError: the lengths differ, or references have no word; all faults at once.
     """
+    from sacrebleu.metrics.bleu import BLEU
+
     faults = []
     if len(answers) != len(references):
         faults.append(f"expected as many answers as references ({len(references)}), found {len(answers)}")
-    faults += [
-        f"reference {number}: expected at least one word, found {reference!r}"
-        for number, reference in enumerate(references)
-        if not words(reference)
-    ]
+    for number, reference in enumerate(references):
+        if not words(reference):
+            faults.append(f"reference {number}: expected at least one word, found {reference!r}")
     if faults:
         raise InputError(faults, where="scoring of texts")
     if not answers:
         return TextScores(None, None, None, None, None, 0, 0, "")
-    given = [answer or "" for answer in answers]
-    each = [each_text(*pair) for pair in zip(given, references, strict=True)]
-    count = len(given)
+    each = [each_text(*pair) for pair in zip(answers, references, strict=True)]
     precision, recall, f1, sentence = (
-        math.fsum(values) / count for values in zip(*((*one.rouge1, one.bleu4_sentence) for one in each), strict=True)
+        math.fsum(values) / len(each)
+        for values in zip(*((*one.rouge1, one.bleu4_sentence) for one in each), strict=True)
     )
-    return TextScores(
-        bleu4_corpus=bleu4_of_counts([sum(column) for column in zip(*(one.bleu4_counts for one in each), strict=True)]),
-        bleu4_sentence_mean=sentence,
-        rouge1_precision=precision,
-        rouge1_recall=recall,
-        rouge1_f1=f1,
-        answers=count,
-        empty=sum(not words(answer) for answer in given),
-        signature=_signature(),
-    )
+    corpus = bleu4_of_counts([sum(column) for column in zip(*(one.bleu4_counts for one in each), strict=True)])
+    signed = BLEU(lowercase=True)
+    signed.corpus_score([""], [[""]])  # the signature is available only after a score was computed
+    empty = sum(not words(answer or "") for answer in answers)
+    return TextScores(corpus, sentence, precision, recall, f1, len(each), empty, str(signed.get_signature()))
 
 
 @dataclass(frozen=True)
@@ -128,16 +95,18 @@ class OneText:
 
 
 def each_text(answer: str | None, reference: str) -> OneText:
-    """The contribution of one answer to the scores; arguments as for `rouge1`."""
+    """The contribution of one answer to the scores; 0 for an answer or a reference without words."""
     from sacrebleu.metrics.bleu import BLEU
 
+    given, expected = Counter(words(answer or "")), Counter(words(reference))
+    precision = recall = f1 = 0.0
+    if shared := (given & expected).total():
+        precision, recall = shared / given.total(), shared / expected.total()
+        f1 = 2 * precision * recall / (precision + recall)
     found = BLEU(lowercase=True, effective_order=True).sentence_score(answer or "", [reference])
-    return OneText(
-        # sacreBLEU's sums of logarithms give 100.00000000000004 for equal texts.
-        bleu4_sentence=min(found.score / 100, 1.0),
-        rouge1=rouge1(answer, reference),
-        bleu4_counts=(*found.counts, *found.totals, found.sys_len, found.ref_len),
-    )
+    # sacreBLEU's sums of logarithms give 100.00000000000004 for equal texts.
+    bleu4, counts = min(found.score / 100, 1.0), (*found.counts, *found.totals, found.sys_len, found.ref_len)
+    return OneText(bleu4, (precision, recall, f1), counts)
 
 
 def bleu4_of_counts(sums: Iterable[float]) -> float:
@@ -147,12 +116,3 @@ def bleu4_of_counts(sums: Iterable[float]) -> float:
     whole = [round(value) for value in sums]
     found = BLEU.compute_bleu(whole[:4], whole[4:8], whole[8], whole[9], smooth_method="exp")
     return min(found.score / 100, 1.0)
-
-
-def _signature() -> str:
-    """sacreBLEU's signature of corpus BLEU, available only after a score was computed."""
-    from sacrebleu.metrics.bleu import BLEU
-
-    corpus = BLEU(lowercase=True)
-    corpus.corpus_score([""], [[""]])
-    return str(corpus.get_signature())

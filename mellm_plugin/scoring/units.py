@@ -48,8 +48,7 @@ class Tally:
         clips: positions of these clips among all clips given, ascending.
         hits, alarms, misses: (N, U) bool; at most one of them is true.
         certain: (N, U) bool; the clip has the unit for certain.
-        exact: (N,) bool.
-        parsed: (N,) bool; a statement on units could be read.
+        exact, parsed: (N,) bool; parsed is whether a statement on units could be read.
     """
 
     units: tuple[int, ...]
@@ -67,14 +66,11 @@ class UnitScores:
     """Scores of one set of clips, in 0..1.
 
     Attributes:
-        mean: mean of the F1s; None where no unit is scored.
-        micro: F1 of all scored units together; None where no unit is scored.
+        mean, micro: mean of the F1s, and F1 of all scored units together; None where no unit is scored.
         exact: share of the clips whose answer names exactly their units; None where no clip is scored.
-        f1: by scored unit, in the order of the units given.
-        counts: (hits, false alarms, misses) by scored unit.
+        f1, counts: by scored unit, in the order of the units given; counts are (hits, false alarms, misses).
         left_out: units of the set that no clip has for certain.
-        clips: number of clips scored.
-        without_gold: number of clips left out because their units are not known.
+        clips, without_gold: number of clips scored, and of those left out because their units are not known.
         unparsed: number of scored clips whose answer has no readable statement on units.
     """
 
@@ -105,54 +101,29 @@ def score(gold: Sequence[Events | None], read: Sequence[Collection[int] | None],
     counts: dict[int, tuple[int, int, int]] = dict(zip(counted.units, sums, strict=True))
     f1 = {unit: _f1(*counts[unit]) for unit in counts}
     hits, alarms, misses = (sum(of[i] for of in counts.values()) for i in range(3))
-    clips = len(counted.clips)
-    return UnitScores(
-        mean=sum(f1.values()) / len(f1) if f1 else None,
-        micro=_f1(hits, alarms, misses) if f1 else None,
-        exact=int(counted.exact.sum()) / clips if clips else None,
-        f1=f1,
-        counts=counts,
-        left_out=tuple(unit for unit in units if unit not in counts),
-        clips=clips,
-        without_gold=len(gold) - clips,
-        unparsed=clips - int(counted.parsed.sum()),
-    )
+    clips, parsed = len(counted.clips), int(counted.parsed.sum())
+    mean, micro = (sum(f1.values()) / len(f1), _f1(hits, alarms, misses)) if f1 else (None, None)
+    exact = int(counted.exact.sum()) / clips if clips else None
+    left_out = tuple(unit for unit in units if unit not in counts)
+    return UnitScores(mean, micro, exact, f1, counts, left_out, clips, len(gold) - clips, clips - parsed)
 
 
 def tally(gold: Sequence[Events | None], read: Sequence[Collection[int] | None], units: Sequence[int]) -> Tally:
     """Compare each answer with the annotation of its clip; arguments and errors as those of `score`."""
     if len(gold) != len(read):
         raise InputError(f"scoring of units: expected as many answers as clips ({len(gold)}), found {len(read)}")
-    known = [(at, events, read[at]) for at, events in enumerate(gold) if events is not None]
-    certain = [{event[0] for event in events if len(event) == 1} for _, events, _ in known]
+    clips = [at for at, events in enumerate(gold) if events is not None]
+    known = [(events, set(read[at] or ())) for at in clips if (events := gold[at]) is not None]
+    certain = [{event[0] for event in events if len(event) == 1} for events, _ in known]
     scored = [unit for unit in units if any(unit in of for of in certain)]
-    given = [set(named or ()) for _, _, named in known]
-    present = [_present(events, named, scored) for (_, events, _), named in zip(known, given, strict=True)]
 
-    place = {unit: at for at, unit in enumerate(scored)}
+    def cells(of: Iterable[Collection[int]]) -> NDArray[np.bool_]:
+        return np.array([[unit in one for unit in scored] for one in of], bool).reshape(len(clips), len(scored))
 
-    def cells(of: Sequence[Collection[int]]) -> NDArray[np.bool_]:
-        found = np.zeros((len(of), len(scored)), bool)
-        pairs = [(row, place[unit]) for row, units in enumerate(of) for unit in units if unit in place]
-        if pairs:
-            found[tuple(np.transpose(pairs))] = True
-        return found
-
-    has, names = cells(present), cells(given)
-    exact = [named is not None and _exact(events, set(named), units) for _, events, named in known]
-    return Tally(
-        units=tuple(scored),
-        clips=tuple(at for at, _, _ in known),
-        hits=has & names,
-        alarms=names & ~has,
-        misses=has & ~names,
-        certain=cells(certain),
-        exact=np.array(exact, bool),
-        parsed=np.array([named is not None for _, _, named in known], bool),
-    )
-
-
-# ---- sides ----------------------------------------------------------------------------------------------------------
+    has, names = cells(_present(events, given, scored) for events, given in known), cells(given for _, given in known)
+    parsed = np.array([read[at] is not None for at in clips], bool)
+    exact = parsed & np.array([_exact(events, given, units) for events, given in known], bool)
+    return Tally(tuple(scored), tuple(clips), has & names, names & ~has, has & ~names, cells(certain), exact, parsed)
 
 
 @dataclass(frozen=True)
@@ -191,21 +162,17 @@ def one_sided(codes: Iterable[str]) -> dict[tuple[int, ...], str]:
     """The events of a clip that are on one side only, each a tuple of alternatives, with that side: `L` or `R`.
 
     Without events on both sides (`L12+R12`), on a side that the alternatives do not share (`R6/12`), or beside the same
-    unit without a side (`L12+12`).
-
-    Args:
-        codes: canonical, as `Sample.aus`.
+    unit without a side (`L12+12`). The codes are canonical, as `Sample.aus`.
 
     Raises:
         CodeError: a code that cannot be read.
     """
-    events = [parse_canonical(code) for code in codes]
-    said: dict[tuple[int, ...], set[str | None]] = {}
-    for event in events:
-        said.setdefault(event.alternatives, set()).add(event.side)
+    said: dict[tuple[int, ...], set[str]] = {}
+    for event in map(parse_canonical, codes):
+        said.setdefault(event.alternatives, set()).add(event.side or "")
     times = Counter(unit for alternatives in said for unit in alternatives)
     return {
-        alternatives: str(next(iter(found)))
+        alternatives: min(found)
         for alternatives, found in said.items()
         if found in ({"L"}, {"R"}) and all(times[unit] == 1 for unit in alternatives)
     }
@@ -218,8 +185,7 @@ def score_sides(
 
     Args:
         gold: the canonical codes of each clip; None where its units are not known.
-        read: the units that the answer to each clip names, with the side that it gives to each or None for no side;
-            None where nothing could be read.
+        read: the units that each answer names, with their side or None for no side; None where nothing could be read.
         units: the units of the task.
 
     Raises:
@@ -272,12 +238,7 @@ def _f1(hits: int, alarms: int, misses: int) -> float:
 
 
 def in_words(scores: UnitScores, all_present: UnitScores) -> str:
-    """A table: a line for each scored unit, with its F1 and the F1 of always naming it.
-
-    Args:
-        scores: those of the answers.
-        all_present: `constant` of the same clips and units.
-    """
+    """A table: a line for each scored unit, with its F1 and the F1 of always naming it (`all_present`)."""
     lines = [" AU  clips  precision  recall    F1   F1 if always named"]
     for unit, (hits, alarms, misses) in scores.counts.items():
         precision = share(hits / (hits + alarms) if hits + alarms else None)

@@ -6,7 +6,7 @@ answer could be read; an answer that could not be read is wrong there, and lower
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,17 +36,13 @@ def _texts(record: Record) -> dict[str, Any] | None:
     return {"gold": record["expected"], "read": record["submitted"]}
 
 
-# ---- values ---------------------------------------------------------------------------------------------------------
-
-
 def _unit_scores(items: Items) -> units.UnitScores:
     scored = sorted({unit for item in items for unit in item["gold"]})
     return units.score([[(unit,) for unit in item["gold"]] for item in items], [i["read"] for i in items], scored)
 
 
 def _accuracy(items: Items) -> float:
-    right = sum(bool(item["gold"] == item["read"]) for item in items)
-    return right / len(items)
+    return sum(bool(item["gold"] == item["read"]) for item in items) / len(items)
 
 
 def _majority_accuracy(items: Items) -> float:
@@ -57,24 +53,23 @@ def _text_scores(items: Items) -> text.TextScores:
     return text.score([item["read"] for item in items], [item["gold"] for item in items])
 
 
-def _read_in_full(items: Items) -> dict[str, list[bool]]:
-    """By kind of question whether everything asked for could be read in each answer that was given."""
-    found: dict[str, list[bool]] = defaultdict(list)
-    for item in items:
-        if item["kind"] != "other" and item.get("unanswered") is None:
-            found[item["kind"]].append(None not in item["read"].values())
-    return found
+def _read_in_full(items: Items) -> list[tuple[str, bool]]:
+    """For each answer that was given, the kind of its question and whether everything asked for could be read."""
+    given = (item for item in items if item["kind"] != "other" and item.get("unanswered") is None)
+    return [(item["kind"], None not in item["read"].values()) for item in given]
 
 
 def _parse_rate(items: Items) -> float | None:
-    every = [one for could in _read_in_full(items).values() for one in could]
-    return sum(every) / len(every) if every else None
+    found = _read_in_full(items)
+    return sum(could for _, could in found) / len(found) if found else None
 
 
 def _note_unread(items: Items) -> None:
-    for kind, could in _read_in_full(items).items():
-        if not all(could):
-            logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", sum(could), len(could), kind)
+    found = Counter(_read_in_full(items))
+    for kind in dict.fromkeys(kind for kind, _ in found):
+        if unread := found[kind, False]:
+            read = found[kind, True]
+            logger.info("vqa_parse_rate: {} of {} answers of kind {} could be read", read, read + unread, kind)
 
 
 def _note_texts(items: Items) -> None:
@@ -82,7 +77,9 @@ def _note_texts(items: Items) -> None:
     logger.info("vqa_bleu4_corpus: {} answers, {} of them empty; {}", scores.answers, scores.empty, scores.signature)
 
 
-# ---- the metrics ----------------------------------------------------------------------------------------------------
+def _of_texts(name: str, **more: Any) -> Metric:
+    return Metric(f"vqa_{name}", _texts, lambda items: getattr(_text_scores(items), name), name, **more)
+
 
 _COARSE, _FINE = Part("coarse", "coarse"), Part("fine", "fine")
 _COMBINED, _LIST = Part("combined", "units"), Part("units", "units")
@@ -99,14 +96,8 @@ QUESTIONS: tuple[Metric, ...] = (
     Metric("vqa_au_list_exact", _LIST, _accuracy, "match"),
     Metric("vqa_au_shown_acc", _SHOWN, _accuracy, "match"),
     Metric("vqa_au_side_acc", _SIDE, _accuracy, "match"),
-    Metric(
-        "vqa_bleu4_corpus", _texts, lambda items: _text_scores(items).bleu4_corpus, "bleu4_corpus", note=_note_texts
-    ),
-    Metric(
-        "vqa_bleu4_sentence_mean", _texts, lambda items: _text_scores(items).bleu4_sentence_mean, "bleu4_sentence_mean"
-    ),
-    Metric("vqa_rouge1_f1", _texts, lambda items: _text_scores(items).rouge1_f1, "rouge1_f1"),
-    Metric("vqa_rouge1_recall", _texts, lambda items: _text_scores(items).rouge1_recall, "rouge1_recall"),
+    _of_texts("bleu4_corpus", note=_note_texts),
+    *map(_of_texts, ("bleu4_sentence_mean", "rouge1_f1", "rouge1_recall")),
     Metric("vqa_parse_rate", whole, _parse_rate, "read_in_full", every=True, note=_note_unread),
     GIVEN,
     # constant answers
