@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,31 +18,38 @@ from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
+T = TypeVar("T")
+
 _BINS, _LEAST = 5, 10  # bins of motion strength, and the least number of clips in each
 
 
+_CONFUSED = (
+    *(("emotion", "emotion_uf1"), ("coarse", "coarse_uf1")),
+    *(("coarse", "vqa_coarse_uf1"), ("emotion", "vqa_fine_uf1")),
+)
+
+
 def confusions(run: Run) -> dict[str, Any] | None:
-    """Confusion matrices of labels and coarse classes; None if the task asks for neither."""
+    """Confusion matrices of labels and coarse classes; None if the task asks for neither.
+
+    Rows count gold labels, columns the labels read; the last column counts unread answers.
+    """
     found: dict[str, Any] = {}
-    for name, of in (
-        ("emotion", of_metric("emotion_uf1", run)),
-        ("coarse", of_metric("coarse_uf1", run)),
-        ("coarse", of_metric("vqa_coarse_uf1", run)),
-        ("emotion", of_metric("vqa_fine_uf1", run)),
-    ):
-        if of:
-            found[name] = _confusion(of, run.labels or ())
+    for name, metric in _CONFUSED:
+        if of := of_metric(metric, run):
+            counts = Counter((item["gold"], item["read"]) for item in of)
+            present = {label for pair in counts for label in pair} - {None}
+            names = [label for label in run.labels or () if label in present]
+            names += sorted(present - {*names})
+            gold = [label for label in names if any(label == given for given, _ in counts)]
+            table = [[counts[label, read] for read in (*names, None)] for label in gold]
+            found[name] = {"labels": gold, "read": [*names, "unread"], "counts": table}
     return found or None
 
 
-def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
-    """Counts by gold label (rows) and label read (columns); the last column counts unread answers."""
-    present = {item["gold"] for item in of} | {item["read"] for item in of} - {None}
-    names = [*(label for label in known if label in present), *sorted(present - {*known})]
-    counts = Counter((item["gold"], item["read"]) for item in of)
-    gold = [name for name in names if any(item == name for item, _ in counts)]
-    table = [[counts[label, name] for name in (*names, None)] for label in gold]
-    return {"labels": gold, "read": [*names, "unread"], "counts": table}
+def _counted(of: Items, count: Callable[..., T], named: Sequence[int]) -> T:
+    """What a function of `scoring.units` counts of the items of units."""
+    return count([_events(item["gold"]) for item in of], [item["read"] for item in of], named)
 
 
 def by_unit(run: Run) -> dict[str, Any] | None:
@@ -50,7 +57,7 @@ def by_unit(run: Run) -> dict[str, Any] | None:
     of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return None
-    scores = units.score([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
+    scores = _counted(of, units.score, run.units)
     return {
         str(unit): {
             "f1": scores.f1[unit],
@@ -73,7 +80,7 @@ def exact_answers(run: Run) -> dict[int, bool]:
     of = of_metric("au_parse_rate", run)
     if not of or run.units is None:
         return {}
-    counted = units.tally([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
+    counted = _counted(of, units.tally, run.units)
     return {run.clips[at].place: bool(right) for at, right in zip(counted.clips, counted.exact, strict=True)}
 
 
@@ -81,10 +88,7 @@ def strength_edges(strengths: Sequence[float | None]) -> list[float]:
     """Edges of bins of motion strength with about equally many clips; empty if too few strengths are known."""
     known = [strength for strength in strengths if strength is not None]
     bins = min(_BINS, len(known) // _LEAST)
-    if bins < 2:
-        return []
-    ends = np.quantile(known, np.linspace(0, 1, bins + 1))
-    return [float(end) for end in np.unique(ends)]
+    return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1))).tolist() if bins > 1 else []
 
 
 def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list[dict[str, Any]] | None:
@@ -92,33 +96,23 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
     strengths = {(clip.place, clip.id): clip.motion_px for clip in clips}
     found: list[dict[str, Any]] = []
     for low, high in pairwise(edges):
-        last = high == edges[-1]
         within = [
             clip
             for clip in run.clips
             if (px := strengths.get((clip.place, clip.id))) is not None
-            and low <= px
-            and (px <= high if last else px < high)
+            and (low <= px < high or px == high == edges[-1])
         ]
         if not within:
             continue
         of = of_metric("au_parse_rate", run, within)
         recall = None
         if of and run.units is not None:
-            counts = units.score([_events(i["gold"]) for i in of], [i["read"] for i in of], run.units).counts.values()
+            counts = _counted(of, units.score, run.units).counts.values()
             hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
             recall = hits / (hits + misses) if hits + misses else None
-        labelled = of_metric("emotion_uf1", run, within)
-        right = [item["gold"] == item["read"] for item in labelled]
-        found.append(
-            {
-                "low_px": low,
-                "high_px": high,
-                "clips": len(within),
-                "unit_recall": recall,
-                "label_acc": sum(right) / len(right) if right else None,
-            }
-        )
+        right = [item["gold"] == item["read"] for item in of_metric("emotion_uf1", run, within)]
+        bin_of = {"low_px": low, "high_px": high, "clips": len(within), "unit_recall": recall}
+        found.append({**bin_of, "label_acc": sum(right) / len(right) if right else None})
     return found or None
 
 
@@ -156,7 +150,6 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
     """An answer, what was read in it and where, whether it is right, and the judge's verdict.
 
     Args:
-        clip: with its answer.
         exact: whether the answer names exactly the clip's units; for a question it is computed here.
         units_alone: plain numbers are units.
     """
@@ -171,9 +164,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
             "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
             "unscored": verdict["unscored"] and {name: redacted(text) for name, text in verdict["unscored"].items()},
         }
-    read_units: Sequence[int] | None
     label: str | None
-    unparsed: str | None
     if clip.unanswered is not None:
         read_units = label = coarse = label_right = exact = None
         unparsed = f"never given: {clip.unanswered}"
@@ -202,6 +193,8 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
     }
 
 
+_spans = lru_cache(maxsize=100_000)(read_spans)
+
 # Cheap signs of a key, checked first, because redaction takes thirty times as long.
 _RUN = re.compile(r"[A-Za-z0-9_-]{18}")
 _OF_KEYS = ("bearer", "basic", "key", "token", "secret", "passw", "cookie", "authoriz", "://", "sk-", "sk_")
@@ -212,8 +205,3 @@ def _without_keys(text: str) -> str:
     """The text without keys, which files of earlier versions may contain."""
     lowered = text.lower()
     return redacted(text) if _RUN.search(text) or any(word in lowered for word in _OF_KEYS) else text
-
-
-@lru_cache(maxsize=100_000)
-def _spans(text: str, read_units: tuple[int, ...], label: str | None, alone: bool) -> tuple[tuple[int, int, str], ...]:
-    return tuple(read_spans(text, read_units, label, alone))

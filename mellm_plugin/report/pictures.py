@@ -23,7 +23,7 @@ from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import Nose
 from mellm_plugin.motion.images import Frame, read_pixels
 from mellm_plugin.motion.render import motion_maps
-from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.motion.settings import DEFAULT
 
 BUDGET = 6_000_000
 """Most bytes of all pictures in a page, in base64; with charts and answers the page stays below 10 MB."""
@@ -46,8 +46,6 @@ def clip_pictures(
     ids: Iterable[str],
     *,
     budget: int = BUDGET,
-    settings: MotionSettings = DEFAULT,
-    workers: int = 2,
     cache: MotionCache | None = None,
     notes: list[str] | None = None,
     progress: Callable[[], object] | None = None,
@@ -58,8 +56,6 @@ def clip_pictures(
         datasets: names as in the ids of clips, or as stored; for `synthme` the newest stored version.
         ids: the clips to draw; if too many, an evenly spread part of this list is drawn.
         budget: bytes of all pictures together, in base64.
-        settings: how the maps are drawn.
-        workers: number of threads.
         cache: keeps measured flows between runs.
         notes: gets a sentence on every dataset or clip that is left out.
         progress: called for each clip drawn.
@@ -77,7 +73,7 @@ def clip_pictures(
 
     def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
         samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, remarks))
-        return _drawn(samples, settings, workers, cache, remarks)
+        return _drawn(samples, cache, remarks)
 
     room = budget * 3 // 4  # base64 makes four bytes of three
     tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
@@ -87,7 +83,7 @@ def clip_pictures(
         each = _MARGIN * sum(_size(_encoded(pictures, side)) for pictures in tried) / len(tried)
         if each * len(wanted) <= room:
             break
-    chosen = _spread(wanted, min(len(wanted), int(room / each)))
+    chosen = _spread(wanted, int(room / each))
 
     taken: dict[str, Encoded] = {}
     left_out = len(wanted) - len(chosen)
@@ -111,8 +107,7 @@ def _size(encoded: Encoded) -> int:
 
 def _spread(clips: Sequence[str], count: int) -> list[str]:
     """`count` of the clips, evenly spread."""
-    if count >= len(clips):
-        return list(clips)
+    count = min(count, len(clips))
     return [clips[place * len(clips) // count] for place in range(count)]
 
 
@@ -143,9 +138,7 @@ def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterat
             remarks.append(fault)
 
 
-def _drawn(
-    samples: Iterable[Sample], settings: MotionSettings, workers: int, cache: MotionCache | None, remarks: list[str]
-) -> Iterator[tuple[str, Drawn]]:
+def _drawn(samples: Iterable[Sample], cache: MotionCache | None, remarks: list[str]) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
     def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
@@ -153,7 +146,7 @@ def _drawn(
             waiting.append(sample)
             yield sample.onset, sample.apex, sample.nose
 
-    for found in motion_maps(pairs(), settings, workers=workers, cache=cache):
+    for found in motion_maps(pairs(), DEFAULT, workers=2, cache=cache):
         sample = waiting.popleft()
         if isinstance(found, ImageError):
             fault = f"no pictures of {sample.id}: {found}"
@@ -164,19 +157,18 @@ def _drawn(
         yield sample.id, {"onset": onset, "apex": apex, "map": found.image}
 
 
-def _encoded(pictures: Drawn, side: int) -> Encoded:
-    return {kind: _webp(pixels, side) for kind, pixels in pictures.items()}
-
-
 def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
     """Pixels of any depth as uint8; cameras store 10 or 12 bits in 16."""
     too_many = max(0, int(pixels.max()).bit_length() - 8) if pixels.dtype == np.uint16 else 0
     return (pixels >> too_many).astype(np.uint8)
 
 
-def _webp(pixels: npt.NDArray[np.uint8], side: int) -> bytes:
-    image = Image.fromarray(pixels)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    held = io.BytesIO()
-    image.save(held, "WEBP", quality=QUALITY, method=2)
-    return held.getvalue()
+def _encoded(pictures: Drawn, side: int) -> Encoded:
+    """WebP files of at most `side` px."""
+    found: Encoded = {}
+    for kind, pixels in pictures.items():
+        image, held = Image.fromarray(pixels), io.BytesIO()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.save(held, "WEBP", quality=QUALITY, method=2)
+        found[kind] = held.getvalue()
+    return found
