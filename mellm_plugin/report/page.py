@@ -88,8 +88,9 @@ def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str
     longest = limit = max(lengths, default=0)
     while True:
         boards = [_cut(board, limit) for board in data.get("boards", ())]
-        packed = {**data, "boards": boards, "pictures": index, "texts": _columns(boards)}
+        packed = {**data, "boards": boards, "pictures": index}
         packed["unit_names"] = {str(number): unit.name for number, unit in UNITS.items()}
+        packed["texts"] = _columns(boards)
         if limit < longest:
             note = f"on the page, not in report.json, answers of more than {limit} letters are cut in their middle"
             reading = data.get("reading", {})

@@ -165,3 +165,6 @@ class Reading:
     other_tasks: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def fault(self, where: object, text: str) -> None:
+        self.faults.append(Fault(str(where), text))
