@@ -3,7 +3,7 @@
     draft = Draft(runs, entries, faults, notes)
     draft.board()  ->  {"task": "synthme_meu", "rows": [{"entry": "e0", "ranked": True, "scores": {..}, ..}], ..}
 
-`leaderboard` has the rules.
+docs/report.md has the rules.
 """
 
 from __future__ import annotations
@@ -66,12 +66,9 @@ class Row:
 
 
 class Draft:
-    """A board in the making: `board` scores it, after `title` is set.
+    """A board in the making, of runs that can be compared: `board` scores it, after `title` is set.
 
-    Args:
-        runs: all that can be compared with each other.
-        entries: number the entries over all boards.
-        faults, notes: get what is found on the way.
+    `entries` numbers the entries over all boards; `faults` and `notes` get what is found on the way.
     """
 
     def __init__(self, runs: Sequence[Run], entries: Entries, faults: list[Fault], notes: list[str]) -> None:

@@ -124,26 +124,16 @@ def clip_row(clip: Clip) -> dict[str, Any]:
     else:
         asked, label = f" · question {clip.place + 1}, {clip.kind}", _said(gold)
         codes = None if gold.get("units") is None else map(str, gold["units"])
-    return {
-        "id": f"{clip.id}{asked}",
-        "clip": clip.id,
-        "subject": record["subject"],
-        "dataset": clip.dataset,
-        "aus": None if codes is None else list(codes),
-        "label": label,
-        "coarse": gold.get("coarse"),
-        "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
-        "doubts": list(record.get("doubts") or ()),
-    }
+    row = {"id": f"{clip.id}{asked}", "clip": clip.id, "subject": record["subject"], "dataset": clip.dataset}
+    row |= {"aus": None if codes is None else list(codes), "label": label, "coarse": gold.get("coarse")}
+    row["motion_px"] = clip.motion_px if clip.rung is None else clip.rung["level_px"]
+    return row | {"doubts": list(record.get("doubts") or ())}
 
 
 def _said(reading: Mapping[str, Any]) -> str | None:
     """What the answer to a question says, except units, as one text."""
-    for thing in ("fine", "coarse", "side"):
-        if isinstance(reading.get(thing), str):
-            return str(reading[thing])
-    shown = reading.get("shown")
-    return None if shown is None else "yes" if shown else "no"
+    shown = {None: None, True: "yes", False: "no"}[reading.get("shown")]
+    return next((said for part in ("fine", "coarse", "side") if (said := reading.get(part)) is not None), shown)
 
 
 def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, Any]:
@@ -157,13 +147,10 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
     read, gold = clip.record["read"], clip.record["gold"] or {}
     judge = None
     if verdict is not None:
-        judge = {
-            "score": verdict["points"],
-            "judge": verdict["judge"],
-            "scores": verdict["scores"],
-            "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
-            "unscored": verdict["unscored"] and {name: redacted(text) for name, text in verdict["unscored"].items()},
-        }
+        judge = {"score": verdict["points"], "judge": verdict["judge"], "scores": verdict["scores"]}
+        judge["reasons"] = {name: _without_keys(why) for name, why in verdict["reasons"].items()}
+        why = verdict["unscored"]
+        judge["unscored"] = why and {name: redacted(text) for name, text in why.items()}
     label: str | None
     if clip.unanswered is not None:
         read_units = label = coarse = label_right = exact = None

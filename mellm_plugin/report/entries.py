@@ -1,10 +1,7 @@
 """Entries of a leaderboard: which runs belong to one model, and its name.
 
-    Entries().key(run)  ->  "e0"
-    .finish()  ->  [{"key": "e0", "name": "mellm bundled motion=off", "model": "mellm", "motion_name": "off", ..}]
-
-An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
-descriptions. Settings that only change speed do not matter, nor does the path of the weights.
+Entries().key(run)  ->  "e0"
+.finish()  ->  [{"key": "e0", "name": "mellm bundled motion=off", "model": "mellm", "motion_name": "off", ..}]
 """
 
 from __future__ import annotations
@@ -123,8 +120,7 @@ class Entries:
     def key(self, run: Run) -> str:
         """The key of a run's entry."""
         own = identity(run)
-        # Only some tasks ask a judge: a run without one belongs to the judged entry that is otherwise equal, if there
-        # is exactly one.
+        # only some tasks ask a judge: a run without one belongs to the only judged entry that is otherwise equal
         judged = self._judged.get(own, set()) if run.judge is None else set()
         own = next(iter(judged)) if len(judged) == 1 else own
         self._runs.setdefault(own, []).append(run)
@@ -134,36 +130,22 @@ class Entries:
         """All entries, each with a unique name."""
         newest = [max(runs, key=lambda run: latest([run])) for runs in self._runs.values()]
         names = [_label(run) for run in newest]
-        details = [_details(run) for run in newest]
-        for detail in zip(*details, strict=True):
-            times = Counter(names)
-            names = [
-                f"{name} ({of})" if times[name] > 1 and of else name for name, of in zip(names, detail, strict=True)
-            ]
+        for details in zip(*map(_details, newest), strict=True):
+            times, named = Counter(names), zip(names, details, strict=True)
+            names = [f"{name} ({detail})" if times[name] > 1 and detail else name for name, detail in named]
         seen: Counter[str] = Counter()
         found: list[dict[str, Any]] = []
         for number, (runs, run, name) in enumerate(zip(self._runs.values(), newest, names, strict=True)):
             seen[name] += 1
             motion, motion_name = _motion(run)
             judge, rubric = run.judge or (None, None)
-            found.append(
-                {
-                    "key": f"e{number}",
-                    "name": name if seen[name] == 1 else f"{name} #{seen[name]}",
-                    "model": run.model,
-                    "model_args": run.model_args,
-                    "adapter_sha256": run.backend.get("adapter_sha256"),
-                    "motion": motion,
-                    "motion_name": motion_name,
-                    "judge": judge,
-                    "rubric": rubric,
-                    "versions": {**run.versions, "prompts": prompts(run)},
-                    "date": run.day,
-                    "system_instruction_sha": run.instruction,
-                    "generation": run.generation or None,
-                    "files": list(dict.fromkeys(str(file) for one in runs for file in one.files)),
-                }
-            )
+            entry: dict[str, Any] = {"key": f"e{number}", "name": name if seen[name] == 1 else f"{name} #{seen[name]}"}
+            entry |= {"model": run.model, "model_args": run.model_args}
+            entry |= {"adapter_sha256": run.backend.get("adapter_sha256"), "motion": motion, "motion_name": motion_name}
+            entry |= {"judge": judge, "rubric": rubric, "versions": {**run.versions, "prompts": prompts(run)}}
+            entry |= {"date": run.day, "system_instruction_sha": run.instruction, "generation": run.generation or None}
+            files = dict.fromkeys(str(file) for one in runs for file in one.files)
+            found.append(entry | {"files": list(files)})
         return found
 
 

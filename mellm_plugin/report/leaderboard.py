@@ -6,20 +6,7 @@
           "rows": [{"entry": "e0", "ranked": True, "scores": {"au_f1": {"value": .97, "low": .95, "high": .99,
           "rank": 1, "rank_low": 2}, ..}, ..}], ..}], "overall": {..}, ..}
 
-The rules:
-
--   Runs share a board if they are of the same task (with frames or with maps), version of the task, prompts and data,
-    and ask for the same labels and units.
--   If an entry has several runs on a board, the newest that covers all clips is shown. A run with the same answers is a
-    duplicate and left out; runs with other answers are counted, and their range is given.
--   All scores are computed from the clips. A score that differs from the results file is a fault.
--   Scores are over the answers that exist (`language.unanswered`).
--   Not ranked: runs on some of the clips, incomplete or damaged runs, runs with missing answers, and models trained on
-    people of the clips. For `description_score` also those that another judge graded than most.
--   The rank of a model is 1 + the number of better models. Better means: the paired comparison over subjects, on the
-    clips that both have, corrected (Holm) for all pairs of the board and metric, has p < .05. Models that cannot be
-    told apart share a rank. `rank_low` is the worst place a model may have: the number of models minus those that are
-    worse. Only the metrics of `items.MAIN` are compared; others have an interval and no rank.
+docs/report.md has the rules: which runs share a board, what an entry is, which run is shown, and how ranks are made.
 """
 
 from __future__ import annotations
@@ -76,7 +63,6 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
     """The report of what was read.
 
     Args:
-        reading: of `results.read`.
         made: by default now.
         progress: gets the title of the board after each model that is scored.
     """
@@ -164,15 +150,11 @@ def _name(drafts: Sequence[Draft]) -> None:
 
 def _distinguishing(run: Run) -> dict[str, str]:
     """What boards of one task may differ by, in words."""
-    version, wording = run.metadata.get("version"), prompts(run)
-    return {
-        "version": "not known" if version is None else str(version),
-        "prompts": "not known" if wording is None else str(wording),
-        "data": data_sums(run.metadata.get("data")) or "not known",
-        "asks": str(run.asks),
-        "labels": "+".join(run.labels or ()) or "none",
-        "units": "+".join(map(str, run.units or ())) or "none",
-    }
+    wording = {"version": run.metadata.get("version"), "prompts": prompts(run)}
+    known = {name: "not known" if value is None else str(value) for name, value in wording.items()}
+    known |= {"data": data_sums(run.metadata.get("data")) or "not known", "asks": str(run.asks)}
+    units = map(str, run.units or ())
+    return known | {"labels": "+".join(run.labels or ()) or "none", "units": "+".join(units) or "none"}
 
 
 def _overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict[str, Any]:
