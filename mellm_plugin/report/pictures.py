@@ -72,15 +72,14 @@ def clip_pictures(
         return {}
 
     def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
-        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, remarks))
-        return _drawn(samples, cache, remarks)
+        return _drawn(stored, chosen, cache, remarks)
 
     room = budget * 3 // 4  # base64 makes four bytes of three
     tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
     if not tried:
         return {}
     for side in SIDES:
-        each = _MARGIN * sum(_size(_encoded(pictures, side)) for pictures in tried) / len(tried)
+        each = _MARGIN * sum(len(one) for pictures in tried for one in _encoded(pictures, side).values()) / len(tried)
         if each * len(wanted) <= room:
             break
     chosen = _spread(wanted, int(room / each))
@@ -91,18 +90,15 @@ def clip_pictures(
         if progress:
             progress()
         encoded = _encoded(pictures, side)
-        if _size(encoded) <= room:
+        size = sum(map(len, encoded.values()))
+        if size <= room:
             taken[clip] = encoded
-            room -= _size(encoded)
+            room -= size
         else:
             left_out += 1
     if left_out:
         remarks.append(f"pictures of {len(taken)} of {len(wanted)} clips, {side} px a side: no more fit into the page")
     return {clip: taken[clip] for clip in wanted if clip in taken}
-
-
-def _size(encoded: Encoded) -> int:
-    return sum(map(len, encoded.values()))
 
 
 def _spread(clips: Sequence[str], count: int) -> list[str]:
@@ -129,29 +125,29 @@ def _stored(datasets: Iterable[str], wanted: set[str], remarks: list[str]) -> It
             remarks.append(f"no pictures of {dataset}: {error}")
 
 
-def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterator[Sample]:
-    try:
-        yield from (sample for sample in store.read(name, split) if sample.id in chosen)
-    except DataError as error:
-        fault = f"no further pictures of {name}: {error}"
-        if fault not in remarks:
-            remarks.append(fault)
-
-
-def _drawn(samples: Iterable[Sample], cache: MotionCache | None, remarks: list[str]) -> Iterator[tuple[str, Drawn]]:
+def _drawn(
+    stored: Sequence[tuple[str, str, set[str]]], chosen: set[str], cache: MotionCache | None, remarks: list[str]
+) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
+    def remark(text: str) -> None:
+        if text not in remarks:
+            remarks.append(text)
+
     def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
-        for sample in samples:
-            waiting.append(sample)
-            yield sample.onset, sample.apex, sample.nose
+        for name, split, clips in stored:
+            try:
+                for sample in store.read(name, split) if chosen & clips else ():
+                    if sample.id in chosen:
+                        waiting.append(sample)
+                        yield sample.onset, sample.apex, sample.nose
+            except DataError as error:
+                remark(f"no further pictures of {name}: {error}")
 
     for found in motion_maps(pairs(), DEFAULT, workers=2, cache=cache):
         sample = waiting.popleft()
         if isinstance(found, ImageError):
-            fault = f"no pictures of {sample.id}: {found}"
-            if fault not in remarks:
-                remarks.append(fault)
+            remark(f"no pictures of {sample.id}: {found}")
             continue
         onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
         yield sample.id, {"onset": onset, "apex": apex, "map": found.image}

@@ -217,7 +217,7 @@ def _run(
     where = str(file or samples)
     said = _checked(document, where, reading)
     config, loso = said.config, said.loso or None
-    known, backend = said.configs.get(task, _Task()), config.model_backend
+    known, backend = said.configs.get(task, _Task()), _backend(config.model_backend)
     if loso is not None and file is not None:
         known, backend = _of_folds(file.parent, task, reading)
     values, ends = _scores(document.get("results", {}).get(task, {}), task, where, reading)
@@ -244,7 +244,7 @@ def _run(
         samples=samples if lines is not None else None,
         model=config.model,
         model_args=_arguments(config, loso),
-        backend=_backend(backend),
+        backend=backend,
         generation=str(config.gen_kwargs or ""),
         shots=whole_number(said.shots.get(task)) or 0,
         instruction=said.system_instruction_sha or None,
@@ -295,23 +295,19 @@ def _arguments(config: _Config, loso: Mapping[str, Any] | None) -> str:
     return _SECRET.sub(r"\1[redacted]", given if isinstance(given, str) else json.dumps(given) if given else "")
 
 
-def _of_folds(folder: Path, task: str, reading: Reading) -> tuple[_Task, str]:
-    """The configuration of the task and the model, which only the results files of the folds hold."""
-    found: dict[str, tuple[_Task, str]] = {}
+def _of_folds(folder: Path, task: str, reading: Reading) -> tuple[_Task, dict[str, Any]]:
+    """The configuration of the task, and motion of the model, which only the results files of the folds hold."""
+    found: dict[str, tuple[_Task, dict[str, Any]]] = {}
     for file in sorted(folder.glob(f"folds/*/{LOSO}")):
-        document = results_document(file, reading)
-        if document is None:
-            continue
-        said = _checked(document, str(file), reading)
-        known, text = said.configs.get(f"{task}{ENDING}", _Task()), said.config.model_backend
-        backend = _backend(text)
-        key = json.dumps([known.metadata, backend.get("motion")], sort_keys=True, default=str)
-        motion = json.dumps({"motion": backend["motion"]}) if "motion" in backend else "{}"
-        found.setdefault(key, (known, f"{text.partition(' ')[0] or 'mellm'} {motion}"))
+        if (document := results_document(file, reading)) is not None:
+            said = _checked(document, str(file), reading)
+            known, backend = said.configs.get(f"{task}{ENDING}", _Task()), _backend(said.config.model_backend)
+            key = json.dumps([known.metadata, backend.get("motion")], sort_keys=True, default=str)
+            found.setdefault(key, (known, {name: backend[name] for name in ("motion",) if name in backend}))
     if len(found) > 1:
         text = f"expected folds of one version of task and model, found {len(found)}: the first counts"
         reading.fault(folder, text)
-    return next(iter(found.values()), (_Task(), ""))
+    return next(iter(found.values()), (_Task(), {}))
 
 
 def _backend(text: str) -> dict[str, Any]:
@@ -352,7 +348,7 @@ def _summed(clips: Sequence[Clip]) -> tuple[int | None, int | None] | None:
     known = [clip.tokens for clip in clips if clip.tokens is not None]
     if not clips or len(known) < len(clips):
         return None
-    given, answered = (None if None in side else sum(side) for side in zip(*known, strict=True))
+    given, answered = (None if None in side else sum(filter(None, side)) for side in zip(*known, strict=True))
     return given, answered
 
 
