@@ -32,18 +32,11 @@ Pictures = Mapping[str, Mapping[str, bytes]]
 """By id of the clip: WebP files named `onset`, `apex` and `map`."""
 
 KINDS: tuple[str, ...] = ("onset", "apex", "map")
-"""The pictures of a clip."""
-
 SCRIPTS: tuple[str, ...] = ("text.js", "state.js", "tables.js", "charts.js", "clips.js", "views.js")
-"""The parts of the page's script, in order."""
-
-SIZE = 9_500_000
-"""Most bytes of a page."""
-
+SIZE = 9_500_000  # most bytes of a page
 _LEAST = 300  # characters of an answer that are always kept
 
 ANSWER: tuple[str, ...] = ("text", "aus", "label", "coarse", "label_right", "aus_right", "unparsed", "judge", "read")
-"""The columns of answers on the page."""
 
 
 def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None) -> None:

@@ -25,15 +25,9 @@ from mellm_plugin.motion.images import Frame, read_pixels
 from mellm_plugin.motion.render import motion_maps
 from mellm_plugin.motion.settings import DEFAULT
 
-BUDGET = 6_000_000
-"""Most bytes of all pictures in a page, in base64; with charts and answers the page stays below 10 MB."""
-
-SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
-"""Longer side of the pictures, px; the first at which all fit is used."""
-
-QUALITY = 62
-"""WebP quality, 0..100: it removes camera noise and keeps lids and lip corners."""
-
+BUDGET = 6_000_000  # most bytes of all pictures in a page, in base64; with charts and answers it stays below 10 MB
+SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)  # longer side of the pictures, px; the first at which all fit is used
+QUALITY = 62  # WebP quality, 0..100: it removes camera noise and keeps lids and lip corners
 _TRIED = 12  # clips that are drawn to estimate the size of all pictures
 _MARGIN = 1.08  # factor on that estimate
 
@@ -70,12 +64,8 @@ def clip_pictures(
     wanted = [clip for clip in wanted if clip in there]
     if not wanted:
         return {}
-
-    def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
-        return _drawn(stored, chosen, cache, remarks)
-
     room = budget * 3 // 4  # base64 makes four bytes of three
-    tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
+    tried = [pictures for _, pictures in _drawn(stored, {*_spread(wanted, _TRIED)}, cache, remarks)]
     if not tried:
         return {}
     for side in SIDES:
@@ -83,10 +73,9 @@ def clip_pictures(
         if each * len(wanted) <= room:
             break
     chosen = _spread(wanted, int(room / each))
-
     taken: dict[str, Encoded] = {}
     left_out = len(wanted) - len(chosen)
-    for clip, pictures in drawn(set(chosen)):
+    for clip, pictures in _drawn(stored, {*chosen}, cache, remarks):
         if progress:
             progress()
         encoded = _encoded(pictures, side)

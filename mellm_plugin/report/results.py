@@ -37,12 +37,9 @@ _SINGAPORE = timezone(timedelta(hours=8))  # of lmms-eval, on any machine; no fi
 
 
 def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -> Reading:
-    """Read all results and samples files.
+    """Read all results and samples files below some files and folders (`files.find`).
 
-    Args:
-        paths: files, and folders that are searched through. A results file brings its samples files, and the other way
-            round.
-        progress: gets the number of bytes of each part that was read.
+    `progress` gets the number of bytes of each part that was read.
     """
     reading = Reading()
     pool = Pool()
@@ -65,7 +62,7 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
                 continue
             beside = files.samples_beside(file, task, document.get("loso") is not None)
             claimed.add(beside)
-            if not _ours(document["results"][task]):
+            if not any(f"{name},none" in document["results"][task] for name in (*SIGNS, NESTED)):
                 reading.other_tasks[task] += 1
                 continue
             lines = read_lines(beside, task, pool, reading, progress) if beside.is_file() else None
@@ -98,10 +95,6 @@ def _tasks(document: Mapping[str, Any]) -> list[str]:
     groups = document.get("group_subtasks")
     within = {name for name, tasks in groups.items() if tasks} if isinstance(groups, dict) else set()
     return [name for name, scores in document["results"].items() if name not in within and isinstance(scores, dict)]
-
-
-def _ours(scores: Mapping[str, Any]) -> bool:
-    return any(f"{name},none" in scores for name in (*SIGNS, NESTED))
 
 
 def _count(value: object) -> int:
