@@ -293,7 +293,7 @@ class Draft:
         better: Counter[int] = Counter()
         worse: Counter[int] = Counter()
         for ((first, second), one), p in zip(pairs.items(), corrected, strict=True):
-            between = {"metric": metric, "first": rows[first][0].entry, "second": rows[second][0].entry}
+            between: dict[str, Any] = {"metric": metric, "first": rows[first][0].entry, "second": rows[second][0].entry}
             between |= {"difference": one.difference, "low": one.low, "high": one.high, "p": one.p, "p_holm": p}
             self.comparisons.append(between)
             if p is not None and p < _ALPHA and one.difference:
@@ -340,7 +340,8 @@ class Draft:
         known = {(clip.place, clip.id): clip for clip in run.clips}
         exact = details.exact_answers(run.answered)
         owns = (known.get((clip.place, clip.id)) for clip in self.clips)
-        return [own and details.answer_row(own, exact.get(own.place), run.asks == "aus") for own in owns]
+        alone = run.asks == "aus"
+        return [None if own is None else details.answer_row(own, exact.get(own.place), alone) for own in owns]
 
 
 def _ladder(row: Row) -> None:

@@ -152,6 +152,7 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         why = verdict["unscored"]
         judge["unscored"] = why and {name: redacted(text) for name, text in why.items()}
     label: str | None
+    unparsed: str | None
     if clip.unanswered is not None:
         read_units = label = coarse = label_right = exact = None
         unparsed = f"never given: {clip.unanswered}"
