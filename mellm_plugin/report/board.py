@@ -123,9 +123,8 @@ class Draft:
                 for metric in [metric for metric in MAIN if metric in run.metrics][:3]
                 if len(known := [v for one in (run, *different) if (v := one.values.get(metric)) is not None]) > 1
             ]
-            text = (
-                f"{row.runs} runs with different answers, the newest{' that a judge graded' if run.judge else ''} shown"
-            )
+            which = "newest that a judge graded" if run.judge else "newest"
+            text = f"{row.runs} runs with different answers, the {which} shown"
             row.mark("runs", f"{text}; {', '.join(ranges)}" if ranges else text, ranked=True)
         return row
 

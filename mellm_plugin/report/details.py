@@ -13,7 +13,7 @@ import numpy as np
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.redaction import redacted
-from mellm_plugin.report.items import Items, of_metric
+from mellm_plugin.report.items import of_metric
 from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
@@ -47,27 +47,23 @@ def confusions(run: Run) -> dict[str, Any] | None:
     return found or None
 
 
-def _counted(of: Items, count: Callable[..., T], named: Sequence[int]) -> T:
-    """What a function of `scoring.units` counts of the items of units."""
-    return count([_events(item["gold"]) for item in of], [item["read"] for item in of], named)
+def _counted(run: Run, count: Callable[..., T], clips: Sequence[Clip] | None = None) -> T | None:
+    """What a function of `scoring.units` counts of a run or some of its clips; None if no unit is scored."""
+    of = of_metric("au_parse_rate", run, clips)
+    if not of or run.units is None:
+        return None
+    return count([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
 
 
 def by_unit(run: Run) -> dict[str, Any] | None:
     """F1, precision, recall and counts of each scored unit; None if no unit is scored."""
-    of = of_metric("au_parse_rate", run)
-    if not of or run.units is None:
-        return None
-    scores = _counted(of, units.score, run.units)
-    return {
-        str(unit): {
-            "f1": scores.f1[unit],
-            "precision": hits / (hits + alarms) if hits + alarms else None,
-            "recall": hits / (hits + misses) if hits + misses else None,
-            "present": hits + misses,
-            "named": hits + alarms,
-        }
-        for unit, (hits, alarms, misses) in scores.counts.items()
-    } or None
+    found: dict[str, Any] = {}
+    if (scores := _counted(run, units.score)) is not None:
+        for unit, (hits, alarms, misses) in scores.counts.items():
+            named, present = hits + alarms, hits + misses
+            shares = {"precision": hits / named if named else None, "recall": hits / present if present else None}
+            found[str(unit)] = {"f1": scores.f1[unit], **shares, "present": present, "named": named}
+    return found or None
 
 
 @lru_cache(maxsize=4096)
@@ -77,11 +73,9 @@ def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None
 
 def exact_answers(run: Run) -> dict[int, bool]:
     """By place whether an answer names exactly the clip's units, among the units of the task."""
-    of = of_metric("au_parse_rate", run)
-    if not of or run.units is None:
+    if (found := _counted(run, units.tally)) is None:
         return {}
-    counted = _counted(of, units.tally, run.units)
-    return {run.clips[at].place: bool(right) for at, right in zip(counted.clips, counted.exact, strict=True)}
+    return {run.clips[at].place: bool(right) for at, right in zip(found.clips, found.exact, strict=True)}
 
 
 def strength_edges(strengths: Sequence[float | None]) -> list[float]:
@@ -104,11 +98,9 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
         ]
         if not within:
             continue
-        of = of_metric("au_parse_rate", run, within)
         recall = None
-        if of and run.units is not None:
-            counts = _counted(of, units.score, run.units).counts.values()
-            hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
+        if (scores := _counted(run, units.score, within)) is not None:
+            hits, misses = (sum(one[kind] for one in scores.counts.values()) for kind in (0, 2))
             recall = hits / (hits + misses) if hits + misses else None
         right = [item["gold"] == item["read"] for item in of_metric("emotion_uf1", run, within)]
         bin_of = {"low_px": low, "high_px": high, "clips": len(within), "unit_recall": recall}

@@ -90,11 +90,9 @@ def results_document(file: Path, reading: Reading) -> dict[str, Any] | None:
     """The JSON of a results file, with `results`; else None, and a fault if the file should have been one."""
     try:
         found = loads(file.read_bytes())
-    except OSError as error:
-        reading.fault(file, f"cannot be read: {error}")
-        return None
-    except (ValueError, RecursionError) as error:
-        reading.fault(file, f"expected JSON in UTF-8, found something else or half a file: {error}")
+    except (OSError, ValueError, RecursionError) as error:
+        expected = "expected JSON in UTF-8, found something else or half a file"
+        reading.fault(file, f"{'cannot be read' if isinstance(error, OSError) else expected}: {error}")
         return None
     if isinstance(found, dict) and isinstance(found.get("results"), dict):
         return found

@@ -104,11 +104,7 @@ def scorable(run: Run) -> tuple[str, ...]:
 
 
 def constants(run: Run) -> dict[str, dict[str, tuple[str, Items]]]:
-    """Score and items of constant answers, by their name and metric.
-
-    Args:
-        run: its clips are annotated; its answers are not used.
-    """
+    """Score and items of constant answers, by their name and metric, from the annotation of a run's clips."""
     known = _declared(run)
     found: dict[str, dict[str, tuple[str, Items]]] = {}
 
