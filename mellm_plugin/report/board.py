@@ -308,22 +308,14 @@ class Draft:
         values = {name: score["value"] for name, score in scores.items()}
         values.setdefault("parse_rate", values.get("vqa_parse_rate"))
         tokens = run.tokens or (None, None)
-        return _ROW | {
-            "entry": row.entry,
-            "clips": len(run.clips) or run.effective,
-            "runs": row.runs,
-            "date": run.day,
-            "versions": dict(run.versions),
-            "ranked": row.ranked,
-            "marks": row.marks,
-            "scores": scores,
-            "confusion": details.confusions(answered),
-            "units": details.by_unit(answered),
-            "by_strength": details.by_strength(answered, self.clips, edges),
-            "sensitivity": row.sensitivity,
-            "rates": {name: values.get(name) for name in _RATES},
-            "cost": {"input_tokens": tokens[0], "output_tokens": tokens[1], "seconds": run.seconds},
-        }
+        found: dict[str, Any] = {"entry": row.entry, "clips": len(run.clips) or run.effective, "runs": row.runs}
+        found["date"] = run.day
+        found |= {"versions": dict(run.versions), "ranked": row.ranked, "marks": row.marks, "scores": scores}
+        found |= {"confusion": details.confusions(answered), "units": details.by_unit(answered)}
+        found |= {"by_strength": details.by_strength(answered, self.clips, edges), "sensitivity": row.sensitivity}
+        found["rates"] = {name: values.get(name) for name in _RATES}
+        found["cost"] = {"input_tokens": tokens[0], "output_tokens": tokens[1], "seconds": run.seconds}
+        return _ROW | found
 
     def _constants(self) -> list[dict[str, Any]]:
         """Rows of constant answers, scored on all clips of the board."""

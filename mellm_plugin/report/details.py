@@ -159,18 +159,12 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         label_right = None if gold["label"] is None else label == gold["label"]
     marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
     text = _without_keys(clip.text) if clip.unanswered is None else redacted(clip.text)
-    return {
-        "text": text,
-        "aus": list(read_units) if read_units is not None else None,
-        "label": label,
-        "coarse": coarse,
-        "label_right": label_right,
-        "aus_right": exact,
-        # a clip without a label is only asked for its units
-        "unparsed": None if clip.kind is None and gold["label"] is None and read_units is not None else unparsed,
-        "judge": judge,
-        "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
-    }
+    if clip.kind is None and gold["label"] is None and read_units is not None:
+        unparsed = None  # a clip without a label is only asked for its units
+    aus = None if read_units is None else list(read_units)
+    row = {"text": text, "aus": aus, "label": label, "coarse": coarse, "label_right": label_right, "aus_right": exact}
+    spans = _spans(text, tuple(aus or ()), marked, units_alone)
+    return {**row, "unparsed": unparsed, "judge": judge, "read": [list(span) for span in spans]}
 
 
 _spans = lru_cache(maxsize=100_000)(read_spans)

@@ -81,11 +81,6 @@ def _within(folder: Path, reading: Reading) -> list[Path]:
     return sorted(found)
 
 
-def samples_beside(file: Path, task: str, loso: bool) -> Path:
-    """The samples file of a task that belongs to a results file."""
-    return file.with_name(PREDICTIONS if loso else f"{file.name.removesuffix(RESULTS)}{SAMPLES}{task}.jsonl")
-
-
 def results_document(file: Path, reading: Reading) -> dict[str, Any] | None:
     """The JSON of a results file, with `results`; else None, and a fault if the file should have been one."""
     try:

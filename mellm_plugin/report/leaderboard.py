@@ -71,19 +71,10 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
     drafts = [Draft(runs, entries, faults, notes) for runs in _boards(reading.runs)]
     _name(drafts)
     names, boards = entries.finish(), [draft.board(progress) for draft in drafts]
-    return Report(
-        made=(made or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        reading={
-            "files": reading.files,
-            "runs": len(reading.runs),
-            "other_tasks": dict(sorted(reading.other_tasks.items())),
-            "faults": [{"file": fault.file, "fault": fault.text} for fault in faults],
-            "notes": notes,
-        },
-        entries=names,
-        boards=boards,
-        overall=_overall(boards, [entry["key"] for entry in names]),
-    )
+    read = {"files": reading.files, "runs": len(reading.runs), "other_tasks": dict(sorted(reading.other_tasks.items()))}
+    read |= {"faults": [{"file": fault.file, "fault": fault.text} for fault in faults], "notes": notes}
+    stamp = (made or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Report(stamp, read, names, boards, _overall(boards, [entry["key"] for entry in names]))
 
 
 def _version(run: Run) -> str | None:

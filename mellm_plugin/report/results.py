@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from mellm_plugin.report import files, items
-from mellm_plugin.report.files import LOSO, PREDICTIONS, SAMPLES, results_document, short
+from mellm_plugin.report.files import LOSO, PREDICTIONS, RESULTS, SAMPLES, results_document, short
 from mellm_plugin.report.runs import Clip, Reading, Run
 from mellm_plugin.report.samples import SIGNS, Lines, Pool, counted, read_lines, whole_number
 from mellm_plugin.scoring.held_out import ENDING
@@ -60,7 +60,8 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
                 continue
             if _is_fold(file, task, reading):
                 continue
-            beside = files.samples_beside(file, task, document.get("loso") is not None)
+            name = f"{file.name.removesuffix(RESULTS)}{SAMPLES}{task}.jsonl"
+            beside = file.with_name(name if document.get("loso") is None else PREDICTIONS)
             claimed.add(beside)
             if not any(f"{name},none" in document["results"][task] for name in (*SIGNS, NESTED)):
                 reading.other_tasks[task] += 1
