@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from itertools import combinations
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.report.items import Items
@@ -19,16 +20,16 @@ def compared(score: str, runs: Sequence[Items], where: str, notes: list[str]) ->
         return dict(summary.comparisons(score, runs))
     except InputError:
         found: dict[tuple[int, int], Comparison] = {}
-    for first in range(len(runs)):
-        for second in range(first + 1, len(runs)):
-            ours, theirs = _same_clips(runs[first], runs[second])
-            try:
-                if ours:
-                    found[first, second] = summary.comparison(score, ours, theirs)
-                else:
-                    notes.append(f"{where}: two runs have no clip in common and cannot be compared")
-            except InputError as error:
-                notes.append(f"{where}: two runs cannot be compared: {error}")
+    for pair in combinations(range(len(runs)), 2):
+        ours, theirs = (Counter(item["id"] for item in runs[place]) for place in pair)
+        common = {id for id in ours if ours[id] == theirs[id]}
+        try:
+            if common:
+                found[pair] = summary.comparison(score, *([i for i in runs[at] if i["id"] in common] for at in pair))
+            else:
+                notes.append(f"{where}: two runs have no clip in common and cannot be compared")
+        except InputError as error:
+            notes.append(f"{where}: two runs cannot be compared: {error}")
     return found
 
 
@@ -38,15 +39,3 @@ def least_compared(rows: int, pairs: Collection[tuple[int, int]]) -> int | None:
         return None
     partners = Counter(place for pair in pairs for place in pair)
     return min(range(rows), key=lambda place: (partners[place], -place))
-
-
-def _same_clips(first: Items, second: Items) -> tuple[Items, Items]:
-    """The items of the clips that both have."""
-    ours, theirs = Counter(item["id"] for item in first), Counter(item["id"] for item in second)
-    common = {id for id in ours if ours[id] == theirs[id]}
-    return [i for i in first if i["id"] in common], [i for i in second if i["id"] in common]
-
-
-def comparable(score: str, items: Items) -> Items:
-    """The items that two runs are compared by: of a judge's those with points."""
-    return [item for item in items if item["points"] is not None] if score == "description_score" else items

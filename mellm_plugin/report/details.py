@@ -4,63 +4,66 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.redaction import redacted
-from mellm_plugin.report.items import Items, of_metric
+from mellm_plugin.report.items import of_metric
 from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
 from mellm_plugin.scoring import units
 
+T = TypeVar("T")
+
 _BINS, _LEAST = 5, 10  # bins of motion strength, and the least number of clips in each
 
 
+_CONFUSED = (
+    *(("emotion", "emotion_uf1"), ("coarse", "coarse_uf1")),
+    *(("coarse", "vqa_coarse_uf1"), ("emotion", "vqa_fine_uf1")),
+)
+
+
 def confusions(run: Run) -> dict[str, Any] | None:
-    """Confusion matrices of labels and coarse classes; None if the task asks for neither."""
+    """Confusion matrices of labels and coarse classes; None if the task asks for neither.
+
+    Rows count gold labels, columns the labels read; the last column counts unread answers.
+    """
     found: dict[str, Any] = {}
-    for name, of in (
-        ("emotion", of_metric("emotion_uf1", run)),
-        ("coarse", of_metric("coarse_uf1", run)),
-        ("coarse", of_metric("vqa_coarse_uf1", run)),
-        ("emotion", of_metric("vqa_fine_uf1", run)),
-    ):
-        if of:
-            found[name] = _confusion(of, run.labels or ())
+    for name, metric in _CONFUSED:
+        if of := of_metric(metric, run):
+            counts = Counter((item["gold"], item["read"]) for item in of)
+            present = {label for pair in counts for label in pair} - {None}
+            names = [label for label in run.labels or () if label in present]
+            names += sorted(present - {*names})
+            gold = [label for label in names if any(label == given for given, _ in counts)]
+            table = [[counts[label, read] for read in (*names, None)] for label in gold]
+            found[name] = {"labels": gold, "read": [*names, "unread"], "counts": table}
     return found or None
 
 
-def _confusion(of: Items, known: Sequence[str]) -> dict[str, Any]:
-    """Counts by gold label (rows) and label read (columns); the last column counts unread answers."""
-    present = {item["gold"] for item in of} | {item["read"] for item in of} - {None}
-    names = [*(label for label in known if label in present), *sorted(present - {*known})]
-    counts = Counter((item["gold"], item["read"]) for item in of)
-    gold = [name for name in names if any(item == name for item, _ in counts)]
-    table = [[counts[label, name] for name in (*names, None)] for label in gold]
-    return {"labels": gold, "read": [*names, "unread"], "counts": table}
+def _counted(run: Run, count: Callable[..., T], clips: Sequence[Clip] | None = None) -> T | None:
+    """What a function of `scoring.units` counts of a run or some of its clips; None if no unit is scored."""
+    of = of_metric("au_parse_rate", run, clips)
+    if not of or run.units is None:
+        return None
+    return count([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
 
 
 def by_unit(run: Run) -> dict[str, Any] | None:
     """F1, precision, recall and counts of each scored unit; None if no unit is scored."""
-    of = of_metric("au_parse_rate", run)
-    if not of or run.units is None:
-        return None
-    scores = units.score([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
-    return {
-        str(unit): {
-            "f1": scores.f1[unit],
-            "precision": hits / (hits + alarms) if hits + alarms else None,
-            "recall": hits / (hits + misses) if hits + misses else None,
-            "present": hits + misses,
-            "named": hits + alarms,
-        }
-        for unit, (hits, alarms, misses) in scores.counts.items()
-    } or None
+    found: dict[str, Any] = {}
+    if (scores := _counted(run, units.score)) is not None:
+        for unit, (hits, alarms, misses) in scores.counts.items():
+            named, present = hits + alarms, hits + misses
+            shares = {"precision": hits / named if named else None, "recall": hits / present if present else None}
+            found[str(unit)] = {"f1": scores.f1[unit], **shares, "present": present, "named": named}
+    return found or None
 
 
 @lru_cache(maxsize=4096)
@@ -70,21 +73,16 @@ def _events(codes: tuple[str, ...] | None) -> tuple[tuple[int, ...], ...] | None
 
 def exact_answers(run: Run) -> dict[int, bool]:
     """By place whether an answer names exactly the clip's units, among the units of the task."""
-    of = of_metric("au_parse_rate", run)
-    if not of or run.units is None:
+    if (found := _counted(run, units.tally)) is None:
         return {}
-    counted = units.tally([_events(item["gold"]) for item in of], [item["read"] for item in of], run.units)
-    return {run.clips[at].place: bool(right) for at, right in zip(counted.clips, counted.exact, strict=True)}
+    return {run.clips[at].place: bool(right) for at, right in zip(found.clips, found.exact, strict=True)}
 
 
 def strength_edges(strengths: Sequence[float | None]) -> list[float]:
     """Edges of bins of motion strength with about equally many clips; empty if too few strengths are known."""
     known = [strength for strength in strengths if strength is not None]
     bins = min(_BINS, len(known) // _LEAST)
-    if bins < 2:
-        return []
-    ends = np.quantile(known, np.linspace(0, 1, bins + 1))
-    return [float(end) for end in np.unique(ends)]
+    return np.unique(np.quantile(known, np.linspace(0, 1, bins + 1))).tolist() if bins > 1 else []
 
 
 def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list[dict[str, Any]] | None:
@@ -92,33 +90,21 @@ def by_strength(run: Run, clips: Sequence[Clip], edges: Sequence[float]) -> list
     strengths = {(clip.place, clip.id): clip.motion_px for clip in clips}
     found: list[dict[str, Any]] = []
     for low, high in pairwise(edges):
-        last = high == edges[-1]
         within = [
             clip
             for clip in run.clips
             if (px := strengths.get((clip.place, clip.id))) is not None
-            and low <= px
-            and (px <= high if last else px < high)
+            and (low <= px < high or px == high == edges[-1])
         ]
         if not within:
             continue
-        of = of_metric("au_parse_rate", run, within)
         recall = None
-        if of and run.units is not None:
-            counts = units.score([_events(i["gold"]) for i in of], [i["read"] for i in of], run.units).counts.values()
-            hits, misses = sum(one[0] for one in counts), sum(one[2] for one in counts)
+        if (scores := _counted(run, units.score, within)) is not None:
+            hits, misses = (sum(one[kind] for one in scores.counts.values()) for kind in (0, 2))
             recall = hits / (hits + misses) if hits + misses else None
-        labelled = of_metric("emotion_uf1", run, within)
-        right = [item["gold"] == item["read"] for item in labelled]
-        found.append(
-            {
-                "low_px": low,
-                "high_px": high,
-                "clips": len(within),
-                "unit_recall": recall,
-                "label_acc": sum(right) / len(right) if right else None,
-            }
-        )
+        right = [item["gold"] == item["read"] for item in of_metric("emotion_uf1", run, within)]
+        bin_of = {"low_px": low, "high_px": high, "clips": len(within), "unit_recall": recall}
+        found.append({**bin_of, "label_acc": sum(right) / len(right) if right else None})
     return found or None
 
 
@@ -130,33 +116,22 @@ def clip_row(clip: Clip) -> dict[str, Any]:
     else:
         asked, label = f" · question {clip.place + 1}, {clip.kind}", _said(gold)
         codes = None if gold.get("units") is None else map(str, gold["units"])
-    return {
-        "id": f"{clip.id}{asked}",
-        "clip": clip.id,
-        "subject": record["subject"],
-        "dataset": clip.dataset,
-        "aus": None if codes is None else list(codes),
-        "label": label,
-        "coarse": gold.get("coarse"),
-        "motion_px": clip.motion_px if clip.rung is None else clip.rung["level_px"],
-        "doubts": list(record.get("doubts") or ()),
-    }
+    row = {"id": f"{clip.id}{asked}", "clip": clip.id, "subject": record["subject"], "dataset": clip.dataset}
+    row |= {"aus": None if codes is None else list(codes), "label": label, "coarse": gold.get("coarse")}
+    row["motion_px"] = clip.motion_px if clip.rung is None else clip.rung["level_px"]
+    return row | {"doubts": list(record.get("doubts") or ())}
 
 
 def _said(reading: Mapping[str, Any]) -> str | None:
     """What the answer to a question says, except units, as one text."""
-    for thing in ("fine", "coarse", "side"):
-        if isinstance(reading.get(thing), str):
-            return str(reading[thing])
-    shown = reading.get("shown")
-    return None if shown is None else "yes" if shown else "no"
+    shown = {None: None, True: "yes", False: "no"}[reading.get("shown")]
+    return next((said for part in ("fine", "coarse", "side") if (said := reading.get(part)) is not None), shown)
 
 
 def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, Any]:
     """An answer, what was read in it and where, whether it is right, and the judge's verdict.
 
     Args:
-        clip: with its answer.
         exact: whether the answer names exactly the clip's units; for a question it is computed here.
         units_alone: plain numbers are units.
     """
@@ -164,14 +139,10 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
     read, gold = clip.record["read"], clip.record["gold"] or {}
     judge = None
     if verdict is not None:
-        judge = {
-            "score": verdict["points"],
-            "judge": verdict["judge"],
-            "scores": verdict["scores"],
-            "reasons": {name: _without_keys(why) for name, why in verdict["reasons"].items()},
-            "unscored": verdict["unscored"] and {name: redacted(text) for name, text in verdict["unscored"].items()},
-        }
-    read_units: Sequence[int] | None
+        judge = {"score": verdict["points"], "judge": verdict["judge"], "scores": verdict["scores"]}
+        judge["reasons"] = {name: _without_keys(why) for name, why in verdict["reasons"].items()}
+        why = verdict["unscored"]
+        judge["unscored"] = why and {name: redacted(text) for name, text in why.items()}
     label: str | None
     unparsed: str | None
     if clip.unanswered is not None:
@@ -188,19 +159,15 @@ def answer_row(clip: Clip, exact: bool | None, units_alone: bool) -> dict[str, A
         label_right = None if gold["label"] is None else label == gold["label"]
     marked = label if clip.kind is None or label not in ("yes", "no", "left", "right") else None
     text = _without_keys(clip.text) if clip.unanswered is None else redacted(clip.text)
-    return {
-        "text": text,
-        "aus": list(read_units) if read_units is not None else None,
-        "label": label,
-        "coarse": coarse,
-        "label_right": label_right,
-        "aus_right": exact,
-        # a clip without a label is only asked for its units
-        "unparsed": None if clip.kind is None and gold["label"] is None and read_units is not None else unparsed,
-        "judge": judge,
-        "read": [list(span) for span in _spans(text, tuple(read_units or ()), marked, units_alone)],
-    }
+    if clip.kind is None and gold["label"] is None and read_units is not None:
+        unparsed = None  # a clip without a label is only asked for its units
+    aus = None if read_units is None else list(read_units)
+    row = {"text": text, "aus": aus, "label": label, "coarse": coarse, "label_right": label_right, "aus_right": exact}
+    spans = _spans(text, tuple(aus or ()), marked, units_alone)
+    return {**row, "unparsed": unparsed, "judge": judge, "read": [list(span) for span in spans]}
 
+
+_spans = lru_cache(maxsize=100_000)(read_spans)
 
 # Cheap signs of a key, checked first, because redaction takes thirty times as long.
 _RUN = re.compile(r"[A-Za-z0-9_-]{18}")
@@ -212,8 +179,3 @@ def _without_keys(text: str) -> str:
     """The text without keys, which files of earlier versions may contain."""
     lowered = text.lower()
     return redacted(text) if _RUN.search(text) or any(word in lowered for word in _OF_KEYS) else text
-
-
-@lru_cache(maxsize=100_000)
-def _spans(text: str, read_units: tuple[int, ...], label: str | None, alone: bool) -> tuple[tuple[int, int, str], ...]:
-    return tuple(read_spans(text, read_units, label, alone))

@@ -1,15 +1,13 @@
 """Entries of a leaderboard: which runs belong to one model, and its name.
 
-    Entries().key(run)  ->  "e0"
-    .finish()  ->  [{"key": "e0", "name": "mellm bundled motion=off", "model": "mellm", "motion_name": "off", ..}]
-
-An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
-descriptions. Settings that only change speed do not matter, nor does the path of the weights.
+Entries().key(run)  ->  "e0"
+.finish()  ->  [{"key": "e0", "name": "mellm bundled motion=off", "model": "mellm", "motion_name": "off", ..}]
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,13 +46,8 @@ def data_sums(data: Any) -> str:
 
 
 def _arguments(text: str) -> dict[str, str]:
-    """The values of `pretrained=..,dtype=..` by name."""
-    parts: list[str] = []
-    for part in text.split(","):
-        if "=" in part or not parts:
-            parts.append(part)
-        else:
-            parts[-1] += f",{part}"  # a value with commas in it
+    """The values of `pretrained=..,dtype=..` by name; a part without `=` belongs to the value before it."""
+    parts = re.split(r",(?=[^,]*=)", text)
     return {name: value for name, _, value in (part.partition("=") for part in parts if part)}
 
 
@@ -74,28 +67,15 @@ def identity(run: Run, judged: bool = True) -> str:
         given["pretrained"] = Path(given["pretrained"]).name
     folds = None if run.loso is None else plain([run.loso.get("folds"), run.loso.get("failed")])
     unknown = str(run.samples) if run.results is None else None
-    return plain(
-        [
-            run.model,
-            given,
-            known,
-            _arguments(run.generation),
-            run.shots,
-            run.instruction,
-            run.judge if judged else None,
-            run.drawn,
-            folds,
-            unknown,
-        ]
-    )
+    judge = run.judge if judged else None
+    parts = [run.model, given, known, _arguments(run.generation), run.shots, run.instruction]
+    return plain([*parts, judge, run.drawn, folds, unknown])
 
 
 def _motion(run: Run) -> tuple[Any, str | None]:
     """Motion settings and their name; None if unknown."""
     found = run.backend.get("motion", run.drawn)
-    if found is None:
-        return None, None
-    if found == "off" or (isinstance(found, str) and found in PRESETS):
+    if found is None or found == "off" or (isinstance(found, str) and found in PRESETS):
         return found, found
     if isinstance(found, dict):
         try:
@@ -140,8 +120,7 @@ class Entries:
     def key(self, run: Run) -> str:
         """The key of a run's entry."""
         own = identity(run)
-        # Only some tasks ask a judge: a run without one belongs to the judged entry that is otherwise equal, if there
-        # is exactly one.
+        # only some tasks ask a judge: a run without one belongs to the only judged entry that is otherwise equal
         judged = self._judged.get(own, set()) if run.judge is None else set()
         own = next(iter(judged)) if len(judged) == 1 else own
         self._runs.setdefault(own, []).append(run)
@@ -151,59 +130,31 @@ class Entries:
         """All entries, each with a unique name."""
         newest = [max(runs, key=lambda run: latest([run])) for runs in self._runs.values()]
         names = [_label(run) for run in newest]
-        for more in (_judge_of, _generation_of, _weights_of, _settings_of, _arguments_of):
-            times = Counter(names)
-            names = [
-                f"{name} ({detail})" if times[name] > 1 and (detail := more(run)) else name
-                for name, run in zip(names, newest, strict=True)
-            ]
+        for details in zip(*map(_details, newest), strict=True):
+            times, named = Counter(names), zip(names, details, strict=True)
+            names = [f"{name} ({detail})" if times[name] > 1 and detail else name for name, detail in named]
         seen: Counter[str] = Counter()
         found: list[dict[str, Any]] = []
         for number, (runs, run, name) in enumerate(zip(self._runs.values(), newest, names, strict=True)):
             seen[name] += 1
             motion, motion_name = _motion(run)
-            found.append(
-                {
-                    "key": f"e{number}",
-                    "name": name if seen[name] == 1 else f"{name} #{seen[name]}",
-                    "model": run.model,
-                    "model_args": run.model_args,
-                    "adapter_sha256": run.backend.get("adapter_sha256"),
-                    "motion": motion,
-                    "motion_name": motion_name,
-                    "judge": None if run.judge is None else run.judge[0],
-                    "rubric": None if run.judge is None else run.judge[1],
-                    "versions": {**run.versions, "prompts": prompts(run)},
-                    "date": None if run.date is None else run.date.strftime("%Y-%m-%d"),
-                    "system_instruction_sha": run.instruction,
-                    "generation": run.generation or None,
-                    "files": list(dict.fromkeys(str(file) for one in runs for file in one.files)),
-                }
-            )
+            judge, rubric = run.judge or (None, None)
+            entry: dict[str, Any] = {"key": f"e{number}", "name": name if seen[name] == 1 else f"{name} #{seen[name]}"}
+            entry |= {"model": run.model, "model_args": run.model_args}
+            entry |= {"adapter_sha256": run.backend.get("adapter_sha256"), "motion": motion, "motion_name": motion_name}
+            entry |= {"judge": judge, "rubric": rubric, "versions": {**run.versions, "prompts": prompts(run)}}
+            entry |= {"date": run.day, "system_instruction_sha": run.instruction, "generation": run.generation or None}
+            files = dict.fromkeys(str(file) for one in runs for file in one.files)
+            found.append(entry | {"files": list(files)})
         return found
 
 
-def _judge_of(run: Run) -> str:
-    return f"judge {run.judge[0]}" if run.judge is not None else ""
-
-
-def _generation_of(run: Run) -> str:
-    parts = [run.generation] if run.generation else []
-    parts += [f"system instruction {run.instruction[:8]}"] if run.instruction else []
-    return ", ".join(parts)
-
-
-def _weights_of(run: Run) -> str:
-    return str(run.backend.get("adapter_sha256") or run.backend.get("weights_sha256") or "")[:8]
-
-
-def _settings_of(run: Run) -> str:
-    """The motion settings that differ from `robust`."""
-    found, usual = _motion(run)[0], PRESETS["robust"].to_dict()
-    if not isinstance(found, dict):
-        return ""
-    return ", ".join(f"{name}={value}" for name, value in sorted(found.items()) if usual.get(name) != value)[:80]
-
-
-def _arguments_of(run: Run) -> str:
-    return run.model_args
+def _details(run: Run) -> tuple[str, str, str, str, str]:
+    """What may tell apart entries of one name, tried in this order; empty where a run has nothing of it."""
+    judge = "" if run.judge is None else f"judge {run.judge[0]}"
+    instruction = f"system instruction {run.instruction[:8]}" if run.instruction else ""
+    weights = str(run.backend.get("adapter_sha256") or run.backend.get("weights_sha256") or "")[:8]
+    motion, usual = _motion(run)[0], PRESETS["robust"].to_dict()
+    changed = sorted(motion.items()) if isinstance(motion, dict) else ()
+    settings = ", ".join(f"{name}={value}" for name, value in changed if usual.get(name) != value)[:80]
+    return judge, ", ".join(filter(None, (run.generation, instruction))), weights, settings, run.model_args

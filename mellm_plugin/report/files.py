@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mellm_plugin.redaction import redacted
-from mellm_plugin.report.runs import Fault, Reading
+from mellm_plugin.report.runs import Reading
 
 RESULTS, SAMPLES = "_results.json", "_samples_"
 LOSO, PREDICTIONS = "results.json", "predictions.jsonl"
@@ -29,12 +29,9 @@ _HALF_LETTER = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 
 def find(paths: Iterable[Path], reading: Reading) -> tuple[list[Path], list[Path]]:
-    """The results files and the samples files below some paths, each once.
+    """The results files and the samples files below some files and folders, each once.
 
-    Args:
-        paths: files, and folders that are searched through. A results file brings its samples files, and the other way
-            round.
-        reading: gets the faults.
+    A results file brings its samples files, and the other way round.
     """
     results: dict[Path, Path] = {}  # by the real path: a link has the name, its target may have another one
     samples: dict[Path, Path] = {}
@@ -43,7 +40,7 @@ def find(paths: Iterable[Path], reading: Reading) -> tuple[list[Path], list[Path
             path.stat()
         except OSError as error:
             found = "found nothing" if isinstance(error, FileNotFoundError) else f"cannot read it: {error.strerror}"
-            reading.faults.append(Fault(str(path), f"expected a folder or a file, {found}"))
+            reading.fault(path, f"expected a folder or a file, {found}")
             continue
         taken = False
         for file in _within(path, reading) if path.is_dir() else [path]:
@@ -56,56 +53,46 @@ def find(paths: Iterable[Path], reading: Reading) -> tuple[list[Path], list[Path
                 beside = file.with_name(f"{file.name.partition(SAMPLES)[0]}{RESULTS}")
                 if beside.is_file():
                     results.setdefault(beside.resolve(), beside)
-            elif file.name == LOSO and (file.with_name(PREDICTIONS)).is_file():
+            elif file.name == LOSO and (beside := file.with_name(PREDICTIONS)).is_file():
                 results.setdefault(file.resolve(), file)
-                samples.setdefault(file.with_name(PREDICTIONS).resolve(), file.with_name(PREDICTIONS))
+                samples.setdefault(beside.resolve(), beside)
             else:
                 continue
             taken = True
         if not taken and not path.is_dir():
-            reading.faults.append(
-                Fault(str(path), f"expected a file named *{RESULTS} or *{SAMPLES}TASK.jsonl, as lmms-eval names them")
-            )
+            reading.fault(path, f"expected a file named *{RESULTS} or *{SAMPLES}TASK.jsonl, as lmms-eval names them")
     return list(results.values()), list(samples.values())
 
 
 def _within(folder: Path, reading: Reading) -> list[Path]:
     """All files below a folder, each once, also in linked folders."""
-
-    def fault(error: OSError) -> None:
-        reading.faults.append(Fault(str(error.filename), f"cannot be read: {error.strerror}"))
-
     found: list[Path] = []
     known: set[Path] = set()
-    for name, folders, files in os.walk(folder, onerror=fault, followlinks=True):
+    errors: list[OSError] = []
+    for name, folders, files in os.walk(folder, onerror=errors.append, followlinks=True):
         real = Path(name).resolve()
         if real in known:
             folders.clear()
             continue
         known.add(real)
         found += [Path(name, file) for file in files]
+    for error in errors:
+        reading.fault(error.filename, f"cannot be read: {error.strerror}")
     return sorted(found)
-
-
-def samples_beside(file: Path, task: str, loso: bool) -> Path:
-    """The samples file of a task that belongs to a results file."""
-    return file.with_name(PREDICTIONS if loso else f"{file.name.removesuffix(RESULTS)}{SAMPLES}{task}.jsonl")
 
 
 def results_document(file: Path, reading: Reading) -> dict[str, Any] | None:
     """The JSON of a results file, with `results`; else None, and a fault if the file should have been one."""
     try:
         found = loads(file.read_bytes())
-    except OSError as error:
-        reading.faults.append(Fault(str(file), f"cannot be read: {error}"))
-        return None
-    except (ValueError, RecursionError) as error:
-        reading.faults.append(Fault(str(file), f"expected JSON in UTF-8, found something else or half a file: {error}"))
+    except (OSError, ValueError, RecursionError) as error:
+        expected = "expected JSON in UTF-8, found something else or half a file"
+        reading.fault(file, f"{'cannot be read' if isinstance(error, OSError) else expected}: {error}")
         return None
     if isinstance(found, dict) and isinstance(found.get("results"), dict):
         return found
     if _STAMPED.fullmatch(file.name):
-        reading.faults.append(Fault(str(file), "expected an object with `results`, as lmms-eval writes it, found none"))
+        reading.fault(file, "expected an object with `results`, as lmms-eval writes it, found none")
     else:
         reading.notes.append(f"{file}: not written by lmms-eval")
     return None
@@ -130,21 +117,10 @@ def short(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:59]}…"
 
 
-_EXPECTED = {
-    "missing": "a value",
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "finite_number": "a number",
-    "bool_type": "true or false",
-    "list_type": "a list",
-    "dict_type": "an object",
-    "model_type": "an object",
-    "literal_error": "{expected}",
-    "greater_than_equal": "at least {ge}",
-    "less_than_equal": "at most {le}",
-    "extra_forbidden": "no such key",
-}
+_EXPECTED = {"missing": "a value", "string_type": "a text", "bool_type": "true or false", "list_type": "a list"}
+_EXPECTED |= {"int_type": "a whole number", "float_type": "a number", "finite_number": "a number"}
+_EXPECTED |= {"dict_type": "an object", "model_type": "an object", "extra_forbidden": "no such key"}
+_EXPECTED |= {"literal_error": "{expected}", "greater_than_equal": "at least {ge}", "less_than_equal": "at most {le}"}
 
 
 def faults_of(error: ValidationError) -> list[str]:

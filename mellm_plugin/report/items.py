@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any
 
 from mellm_plugin.report.runs import Clip, Run
@@ -43,15 +42,6 @@ def scale(metric: str) -> str:
     return "px" if metric.endswith("_px") else "number" if metric == "description_score" else "share"
 
 
-def declared(run: Run) -> Mapping[str, metrics.Metric]:
-    """By name the metrics that can be scored from the clips of a run."""
-    if any(clip.kind is not None for clip in run.clips):
-        return _QUESTIONS
-    if any(clip.rung is not None for clip in run.clips):
-        return _SENSITIVITY
-    return _of_datasets(tuple(sorted({clip.dataset for clip in run.clips})))
-
-
 def _by_name(some: Iterable[metrics.Metric]) -> dict[str, metrics.Metric]:
     return {metric.name: metric for metric in some if metric.score is not None}
 
@@ -60,20 +50,18 @@ _QUESTIONS, _SENSITIVITY = _by_name(vqa_metrics.QUESTIONS), _by_name(metrics.SEN
 _METRICS = _by_name(metrics.METRICS)
 
 
-@lru_cache(maxsize=64)
-def _of_datasets(datasets: tuple[str, ...]) -> dict[str, metrics.Metric]:
-    return _by_name((*metrics.METRICS, *metrics.by_part(datasets)))
+def _declared(run: Run) -> Mapping[str, metrics.Metric]:
+    """By name the metrics that can be scored from the clips of a run."""
+    if any(clip.kind is not None for clip in run.clips):
+        return _QUESTIONS
+    if any(clip.rung is not None for clip in run.clips):
+        return _SENSITIVITY
+    return _METRICS | _by_name(metrics.by_part(sorted({clip.dataset for clip in run.clips})))
 
 
 def of_metric(name: str, run: Run, clips: Sequence[Clip] | None = None) -> Items:
-    """The items of one metric.
-
-    Args:
-        name: of the metric.
-        run: of the clips.
-        clips: by default those of the run.
-    """
-    known = declared(run)
+    """The items of one metric, from all clips of a run or some of them."""
+    known = _declared(run)
     metric = known.get(name)
     if metric is None and known is _SENSITIVITY:  # labels and units of ladder clips are shown, though not scored
         metric = _METRICS.get(name)
@@ -90,7 +78,7 @@ def scored(names: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None
 
     Metrics with the same items share them. A clip without an answer counts in two metrics alone.
     """
-    known = declared(run)
+    known = _declared(run)
     every = [clip.record for clip in run.clips]
     answered = [one for one in every if one["unanswered"] is None]
     made: dict[Any, Items] = {}
@@ -112,19 +100,12 @@ def scored(names: Iterable[str], run: Run) -> dict[str, tuple[str, Items] | None
 
 def scorable(run: Run) -> tuple[str, ...]:
     """The metrics that the clips of a run can be scored by, for a run without a results file."""
-    return tuple(metric for metric, found in scored(declared(run), run).items() if found is not None)
-
-
-# ---- constant answers -----------------------------------------------------------------------------------------------
+    return tuple(metric for metric, found in scored(_declared(run), run).items() if found is not None)
 
 
 def constants(run: Run) -> dict[str, dict[str, tuple[str, Items]]]:
-    """Score and items of constant answers, by their name and metric.
-
-    Args:
-        run: its clips are annotated; its answers are not used.
-    """
-    known = declared(run)
+    """Score and items of constant answers, by their name and metric, from the annotation of a run's clips."""
+    known = _declared(run)
     found: dict[str, dict[str, tuple[str, Items]]] = {}
 
     def add(answer: str, names: Iterable[str], items: Items) -> None:
@@ -134,8 +115,7 @@ def constants(run: Run) -> dict[str, dict[str, tuple[str, Items]]]:
     for of in ("emotion", "coarse"):
         if items := of_metric(f"{of}_uf1", run):
             add("most frequent label", [f"{of}_{score}" for score in ("uf1", "uar", "acc")], _always(items))
-    rungs = of_metric("threshold_px", run)
-    if rungs:
+    if rungs := of_metric("threshold_px", run):
         named = [{**rung, "named": True, "others": rung["other_units"]} for rung in rungs]
         add("all units named", sensitivity.SCORES, named)
     events = [] if rungs else of_metric("au_f1", run)
@@ -143,12 +123,12 @@ def constants(run: Run) -> dict[str, dict[str, tuple[str, Items]]]:
         every = [{**item, "read": run.units, "sides": {}} for item in events]
         add("all units named", ("au_f1", "au_f1_micro", "au_exact"), every)
         add("no unit named", ("au_exact",), [{**item, "read": (), "sides": {}} for item in events])
-    if described := _most_described(of_metric("description_facts_f1", run)):
-        add(
-            "most frequent description",
-            ("description_facts_f1", "description_facts_precision", "description_facts_recall"),
-            described,
-        )
+    described = [item for item in of_metric("description_facts_f1", run) if item["gold"] is not None]
+    if said := facts.constant_claims([item["gold"] for item in described]):
+        by_codes = {codes: facts.compared(said, codes, ()) for codes in {item["gold"] for item in described}}
+        items = [{"id": item["id"], "subject": item["subject"], **by_codes[item["gold"]]} for item in described]
+        scores = ("description_facts_f1", "description_facts_precision", "description_facts_recall")
+        add("most frequent description", scores, items)
     for metric in ("vqa_coarse_uf1", "vqa_fine_uf1", "vqa_au_shown_acc", "vqa_au_side_acc"):
         if items := of_metric(metric, run):
             add("most frequent answer", dict.fromkeys((metric, metric.replace("_uf1", "_uar"))), _always(items))
@@ -160,13 +140,3 @@ def _always(items: Items) -> Items:
     counts = Counter(item["gold"] for item in items)
     said = min(counts, key=lambda value: (-counts[value], str(value)))
     return [{**item, "read": said} for item in items]
-
-
-def _most_described(items: Items) -> Items:
-    """The items if every answer described the most frequent combination of units."""
-    known = [item for item in items if item["gold"] is not None]
-    said = facts.constant_claims([item["gold"] for item in known])
-    if not said:
-        return []
-    by_codes = {codes: facts.compared(said, codes, ()) for codes in {item["gold"] for item in known}}
-    return [{"id": item["id"], "subject": item["subject"], **by_codes[item["gold"]]} for item in known]

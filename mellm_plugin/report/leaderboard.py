@@ -6,22 +6,7 @@
           "rows": [{"entry": "e0", "ranked": True, "scores": {"au_f1": {"value": .97, "low": .95, "high": .99,
           "rank": 1, "rank_low": 2}, ..}, ..}], ..}], "overall": {..}, ..}
 
-The rules:
-
--   Runs share a board if they are of the same task (with frames or with maps), version of the task, prompts and data,
-    and ask for the same labels and units.
--   An entry is a model with its weights, motion settings, generation and system prompt, and with the judge of its
-    descriptions. Settings that only change speed (batch size, device) do not matter, nor does the path of the weights.
--   If an entry has several runs on a board, the newest that covers all clips is shown. A run with the same answers is a
-    duplicate and left out; runs with other answers are counted, and their range is given.
--   All scores are computed from the clips. A score that differs from the results file is a fault.
--   Scores are over the answers that exist (`language.unanswered`).
--   Not ranked: runs on some of the clips, incomplete or damaged runs, runs with missing answers, and models trained on
-    people of the clips. For `description_score` also those that another judge graded than most.
--   The rank of a model is 1 + the number of better models. Better means: the paired comparison over subjects, on the
-    clips that both have, corrected (Holm) for all pairs of the board and metric, has p < .05. Models that cannot be
-    told apart share a rank. `rank_low` is the worst place a model may have: the number of models minus those that are
-    worse. Only the metrics of `items.MAIN` are compared; others have an interval and no rank.
+docs/report.md has the rules: which runs share a board, what an entry is, which run is shown, and how ranks are made.
 """
 
 from __future__ import annotations
@@ -31,7 +16,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 
@@ -47,14 +33,7 @@ VERSION = 1
 
 @dataclass
 class Report:
-    """All boards, as plain data.
-
-    Attributes:
-        made: UTC.
-        reading: what was read, with faults and notes.
-        entries, boards: as in `to_dict`.
-        overall: the scores on all boards, and their means over datasets.
-    """
+    """All boards as plain data; `overall` has the scores on all boards, and their means over datasets."""
 
     made: str
     reading: dict[str, Any]
@@ -65,20 +44,13 @@ class Report:
     @property
     def faults(self) -> list[dict[str, str]]:
         """What could not be used: `file` and `fault`."""
-        found: list[dict[str, str]] = self.reading["faults"]
-        return found
+        return cast("list[dict[str, str]]", self.reading["faults"])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; unknown values are None."""
-        return {
-            "version": VERSION,
-            "made": self.made,
-            "mellm_plugin": __version__,
-            "reading": strict(self.reading),
-            "entries": strict(self.entries),
-            "boards": strict(self.boards),
-            "overall": strict(self.overall),
-        }
+        about = {"version": VERSION, "made": self.made, "mellm_plugin": __version__}
+        parts = {"reading": self.reading, "entries": self.entries, "boards": self.boards, "overall": self.overall}
+        return {**about, **strict(parts)}
 
 
 def strict(value: Any) -> Any:
@@ -91,33 +63,18 @@ def make(reading: Reading, made: datetime | None = None, progress: Callable[[str
     """The report of what was read.
 
     Args:
-        reading: of `results.read`.
         made: by default now.
         progress: gets the title of the board after each model that is scored.
     """
     faults, notes = list(reading.faults), list(reading.notes)
     entries = Entries(reading.runs)
     drafts = [Draft(runs, entries, faults, notes) for runs in _boards(reading.runs)]
-    names = entries.finish()
     _name(drafts)
-    boards = [draft.board(progress) for draft in drafts]
-    now = made or datetime.now(timezone.utc)
-    return Report(
-        made=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        reading={
-            "files": reading.files,
-            "runs": len(reading.runs),
-            "other_tasks": dict(sorted(reading.other_tasks.items())),
-            "faults": [{"file": fault.file, "fault": fault.text} for fault in faults],
-            "notes": notes,
-        },
-        entries=names,
-        boards=boards,
-        overall=_overall(boards, [entry["key"] for entry in names]),
-    )
-
-
-# ---- which runs belong together -------------------------------------------------------------------------------------
+    names, boards = entries.finish(), [draft.board(progress) for draft in drafts]
+    read = {"files": reading.files, "runs": len(reading.runs), "other_tasks": dict(sorted(reading.other_tasks.items()))}
+    read |= {"faults": [{"file": fault.file, "fault": fault.text} for fault in faults], "notes": notes}
+    stamp = (made or datetime.now(timezone.utc)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Report(stamp, read, names, boards, _overall(boards, [entry["key"] for entry in names]))
 
 
 def _version(run: Run) -> str | None:
@@ -126,6 +83,10 @@ def _version(run: Run) -> str | None:
     if isinstance(version, int | float) and not isinstance(version, bool):
         return f"{version:.10g}"
     return None if version is None else str(version)
+
+
+def _clips(board: Sequence[Run]) -> set[tuple[int, str]]:
+    return {(clip.place, clip.id) for run in board for clip in run.clips}
 
 
 def _asked(run: Run) -> str:
@@ -147,19 +108,14 @@ def _boards(runs: Sequence[Run]) -> list[list[Run]]:
             known[version][_asked(run)].append(run)
     boards = [board for of in known.values() for board in of.values()]
     for version, lacking in without_samples.items():
-        if of := known.get(version):
-            max(of.values(), key=len).extend(lacking)
+        if version in known:
+            max(known[version].values(), key=len).extend(lacking)
         else:
             boards.append(lacking)
     for run in without_results:  # its clips tell the board, if they fit only one
-        clips = {(clip.place, clip.id) for clip in run.clips}
-        fit = [
-            board
-            for board in boards
-            if board[0].question == run.question
-            and _asked(board[0]) == _asked(run)
-            and clips <= {(clip.place, clip.id) for one in board for clip in one.clips}
-        ]
+        clips = _clips([run])
+        asked = run.question, _asked(run)
+        fit = [board for board in boards if (board[0].question, _asked(board[0])) == asked and clips <= _clips(board)]
         if len(fit) == 1:
             fit[0].append(run)
         else:
@@ -173,10 +129,10 @@ def _name(drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         by_task.setdefault(draft.run.question, []).append(draft)
     for task, of in by_task.items():
-        all_marks = [_distinguishing(draft.run) for draft in of]
-        differ = [name for name in all_marks[0] if len({one[name] for one in all_marks}) > 1]
+        marks = [_distinguishing(draft.run) for draft in of]
+        differ = [name for name in marks[0] if len({one[name] for one in marks}) > 1]
         seen: Counter[str] = Counter()
-        for draft, one in zip(of, all_marks, strict=True):
+        for draft, one in zip(of, marks, strict=True):
             draft.title = f"{task} ({', '.join(f'{name} {one[name]}' for name in differ)})" if differ else task
             seen[draft.title] += 1
             if seen[draft.title] > 1:
@@ -185,18 +141,11 @@ def _name(drafts: Sequence[Draft]) -> None:
 
 def _distinguishing(run: Run) -> dict[str, str]:
     """What boards of one task may differ by, in words."""
-    version, wording = run.metadata.get("version"), prompts(run)
-    return {
-        "version": "not known" if version is None else str(version),
-        "prompts": "not known" if wording is None else str(wording),
-        "data": data_sums(run.metadata.get("data")) or "not known",
-        "asks": str(run.asks),
-        "labels": "+".join(run.labels or ()) or "none",
-        "units": "+".join(map(str, run.units or ())) or "none",
-    }
-
-
-# ---- the table over all boards ---------------------------------------------------------------------------------------
+    wording = {"version": run.metadata.get("version"), "prompts": prompts(run)}
+    known = {name: "not known" if value is None else str(value) for name, value in wording.items()}
+    known |= {"data": data_sums(run.metadata.get("data")) or "not known", "asks": str(run.asks)}
+    units = map(str, run.units or ())
+    return known | {"labels": "+".join(run.labels or ()) or "none", "units": "+".join(units) or "none"}
 
 
 def _overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dict[str, Any]:
@@ -207,46 +156,36 @@ def _overall(boards: Sequence[Mapping[str, Any]], entries: Sequence[str]) -> dic
     different numbers of boards are not comparable.
     """
     metrics = [m for m in MAIN if any(m == one["name"] for board in boards for one in board["metrics"])]
-    rows = []
-    counted: dict[str, list[str]] = {}
+    averaged: dict[str, list[str]] = {}
     for metric in metrics:
-        best: dict[str, Mapping[str, Any]] = {}
+        of_dataset: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for board in boards:
-            if len(board["datasets"]) != 1 or all(metric != one["name"] for one in board["metrics"]):
-                continue
-            known = best.get(board["datasets"][0])
-            if known is None or _weight(board, metric) > _weight(known, metric):
-                best[board["datasets"][0]] = board
-        counted[metric] = [str(board["title"]) for board in best.values()]
+            if len(board["datasets"]) == 1 and any(metric == one["name"] for one in board["metrics"]):
+                of_dataset[board["datasets"][0]].append(board)
+        averaged[metric] = [max(some, key=partial(_weight, metric))["title"] for some in of_dataset.values()]
+    rows = []
     for entry in entries:
         scores: dict[str, dict[str, Any]] = {}
         marks: dict[str, list[dict[str, str]]] = {}
         means: dict[str, list[float]] = {metric: [] for metric in metrics}
-        for board in boards:
-            for row in board["rows"]:
-                if row["entry"] != entry:
-                    continue
-                of = {m: {**row["scores"][m], "ranked": _counts_in_mean(row, m)} for m in metrics if m in row["scores"]}
-                scores[board["title"]] = of
-                marks[board["title"]] = row["marks"]
-                for metric, one in of.items():
-                    if one["ranked"] and board["title"] in counted[metric] and one["value"] is not None:
-                        means[metric].append(one["value"])
+        own = ((board["title"], row) for board in boards for row in board["rows"] if row["entry"] == entry)
+        for title, row in own:
+            of = {m: {**row["scores"][m], "ranked": _counts_in_mean(row, m)} for m in metrics if m in row["scores"]}
+            scores[title], marks[title] = of, row["marks"]
+            for metric, one in of.items():
+                if one["ranked"] and title in averaged[metric] and one["value"] is not None:
+                    means[metric].append(one["value"])
         if scores:
-            mean = {
-                metric: {"value": float(np.mean(values)), "tasks": len(values)}
-                for metric, values in means.items()
-                if values
-            }
+            mean = {m: {"value": float(np.mean(values)), "tasks": len(values)} for m, values in means.items() if values}
             rows.append({"entry": entry, "scores": scores, "marks": marks, "mean": mean})
-    return {"tasks": [board["title"] for board in boards], "metrics": metrics, "averaged": counted, "rows": rows}
+    return {"tasks": [board["title"] for board in boards], "metrics": metrics, "averaged": averaged, "rows": rows}
 
 
 def _counts_in_mean(row: Mapping[str, Any], metric: str) -> bool:
     """Whether a score counts in the mean of its model."""
-    graded = metric != "description_score" or all(mark["kind"] != "judge" for mark in row["marks"])
-    return bool(row["ranked"]) and graded and all(mark["kind"] != "clips" for mark in row["marks"])
+    unlike = ("clips", "judge") if metric == "description_score" else ("clips",)
+    return bool(row["ranked"]) and all(mark["kind"] not in unlike for mark in row["marks"])
 
 
-def _weight(board: Mapping[str, Any], metric: str) -> int:
+def _weight(metric: str, board: Mapping[str, Any]) -> int:
     return sum(row["ranked"] and metric in row["scores"] for row in board["rows"])

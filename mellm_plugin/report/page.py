@@ -18,7 +18,7 @@ import gzip
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -32,32 +32,23 @@ Pictures = Mapping[str, Mapping[str, bytes]]
 """By id of the clip: WebP files named `onset`, `apex` and `map`."""
 
 KINDS: tuple[str, ...] = ("onset", "apex", "map")
-"""The pictures of a clip."""
-
 SCRIPTS: tuple[str, ...] = ("text.js", "state.js", "tables.js", "charts.js", "clips.js", "views.js")
-"""The parts of the page's script, in order."""
-
-SIZE = 9_500_000
-"""Most bytes of a page."""
-
+SIZE = 9_500_000  # most bytes of a page
 _LEAST = 300  # characters of an answer that are always kept
 
 ANSWER: tuple[str, ...] = ("text", "aus", "label", "coarse", "label_right", "aus_right", "unparsed", "judge", "read")
-"""The columns of answers on the page."""
 
 
 def write(data: Mapping[str, Any], path: Path, pictures: Pictures | None = None) -> None:
-    """Write the page of a report.
+    """Write the page of a report, in one rename.
 
     Equal answers are stored once. The answers of twenty models to 2,000 clips, of 300 characters each, take about 5 MB
     including 2 MB for the chart library. If the page would exceed `SIZE`, long answers lose their middle; a note on the
     page says so.
 
     Args:
-        data: the report's plain data (`Report.to_dict()`), strict JSON: no NaN.
-        path: the file; replaced in one rename.
-        pictures: of the clips that have any; None for a page without pictures, which may be published even if the
-            frames may not.
+        data: of `Report.to_dict()`.
+        pictures: of the clips that have any; None for a page that may be published even if the frames may not.
 
     Raises:
         InputError: the data are not strict JSON, or the file cannot be written; the old page is unchanged.
@@ -74,13 +65,8 @@ def render(data: Mapping[str, Any], pictures: Pictures | None = None, size: int 
         f"default-src 'none'; script-src {_hash(script)} {_hash(plotly)}; style-src 'unsafe-inline';"
         " img-src blob: data:; base-uri 'none'; form-action 'none'"
     )
-    filled = {
-        "policy": policy,
-        "style": _asset("page.css"),
-        "pictures": base64.b64encode(files).decode("ascii"),
-        "plotly": packed_plotly,
-        "script": script,
-    }
+    filled = {"policy": policy, "style": _asset("page.css"), "plotly": packed_plotly, "script": script}
+    filled["pictures"] = base64.b64encode(files).decode("ascii")
     filled["report"] = _report(data, index, size - sum(map(len, filled.values())))
     return re.sub(r"<!--\[(\w+)\]-->", lambda place: filled[place[1]], _asset("template.html"))
 
@@ -91,13 +77,14 @@ def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str
     Raises:
         InputError: the data are not strict JSON.
     """
-    longest = max((len(text) for text in _texts(data)), default=0)
-    limit: int | None = None
+    lengths = sorted(len(answer["text"]) for answer in _answers(data.get("boards", ())))
+    longest = limit = max(lengths, default=0)
     while True:
-        packed = {**data, "boards": [_cut(board, limit) for board in data.get("boards", ())], "pictures": index}
+        boards = [_cut(board, limit) for board in data.get("boards", ())]
+        packed = {**data, "boards": boards, "pictures": index}
         packed["unit_names"] = {str(number): unit.name for number, unit in UNITS.items()}
-        packed["texts"] = _columns(packed["boards"])
-        if limit is not None:
+        packed["texts"] = _columns(boards)
+        if limit < longest:
             note = f"on the page, not in report.json, answers of more than {limit} letters are cut in their middle"
             reading = data.get("reading", {})
             packed["reading"] = {**reading, "notes": [*reading.get("notes", ()), note]}
@@ -105,21 +92,18 @@ def _report(data: Mapping[str, Any], index: Mapping[str, Any], room: int) -> str
             written = _packed(json.dumps(packed, allow_nan=False, separators=(",", ":")))
         except (TypeError, ValueError) as error:
             raise InputError(f"the report's data are not strict JSON: {error}; unknown values are null") from error
-        if len(written) <= room or (limit or longest) <= _LEAST:
+        if len(written) <= room or limit <= _LEAST:
             return written
         # assumes that all bytes are texts, so few rounds are needed
-        share = 0.9 * max(room, 0) / len(written)
-        limit = max(_LEAST, min((limit or longest) * 3 // 4, _limit(list(_texts(data)), share)))
+        limit = max(_LEAST, min(limit * 3 // 4, _limit(lengths, 0.9 * max(room, 0) / len(written))))
 
 
-def _texts(data: Mapping[str, Any]) -> Iterator[str]:
-    boards = data.get("boards", ())
-    return (a["text"] for board in boards for column in board["answers"].values() for a in column if a)
+def _answers(boards: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    return (answer for board in boards for column in board["answers"].values() for answer in column if answer)
 
 
-def _limit(texts: Sequence[str], share: float) -> int:
-    """The length to cut texts to, so that this share of their characters stays."""
-    lengths = sorted(map(len, texts))
+def _limit(lengths: Sequence[int], share: float) -> int:
+    """The length to cut texts of these lengths, ascending, to, so that this share of their characters stays."""
     left = share * sum(lengths)
     for place, length in enumerate(lengths):
         if length * (len(lengths) - place) >= left:
@@ -128,10 +112,8 @@ def _limit(texts: Sequence[str], share: float) -> int:
     return lengths[-1]
 
 
-def _cut(board: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
-    """A board with answers of at most `limit` characters, plus the note that they are cut."""
-    if limit is None:
-        return dict(board)
+def _cut(board: Mapping[str, Any], limit: int) -> dict[str, Any]:
+    """A board with answers of at most `limit` characters."""
     columns = {entry: [one and _shortened(one, limit) for one in column] for entry, column in board["answers"].items()}
     return {**board, "answers": columns}
 
@@ -151,8 +133,7 @@ def _shortened(answer: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
 
 def _columns(boards: list[dict[str, Any]]) -> list[str]:
     """Turn the answers of each board into columns, with indices into the returned list of texts."""
-    given = [answer for board in boards for column in board["answers"].values() for answer in column if answer]
-    texts = sorted({answer["text"] for answer in given})  # similar texts side by side compress better
+    texts = sorted({answer["text"] for answer in _answers(boards)})  # similar texts side by side compress better
     place = {text: number for number, text in enumerate(texts)}
     for board in boards:
         columns = {}
@@ -168,12 +149,11 @@ def _one_file(pictures: Pictures) -> tuple[dict[str, list[int | None]], bytes]:
     index: dict[str, list[int | None]] = {}
     files = bytearray()
     for clip, of_clip in pictures.items():
-        places: list[int | None] = []
+        index[clip] = []
         for kind in KINDS:
             picture = of_clip.get(kind)
-            places += [None, None] if picture is None else [len(files), len(picture)]
+            index[clip] += [None, None] if picture is None else [len(files), len(picture)]
             files += picture or b""
-        index[clip] = places
     return index, bytes(files)
 
 

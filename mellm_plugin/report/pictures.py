@@ -23,17 +23,11 @@ from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import Nose
 from mellm_plugin.motion.images import Frame, read_pixels
 from mellm_plugin.motion.render import motion_maps
-from mellm_plugin.motion.settings import DEFAULT, MotionSettings
+from mellm_plugin.motion.settings import DEFAULT
 
-BUDGET = 6_000_000
-"""Most bytes of all pictures in a page, in base64; with charts and answers the page stays below 10 MB."""
-
-SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)
-"""Longer side of the pictures, px; the first at which all fit is used."""
-
-QUALITY = 62
-"""WebP quality, 0..100: it removes camera noise and keeps lids and lip corners."""
-
+BUDGET = 6_000_000  # most bytes of all pictures in a page, in base64; with charts and answers it stays below 10 MB
+SIDES: tuple[int, ...] = (224, 176, 144, 112, 88)  # longer side of the pictures, px; the first at which all fit is used
+QUALITY = 62  # WebP quality, 0..100: it removes camera noise and keeps lids and lip corners
 _TRIED = 12  # clips that are drawn to estimate the size of all pictures
 _MARGIN = 1.08  # factor on that estimate
 
@@ -46,8 +40,6 @@ def clip_pictures(
     ids: Iterable[str],
     *,
     budget: int = BUDGET,
-    settings: MotionSettings = DEFAULT,
-    workers: int = 2,
     cache: MotionCache | None = None,
     notes: list[str] | None = None,
     progress: Callable[[], object] | None = None,
@@ -58,8 +50,6 @@ def clip_pictures(
         datasets: names as in the ids of clips, or as stored; for `synthme` the newest stored version.
         ids: the clips to draw; if too many, an evenly spread part of this list is drawn.
         budget: bytes of all pictures together, in base64.
-        settings: how the maps are drawn.
-        workers: number of threads.
         cache: keeps measured flows between runs.
         notes: gets a sentence on every dataset or clip that is left out.
         progress: called for each clip drawn.
@@ -74,30 +64,25 @@ def clip_pictures(
     wanted = [clip for clip in wanted if clip in there]
     if not wanted:
         return {}
-
-    def drawn(chosen: set[str]) -> Iterator[tuple[str, Drawn]]:
-        samples = (s for name, split, clips in stored if chosen & clips for s in _read(name, split, chosen, remarks))
-        return _drawn(samples, settings, workers, cache, remarks)
-
     room = budget * 3 // 4  # base64 makes four bytes of three
-    tried = [pictures for _, pictures in drawn(set(_spread(wanted, _TRIED)))]
+    tried = [pictures for _, pictures in _drawn(stored, {*_spread(wanted, _TRIED)}, cache, remarks)]
     if not tried:
         return {}
     for side in SIDES:
-        each = _MARGIN * sum(_size(_encoded(pictures, side)) for pictures in tried) / len(tried)
+        each = _MARGIN * sum(len(one) for pictures in tried for one in _encoded(pictures, side).values()) / len(tried)
         if each * len(wanted) <= room:
             break
-    chosen = _spread(wanted, min(len(wanted), int(room / each)))
-
+    chosen = _spread(wanted, int(room / each))
     taken: dict[str, Encoded] = {}
     left_out = len(wanted) - len(chosen)
-    for clip, pictures in drawn(set(chosen)):
+    for clip, pictures in _drawn(stored, {*chosen}, cache, remarks):
         if progress:
             progress()
         encoded = _encoded(pictures, side)
-        if _size(encoded) <= room:
+        size = sum(map(len, encoded.values()))
+        if size <= room:
             taken[clip] = encoded
-            room -= _size(encoded)
+            room -= size
         else:
             left_out += 1
     if left_out:
@@ -105,14 +90,9 @@ def clip_pictures(
     return {clip: taken[clip] for clip in wanted if clip in taken}
 
 
-def _size(encoded: Encoded) -> int:
-    return sum(map(len, encoded.values()))
-
-
 def _spread(clips: Sequence[str], count: int) -> list[str]:
     """`count` of the clips, evenly spread."""
-    if count >= len(clips):
-        return list(clips)
+    count = min(count, len(clips))
     return [clips[place * len(clips) // count] for place in range(count)]
 
 
@@ -134,38 +114,32 @@ def _stored(datasets: Iterable[str], wanted: set[str], remarks: list[str]) -> It
             remarks.append(f"no pictures of {dataset}: {error}")
 
 
-def _read(name: str, split: str, chosen: set[str], remarks: list[str]) -> Iterator[Sample]:
-    try:
-        yield from (sample for sample in store.read(name, split) if sample.id in chosen)
-    except DataError as error:
-        fault = f"no further pictures of {name}: {error}"
-        if fault not in remarks:
-            remarks.append(fault)
-
-
 def _drawn(
-    samples: Iterable[Sample], settings: MotionSettings, workers: int, cache: MotionCache | None, remarks: list[str]
+    stored: Sequence[tuple[str, str, set[str]]], chosen: set[str], cache: MotionCache | None, remarks: list[str]
 ) -> Iterator[tuple[str, Drawn]]:
     waiting: deque[Sample] = deque()
 
-    def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
-        for sample in samples:
-            waiting.append(sample)
-            yield sample.onset, sample.apex, sample.nose
+    def remark(text: str) -> None:
+        if text not in remarks:
+            remarks.append(text)
 
-    for found in motion_maps(pairs(), settings, workers=workers, cache=cache):
+    def pairs() -> Iterator[tuple[Frame, Frame, Nose | None]]:
+        for name, split, clips in stored:
+            try:
+                for sample in store.read(name, split) if chosen & clips else ():
+                    if sample.id in chosen:
+                        waiting.append(sample)
+                        yield sample.onset, sample.apex, sample.nose
+            except DataError as error:
+                remark(f"no further pictures of {name}: {error}")
+
+    for found in motion_maps(pairs(), DEFAULT, workers=2, cache=cache):
         sample = waiting.popleft()
         if isinstance(found, ImageError):
-            fault = f"no pictures of {sample.id}: {found}"
-            if fault not in remarks:
-                remarks.append(fault)
+            remark(f"no pictures of {sample.id}: {found}")
             continue
         onset, apex = _eight_bits(read_pixels(sample.onset)), _eight_bits(read_pixels(sample.apex))
         yield sample.id, {"onset": onset, "apex": apex, "map": found.image}
-
-
-def _encoded(pictures: Drawn, side: int) -> Encoded:
-    return {kind: _webp(pixels, side) for kind, pixels in pictures.items()}
 
 
 def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.uint8]:
@@ -174,9 +148,12 @@ def _eight_bits(pixels: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.N
     return (pixels >> too_many).astype(np.uint8)
 
 
-def _webp(pixels: npt.NDArray[np.uint8], side: int) -> bytes:
-    image = Image.fromarray(pixels)
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    held = io.BytesIO()
-    image.save(held, "WEBP", quality=QUALITY, method=2)
-    return held.getvalue()
+def _encoded(pictures: Drawn, side: int) -> Encoded:
+    """WebP files of at most `side` px."""
+    found: Encoded = {}
+    for kind, pixels in pictures.items():
+        image, held = Image.fromarray(pixels), io.BytesIO()
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+        image.save(held, "WEBP", quality=QUALITY, method=2)
+        found[kind] = held.getvalue()
+    return found

@@ -21,18 +21,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from mellm_plugin.report import items
-from mellm_plugin.report.files import (
-    LOSO,
-    PREDICTIONS,
-    SAMPLES,
-    faults_of,
-    find,
-    results_document,
-    samples_beside,
-    short,
-)
-from mellm_plugin.report.runs import Clip, Fault, Reading, Run
+from mellm_plugin.report import files, items
+from mellm_plugin.report.files import LOSO, PREDICTIONS, RESULTS, SAMPLES, results_document, short
+from mellm_plugin.report.runs import Clip, Reading, Run
 from mellm_plugin.report.samples import SIGNS, Lines, Pool, counted, read_lines, whole_number
 from mellm_plugin.scoring.held_out import ENDING
 
@@ -46,16 +37,13 @@ _SINGAPORE = timezone(timedelta(hours=8))  # of lmms-eval, on any machine; no fi
 
 
 def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -> Reading:
-    """Read all results and samples files.
+    """Read all results and samples files below some files and folders (`files.find`).
 
-    Args:
-        paths: files, and folders that are searched through. A results file brings its samples files, and the other way
-            round.
-        progress: gets the number of bytes of each part that was read.
+    `progress` gets the number of bytes of each part that was read.
     """
     reading = Reading()
     pool = Pool()
-    results, samples = find(paths, reading)
+    results, samples = files.find(paths, reading)
     reading.files = len(results) + len(samples)
     claimed: set[Path] = set()
     for file in results:
@@ -68,13 +56,14 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
             continue
         for task in _tasks(document):
             if "/" in task or "\0" in task:
-                reading.faults.append(Fault(str(file), f"expected the name of a task, found {short(task)}"))
+                reading.fault(file, f"expected the name of a task, found {short(task)}")
                 continue
             if _is_fold(file, task, reading):
                 continue
-            beside = samples_beside(file, task, document.get("loso") is not None)
+            name = f"{file.name.removesuffix(RESULTS)}{SAMPLES}{task}.jsonl"
+            beside = file.with_name(name if document.get("loso") is None else PREDICTIONS)
             claimed.add(beside)
-            if not _ours(document["results"][task]):
+            if not any(f"{name},none" in document["results"][task] for name in (*SIGNS, NESTED)):
                 reading.other_tasks[task] += 1
                 continue
             lines = read_lines(beside, task, pool, reading, progress) if beside.is_file() else None
@@ -93,7 +82,7 @@ def read(paths: Iterable[Path], progress: Callable[[int], None] | None = None) -
 
 def size(paths: Iterable[Path]) -> int:
     """The number of bytes whose progress `read` reports."""
-    return sum(file.stat().st_size for files in find(paths, Reading()) for file in files)
+    return sum(file.stat().st_size for found in files.find(paths, Reading()) for file in found)
 
 
 def _is_fold(file: Path, task: str, reading: Reading) -> bool:
@@ -107,13 +96,6 @@ def _tasks(document: Mapping[str, Any]) -> list[str]:
     groups = document.get("group_subtasks")
     within = {name for name, tasks in groups.items() if tasks} if isinstance(groups, dict) else set()
     return [name for name, scores in document["results"].items() if name not in within and isinstance(scores, dict)]
-
-
-def _ours(scores: Mapping[str, Any]) -> bool:
-    return any(f"{name},none" in scores for name in (*SIGNS, NESTED))
-
-
-# ---- what a results file holds --------------------------------------------------------------------------------------
 
 
 def _count(value: object) -> int:
@@ -171,7 +153,8 @@ def _checked(document: Mapping[str, Any], where: str, reading: Reading) -> _Docu
         try:
             return _Document.model_validate(document)
         except ValidationError as error:
-            reading.faults += [Fault(where, fault) for fault in faults_of(error)]
+            for fault in files.faults_of(error):
+                reading.fault(where, fault)
             for one in error.errors(include_url=False):
                 document = _without(document, one["loc"])
 
@@ -181,8 +164,8 @@ def _without(value: Any, path: Sequence[int | str]) -> Any:
     first, *rest = path
     if not isinstance(value, dict) or first not in value:
         return value
-    kept = {key: one for key, one in value.items() if key != first}
     inner = _without(value[first], rest) if rest else None
+    kept = {key: one for key, one in value.items() if key != first}
     return {**kept, first: inner} if rest and inner != value[first] else kept
 
 
@@ -196,26 +179,22 @@ def _scores(found: Mapping[str, Any], task: str, where: str, reading: Reading) -
     """
     flat = {metric.removesuffix(",none"): value for metric, value in found.items() if metric.endswith(",none")}
     nested, intervals = flat.get(NESTED), flat.get("ci95_stderr")
-    all_scores = {m: one for m, one in nested.items() if isinstance(one, dict)} if isinstance(nested, dict) else {}
-    given = {metric: one.get("value") for metric, one in all_scores.items()}
-    given |= {
-        m: value
-        for m, value in flat.items()
-        if m not in given and m not in ("alias", "record") and not _STDERR.search(m)
-    }
+    nested = {m: one for m, one in nested.items() if isinstance(one, dict)} if isinstance(nested, dict) else {}
+    given = {metric: one.get("value") for metric, one in nested.items()}
+    others = flat.keys() - given.keys() - {"alias", "record"}
+    given |= {m: value for m, value in flat.items() if m in others and not _STDERR.search(m)}
     values = {metric: _number(value) for metric, value in given.items()}
     for metric, value in values.items():
         written = given[metric]
         if value is None and written not in _UNKNOWN and not (isinstance(written, float) and math.isnan(written)):
-            reading.faults.append(Fault(where, f"{task}: {metric}: expected a number, found {short(written)}"))
-    ends = intervals if isinstance(intervals, dict) else {}
-    ends = {**ends, **{metric: one.get("ci95") for metric, one in all_scores.items()}}
+            reading.fault(where, f"{task}: {metric}: expected a number, found {short(written)}")
+    ends = dict(intervals) if isinstance(intervals, dict) else {}
+    ends |= {metric: one.get("ci95") for metric, one in nested.items()}
     return values, {metric: _ends(both) for metric, both in ends.items()}
 
 
 def _ends(both: object) -> tuple[float, float] | None:
-    numbers = [_number(end) for end in both] if isinstance(both, list) else []
-    low, high = numbers if len(numbers) == 2 else (None, None)
+    low, high = map(_number, both) if isinstance(both, list) and len(both) == 2 else (None, None)
     return None if low is None or high is None else (low, high)
 
 
@@ -225,9 +204,6 @@ def _number(value: object) -> float | None:
     return float(value)
 
 
-# ---- a run ----------------------------------------------------------------------------------------------------------
-
-
 def _run(
     file: Path | None, document: Mapping[str, Any], task: str, samples: Path, lines: Lines | None, reading: Reading
 ) -> Run:
@@ -235,7 +211,7 @@ def _run(
     where = str(file or samples)
     said = _checked(document, where, reading)
     config, loso = said.config, said.loso or None
-    known, backend = said.configs.get(task, _Task()), config.model_backend
+    known, backend = said.configs.get(task, _Task()), _backend(config.model_backend)
     if loso is not None and file is not None:
         known, backend = _of_folds(file.parent, task, reading)
     values, ends = _scores(document.get("results", {}).get(task, {}), task, where, reading)
@@ -245,15 +221,15 @@ def _run(
     asked = lines or Lines()
     clips = tuple(sorted(asked.clips, key=lambda clip: clip.place))
     if lines is not None and effective is not None and len(clips) + asked.damaged != effective:
-        reading.faults.append(
-            Fault(str(samples), f"expected {effective} clips, as {where} says, found {len(clips) + asked.damaged}")
-        )
+        reading.fault(samples, f"expected {effective} clips, as {where} says, found {len(clips) + asked.damaged}")
     cost = said.efficiency.get("by_task", {}).get(task)
     cost = cost if isinstance(cost, dict) else {}
     # answers from lmms-eval's cache have no counts, and a sum without them would be that of fewer clips
     every = cost.get("docs_with_token_counts") == cost.get("docs")
     total = counted(cost.get("total_input_tokens"), cost.get("total_output_tokens")) if every else None
     alone = bool(document) and len(_tasks(document)) == 1
+    fewer = original is not None and effective is not None and effective < original
+    limited = config.limit is not None and (original is None or effective is None or fewer)
     higher = said.higher_is_better.get(task) or {}
     shown = known.lmms_eval_specific_kwargs
     run = Run(
@@ -262,7 +238,7 @@ def _run(
         samples=samples if lines is not None else None,
         model=config.model,
         model_args=_arguments(config, loso),
-        backend=_backend(backend),
+        backend=backend,
         generation=str(config.gen_kwargs or ""),
         shots=whole_number(said.shots.get(task)) or 0,
         instruction=said.system_instruction_sha or None,
@@ -275,11 +251,7 @@ def _run(
         date=_date(said.date, where, reading) if document else _stamp(samples.name),
         original=original,
         effective=effective,
-        limited=bool(
-            (config.limit is not None and (original is None or effective is None or effective < original))
-            or config.offset
-            or (original is not None and effective is not None and effective < original and loso is None)
-        ),
+        limited=limited or config.offset > 0 or (fewer and loso is None),
         asks=asked.protocol[0],
         labels=asked.protocol[1],
         units=asked.protocol[2],
@@ -308,34 +280,28 @@ _SECRET = re.compile(
 
 
 def _arguments(config: _Config, loso: Mapping[str, Any] | None) -> str:
-    if loso is None:
-        given = config.model_args
-        if isinstance(given, dict):
-            given = ",".join(f"{key}={value}" for key, value in given.items())
-        text = given if isinstance(given, str) else json.dumps(given) if given else ""
-        return _SECRET.sub(r"\1[redacted]", text)
-    base, folds = config.finetune.get("base"), loso.get("folds")
-    return f"{f'base={base}, ' if base else ''}{len(folds) if isinstance(folds, list) else 0} folds"
+    if loso is not None:
+        base, folds = config.finetune.get("base"), loso.get("folds")
+        return f"{f'base={base}, ' if base else ''}{len(folds) if isinstance(folds, list) else 0} folds"
+    given = config.model_args
+    if isinstance(given, dict):
+        given = ",".join(f"{key}={value}" for key, value in given.items())
+    return _SECRET.sub(r"\1[redacted]", given if isinstance(given, str) else json.dumps(given) if given else "")
 
 
-def _of_folds(folder: Path, task: str, reading: Reading) -> tuple[_Task, str]:
-    """The configuration of the task and the model, which only the results files of the folds hold."""
-    found: dict[str, tuple[_Task, str]] = {}
+def _of_folds(folder: Path, task: str, reading: Reading) -> tuple[_Task, dict[str, Any]]:
+    """The configuration of the task, and motion of the model, which only the results files of the folds hold."""
+    found: dict[str, tuple[_Task, dict[str, Any]]] = {}
     for file in sorted(folder.glob(f"folds/*/{LOSO}")):
-        document = results_document(file, reading)
-        if document is None:
-            continue
-        said = _checked(document, str(file), reading)
-        known, text = said.configs.get(f"{task}{ENDING}", _Task()), said.config.model_backend
-        backend = _backend(text)
-        key = json.dumps([known.metadata, backend.get("motion")], sort_keys=True, default=str)
-        motion = json.dumps({"motion": backend["motion"]}) if "motion" in backend else "{}"
-        found.setdefault(key, (known, f"{text.partition(' ')[0] or 'mellm'} {motion}"))
+        if (document := results_document(file, reading)) is not None:
+            said = _checked(document, str(file), reading)
+            known, backend = said.configs.get(f"{task}{ENDING}", _Task()), _backend(said.config.model_backend)
+            key = json.dumps([known.metadata, backend.get("motion")], sort_keys=True, default=str)
+            found.setdefault(key, (known, {name: backend[name] for name in ("motion",) if name in backend}))
     if len(found) > 1:
-        reading.faults.append(
-            Fault(str(folder), f"expected folds of one version of task and model, found {len(found)}: the first counts")
-        )
-    return next(iter(found.values()), (_Task(), ""))
+        text = f"expected folds of one version of task and model, found {len(found)}: the first counts"
+        reading.fault(folder, text)
+    return next(iter(found.values()), (_Task(), {}))
 
 
 def _backend(text: str) -> dict[str, Any]:
@@ -358,7 +324,7 @@ def _date(given: object, where: str, reading: Reading) -> datetime | None:
         raise ValueError("neither YYYYMMDD_HHMMSS nor an ISO date")
     except (ValueError, OverflowError) as error:
         if given is not None:
-            reading.faults.append(Fault(where, f"date: {error}, found {short(given)}"))
+            reading.fault(where, f"date: {error}, found {short(given)}")
         return None
 
 
@@ -376,9 +342,7 @@ def _summed(clips: Sequence[Clip]) -> tuple[int | None, int | None] | None:
     known = [clip.tokens for clip in clips if clip.tokens is not None]
     if not clips or len(known) < len(clips):
         return None
-    given, answered = (
-        None if None in side else sum(n for n in side if n is not None) for side in zip(*known, strict=True)
-    )
+    given, answered = (None if None in side else sum(filter(None, side)) for side in zip(*known, strict=True))
     return given, answered
 
 

@@ -1,7 +1,6 @@
 """What the report knows of a run: one model on one task.
 
-    Run(task="synthme_meu", model="mellm", clips=(Clip(id="synthme/s00/00", read_units=(4, 5), ..), ..),
-        values={"au_f1": .974, ..}, ..)
+    Run(task="synthme_meu", model="mellm", clips=(Clip(0, {"id": "synthme/s00/00", ..}, "..")), values={"au_f1": .97})
 
 `results.read` makes these from the files of lmms-eval, of any version of this package.
 """
@@ -14,17 +13,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(frozen=True)
 class Fault:
-    """A part of the input that could not be used.
-
-    Attributes:
-        file: the file.
-        text: what was expected and found, and in which line.
-    """
+    """A part of the input that could not be used: what was expected and found in a file, and in which line."""
 
     file: str
     text: str
@@ -51,19 +45,17 @@ class Clip:
 
     @property
     def id(self) -> str:
-        """Its id, which starts with the name of its dataset."""
+        """Starts with the name of its dataset."""
         return str(self.record["id"])
 
     @property
     def dataset(self) -> str:
-        """The dataset it belongs to."""
         return str(self.record["dataset"])
 
     @property
     def unanswered(self) -> str | None:
         """Why there is no answer (`language.unanswered`); None if there is one."""
-        found: str | None = self.record["unanswered"]
-        return found
+        return cast("str | None", self.record["unanswered"])
 
     @property
     def kind(self) -> str | None:
@@ -91,13 +83,10 @@ class Run:
     """One model on one task.
 
     Attributes:
-        task: name of the task.
         results, samples: the files; None where a file is missing.
-        model, model_args: as given to lmms-eval.
+        model, model_args: as given to lmms-eval; generation: its `gen_kwargs`.
         backend: what the model reports about itself: `bundled`, `motion`, `adapter_sha256`, `training`; may be empty.
-        generation: `gen_kwargs` of the command line.
-        shots: number of few-shot examples.
-        instruction: SHA-256 of the system instruction.
+        shots: number of few-shot examples; instruction: SHA-256 of the system instruction.
         versions: of `lmms_eval` and `mellm_plugin`.
         metadata: of the task: `version`, `prompt_version` or `wording`, `data`.
         date: UTC.
@@ -105,8 +94,7 @@ class Run:
         limited: the command line restricted the run to some of the clips.
         asks, labels, units: of the task.
         clips: in the order of the task; empty without a samples file.
-        metrics: names of the metrics, without standard errors.
-        values, ends: value and 95 % interval of each metric, as in the results file.
+        metrics: their names; values, ends: value and 95 % interval of each, as in the results file.
         higher_is_better: by metric, where the results file says so.
         drawn: motion settings of the maps, where the task draws maps; else None.
         loso: the `loso` section of a leave-one-subject-out run.
@@ -156,8 +144,11 @@ class Run:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files it was read from."""
         return tuple(file for file in (self.results, self.samples) if file is not None)
+
+    @property
+    def day(self) -> str | None:
+        return None if self.date is None else self.date.strftime("%Y-%m-%d")
 
     @property
     def question(self) -> str:
@@ -167,17 +158,13 @@ class Run:
 
 @dataclass
 class Reading:
-    """Everything that was read.
-
-    Attributes:
-        files: number of files.
-        runs: of the tasks of this package.
-        other_tasks: number of runs of other tasks, by name.
-        faults, notes: what could not be used; other remarks.
-    """
+    """Everything that was read: the number of files, the runs of our tasks, and how many there are of each other."""
 
     files: int = 0
     runs: list[Run] = field(default_factory=list)
     other_tasks: Counter[str] = field(default_factory=Counter)
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+    def fault(self, where: object, text: str) -> None:
+        self.faults.append(Fault(str(where), text))

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -34,8 +34,6 @@ SIGNS = ("parse_rate", "vqa_parse_rate", "threshold_px")
 
 _STDERR = re.compile(r"_stderr(_\w+)?$")
 _SHOWN = 5  # faulty lines of a file that are reported one by one
-
-# ---- the record -----------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=4096)
@@ -157,20 +155,13 @@ class Said(dict[str, Any]):
         return None
 
 
-class _Line(_Strict):
+class _Line(_Strict, Generic[T]):
     place: Annotated[int, Field(alias="doc_id")]
     text: Annotated[str, Field(alias="filtered_resps")]
+    record: T
 
 
-class _ClipLine(_Line):
-    record: _OfClip
-
-
-class _QuestionLine(_Line):
-    record: _OfQuestion
-
-
-# ---- lines of older versions ----------------------------------------------------------------------------------------
+_ClipLine, _QuestionLine = _Line[_OfClip], _Line[_OfQuestion]
 
 
 def record_of(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -194,17 +185,9 @@ def record_of(row: Mapping[str, Any]) -> Mapping[str, Any] | None:
         texts = item("vqa_rouge1_f1")
         return {**row[sign], "expected": texts.get("gold"), "submitted": texts.get("read")}
     old = row[sign] if sign == "parse_rate" else {**row[sign], "asks": None, "labels": [], "gold": {}, "read": {}}
-    return {
-        **old,
-        "doubts": item("motion_plausible_rate").get("doubts"),
-        "motion_px": item("motion_plausible_rate").get("motion_px"),
-        "facts": item("description_facts_f1") or None,
-        "judge": item("description_score") or None,
-        "rung": item("threshold_px") or None,
-    }
-
-
-# ---- lines ----------------------------------------------------------------------------------------------------------
+    parts = {"facts": "description_facts_f1", "judge": "description_score", "rung": "threshold_px"}
+    motion = {name: item("motion_plausible_rate").get(name) for name in ("doubts", "motion_px")}
+    return {**old, **motion, **{name: item(metric) or None for name, metric in parts.items()}}
 
 
 @dataclass
@@ -250,30 +233,26 @@ def read_lines(
                     continue
                 try:
                     clip = _clip(_object(raw), number, lines, pool)
-                except ValidationError as error:
-                    lines.damaged += 1
-                    faults.append(f"line {number}: {'; '.join(faults_of(error))}")
-                    continue
+                    if clip is None:
+                        lines.foreign += 1
+                    elif clip.place in seen:
+                        same = "the same" if seen[clip.place] == clip.text else "another"
+                        raise ValueError(f"clip {clip.id} has an answer already; this is {same}, and left out")
+                    else:
+                        seen[clip.place] = clip.text
+                        lines.clips.append(clip)
                 except ValueError as error:
                     lines.damaged += 1
-                    faults.append(f"line {number}: {error}")
-                    continue
-                if clip is None:
-                    lines.foreign += 1
-                elif clip.place not in seen:
-                    seen[clip.place] = clip.text
-                    lines.clips.append(clip)
-                else:
-                    lines.damaged += 1
-                    same = "the same" if seen[clip.place] == clip.text else "another"
-                    faults.append(f"line {number}: clip {clip.id} has an answer already; this is {same}, and left out")
+                    found = "; ".join(faults_of(error)) if isinstance(error, ValidationError) else error
+                    faults.append(f"line {number}: {found}")
     except OSError as error:
         faults.append(f"cannot be read: {error}")
     if lines.clips and lines.foreign:
         lines.damaged += lines.foreign
         faults.append(f"{lines.foreign} line{'s are' if lines.foreign > 1 else ' is'} of another task than {task}")
-    more = [f"{len(faults) - _SHOWN} more lines like these"] if len(faults) > _SHOWN else []
-    reading.faults += [Fault(str(file), fault) for fault in (*faults[:_SHOWN], *more)]
+    if len(faults) > _SHOWN:
+        faults[_SHOWN:] = [f"{len(faults) - _SHOWN} more lines like these"]
+    reading.faults += [Fault(str(file), fault) for fault in faults]
     return lines
 
 
@@ -290,11 +269,7 @@ def _object(raw: bytes) -> dict[str, Any]:
 
 
 def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip | None:
-    """The clip of a line; None if the line is of another task.
-
-    Raises:
-        ValueError: the line cannot be used; a ValidationError holds all of its faults.
-    """
+    """The clip of a line; None if the line is of another task. A ValidationError holds all faults of a line."""
     given = record_of(row)
     if given is None:
         return None
@@ -311,10 +286,15 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
         record["gold"] = None if gold is None else Said(gold.model_dump(exclude_unset=True))
     else:
         _complete(record)
-        _agree(record, lines)
-    if (keys := tuple(row)) not in lines.keys:
+        protocol = record["asks"], record["labels"], record["scored_aus"]
+        if record["asks"] is not None and protocol != lines.protocol:
+            if lines.protocol[0] is not None:
+                raise ValueError("asks for other labels or units than the lines before it")
+            lines.protocol = protocol
+    # a line of an earlier version names its metrics
+    if "record" not in row and (keys := tuple(row)) not in lines.keys:
         lines.keys.add(keys)
-        lines.metrics |= dict.fromkeys(_metrics(row))
+        lines.metrics |= {k: None for k, item in row.items() if isinstance(item, dict) and not _STDERR.search(k)}
     record = {name: pool(value) for name, value in record.items()}
     return Clip(line.place, record, pool(line.text), pool(_tokens(row.get("token_counts"))))
 
@@ -333,16 +313,6 @@ def _complete(record: dict[str, Any]) -> None:
         judge["reasons"] = judge["reasons"] or {}
         if judge["unscored"] is not None:
             judge["unscored"]["detail"] = judge["unscored"]["detail"] or ""
-
-
-def _agree(record: Mapping[str, Any], lines: Lines) -> None:
-    """Check that a line asks for the same labels and units as those before it."""
-    protocol = record["asks"], record["labels"], record["scored_aus"]
-    if record["asks"] is None or protocol == lines.protocol:
-        return
-    if lines.protocol[0] is not None:
-        raise ValueError("asks for other labels or units than the lines before it")
-    lines.protocol = protocol
 
 
 def _answer(row: Mapping[str, Any]) -> str | None:
@@ -374,10 +344,3 @@ def whole_number(value: object) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e300:
         return None
     return int(value) if value == int(value) else None
-
-
-def _metrics(row: Mapping[str, Any]) -> list[str]:
-    """The metrics of a line of an earlier version; a line with a record does not name them."""
-    if "record" in row:
-        return []
-    return [name for name, item in row.items() if isinstance(item, dict) and not _STDERR.search(name)]

@@ -39,14 +39,19 @@ def read_spans(text: str, units: Collection[int] | None, label: str | None, unit
 
     Args:
         text: the answer as the model gave it.
-        units, label: what was read in it; None if nothing was.
+        units, label: what was read in it.
         units_alone: plain numbers are units.
     """
     starts = [match.start() for match in _CONCLUSION.finditer(text)]
     places = (*reversed(starts[-2:]), 0)
     of_units = (_units(text, start, units, units_alone) for start in places) if units else ()
     of_label = (_labels(text, start, label) for start in places) if label else ()
-    return _apart([*next(filter(None, of_units), []), *next(filter(None, of_label), [])])
+    every = [*next(filter(None, of_units), []), *next(filter(None, of_label), [])]
+    found: list[Span] = []
+    for span in sorted(every, key=lambda one: (one[0], -one[1])):
+        if not found or span[0] >= found[-1][1]:
+            found.append(span)
+    return found
 
 
 def _units(text: str, start: int, units: Collection[int], alone: bool) -> list[Span]:
@@ -58,14 +63,9 @@ def _units(text: str, start: int, units: Collection[int], alone: bool) -> list[S
             if int(number[0]) in units and not within and not _denied(text, start, run.start()):
                 found.append((_with_head(text, number.start()), number.end(), "unit"))
     if alone and not found:
-        found += [
-            (match.start(), match.end(), "unit") for match in _ALONE.finditer(text, start) if int(match[1]) in units
-        ]
-    for unit in units:
-        for match in _names(unit).finditer(text, start):
-            if not _denied(text, start, match.start()):
-                found.append((match.start(), match.end(), "unit"))
-    return found
+        found += [(*match.span(), "unit") for match in _ALONE.finditer(text, start) if int(match[1]) in units]
+    matches = (match for unit in units for match in _names(unit).finditer(text, start))
+    return found + [(*match.span(), "unit") for match in matches if not _denied(text, start, match.start())]
 
 
 def _with_head(text: str, number: int) -> int:
@@ -82,14 +82,6 @@ def _labels(text: str, start: int, label: str) -> list[Span]:
 
 def _denied(text: str, start: int, place: int) -> bool:
     return _DENIED.search(text[max(start, place - 40) : place]) is not None
-
-
-def _apart(spans: list[Span]) -> list[Span]:
-    found: list[Span] = []
-    for span in sorted(set(spans), key=lambda one: (one[0], -one[1])):
-        if not found or span[0] >= found[-1][1]:
-            found.append(span)
-    return found
 
 
 @lru_cache(maxsize=256)

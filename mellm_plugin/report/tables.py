@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mellm_plugin.report.items import MAIN
@@ -26,34 +26,19 @@ def number(value: float | None, kind: str) -> str:
     return f"{value:.1f}" if kind == "number" else f"{value:.2f}"
 
 
-def _columns(board: Board) -> list[Mapping[str, Any]]:
-    """The metrics of a board's table: those that rank the models, and the rates that are known."""
-    named = [metric for metric in board["metrics"] if metric["name"] in MAIN or metric["name"] in _BESIDE]
-    known = {metric["name"] for metric in named if any(_has(row, metric) for row in board["rows"])}
-    if "parse_rate" in known:  # the rate of units is for tasks without labels
-        known.discard("au_parse_rate")
-    rates = [row["scores"].get("answer_rate", {"value": None})["value"] for row in board["rows"]]
-    if all(rate in (None, 1) for rate in rates):
-        known.discard("answer_rate")
-    return [metric for metric in named if metric["name"] in known or metric["name"] in MAIN]
-
-
-def _rows_shown(board: Board) -> list[Mapping[str, Any]]:
-    """The rows of a board's table, without constant answers that have none of its scores."""
-    columns_ = _columns(board)
-    return [row for row in board["rows"] if row["kind"] != "constant" or any(_has(row, metric) for metric in columns_)]
-
-
 def _has(row: Mapping[str, Any], metric: Mapping[str, Any]) -> bool:
     score = row["scores"].get(metric["name"])
     return score is not None and score["value"] is not None
 
 
-def _ranks(score: Mapping[str, Any]) -> str:
-    if score["rank"] is None:
-        return ""
-    low = score["rank_low"]
-    return f" ({score['rank']})" if low in (None, score["rank"]) else f" ({score['rank']}{DASH}{low})"
+def _columns(board: Board) -> list[Mapping[str, Any]]:
+    """The metrics of a board's table: those that rank the models, and the rates that are known."""
+    known = {m["name"] for m in board["metrics"] if m["name"] in _BESIDE and any(_has(row, m) for row in board["rows"])}
+    if "parse_rate" in known:  # the rate of units is for tasks without labels
+        known.discard("au_parse_rate")
+    if all(row["scores"].get("answer_rate", {"value": None})["value"] in (None, 1) for row in board["rows"]):
+        known.discard("answer_rate")
+    return [metric for metric in board["metrics"] if metric["name"] in known or metric["name"] in MAIN]
 
 
 class Cell(NamedTuple):
@@ -71,67 +56,48 @@ def cell(score: Mapping[str, Any] | None, kind: str) -> Cell:
         return Cell("none" if score is not None and score.get("why") else DASH)
     sign = {"at most": "≤ ", "at least": "≥ "}.get(score.get("bound") or "", "")
     ends = "" if score["low"] is None else f" [{number(score['low'], kind)}, {number(score['high'], kind)}]"
-    return Cell(sign + number(score["value"], kind), ends, _ranks(score), score["rank"] == 1)
+    first, last = score["rank"], score["rank_low"]
+    rank = "" if first is None else f" ({first})" if last in (None, first) else f" ({first}{DASH}{last})"
+    return Cell(sign + number(score["value"], kind), ends, rank, first == 1)
 
 
 def score_table(
     board: Board, entries: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[str], list[tuple[str, str, list[Cell]]], list[tuple[str, str]]]:
     """The table of a board: header; name, letters of footnotes and cells of each row; letter and text of footnotes."""
-    shown, notes = _columns(board), _Footnotes()
-    rows = [
-        (
-            _name(row, entries),
-            notes.of(row["marks"]),
-            [cell(row["scores"].get(metric["name"]), metric["kind"]) for metric in shown],
-        )
-        for row in _rows_shown(board)
-    ]
+    shown = _columns(board)
+    rows: list[tuple[str, str, list[Cell]]] = []
+    letters: dict[str, str] = {}  # of the footnotes, each text once
+    for row in board["rows"]:
+        constant = row["kind"] == "constant"
+        if constant and not any(_has(row, metric) for metric in shown):
+            continue
+        name = f"constant answer: {row['name']}" if constant else str(entries[row["entry"]]["name"])
+        notes = [f"{mark['kind'].replace('_', ' ')}: {mark['text']}" for mark in row["marks"]]
+        for text in notes:
+            letters.setdefault(text, _letters(len(letters)))
+        cells = [cell(row["scores"].get(metric["name"]), metric["kind"]) for metric in shown]
+        rows.append((name, ",".join(letters[text] for text in notes), cells))
     heads = [f"{metric['name']} {'↑' if metric['higher_is_better'] else '↓'}" for metric in shown]
-    return ["model", *heads], rows, notes.lines()
+    return ["model", *heads], rows, [(letter, text) for text, letter in letters.items()]
 
 
-class _Footnotes:
-    """The footnotes of a table: a, b, .. aa, each text once."""
-
-    def __init__(self) -> None:
-        self._texts: dict[str, str] = {}
-
-    def of(self, marks: Iterable[Mapping[str, str]]) -> str:
-        """The letters of a row's marks."""
-        return ",".join(self._letter(f"{mark['kind'].replace('_', ' ')}: {mark['text']}") for mark in marks)
-
-    def _letter(self, text: str) -> str:
-        if text not in self._texts:
-            place, letters = len(self._texts), ""
-            while True:
-                place, letter = divmod(place, 26)
-                letters = chr(97 + letter) + letters
-                if not place:
-                    break
-                place -= 1
-            self._texts[text] = letters
-        return self._texts[text]
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Letter and text of each footnote."""
-        return [(letter, text) for text, letter in self._texts.items()]
-
-
-def _name(row: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> str:
-    if row["kind"] == "constant":
-        return f"constant answer: {row['name']}"
-    return str(entries[row["entry"]]["name"])
+def _letters(place: int) -> str:
+    """a, b, .. z, aa, ab, .."""
+    before, letter = divmod(place, 26)
+    return (_letters(before - 1) if before else "") + chr(97 + letter)
 
 
 def about(board: Board) -> str:
-    parts = [f"{board['clips']} clips"]
-    parts += [f"{board['subjects']} subjects"] if board["subjects"] else []
-    parts += [", ".join(board["datasets"])] if board["datasets"] else []
-    parts += [f"task version {board['version']}"] if board["version"] else []
-    parts += [f"prompts {board['prompts']}"] if board["prompts"] is not None else []
-    parts += [f"data {board['data']}"] if board["data"] else []
-    return "; ".join(parts)
+    parts: tuple[Any, ...] = (
+        f"{board['clips']} clips",
+        board["subjects"] and f"{board['subjects']} subjects",
+        ", ".join(board["datasets"]),
+        board["version"] and f"task version {board['version']}",
+        board["prompts"] is not None and f"prompts {board['prompts']}",
+        board["data"] and f"data {board['data']}",
+    )
+    return "; ".join(filter(None, parts))
 
 
 EXPLAINED = (
@@ -148,15 +114,18 @@ def versions_of(board: Board, entries: Mapping[str, Mapping[str, Any]]) -> list[
             continue
         entry = entries[row["entry"]]
         versions = {**entry["versions"], **row["versions"]}
-        parts = [f"--model {entry['model']}" if entry["model"] else "unknown model"]
-        parts += [f"--model_args {entry['model_args']}"] if entry["model_args"] else []
-        parts += [f"adapter {entry['adapter_sha256'][:12]}"] if isinstance(entry["adapter_sha256"], str) else []
-        parts += [f"motion {entry['motion_name']}"] if entry["motion_name"] else []
-        parts += [f"judge {entry['judge']}, rubric {entry['rubric']}"] if entry["judge"] else []
-        parts += [f"mellm-plugin {versions['mellm_plugin']}"] if versions.get("mellm_plugin") else []
-        parts += [f"lmms-eval {versions['lmms_eval']}"] if versions.get("lmms_eval") else []
-        parts += [str(row["date"])] if row["date"] else []
-        found.append((str(entry["name"]), "; ".join(parts)))
+        adapter = entry["adapter_sha256"]
+        parts: tuple[Any, ...] = (
+            f"--model {entry['model']}" if entry["model"] else "unknown model",
+            entry["model_args"] and f"--model_args {entry['model_args']}",
+            isinstance(adapter, str) and f"adapter {adapter[:12]}",
+            entry["motion_name"] and f"motion {entry['motion_name']}",
+            entry["judge"] and f"judge {entry['judge']}, rubric {entry['rubric']}",
+            versions.get("mellm_plugin") and f"mellm-plugin {versions['mellm_plugin']}",
+            versions.get("lmms_eval") and f"lmms-eval {versions['lmms_eval']}",
+            row["date"],
+        )
+        found.append((str(entry["name"]), "; ".join(filter(None, parts))))
     return found
 
 
@@ -166,14 +135,10 @@ PUBLISHED = "Published elsewhere, by other protocols, and not ranked"
 def published_table(board: Board) -> tuple[list[str], list[list[str]]]:
     """The table of published numbers: header and rows."""
     names = list(dict.fromkeys(metric for one in board["published"] for metric in one["scores"]))
-    rows = [
-        [
-            one["name"],
-            *(number(one["scores"].get(name), "share") for name in names),
-            f"{one['protocol']}; {one['source']}",
-        ]
-        for one in board["published"]
-    ]
+    rows = []
+    for one in board["published"]:
+        scores = [number(one["scores"].get(name), "share") for name in names]
+        rows.append([one["name"], *scores, f"{one['protocol']}; {one['source']}"])
     return ["system", *names, "protocol and source"], rows
 
 
@@ -185,10 +150,9 @@ def means_table(data: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, lis
     """The table over all boards: header, and the name and cells of each entry."""
     over = data["overall"]
     mains = [next((m for m in board["metrics"] if m["name"] in MAIN), None) for board in data["boards"]]
-    heads = [f"mean {metric}" for metric in over["metrics"]] + [
-        f"{board['title']}: {main['name']}" if main else board["title"]
-        for board, main in zip(data["boards"], mains, strict=True)
-    ]
+    shown = [(board["title"], main) for board, main in zip(data["boards"], mains, strict=True)]
+    heads = [f"mean {metric}" for metric in over["metrics"]]
+    heads += [f"{title}: {main['name']}" if main else title for title, main in shown]
     kinds = {metric["name"]: metric["kind"] for board in data["boards"] for metric in board["metrics"]}
     entries = by_key(data)
     rows: list[tuple[str, list[str]]] = []
@@ -198,8 +162,8 @@ def means_table(data: Mapping[str, Any]) -> tuple[list[str], list[tuple[str, lis
             mean = row["mean"].get(metric)
             of = len(over["averaged"][metric])
             cells.append(DASH if mean is None else f"{number(mean['value'], kinds[metric])} ({mean['tasks']} of {of})")
-        for board, main in zip(data["boards"], mains, strict=True):
-            score = row["scores"].get(board["title"], {}).get(main["name"]) if main else None
+        for title, main in shown:
+            score = row["scores"].get(title, {}).get(main["name"]) if main else None
             aside = " (not ranked)" if score and score["value"] is not None and not score["ranked"] else ""
             cells.append("".join(cell(score, main["kind"] if main else "share")[:3]) + aside)
         rows.append((str(entries[row["entry"]]["name"]), cells))
