@@ -46,7 +46,6 @@ ok, note, fault = (partial(_finding, state) for state in ("ok", "note", "fault")
 
 
 def pip(*arguments: str) -> str:
-    """A command line for the pip of the running Python."""
     return shlex.join([sys.executable, "-m", "pip", *arguments])
 
 
@@ -79,7 +78,6 @@ def _normalised(name: str) -> str:
 
 
 def spec_of(module: str) -> ModuleSpec | None:
-    """How Python would import a module, which is not imported; None: not at all."""
     with suppress(ImportError, ValueError):
         return importlib.util.find_spec(module)
     return None
@@ -98,7 +96,6 @@ def python(packages: Packages) -> Iterator[Finding]:
 
 
 def requirements(packages: Packages) -> Iterator[Finding]:
-    """The packages that ours requires, against the bounds in its metadata."""
     from packaging.requirements import Requirement
 
     if (ours := packages.get(_NAME)) is None:
@@ -122,19 +119,18 @@ def requirements(packages: Packages) -> Iterator[Finding]:
 def opencv(packages: Packages) -> Iterator[Finding]:
     """Several OpenCV packages share one folder and overwrite each other's files."""
     there = [name for name in _OPENCV if name in packages]
-    again = pip("install", "opencv-python-headless")
-    if there:
-        again = f"{pip('uninstall', '-y', *there)} && {again}"
+    removed = f"{pip('uninstall', '-y', *there)} && " if there else ""
+    again = removed + pip("install", "opencv-python-headless")
     if len(there) > 1:
         versions = " and ".join(f"{name} {packages[name].version}" for name in there)
         yield fault(f"{versions} are installed, and overwrite each other's files", again)
         return
     try:
         import cv2
+
+        yield ok(f"{cv2.__version__}, {there[0] if there else 'not installed by pip'}")
     except Exception as error:  # any error: a missing shared library, files of two versions
         yield fault(f"cannot be imported: {type(error).__name__}: {error}", again)
-    else:
-        yield ok(f"{cv2.__version__}, {there[0] if there else 'not installed by pip'}")
 
 
 def entry_points(packages: Packages) -> Iterator[Finding]:
@@ -147,30 +143,28 @@ def entry_points(packages: Packages) -> Iterator[Finding]:
             yield fault(text, pip("uninstall", name))
     nothing = "lmms-eval finds neither its model nor its tasks"
     if _NAME not in packages:
-        clone = f"in the clone of its repository: {pip('install', '.')}"
-        yield fault(f"{_NAME} is not installed in {sys.executable}: {nothing}", clone)
+        do = f"in the clone of its repository: {pip('install', '.')}"
+        yield fault(f"{_NAME} is not installed in {sys.executable}: {nothing}", do)
     elif not ours:
         yield fault(f"{_NAME} {packages[_NAME].version} was installed without one: {nothing}", _REINSTALL)
     for one in ours:
         try:
             one.load()
+            yield ok(f"{one.name} = {one.value} in {_GROUP}: lmms-eval finds the model and the tasks")
         except Exception as error:  # any error: lmms-eval would only warn
             yield fault(f"{one.name} = {one.value} cannot be loaded: {type(error).__name__}: {error}", _REINSTALL)
-        else:
-            yield ok(f"{one.name} = {one.value} in {_GROUP}: lmms-eval finds the model and the tasks")
 
 
 def commands() -> Iterator[Finding]:
-    """Whether the shell finds the commands of this Python."""
     folder = os.path.dirname(os.path.abspath(sys.executable))
     do = f'export PATH="{folder}:$PATH"'
     for name in ("lmms-eval", "mellm"):
         path, here = shutil.which(name), shutil.which(name, path=folder)
-        if path is not None:
-            # a script elsewhere belongs to this Python if its first lines name it
-            ours = os.path.dirname(os.path.abspath(path)) == folder or f"{folder}/" in _text(Path(path))[:500]
-            other = fault(f"{name} on the PATH is {path}, of another Python than {sys.executable}", do)
-            yield ok(f"{name} is {path}") if ours else other
+        # a script elsewhere belongs to this Python if its first lines name it
+        if path and (os.path.dirname(os.path.abspath(path)) == folder or f"{folder}/" in _text(Path(path))[:500]):
+            yield ok(f"{name} is {path}")
+        elif path:
+            yield fault(f"{name} on the PATH is {path}, of another Python than {sys.executable}", do)
         elif here is not None:
             yield note(f"{name} is not on the PATH; it is {here}", do)
         else:
@@ -291,31 +285,28 @@ def _dataset(name: str) -> Finding:
         return fault(str(error), again)
     folder = store.dataset_dir(name)
     faults = [f"{file} is missing" for file in info.get("files", {}) if not (folder / file).is_file()]
-    counts = []
-    for split, entry in info["splits"].items():
+    for entry in info["splits"].values():
         try:
-            rows = pq.read_metadata(folder / entry["file"]).num_rows
+            if (rows := pq.read_metadata(folder / entry["file"]).num_rows) != entry["clips"]:
+                faults.append(f"{entry['file']}: expected {entry['clips']} clips, found {rows}")
         except FileNotFoundError:
             faults.append(f"{entry['file']} is missing")
         except (OSError, pa.ArrowException) as error:
             faults.append(f"{entry['file']} cannot be read ({error})")
-        else:
-            counts.append(f"{split} {rows}")
-            if rows != entry["clips"]:
-                faults.append(f"{entry['file']}: expected {entry['clips']} clips, found {rows}")
     if faults:
         return fault(f"{folder}: {'; '.join(faults)}", again)
-    return ok(f"{name}: {', '.join(counts)} clips (mellm datasets --verify reads them all)")
+    counts = ", ".join(f"{split} {entry['clips']}" for split, entry in info["splits"].items())
+    return ok(f"{name}: {counts} clips (mellm datasets --verify reads them all)")
 
 
 def cache() -> Iterator[Finding]:
-    """The cache of measured flows."""
     from mellm_plugin.motion.cache import GIGABYTES, cache_folder
 
     limit = os.environ.get("MELLM_CACHE_GB") or str(GIGABYTES)
-    size = math.nan
-    with suppress(ValueError):
+    try:
         size = float(limit)
+    except ValueError:
+        size = math.nan
     if not 0 < size < math.inf:
         yield fault(f"MELLM_CACHE_GB: expected a positive number of gigabytes, found {limit!r}", "unset MELLM_CACHE_GB")
     elif (folder := cache_folder()) is None:
@@ -327,13 +318,12 @@ def cache() -> Iterator[Finding]:
 
 
 def hub() -> Iterator[Finding]:
-    """The folder of models from the hub."""
     from huggingface_hub.constants import HF_HOME
 
     folder = Path(HF_HOME)
     yield _writable(folder, f"{folder} (HF_HOME)", "export HF_HOME=FOLDER")
     free = _disk(folder)[1]
-    if free < _WEIGHTS_7B and not list(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*")):
+    if free < _WEIGHTS_7B and not any(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*")):
         text = f"Qwen2.5-VL-7B is not downloaded: it needs {_gigabytes(_WEIGHTS_7B)}, and {_gigabytes(free)} are free"
         yield note(text, "export HF_HOME=FOLDER, on a larger disk")
 
@@ -363,11 +353,8 @@ def _gigabytes(size: float) -> str:
     return f"{size / 1e9:.1f} GB" if size < 1e11 else f"{size / 1e9:.0f} GB"
 
 
-_JUDGE_NEEDS = {
-    "openai": ("OPENAI_API_KEY",),
-    "azure": ("AZURE_API_KEY", "AZURE_ENDPOINT", "API_VERSION"),
-    "local": ("LLM_JUDGE_URL",),
-}
+_AZURE = ("AZURE_API_KEY", "AZURE_ENDPOINT", "API_VERSION")
+_JUDGE_NEEDS = {"openai": ("OPENAI_API_KEY",), "azure": _AZURE, "local": ("LLM_JUDGE_URL",)}
 _STARTUP_FILES = {
     "bash": (".bashrc", ".bash_profile", ".profile"),
     "zsh": (".zshrc", ".zshenv"),
@@ -451,7 +438,6 @@ def _misleading(env: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def shell() -> Iterator[Finding]:
-    """Whether the shell completes `mellm`, according to its start-up file."""
     name = Path(os.environ.get("SHELL", "")).name
     files = _STARTUP_FILES.get(name)
     if files is None:
