@@ -52,15 +52,11 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.data import Examples, Source, subjects
     from mellm_plugin.training.instruct import write
 
+    forms, languages = _shares(given.forms), _shares(given.languages) or {"en": 1.0}
+    clips = {"synthme": given.clips}
     sources = [
-        Source(
-            dataset,
-            clips=given.clips if dataset == "synthme" else None,
-            forms=_shares(given.forms),
-            languages=_shares(given.languages) or {"en": 1.0},
-            labels=given.labels,
-        )
-        for dataset in given.dataset
+        Source(one, clips=clips.get(one), forms=forms, languages=languages, labels=given.labels)
+        for one in given.dataset
     ]
     motion = None if given.motion == "off" else resolve(given.motion)
     without = _without(given.without, subjects(sources) if given.without else {})

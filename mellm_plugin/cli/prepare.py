@@ -28,9 +28,6 @@ EXAMPLES = (
 _MOST_LINES = 20  # clips that are printed one by one; info.json holds all
 
 
-# ---- arguments ------------------------------------------------------------------------------------------------------
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     datasets = add_subparsers(parser, "datasets", "DATASET")
     for name in CONVERTED:
@@ -50,15 +47,9 @@ def _add_converted(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(run=_prepare_converted, dataset=name)
     add = parser.add_argument
     add("--frames", type=Path, required=True, metavar="DIR", help="the folder of the frames")
-    required = "--sheet" in KNOWN[name].arguments
-    add(
-        "--sheet",
-        nargs="+",
-        action="extend",
-        required=required,
-        metavar="SPLIT=FILE" if name == "dfme" else "FILE",
-        help="the coding sheet, .xlsx or .csv" + ("" if required else ", if there is one"),
-    )
+    required, file = "--sheet" in KNOWN[name].arguments, "SPLIT=FILE" if name == "dfme" else "FILE"
+    text = f"the coding sheet, .xlsx or .csv{'' if required else ', if there is one'}"
+    add("--sheet", nargs="+", action="extend", required=required, metavar=file, help=text)
     add_columns(parser)
     add("--nearest", action="store_true", help="use the nearest frame where one is missing")
     add("--no-corrections", dest="corrections", action="store_false", help="keep the sheet's known errors")
@@ -99,9 +90,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
-
-
-# ---- what each does -------------------------------------------------------------------------------------------------
 
 
 def _prepare_converted(given: argparse.Namespace) -> None:
@@ -184,9 +172,6 @@ def _prepare_drawn(given: argparse.Namespace) -> None:
     folder = drawn.prepare(root=given.out, replace=given.replace)
     info = {"folder": str(folder), **store.read_info(folder.name, given.out)}
     print(json.dumps(info, ensure_ascii=False) if given.json else folder)
-
-
-# ---- the summary ----------------------------------------------------------------------------------------------------
 
 
 def _print_report(report: Report, given: argparse.Namespace) -> None:
