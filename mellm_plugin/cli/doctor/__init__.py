@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mellm_plugin.cli.options import add_json
@@ -47,36 +47,14 @@ def _examine(ask_judge: bool) -> Iterator[tuple[str, Finding]]:
     """Run every check; yields its name with each finding."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from mellm_plugin.cli.doctor import checks
-    from mellm_plugin.models import bundled_folder
-    from mellm_plugin.plugin import task_folder
+    from mellm_plugin.cli.doctor.checks import Checks, fault, pip
 
-    gpus = ThreadPoolExecutor(1).submit(lambda: list(checks.gpu()))  # works while the other checks run
-    packages, spec = checks.installed(), checks.spec_of("lmms_eval")
-    lmms_eval = next(map(Path, (spec and spec.submodule_search_locations) or ()), None)
-    by_name: dict[str, Callable[[], Iterator[Finding]]] = {
-        "python": lambda: checks.python(packages),
-        "packages": lambda: checks.requirements(packages),
-        "opencv": lambda: checks.opencv(packages),
-        "entry point": lambda: checks.entry_points(packages),
-        "commands": checks.commands,
-        "tasks": lambda: checks.tasks(task_folder()),
-        "names": lambda: checks.names(task_folder(), lmms_eval),
-        "repository": lambda: checks.repository(lmms_eval),
-        "bundled model": lambda: checks.bundled_model(bundled_folder()),
-        "data": checks.data,
-        "cache": checks.cache,
-        "hub": checks.hub,
-        "judge": lambda: checks.judge(ask_judge),
-        "environment": checks.variables,
-        "optional": lambda: checks.optional(packages),
-        "shell": checks.shell,
-        "gpu": lambda: iter(gpus.result()),
-    }
-    for name, check in by_name.items():
+    checks = Checks(ask_judge)
+    gpu = ThreadPoolExecutor(1).submit(lambda: list(checks.gpu()))  # works while the other checks run
+    for name in (name for name, check in vars(Checks).items() if inspect.isfunction(check) and name[0] != "_"):
         try:
-            yield from ((name, finding) for finding in check())
+            found = gpu.result() if name == "gpu" else getattr(checks, name)()
+            yield from ((name.replace("_", " "), finding) for finding in found)
         except Exception as error:  # any error: a broken package must not stop the other checks
-            package = getattr(error, "name", None) or "mellm-plugin"
-            do = checks.pip("install", "--force-reinstall", package)
-            yield name, checks.fault(f"could not be checked: {type(error).__name__}: {error}", do)
+            do = pip("install", "--force-reinstall", getattr(error, "name", None) or "mellm-plugin")
+            yield name.replace("_", " "), fault(f"could not be checked: {type(error).__name__}: {error}", do)
