@@ -126,10 +126,8 @@ class Checks:
     def python(self) -> Iterator[Finding]:
         from packaging.specifiers import SpecifierSet
 
-        version = platform.python_version()
-        bounds = SpecifierSet(
-            (self.installed[_NAME].metadata["Requires-Python"] or "") if _NAME in self.installed else ""
-        )
+        version, ours = platform.python_version(), self.installed.get(_NAME)
+        bounds = SpecifierSet((ours and ours.metadata["Requires-Python"]) or "")
         if bounds.contains(version, prereleases=True):
             yield ok(f"{version}{f' ({bounds})' if str(bounds) else ''}, {sys.executable}")
         else:
@@ -157,7 +155,7 @@ class Checks:
             yield ok(f"{', '.join(within)} are within the bounds of {_NAME} {ours.version}")
 
     def opencv(self) -> Iterator[Finding]:
-        """Several OpenCV self.installed share one folder and overwrite each other's files."""
+        """Several OpenCV packages share one folder and overwrite each other's files."""
         there = [name for name in _OPENCV if name in self.installed]
         removed = f"{pip('uninstall', '-y', *there)} && " if there else ""
         again = removed + pip("install", "opencv-python-headless")
@@ -174,13 +172,11 @@ class Checks:
 
     def entry_point(self) -> Iterator[Finding]:
         """lmms-eval loads the entry points in turn to find models; one that fails hides those behind it."""
-        points = {
-            name: [one for one in package.entry_points if one.group == _GROUP]
-            for name, package in self.installed.items()
-        }
-        ours = points.pop(_NAME, [])
-        for name, one in ((name, one) for name, ones in points.items() for one in ones):
-            if _spec(re.split("[.:]", one.value, maxsplit=1)[0]) is None:
+        points = [(name, one) for name, package in self.installed.items() for one in package.entry_points]
+        ours = [one for name, one in points if one.group == _GROUP and name == _NAME]
+        for name, one in points:
+            root = re.split("[.:]", one.value, maxsplit=1)[0]
+            if one.group == _GROUP and name != _NAME and _spec(root) is None:
                 text = f"{one.name} of {name} names {one.value}, which does not exist: lmms-eval loads none behind it"
                 yield fault(text, pip("uninstall", name))
         nothing = "lmms-eval finds neither its model nor its tasks"
@@ -223,12 +219,12 @@ class Checks:
 
     def names(self) -> Iterator[Finding]:
         """Names in our folder of tasks that lmms-eval uses too: it silently prefers its own."""
+        if self.lmms_eval is None:
+            return
         try:
             ours = list_tasks(self.folder)
         except InputError:
             return  # `tasks` reports it
-        if self.lmms_eval is None:
-            return
         taken: dict[str, Path] = {}
         for file in sorted((self.lmms_eval / "tasks").rglob("*.y*ml")):
             with suppress(OSError):  # lmms-eval reports it
@@ -236,13 +232,13 @@ class Checks:
                     taken.setdefault(match[1].decode(), file)
         older = pip("install", "lmms-eval<0.8")
         both = sorted(taken.keys() & ours.keys())
-        do = f"{older}, or run a copy of ours under another name"
-        yield from (fault(f"lmms-eval's own task {name} in {taken[name]} hides ours", do) for name in both)
+        for name in both:
+            do = f"{older}, or run a copy of ours under another name"
+            yield fault(f"lmms-eval's own task {name} in {taken[name]} hides ours", do)
         registry = self.lmms_eval / "models" / "__init__.py"
         models = re.findall(r"[\"'](mellm\w*)[\"']\s*:", registry.read_text("utf-8")) if registry.is_file() else []
-        yield from (
-            fault(f"lmms-eval has its own model {name}, in {registry}", older) for name in dict.fromkeys(models)
-        )
+        for name in dict.fromkeys(models):
+            yield fault(f"lmms-eval has its own model {name}, in {registry}", older)
         if not both and not models:
             yield ok(f"lmms-eval's own tasks have {len(taken)} names, none of them ours")
 
@@ -254,9 +250,9 @@ class Checks:
         around = next((place for place in places if (place / ".git").exists()), None)
         ceilings = [Path(one) for one in os.environ.get("GIT_CEILING_DIRECTORIES", "").split(os.pathsep) if one]
         if around not in (None, places[0], *ceilings):  # places[0]: a clone of lmms-eval itself
-            text = f"lmms-eval lies in the repository {around}: after each commit there, --use_cache asks everything"
+            again = "after each commit there, --use_cache asks everything again"
             do = f"export GIT_CEILING_DIRECTORIES={shlex.quote(str(around))}, or put the environment elsewhere"
-            yield note(f"{text} again", do)
+            yield note(f"lmms-eval lies in the repository {around}: {again}", do)
 
     def bundled_model(self) -> Iterator[Finding]:
         from safetensors import SafetensorError, safe_open
@@ -283,17 +279,13 @@ class Checks:
         there = {re.sub(r"-v\d+$", "", name) for name in prepared}  # a folder may end in a version: synthme-v1
         for name, known in KNOWN.items():
             if name not in there:
-                # a dataset that needs no arguments is drawn
-                state = (
-                    "is not prepared" if known.arguments else "is not drawn yet: the first task that needs it does so"
-                )
+                drawn = "is not drawn yet: the first task that needs it does so"  # it needs no arguments
+                state = "is not prepared" if known.arguments else drawn
                 yield note(f"{name} ({known.title}) {state}", prepare_command(name))
         for left in sorted(path for end in ("partial", "clips", "old") for path in root.glob(f".*.{end}")):
             reused = "; the next run for the same dataset reuses it" if left.suffix == ".clips" else ""
-            yield note(
-                f"{left} belongs to a preparation that was interrupted, or still runs{reused}",
-                f"{prepare_command(left.stem.lstrip('.'))}, or, if none runs: rm -r {shlex.quote(str(left))}",
-            )
+            do = f"{prepare_command(left.stem.lstrip('.'))}, or, if none runs: rm -r {shlex.quote(str(left))}"
+            yield note(f"{left} belongs to a preparation that was interrupted, or still runs{reused}", do)
 
     def cache(self) -> Iterator[Finding]:
         from mellm_plugin.motion.cache import GIGABYTES, cache_folder
@@ -304,9 +296,8 @@ class Checks:
         except ValueError:
             size = math.nan
         if not 0 < size < math.inf:
-            yield fault(
-                f"MELLM_CACHE_GB: expected a positive number of gigabytes, found {limit!r}", "unset MELLM_CACHE_GB"
-            )
+            text = f"MELLM_CACHE_GB: expected a positive number of gigabytes, found {limit!r}"
+            yield fault(text, "unset MELLM_CACHE_GB")
         elif (folder := cache_folder()) is None:
             yield note("MELLM_CACHE=off: every run measures every flow again", "unset MELLM_CACHE")
         else:
@@ -321,13 +312,11 @@ class Checks:
         yield _writable(folder, f"{folder} (HF_HOME)", "export HF_HOME=FOLDER")
         free = _disk(folder)[1]
         if free < _WEIGHTS_7B and not any(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*")):
-            text = (
-                f"Qwen2.5-VL-7B is not downloaded: it needs {_gigabytes(_WEIGHTS_7B)}, and {_gigabytes(free)} are free"
-            )
-            yield note(text, "export HF_HOME=FOLDER, on a larger disk")
+            room = f"it needs {_gigabytes(_WEIGHTS_7B)}, and {_gigabytes(free)} are free"
+            yield note(f"Qwen2.5-VL-7B is not downloaded: {room}", "export HF_HOME=FOLDER, on a larger disk")
 
     def judge(self) -> Iterator[Finding]:
-        """The judge that grades descriptions, and, if `ask`, its answer to one request."""
+        """The judge that grades descriptions, and, if `ask_judge`, its answer to one request."""
         name = os.environ.get("MELLM_JUDGE", "").strip()
         if not name:
             yield note("none is set, so there is no description_score", "export MELLM_JUDGE=openai:gpt-4o-mini")
@@ -358,14 +347,13 @@ class Checks:
             yield note("HF_HUB_OFFLINE is set: models must be on disk already", "unset HF_HUB_OFFLINE")
         runs = [one for one in ("LMMS_CACHE_RUN_ID", "SLURM_JOB_ID", "TORCHELASTIC_RUN_ID") if one in env]
         for run in runs[:1]:
-            text = (
-                f"{run}={env[run]}: with --use_cache a run reuses the answers of the last one of this name; the cache "
+            text = f"{run}={env[run]}: with --use_cache a run reuses the answers of the last one of this name; the"
+            yield note(
+                f"{text} cache knows only model_args, so use another folder for other weights under the same name"
             )
-            yield note(f"{text}knows only model_args, so use another folder for other weights under the same name")
         if not runs:
-            yield ok(
-                "to resume interrupted runs: start with --use_cache DIR and LMMS_CACHE_RUN_ID, the same both times"
-            )
+            text = "to resume interrupted runs: start with --use_cache DIR and LMMS_CACHE_RUN_ID, the same both"
+            yield ok(f"{text} times")
         if not any(one.state == "fault" for one in misleading):
             yield ok("no variable is set that misleads lmms-eval")
 
@@ -530,10 +518,8 @@ def _no_gpu(found: Mapping[str, Any], torch: str) -> Finding:
     if hidden is not None and hidden.strip() in ("", "-1"):
         return note(f"hidden by CUDA_VISIBLE_DEVICES={hidden!r}", "unset CUDA_VISIBLE_DEVICES")
     if found["cuda"] is None and found["hip"] is None:
-        again = pip("install", "--force-reinstall", "torch", "torchvision")
-        return fault(
-            f"there is one, but {torch} is built for CPUs only", f"{again}, with the --index-url of pytorch.org"
-        )
+        again = f"{pip('install', '--force-reinstall', 'torch', 'torchvision')}, with the --index-url of pytorch.org"
+        return fault(f"there is one, but {torch} is built for CPUs only", again)
     built = f"CUDA {found['cuda']}" if found["cuda"] else f"ROCm {found['hip']}"
     do = "compare that with the driver's version in nvidia-smi; update the driver, or install torch for an older one"
     return fault(f"there are signs of one, but {torch}, built for {built}, can use none", do)
