@@ -16,7 +16,8 @@ from judge_server import JudgeServer
 
 from mellm_plugin import __version__
 from mellm_plugin.cli import main
-from mellm_plugin.cli.doctor.checks import Checks, Finding, assess, installed
+from mellm_plugin.cli.doctor.checks import Checks, assess, installed
+from mellm_plugin.cli.doctor.findings import Finding
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.synthme import clips, sample
 from mellm_plugin.models import bundled_folder

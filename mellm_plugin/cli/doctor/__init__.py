@@ -13,7 +13,7 @@ from mellm_plugin.cli.options import add_json
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
-    from mellm_plugin.cli.doctor.checks import Finding
+    from mellm_plugin.cli.doctor.findings import Finding
 
 EXAMPLES = """\
   mellm doctor
@@ -47,7 +47,8 @@ def _examine(ask_judge: bool) -> Iterator[tuple[str, Finding]]:
     """Run every check; yields its name with each finding."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from mellm_plugin.cli.doctor.checks import Checks, fault, pip
+    from mellm_plugin.cli.doctor.checks import Checks
+    from mellm_plugin.cli.doctor.findings import fault, pip
 
     checks = Checks(ask_judge)
     gpu = ThreadPoolExecutor(1).submit(lambda: list(checks.gpu()))  # works while the other checks run

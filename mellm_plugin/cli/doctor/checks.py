@@ -20,37 +20,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.machinery import ModuleSpec
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mellm_plugin import __version__
+from mellm_plugin.cli.doctor.findings import Finding, fault, gigabytes, note, ok, pip
 from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.plugin import task_folder
-
-
-class Finding(NamedTuple):
-    """What a check found."""
-
-    state: str  # ok; note: good to know; fault: something will fail
-    text: str  # one line
-    do: str | None  # a command, or a sentence where no command helps; every fault has one
-
-
-def _finding(state: str, text: str, do: str | None = None) -> Finding:
-    return Finding(state, " ".join(text.split()), do)
-
-
-ok, note, fault = (partial(_finding, state) for state in ("ok", "note", "fault"))
-
-
-def pip(*arguments: str) -> str:
-    return shlex.join([sys.executable, "-m", "pip", *arguments])
-
 
 _NAME = "mellm-plugin"
 _GROUP = "lmms_eval.models"
@@ -66,13 +46,9 @@ _OPTIONAL = {
 _WEIGHTS_7B = 16.6e9  # bytes of Qwen2.5-VL-7B in bf16: 8.29 billion parameters
 _ROOM_7B = 18e9  # with the inputs and the cache of a few answers
 _LEAST_FREE = 500e6  # bytes; with less, writing a dataset or results may fail
-_AZURE = ("AZURE_API_KEY", "AZURE_ENDPOINT", "API_VERSION")
-_JUDGE_NEEDS = {"openai": ("OPENAI_API_KEY",), "azure": _AZURE, "local": ("LLM_JUDGE_URL",)}
-_STARTUP_FILES = {
-    "bash": (".bashrc", ".bash_profile", ".profile"),
-    "zsh": (".zshrc", ".zshenv"),
-    "fish": (".config/fish/config.fish",),
-}
+_AZURE = "AZURE_API_KEY AZURE_ENDPOINT API_VERSION"
+_JUDGE_NEEDS = {"openai": "OPENAI_API_KEY", "azure": _AZURE, "local": "LLM_JUDGE_URL"}
+_STARTUP_FILES = {"bash": ".bashrc .bash_profile .profile", "zsh": ".zshrc .zshenv", "fish": ".config/fish/config.fish"}
 _SIGNS = ("/proc/driver/nvidia/version", "/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 _CPU_ONLY = "the bundled model runs on the CPU, Qwen2.5-VL-7B needs a GPU"
 _PROBE = """
@@ -302,7 +278,7 @@ class Checks:
             yield note("MELLM_CACHE=off: every run measures every flow again", "unset MELLM_CACHE")
         else:
             used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-            text = f"{folder}, {_gigabytes(used)} of at most {size:g} GB"
+            text = f"{folder}, {gigabytes(used)} of at most {size:g} GB"
             yield _writable(folder, text, "export MELLM_CACHE=FOLDER (or off)")
 
     def hub(self) -> Iterator[Finding]:
@@ -312,7 +288,7 @@ class Checks:
         yield _writable(folder, f"{folder} (HF_HOME)", "export HF_HOME=FOLDER")
         free = _disk(folder)[1]
         if free < _WEIGHTS_7B and not any(folder.glob("hub/models--Qwen--Qwen2.5-VL-7B*")):
-            room = f"it needs {_gigabytes(_WEIGHTS_7B)}, and {_gigabytes(free)} are free"
+            room = f"it needs {gigabytes(_WEIGHTS_7B)}, and {gigabytes(free)} are free"
             yield note(f"Qwen2.5-VL-7B is not downloaded: {room}", "export HF_HOME=FOLDER, on a larger disk")
 
     def judge(self) -> Iterator[Finding]:
@@ -325,7 +301,7 @@ class Checks:
         from mellm_plugin.scoring.judge_settings import JudgeSettings
 
         try:
-            needed = _JUDGE_NEEDS[JudgeSettings.parse(name).provider]
+            needed = _JUDGE_NEEDS[JudgeSettings.parse(name).provider].split()
             env, from_file = os.environ, _dotenv()
             # ./.env does not override a variable that is set, even to an empty text
             if absent := [one for one in needed if not env.get(one) and (one in env or one not in from_file)]:
@@ -366,8 +342,8 @@ class Checks:
 
     def shell(self) -> Iterator[Finding]:
         name = Path(os.environ.get("SHELL", "")).name
-        files = _STARTUP_FILES.get(name)
-        if files is None:
+        files = _STARTUP_FILES.get(name, "").split()
+        if not files:
             yield note("completion: mellm --print-completion bash (or zsh, fish, tcsh)")
         elif file := next((one for one in files if "--print-completion" in _text(Path.home() / one)), None):
             yield ok(f"{name} completes mellm, by ~/{file}")
@@ -437,7 +413,7 @@ def _writable(folder: Path, text: str, do: str) -> Finding:
         return fault(f"{folder} cannot be written to: {there}: {error.strerror or error}", do)
     if free < _LEAST_FREE:
         return fault(f"{text}: {free / 1e6:.0f} MB are free", f"free some space, or {do}")
-    return ok(f"{text}{'' if math.isinf(free) else f', {_gigabytes(free)} free'}")
+    return ok(f"{text}{'' if math.isinf(free) else f', {gigabytes(free)} free'}")
 
 
 def _disk(folder: Path) -> tuple[Path, float]:
@@ -446,10 +422,6 @@ def _disk(folder: Path) -> tuple[Path, float]:
     with suppress(OSError):
         return there, float(shutil.disk_usage(there).free)
     return there, math.inf
-
-
-def _gigabytes(size: float) -> str:
-    return f"{size / 1e9:.1f} GB" if size < 1e11 else f"{size / 1e9:.0f} GB"
 
 
 def _dotenv() -> list[str]:
@@ -492,7 +464,7 @@ def assess(found: Mapping[str, Any]) -> Iterator[Finding]:
         yield _no_gpu(found, f"torch {found['torch']}")
         return
     for one in gpus:
-        memory = f"{_gigabytes(one['total'])}, {_gigabytes(one['free'])} of it free"
+        memory = f"{gigabytes(one['total'])}, {gigabytes(one['free'])} of it free"
         yield ok(f"{one['name']}, {memory}, {'bf16' if one['bf16'] else 'no bf16'}; torch {found['torch']}")
     if not all(one["bf16"] for one in gpus):
         yield note("it does not support bf16, the default on a GPU", "--model_args dtype=float16")
@@ -504,7 +476,7 @@ def assess(found: Mapping[str, Any]) -> Iterator[Finding]:
     elif sum(totals) >= _ROOM_7B:
         yield note("only all GPUs together have room for Qwen2.5-VL-7B in bf16", "--model_args device_map=auto")
     else:
-        text = f"too small for Qwen2.5-VL-7B in bf16 ({_gigabytes(_WEIGHTS_7B)} of weights)"
+        text = f"too small for Qwen2.5-VL-7B in bf16 ({gigabytes(_WEIGHTS_7B)} of weights)"
         yield note(text, "--model_args pretrained=Qwen/Qwen2.5-VL-3B-Instruct")
 
 
