@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mellm_plugin.cli.commands import add_command, add_subparsers
 from mellm_plugin.cli.options import COLUMNS, add_columns, add_crop, add_json, add_workers, cropper, pairs
@@ -153,10 +153,9 @@ def _prepare_questions(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import megc_vqa, store
     from mellm_plugin.datasets.vqa_questions import NAME
 
-    exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
-    root, crop = given.out, cropper(given)
-    folder = megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists)
-    info = store.read_info(NAME, root)
+    how: dict[str, Any] = {"strict": given.strict, "exists": "replace" if given.replace else "keep"}
+    folder = megc_vqa.prepare(given.questions, given.videos, given.out, crop=cropper(given), **how)
+    info = store.read_info(NAME, given.out)
     if given.json:
         print(json.dumps({"folder": str(folder), **info}, ensure_ascii=False))
         return
