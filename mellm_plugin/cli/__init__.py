@@ -1,8 +1,4 @@
-"""The command `mellm`; `commands.py` lists its sub-commands, each of which has a module of its name.
-
-Exit codes: 0 done; 1 an input cannot be used, or a check found a fault (the message says why and what to do);
-2 the command line cannot be read; 130 interrupted; 143 ended by SIGTERM.
-"""
+"""The command `mellm`; `commands.py` lists its sub-commands, each of which has a module of its name."""
 
 from __future__ import annotations
 
@@ -73,9 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from mellm_plugin.cli.completion import complete
 
         complete(made)
-    code = 0
     # Our own message about large images says what to do.
     warnings.filterwarnings("ignore", message=r"Image size \(\d+ pixels\) exceeds limit")
+    code = 0
     try:
         try:
             code = _run(made.parse_args(arguments))
@@ -113,23 +109,19 @@ def _sigterm_raises() -> Iterator[None]:
 
 
 def _run(given: argparse.Namespace) -> int:
+    """The exit code; the reason of a failure goes to standard error."""
     try:
         with _sigterm_raises():
             given.run(given)
-    except MellmError as error:
-        return _failed(str(error), 1)
-    except _Terminated:
-        return _failed("ended by SIGTERM; finished files are complete", 143)
-    except KeyboardInterrupt:
-        return _failed("interrupted; finished files are complete", 130)
+        return 0
     except BrokenPipeError:
         raise
-    except OSError as error:  # a full disk, a name that is too long
-        return _failed(str(error), 1)
-    return 0
-
-
-def _failed(why: str, code: int) -> int:
+    except (MellmError, OSError) as error:  # OSError: a full disk, a name that is too long
+        why, code = str(error), 1
+    except _Terminated:
+        why, code = "ended by SIGTERM; finished files are complete", 143
+    except KeyboardInterrupt:
+        why, code = "interrupted; finished files are complete", 130
     with suppress(BrokenPipeError):  # nobody reads it; the exit code remains
         print(f"mellm: {printable(why)}", file=sys.stderr)
     return code

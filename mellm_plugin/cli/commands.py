@@ -60,13 +60,9 @@ class Parser(argparse.ArgumentParser):
 
 
 class CommandParser(Parser):
-    """The parser of a command; imports the command's module when it is first used.
+    """The parser of a command; imports the command's module when it is first used."""
 
-    Attributes:
-        module: the name of that module in this folder, until it is imported.
-    """
-
-    module: str | None = None
+    module: str | None = None  # its name in this folder, until it is imported
 
     def load(self) -> None:
         """Add the arguments that the command's module declares."""
@@ -105,20 +101,10 @@ def add_subparsers(parser: argparse.ArgumentParser, title: str, metavar: str) ->
 
 
 def add_command(subparsers: Any, name: str, text: str, examples: str = "") -> CommandParser:
-    """Add a command or a sub-command.
-
-    Args:
-        subparsers: from `add_subparsers`.
-        name: what the user types.
-        text: its one-line help.
-        examples: lines, each indented by two spaces.
-    """
+    """Add a command to what `add_subparsers` returned, with its one-line help; each line of `examples` is indented."""
+    formatter, epilog = argparse.RawDescriptionHelpFormatter, f"examples:\n{examples}"
     made: CommandParser = subparsers.add_parser(
-        name,
-        help=text,
-        description=text,
-        epilog=f"examples:\n{examples}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        name, help=text, description=text, epilog=epilog, formatter_class=formatter
     )
     return made
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from glob import glob
 from typing import Any
 
 import argcomplete
@@ -57,8 +58,6 @@ def _tasks() -> list[str]:
 
 
 def _configs() -> list[str]:
-    from glob import glob
-
     from mellm_plugin.cli.options import shipped_configs
 
     return [*shipped_configs(), *glob("*.yaml"), *glob("*/*.yaml")]

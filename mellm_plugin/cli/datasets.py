@@ -26,12 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
-    if given.remove is not None:
-        if given.verify:
-            raise InputError("expected --verify or --remove, found both")
-        _remove(given)
-    else:
-        _list(given)
+    if given.remove is not None and given.verify:
+        raise InputError("expected --verify or --remove, found both")
+    _list(given) if given.remove is None else _remove(given)
 
 
 def _remove(given: argparse.Namespace) -> None:
@@ -89,11 +86,7 @@ def _print_dataset(name: str, folder: str, info: Mapping[str, Any]) -> None:
         print(f"  {line}")
     if info.get("skipped"):
         print(f"  skipped: {len(info['skipped'])}, see {os.path.join(folder, 'info.json')}")
-    if name.startswith("table-") and (table := _missing_table(info)):
+    # the table from which a task prepared the dataset
+    table = Path(str(info.get("frames", "")), str(info.get("sheets", {}).get("test", {}).get("file", "")))
+    if name.startswith("table-") and not table.is_file():
         print(f"  its table {table} no longer exists; to remove it: mellm datasets --remove {name}")
-
-
-def _missing_table(info: Mapping[str, Any]) -> Path | None:
-    """The table from which a task prepared the dataset, if it no longer exists."""
-    file = Path(str(info.get("frames", "")), str(info.get("sheets", {}).get("test", {}).get("file", "")))
-    return None if file.is_file() else file

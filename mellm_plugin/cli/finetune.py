@@ -58,21 +58,16 @@ def run(given: argparse.Namespace) -> None:
     for stage in made["stages"]:
         held = "" if stage["validation_loss"] is None else f", validation loss {stage['validation_loss']:.4f}"
         print(f"{stage['name']}: {stage['steps']} steps, loss {stage['loss']:.4f}{held}, {stage['seconds']:.0f} s")
+    task = "--tasks synthme_meu --output_path results --log_samples"
     weights = f"{'pretrained' if config.full else 'adapter'}={printable(config.output)}"
-    print(
-        f"\nEvaluate: lmms-eval --model mellm --model_args {weights} --tasks synthme_meu "
-        "--output_path results --log_samples"
-    )
+    print(f"\nEvaluate: lmms-eval --model mellm --model_args {weights} {task}")
 
 
 def _print_plan(plan: Mapping[str, Any]) -> None:
     subjects = plan["subjects"]
     for name, seen in subjects["seen"].items():
-        others = [
-            f", {len(subjects[key][name])} {use}"
-            for key, use in (("validation", "for validation"), ("left_out", "left out"))
-            if name in subjects[key]
-        ]
+        uses = {"validation": "for validation", "left_out": "left out"}
+        others = [f", {len(subjects[key][name])} {use}" for key, use in uses.items() if name in subjects[key]]
         print(f"{name}: {len(seen)} subjects to train on{''.join(others)}")
     for number, stage in enumerate(plan["stages"], start=1):
         print(f"\nstage {number}, {stage['name']}: {stage['steps']} steps")
@@ -81,8 +76,11 @@ def _print_plan(plan: Mapping[str, Any]) -> None:
                 continue
             forms = ", ".join(f"{form} {count}" for form, count in counted["forms"].items())
             print(f"  {key}: {counted['examples']} examples from {counted['clips']} clips ({forms})")
-            if key == "train":
-                _print_labels(counted["datasets"])
+            for name, dataset in counted["datasets"].items() if key == "train" else ():
+                for kind in ("labels", "units"):
+                    if dataset[kind]:
+                        counts = ", ".join(f"{label} {count['examples']}" for label, count in dataset[kind].items())
+                        print(f"    {name}, examples by {kind}: {counts}")
         for part, count in stage["parameters"].items():
             print(f"  {part}: {count['trained']:,} of {count['parameters']:,} parameters trained")
         memory = ", ".join(f"{gib:g} GiB in {dtype}" for dtype, gib in stage["memory_gib"].items())
@@ -91,11 +89,3 @@ def _print_plan(plan: Mapping[str, Any]) -> None:
     print("\nexamples:")
     for name in plan["examples"]:
         print(f"  {printable(name)}")
-
-
-def _print_labels(datasets: Mapping[str, Any]) -> None:
-    for name, dataset in datasets.items():
-        for key in ("labels", "units"):
-            if dataset[key]:
-                counts = ", ".join(f"{label} {count['examples']}" for label, count in dataset[key].items())
-                print(f"    {name}, examples by {key}: {counts}")

@@ -52,15 +52,11 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.data import Examples, Source, subjects
     from mellm_plugin.training.instruct import write
 
+    forms, languages = _shares(given.forms), _shares(given.languages) or {"en": 1.0}
+    clips = {"synthme": given.clips}
     sources = [
-        Source(
-            dataset,
-            clips=given.clips if dataset == "synthme" else None,
-            forms=_shares(given.forms),
-            languages=_shares(given.languages) or {"en": 1.0},
-            labels=given.labels,
-        )
-        for dataset in given.dataset
+        Source(one, clips=clips.get(one), forms=forms, languages=languages, labels=given.labels)
+        for one in given.dataset
     ]
     motion = None if given.motion == "off" else resolve(given.motion)
     without = _without(given.without, subjects(sources) if given.without else {})
@@ -72,8 +68,8 @@ def run(given: argparse.Namespace) -> None:
     if given.json:
         print(json.dumps({**done.to_dict(), "data": examples.counts()}, ensure_ascii=False))
     else:
-        forms = ", ".join(f"{form} {count}" for form, count in done.forms.items())
-        print(f"{printable(str(done.file))}: {done.examples} examples ({forms}) from {examples.clips} clips")
+        counts = ", ".join(f"{form} {count}" for form, count in done.forms.items())
+        print(f"{printable(str(done.file))}: {done.examples} examples ({counts}) from {examples.clips} clips")
         if done.resumed:
             print(f"  {done.resumed} of them existed already")
         if rewriter is not None:
@@ -84,11 +80,8 @@ def run(given: argparse.Namespace) -> None:
             print("  the images derive from the datasets' frames: the datasets' licences apply to them too")
     if done.faults:
         print(f"  {len(done.faults)} examples were left out", file=sys.stderr)
-        more = len(done.faults) - _MOST_FAULTS
-        raise InputError(
-            [*done.faults[:_MOST_FAULTS], *([f"and {more} more"] if more > 0 else [])],
-            where=f"{done.file}: the others are written",
-        )
+        more = [f"and {len(done.faults) - _MOST_FAULTS} more"] if len(done.faults) > _MOST_FAULTS else []
+        raise InputError([*done.faults[:_MOST_FAULTS], *more], where=f"{done.file}: the others are written")
 
 
 def _rewriter() -> Rewriter:

@@ -36,11 +36,9 @@ def run(given: argparse.Namespace) -> None:
             raise InputError(f"expected at least 2, found {value}", where=option)
     judge = judging.configured()
     if judge is None:
-        raise InputError(
-            "no judge is set; for example MELLM_JUDGE=openai:gpt-4o-mini with OPENAI_API_KEY, or "
-            "MELLM_JUDGE=local:MODEL with LLM_JUDGE_URL (see docs/judge.md)",
-            where="MELLM_JUDGE",
-        )
+        openai = "MELLM_JUDGE=openai:gpt-4o-mini with OPENAI_API_KEY"
+        local = "MELLM_JUDGE=local:MODEL with LLM_JUDGE_URL (see docs/judge.md)"
+        raise InputError(f"no judge is set; for example {openai}, or {local}", where="MELLM_JUDGE")
     judge.probe()
     known = store.read(prepared_name("synthme"), "test")
     clips = [Annotated(c.id, c.aus, c.emotion) for c in known if c.aus is not None and c.emotion is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 from mellm_plugin.cli.options import add_config_values, add_json, find_config
@@ -35,13 +36,10 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.loso import loso
 
     names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size")
-    found = loso(
-        load(find_config(given.config), given.set),
-        given.task,
-        Path(given.output),
-        devices=[one for one in given.devices.split(",") if one],
-        tell=lambda line: print(line, file=sys.stderr if given.json else sys.stdout, flush=True),
-        **{name: getattr(given, name) for name in names},
-    )
+    same = {name: getattr(given, name) for name in names}
+    devices = [one for one in given.devices.split(",") if one]
+    tell = partial(print, file=sys.stderr if given.json else sys.stdout, flush=True)
+    config = load(find_config(given.config), given.set)
+    found = loso(config, given.task, Path(given.output), devices=devices, tell=tell, **same)
     if given.json:
         print(json.dumps({"folder": str(Path(given.output).expanduser().absolute()), **found}))

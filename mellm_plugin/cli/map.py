@@ -77,9 +77,6 @@ def run(given: argparse.Namespace) -> None:
         raise InputError(f"expected {expected}, found {len(given.frames)} names")
 
 
-# ---- checks of the options ------------------------------------------------------------------------------------------
-
-
 def _refuse(given: argparse.Namespace, names: Iterable[str], what: str) -> None:
     for name in names:
         if getattr(given, name) not in (None, False):
@@ -100,7 +97,6 @@ def _map_file(given: argparse.Namespace) -> Path:
     from PIL import Image
 
     out: Path = given.output
-    Image.init()
     if Image.registered_extensions().get(out.suffix.lower()) not in Image.SAVE:
         raise InputError(f"expected a picture's name such as map.png, found {out.name!r}", where="--output")
     if os.path.realpath(out) in map(os.path.realpath, given.frames):
@@ -129,9 +125,6 @@ def _animation_file(given: argparse.Namespace, out: Path) -> Path:
 def _check_folder(file: Path, option: str) -> None:
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {str(file.parent)!r}; make it first", where=option)
-
-
-# ---- two frames, a clip, a dataset ----------------------------------------------------------------------------------
 
 
 def _map_pair(given: argparse.Namespace) -> None:
@@ -205,26 +198,22 @@ def _map_dataset(given: argparse.Namespace) -> None:
     _refuse(given, (*_FOR_CLIPS, "nose", "legend"), "a dataset")
     name = prepared_name(given.dataset)
     split = "test" if given.split is None else given.split
-    how = {"workers": 1 if given.workers is None else given.workers, "device": given.device}
-    drawn = draw_dataset(name, split, given.output, _settings(given), cache=default_cache(), **how)
+    workers = 1 if given.workers is None else given.workers
+    how = {"cache": default_cache(), "workers": workers, "device": given.device}
+    drawn = draw_dataset(name, split, given.output, _settings(given), **how)
     sheets = [sheet.name for sheet in drawn.sheets]
     if given.json:
         row = {"folder": str(drawn.folder), "maps": drawn.maps, "without_nose": drawn.without_nose, "sheets": sheets}
         row |= {"table": TABLE, "doubtful": drawn.doubtful, "faults": drawn.faults}
         print(json.dumps(row, ensure_ascii=False))
     else:
-        beside = ", ".join([*sheets, TABLE])
-        doubtful = f"{len(drawn.doubtful)} of them doubtful"
-        print(f"{printable(str(drawn.folder))}: {drawn.maps} maps, {doubtful}; beside them {beside}")
+        maps = f"{drawn.maps} maps, {len(drawn.doubtful)} of them doubtful"
+        print(f"{printable(str(drawn.folder))}: {maps}; beside them {', '.join([*sheets, TABLE])}")
         if drawn.without_nose:
             _warn(f"{drawn.without_nose} clips have no nose tip: the robust fit removed head motion")
-        for clip, doubts in drawn.doubtful.items():
-            _warn(f"doubtful: {clip}: {'; '.join(doubts)}")
+        _warn(*(f"doubtful: {clip}: {'; '.join(doubts)}" for clip, doubts in drawn.doubtful.items()))
     if drawn.faults:
         raise InputError(drawn.faults, where=f"{name}, {split}")
-
-
-# ---- writing and printing -------------------------------------------------------------------------------------------
 
 
 def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[str, Any]:
@@ -233,10 +222,8 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
     from mellm_plugin.motion.images import write_atomically
 
     palette = drawn.settings.palette
-    picture = drawn.to_pil()
-    write_atomically(out, [_with_legend(picture, palette) if given.legend else picture], "map")
-    height, width = drawn.image.shape[:2]
-    head = drawn.head
+    write_atomically(out, [_with_legend(drawn.to_pil(), palette) if given.legend else drawn.to_pil()], "map")
+    (height, width), head = drawn.image.shape[:2], drawn.head
     row = {
         "file": str(out),
         "size": [width, height],
@@ -249,8 +236,11 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
     }
     if given.json:
         return row
-    size = f"{width}x{height}"
-    print(f"{printable(str(out))}: {size}, {100 * drawn.coloured:.0f} % coloured; {_head_in_words(drawn)}")
+    moved = "head motion not removed"
+    if head is not None:
+        moved = f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
+        moved += f"{100 * (head.scale - 1):+.2f} % nearer"
+    print(f"{printable(str(out))}: {width}x{height}, {100 * drawn.coloured:.0f} % coloured; {moved}")
     if given.legend:
         print(f"colours: {colour.legend_text(palette)}")
     if drawn.settings.head == "nose" != drawn.facial.head_from:
@@ -272,16 +262,6 @@ def _with_legend(picture: Image, palette: str) -> Image:
     canvas.paste(picture, (0, 0))
     canvas.paste(Image.fromarray(colour.legend(side, palette)), (picture.width + 8, 0))
     return canvas
-
-
-def _head_in_words(drawn: MotionMap) -> str:
-    head = drawn.head
-    if head is None:
-        return "head motion not removed"
-    return (
-        f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
-        f"{100 * (head.scale - 1):+.2f} % nearer"
-    )
 
 
 def _warn(*lines: str) -> None:

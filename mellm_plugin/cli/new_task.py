@@ -42,14 +42,9 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.plugin import task_folder
 
     notes: list[str] = []
-    options = new_task.Options(
-        given.out,
-        notes.append if given.json else print_note,
-        columns=pairs(given.columns, "--columns", COLUMNS),
-        least=given.least,
-        replace=given.replace,
-        taken=list_tasks(task_folder()),
-    )
+    columns = pairs(given.columns, "--columns", COLUMNS)
+    how = {"least": given.least, "replace": given.replace, "taken": list_tasks(task_folder())}
+    options = new_task.Options(given.out, notes.append if given.json else print_note, columns=columns, **how)
     names = pairs(given.labels, "--labels", _LABELS)
     if names and given.listing is None:
         raise InputError("expected --from with it: it says what the labels of a list of clips mean", where="--labels")

@@ -14,17 +14,10 @@ from mellm_plugin.errors import InputError, near
 if TYPE_CHECKING:
     from mellm_plugin.datasets.crop import Cropper
 
-COLUMNS = "KEY=HEADER, such as subject=sub,clip=material"
-"""The form of `--columns`, for messages."""
-
-_CONFIGS = Path(__file__).parent.parent / "configs"
-
-
-# ---- options --------------------------------------------------------------------------------------------------------
+COLUMNS = "KEY=HEADER, such as subject=sub,clip=material"  # the form of `--columns`, for messages
 
 
 def add_json(parser: argparse.ArgumentParser, text: str = "print one JSON object per line") -> None:
-    """`--json`."""
     parser.add_argument("--json", action="store_true", help=text)
 
 
@@ -50,11 +43,7 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
 
 
 def add_config_values(parser: argparse.ArgumentParser) -> None:
-    """`--set`."""
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set one value of the config")
-
-
-# ---- values ---------------------------------------------------------------------------------------------------------
 
 
 def cropper(given: argparse.Namespace) -> Cropper:
@@ -65,11 +54,7 @@ def cropper(given: argparse.Namespace) -> Cropper:
 
 
 def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, str]:
-    """The keys and values of `KEY=VALUE,KEY=VALUE`. A value may hold a comma that no key follows.
-
-    Args:
-        texts: one for each use of the flag.
-        flag, example: for messages.
+    """The keys and values of `KEY=VALUE,KEY=VALUE`, once for each use of a flag; a value may hold a comma.
 
     Raises:
         InputError: a part that is no pair, or a key with two values; all faults at once.
@@ -89,7 +74,7 @@ def pairs(texts: Iterable[str], flag: str, example: str) -> dict[str, str]:
 
 def shipped_configs() -> dict[str, Path]:
     """The configs that come with the package, by name."""
-    return {path.stem: path for path in sorted(_CONFIGS.glob("*.yaml"))}
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))}
 
 
 def find_config(given: str) -> Path:
@@ -101,8 +86,7 @@ def find_config(given: str) -> Path:
     path = Path(given).expanduser()
     if path.exists() and not path.is_dir():
         return path
-    known = shipped_configs()
-    name = path.name.removesuffix(".yaml")
+    known, name = shipped_configs(), path.name.removesuffix(".yaml")
     if path.parent in (Path(), Path("configs")) and name in known:
         return known[name]
     configs = f"configs that come with the package: {', '.join(known)}"

@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from mellm_plugin.cli.commands import add_command, add_subparsers
 from mellm_plugin.cli.options import COLUMNS, add_columns, add_crop, add_json, add_workers, cropper, pairs
@@ -26,9 +26,6 @@ EXAMPLES = (
 )
 
 _MOST_LINES = 20  # clips that are printed one by one; info.json holds all
-
-
-# ---- arguments ------------------------------------------------------------------------------------------------------
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,15 +47,9 @@ def _add_converted(parser: argparse.ArgumentParser, name: str) -> None:
     parser.set_defaults(run=_prepare_converted, dataset=name)
     add = parser.add_argument
     add("--frames", type=Path, required=True, metavar="DIR", help="the folder of the frames")
-    required = "--sheet" in KNOWN[name].arguments
-    add(
-        "--sheet",
-        nargs="+",
-        action="extend",
-        required=required,
-        metavar="SPLIT=FILE" if name == "dfme" else "FILE",
-        help="the coding sheet, .xlsx or .csv" + ("" if required else ", if there is one"),
-    )
+    required, file = "--sheet" in KNOWN[name].arguments, "SPLIT=FILE" if name == "dfme" else "FILE"
+    text = f"the coding sheet, .xlsx or .csv{'' if required else ', if there is one'}"
+    add("--sheet", nargs="+", action="extend", required=required, metavar=file, help=text)
     add_columns(parser)
     add("--nearest", action="store_true", help="use the nearest frame where one is missing")
     add("--no-corrections", dest="corrections", action="store_false", help="keep the sheet's known errors")
@@ -99,9 +90,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
 
 def _folder(text: str) -> Path:
     return Path(text).expanduser().absolute()
-
-
-# ---- what each does -------------------------------------------------------------------------------------------------
 
 
 def _prepare_converted(given: argparse.Namespace) -> None:
@@ -165,10 +153,9 @@ def _prepare_questions(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import megc_vqa, store
     from mellm_plugin.datasets.vqa_questions import NAME
 
-    exists: Literal["replace", "keep"] = "replace" if given.replace else "keep"
-    root, crop = given.out, cropper(given)
-    folder = megc_vqa.prepare(given.questions, given.videos, root, crop=crop, strict=given.strict, exists=exists)
-    info = store.read_info(NAME, root)
+    how: dict[str, Any] = {"strict": given.strict, "exists": "replace" if given.replace else "keep"}
+    folder = megc_vqa.prepare(given.questions, given.videos, given.out, crop=cropper(given), **how)
+    info = store.read_info(NAME, given.out)
     if given.json:
         print(json.dumps({"folder": str(folder), **info}, ensure_ascii=False))
         return
@@ -184,9 +171,6 @@ def _prepare_drawn(given: argparse.Namespace) -> None:
     folder = drawn.prepare(root=given.out, replace=given.replace)
     info = {"folder": str(folder), **store.read_info(folder.name, given.out)}
     print(json.dumps(info, ensure_ascii=False) if given.json else folder)
-
-
-# ---- the summary ----------------------------------------------------------------------------------------------------
 
 
 def _print_report(report: Report, given: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,14 +45,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> None:
+    from mellm_plugin.language.answers import Answer, read
+    from mellm_plugin.language.unanswered import unanswered
+
     if given.labels is not None:
         given.labels = _labels_named(given.labels)
     if faults := [fault for file in given.files if (fault := _unusable(file))]:
         raise InputError(faults)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    summary = _Summary()
-    found = _Faults()
+    summary, found = _Summary(), _Faults()
     lines = bad = 0
     for where, number, raw in _raw_lines(given.files):
         lines += 1
@@ -60,7 +62,9 @@ def run(given: argparse.Namespace) -> None:
             if raw is None:
                 raise InputError(f"expected at most {_LONGEST} bytes, found more; the rest of the file is not read")
             line = _parse(raw, number, given)
-            answer, why = _read(line)
+            why = unanswered(line.answer)
+            never = Answer(None, None, None, f"never given: {why}")
+            answer = read(line.answer, line.labels, line.asks) if why is None else never
             text = json.dumps(_row(answer), ensure_ascii=False) if given.json else _in_words(line, answer, why)
             summary.add(line, answer, why)
         except InputError as error:
@@ -94,13 +98,9 @@ class _Faults:
     def close(self) -> None:
         """Report how many lines had the faults that were printed last."""
         if self.more:
-            print(
-                f"{self.where}: {self.more} more line{'s' * (self.more != 1)} like line {self.first}", file=sys.stderr
-            )
+            lines = f"{self.more} more line{'s' * (self.more != 1)}"
+            print(f"{self.where}: {lines} like line {self.first}", file=sys.stderr)
         self.more = 0
-
-
-# ---- input ----------------------------------------------------------------------------------------------------------
 
 
 def _unusable(file: str) -> str:
@@ -162,17 +162,14 @@ def _parse(raw: bytes, number: int, given: argparse.Namespace) -> _Line:
     faults: list[str] = []
     logged = row.get("record", row.get("parse_rate"))  # earlier versions wrote the record under parse_rate
     if "vqa_parse_rate" in row or (isinstance(logged, dict) and "kind" in logged):
-        raise InputError(
-            "expected an answer of a task on clips, found one to a question of the ME-VQA challenges; "
-            "`mellm report FOLDER -o report` shows what was read in those"
-        )
+        found = "expected an answer of a task on clips, found one to a question of the ME-VQA challenges"
+        raise InputError(f"{found}; `mellm report FOLDER -o report` shows what was read in those")
     item = {**row, **logged} if isinstance(logged, dict) else row
     answers = [_first(row[key]) for key in ("answer", "filtered_resps", "resps") if key in row]
     answer = next((text for text in answers if isinstance(text, str)), "" if None in answers else None)
     if answer is None:
-        faults.append(
-            f"expected answer, filtered_resps or resps with a text, found the fields {', '.join(row) or 'none'}"
-        )
+        fields = ", ".join(row) or "none"
+        faults.append(f"expected answer, filtered_resps or resps with a text, found the fields {fields}")
     asks = item.get("asks") or given.asks
     if asks not in _ASKS:
         faults.append(f"asks: expected one of {', '.join(_ASKS)}, found {asks!r}.{near(str(asks), _ASKS)}")
@@ -221,10 +218,8 @@ def _labels_named(text: str) -> tuple[str, ...]:
         return labels
     parts = [part.strip() for part in text.split("+")]
     if not all(parts) or (len(parts) == 1 and canonical_label(text) is None):
-        raise InputError(
-            f"labels: expected a dataset ({', '.join(LABELS)}) or labels joined by +, found {text!r}."
-            f"{near(text, LABELS)}"
-        )
+        expected = f"a dataset ({', '.join(LABELS)}) or labels joined by +"
+        raise InputError(f"labels: expected {expected}, found {text!r}.{near(text, LABELS)}")
     return tuple(canonical_label(part) or part for part in parts)
 
 
@@ -239,20 +234,6 @@ def _is_annotation(gold: object) -> bool:
 
 def _short(text: str) -> str:
     return repr(text if len(text) <= 60 else f"{text[:57]}...")
-
-
-# ---- one answer -----------------------------------------------------------------------------------------------------
-
-
-def _read(line: _Line) -> tuple[Answer, str | None]:
-    """What the tasks read from an answer; and why there is no answer, where there is none."""
-    from mellm_plugin.language.answers import Answer, read
-    from mellm_plugin.language.unanswered import unanswered
-
-    why = unanswered(line.answer)
-    if why is not None:
-        return Answer(None, None, None, f"never given: {why}"), why
-    return read(line.answer, line.labels, line.asks), None
 
 
 def _row(answer: Answer) -> dict[str, Any]:
@@ -289,47 +270,39 @@ def _code_in_words(code: str) -> str:
     return f"AU{'/'.join(map(str, event.alternatives))}{_SIDES.get(event.side or '', '')}"
 
 
-# ---- all answers ----------------------------------------------------------------------------------------------------
-
-
-@dataclass
 class _Summary:
     """Counts over all answers; its size does not depend on their number."""
 
-    answers: int = 0
-    right: Counter[str] = field(default_factory=Counter)
-    total: Counter[str] = field(default_factory=Counter)
-    reasons: Counter[str] = field(default_factory=Counter)
-    unanswered: Counter[str] = field(default_factory=Counter)
+    def __init__(self) -> None:
+        self.answers = 0
+        self.right, self.total, self.reasons, self.unanswered = (Counter[str]() for _ in range(4))
 
     def add(self, line: _Line, answer: Answer, unanswered: str | None) -> None:
+        from mellm_plugin.scoring.units import one_sided
+
         self.answers += 1
         if unanswered is not None:  # a missing answer does not count as wrong
             self.unanswered[unanswered] += 1
             return
         gold = line.gold or {}
-        if line.asks != "aus" and gold.get("label", "unknown") is not None:
+        label, units = line.asks != "aus", line.asks != "emotion"
+        if label and gold.get("label", "unknown") is not None:
             self._count("expression read", answer.label is not None)
-        if line.asks != "emotion" and gold.get("aus", "unknown") is not None:
+        if units and gold.get("aus", "unknown") is not None:
             self._count("action units read", answer.aus is not None)
-        if line.asks != "aus" and gold.get("label") is not None:
+        if label and gold.get("label") is not None:
             self._count("expression right", answer.label == gold["label"])
-        if line.asks != "aus" and gold.get("coarse") is not None:
+        if label and gold.get("coarse") is not None:
             self._count("coarse class right", answer.coarse == gold["coarse"])
-        if line.asks != "emotion" and gold.get("aus") is not None:
+        if units and gold.get("aus") is not None:
             self._count("action units exactly right", _agree(gold["aus"], answer.aus))
-            self._count_sides(gold["aus"], answer)
+            sides = dict(answer.sides)
+            for alternatives, side in one_sided(gold["aus"]).items():
+                if named := set(alternatives).intersection(answer.aus or ()):
+                    self._count("sides of named action units right", any(sides.get(unit) == side for unit in named))
         if answer.unparsed is not None:
             what, _, rest = answer.unparsed.partition(": ")
             self.reasons[rest if rest == "none of the labels" else what] += 1  # without the labels themselves
-
-    def _count_sides(self, codes: Iterable[str], answer: Answer) -> None:
-        from mellm_plugin.scoring.units import one_sided
-
-        sides = dict(answer.sides)
-        for alternatives, side in one_sided(codes).items():
-            if named := set(alternatives).intersection(answer.aus or ()):
-                self._count("sides of named action units right", any(sides.get(unit) == side for unit in named))
 
     def _count(self, what: str, right: bool) -> None:
         self.right[what] += right
@@ -350,6 +323,6 @@ def _agree(codes: Iterable[str], read: tuple[int, ...] | None) -> bool:
     from mellm_plugin.facs.codes import numbers
 
     events = numbers(codes)
-    if read is None:
+    if read is None or any(not set(event) & set(read) for event in events):
         return False
-    return all(set(event) & set(read) for event in events) and all(any(u in event for event in events) for u in read)
+    return all(any(unit in event for event in events) for unit in read)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ from mellm_plugin.cli.terminal import printable
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
-    from mellm_plugin.report.leaderboard import Report
     from mellm_plugin.report.runs import Reading
 
 EXAMPLES = """\
@@ -46,30 +44,33 @@ def run(given: argparse.Namespace) -> None:
         raise InputError("pictures are for the page: give --pictures or --no-page", where="--pictures")
     from mellm_plugin.locks import sole_writer
 
-    with sole_writer(folder, folder=True), _without_garbage_collection():
-        _make(given, folder)
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """A report is made of trees with millions of leaves and next to no cycles; searching them for cycles takes a
-    quarter of the time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
+    with sole_writer(folder, folder=True):
+        was_on = gc.isenabled()
+        gc.disable()  # searching trees of millions of leaves for cycles takes a quarter of the time
+        try:
+            _make(given, folder)
+        finally:
+            if was_on:
+                gc.enable()
 
 
 def _make(given: argparse.Namespace, folder: Path) -> None:
-    from mellm_plugin.report import formats
+    from tqdm import tqdm
 
-    reading = _read([Path(path).expanduser() for path in given.results])
+    from mellm_plugin.report import formats, leaderboard, results
+
+    paths = [Path(path).expanduser() for path in given.results]
+    with tqdm(total=results.size(paths), desc="reading", unit="B", unit_scale=True, disable=None) as bar:
+        reading = results.read(paths, bar.update)
     if not reading.runs:
         raise InputError([*map(str, reading.faults), _nothing_found(reading, given.results)])
-    report = _score(reading)
+    with tqdm(desc="scoring", unit="model", disable=None) as bar:
+
+        def scored(board: str) -> None:
+            bar.set_postfix_str(printable(board), refresh=False)
+            bar.update()
+
+        report = leaderboard.make(reading, progress=scored)
     notes = report.reading["notes"]
     pictures = _draw_pictures(report.boards, given.pictures, notes) if given.page else None
     data = report.to_dict()
@@ -89,36 +90,11 @@ def _make(given: argparse.Namespace, folder: Path) -> None:
         raise InputError(faults, where="the report is written without the input that could not be used")
 
 
-def _read(paths: list[Path]) -> Reading:
-    from tqdm import tqdm
-
-    from mellm_plugin.report import results
-
-    with tqdm(total=results.size(paths), desc="reading", unit="B", unit_scale=True, disable=None) as bar:
-        return results.read(paths, bar.update)
-
-
-def _score(reading: Reading) -> Report:
-    from tqdm import tqdm
-
-    from mellm_plugin.report import leaderboard
-
-    with tqdm(desc="scoring", unit="model", disable=None) as bar:
-
-        def scored(board: str) -> None:
-            bar.set_postfix_str(printable(board), refresh=False)
-            bar.update()
-
-        return leaderboard.make(reading, progress=scored)
-
-
 def _nothing_found(reading: Reading, paths: list[str]) -> str:
     others = ", ".join(f"{task} ({count})" for task, count in sorted(reading.other_tasks.items()))
-    return (
-        f"no run of a task of mellm-plugin in {', '.join(paths)}"
-        + (f"; there are runs of other tasks: {others}" if others else "")
-        + ". Make one: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples"
-    )
+    found = f"; there are runs of other tasks: {others}" if others else ""
+    do = "Make one: lmms-eval --model mellm --tasks synthme_meu --output_path results --log_samples"
+    return f"no run of a task of mellm-plugin in {', '.join(paths)}{found}. {do}"
 
 
 def _draw_pictures(boards: list[dict[str, Any]], licensed: bool, notes: list[str]) -> Any:

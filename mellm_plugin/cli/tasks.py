@@ -1,7 +1,4 @@
-"""`mellm tasks`: list the tasks of this package.
-
-synthme_meu  drawn faces: action units, expression and description; needs no data
-"""
+"""`mellm tasks`: list the tasks of this package."""
 
 from __future__ import annotations
 
@@ -57,9 +54,7 @@ def list_tasks(folder: Path) -> dict[str, str]:
             continue
         if not isinstance(config, dict):
             faults.append(f"{file}: expected fields of a task, found {type(config).__name__}")
-            continue
-        name = config.get("group") or config.get("task")
-        if isinstance(name, str):
+        elif isinstance(name := config.get("group") or config.get("task"), str):
             first = text.split("\n", 1)[0]
             found[name] = first.lstrip("# ") if first.startswith("#") else ""
     if faults:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,11 @@ from judge_server import JudgeServer
 
 from mellm_plugin import __version__
 from mellm_plugin.cli import main
-from mellm_plugin.cli.doctor import environment, gpu, installation, places
+from mellm_plugin.cli.doctor.checks import Checks, assess, installed
 from mellm_plugin.cli.doctor.findings import Finding
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.synthme import clips, sample
 from mellm_plugin.models import bundled_folder
-from mellm_plugin.plugin import task_folder
 
 BIN = Path(sys.executable).parent
 VARIABLES = (
@@ -101,20 +101,20 @@ def test_it_imports_neither_torch_nor_lmms_eval() -> None:
 
 
 OURS = "mellm = mellm_plugin.plugin:manifests"
-Site = Callable[..., installation.Packages]
+Site = Callable[..., dict[str, Distribution]]
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     """Adds a package to a folder, with metadata as pip writes them; returns all in it."""
 
-    def add(name: str, version: str = "1.0", *lines: str, points: str = "") -> installation.Packages:
+    def add(name: str, version: str = "1.0", *lines: str, points: str = "") -> dict[str, Distribution]:
         info = tmp_path / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True, exist_ok=True)
         metadata = ["Metadata-Version: 2.1", f"Name: {name}", f"Version: {version}", *lines, "", ""]
         (info / "METADATA").write_text("\n".join(metadata))
         (info / "entry_points.txt").write_text(f"[lmms_eval.models]\n{points}\n")
-        return installation.installed([str(tmp_path / "site")])
+        return installed([str(tmp_path / "site")])
 
     return add
 
@@ -124,46 +124,46 @@ def test_versions_are_compared_with_our_metadata(site: Site) -> None:
     site("mellm-plugin", "9.9", *(f"Requires-Dist: {need}" for need in needs), "Requires-Python: >=3.99")
     site("lmms_eval", "0.8.1")
     packages = site("peft", "0.22.0.dev0")
-    one(installation.python(packages), "fault", "expected >=3.99, found 3.")
-    one(installation.python({}), "ok", sys.executable)
-    found = list(installation.requirements(packages))
+    one(Checks(installed=packages).python(), "fault", "expected >=3.99, found 3.")
+    one(Checks(installed={}).python(), "ok", sys.executable)
+    found = list(Checks(installed=packages).packages())
     assert "'lmms-eval<0.8,>=0.7.3'" in do(found, "fault", "lmms-eval") and "found 0.8.1" in found[1].text
     assert do(found, "fault", "found none").endswith("-m pip install 'scipy>=1.13'")
     assert one(found, "ok", "within the bounds of mellm-plugin 9.9").text.startswith("Peft 0.22.0.dev0 are")
     one(found, "note", f"mellm-plugin {__version__} runs, but was installed as 9.9")
     assert len(found) == 4
-    assert list(installation.requirements({})) == []
+    assert list(Checks(installed={}).packages()) == []
 
 
 def test_opencv(site: Site, monkeypatch: Patch) -> None:
-    one(installation.opencv(site("opencv-python-headless", "5.0")), "ok", "opencv-python-headless")
-    found = installation.opencv(site("opencv_contrib_python", "4.9"))
+    one(Checks(installed=site("opencv-python-headless", "5.0")).opencv(), "ok", "opencv-python-headless")
+    found = Checks(installed=site("opencv_contrib_python", "4.9")).opencv()
     found = one(found, "fault", "opencv-python-headless 5.0 and opencv-contrib-python 4.9 are installed, and overwrite")
     assert "uninstall -y opencv-python-headless opencv-contrib-python && " in str(found.do)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    one(installation.opencv({}), "fault", "cannot be imported: ModuleNotFoundError: ")
+    one(Checks(installed={}).opencv(), "fault", "cannot be imported: ModuleNotFoundError: ")
 
 
 def test_entry_points(site: Site) -> None:
-    assert "pip install ." in do(installation.entry_points({}), "fault", "is not installed in")
+    assert "pip install ." in do(Checks(installed={}).entry_point(), "fault", "is not installed in")
     broken = {"cannot be loaded: AttributeError": "mellm = mellm_plugin.plugin:absent", "installed without one": ""}
     for words, points in broken.items():
-        one(installation.entry_points(site("mellm-plugin", points=points)), "fault", words)
-    one(installation.entry_points(site("mellm-plugin", points=OURS)), "ok", OURS)
+        one(Checks(installed=site("mellm-plugin", points=points)).entry_point(), "fault", words)
+    one(Checks(installed=site("mellm-plugin", points=OURS)).entry_point(), "ok", OURS)
     site("others", points="other = not_there_at_all.models:manifests")
-    found = list(installation.entry_points(site("further", points="further = json:loads")))
+    found = list(Checks(installed=site("further", points="further = json:loads")).entry_point())
     assert do(found, "fault", "other of others").endswith("pip uninstall others") and len(found) == 2
 
 
 def test_optional_packages_are_no_fault(site: Site) -> None:
-    found = list(installation.optional(site("wandb", "0.25")))
+    found = list(Checks(installed=site("wandb", "0.25")).optional())
     one(found, "ok", "wandb 0.25")
     assert do(found, "note", "vllm is not installed").endswith("pip install vllm")
     assert {finding.state for finding in found} == {"ok", "note"}
 
 
 def test_commands_of_another_python(tmp_path: Path, monkeypatch: Patch) -> None:
-    assert {finding.state for finding in installation.commands()} == {"ok"}
+    assert {finding.state for finding in Checks().commands()} == {"ok"}
     other = tmp_path / "other"
     other.mkdir()
     (other / "lmms-eval").write_text("#!/opt/other/bin/python3\nimport sys\n")
@@ -171,15 +171,15 @@ def test_commands_of_another_python(tmp_path: Path, monkeypatch: Patch) -> None:
     for file in other.iterdir():
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{other}{os.pathsep}{os.environ['PATH']}")
-    found = list(installation.commands())
+    found = list(Checks().commands())
     assert do(found, "fault", "of another Python") == f'export PATH="{BIN}:$PATH"' and found[1].state == "ok"
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert [finding.state for finding in installation.commands()] == ["note", "note"]
+    assert [finding.state for finding in Checks().commands()] == ["note", "note"]
 
 
 def test_task_files_and_names_that_lmms_eval_uses_too(tmp_path: Path) -> None:
-    one(installation.tasks(task_folder()), "ok", "tasks and groups in")
-    one(installation.tasks(tmp_path / "absent"), "fault", "there is no task file")
+    one(Checks().tasks(), "ok", "tasks and groups in")
+    one(Checks(folder=tmp_path / "absent").tasks(), "fault", "there is no task file")
     ours, theirs = tmp_path / "tasks", tmp_path / "lmms_eval"
     for folder in (ours, theirs / "tasks", theirs / "models"):
         folder.mkdir(parents=True)
@@ -188,43 +188,45 @@ def test_task_files_and_names_that_lmms_eval_uses_too(tmp_path: Path) -> None:
     (theirs / "tasks/a.yaml").write_text("task: other\n")
     (theirs / "tasks/b.yaml").write_text("# a comment\ngroup: 'casme2_meu'\ntask:\n- x\n")
     (theirs / "models/__init__.py").write_text('MODELS = {"mellm": "Other"}\n')
-    found = list(installation.names(ours, theirs))
+    found = list(Checks(folder=ours, lmms_eval=theirs).names())
     assert "b.yaml hides ours" in one(found, "fault", "lmms-eval's own task casme2_meu").text
     one(found, "fault", "its own model mellm")
     (theirs / "models/__init__.py").write_text('MODELS = {"qwen": "Qwen"}\n')
     (ours / "casme2_meu.yaml").unlink()
-    one(installation.names(ours, theirs), "ok", "have 2 names, none of them ours")
+    one(Checks(folder=ours, lmms_eval=theirs).names(), "ok", "have 2 names, none of them ours")
     (ours / "bad.yaml").write_text("task: [")
     (ours / "list.yaml").write_text("- a")
-    found = list(installation.tasks(ours))
+    found = list(Checks(folder=ours).tasks())
     assert "bad.yaml: while parsing" in found[0].text and "list.yaml: expected fields" in found[1].text
-    assert [finding.state for finding in found] == ["fault", "fault"] and not list(installation.names(ours, theirs))
+    assert [finding.state for finding in found] == ["fault", "fault"] and not list(
+        Checks(folder=ours, lmms_eval=theirs).names()
+    )
 
 
 def test_an_environment_in_a_repository(tmp_path: Path, monkeypatch: Patch) -> None:
     package = tmp_path / "my clone" / ".venv" / "lib" / "lmms_eval"
     package.mkdir(parents=True)
     (package.parents[2] / ".git").write_text("gitdir: elsewhere")  # as in a worktree
-    found = installation.repository(package)
+    found = Checks(lmms_eval=package).repository()
     assert f"GIT_CEILING_DIRECTORIES='{package.parents[2]}'" in do(found, "note", "--use_cache asks everything again")
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(package.parents[2]))
-    assert not list(installation.repository(package))
+    assert not list(Checks(lmms_eval=package).repository())
     (package.parent / ".git").mkdir()  # a clone of lmms-eval
-    assert not list(installation.repository(package))
+    assert not list(Checks(lmms_eval=package).repository())
 
 
 def test_an_incomplete_bundled_model(tmp_path: Path) -> None:
-    one(installation.bundled_model(bundled_folder()), "ok", "tensors")
+    one(Checks().bundled_model(), "ok", "tensors")
     whole = (bundled_folder() / "model.safetensors").read_bytes()
     for part in (whole[:-1], whole[:1000], b"", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n"):
         (tmp_path / "model.safetensors").write_bytes(part)
-        one(installation.bundled_model(tmp_path), "fault", "is incomplete")
+        one(Checks(model=tmp_path).bundled_model(), "fault", "is incomplete")
 
 
 def seen(*gpus: dict[str, Any], **more: Any) -> list[Finding]:
     plain = {"torch": "2.15.0+cu132", "cuda": "13.2", "hip": None, "mps": False}
     card = {"name": "A100", "total": 80e9, "free": 79e9, "bf16": True}
-    return list(gpu.assess({**plain, **more, "gpus": [card | given for given in gpus]}))
+    return list(assess({**plain, **more, "gpus": [card | given for given in gpus]}))
 
 
 def test_what_a_gpu_has_room_for(monkeypatch: Patch) -> None:
@@ -271,11 +273,11 @@ def test_torch_runs_in_another_process(tmp_path: Path, monkeypatch: Patch) -> No
     monkeypatch.setenv("PATH", str(tmp_path))
     for torch, says in TORCH.items():
         (tmp_path / "torch.py").write_text(torch)
-        assert says in next(gpu.assess(gpu.ask_torch(0.5 if "sleep" in torch else 60))).text
+        assert says in next(Checks().gpu(0.5 if "sleep" in torch else 60)).text
 
 
 def test_prepared_datasets(place: Path) -> None:
-    found = list(places.data())
+    found = list(Checks().data())
     assert one(found, "ok", "(MELLM_DATA)").text.startswith(str(place / "data")) and not (place / "data").exists()
     assert do(found, "note", "casme2 ") == "mellm prepare casme2 --frames FOLDER --sheet CASME2-coding-20140508.xlsx"
     assert do(found, "note", "synthme ") == "mellm prepare synthme"
@@ -288,7 +290,7 @@ def test_prepared_datasets(place: Path) -> None:
     info.write_text(info.read_text().replace('"clips": 2', '"clips": 3'))
     (place / "data" / ".dfme.partial").mkdir()
     (place / "data" / ".dfme.clips").mkdir()
-    found = list(places.data())
+    found = list(Checks().data())
     one(found, "ok", "casme2: test 2 clips")
     assert not [f for f in found if "not drawn" in f.text and "ladder" not in f.text]
     assert do(found, "fault", "samm: data/test-00000-of-00001.parquet is missing").endswith(" --replace")
@@ -301,37 +303,37 @@ def test_prepared_datasets(place: Path) -> None:
 def test_folders_that_cannot_be_written_to_and_the_cache(place: Path, monkeypatch: Patch) -> None:
     (place / "file").write_text("no folder")
     monkeypatch.setenv("MELLM_DATA", str(place / "file"))
-    assert do(places.data(), "fault", "cannot be written to") == "export MELLM_DATA=FOLDER"
+    assert do(Checks().data(), "fault", "cannot be written to") == "export MELLM_DATA=FOLDER"
     monkeypatch.setenv("MELLM_DATA", str(place / "file" / "below"))
-    one(places.data(), "fault", "cannot be written to")
+    one(Checks().data(), "fault", "cannot be written to")
     cache = place / "cache" / "joblib" / "flow.pkl"
     cache.parent.mkdir(parents=True)
     with cache.open("wb") as file:
         file.truncate(300_000_000)
-    one(places.cache(), "ok", "cache, 0.3 GB of at most 2 GB")
+    one(Checks().cache(), "ok", "cache, 0.3 GB of at most 2 GB")
     monkeypatch.setenv("MELLM_CACHE_GB", "0")
-    assert do(places.cache(), "fault", "found '0'") == "unset MELLM_CACHE_GB"
+    assert do(Checks().cache(), "fault", "found '0'") == "unset MELLM_CACHE_GB"
     monkeypatch.delenv("MELLM_CACHE_GB")
     for setting, state, words in (
         (str(place / "file"), "fault", "cannot be written to"),
         ("off", "note", "measures every flow again"),
     ):
         monkeypatch.setenv("MELLM_CACHE", setting)
-        one(places.cache(), state, words)
+        one(Checks().cache(), state, words)
 
 
 def test_the_judge(place: Path, monkeypatch: Patch) -> None:
-    one(environment.judge(False), "note", "none is set")
+    one(Checks().judge(), "note", "none is set")
     monkeypatch.setenv("MELLM_JUDGE", "openai:gpt-4o-mini")
-    assert do(environment.judge(True), "fault", "OPENAI_API_KEY") == "export OPENAI_API_KEY=.."
+    assert do(Checks(ask_judge=True).judge(), "fault", "OPENAI_API_KEY") == "export OPENAI_API_KEY=.."
     (place / "work" / ".env").write_text("# keys\nexport OPENAI_API_KEY=secret\nOTHER=1\n")
-    one(environment.judge(False), "ok", "gpt-4o-mini")
-    text = one(environment.variables(), "note", "a judge reads ").text
+    one(Checks().judge(), "ok", "gpt-4o-mini")
+    text = one(Checks().environment(), "note", "a judge reads ").text
     assert text.endswith(".env, which sets OPENAI_API_KEY") and "secret" not in text
     monkeypatch.setenv("OPENAI_API_KEY", "")  # set, so ./.env does not override it
-    one(environment.judge(False), "fault", "OPENAI_API_KEY")
+    one(Checks().judge(), "fault", "OPENAI_API_KEY")
     monkeypatch.setenv("MELLM_JUDGE", "local")
-    one(environment.judge(False), "fault", "expected PROVIDER:MODEL")
+    one(Checks().judge(), "fault", "expected PROVIDER:MODEL")
 
 
 def test_only_the_option_sends_the_judge_a_request(monkeypatch: Patch) -> None:
@@ -339,12 +341,12 @@ def test_only_the_option_sends_the_judge_a_request(monkeypatch: Patch) -> None:
         for name, value in server.environment("local").items():
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MELLM_JUDGE", "local:m,backoff=0.01,timeout=5,requests=1")
-        one(environment.judge(False), "ok", "mellm doctor --judge sends it one request")
+        one(Checks().judge(), "ok", "mellm doctor --judge sends it one request")
         assert not server.requests
-        one(environment.judge(True), "ok", "answers")
+        one(Checks(ask_judge=True).judge(), "ok", "answers")
         assert len(server.requests) == 1
     monkeypatch.setenv("MELLM_JUDGE", "local:m,backoff=0.01,timeout=4,requests=1")
-    one(environment.judge(True), "fault", "cannot be used")
+    one(Checks(ask_judge=True).judge(), "fault", "cannot be used")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_only_the_option_sends_the_judge_a_request(monkeypatch: Patch) -> None:
 def test_misleading_variables(variables: dict[str, str], state: str, words: str, monkeypatch: Patch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    one(environment.variables(), state, words)
+    one(Checks().environment(), state, words)
 
 
 SHELLS = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"}
@@ -374,6 +376,6 @@ SHELLS = {"bash": ".bashrc", "zsh": ".zshrc", "fish": ".config/fish/config.fish"
 def test_the_suggested_line_makes_the_shell_complete(shell: str, file: str, place: Path, monkeypatch: Patch) -> None:
     monkeypatch.setenv("SHELL", f"/usr/bin/{shell}")
     (place / "home" / file).parent.mkdir(parents=True, exist_ok=True)
-    command = do(environment.shell(), "note", "does not complete mellm yet")
+    command = do(Checks().shell(), "note", "does not complete mellm yet")
     subprocess.run(command, shell=True, check=True, executable="/bin/sh")
-    one(environment.shell(), "ok", f"by ~/{file}")
+    one(Checks().shell(), "ok", f"by ~/{file}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mellm_plugin.cli.options import add_json
@@ -27,13 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(given: argparse.Namespace) -> None:
     rows = []
-    for check, finding in examine(ask_judge=given.judge):
-        rows.append({"state": finding.state, "check": check, "text": finding.text, "do": finding.do})
+    for check, (state, text, do) in _examine(given.judge):
+        rows.append({"state": state, "check": check, "text": text, "do": do})
         if not given.json:
-            do = f"  -> {finding.do}" if finding.do else ""
-            new_line = f"\n{'':<20}" if do and finding.state == "fault" else ""
-            mark = "FAULT" if finding.state == "fault" else finding.state
-            print(f"{mark:<5}  {check:<13}  {finding.text}{new_line}{do}", flush=True)
+            new_line = f"\n{'':<20}" if do and state == "fault" else ""
+            mark = "FAULT" if state == "fault" else state
+            print(f"{mark:<5}  {check:<13}  {text}{new_line}{f'  -> {do}' if do else ''}", flush=True)
     faults = sum(row["state"] == "fault" for row in rows)
     if given.json:
         print(json.dumps({"faults": faults, "findings": rows}, ensure_ascii=False))
@@ -43,42 +43,19 @@ def run(given: argparse.Namespace) -> None:
         print("no fault was found", file=sys.stderr)
 
 
-def examine(ask_judge: bool = False) -> Iterator[tuple[str, Finding]]:
-    """Run every check, with a request to the judge if `ask_judge`; yields the check's name with each finding."""
+def _examine(ask_judge: bool) -> Iterator[tuple[str, Finding]]:
+    """Run every check; yields its name with each finding."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from mellm_plugin.cli.doctor import environment, gpu, installation, places
+    from mellm_plugin.cli.doctor.checks import Checks
     from mellm_plugin.cli.doctor.findings import fault, pip
-    from mellm_plugin.models import bundled_folder
-    from mellm_plugin.plugin import task_folder
 
-    gpus = ThreadPoolExecutor(1).submit(gpu.ask_torch)  # works while the other checks run
-    packages = installation.installed()
-    lmms_eval = installation.folder_of("lmms_eval")
-    checks: dict[str, Callable[[], Iterator[Finding]]] = {
-        "python": lambda: installation.python(packages),
-        "packages": lambda: installation.requirements(packages),
-        "opencv": lambda: installation.opencv(packages),
-        "entry point": lambda: installation.entry_points(packages),
-        "commands": installation.commands,
-        "tasks": lambda: installation.tasks(task_folder()),
-        "names": lambda: installation.names(task_folder(), lmms_eval),
-        "repository": lambda: installation.repository(lmms_eval),
-        "bundled model": lambda: installation.bundled_model(bundled_folder()),
-        "data": places.data,
-        "cache": places.cache,
-        "hub": places.hub,
-        "judge": lambda: environment.judge(ask_judge),
-        "environment": environment.variables,
-        "optional": lambda: installation.optional(packages),
-        "shell": environment.shell,
-        "gpu": lambda: gpu.assess(gpus.result()),
-    }
-    for name, check in checks.items():
+    checks = Checks(ask_judge)
+    gpu = ThreadPoolExecutor(1).submit(lambda: list(checks.gpu()))  # works while the other checks run
+    for name in (name for name, check in vars(Checks).items() if inspect.isfunction(check) and name[0] != "_"):
         try:
-            for finding in check():
-                yield name, finding
+            found = gpu.result() if name == "gpu" else getattr(checks, name)()
+            yield from ((name.replace("_", " "), finding) for finding in found)
         except Exception as error:  # any error: a broken package must not stop the other checks
-            broken = getattr(error, "name", None) or "mellm-plugin"
-            text = f"could not be checked: {type(error).__name__}: {error}"
-            yield name, fault(text, pip("install", "--force-reinstall", broken))
+            do = pip("install", "--force-reinstall", getattr(error, "name", None) or "mellm-plugin")
+            yield name.replace("_", " "), fault(f"could not be checked: {type(error).__name__}: {error}", do)

@@ -1,52 +1,31 @@
-"""What a check of `mellm doctor` finds.
-
-fault("opencv-python and opencv-python-headless overwrite each other", "pip uninstall -y opencv-python")
-ok("room for Qwen2.5-VL-7B in bf16")
-"""
+"""What the checks of `mellm doctor` find."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One finding.
+class Finding(NamedTuple):
+    """What a check found."""
 
-    Attributes:
-        state: ok; note: good to know; fault: something will fail.
-        text: what was found, one line.
-        do: a command, or a sentence where no command helps; every fault has one.
-    """
-
-    state: Literal["ok", "note", "fault"]
-    text: str
-    do: str | None = None
+    state: str  # ok; note: good to know; fault: something will fail
+    text: str  # one line
+    do: str | None  # a command, or a sentence where no command helps; every fault has one
 
 
-def ok(text: str) -> Finding:
-    """Nothing is wrong."""
-    return Finding("ok", " ".join(text.split()))
+def _finding(state: str, text: str, do: str | None = None) -> Finding:
+    return Finding(state, " ".join(text.split()), do)
 
 
-def note(text: str, do: str | None = None) -> Finding:
-    """No fault, but good to know."""
-    return Finding("note", " ".join(text.split()), do)
-
-
-def fault(text: str, do: str) -> Finding:
-    """Something will fail, and how to fix it."""
-    return Finding("fault", " ".join(text.split()), do)
+ok, note, fault = (partial(_finding, state) for state in ("ok", "note", "fault"))
 
 
 def pip(*arguments: str) -> str:
-    """A command line for the pip of the running Python."""
     return shlex.join([sys.executable, "-m", "pip", *arguments])
 
 
 def gigabytes(size: float) -> str:
-    """Bytes in words: `3.4 GB`."""
     return f"{size / 1e9:.1f} GB" if size < 1e11 else f"{size / 1e9:.0f} GB"
