@@ -209,9 +209,7 @@ def test_an_apex_whose_nearest_frame_is_the_onset(made: Fictitious, tmp_path: Pa
     for number in clip.numbers[1:]:
         clip.frame(number).unlink()
     assert main(command(made, tmp_path / "out", "--nearest")) == 0
-    assert f"apex: the frame nearest to {clip.apex} is the onset itself; complete {clip.folder}" in (
-        capsys.readouterr().err
-    )
+    assert f"apex: the frame nearest to {clip.apex} is the onset; complete {clip.folder}" in (capsys.readouterr().err)
 
 
 def test_a_wrong_offset_is_unknown_and_noted(made: Fictitious, tmp_path: Path) -> None:
