@@ -128,126 +128,108 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
 
 
 class _Event(NamedTuple):
-    """The strongest movement of a region; frames count from the start of the stretch, lengths are reference px."""
+    """One movement of a region; frames count from the start of the examined frames, lengths are reference px."""
 
     onset: int
     apex: int
     offset: int | None
+    end: int  # the frame after which the next movement may begin
     peak: float
-    noise: float
-    curve: Field
+    curve: Field  # share of its pattern in every frame, float32 `(T,)`
 
 
-def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings) -> tuple[_Event, bool, int | None]:
-    """The strongest movement of a stretch without cuts; whether it is at the eyes; the frame of an ignored blink."""
-    length = len(frames)
-    tracker = Tracker(frames, settings)
-    grid = np.zeros((length, *tracker.shape, 2), np.float32)
-    known = np.zeros(length, bool)
-    known[0] = True
-    step = min(_LONGEST_STEP, math.ceil(length / _EVERY_FRAME))
-
-    def measure(wanted: set[int]) -> None:
-        for index in sorted(wanted):
-            if 0 <= index < length and not known[index]:
-                # A little smoothing over cells, too: neighbours move together.
-                grid[index] = cv2.GaussianBlur(tracker.measure(index), (0, 0), 0.7)
-                known[index] = True
-        if length >= _SHORT:
-            # Relative to itself the first frame has exactly no motion, without the noise that it adds to all others.
-            grid[0] = grid[np.flatnonzero(known)[1]]
-        for first, last in itertools.pairwise(np.flatnonzero(known)):
-            for index in range(first + 1, last):
-                share = np.float32((index - first) / (last - first))
-                grid[index] = (1 - share) * grid[first] + share * grid[last]
-
-    measure({*range(0, length, step), length - 1})
-    found = _face_or_eyes(grid, step)
-    if step > 1:
-        around = (found[0].onset, found[0].apex)
-        measure({index for middle in around for index in range(middle - 2 * step, middle + 2 * step + 1)})
-        found = _face_or_eyes(grid, step)
-    return found
+def _by_flow(
+    frames: npt.NDArray[np.uint8], settings: MotionSettings, eyes: Eyes | None
+) -> tuple[list[_Event], list[_Event]]:
+    """The movements of the face and those at the eyes alone, of frames without cuts."""
+    tracker = Tracker(frames[0], settings)
+    grid = np.stack([tracker.measure(frame) for frame in frames])
+    if len(grid) >= _SHORT:
+        grid[0] = grid[1]  # relative to itself the first frame has exactly no motion, without the noise of all others
+    face = face_ellipse(*tracker.shape)
+    if eyes is None:
+        return _Motion(grid, face).movements(0, len(grid)), []
+    lids, around = eyes.cells(tracker.shape, frames.shape[1:])
+    closed = [e for e in _Motion(grid, lids).movements(0, len(grid)) if _at(grid, e, lids, face & ~lids)]
+    still = grid.copy()
+    for event in closed:  # the flow smears a blink over the skin around: interpolate that skin over the time of the blink
+        first, last = event.onset, event.end
+        share = np.linspace(0, 1, last - first + 1, dtype=np.float32)[:, None, None]
+        still[first : last + 1, around] = (1 - share) * still[first, around] + share * still[last, around]
+    return _Motion(still, face & ~lids).movements(0, len(grid)), closed
 
 
-def _by_difference(frames: npt.NDArray[np.uint8]) -> _Event:
-    """The largest mean absolute difference to the first frame, in a stretch without cuts; grey levels."""
-    raw = np.array([cv2.norm(frames[0], f, cv2.NORM_L1) / f.size for f in frames], np.float32)
-    if len(raw) >= _SHORT:
-        raw[0] = raw[1]  # relative to itself a frame has no noise
-    curve = _smooth(raw, _sigma(len(raw)))
-    apex = int(curve.argmax())
-    noise = float(_jitter(raw))
-    onset, offset, peak = _bounds(curve, apex, noise)
-    return _Event(onset, apex, offset, peak if peak > 4 * noise else 0.0, noise, curve)
+def _at(grid: Field, event: _Event, lids: Mask, rest: Mask) -> bool:
+    """Whether the skin of `lids` moves clearly more than the rest of the face."""
+    moved = np.linalg.norm(grid[event.apex] - grid[event.onset], axis=-1)
+    inside, outside = (float(np.sort(moved[cells])[-_FEW:].mean()) for cells in (lids, rest))
+    return inside > _LID_FACTOR * outside
 
 
-def _face_or_eyes(grid: Field, step: int) -> tuple[_Event, bool, int | None]:
-    """As `_by_flow`: the movement of the face, unless the eyes move more and nothing else moves while they rest."""
-    face, eyes = _regions(*grid.shape[1:3])
-    of_face, of_eyes = _strongest(grid, step, face), _strongest(grid, step, eyes)
-    if of_eyes.peak <= _LEAST_PX:
-        return of_face, False, None
-    if of_face.peak > _LEAST_PX:
-        together = abs(of_eyes.apex - of_face.apex) <= 3
-        if not together or of_eyes.peak <= _LID_FACTOR * of_face.peak:
-            return of_face, False, None
-    calm = of_eyes.curve < of_eyes.curve.max() - 0.7 * of_eyes.peak
-    other = _strongest(grid, step, face, calm)
-    if calm[other.apex] and other.peak > max(_LEAST_PX, 8 * other.noise):
-        return other, False, of_eyes.apex
-    return (of_face if of_face.peak > _LEAST_PX else of_eyes), True, None
-
-
-def _regions(height: int, width: int) -> tuple[Field, Field]:
-    """Weights of the cells: the face without the eyes, and the eyes; float32 `(height, width)`, 0 or 1."""
-    y, x = np.mgrid[0:height, 0:width]
-    y, x = (y + 0.5) / height - 0.5, (x + 0.5) / width - 0.5
-    face = (x / 0.36) ** 2 + (y / 0.43) ** 2 <= 1
-    band = (np.abs(y + 0.07) < 0.075) & (np.abs(x) < 0.36)
-    return (face & ~band).astype(np.float32), (face & band).astype(np.float32)
-
-
-def _strongest(grid: Field, step: int, region: Field, allowed: npt.NDArray[np.bool_] | None = None) -> _Event:
-    """The strongest movement within a region.
+class _Motion:
+    """The motion of the cells of a region, and how far to trust it.
 
     Args:
-        grid: float32 `(T, rows, columns, 2)`, px; every `step`-th frame was measured, the others interpolated.
-        region: float32 `(rows, columns)`, weights.
-        allowed: bool `(T,)`, the frames among which the search starts; None for all.
+        grid: float32 `(T, rows, columns, 2)`, px.
+        region: bool `(rows, columns)`.
     """
-    sigma = _sigma(len(grid))
-    noise = _jitter(grid[::step]).max(axis=-1)
-    smooth = _smooth(grid, sigma)
-    left_noise = noise / math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma))
-    # Cells without texture jitter more and get less weight.
-    usual = float(np.median(noise[region > 0])) + 0.02
-    weight = region / (1 + (noise / usual) ** 2)
-    size = np.linalg.norm(smooth, axis=-1)
-    excess = np.maximum(size - (_FLOOR_PX + _NOISE_FACTOR * left_noise), 0)
-    # Saturating, so that a wide movement counts more than a single wild cell.
-    energy = ((1 - np.exp(-excess / _KNEE_PX)) * weight).sum(axis=(1, 2))
-    if allowed is not None:
-        energy = np.where(allowed, energy, 0)
-    apex = int(energy.argmax())
-    curve = raw = np.zeros(len(grid), np.float32)
-    if energy[apex] <= 0:
-        return _Event(0, 0, None, 0.0, 0.0, curve)
-    for _ in range(4):
-        strength = size[apex] * weight
-        kept = np.maximum(strength - 0.3 * strength.max(), 0)
-        pattern = smooth[apex] / np.maximum(size[apex], 1e-6)[..., None] * (kept / kept.sum())[..., None]
-        curve, raw = ((g * pattern).sum(axis=(1, 2, 3), dtype=np.float32) for g in (smooth, grid))
-        if int(curve.argmax()) == apex:
-            break
-        apex = int(curve.argmax())
-    jitter = float(_jitter(raw[::step]))
-    onset, offset, peak = _bounds(curve, apex, jitter)
-    return _Event(onset, apex, offset, peak, jitter, curve)
+
+    def __init__(self, grid: Field, region: Mask) -> None:
+        self._grid, sigma = grid, _sigma(len(grid))
+        self._smooth = _smooth(grid, sigma)
+        noise = _jitter(grid).max(axis=-1)
+        left = noise / math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma))
+        # What most cells do slowly is no expression: errors of the head's motion, of light and of coding.
+        middle = np.median(self._smooth, axis=0)
+        sway = np.sqrt(np.median(np.square(self._smooth - middle).sum(axis=-1), axis=0))
+        self.sway = float(np.median(sway[region]))
+        self._floor = _FLOOR_PX + _NOISE_FACTOR * left
+        usual = float(np.median(noise[region])) + 0.02
+        self._weight = region / (1 + (noise / usual) ** 2)  # cells without texture jitter more
+
+    def movements(self, start: int, stop: int) -> list[_Event]:
+        """The movements between two frames, in order of time: the strongest, and those before and after it."""
+        if stop - start < 2:
+            return []
+        found = self._strongest(start, stop)
+        if found is None:
+            return []
+        return [*self.movements(start, found.onset + 1), found, *self.movements(found.end, stop)]
+
+    def _strongest(self, start: int, stop: int) -> _Event | None:
+        moved = self._smooth[start:stop] - self._smooth[start]
+        size = np.linalg.norm(moved, axis=-1)
+        # Saturating, so that a wide movement counts more than a single wild cell.
+        energy = (-np.expm1(-np.maximum(size - self._floor, 0) / _KNEE_PX) * self._weight).sum(axis=(1, 2))
+        apex = int(energy.argmax())
+        if energy[apex] <= 0:
+            return None
+        for _ in range(4):
+            strength = size[apex] * self._weight
+            kept = np.maximum(strength - 0.3 * strength.max(), 0)
+            pattern = moved[apex] / np.maximum(size[apex], 1e-6)[..., None] * (kept / kept.sum())[..., None]
+            curve, raw = (np.tensordot(grid, pattern, 3).astype(np.float32) for grid in (self._smooth, self._grid))
+            if int(curve[start:stop].argmax()) == apex:
+                break
+            apex = int(curve[start:stop].argmax())
+        jitter = float(_jitter(raw))
+        onset, offset, end, peak = _bounds(curve[start:stop], apex, jitter)
+        if peak <= max(_LEAST_PX, _SWAYS * self.sway, _JITTERS * jitter) or onset == apex:
+            return None
+        return _Event(start + onset, start + apex, None if offset is None else start + offset, start + end, peak, curve)
 
 
-def _bounds(curve: Field, apex: int, noise: float) -> tuple[int, int | None, float]:
-    """Onset and offset around an apex, and its height above the rest before it."""
+def _bounds(curve: Field, apex: int, noise: float) -> tuple[int, int | None, int, float]:
+    """Onset and offset around an apex, the end of the fall, and the height of the apex above the rest before it."""
+    onset, rest, height = _foot(curve, apex, noise)
+    gone = np.flatnonzero(curve[apex:] <= rest + max(_SHARE * height, noise))
+    offset = apex + int(gone[0]) if len(gone) else None
+    end = len(curve) - 1 - _foot(curve[::-1], len(curve) - 1 - apex, noise)[0]
+    return onset, offset, end if offset is None else min(end, offset), height
+
+
+def _foot(curve: Field, apex: int, noise: float) -> tuple[int, float, float]:
+    """Where the rise to an apex begins, the rest there, and the height of the apex above it."""
     before = _smooth(curve[: apex + 1], 1.0)
     rest = float(before.min())
     # In a long clip the curve drifts with the head, so only the frames near the rise give the rest: as far before its
@@ -260,8 +242,7 @@ def _bounds(curve: Field, apex: int, noise: float) -> tuple[int, int | None, flo
     onset = apex
     while onset > 0 and curve[onset] > bound:
         onset -= 1
-    gone = np.flatnonzero(curve[apex:] <= bound)
-    return onset, apex + int(gone[0]) if len(gone) else None, height
+    return onset, rest, height
 
 
 def _smooth(values: Field, sigma: float) -> Field:

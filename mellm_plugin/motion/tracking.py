@@ -1,85 +1,156 @@
-"""The flow of a face from the first frame of a clip to any other, on a grid of cells, whatever the head does.
+"""The motion of a face from the first frame of a clip to later ones, on a grid of cells, whatever the head does.
 
-Each frame is aligned to the first one by the head motion found so far (a similarity). The remaining flow is measured at
-a fixed small size, freed of the rest of the head motion and averaged over cells. Aligning first halves the error under
-a moving head.
+Least squares over cells (Lucas and Kanade 1981) against the first frame, whose gradients are computed once, about the
+motion of the head, which is carried on from frame to frame. A blurred copy of the frame comes first, for motion of
+more than a pixel. Then the head's motion is fitted to the whole and removed.
+
+Frames come one at a time, so a stream of any length can be tracked.
 """
 
 from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.flow import farneback
-from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey
-from mellm_plugin.motion.head import fit_head
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, face_ellipse, targets, upper_median
 from mellm_plugin.motion.images import SMALLEST_SIDE
 from mellm_plugin.motion.settings import MotionSettings
 
-_WORKING_SIDE = 160  # shorter side, px, at which flow is measured; larger frames are shrunk to it
+_WORKING_SIDE = 160  # shorter side, px, at which motion is measured; larger frames are shrunk to it
 _CELLS = 28  # along the shorter side: 8 px of the reference frame each
-
-_Pose = tuple[complex, complex]  # a similarity about the centre: rotation and scale as one number, and a shift
+_SHARP, _BLURRED = (0.5, 1.0), (2.5, 1.5)  # sigma of the blur, px, and over how many cells a window reaches
+_LIGHT_PX = 6.0  # brightness that varies more slowly over the frame is light
+_RIDGE = 0.5  # holds still what has no texture, grey levels squared
+_LARGE_PX = 1.0  # beyond this the linear solution is repeated about itself
+_GRID = 40  # points along the shorter side that the head's motion is fitted to
+_ITERATIONS, _SCALE_FLOOR_PX = 8, 0.03
 
 
 class Tracker:
-    """Flow of the face from the first frame to any other.
-
-    Call `measure` in ascending order if possible: the alignment starts from the pose of the nearest measured frame, so
-    that only a small motion is left to estimate.
+    """Motion of the face from the first frame to later ones.
 
     Args:
-        frames: uint8 `(T, H, W)`, grey, of one scene, cropped to the face.
-        settings: `head="none"` leaves the head motion in; the flow has its own estimator, chosen for speed.
+        first: uint8 `(H, W)`, grey, cropped to the face; later frames show the same scene.
+        settings: `head="none"` leaves the head motion in; the motion has its own estimator, chosen for speed.
 
     Attributes:
         shape: rows and columns of the grid.
     """
 
-    def __init__(self, frames: npt.NDArray[np.uint8], settings: MotionSettings) -> None:
-        self._frames = frames
-        height, width = frames.shape[1:]
+    def __init__(self, first: Grey, settings: MotionSettings) -> None:
+        height, width = first.shape
         shrink = max(1.0, min(height, width) / _WORKING_SIDE)
         self._size = max(SMALLEST_SIDE, round(width / shrink)), max(SMALLEST_SIDE, round(height / shrink))
         shorter = min(self._size)
         self._unit = REFERENCE_SIDE / shorter
         columns, rows = (max(8, round(_CELLS * side / shorter)) for side in self._size)
         self.shape = rows, columns
-        self._head = settings.head != "none"
-        self._reference = self._small(0)
-        self._poses: dict[int, _Pose] = {0: (1 + 0j, 0j)}
+        self._fitted = settings.head != "none"
+        small = self._small(first)
+        self._sharp, self._blurred = (_equations(small, self.shape, *how) for how in (_SHARP, _BLURRED))
+        self._head = np.zeros((*small.shape, 2), np.float32)
 
-    def measure(self, index: int) -> Field:
-        """The facial flow at a frame: float32 `(rows, columns, 2)`, px of the reference frame."""
-        frame = self._small(index)
-        pose = self._poses[min(self._poses, key=lambda known: abs(known - index))]
-        flow, pose, moved = self._flow(frame, pose)
-        if moved > 1:  # px; too much for a flow that was estimated without this correction
-            flow, pose, moved = self._flow(frame, pose)
-        if 0.7 < abs(pose[0]) < 1.4 and abs(pose[1]) < min(self._size) / 2:  # otherwise this frame shows no such face
-            self._poses[index] = pose
-        cells = cv2.resize(flow, self.shape[::-1], interpolation=cv2.INTER_AREA)
+    def measure(self, frame: Grey) -> Field:
+        """The motion of the face at the next frame: float32 `(rows, columns, 2)`, px of the reference frame."""
+        small = self._small(frame)
+        rough = self._blurred.solve(small, self._head)
+        head = self._head_of(rough)
+        if np.abs(head - self._head)[::20, ::20].max() > _LARGE_PX:
+            rough = self._blurred.solve(small, head)
+            head = self._head_of(rough)
+        facial = rough - head
+        start = head
+        if (large := cv2.magnitude(facial[..., 0], facial[..., 1])).max() > _LARGE_PX:
+            start = head + facial * np.clip(large / _LARGE_PX - 1, 0, 1)[..., None]
+        flow = self._sharp.solve(small, start)
+        head = self._head_of(flow)
+        if np.abs(head).max() < max(self._size) / 2:  # otherwise the frame shows no such face
+            self._head = head
+        cells = cv2.resize(flow - head, self.shape[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(cells * self._unit, np.float32)
 
-    def _small(self, index: int) -> Grey:
-        return np.asarray(cv2.resize(self._frames[index], self._size, interpolation=cv2.INTER_AREA), np.uint8)
+    def _small(self, frame: Grey) -> Field:
+        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA).astype(np.float32)
 
-    def _flow(self, frame: Grey, pose: _Pose) -> tuple[Field, _Pose, float]:
-        """Facial flow from the reference to a frame aligned by a pose; the corrected pose; the correction in px."""
-        turn, shift = pose
-        width, height = self._size
-        if self._head:
-            centre = complex((width - 1) / 2, (height - 1) / 2)
-            origin = shift + centre - turn * centre
-            matrix = np.array([[turn.real, -turn.imag, origin.real], [turn.imag, turn.real, origin.imag]])
-            how = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
-            frame = np.asarray(cv2.warpAffine(frame, matrix, self._size, **how), np.uint8)
-        window = 2 * round(0.034 * min(self._size)) + 1
-        flow = farneback(self._reference, frame, levels=3, window=window, iterations=2)
-        if not self._head:
-            return flow, pose, 0.0
-        left = fit_head(flow)
-        pose = turn * complex(1 + left.a, left.b), turn * complex(left.tx, left.ty) + shift
-        moved = abs(complex(left.tx, left.ty)) + abs(complex(left.a, left.b)) * max(self._size) / 2
-        return np.asarray(flow - left.flow(height, width), np.float32), pose, moved
+    def _head_of(self, flow: Field) -> Field:
+        return head_flow(flow) if self._fitted else np.zeros_like(flow)
+
+
+class _Equations(NamedTuple):
+    """The first frame as linear equations for the motion of every cell; float32, `(H, W)` or `(rows, columns)`."""
+
+    blur: float
+    window: float
+    frame: Field
+    dx: Field
+    dy: Field
+    inverse: tuple[Field, Field, Field]  # of the normal matrix: xx, xy, yy
+
+    def solve(self, frame: Field, about: Field) -> Field:
+        """The flow to a later frame, near the flow `about`: float32 `(H, W, 2)`, px."""
+        moved = cv2.remap(_blur(frame, self.blur), *targets(about), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        moved = _evenly_lit(np.asarray(moved, np.float32))
+        # the contrast changes with the light
+        left = self.frame * np.float32((moved * self.frame).sum() / max(np.square(self.frame).sum(), 1e-3)) - moved
+        x, y = (_cells(gradient * left, self.inverse[0].shape, self.window) for gradient in (self.dx, self.dy))
+        xx, xy, yy = self.inverse
+        return about + np.asarray(cv2.resize(np.dstack([xx * x + xy * y, xy * x + yy * y]), frame.shape[::-1]))
+
+
+def _equations(frame: Field, shape: tuple[int, int], blur: float, window: float) -> _Equations:
+    even = _evenly_lit(_blur(frame, blur))
+    dx, dy = cv2.Sobel(even, -1, 1, 0, scale=1 / 8), cv2.Sobel(even, -1, 0, 1, scale=1 / 8)
+    xx, xy, yy = (_cells(product, shape, window) for product in (dx * dx, dx * dy, dy * dy))
+    xx, yy = xx + np.float32(_RIDGE), yy + np.float32(_RIDGE)
+    scale = 1 / (xx * yy - xy * xy)
+    return _Equations(blur, window, even, np.asarray(dx), np.asarray(dy), (yy * scale, -xy * scale, xx * scale))
+
+
+def _blur(frame: Field, sigma: float) -> Field:
+    return np.asarray(cv2.GaussianBlur(frame, (0, 0), sigma), np.float32)
+
+
+def _evenly_lit(frame: Field) -> Field:
+    """The frame without brightness that varies slowly."""
+    quarter = cv2.resize(frame, (frame.shape[1] // 4, frame.shape[0] // 4), interpolation=cv2.INTER_AREA)
+    return np.asarray(frame - cv2.resize(_blur(np.asarray(quarter), _LIGHT_PX / 4), frame.shape[::-1]), np.float32)
+
+
+def _cells(values: Field, shape: tuple[int, ...], window: float) -> Field:
+    return _blur(np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=cv2.INTER_AREA)), window)
+
+
+def head_flow(flow: Field) -> Field:
+    """The head's part of a flow: float32 `(H, W, 2)`, px.
+
+    A quadratic in x and y, of twelve parameters, which holds the similarity and, roughly, a nod or turn of a head with
+    depth. It is fitted over a rough face by iteratively reweighted least squares with Geman-McClure weights.
+    """
+    height, width = flow.shape[:2]
+    step, inside, terms, everywhere = _quadratic(height, width)
+    moved = flow[::step, ::step][inside].astype(np.float64)
+    left = moved - [upper_median(moved[:, 0]), upper_median(moved[:, 1])]
+    for _ in range(_ITERATIONS):
+        squared = np.square(left).sum(axis=1)
+        scale = max(1.4826**2 * upper_median(squared), _SCALE_FLOOR_PX**2)
+        weighted = terms * np.square(scale / (scale + squared))[:, None]
+        fitted = np.linalg.solve(weighted.T @ terms, weighted.T @ moved)
+        left = moved - terms @ fitted
+    return np.asarray(everywhere @ fitted.astype(np.float32), np.float32)
+
+
+@lru_cache(maxsize=8)
+def _quadratic(
+    height: int, width: int
+) -> tuple[int, npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.float32]]:
+    """A grid over the face: its step, and which of its points are inside; the terms at these, and at every pixel."""
+    step = max(1, round(min(height, width) / _GRID))
+    inside = face_ellipse(height, width)[::step, ::step]
+    y, x = np.mgrid[:height, :width]
+    x, y = (x - (width - 1) / 2) / (max(height, width) / 2), (y - (height - 1) / 2) / (max(height, width) / 2)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1)
+    return step, inside, terms[::step, ::step][inside], terms.astype(np.float32)
