@@ -1,8 +1,8 @@
-"""Onset and apex of a clip without labels: the strongest motion that remains after the head's is removed.
+"""Onset and apex of a clip without labels: all movements that remain after the head's is removed.
 
-`tracking.py` measures the flow of the face on a grid of cells. The strongest moment gives a pattern of motion, and the
+`tracking.py` measures the motion of the face on a grid of cells. The strongest moment gives a pattern of motion, and the
 curve is the share of that pattern in each frame: a projection is linear, so noise averages out in it, while it adds up
-in a mean of magnitudes.
+in a mean of magnitudes. The frames before and after a movement are searched in the same way.
 
 The eyes are handled separately: a blink is larger than any micro-expression. Masking the eyes, and spotting by regions
 of the face, follows Liong et al., "Automatic apex frame spotting in micro-expression database" (ACPR 2015).
@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError, SettingsError, near
+from mellm_plugin.motion.eyes import AROUND, LIDS, EyeCells, find_eyes
 from mellm_plugin.motion.geometry import Field
 from mellm_plugin.motion.images import check_size
 from mellm_plugin.motion.scenes import find_cuts
@@ -29,34 +30,54 @@ from mellm_plugin.motion.tracking import Tracker
 
 METHODS: tuple[str, ...] = ("flow", "difference")
 
-_EVERY_FRAME = 160  # longer clips have every k-th frame measured, and each frame around onset and apex
-_LONGEST_STEP = 5
 _SHORT = 12  # frames; in shorter clips the second frame may be part of the movement
-_LEAST_PX = 0.2  # still faces stay below it, also under a moving head; movements of 0.5 px leave 0.22 in the cells
-_LEAST_LEVELS = 0.1  # the same for the plain difference
-_LID_FACTOR = 1.4  # motion at the eyes counts as the movement itself if it is larger by this factor
+_LEAST_LEVELS = 0.1  # still faces stay below it in the plain difference
+_LEAST_PX, _SWAYS, _JITTERS = 0.08, 4.0, 4.0  # a movement is larger than each of them, the latter two times the noise
 _SHARE = 0.04  # of the peak above the rest: where the movement begins and ends
 _BEFORE = 2.0  # how far before the middle of the rise the rest is searched, in half rises
-_FLOOR_PX, _KNEE_PX = 0.1, 0.8
+_FLOOR_PX, _KNEE_PX = 0.05, 0.8
 _NOISE_FACTOR = 2.5
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Movement:
+    """One movement of a clip; indices count frames from 0.
+
+    Attributes:
+        onset: the last frame before the movement.
+        apex: the frame of the largest movement.
+        offset: the first frame after the apex without the movement; None if it does not go back within the clip.
+        peak: how far it rises above the rest before it, px of the reference frame (`flow`) or grey levels.
+        at_the_eyes: it is mostly at the eyes: a blink, or units 5, 7 and 41 to 46.
+    """
+
+    onset: int
+    apex: int
+    offset: int | None
+    peak: float
+    at_the_eyes: bool
 
 
 @dataclass(frozen=True)
 class Spotted:
-    """The strongest movement of a clip; indices count frames from 0.
+    """The movements of a clip; indices count frames from 0.
 
     Attributes:
         found: whether something moves; if not, `onset`, `apex` and `offset` are None and `reason` explains it.
-        onset: the last frame before the movement, for the motion map.
+        onset: the last frame before the strongest movement, for the motion map. Movements at the eyes count as the
+            strongest only if there is no other.
         apex: the frame of the largest movement.
-        offset: the first frame after the apex without the movement; None if the clip ends before.
+        offset: the first frame after the apex without the movement; None if it does not go back within the clip.
         curve: float32 `(T,)`: strength of the movement relative to the first frame of the examined stretch, px of the
             reference frame (`flow`) or grey levels (`difference`). NaN outside the stretch.
         noise: standard deviation of the curve from frame to frame, in its unit.
         cuts: first frames of new scenes; if there are any, only the longest scene was examined.
-        at_the_eyes: the movement is mostly at the eyes: a blink, or units 5, 7 and 41 to 46.
+        at_the_eyes: the movement is mostly at the eyes.
         method: one of `METHODS`.
         reason: remarks on the result; empty if there are none.
+        events: all movements in order of their apex, the strongest among them; `difference` gives one at most.
     """
 
     found: bool
@@ -69,20 +90,21 @@ class Spotted:
     at_the_eyes: bool
     method: str
     reason: str
+    events: tuple[Movement, ...] = ()
 
 
 def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, method: str = "flow") -> Spotted:
-    """Find onset, apex and offset of the strongest movement of a clip.
+    """Find the movements of a clip: onset, apex and offset of each.
 
     Args:
         frames: uint8 `(T, H, W)`, grey, at least 2, cropped to the face with one box for all: the head fit follows a
             background that fills much of the frame.
-        settings: `head="none"` leaves the head motion in; otherwise a similarity is removed. The other settings affect
-            maps only: the flow has its own estimator here, chosen for speed.
+        settings: `head="none"` leaves the head motion in. The other settings affect maps only: the motion has its own
+            estimator here, chosen for speed.
         method: `"flow"`, or the plain baseline `"difference"`.
 
     Returns:
-        the movement; a face that does not move gives `found=False`, never a guess.
+        the movements; a face that does not move gives `found=False`, never a guess.
 
     Raises:
         ImageError: fewer than 2 frames, or no such array.
@@ -98,112 +120,146 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     check_size(frames.shape[2], frames.shape[1], "")
     cuts = find_cuts(frames)
     start, stop = max(itertools.pairwise((0, *cuts, len(frames))), key=lambda pair: pair[1] - pair[0])
-    curve = np.full(len(frames), np.nan, np.float32)
+    curve, notes = np.full(len(frames), np.nan, np.float32), list[str]()
     if stop - start < 2:
         why = "every frame shows another scene: this is no clip of a face"
         return Spotted(False, None, None, None, curve, 0.0, cuts, False, method, why)
-    if method == "flow":
-        event, at_the_eyes, blink = _by_flow(frames[start:stop], settings)
-    else:
-        event, at_the_eyes, blink = _by_difference(frames[start:stop]), False, None
-    curve[start:stop] = event.curve
-    least, unit = (_LEAST_PX, "px of a frame of 224 px") if method == "flow" else (_LEAST_LEVELS, "grey levels")
-    notes: list[str] = []
     if cuts:
         notes.append(f"the scene changes at frame {', '.join(map(str, cuts))}: examined only {start} to {stop - 1}")
-    if event.peak <= least or event.apex == event.onset:
-        notes.append(f"nothing moves by more than {least:g} {unit}")
-        return Spotted(False, None, None, None, curve, event.noise, cuts, False, method, "; ".join(notes))
-    if stop - start < 4 and method == "flow":
+    stretch = frames[start:stop]
+    by_flow = method == "flow"
+    face, lids, strongest = _by_flow(stretch, settings, notes) if by_flow else _by_difference(stretch)
+    curve[start:stop] = strongest.curve
+    if not face and not lids:
+        notes.append("nothing moves by more than the noise")
+        return Spotted(False, None, None, None, curve, strongest.noise, cuts, False, method, "; ".join(notes))
+    if stop - start < 4 and by_flow:
         notes.append(f"{stop - start} frames are too few to tell motion from noise: look at the map")
-    if blink is not None:
-        notes.append(f"a larger movement at the eyes, at frame {start + blink}, was ignored as a blink")
-    if at_the_eyes:
+    if face and lids:
+        ignored = ", ".join(str(start + event.apex) for event in lids)
+        notes.append(f"movements at the eyes alone, at frame {ignored}, were ignored as blinks")
+    if not face:
         notes.append("the movement is mostly at the eyes: it may be a blink")
-    if start + event.apex == stop - 1:
+    if strongest.apex == stop - start - 1:
         notes.append("the movement still grows in the last frame: the clip may end before the apex")
-    offset = None if event.offset is None else start + event.offset
-    onset, apex = start + event.onset, start + event.apex
-    return Spotted(True, onset, apex, offset, curve, event.noise, cuts, at_the_eyes, method, "; ".join(notes))
+    every = [(event, False) for event in face] + [(event, True) for event in lids]
+    events = tuple(sorted((event.counted(start, at_eyes) for event, at_eyes in every), key=lambda event: event.apex))
+    main = strongest.counted(start, not face)
+    place = main.onset, main.apex, main.offset
+    return Spotted(True, *place, curve, strongest.noise, cuts, not face, method, "; ".join(notes), events)
 
 
 class _Event(NamedTuple):
-    """One movement of a region; frames count from the start of the examined frames, lengths are reference px."""
+    """One movement of a region; frames count from the start of the examined stretch, lengths are reference px."""
 
     onset: int
     apex: int
     offset: int | None
-    end: int  # the frame after which the next movement may begin
+    end: int  # from this frame on, another movement may begin
     peak: float
-    curve: Field  # share of its pattern in every frame, float32 `(T,)`
+    noise: float  # of the curve
+    curve: Field  # the share of its pattern in every frame, float32 `(T,)`
+
+    def counted(self, start: int, at_the_eyes: bool) -> Movement:
+        """With frames counted from the start of the clip."""
+        offset = None if self.offset is None else start + self.offset
+        return Movement(start + self.onset, start + self.apex, offset, self.peak, at_the_eyes)
 
 
-def _by_flow(
-    frames: npt.NDArray[np.uint8], settings: MotionSettings, eyes: Eyes | None
-) -> tuple[list[_Event], list[_Event]]:
-    """The movements of the face and those at the eyes alone, of frames without cuts."""
+_Found = tuple[list[_Event], list[_Event], _Event]  # of the face, at the eyes alone; the strongest, however weak
+
+
+def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings, notes: list[str]) -> _Found:
+    """The movements of a stretch without cuts; adds to the notes on them."""
     tracker = Tracker(frames[0], settings)
     grid = np.stack([tracker.measure(frame) for frame in frames])
     if len(grid) >= _SHORT:
         grid[0] = grid[1]  # relative to itself the first frame has exactly no motion, without the noise of all others
-    face = face_ellipse(*tracker.shape)
-    if eyes is None:
-        return _Motion(grid, face).movements(0, len(grid)), []
-    lids, around = eyes.cells(tracker.shape, frames.shape[1:])
-    closed = [e for e in _Motion(grid, lids).movements(0, len(grid)) if _at(grid, e, lids, face & ~lids)]
-    still = grid.copy()
-    for event in closed:  # the flow smears a blink over the skin around: interpolate that skin over the time of the blink
-        first, last = event.onset, event.end
-        share = np.linspace(0, 1, last - first + 1, dtype=np.float32)[:, None, None]
-        still[first : last + 1, around] = (1 - share) * still[first, around] + share * still[last, around]
-    return _Motion(still, face & ~lids).movements(0, len(grid)), closed
+    face = _face(*tracker.shape)
+    closed: list[_Event] = []
+    if (eyes := find_eyes(frames[0])) is not None:
+        cells = EyeCells(eyes, tracker.shape, frames.shape[1:], face)
+        still = grid.copy()
+        for event in _Motion(grid, cells.region, tracker.doubt).movements(0, len(grid)):
+            first, last = event.onset, event.end
+            shift = cells.closing(np.linalg.norm(grid[event.apex] - grid[first], axis=-1))
+            if shift is None:
+                continue
+            closed.append(event)
+            # The windows smear a blink over the skin around: that skin is interpolated over the time of the blink.
+            around = cells.within(AROUND, shift)
+            share = np.linspace(0, 1, last - first + 1, dtype=np.float32)[:, None, None]
+            still[first : last + 1, around] = (1 - share) * grid[first, around] + share * grid[last, around]
+        grid, face = still, face & ~cells.within(LIDS)
+    motion = _Motion(grid, face, tracker.doubt)
+    of_face = motion.movements(0, len(grid))
+    if (of_face or closed) and eyes is None:
+        notes.append("no eyes were found in the first frame: a movement may be a blink")
+    largest = max(of_face or closed, key=lambda event: event.peak, default=motion.strongest(0, len(grid)))
+    return of_face, closed, largest
 
 
-def _at(grid: Field, event: _Event, lids: Mask, rest: Mask) -> bool:
-    """Whether the skin of `lids` moves clearly more than the rest of the face."""
-    moved = np.linalg.norm(grid[event.apex] - grid[event.onset], axis=-1)
-    inside, outside = (float(np.sort(moved[cells])[-_FEW:].mean()) for cells in (lids, rest))
-    return inside > _LID_FACTOR * outside
+def _face(rows: int, columns: int) -> Mask:
+    """The cells on a rough face, clear of its rim, where a moving head covers the background."""
+    y, x = np.ogrid[:rows, :columns]
+    across, down = ((x + 0.5) / columns - 0.5) / 0.36, ((y + 0.5) / rows - 0.5) / 0.43
+    inside: Mask = across**2 + down**2 <= 1
+    return inside
+
+
+def _by_difference(frames: npt.NDArray[np.uint8]) -> _Found:
+    """The largest mean absolute difference to the first frame, in a stretch without cuts; grey levels."""
+    raw = np.array([cv2.norm(frames[0], f, cv2.NORM_L1) / f.size for f in frames], np.float32)
+    if len(raw) >= _SHORT:
+        raw[0] = raw[1]  # relative to itself a frame has no noise
+    curve = _smooth(raw, _sigma(len(raw)))
+    apex, noise = int(curve.argmax()), float(_jitter(raw))
+    onset, offset, end, peak = _bounds(curve, apex, noise)
+    event = _Event(onset, apex, offset, end, peak, noise, curve)
+    return [event] if apex > onset and peak > max(_LEAST_LEVELS, 4 * noise) else [], [], event
 
 
 class _Motion:
-    """The motion of the cells of a region, and how far to trust it.
+    """The motion of a region, and how far to trust it.
 
     Args:
         grid: float32 `(T, rows, columns, 2)`, px.
         region: bool `(rows, columns)`.
+        doubt: float32 `(rows, columns)`, see `Tracker`.
     """
 
-    def __init__(self, grid: Field, region: Mask) -> None:
-        self._grid, sigma = grid, _sigma(len(grid))
-        self._smooth = _smooth(grid, sigma)
+    def __init__(self, grid: Field, region: Mask, doubt: Field) -> None:
+        sigma = _sigma(len(grid))
+        self._grid, self._smooth = grid, _smooth(grid, sigma)
         noise = _jitter(grid).max(axis=-1)
-        left = noise / math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma))
         # What most cells do slowly is no expression: errors of the head's motion, of light and of coding.
-        middle = np.median(self._smooth, axis=0)
-        sway = np.sqrt(np.median(np.square(self._smooth - middle).sum(axis=-1), axis=0))
+        away = self._smooth - np.median(self._smooth, axis=0)
+        sway = np.sqrt(np.median(np.square(away).sum(axis=-1), axis=0))
         self.sway = float(np.median(sway[region]))
-        self._floor = _FLOOR_PX + _NOISE_FACTOR * left
+        self._floor = _FLOOR_PX + _NOISE_FACTOR * noise / math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma))
+        # Cells without texture jitter more, and are led astray by light and coding.
         usual = float(np.median(noise[region])) + 0.02
-        self._weight = region / (1 + (noise / usual) ** 2)  # cells without texture jitter more
+        self._weight = region / (1 + (doubt / np.median(doubt[region])) ** 4) / (1 + (noise / usual) ** 2)
 
     def movements(self, start: int, stop: int) -> list[_Event]:
         """The movements between two frames, in order of time: the strongest, and those before and after it."""
         if stop - start < 2:
             return []
-        found = self._strongest(start, stop)
-        if found is None:
+        found = self.strongest(start, stop)
+        if found.onset == found.apex or found.peak <= max(_LEAST_PX, _SWAYS * self.sway, _JITTERS * found.noise):
             return []
         return [*self.movements(start, found.onset + 1), found, *self.movements(found.end, stop)]
 
-    def _strongest(self, start: int, stop: int) -> _Event | None:
+    def strongest(self, start: int, stop: int) -> _Event:
+        """The strongest movement between two frames, however weak."""
         moved = self._smooth[start:stop] - self._smooth[start]
         size = np.linalg.norm(moved, axis=-1)
         # Saturating, so that a wide movement counts more than a single wild cell.
         energy = (-np.expm1(-np.maximum(size - self._floor, 0) / _KNEE_PX) * self._weight).sum(axis=(1, 2))
         apex = int(energy.argmax())
+        curve = raw = np.zeros(len(self._grid), np.float32)
         if energy[apex] <= 0:
-            return None
+            return _Event(start, start, None, start, 0.0, 0.0, curve)
         for _ in range(4):
             strength = size[apex] * self._weight
             kept = np.maximum(strength - 0.3 * strength.max(), 0)
@@ -212,11 +268,10 @@ class _Motion:
             if int(curve[start:stop].argmax()) == apex:
                 break
             apex = int(curve[start:stop].argmax())
-        jitter = float(_jitter(raw))
-        onset, offset, end, peak = _bounds(curve[start:stop], apex, jitter)
-        if peak <= max(_LEAST_PX, _SWAYS * self.sway, _JITTERS * jitter) or onset == apex:
-            return None
-        return _Event(start + onset, start + apex, None if offset is None else start + offset, start + end, peak, curve)
+        noise = float(_jitter(raw))
+        onset, offset, end, peak = _bounds(curve[start:stop], apex, noise)
+        offset = None if offset is None else start + offset
+        return _Event(start + onset, start + apex, offset, start + end, peak, noise, curve)
 
 
 def _bounds(curve: Field, apex: int, noise: float) -> tuple[int, int | None, int, float]:

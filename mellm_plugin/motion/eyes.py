@@ -27,7 +27,8 @@ _SMALLEST_FACE, _LARGEST_FACE = 1 / 6, 1.1  # windows searched, of the shorter s
 _ZOOM = 1.1  # from one window size to the next
 _LARGER = 6  # windows that a larger face needs to win over the one with the most windows
 _APART = 0.3  # of the smaller area: faces that overlap by more are one face, the one with more windows
-_LEAST = 5  # windows of a face
+_TILTS = (0, -12, 12)  # degrees, tried in turn
+_ENOUGH, _LEAST = 10, 5  # windows on a face: with the former no other tilt is tried, with fewer than the latter it is none
 
 # The eyes in a window, of its side.
 _DISTANCE, _HEIGHT = 0.37, 0.395
@@ -35,8 +36,13 @@ _DISTANCE, _HEIGHT = 0.37, 0.395
 _APART_PX = 24
 _DARK, _EDGES, _WIDE = 0.07 * _APART_PX, 0.12 * _APART_PX, 0.35 * _APART_PX  # sigmas
 _OF_DISTANCE, _OF_TILT, _OF_PLACE = 10.0, 5.0, 50.0  # weights of the squared deviations from the expected place
-# The lids about an eye, and the skin around to which a flow smears a blink; along and across the line of the eyes.
-_LIDS, _AROUND = (0.40, 0.20), (0.60, 0.42)
+# The lids about an eye, and the skin around, to which the windows of a flow smear a blink: half axes along and across
+# the line of the eyes, in their distance, as what follows.
+LIDS, AROUND = (0.40, 0.20), (0.60, 0.42)
+_REGION = 0.5
+_SHIFTS, _MOST_SHIFT = (-0.10, 0.28), 0.20  # of the lids' motion from the found eyes
+_OF_SKIN, _OF_FACE = 1.1, 1.4  # the lids move more than the skin around them, and both more than the rest of the face
+_FEW = 4  # cells; the mean of the strongest ones stands for a region
 
 
 @lru_cache(maxsize=1)
@@ -112,36 +118,71 @@ class Eyes(NamedTuple):
     left: tuple[float, float]
     right: tuple[float, float]
 
-    def cells(self, shape: tuple[int, int], frame: tuple[int, ...]) -> tuple[Mask, Mask]:
-        """Cells on the lids, and around them: bool `(rows, columns)` each, for a frame of this height and width."""
-        places = np.array(self)
+
+class EyeCells:
+    """The cells of a grid around the eyes, and whether a motion of the cells is the eyes' own.
+
+    Args:
+        eyes: see `find_eyes`; they may be off by a sixth of their distance.
+        shape: rows and columns of the grid.
+        frame: height and width of the frame that the grid covers.
+        face: bool `(rows, columns)`, the cells on the face.
+    """
+
+    def __init__(self, eyes: Eyes, shape: tuple[int, int], frame: tuple[int, ...], face: Mask) -> None:
+        places = np.array(eyes)
         away = places[1] - places[0]
-        along = away / np.hypot(*away)
+        away = away / (away @ away)
         y, x = np.mgrid[: shape[0], : shape[1]]
         cells = np.stack([(x + 0.5) * frame[1] / shape[1], (y + 0.5) * frame[0] / shape[0]], axis=-1) - 0.5
-        masks = []
-        for reach in (_LIDS, _AROUND):
-            mask = np.zeros(shape, bool)
-            for eye in places:
-                a, b = (cells - eye) @ along, (cells - eye) @ np.array([-along[1], along[0]])
-                mask |= (a / reach[0]) ** 2 + (b / reach[1]) ** 2 <= np.hypot(*away) ** 2
-            masks.append(mask)
-        return masks[0], masks[1] & ~masks[0]
+        cells -= places.mean(axis=0)
+        self._face = face
+        # In distances of the eyes: along their line from the nearer one, and below the line.
+        self._along, self._below = np.abs(cells @ away) - 0.5, cells @ np.array([-away[1], away[0]])
+        self.region: Mask = face & (np.abs(self._along) < _REGION) & (np.abs(self._below) < _REGION)
+
+    def within(self, reach: tuple[float, float], shift: float = 0.0) -> Mask:
+        """The cells in an ellipse about each eye: bool `(rows, columns)`; `shift` moves it down, in their distance."""
+        return self._face & ((self._along / reach[0]) ** 2 + ((self._below - shift) / reach[1]) ** 2 <= 1)
+
+    def closing(self, size: npt.NDArray[np.float32]) -> float | None:
+        """If only the eyes move: how far below the found eyes, in their distance; otherwise None.
+
+        `size` is float32 `(rows, columns)`, the length of the motion. Brows and cheeks are a third of the distance away.
+        """
+        weight = size**4 * self.region
+        shift = float((weight * self._below).sum() / max(weight.sum(), 1e-12))
+        if not _SHIFTS[0] < shift < _SHIFTS[1]:
+            return None
+        shift = min(shift, _MOST_SHIFT)
+        lids, around = self.within(LIDS, shift), self.within(AROUND, shift)
+        at_lids, beside, far = (
+            float(np.sort(size[cells])[-_FEW:].mean()) if cells.any() else 0.0
+            for cells in (lids, around & ~lids, self._face & ~around)
+        )
+        return shift if at_lids > _OF_SKIN * beside and max(at_lids, beside) > _OF_FACE * far else None
 
 
 def find_eyes(grey: Grey) -> Eyes | None:
-    """The eyes of a face seen from the front, tilted by at most about 10 degrees; None if no face is found.
+    """The eyes of a face seen from the front, tilted by at most about 15 degrees; None if no face is found.
 
     `grey` is uint8 `(H, W)` and cropped to the face, more or less.
     """
     shrink = min(1.0, SHORT_SIDE / min(grey.shape))
     small = np.asarray(cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-    support, window = agreed_face(face_windows(small))
-    if support < _LEAST:
+    best, window, tilt = 0, np.zeros(3), 0
+    for degrees in _TILTS:
+        support, found = agreed_face(face_windows(_rotated(small, degrees)))
+        if support > best:
+            best, window, tilt = support, found, degrees
+        if best >= _ENOUGH:
+            break
+    if best < _LEAST:
         return None
     left, top, side = window / shrink
     zoom = _APART_PX / (_DISTANCE * side)
-    response = _eye_like(np.asarray(cv2.resize(grey, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA), np.uint8))
+    upright = _rotated(grey, tilt)
+    response = _eye_like(np.asarray(cv2.resize(upright, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA), np.uint8))
     middle = zoom * np.array([left + side / 2, top + _HEIGHT * side])
     offsets = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-9, 10)), axis=-1).reshape(-1, 2)
     places, values = [], []
@@ -154,8 +195,22 @@ def find_eyes(grey: Grey) -> Eyes | None:
     against += _OF_TILT * np.square(np.arctan2(apart[..., 1], apart[..., 0]))
     against += _OF_PLACE * np.square(centre / _APART_PX).sum(axis=-1)
     first, second = np.unravel_index(int((values[0][:, None] + values[1] - against).argmax()), against.shape)
-    one, other = (places[0][first] / zoom).tolist(), (places[1][second] / zoom).tolist()
+    both = np.stack([places[0][first], places[1][second]]).astype(np.float64) / zoom
+    back = _rotation(grey.shape, -tilt)
+    one, other = (both @ back[:, :2].T + back[:, 2]).tolist()
     return Eyes((one[0], one[1]), (other[0], other[1]))
+
+
+def _rotation(shape: tuple[int, ...], degrees: float) -> npt.NDArray[np.float64]:
+    return np.asarray(cv2.getRotationMatrix2D(((shape[1] - 1) / 2, (shape[0] - 1) / 2), degrees, 1.0))
+
+
+def _rotated(grey: Grey, degrees: float) -> Grey:
+    """The frame turned about its middle, anticlockwise."""
+    if not degrees:
+        return grey
+    matrix = _rotation(grey.shape, degrees)
+    return np.asarray(cv2.warpAffine(grey, matrix, grey.shape[::-1], borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def _eye_like(grey: Grey) -> npt.NDArray[np.float32]:

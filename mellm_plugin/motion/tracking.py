@@ -26,6 +26,7 @@ _SHARP, _BLURRED = (0.5, 1.0), (2.5, 1.5)  # sigma of the blur, px, and over how
 _LIGHT_PX = 6.0  # brightness that varies more slowly over the frame is light
 _RIDGE = 0.5  # holds still what has no texture, grey levels squared
 _LARGE_PX = 1.0  # beyond this the linear solution is repeated about itself
+_BETTER = 0.7  # the large motion is kept where it leaves at most this share of the squared difference
 _GRID = 40  # points along the shorter side that the head's motion is fitted to
 _ITERATIONS, _SCALE_FLOOR_PX = 8, 0.03
 
@@ -39,6 +40,8 @@ class Tracker:
 
     Attributes:
         shape: rows and columns of the grid.
+        doubt: how uncertain the motion of a cell is for want of texture, float32 `(rows, columns)`: the standard
+            deviation in px of the reference frame for noise of one grey level, up to a factor for all cells.
     """
 
     def __init__(self, first: Grey, settings: MotionSettings) -> None:
@@ -52,21 +55,24 @@ class Tracker:
         self._fitted = settings.head != "none"
         small = self._small(first)
         self._sharp, self._blurred = (_equations(small, self.shape, *how) for how in (_SHARP, _BLURRED))
+        self.doubt = np.sqrt(self._sharp.inverse[0] + self._sharp.inverse[2])
         self._head = np.zeros((*small.shape, 2), np.float32)
 
     def measure(self, frame: Grey) -> Field:
         """The motion of the face at the next frame: float32 `(rows, columns, 2)`, px of the reference frame."""
         small = self._small(frame)
-        rough = self._blurred.solve(small, self._head)
+        rough = self._blurred.solve(small, self._head)[0]
         head = self._head_of(rough)
         if np.abs(head - self._head)[::20, ::20].max() > _LARGE_PX:
-            rough = self._blurred.solve(small, head)
+            rough = self._blurred.solve(small, head)[0]
             head = self._head_of(rough)
+        flow, error = self._sharp.solve(small, head)
         facial = rough - head
-        start = head
         if (large := cv2.magnitude(facial[..., 0], facial[..., 1])).max() > _LARGE_PX:
             start = head + facial * np.clip(large / _LARGE_PX - 1, 0, 1)[..., None]
-        flow = self._sharp.solve(small, start)
+            again, error_there = self._sharp.solve(small, start)
+            better = (error_there < _BETTER * error).astype(np.float32)
+            flow += (again - flow) * cv2.resize(better, self._size)[..., None]
         head = self._head_of(flow)
         if np.abs(head).max() < max(self._size) / 2:  # otherwise the frame shows no such face
             self._head = head
@@ -90,15 +96,20 @@ class _Equations(NamedTuple):
     dy: Field
     inverse: tuple[Field, Field, Field]  # of the normal matrix: xx, xy, yy
 
-    def solve(self, frame: Field, about: Field) -> Field:
-        """The flow to a later frame, near the flow `about`: float32 `(H, W, 2)`, px."""
+    def solve(self, frame: Field, about: Field) -> tuple[Field, Field]:
+        """The flow to a later frame near the flow `about`, and the squared difference that `about` leaves in each cell.
+
+        float32 `(H, W, 2)`, px, and `(rows, columns)`, grey levels squared.
+        """
         moved = cv2.remap(_blur(frame, self.blur), *targets(about), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         moved = _evenly_lit(np.asarray(moved, np.float32))
         # the contrast changes with the light
         left = self.frame * np.float32((moved * self.frame).sum() / max(np.square(self.frame).sum(), 1e-3)) - moved
-        x, y = (_cells(gradient * left, self.inverse[0].shape, self.window) for gradient in (self.dx, self.dy))
+        products = (self.dx * left, self.dy * left, left * left)
+        x, y, error = (_cells(product, self.inverse[0].shape, self.window) for product in products)
         xx, xy, yy = self.inverse
-        return about + np.asarray(cv2.resize(np.dstack([xx * x + xy * y, xy * x + yy * y]), frame.shape[::-1]))
+        beyond = cv2.resize(np.dstack([xx * x + xy * y, xy * x + yy * y]), frame.shape[::-1])
+        return about + np.asarray(beyond, np.float32), error
 
 
 def _equations(frame: Field, shape: tuple[int, int], blur: float, window: float) -> _Equations:
