@@ -32,7 +32,13 @@ METHODS: tuple[str, ...] = ("flow", "difference")
 
 _SHORT = 12  # frames; in shorter clips the second frame may be part of the movement
 _LEAST_LEVELS = 0.1  # still faces stay below it in the plain difference
-_LEAST_PX, _SWAYS, _JITTERS = 0.08, 4.0, 4.0  # a movement is larger than each of them, the latter two times the noise
+_LEAST_PX = 0.1  # a movement is larger than this, and than the following multiples of
+_SWAYS = 7.0  # what most cells do slowly: errors of the head's motion, of light and of coding
+_SHARED = 3.0  # what most cells do at the same moment
+_JITTERS, _JITTERS_OF_SHORT = 12.0, 4.0  # the noise of its curve; in short clips this holds the movement itself
+_TURNS = 2.0  # what the head's motion differs by from an affine one: a nod or turn leaves a part of it behind
+_MARGIN = 2  # frames that a blink is taken to be longer on each side
+_OF_BLINK = 0.35  # a smaller share of a blink in the rest of the face at the same time is its remainder
 _SHARE = 0.04  # of the peak above the rest: where the movement begins and ends
 _BEFORE = 2.0  # how far before the middle of the rise the rest is searched, in half rises
 _FLOOR_PX, _KNEE_PX = 0.05, 0.8
@@ -172,27 +178,32 @@ _Found = tuple[list[_Event], list[_Event], _Event]  # of the face, at the eyes a
 def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings, notes: list[str]) -> _Found:
     """The movements of a stretch without cuts; adds to the notes on them."""
     tracker = Tracker(frames[0], settings)
-    grid = np.stack([tracker.measure(frame) for frame in frames])
+    grid, heads = map(np.stack, zip(*((tracker.measure(frame), tracker.head) for frame in frames), strict=True))
     if len(grid) >= _SHORT:
         grid[0] = grid[1]  # relative to itself the first frame has exactly no motion, without the noise of all others
     face = _face(*tracker.shape)
-    closed: list[_Event] = []
+    turns, closed = _turns(heads, face), list[_Event]()
     if (eyes := find_eyes(frames[0])) is not None:
         cells = EyeCells(eyes, tracker.shape, frames.shape[1:], face)
         still = grid.copy()
-        for event in _Motion(grid, cells.region, tracker.doubt).movements(0, len(grid)):
+        for event in _Motion(grid, cells.region, face, tracker.doubt, turns).movements(0, len(grid)):
             first, last = event.onset, event.end
             shift = cells.closing(np.linalg.norm(grid[event.apex] - grid[first], axis=-1))
             if shift is None:
                 continue
             closed.append(event)
             # The windows smear a blink over the skin around: that skin is interpolated over the time of the blink.
+            first, last = max(0, first - _MARGIN), min(len(grid) - 1, last + _MARGIN)
             around = cells.within(AROUND, shift)
             share = np.linspace(0, 1, last - first + 1, dtype=np.float32)[:, None, None]
             still[first : last + 1, around] = (1 - share) * grid[first, around] + share * grid[last, around]
         grid, face = still, face & ~cells.within(LIDS)
-    motion = _Motion(grid, face, tracker.doubt)
-    of_face = motion.movements(0, len(grid))
+    motion = _Motion(grid, face, face, tracker.doubt, turns)
+    of_face = [
+        event
+        for event in motion.movements(0, len(grid))
+        if not any(b.onset <= event.apex <= b.end and event.peak < _OF_BLINK * b.peak for b in closed)
+    ]
     if (of_face or closed) and eyes is None:
         notes.append("no eyes were found in the first frame: a movement may be a blink")
     largest = max(of_face or closed, key=lambda event: event.peak, default=motion.strongest(0, len(grid)))
@@ -205,6 +216,17 @@ def _face(rows: int, columns: int) -> Mask:
     across, down = ((x + 0.5) / columns - 0.5) / 0.36, ((y + 0.5) / rows - 0.5) / 0.43
     inside: Mask = across**2 + down**2 <= 1
     return inside
+
+
+def _turns(heads: Field, face: Mask) -> npt.NDArray[np.float64]:
+    """What the head's flow adds to an affine one, as a nod or turn does, over the face: `(T, 6)`.
+
+    The length of a difference between two rows is the root mean square of that part, px of the reference frame.
+    """
+    y, x = (places - places.mean() for places in np.nonzero(face))
+    terms = np.stack([np.ones(len(x)), x, y, x * x, x * y, y * y], axis=1)
+    quadratic = np.linalg.qr(terms)[0][:, 3:]
+    return np.einsum("tnc,nk->tkc", heads[:, face], quadratic).reshape(len(heads), 6) / math.sqrt(len(x))
 
 
 def _by_difference(frames: npt.NDArray[np.uint8]) -> _Found:
@@ -224,31 +246,43 @@ class _Motion:
 
     Args:
         grid: float32 `(T, rows, columns, 2)`, px.
-        region: bool `(rows, columns)`.
+        region: bool `(rows, columns)`, the cells in which movements are looked for.
+        face: bool `(rows, columns)`, the cells that show the noise.
         doubt: float32 `(rows, columns)`, see `Tracker`.
+        turns: see `_turns`.
     """
 
-    def __init__(self, grid: Field, region: Mask, doubt: Field) -> None:
+    def __init__(
+        self, grid: Field, region: Mask, face: Mask, doubt: Field, turns: npt.NDArray[np.float64]
+    ) -> None:
         sigma = _sigma(len(grid))
         self._grid, self._smooth = grid, _smooth(grid, sigma)
         noise = _jitter(grid).max(axis=-1)
-        # What most cells do slowly is no expression: errors of the head's motion, of light and of coding.
         away = self._smooth - np.median(self._smooth, axis=0)
         sway = np.sqrt(np.median(np.square(away).sum(axis=-1), axis=0))
-        self.sway = float(np.median(sway[region]))
+        self._face, self._turns = face, turns
+        self._sway = float(np.median(sway[face]))
         self._floor = _FLOOR_PX + _NOISE_FACTOR * noise / math.sqrt(max(1.0, 2 * math.sqrt(math.pi) * sigma))
         # Cells without texture jitter more, and are led astray by light and coding.
-        usual = float(np.median(noise[region])) + 0.02
-        self._weight = region / (1 + (doubt / np.median(doubt[region])) ** 4) / (1 + (noise / usual) ** 2)
+        usual = float(np.median(noise[face])) + 0.02
+        self._weight = region / (1 + (doubt / np.median(doubt[face])) ** 4) / (1 + (noise / usual) ** 2)
 
     def movements(self, start: int, stop: int) -> list[_Event]:
         """The movements between two frames, in order of time: the strongest, and those before and after it."""
         if stop - start < 2:
             return []
         found = self.strongest(start, stop)
-        if found.onset == found.apex or found.peak <= max(_LEAST_PX, _SWAYS * self.sway, _JITTERS * found.noise):
+        if found.onset == found.apex or found.peak <= self._least(found):
             return []
-        return [*self.movements(start, found.onset + 1), found, *self.movements(found.end, stop)]
+        turned = float(np.linalg.norm(self._turns[found.apex] - self._turns[found.onset]))
+        middle = [] if found.peak <= _TURNS * turned else [found]
+        return [*self.movements(start, found.onset + 1), *middle, *self.movements(found.end, stop)]
+
+    def _least(self, event: _Event) -> float:
+        """What the peak of a movement exceeds, by the noise that was measured, px."""
+        moved = np.linalg.norm(self._smooth[event.apex] - self._smooth[event.onset], axis=-1)[self._face]
+        jitters = _JITTERS if len(self._grid) >= 2 * _SHORT else _JITTERS_OF_SHORT
+        return max(_LEAST_PX, _SWAYS * self._sway, _SHARED * float(np.median(moved)), jitters * event.noise)
 
     def strongest(self, start: int, stop: int) -> _Event:
         """The strongest movement between two frames, however weak."""

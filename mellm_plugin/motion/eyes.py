@@ -38,7 +38,7 @@ _DARK, _EDGES, _WIDE = 0.07 * _APART_PX, 0.12 * _APART_PX, 0.35 * _APART_PX  # s
 _OF_DISTANCE, _OF_TILT, _OF_PLACE = 10.0, 5.0, 50.0  # weights of the squared deviations from the expected place
 # The lids about an eye, and the skin around, to which the windows of a flow smear a blink: half axes along and across
 # the line of the eyes, in their distance, as what follows.
-LIDS, AROUND = (0.40, 0.20), (0.60, 0.42)
+LIDS, AROUND = (0.40, 0.20), (0.74, 0.47)
 _REGION = 0.5
 _SHIFTS, _MOST_SHIFT = (-0.10, 0.28), 0.20  # of the lids' motion from the found eyes
 _OF_SKIN, _OF_FACE = 1.1, 1.4  # the lids move more than the skin around them, and both more than the rest of the face

@@ -40,6 +40,7 @@ class Tracker:
 
     Attributes:
         shape: rows and columns of the grid.
+        head: the head's flow at the last frame, float32 `(rows, columns, 2)`, px of the reference frame.
         doubt: how uncertain the motion of a cell is for want of texture, float32 `(rows, columns)`: the standard
             deviation in px of the reference frame for noise of one grey level, up to a factor for all cells.
     """
@@ -57,6 +58,7 @@ class Tracker:
         self._sharp, self._blurred = (_equations(small, self.shape, *how) for how in (_SHARP, _BLURRED))
         self.doubt = np.sqrt(self._sharp.inverse[0] + self._sharp.inverse[2])
         self._head = np.zeros((*small.shape, 2), np.float32)
+        self.head = self._gridded(self._head)
 
     def measure(self, frame: Grey) -> Field:
         """The motion of the face at the next frame: float32 `(rows, columns, 2)`, px of the reference frame."""
@@ -76,7 +78,11 @@ class Tracker:
         head = self._head_of(flow)
         if np.abs(head).max() < max(self._size) / 2:  # otherwise the frame shows no such face
             self._head = head
-        cells = cv2.resize(flow - head, self.shape[::-1], interpolation=cv2.INTER_AREA)
+        self.head = self._gridded(head)
+        return self._gridded(flow - head)
+
+    def _gridded(self, flow: Field) -> Field:
+        cells = cv2.resize(flow, self.shape[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(cells * self._unit, np.float32)
 
     def _small(self, frame: Grey) -> Field:
@@ -101,14 +107,18 @@ class _Equations(NamedTuple):
 
         float32 `(H, W, 2)`, px, and `(rows, columns)`, grey levels squared.
         """
-        moved = cv2.remap(_blur(frame, self.blur), *targets(about), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        x, y = targets(about)
+        moved = cv2.remap(_blur(frame, self.blur), x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         moved = _evenly_lit(np.asarray(moved, np.float32))
         # the contrast changes with the light
         left = self.frame * np.float32((moved * self.frame).sum() / max(np.square(self.frame).sum(), 1e-3)) - moved
+        height, width = frame.shape
+        rim = 2 * self.blur
+        left *= (x >= rim) & (x <= width - 1 - rim) & (y >= rim) & (y <= height - 1 - rim)  # the rest left the frame
         products = (self.dx * left, self.dy * left, left * left)
         x, y, error = (_cells(product, self.inverse[0].shape, self.window) for product in products)
         xx, xy, yy = self.inverse
-        beyond = cv2.resize(np.dstack([xx * x + xy * y, xy * x + yy * y]), frame.shape[::-1])
+        beyond = cv2.resize(np.dstack([xx * x + xy * y, xy * x + yy * y]), (width, height))
         return about + np.asarray(beyond, np.float32), error
 
 
