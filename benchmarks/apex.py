@@ -171,20 +171,31 @@ def with_head(facial: Field, middle: float, tx: float, ty: float, turn: float, z
 def coded(frames: Frames, crf: int, fps: int) -> Frames:
     """The frames after H.264, as libx264 writes them by default."""
     file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=fps, options={"crf": str(crf)})
-        stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
-        stream.codec_context.thread_count = 1
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
-        container.mux(stream.encode())
+    writer = av.open(file, "w", format="mp4")
+    stream = writer.add_stream("libx264", rate=fps, options={"crf": str(crf)})
+    stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], "yuv420p"
+    stream.codec_context.thread_count = 1
+    for frame in frames:
+        writer.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray")))
+    writer.mux(stream.encode())
+    writer.close()
     file.seek(0)
-    with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
+    with av.open(file, "r") as reader:
+        decoded = [np.asarray(frame.to_ndarray(format="gray"), np.uint8) for frame in reader.decode(video=0)]
+    return np.stack(decoded)
 
 
-def _plan(kind: Kind, fps: int, rng: np.random.Generator) -> tuple[list[Movement], list[Movement], Movement | None, int]:
-    """When things happen: movements, blinks, the turn of the head; and the length of the clip, frames."""
+class Plan(NamedTuple):
+    """When things happen in a clip, and its length, frames."""
+
+    units: list[Movement]
+    blinks: list[Movement]
+    turn: Movement | None
+    length: int
+
+
+def plan(kind: Kind, fps: int, rng: np.random.Generator) -> Plan:
+    """A random order of what a kind shows, one after the other."""
 
     def frames(low: float, high: float) -> int:
         return max(2, round(rng.uniform(low, high) * fps))
@@ -214,7 +225,7 @@ def _plan(kind: Kind, fps: int, rng: np.random.Generator) -> tuple[list[Movement
             turn = Movement(end, end + frames(0.15, 0.4), end + frames(0.45, 0.8) + 2)
             end = turn.offset
         end += frames(0.02, 0.3)
-    return units, blinks, turn, max(40, end + int(rng.integers(5, 25)))
+    return Plan(units, blinks, turn, max(40, end + int(rng.integers(5, 25))))
 
 
 def draw(kind: str, number: int, seed: int = 0, photographs: Sequence[str] = ("astronaut",)) -> Clip:
@@ -224,14 +235,14 @@ def draw(kind: str, number: int, seed: int = 0, photographs: Sequence[str] = ("a
     fps = made.rates[number % len(made.rates)]
     face, half, centre = "drawn", 0.44 * SIZE, (MIDDLE, MIDDLE)
     if number // len(made.rates) % 2:
-        path = photographs[int(rng.integers(len(photographs)))]
-        picture, face = photograph(path), "astronaut" if path == "astronaut" else "held-out"
+        name = photographs[int(rng.integers(len(photographs)))]
+        picture, face = photograph(name), "astronaut" if name == "astronaut" else "held-out"
     else:
         half *= rng.uniform(0.87, 1.05)
         centre = (MIDDLE + rng.uniform(-0.05, 0.05) * SIZE, MIDDLE + rng.uniform(-0.05, 0.04) * SIZE)
         picture = cv2.cvtColor(Face(int(rng.integers(2**63))).draw(rng, centre, half), cv2.COLOR_RGB2GRAY)
 
-    units, blinks, turn, length = _plan(made, fps, rng)
+    units, blinks, turn, length = plan(made, fps, rng)
     shape = (SIDE, SIDE)
     lids = displacement(["45"], [1.0], (centre[0], centre[1] + 0.03 * half), half, shape)
     moves: list[tuple[Field, npt.NDArray[np.float64]]] = []
@@ -247,12 +258,13 @@ def draw(kind: str, number: int, seed: int = 0, photographs: Sequence[str] = ("a
         moves.append((displacement(codes, sizes, centre, half, shape), shown))
     closing = sum((rng.uniform(5, 9) * profile(length, moved) for moved in blinks), np.zeros(length))
 
-    path_of_head, t = np.zeros((length, 4)), np.arange(length)
+    path, t = np.zeros((length, 4)), np.arange(length)
     if rng.random() < 0.5:
         speed, phase = rng.uniform(0.2, 1.2, (2, 4)), rng.uniform(0, 2 * np.pi, (2, 4))
-        path_of_head = sum(w * np.sin(2 * np.pi * speed[i] * t[:, None] / length + phase[i]) for i, w in ((0, 0.7), (1, 0.3)))
-        path_of_head = path_of_head - path_of_head[0]
-        path_of_head *= np.array([3.0, 3.0, np.radians(1.2), 0.012]) / np.maximum(1, np.abs(path_of_head).max(axis=0))
+        waves = np.sin(2 * np.pi * speed * t[:, None, None] / length + phase)
+        path = np.tensordot(waves, [0.7, 0.3], (1, 0))
+        path -= path[0]
+        path *= np.array([3.0, 3.0, np.radians(1.2), 0.012]) / np.maximum(1, np.abs(path).max(axis=0))
     angles, z = np.zeros((length, 2)), np.zeros(shape, np.float32)
     if turn is not None:
         z = depth(rng, centre, half)
@@ -280,8 +292,8 @@ def draw(kind: str, number: int, seed: int = 0, photographs: Sequence[str] = ("a
         total = facial
         if angles[i].any():
             total = turned(places + facial, z, angles[i, 0], angles[i, 1], half) - places
-        total = with_head(total, MIDDLE, *path_of_head[i])
-        for _ in range(8):  # each frame starts at the last one's solution
+        total = with_head(total, MIDDLE, *path[i])
+        for _ in range(5):  # each frame starts at the last one's solution
             away += 0.7 * (-cv2.remap(total, places + away, None, **linear) - away)
         origin = grid + cv2.remap(away, grid, None, **linear)
         if closing[i]:
@@ -312,14 +324,14 @@ def measured(kind: str, photographs: Sequence[str], place: tuple[int, int]) -> R
     return Row(clip._replace(frames=clip.frames[:0]), found, ms)
 
 
-def _near(clip: Clip, apex: int) -> bool:
-    return any(abs(apex - moved.apex) <= max(3, round(0.05 * clip.fps)) for moved in clip.movements)
+def _near(clip: Clip, true: int, found: Sequence[int]) -> bool:
+    return any(abs(apex - true) <= max(3, round(0.05 * clip.fps)) for apex in found)
 
 
 def _line(name: str, rows: Sequence[Row]) -> str:
     """One line of the table for clips with one movement."""
     found = [row for row in rows if row.found.found and not (row.clip.blinks and row.found.at_the_eyes)]
-    right = [row for row in found if _near(row.clip, row.found.apex or 0)]
+    right = [row for row in found if _near(row.clip, row.clip.movements[0].apex, [row.found.apex or 0])]
     apex = [abs((row.found.apex or 0) - row.clip.movements[0].apex) for row in right]
     onset = [abs((row.found.onset or 0) - row.clip.movements[0].onset) for row in right]
     errors = [f"{statistics.mean(e):.1f}" if e else "–" for e in (apex, onset)]
@@ -352,12 +364,9 @@ def report(results: dict[str, list[Row]]) -> str:
         if made.movements[1] < 2 and not made.blinks[1]:
             continue
         faces = [(row, [e.apex for e in row.found.events if not e.at_the_eyes]) for row in rows]
-        right = sum(any(_near(row.clip._replace(movements=(m,)), a) for a in apexes) for row, apexes in faces for m in row.clip.movements)
-        lids = sum(
-            any(abs(e.apex - blink) <= max(3, round(0.05 * row.clip.fps)) and e.at_the_eyes for e in row.found.events)
-            for row in rows
-            for blink in row.clip.blinks
-        )
+        eyes = [(row, [e.apex for e in row.found.events if e.at_the_eyes]) for row in rows]
+        right = sum(_near(row.clip, moved.apex, apexes) for row, apexes in faces for moved in row.clip.movements)
+        lids = sum(_near(row.clip, blink, apexes) for row, apexes in eyes for blink in row.clip.blinks)
         true, blinks = sum(len(row.clip.movements) for row in rows), sum(len(row.clip.blinks) for row in rows)
         lines.append(f"| {kind} | {true} | {sum(len(a) for _, a in faces)} | {right} | {blinks} | {lids} |")
     lines += ["", "| no movement | clips | something found | beside the eyes |", "|---|---:|---:|---:|"]

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from mellm_plugin.datasets.boxes import Box, Found, read_boxes
 from mellm_plugin.datasets.disk import sha256
 from mellm_plugin.errors import InputError, near
+from mellm_plugin.motion.eyes import LEAST_WINDOWS, SHORT_SIDE, cascade, find_face
 
 KINDS: tuple[str, ...] = ("none", "box", "detector")
 """Sources of boxes: none (the frames are cropped already), a CSV, or a face detector."""
@@ -34,17 +35,7 @@ YUNET_FILES = "https://github.com/opencv/opencv_zoo/tree/main/models/face_detect
 """The folder of YuNet's weights, `face_detection_yunet_2023mar.onnx` or `face_detection_yunet_2026may.onnx`, 230 kB."""
 
 Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-Windows = npt.NDArray[np.float64]
 
-# The cascade's search, measured on photographs of 101 people and on drawn faces; see `Cascade`.
-_SHORT_SIDE = 160  # px of the searched copy: faster, and its sums fit the integral image's 32-bit floats
-_RIM = 0.15  # of the shorter side, added on all sides: the search stops short of the edges, a face may not
-_SMALLEST_FACE, _LARGEST_FACE = 1 / 6, 1.1  # windows searched, of the shorter side
-_ZOOM = 1.1  # from one window size to the next
-_ENOUGH = 10  # windows on one face; with fewer, the mirrored frame is searched as well
-_LEAST = 5  # windows of a face, both searches together: other objects rarely get more than 4
-_LARGER = 6  # windows that a larger face needs to win over the one with the most windows
-_APART = 0.3  # of the smaller area: faces that overlap by more are one face, the one with more windows
 _MARGIN = 0.3  # of the window, on each side
 
 _YUNET_SIDE = 640  # px of the canvas: the 2023 file has a fixed input size
@@ -147,8 +138,7 @@ class Cascade:
 
     def __init__(self) -> None:
         try:
-            from skimage.data import lbp_frontal_face_cascade_filename
-            from skimage.feature import Cascade as Classifier
+            cascade()
         except ImportError as error:
             raise InputError(
                 f"the face detector needs scikit-image ({error}); install it (pip install scikit-image), or give "
@@ -156,7 +146,6 @@ class Cascade:
                 where="--crop detector",
             ) from error
         self._version = version("scikit-image")
-        self._classifier = Classifier(lbp_frontal_face_cascade_filename())  # keeps no state between searches
 
     @property
     def settings(self) -> dict[str, object]:
@@ -164,71 +153,15 @@ class Cascade:
 
     def find(self, clip_id: str, onset: Pixels) -> Found:
         height, width = onset.shape[:2]
-        scale = min(1.0, _SHORT_SIDE / min(height, width))
+        scale = min(1.0, SHORT_SIDE / min(height, width))
         small = _stretched(onset, scale)
         if small.ndim == 3:
-            small = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        windows = self._search(small)
-        support, window = _face(windows)
-        if support < _ENOUGH:  # its features are not symmetric: it finds some faces better mirrored
-            mirrored = self._search(np.ascontiguousarray(small[:, ::-1]))
-            mirrored[:, 0] = small.shape[1] - mirrored[:, 0] - mirrored[:, 2]
-            support, window = _face(np.concatenate([windows, mirrored]))
-        if support < _LEAST:
+            small = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        support, window = find_face(small)
+        if support < LEAST_WINDOWS:
             raise _no_face(clip_id, width, height)
         left, top, side = window / scale
         return Found(_square(left + side / 2, top + side / 2, side * (1 + 2 * _MARGIN), width, height))
-
-    def _search(self, grey: npt.NDArray[np.uint8]) -> Windows:
-        """All windows that the cascade accepts: `(N, 3)`, left, top and side in px of `grey`."""
-        shorter = min(grey.shape)
-        rim = round(_RIM * shorter)
-        smallest = max(self._classifier.window_width, int(_SMALLEST_FACE * shorter))
-        found = self._classifier.detect_multi_scale(
-            cv2.copyMakeBorder(grey, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
-            scale_factor=_ZOOM,
-            step_ratio=1,
-            min_size=(smallest, smallest),
-            max_size=(int(_LARGEST_FACE * shorter),) * 2,
-            min_neighbor_number=1,
-            intersection_score_threshold=2,  # out of reach: windows must not be merged, their number counts
-        )
-        # sorted: its threads finish in any order
-        return np.array(sorted((w["c"] - rim, w["r"] - rim, w["width"]) for w in found), np.float64).reshape(-1, 3)
-
-
-def _face(windows: Windows) -> tuple[int, npt.NDArray[np.float64]]:
-    """The face that most windows `(N, 3)` agree on: their number and their median; 0 without any."""
-    if not len(windows):
-        return 0, np.zeros(3)
-    areas = np.square(windows[:, 2])
-    common = _common(windows, windows)
-    alike = common > 0.5 * (np.add.outer(areas, areas) - common)
-    groups: list[npt.NDArray[np.bool_]] = []
-    free = np.ones(len(windows), bool)
-    while free.any():
-        group = alike[((alike & free).sum(1) * free).argmax()] & free
-        groups.append(group)
-        free &= ~group
-    counts = [int(group.sum()) for group in groups]
-    middles = np.array([np.median(windows[group], axis=0) for group in groups])
-    apart: list[int] = []
-    for i in np.argsort(counts, kind="stable")[::-1]:
-        of_smaller = _common(middles[i : i + 1], middles[apart])[0] / np.minimum(middles[i, 2], middles[apart, 2]) ** 2
-        if (of_smaller <= _APART).all():
-            apart.append(int(i))
-    best = max((i for i in apart if counts[i] >= _LARGER), key=lambda i: float(middles[i, 2]), default=apart[0])
-    return counts[best], middles[best]
-
-
-def _common(some: Windows, others: Windows) -> npt.NDArray[np.float64]:
-    """The area that windows `(N, 3)` share with others `(M, 3)`: `(N, M)`, px^2."""
-    shared = np.ones((len(some), len(others)))
-    for axis in (0, 1):
-        start = np.maximum.outer(some[:, axis], others[:, axis])
-        end = np.minimum.outer(some[:, axis] + some[:, 2], others[:, axis] + others[:, 2])
-        shared *= np.clip(end - start, 0, None)
-    return shared
 
 
 class YuNet:

@@ -1,8 +1,9 @@
 """Onset and apex of a clip without labels: all movements that remain after the head's is removed.
 
-`tracking.py` measures the motion of the face on a grid of cells. The strongest moment gives a pattern of motion, and the
-curve is the share of that pattern in each frame: a projection is linear, so noise averages out in it, while it adds up
-in a mean of magnitudes. The frames before and after a movement are searched in the same way.
+`tracking.py` measures the motion of the face on a grid of cells. The strongest moment gives a pattern of motion, and
+the curve is the share of that pattern in each frame: a projection is linear, so noise averages out in it, while it adds
+up in a mean of magnitudes. The frames before and after a movement are searched in the same way. A movement counts if it
+exceeds the noise, what the rest of the face does at that moment, and what a turn of the head leaves behind.
 
 The eyes are handled separately: a blink is larger than any micro-expression. Masking the eyes, and spotting by regions
 of the face, follows Liong et al., "Automatic apex frame spotting in micro-expression database" (ACPR 2015).
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import operator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -37,7 +39,7 @@ _SWAYS = 7.0  # what most cells do slowly: errors of the head's motion, of light
 _SHARED = 3.0  # what most cells do at the same moment
 _JITTERS, _JITTERS_OF_SHORT = 12.0, 4.0  # the noise of its curve; in short clips this holds the movement itself
 _TURNS = 2.0  # what the head's motion differs by from an affine one: a nod or turn leaves a part of it behind
-_MARGIN = 2  # frames that a blink is taken to be longer on each side
+_MARGIN = 2  # frames that a blink is taken to be longer on each side, or a third of its rise
 _OF_BLINK = 0.35  # a smaller share of a blink in the rest of the face at the same time is its remainder
 _SHARE = 0.04  # of the peak above the rest: where the movement begins and ends
 _BEFORE = 2.0  # how far before the middle of the rise the rest is searched, in half rises
@@ -144,6 +146,9 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     if face and lids:
         ignored = ", ".join(str(start + event.apex) for event in lids)
         notes.append(f"movements at the eyes alone, at frame {ignored}, were ignored as blinks")
+    if len(face) > 1:
+        apexes = ", ".join(str(start + event.apex) for event in face)
+        notes.append(f"{len(face)} movements, with their apexes at frames {apexes}: the strongest was taken")
     if not face:
         notes.append("the movement is mostly at the eyes: it may be a blink")
     if strongest.apex == stop - start - 1:
@@ -182,18 +187,18 @@ def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings, notes: lis
     if len(grid) >= _SHORT:
         grid[0] = grid[1]  # relative to itself the first frame has exactly no motion, without the noise of all others
     face = _face(*tracker.shape)
-    turns, closed = _turns(heads, face), list[_Event]()
+    turns, closed = _turns(heads, face), list[tuple[_Event, int, int]]()
     if (eyes := find_eyes(frames[0])) is not None:
         cells = EyeCells(eyes, tracker.shape, frames.shape[1:], face)
         still = grid.copy()
         for event in _Motion(grid, cells.region, face, tracker.doubt, turns).movements(0, len(grid)):
-            first, last = event.onset, event.end
-            shift = cells.closing(np.linalg.norm(grid[event.apex] - grid[first], axis=-1))
+            shift = cells.closing(np.linalg.norm(grid[event.apex] - grid[event.onset], axis=-1))
             if shift is None:
                 continue
-            closed.append(event)
+            margin = max(_MARGIN, (event.apex - event.onset) // 3)
+            first, last = max(0, event.onset - margin), min(len(grid) - 1, event.end + margin)
+            closed.append((event, first, last))
             # The windows smear a blink over the skin around: that skin is interpolated over the time of the blink.
-            first, last = max(0, first - _MARGIN), min(len(grid) - 1, last + _MARGIN)
             around = cells.within(AROUND, shift)
             share = np.linspace(0, 1, last - first + 1, dtype=np.float32)[:, None, None]
             still[first : last + 1, around] = (1 - share) * grid[first, around] + share * grid[last, around]
@@ -202,12 +207,13 @@ def _by_flow(frames: npt.NDArray[np.uint8], settings: MotionSettings, notes: lis
     of_face = [
         event
         for event in motion.movements(0, len(grid))
-        if not any(b.onset <= event.apex <= b.end and event.peak < _OF_BLINK * b.peak for b in closed)
+        if not any(first <= event.apex <= last and event.peak < _OF_BLINK * b.peak for b, first, last in closed)
     ]
-    if (of_face or closed) and eyes is None:
+    lids_only = [event for event, _, _ in closed]
+    if of_face and eyes is None:
         notes.append("no eyes were found in the first frame: a movement may be a blink")
-    largest = max(of_face or closed, key=lambda event: event.peak, default=motion.strongest(0, len(grid)))
-    return of_face, closed, largest
+    peak = operator.attrgetter("peak")
+    return of_face, lids_only, max(of_face or lids_only, key=peak, default=motion.strongest(0, len(grid)))
 
 
 def _face(rows: int, columns: int) -> Mask:
@@ -226,7 +232,8 @@ def _turns(heads: Field, face: Mask) -> npt.NDArray[np.float64]:
     y, x = (places - places.mean() for places in np.nonzero(face))
     terms = np.stack([np.ones(len(x)), x, y, x * x, x * y, y * y], axis=1)
     quadratic = np.linalg.qr(terms)[0][:, 3:]
-    return np.einsum("tnc,nk->tkc", heads[:, face], quadratic).reshape(len(heads), 6) / math.sqrt(len(x))
+    parts = np.einsum("tnc,nk->tkc", heads[:, face].astype(np.float64), quadratic) / math.sqrt(len(x))
+    return np.asarray(parts.reshape(len(heads), 6))
 
 
 def _by_difference(frames: npt.NDArray[np.uint8]) -> _Found:
@@ -252,9 +259,7 @@ class _Motion:
         turns: see `_turns`.
     """
 
-    def __init__(
-        self, grid: Field, region: Mask, face: Mask, doubt: Field, turns: npt.NDArray[np.float64]
-    ) -> None:
+    def __init__(self, grid: Field, region: Mask, face: Mask, doubt: Field, turns: npt.NDArray[np.float64]) -> None:
         sigma = _sigma(len(grid))
         self._grid, self._smooth = grid, _smooth(grid, sigma)
         noise = _jitter(grid).max(axis=-1)

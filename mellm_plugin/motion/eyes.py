@@ -23,13 +23,15 @@ Mask = npt.NDArray[np.bool_]
 # The cascade's search, measured on photographs of 101 people and on drawn faces.
 SHORT_SIDE = 160  # px of the searched copy: faster, and its sums fit the integral image's 32-bit floats
 _RIM = 0.15  # of the shorter side, added on all sides: the search stops short of the edges, a face may not
-_SMALLEST_FACE, _LARGEST_FACE = 1 / 6, 1.1  # windows searched, of the shorter side
+_LARGEST_FACE = 1.1  # window searched, of the shorter side
 _ZOOM = 1.1  # from one window size to the next
 _LARGER = 6  # windows that a larger face needs to win over the one with the most windows
 _APART = 0.3  # of the smaller area: faces that overlap by more are one face, the one with more windows
-_TILTS = (0, -12, 12)  # degrees, tried in turn
-_ENOUGH, _LEAST = 10, 5  # windows on a face: with the former no other tilt is tried, with fewer than the latter it is none
+ENOUGH_WINDOWS = 10  # on one face; with fewer, the mirrored frame is searched as well
+LEAST_WINDOWS = 5  # of a face, both searches together: other objects rarely get more than 4
 
+_OF_CROP = 0.35  # smallest window in a frame that is cropped to the face, of the shorter side
+_TILTS = (0, -12, 12)  # degrees, tried in turn
 # The eyes in a window, of its side.
 _DISTANCE, _HEIGHT = 0.37, 0.395
 # The search for them, in a copy in which they are this far apart, px.
@@ -46,27 +48,47 @@ _FEW = 4  # cells; the mean of the strongest ones stands for a region
 
 
 @lru_cache(maxsize=1)
-def _classifier() -> Any:
+def cascade() -> Any:
+    """The classifier.
+
+    Raises:
+        ImportError: scikit-image is not installed.
+    """
     from skimage.data import lbp_frontal_face_cascade_filename
     from skimage.feature import Cascade
 
     return Cascade(lbp_frontal_face_cascade_filename())  # keeps no state between searches
 
 
-def face_windows(grey: Grey) -> Windows:
-    """All windows that the cascade accepts: `(N, 3)`, left, top and side in px of `grey`, at most `SHORT_SIDE` wide.
+def find_face(grey: Grey, smallest: float = 1 / 6) -> tuple[int, npt.NDArray[np.float64]]:
+    """The face that most windows of the cascade agree on: their number, and left, top and side of their median, px.
 
-    Raises:
-        ImportError: scikit-image is not installed.
+    Args:
+        grey: uint8 `(H, W)`, its shorter side at most `SHORT_SIDE` px.
+        smallest: window searched, of the shorter side.
+
+    Returns:
+        fewer than `LEAST_WINDOWS` are no face.
     """
+    windows = _windows(grey, smallest)
+    support, window = _agreed(windows)
+    if support < ENOUGH_WINDOWS:  # its features are not symmetric: it finds some faces better mirrored
+        mirrored = _windows(np.ascontiguousarray(grey[:, ::-1]), smallest)
+        mirrored[:, 0] = grey.shape[1] - mirrored[:, 0] - mirrored[:, 2]
+        support, window = _agreed(np.concatenate([windows, mirrored]))
+    return support, window
+
+
+def _windows(grey: Grey, smallest: float) -> Windows:
+    """All windows that the cascade accepts: `(N, 3)`, left, top and side in px of `grey`."""
     shorter = min(grey.shape)
     rim = round(_RIM * shorter)
-    smallest = max(_classifier().window_width, int(_SMALLEST_FACE * shorter))
-    found = _classifier().detect_multi_scale(
+    least = max(cascade().window_width, int(smallest * shorter))
+    found = cascade().detect_multi_scale(
         cv2.copyMakeBorder(grey, rim, rim, rim, rim, cv2.BORDER_REPLICATE),
         scale_factor=_ZOOM,
         step_ratio=1,
-        min_size=(smallest, smallest),
+        min_size=(least, least),
         max_size=(int(_LARGEST_FACE * shorter),) * 2,
         min_neighbor_number=1,
         intersection_score_threshold=2,  # out of reach: windows must not be merged, their number counts
@@ -75,7 +97,7 @@ def face_windows(grey: Grey) -> Windows:
     return np.array(sorted((w["c"] - rim, w["r"] - rim, w["width"]) for w in found), np.float64).reshape(-1, 3)
 
 
-def agreed_face(windows: Windows) -> tuple[int, npt.NDArray[np.float64]]:
+def _agreed(windows: Windows) -> tuple[int, npt.NDArray[np.float64]]:
     """The face that most windows `(N, 3)` agree on: their number and their median; 0 without any.
 
     Among faces with many windows the largest is taken: the subject sits in front of the camera, others behind.
@@ -143,12 +165,13 @@ class EyeCells:
 
     def within(self, reach: tuple[float, float], shift: float = 0.0) -> Mask:
         """The cells in an ellipse about each eye: bool `(rows, columns)`; `shift` moves it down, in their distance."""
-        return self._face & ((self._along / reach[0]) ** 2 + ((self._below - shift) / reach[1]) ** 2 <= 1)
+        inside: Mask = (self._along / reach[0]) ** 2 + ((self._below - shift) / reach[1]) ** 2 <= 1
+        return self._face & inside
 
     def closing(self, size: npt.NDArray[np.float32]) -> float | None:
         """If only the eyes move: how far below the found eyes, in their distance; otherwise None.
 
-        `size` is float32 `(rows, columns)`, the length of the motion. Brows and cheeks are a third of the distance away.
+        `size` is float32 `(rows, columns)`, the length of the motion. Brows and cheeks are a third of it away.
         """
         weight = size**4 * self.region
         shift = float((weight * self._below).sum() / max(weight.sum(), 1e-12))
@@ -172,17 +195,17 @@ def find_eyes(grey: Grey) -> Eyes | None:
     small = np.asarray(cv2.resize(grey, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     best, window, tilt = 0, np.zeros(3), 0
     for degrees in _TILTS:
-        support, found = agreed_face(face_windows(_rotated(small, degrees)))
+        support, found = find_face(_rotated(small, degrees), _OF_CROP)
         if support > best:
             best, window, tilt = support, found, degrees
-        if best >= _ENOUGH:
+        if best >= ENOUGH_WINDOWS:
             break
-    if best < _LEAST:
+    if best < LEAST_WINDOWS:
         return None
     left, top, side = window / shrink
     zoom = _APART_PX / (_DISTANCE * side)
-    upright = _rotated(grey, tilt)
-    response = _eye_like(np.asarray(cv2.resize(upright, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA), np.uint8))
+    upright = cv2.resize(_rotated(grey, tilt), None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA)
+    response = _eye_like(np.asarray(upright, np.uint8))
     middle = zoom * np.array([left + side / 2, top + _HEIGHT * side])
     offsets = np.stack(np.meshgrid(np.arange(-6, 7), np.arange(-9, 10)), axis=-1).reshape(-1, 2)
     places, values = [], []

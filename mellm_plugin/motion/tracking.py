@@ -86,7 +86,7 @@ class Tracker:
         return np.asarray(cells * self._unit, np.float32)
 
     def _small(self, frame: Grey) -> Field:
-        return cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        return np.asarray(cv2.resize(frame, self._size, interpolation=cv2.INTER_AREA), np.float32)
 
     def _head_of(self, flow: Field) -> Field:
         return head_flow(flow) if self._fitted else np.zeros_like(flow)

@@ -105,7 +105,7 @@ def test_a_blink_alone_is_reported_at_the_eyes() -> None:
 def test_a_larger_blink_is_ignored() -> None:
     found = spot(_clip(9, ("15",), 6, 16, blink=28, amplitude=0.9, closing_px=6.0))
     assert found.apex is not None and abs(found.apex - 16) <= 2
-    assert "ignored as a blink" in found.reason and not found.at_the_eyes
+    assert "ignored as blinks" in found.reason and not found.at_the_eyes
 
 
 def test_short_clips_of_any_size_and_movements_that_still_grow() -> None:
