@@ -16,7 +16,7 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.images import target_faults, write_atomically
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LARGEST_PAGE = 50_000_000  # pixels
 _GAP = 8
 _FOOT = 72
@@ -118,7 +118,7 @@ def contact_sheet(
     """
     out = Path(path)
     colour.colours(palette)
-    faults = target_faults(out, _FORMATS)
+    faults = target_faults(out, _SUFFIXES)
     bounds = (("columns", columns, 1, 100), ("rows", rows, 1, 100), ("side", side, 48, 1024))
     faults += [f"{name}: expected {low} to {high}, found {n}" for name, n, low, high in bounds if not low <= n <= high]
     height = _GAP + rows * (side + 20 + _GAP)
@@ -126,16 +126,13 @@ def contact_sheet(
         faults.append(f"a page of {width}x{height} px is too large; use fewer columns or rows, or a smaller side")
     if faults:
         raise InputError(faults, where=str(out))
-    kind = _FORMATS[out.suffix.lower()]
-    # Full chroma resolution: hue carries the information.
-    options: dict[str, object] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     written: list[Path] = []
     maps = iter(maps)
     while cells := [(caption, _small(given, caption, side)) for caption, given in islice(maps, columns * rows)]:
         number = len(written) + 1
         file = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
         page = _page(cells, number, columns, side, palette)
-        write_atomically(file, [page], "contact sheet", format=kind, **options)
+        write_atomically(file, [page], "contact sheet")
         written.append(file)
     if not written:
         raise InputError("expected at least one map, found none; nothing was written", where=str(out))
