@@ -263,7 +263,7 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
         moved += f"{100 * (head.scale - 1):+.2f} % nearer"
     print(f"{printable(str(out))}: {width}x{height}, {100 * drawn.coloured:.0f} % coloured; {moved}")
     if given.legend:
-        print(f"colours: {colour.legend_text(palette)}; {colour.SIDES}")
+        print(f"colours: {colour.legend_text(palette)}; {' '.join(colour.SIDES)}")
     if drawn.settings.head == "nose" != drawn.facial.head_from:
         _warn("no nose tip is known (--nose X,Y): the robust fit removed head motion")
     _warn(*(f"doubtful: {doubt}" for doubt in drawn.doubts))

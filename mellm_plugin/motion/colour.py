@@ -116,8 +116,8 @@ def legend_text(palette: str = STANDARD) -> str:
     return ", ".join(f"{d.name} {d.words_in(palette)}" for d in DIRECTIONS.values())
 
 
-SIDES = "left and right are the image's: the subject's left is on the image's right"
-"""Whose left and right the legend means."""
+SIDES = "left and right are the image's:", "the subject's left is on the image's right"
+"""Whose left and right the legend means, in two lines."""
 
 
 @lru_cache(maxsize=len(PALETTES))

@@ -75,7 +75,7 @@ def _page(cells: list[tuple[str, Image.Image]], number: int, columns: int, side:
     above, below = font.getbbox("Ágjy|")[1::2]
     step = side + int(below - min(0, above)) + 2 + _GAP  # from row to row
     width, foot, left = _width(columns, side), _GAP + -(-len(cells) // columns) * step, 2 * _GAP + _FOOT
-    texts = f"page {number}", colour.legend_text(palette), colour.SIDES
+    texts = f"page {number}", colour.legend_text(palette), " ".join(colour.SIDES)
     lines = [line for text in texts for line in _lines(text, width - left - _GAP, foot_font)]
     page = Image.new("RGB", (width, foot + max(_FOOT, 16 * len(lines)) + _GAP), _PAPER)
     pen = ImageDraw.Draw(page)

@@ -88,7 +88,7 @@ def layout_of(scale: Scale, palette: str) -> Layout:
     y = bar[1] + _BAR[1] + 1.2
     words += [Word(bar[0] + place * _BAR[0], y, text, "m") for place, text in scale.ticks]
     words += [Word(0, y + _LINE, scale.title, "m")]
-    words += [Word(0, y + 0.6 + (2 + i) * _LINE, line, "m") for i, line in enumerate(colour.SIDES.split(": "))]
+    words += [Word(0, y + 0.6 + (2 + i) * _LINE, line, "m") for i, line in enumerate(colour.SIDES)]
 
     font = ImageFont.load_default(100)
     widths = [font.getlength(word.text) / 100 for word in words]
