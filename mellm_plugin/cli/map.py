@@ -23,7 +23,7 @@ EXAMPLES = """\
   mellm map clip.mp4 -o map.png                    (finds onset and apex; also writes map.gif)
   mellm map frames/ -o map.png --onset 12 --apex 31 --fps 200 --animation flow.webp
   mellm map --dataset synthme -o maps/ --workers 2
-  mellm map --legend -o legend.svg                 (the legend alone: .svg, .png or another picture)
+  mellm map --legend -o legend.svg                 (the legend alone: .svg, .png, .jpg or .tif)
   mellm map onset.jpg apex.jpg -o map.png --preset published --nose 112,130"""
 
 _FOR_CLIPS = ("animation", "onset", "apex", "fps", "average")
@@ -139,8 +139,7 @@ def _draw_legend(given: argparse.Namespace) -> None:
     _refuse(given, (*_FOR_CLIPS, *_FOR_DATASETS, "nose"), "the legend alone")
     settings = _settings(given)
     write_legend(given.output, scale(settings), settings.palette)
-    if given.json:
-        print(json.dumps({"file": str(given.output)}))
+    print(json.dumps({"file": str(given.output)}) if given.json else printable(str(given.output)))
 
 
 def _map_pair(given: argparse.Namespace) -> None:
