@@ -15,8 +15,6 @@ from mellm_plugin.cli.terminal import printable
 from mellm_plugin.errors import InputError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from mellm_plugin.motion.render import MotionMap
     from mellm_plugin.motion.settings import MotionSettings
 
@@ -25,6 +23,7 @@ EXAMPLES = """\
   mellm map clip.mp4 -o map.png                    (finds onset and apex; also writes map.gif)
   mellm map frames/ -o map.png --onset 12 --apex 31 --fps 200 --animation flow.webp
   mellm map --dataset synthme -o maps/ --workers 2
+  mellm map --legend -o legend.svg                 (the legend alone: .svg, .png, .jpg or .tif)
   mellm map onset.jpg apex.jpg -o map.png --preset published --nose 112,130"""
 
 _FOR_CLIPS = ("animation", "onset", "apex", "fps", "average")
@@ -38,7 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("-o", "--output", type=Path, required=True, help="the map's file; with --dataset a folder")
     add("--preset", default="robust", help="preset, or a motion.json file (default: %(default)s)")
     add("--palette", help="standard, or colour-blind")
-    add("--legend", action="store_true", help="add the colour wheel, and print the colours in words")
+    add(
+        "--legend",
+        action="store_true",
+        help="add the legend, for print, and print the colours in words; without frames: the legend alone",
+    )
     add("--nose", type=_point, metavar="X,Y", help="nose tip in px of the onset, for --preset published")
     add_json(parser, "print the measurements and the files written as one JSON object")
     add = parser.add_argument_group("clips").add_argument
@@ -72,8 +75,10 @@ def run(given: argparse.Namespace) -> None:
         _map_pair(given)
     elif len(given.frames) == 1:
         _map_clip(given)
+    elif given.legend and not given.frames:
+        _draw_legend(given)
     else:
-        expected = "ONSET and APEX, one clip (a video or a folder of frames), or --dataset NAME"
+        expected = "ONSET and APEX, one clip (a video or a folder of frames), --dataset NAME, or --legend alone"
         raise InputError(f"expected {expected}, found {len(given.frames)} names")
 
 
@@ -125,6 +130,16 @@ def _animation_file(given: argparse.Namespace, out: Path) -> Path:
 def _check_folder(file: Path, option: str) -> None:
     if not file.parent.is_dir():
         raise InputError(f"there is no folder {str(file.parent)!r}; make it first", where=option)
+
+
+def _draw_legend(given: argparse.Namespace) -> None:
+    from mellm_plugin.motion.legend import write_legend
+    from mellm_plugin.motion.render import scale
+
+    _refuse(given, (*_FOR_CLIPS, *_FOR_DATASETS, "nose"), "the legend alone")
+    settings = _settings(given)
+    write_legend(given.output, scale(settings), settings.palette)
+    print(json.dumps({"file": str(given.output)}) if given.json else printable(str(given.output)))
 
 
 def _map_pair(given: argparse.Namespace) -> None:
@@ -220,9 +235,14 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
     """Write the map, print its measurements, and return them as JSON."""
     from mellm_plugin.motion import colour
     from mellm_plugin.motion.images import write_atomically
+    from mellm_plugin.motion.legend import DPI, with_legend
+    from mellm_plugin.motion.render import scale
 
     palette = drawn.settings.palette
-    write_atomically(out, [_with_legend(drawn.to_pil(), palette) if given.legend else drawn.to_pil()], "map")
+    if given.legend:
+        write_atomically(out, [with_legend(drawn.to_pil(), scale(drawn.settings, drawn.flow), palette)], "map", dpi=DPI)
+    else:
+        write_atomically(out, [drawn.to_pil()], "map")
     (height, width), head = drawn.image.shape[:2], drawn.head
     row = {
         "file": str(out),
@@ -242,26 +262,13 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap) -> dict[s
         moved += f"{100 * (head.scale - 1):+.2f} % nearer"
     print(f"{printable(str(out))}: {width}x{height}, {100 * drawn.coloured:.0f} % coloured; {moved}")
     if given.legend:
-        print(f"colours: {colour.legend_text(palette)}")
+        print(f"colours: {colour.legend_text(palette)}; {' '.join(colour.SIDES)}")
     if drawn.settings.head == "nose" != drawn.facial.head_from:
         _warn("no nose tip is known (--nose X,Y): the robust fit removed head motion")
     _warn(*(f"doubtful: {doubt}" for doubt in drawn.doubts))
     if drawn.coloured == 0 and not drawn.doubts:
         _warn("nothing moves by more than the floor of the settings")
     return row
-
-
-def _with_legend(picture: Image, palette: str) -> Image:
-    """The picture with a colour wheel at its right."""
-    from PIL import Image
-
-    from mellm_plugin.motion import colour
-
-    side = max(64, min(picture.height, picture.width) // 2)
-    canvas = Image.new("RGB", (picture.width + side + 8, max(picture.height, side)), (128, 128, 128))
-    canvas.paste(picture, (0, 0))
-    canvas.paste(Image.fromarray(colour.legend(side, palette)), (picture.width + 8, 0))
-    return canvas
 
 
 def _warn(*lines: str) -> None:

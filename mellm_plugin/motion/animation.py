@@ -122,7 +122,7 @@ def animate(
     step = -(-(last - onset) // (most - 2))  # two are left for an apex and a last frame between the steps
     indices = tuple(sorted({*range(onset, last, step), apex, last}))
     height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
-    wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
+    wheel = Image.fromarray(colour.wheel(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
     step = int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))
     times = fps * SHOWN_MS / 1000 / step if fps else 1.0
     slower = f"shown {times:.0f} times slower" if times >= 1.5 else ""

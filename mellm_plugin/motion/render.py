@@ -7,7 +7,7 @@ motion_maps(pairs)        the same for many pairs, in threads or on a GPU
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,9 +21,10 @@ from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, working_pair
-from mellm_plugin.motion.geometry import Field, Grey, unit
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, unit
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import Frame, read_pair
+from mellm_plugin.motion.legend import Scale, scale_of
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 Given = tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]
@@ -77,18 +78,40 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
 
     Strength and confidence are float32 `(H, W)`, 0..1; no confidence stands for a full one.
     """
-    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+    magnitude = _length(flow)
+    shown = _shades(magnitude, settings)[0](magnitude)
+    shown = np.asarray(shown, np.float32)
+    return shown if confidence is None else shown * confidence
+
+
+def _length(flow: Field) -> Field:
+    length: Field = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+    return length
+
+
+def _shades(magnitude: Field, settings: MotionSettings) -> tuple[Callable[[Field], Field], float]:
+    """The strength of a motion in px, and the motion of nearly full strength, in a map with these motions."""
     if settings.scale == "minmax":
         low, high = float(magnitude.min()), float(magnitude.max())
         differs = high - low > 16 * np.finfo(np.float32).eps * high  # by more than rounding
-        shown = ((magnitude - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(magnitude)
-    else:
-        px = unit(flow.shape)
-        excess = np.maximum(magnitude - settings.floor_px * px, 0)
-        strong = float(np.percentile(excess[::4, ::4], _STRONG_PERCENTILE)) / _STRONG_KNEES
-        shown = 1 - np.exp(-excess / max(settings.knee_px * px, strong))
-    shown = np.asarray(shown, np.float32)
-    return shown if confidence is None else shown * confidence
+        return lambda px: ((px - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(px), high
+    floor, knee = (length * unit(magnitude.shape) for length in (settings.floor_px, settings.knee_px))
+    strong = float(np.percentile(np.maximum(magnitude[::4, ::4] - floor, 0), _STRONG_PERCENTILE)) / _STRONG_KNEES
+    knee = max(knee, strong)
+    return lambda px: 1 - np.exp(-np.maximum(px - floor, 0) / knee), floor + 3 * knee
+
+
+def scale(settings: MotionSettings, flow: Field | None = None) -> Scale:
+    """The scale of the legend, for the map of a flow; without one, for a still frame of the reference side.
+
+    With `scale="minmax"`, only a map has one: without a flow its ends have words for numbers.
+    """
+    if flow is None and settings.scale == "minmax":
+        return Scale(np.array([0, 1], np.float32), ((0, "least"), (1, "most")), "motion in the map")
+    title = "motion in px" if flow is not None else f"motion in px of a frame of {REFERENCE_SIDE} px"
+    magnitude = np.zeros((REFERENCE_SIDE, REFERENCE_SIDE), np.float32) if flow is None else _length(flow)
+    shade, top = _shades(magnitude, settings)
+    return scale_of(top, shade, title)
 
 
 def motion_map(

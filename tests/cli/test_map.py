@@ -46,14 +46,18 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_legend(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
     out = tmp_path / "map.png"
-    assert main(["map", *frames, "-o", str(out), "--legend"]) == 0
-    picture = np.asarray(Image.open(out).convert("RGB")).astype(int)
-    assert picture.shape[0] == 224 and picture.shape[1] > 224 + 64
-    assert np.ptp(picture[:, :224], axis=2).max() > 100
-    said = capsys.readouterr().out
-    assert colour.legend_text() in said and "head moved" in said
-    assert main(["map", *frames, "-o", str(out), "--palette", "colour-blind", "--legend"]) == 0
-    assert colour.legend_text("colour-blind") in capsys.readouterr().out
+    for palette in colour.PALETTES:
+        assert main(["map", *frames, "-o", str(out), "--palette", palette, "--legend"]) == 0
+        picture = np.asarray(Image.open(out).convert("RGB")).astype(int)
+        assert np.ptp(picture[:, : picture.shape[0]], axis=2).max() > 100
+        said = capsys.readouterr().out
+        assert colour.legend_text(palette) in said and "the subject's left is on the image's right" in said
+        assert "head moved" in said
+        alone = tmp_path / f"{palette}.svg"
+        assert main(["map", "--legend", "--palette", palette, "-o", str(alone)]) == 0
+        assert f">{colour.DIRECTIONS['up-left'].words_in(palette)}<" in alone.read_text(encoding="utf-8")
+    assert main(["map", "--legend", "--fps", "9", "-o", str(out)]) == 1
+    assert "--fps is not for the legend alone" in capsys.readouterr().err
 
 
 def test_a_moving_and_a_still_face(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
