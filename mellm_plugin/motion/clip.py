@@ -102,6 +102,10 @@ class Clip:
         self._last[:] = [(index + 1, frames_on)]
         return frame
 
+    def seconds(self, start: int, end: int) -> float | None:
+        """The time from one frame to another; None if unknown."""
+        return None if self.times is None else float(self.times[end] - self.times[start])
+
     def at(self, indices: Iterable[int]) -> Iterator[Grey]:
         """The frames of ascending indices, uint8 `(H, W)` each, in one pass that holds one at a time.
 
@@ -150,8 +154,8 @@ def read_clip(
             `fps` counts.
         crop: the box to cut out of all frames, or a function that gets usable whole frames until it returns a box.
             None, or no box: whole frames.
-        watch: gets windows of small frames: the index of the first, and uint8 `(n, h, w)`, shorter side at most
-            `SMALL_SIDE`. Windows overlap by `OVERLAP` frames.
+        watch: gets windows of small frames: the number of the first in the source, and uint8 `(n, h, w)`, shorter side
+            at most `SMALL_SIDE`. Windows overlap by `OVERLAP` frames.
         progress: whether a bar appears on a terminal if reading takes long.
 
     Raises:
@@ -195,6 +199,7 @@ class _Scan:
     """What the one pass through a source finds.
 
     Attributes:
+        faults, unusable: of the clip as a whole, and of single frames.
         kinds: names of the frames of each size and depth.
         times: of each frame, seconds by the source; NaN if unknown.
         marks: of each frame, to know it again.
@@ -205,6 +210,7 @@ class _Scan:
     ) -> None:
         self.source, self.box, self.watch = source, box, watch
         self.faults: list[str] = []
+        self.unusable: list[str] = []
         self.kinds: dict[str, list[str]] = {}
         self.times, self.marks = array("d"), array("L")
         self.first = 0
@@ -224,7 +230,7 @@ class _Scan:
         try:
             pixels = _grey(frame.get())
         except ImageError as error:
-            self.faults += [f"{name}: {fault}" for fault in error.faults]
+            self.unusable += [f"{name}: {fault}" for fault in error.faults]
             return
         height, width = pixels.shape
         if not self.kinds:
@@ -232,7 +238,7 @@ class _Scan:
             if self.box is not None:
                 self.faults += _box_faults(self.box, width, height)
         self.kinds.setdefault(f"{width}x{height} {pixels.dtype}", []).append(name)
-        if self.faults or len(self.kinds) > 1:
+        if self.faults or self.unusable or len(self.kinds) > 1:
             return  # the clip will be refused
         self.times.append(frame.time)
         self.marks.append(_mark(pixels))
@@ -248,7 +254,7 @@ class _Scan:
     def _pass_on(self) -> None:
         """Hand the window on; what it shares with the next one stays."""
         if self.watch is not None:
-            self.watch(self._start, np.stack([_eight_bits(frame, self.depth) for frame in self._window]))
+            self.watch(self.first + self._start, np.stack([_eight_bits(frame, self.depth) for frame in self._window]))
         self._start += max(0, len(self._window) - OVERLAP)
         del self._window[:-OVERLAP]
 
@@ -261,12 +267,15 @@ class _Scan:
         usual = max(self.kinds, key=lambda kind: len(self.kinds[kind]), default="")
         for kind, odd in self.kinds.items():
             if kind != usual:
-                self.faults += [f"{name}: expected {usual} as most frames are, found {kind}" for name in odd]
-        if not self.kinds and not self.faults:
-            self.faults.append("no frame can be decoded")
-        if self.faults:
-            more = [f"and {len(self.faults) - _LISTED} more like these"] if len(self.faults) > _LISTED else []
-            raise ImageError([*self.faults[:_LISTED], *more, self.source.advice], self.source.where)
+                self.unusable += [f"{name}: expected {usual} as most frames are, found {kind}" for name in odd]
+        if not self.kinds and not self.unusable and not self.faults:
+            self.unusable.append("no frame can be decoded")
+        if more := len(self.unusable) - _LISTED:
+            self.unusable[_LISTED:] = [f"and {more} more like these"] if more > 0 else []
+        if self.unusable:
+            self.unusable.append(self.source.advice)
+        if self.faults or self.unusable:
+            raise ImageError([*self.faults, *self.unusable], self.source.where)
         if len(self._window) > (OVERLAP if self._start else 0):
             self._pass_on()
         rate, times, doubts = _rate(self.times, self.source, fps)
@@ -297,7 +306,7 @@ def _searched(source: Source, find: Callable[[Grey], Box | None]) -> Box | None:
         if float(grey.std()) < FLAT_LEVELS:
             continue
         if usable in _SEARCHED and (box := find(grey)) is not None:
-            return box
+            return None if box == (0, 0, *grey.shape[::-1]) else box
         usable += 1
         if usable > _SEARCHED[-1]:
             break

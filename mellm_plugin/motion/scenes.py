@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.geometry import Grey
+from mellm_plugin.motion.geometry import Frames, Grey
 
 AVERAGED_FROM_FPS = 100
 """From this frame rate on, the neighbours of a frame show the same moment of a micro-expression."""
@@ -55,7 +55,7 @@ def scene(length: int, index: int, cuts: Iterable[int]) -> tuple[int, int]:
     return max((cut for cut in cuts if cut <= index), default=0), min((c for c in cuts if c > index), default=length)
 
 
-def averaged(frames: npt.NDArray[np.uint8], index: int, reach: int, cuts: Iterable[int] = ()) -> Grey:
+def averaged(frames: Frames, index: int, reach: int, cuts: Iterable[int] = ()) -> Grey:
     """A frame with less noise: its mean with `reach` neighbours on each side within the scene, uint8 `(H, W)`."""
     first, end = scene(len(frames), index, cuts)
     stretch = frames[max(first, index - reach) : min(end, index + reach + 1)]

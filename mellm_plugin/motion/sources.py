@@ -249,14 +249,15 @@ class _Video(Source):
                 return
 
     def faults(self, count: int, seconds: float) -> list[str]:
-        declared = self._declared
-        if not declared and count > 1 and seconds > 0:  # some containers state only how long they are
-            declared = round(self._seconds * (count - 1) / seconds)
-        if not count or count >= declared - max(2, 0.05 * declared):  # some containers only estimate the number
+        declared, tolerated = self._declared, 2.0
+        if not declared and count > 1 and seconds > 0:  # some containers state only how long they are, and not exactly
+            rate = (count - 1) / seconds
+            declared, tolerated = round(self._seconds * rate), 2 + 0.1 * rate
+        if not count or count >= declared - max(tolerated, 0.05 * declared):
             return []
         return [
             f"expected {declared} frames by its header, only {count} can be decoded: the file is truncated or damaged; "
-            "copy it again from its source, or cut the good part out with --end"
+            "copy it again from its source, or read the good part alone with --end"
         ]
 
     def doubts(self) -> list[str]:
