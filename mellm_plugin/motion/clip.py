@@ -230,7 +230,7 @@ class _Scan:
         try:
             pixels = _grey(frame.get())
         except ImageError as error:
-            self.unusable += [f"{name}: {fault}" for fault in error.faults]
+            self.unusable += [f"{_called(name)}: {fault}" for fault in error.faults]
             return
         height, width = pixels.shape
         if not self.kinds:
@@ -267,7 +267,7 @@ class _Scan:
         usual = max(self.kinds, key=lambda kind: len(self.kinds[kind]), default="")
         for kind, odd in self.kinds.items():
             if kind != usual:
-                self.unusable += [f"{name}: expected {usual} as most frames are, found {kind}" for name in odd]
+                self.unusable += [f"{_called(name)}: expected {usual} as most frames are, found {kind}" for name in odd]
         if not self.kinds and not self.unusable and not self.faults:
             self.unusable.append("no frame can be decoded")
         if more := len(self.unusable) - _LISTED:
@@ -333,6 +333,10 @@ def _past(moment: Moment, index: int, time: float, where: str) -> float:
 
 def _told(moment: Moment) -> str:
     return f"{moment.total_seconds():g} s" if isinstance(moment, timedelta) else f"frame {moment}"
+
+
+def _called(name: str) -> str:
+    return f"frame {name}" if name.isdigit() else name  # a file of a folder has a suffix
 
 
 def _rate(
