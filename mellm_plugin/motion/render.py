@@ -96,8 +96,8 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
 def map_doubts(facial: FacialFlow, settings: MotionSettings, shown: Field | None = None) -> tuple[str, ...]:
     """Reasons why a map may show no micro-expression: those of its flow, or else those of its colours.
 
-    `shown` is the strength of the colour, float32 `(H, W)`, if it is known already. With `scale="minmax"` colours say nothing: they always
-    reach from none to full.
+    `shown` is the strength of the colour, float32 `(H, W)`, if it is known already. With `scale="minmax"` colours say
+    nothing: they always reach from none to full.
     """
     if facial.doubts or settings.scale == "minmax":
         return facial.doubts
