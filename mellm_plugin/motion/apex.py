@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError, SettingsError, near
-from mellm_plugin.motion.clip import Clip, read_clip
+from mellm_plugin.motion.clip import OVERLAP, Clip, read_clip
 from mellm_plugin.motion.geometry import Field
 from mellm_plugin.motion.images import check_size
 from mellm_plugin.motion.scenes import find_cuts
@@ -89,7 +89,7 @@ def spot_clip(
     clip = read_clip(
         path, watch=lambda number, frames: seen.append((number, spot(frames, settings, method, number))), **reading
     )
-    first, best = max(seen, key=lambda window: _height(window[1]))
+    first, best = max(seen, key=lambda window: _height(window[1], within=OVERLAP // 2 * (window is not seen[0])))
     curve = np.full(len(clip), np.nan, np.float32)
     for number, window in [*seen, (first, best)]:
         curve[number - clip.first :][: len(window.curve)] = window.curve
@@ -98,9 +98,12 @@ def spot_clip(
     return clip, replace(best, onset=onset, apex=apex, offset=offset, curve=curve, cuts=clip.cuts)
 
 
-def _height(found: Spotted) -> float:
-    """How strong a movement is, from its onset to its apex; -1 if there is none."""
-    if found.onset is None or found.apex is None:
+def _height(found: Spotted, within: int) -> float:
+    """How strong a movement is, from its onset to its apex; -1 if there is none that begins `within` the window.
+
+    A window may begin amid a movement, which then seems to begin there; the window before has the whole of it.
+    """
+    if found.onset is None or found.apex is None or found.onset < within:
         return -1.0
     return float(found.curve[found.apex] - found.curve[found.onset])
 

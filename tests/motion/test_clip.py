@@ -15,8 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mellm_plugin.datasets.synthme import Face, displacement, warp
 from mellm_plugin.errors import ImageError
 from mellm_plugin.motion import clip as module
+from mellm_plugin.motion.apex import spot_clip
 from mellm_plugin.motion.clip import read_clip
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.sources import natural
@@ -334,3 +336,24 @@ def test_what_is_refused_says_what_to_do(tmp_path: Path) -> None:
     for fps in (0.0, -1.0, float("nan")):
         with pytest.raises(ImageError, match="frames per second"):
             read_clip(tmp_path / "films" / "film.mp4", fps=fps)
+
+
+def test_a_long_clip_is_spotted_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two movements: the window with the larger one decides, and all numbers are those of the clip."""
+    picture, rng = Face(9).draw(np.random.default_rng(2), (96.0, 96.0), 76.0), np.random.default_rng(3)
+    frames = []
+    for t in range(100):
+        sizes = [float(np.clip(1 - abs(t - apex) / 10, 0, 1)) * most for apex, most in ((25, 1.0), (70, 2.0))]
+        moved = warp(picture, displacement(["4", "12"], sizes, (96.0, 96.0), 76.0, (192, 192)))
+        frames.append((moved + rng.standard_normal(moved.shape)).round().clip(0, 255).astype(np.uint8))
+    path = _video(tmp_path / "a.mkv", np.stack(frames), "libx264", 100, crf="8")
+    whole = spot_clip(path)[1]
+    monkeypatch.setattr(module, "WINDOW_FRAMES", 50)
+    monkeypatch.setattr(module, "OVERLAP", 20)
+    monkeypatch.setattr("mellm_plugin.motion.apex.OVERLAP", 20)
+    clip, found = spot_clip(path, start=5, end=94)
+    assert whole.apex is not None and abs(whole.apex - 70) <= 2
+    assert found.onset is not None and found.apex is not None and found.curve.shape == (90,)
+    assert abs(clip.first + found.apex - 70) <= 2 and abs(clip.first + found.onset - 61) <= 4
+    with pytest.raises(ImageError, match="at least 2 frames"):
+        spot_clip(path, start=99)
