@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import cv2
 import numpy as np
@@ -216,8 +216,8 @@ class _Scan:
         self.first = 0
         self.peak = 0
         self.cuts = Cuts()
-        self._window: list[Pixels] = []
-        self._start = 0
+        self._window: npt.NDArray[Any] | None = None
+        self._start = self._held = 0
 
     @property
     def depth(self) -> int:
@@ -247,16 +247,23 @@ class _Scan:
         small = _small(_cut(pixels, self.box))
         self.cuts.add(small)
         if self.watch is not None:
-            self._window.append(small)
-            if len(self._window) >= max(OVERLAP + 1, min(WINDOW_FRAMES, WINDOW_BYTES // small.nbytes)):
+            if self._window is None:  # one block of memory for all frames: small ones between large ones would pile up
+                most = max(OVERLAP + 1, min(WINDOW_FRAMES, WINDOW_BYTES // small.nbytes))
+                self._window = np.empty((most, *small.shape), small.dtype)
+            self._window[self._held] = small
+            self._held += 1
+            if self._held == len(self._window):
                 self._pass_on()
 
     def _pass_on(self) -> None:
         """Hand the window on; what it shares with the next one stays."""
-        if self.watch is not None:
-            self.watch(self.first + self._start, np.stack([_eight_bits(frame, self.depth) for frame in self._window]))
-        self._start += max(0, len(self._window) - OVERLAP)
-        del self._window[:-OVERLAP]
+        if self._window is None or self.watch is None or self._held <= (OVERLAP if self._start else 0):
+            return  # nothing new
+        frames = self._window[: self._held]
+        self.watch(self.first + self._start, np.stack([_eight_bits(frame, self.depth) for frame in frames]))
+        new = max(0, self._held - OVERLAP)
+        frames[: self._held - new] = frames[new:].copy()
+        self._start, self._held = self._start + new, self._held - new
 
     def clip(self, fps: float | None) -> Clip:
         """The clip.
@@ -276,8 +283,7 @@ class _Scan:
             self.unusable.append(self.source.advice)
         if self.faults or self.unusable:
             raise ImageError([*self.faults, *self.unusable], self.source.where)
-        if len(self._window) > (OVERLAP if self._start else 0):
-            self._pass_on()
+        self._pass_on()
         rate, times, doubts = _rate(self.times, self.source, fps)
         shape = self.shape if self.box is None else (self.box[3] - self.box[1], self.box[2] - self.box[0])
         return Clip(
@@ -384,9 +390,13 @@ def _steady_rate(steps: npt.NDArray[np.float64], source: Source) -> tuple[float 
 
 def _grey(pixels: Pixels) -> Pixels:
     """Grey at the original depth: 8-bit frames as in `read_pair`; deeper ones are scaled together later."""
-    if pixels.dtype == np.uint8:
-        return to_grey(pixels, 8)
-    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint16)
+    if pixels.ndim == 2:
+        return pixels
+    return (
+        to_grey(pixels, 8)
+        if pixels.dtype == np.uint8
+        else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint16)
+    )
 
 
 def _eight_bits(grey: Pixels, depth: int) -> Grey:

@@ -243,7 +243,9 @@ def test_deep_and_colour_frames_of_a_folder(tmp_path: Path) -> None:
     frames = _frames(3)
     deep = (frames.astype(np.uint32) * (2**12 - 1) // 255).astype(np.uint16)
     deep[1, 0, 0] = 2**12 - 1
-    found = read_clip(_folder(tmp_path / "deep", deep))[:]
+    small: list[np.ndarray] = []
+    found = read_clip(_folder(tmp_path / "deep", deep), watch=lambda number, frames: small.append(frames))[:]
+    assert (small[0] == found).all(), "frames of 64 px are not shrunk"
     assert found.dtype == np.uint8
     assert np.abs(found[:, 1:].astype(int) - frames[:, 1:]).max() <= 1
     colour = np.random.default_rng(1).integers(0, 256, (2, HEIGHT, WIDTH, 3), dtype=np.uint8)
