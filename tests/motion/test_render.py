@@ -55,7 +55,7 @@ def test_a_map_holds_its_flow_and_settings_and_is_grey_where_nothing_moves() -> 
     picture = drawn.to_pil()
     assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), drawn.image)
     assert drawn.coloured == np.mean(strength(drawn.flow, QUICK) > 0)
-    assert 0 < drawn.coloured < 1 and drawn.doubts == ()
+    assert 0 < drawn.coloured < 1 and drawn.facial.doubts == ()
     still = motion_map(clip.onset, clip.onset)
     assert still.coloured == 0 and len(still.doubts) == 1
     assert (still.image == to_grey(clip.onset, 8)[..., None]).all()
