@@ -31,6 +31,8 @@ from mellm_plugin.motion.images import Pixels, check_file, check_size, open_imag
 VIDEO_SUFFIXES: tuple[str, ...] = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 """Usual suffixes of video files, for hints; `read_clip` goes by the content."""
 
+Matrix = tuple[int, int, int, int]
+
 _WORTH_SEEKING = 100  # frames; nearer ones are decoded from the start of a video
 
 
@@ -227,10 +229,13 @@ class _Video(Source):
                 except av.error.FFmpegError:
                     return  # this container cannot seek
                 decoded = (f for f in self._decoded(container, stream) if f.time is not None and f.time >= time)
+            matrix: Matrix | None = None
             for frame in decoded:
+                # Once: side data and their frame refer to each other, and such frames pile up until they are collected.
+                matrix = _matrix(frame) if matrix is None else matrix
                 self._damaged += frame.is_corrupt
                 self._interlaced += frame.interlaced_frame
-                yield Frame(math.nan if frame.time is None else frame.time, partial(_upright, frame))
+                yield Frame(math.nan if frame.time is None else frame.time, partial(_upright, frame, matrix))
 
     def _decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """The frames that can be decoded; damaged packets are counted."""
@@ -272,14 +277,18 @@ class _Video(Source):
         return found
 
 
-def _upright(frame: VideoFrame) -> Pixels:
-    """A frame of a video in grey, turned and mirrored as its metadata say: uint8 `(H, W)`."""
-    grey = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+def _matrix(frame: VideoFrame) -> Matrix:
+    """How a frame is to be shown: x' = a x + c y, y' = b x + d y, from its metadata."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if not isinstance(matrix, SideData):
-        return grey
-    # Rows of three fixed-point numbers: x' = a x + c y, y' = b x + d y.
+        return 1, 0, 0, 1
     a, b, _, c, d = (int(value) for value in np.frombuffer(bytes(matrix), np.int32)[:5])
+    return a, b, c, d
+
+
+def _upright(frame: VideoFrame, matrix: Matrix) -> Pixels:
+    """A frame of a video in grey, turned and mirrored: uint8 `(H, W)`."""
+    grey, (a, b, c, d) = np.asarray(frame.to_ndarray(format="gray"), np.uint8), matrix
     if abs(b) > abs(a):
         grey, a, d = grey.T, c, b
     return np.ascontiguousarray(grey[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1])
