@@ -13,14 +13,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError, SettingsError, near
+from mellm_plugin.motion.clip import OVERLAP, Clip, read_clip
 from mellm_plugin.motion.geometry import Field
 from mellm_plugin.motion.images import check_size
 from mellm_plugin.motion.scenes import find_cuts
@@ -71,7 +73,44 @@ class Spotted:
     reason: str
 
 
-def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, method: str = "flow") -> Spotted:
+def spot_clip(
+    path: str | os.PathLike[str], settings: MotionSettings = DEFAULT, method: str = "flow", **reading: Any
+) -> tuple[Clip, Spotted]:
+    """Find the strongest movement of a clip of any length, while it is read in a stream.
+
+    Long clips are examined in windows: a head drifts far over minutes, so each window has a first frame of its own, and
+    `curve` is relative to it. `reading` are further arguments of `read_clip`. Indices count frames of the clip.
+
+    Raises:
+        ImageError: the clip cannot be read, or has a single frame.
+        SettingsError: the method is unknown.
+    """
+    seen: list[tuple[int, Spotted]] = []
+    clip = read_clip(
+        path, watch=lambda number, frames: seen.append((number, spot(frames, settings, method, number))), **reading
+    )
+    first, best = max(seen, key=lambda window: _height(window[1], within=OVERLAP // 2 * (window is not seen[0])))
+    curve = np.full(len(clip), np.nan, np.float32)
+    for number, window in [*seen, (first, best)]:
+        curve[number - clip.first :][: len(window.curve)] = window.curve
+    back = first - clip.first
+    onset, apex, offset = (None if at is None else at + back for at in (best.onset, best.apex, best.offset))
+    return clip, replace(best, onset=onset, apex=apex, offset=offset, curve=curve, cuts=clip.cuts)
+
+
+def _height(found: Spotted, within: int) -> float:
+    """How strong a movement is, from its onset to its apex; -1 if there is none that begins `within` the window.
+
+    A window may begin amid a movement, which then seems to begin there; the window before has the whole of it.
+    """
+    if found.onset is None or found.apex is None or found.onset < within:
+        return -1.0
+    return float(found.curve[found.apex] - found.curve[found.onset])
+
+
+def spot(
+    frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, method: str = "flow", number: int = 0
+) -> Spotted:
     """Find onset, apex and offset of the strongest movement of a clip.
 
     Args:
@@ -80,6 +119,7 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
         settings: `head="none"` leaves the head motion in; otherwise a similarity is removed. The other settings affect
             maps only: the flow has its own estimator here, chosen for speed.
         method: `"flow"`, or the plain baseline `"difference"`.
+        number: of the first frame, for `reason`.
 
     Returns:
         the movement; a face that does not move gives `found=False`, never a guess.
@@ -110,14 +150,15 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     least, unit = (_LEAST_PX, "px of a frame of 224 px") if method == "flow" else (_LEAST_LEVELS, "grey levels")
     notes: list[str] = []
     if cuts:
-        notes.append(f"the scene changes at frame {', '.join(map(str, cuts))}: examined only {start} to {stop - 1}")
+        at = ", ".join(str(number + cut) for cut in cuts)
+        notes.append(f"the scene changes at frame {at}: examined only {number + start} to {number + stop - 1}")
     if event.peak <= least or event.apex == event.onset:
         notes.append(f"nothing moves by more than {least:g} {unit}")
         return Spotted(False, None, None, None, curve, event.noise, cuts, False, method, "; ".join(notes))
     if stop - start < 4 and method == "flow":
         notes.append(f"{stop - start} frames are too few to tell motion from noise: look at the map")
     if blink is not None:
-        notes.append(f"a larger movement at the eyes, at frame {start + blink}, was ignored as a blink")
+        notes.append(f"a larger movement at the eyes, at frame {number + start + blink}, was ignored as a blink")
     if at_the_eyes:
         notes.append("the movement is mostly at the eyes: it may be a blink")
     if start + event.apex == stop - 1:

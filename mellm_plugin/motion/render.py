@@ -21,7 +21,7 @@ from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, working_pair
-from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, unit
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, face_ellipse, unit
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import Frame, read_pair
 from mellm_plugin.motion.legend import Scale, scale_of
@@ -34,6 +34,12 @@ _PAIRS_AT_ONCE = 64  # read, measured and drawn together on a device
 _PIXELS_AT_ONCE = 8_000_000  # TV-L1 needs about 400 bytes a pixel on a GPU
 _STRONG_PERCENTILE, _STRONG_KNEES = 95, 2.0  # the knee grows if more than 5 % of the frame moves by two knees
 
+# Doubts about colours. Units and their combinations up to 3 px colour at most .47 of the face, .16 of it faintly, and
+# leave at most .041 beside it; still faces in shaky video at CRF 32 .66 to .92, at least .39 of it faintly.
+_SEEN, _PALE = 0.05, 0.3  # strength of a colour that is seen, and up to which it is faint
+_MOST_COLOURED, _MOST_PALE = 0.5, 0.25  # of the face
+_MOST_BESIDE = 0.06  # mean strength beside the face, over the frame
+
 
 @dataclass(frozen=True)
 class MotionMap:
@@ -42,6 +48,7 @@ class MotionMap:
     image: npt.NDArray[np.uint8]
     facial: FacialFlow
     settings: MotionSettings
+    doubts: tuple[str, ...] = ()  # reasons why the map may show no micro-expression; empty for a good clip
 
     @property
     def flow(self) -> Field:
@@ -52,11 +59,6 @@ class MotionMap:
     def head(self) -> HeadMotion | None:
         """The removed head motion; None if the settings leave it in."""
         return self.facial.head
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Reasons why the flow is implausible; empty for a good clip."""
-        return self.facial.doubts
 
     @property
     def coloured(self) -> float:
@@ -114,6 +116,30 @@ def scale(settings: MotionSettings, flow: Field | None = None) -> Scale:
     return scale_of(top, shade, title)
 
 
+def map_doubts(facial: FacialFlow, settings: MotionSettings, shown: Field | None = None) -> tuple[str, ...]:
+    """Reasons why a map may show no micro-expression: those of its flow, or else those of its colours.
+
+    `shown` is the strength of the colour, float32 `(H, W)`, if it is known already. With `scale="minmax"` colours say
+    nothing: they always reach from none to full.
+    """
+    if facial.doubts or settings.scale == "minmax":
+        return facial.doubts
+    if shown is None:
+        shown = strength(facial.flow, settings, facial.confidence)
+    inside = face_ellipse(*shown.shape)
+    face, beside, found = shown[inside], shown[~inside], []
+    coloured, pale = float(np.mean(face > _SEEN)), float(np.mean((face > _SEEN) & (face <= _PALE)))
+    if coloured > _MOST_COLOURED or pale > _MOST_PALE:
+        found.append(
+            f"{100 * coloured:.0f} % of the face is coloured, {100 * pale:.0f} % only faintly: noise, compression or "
+            "a head that turns, rather than a micro-expression"
+        )
+    if beside.sum() > max(face.sum(), _MOST_BESIDE * shown.size):
+        share = 100 * beside.sum() / shown.sum()
+        found.append(f"{share:.0f} % of the colour is beside the face: something else moves, or the crop is too wide")
+    return tuple(found)
+
+
 def motion_map(
     onset: Frame,
     apex: Frame,
@@ -139,7 +165,7 @@ def _painted(grey: Grey, pair: Pair, measured: FacialFlow, settings: MotionSetti
     facial = at_size(measured, pair.shape)
     shown = strength(facial.flow, settings, facial.confidence)
     image = colour.paint(facial.flow, shown, grey, settings.palette, settings.overlay)
-    return MotionMap(image, facial, settings)
+    return MotionMap(image, facial, settings, map_doubts(facial, settings, shown))
 
 
 def motion_maps(
