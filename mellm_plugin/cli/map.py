@@ -45,8 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--onset", type=int, metavar="N", help="number of the onset frame, from 0; found if not given")
     add("--apex", type=int, metavar="N", help="number of the apex frame; found if not given")
     add("--fps", type=float, help="frames per second, where the clip does not state them or states them wrong")
-    average = "average onset and apex with N frames on each side, against noise (default: 1 from 100 fps up, else 0)"
-    add("--average", type=int, metavar="N", help=average)
+    average = "average onset and apex with their neighbours within MS milliseconds, against noise (default: 30; 0: off)"
+    add("--average", type=float, metavar="MS", help=average)
     add("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
     add = parser.add_argument_group("datasets").add_argument
     add("--dataset", metavar="NAME", help="draw every clip of a prepared dataset (see: mellm datasets)")
@@ -146,8 +146,6 @@ def _map_clip(given: argparse.Namespace) -> None:
     _refuse(given, _FOR_DATASETS, "one clip")
     out, settings = _map_file(given), _settings(given)
     animation = _animation_file(given, out)
-    if given.average is not None and not 0 <= given.average <= 10:
-        raise InputError(f"expected 0 to 10 frames, found {given.average}", where="--average")
     with sole_writer(out), sole_writer(animation):
         _write_clip(given, settings, out, animation)
 
@@ -155,11 +153,16 @@ def _map_clip(given: argparse.Namespace) -> None:
 def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, animation: Path) -> None:
     from mellm_plugin.motion.animation import animate
     from mellm_plugin.motion.apex import spot
+    from mellm_plugin.motion.average import DEFAULT_MS, averaged, check_ms
     from mellm_plugin.motion.clip import read_clip
     from mellm_plugin.motion.render import motion_map
-    from mellm_plugin.motion.scenes import AVERAGED_FROM_FPS, averaged, find_cuts, scene
+    from mellm_plugin.motion.scenes import find_cuts, scene
 
+    average = DEFAULT_MS if given.average is None else given.average
+    check_ms(average)
     clip = read_clip(given.frames[0], given.fps)
+    if given.average and not clip.fps:
+        raise InputError("expected --fps with it: the clip does not state its frame rate", where="--average")
     onset, apex = given.onset, given.apex
     if onset is None or apex is None:
         found = spot(clip.frames, settings)
@@ -176,15 +179,15 @@ def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, 
         rate = f" at {clip.fps:g} frames per second" if clip.fps else ""
         frames = f"onset {clip.names[onset]}, apex {clip.names[apex]}"
         print(printable(f"{clip.source}: {len(clip)} frames{rate}; {frames}"))
-    reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS) if given.average is None else given.average
-    reach = min(reach, (apex - onset - 1) // 2)  # no frame is part of both averages
-    cuts = find_cuts(clip.frames)
-    first, last = (averaged(clip.frames, index, reach, cuts) for index in (onset, apex))
+    (first, in_onset), (last, in_apex) = averaged(clip.frames, onset, apex, clip.fps, average)
+    if not given.json and in_onset + in_apex > 2:
+        print(f"averaged against noise: {in_onset} frames at the onset, {in_apex} at the apex")
     row = _write_map(given, out, motion_map(first, last, settings, nose=given.nose))
-    end = scene(len(clip), apex, cuts)[1]
+    end = scene(len(clip), apex, find_cuts(clip.frames))[1]
     shown = animate(clip.frames[:end], onset, apex, settings, animation, fps=clip.fps, nose=given.nose)
     if given.json:
         about = {"clip": str(clip.source), "frames": len(clip), "fps": clip.fps, "onset": onset, "apex": apex}
+        about["averaged"] = [in_onset, in_apex]
         print(json.dumps({**about, **row, "animation": str(shown.path)}, ensure_ascii=False))
         return
     print(f"{printable(str(shown.path))}: {len(shown.indices)} frames from {shown.indices[0]} to {shown.indices[-1]}")
