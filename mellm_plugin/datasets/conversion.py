@@ -34,12 +34,10 @@ from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
 from mellm_plugin.motion.average import DEFAULT_MS, check_ms
 
-_SAME = (
-    "sheets",
-    "frames",
-    "crop",
-    "average",
-)  # parts of `info.json` that must match, beside every clip's identity, to reuse all
+_SAME = ("sheets", "frames", "crop", "average")
+"""Parts of `info.json` that must match, beside every clip's identity, to reuse all."""
+
+_PNG_OF_JPEG = 4  # the size of an average as PNG, as a multiple of a frame's as JPEG of quality 95
 
 
 @dataclass(frozen=True)
@@ -182,12 +180,14 @@ class _Conversion:
         whole = new = 0
         for found in located:
             frames = [found.onset, *([found.apex] if found.apex else (file for _, file in found.stretch[-1:]))]
-            size = sum(map(file_size, frames))
+            jpeg = found.onset.suffix.lower() in (".jpg", ".jpeg")
+            size = sum(map(file_size, frames)) * (_PNG_OF_JPEG if found.around and jpeg else 1)
             whole += size
             new += size * (made_from.get(found.entry.id) != found.identity)
         needed = whole + max(0, new - self.finished.size())
-        # a cut frame is encoded again, often smaller: only a fraction is certain
-        least = needed // (1 if isinstance(self.options.crop, Whole) else 10)
+        # a cut or averaged frame is encoded again, often smaller: only a fraction is certain
+        as_they_are = isinstance(self.options.crop, Whole) and not any(found.around for found in located)
+        least = needed // (1 if as_they_are else 10)
         check_room(self.dataset.name, needed, self.options.root, least=least)
 
     def _entries(self) -> Iterator[Entry]:

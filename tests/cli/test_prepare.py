@@ -26,7 +26,7 @@ from PIL import Image
 
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store
-from mellm_plugin.motion.average import average, windows
+from mellm_plugin.motion.average import DEFAULT_MS, average, windows
 from mellm_plugin.motion.images import read_pixels
 
 QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
@@ -281,7 +281,7 @@ def test_onset_and_apex_are_averaged_and_no_clip_is_lost(tmp_path: Path, capsys:
     said = capsys.readouterr()
     assert "onset and apex averaged with their neighbours within 30 ms: 4 clips" in said.out
     info = store.verify("casme2", out)
-    assert (info["average"], info["averaged"], info["skipped"]) == (30, {"averaged": 4}, [])
+    assert (info["average"], info["averaged"], info["skipped"]) == (DEFAULT_MS, {"averaged": 4}, [])
     left_out = f"averaged without {broken.frame(broken.peak - 1).name}, {broken.frame(broken.peak + 1).name}: "
     assert list(info["notes"]) == names[1:2] and info["notes"][names[1]][0].startswith(left_out)
     for clip, sample in zip(made.clips, _stored(out, "casme2").values(), strict=True):
