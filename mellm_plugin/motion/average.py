@@ -30,7 +30,7 @@ _SHARE = 6  # of the rise and of the fall, the part of it that blurs neither: 1/
 _MOST = 6  # frames on each side, the nearest ones; noise falls with the root of their number
 
 _WORKING_SIDE = 160  # px; a misplaced neighbour blurs, so a tenth of a pixel is good enough
-_STILL_PX = 0.1  # a head that moves by less needs no warping
+_STILL_PX = 0.2  # a head that moves by less needs no warping
 _OTHER_PICTURE = 4.0  # grey levels at 16 px a side; measured: a blink .5 to 1.6, a torn frame from 15, another face 37
 
 _BACK = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP, "borderMode": cv2.BORDER_REPLICATE}
@@ -96,8 +96,9 @@ def averaged(
     """
     found = []
     for at, window in zip((onset, apex), windows(onset, apex, fps, ms), strict=True):
-        others = [frames[number] for number in window if 0 <= number < len(frames) and number != at]
-        mean, used = average(frames[at], others)
+        first = max(0, window.start)
+        near = frames[first : window.stop]
+        mean, used = average(near[at - first], (frame for n, frame in enumerate(near, first) if n != at))
         found.append((np.asarray(mean, np.uint8), 1 + sum(used)))
     return found[0], found[1]
 
