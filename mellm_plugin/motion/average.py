@@ -25,7 +25,7 @@ DEFAULT_MS = 30.0
 MOST_MS = 100.0
 """The most that may be asked for: half of a short micro-expression."""
 
-_LEAST = 2  # frames within that time on each side; one alone would be too far away for what it gains
+_LEAST = 2  # frames within that time on each side; one, at 60 frames a second, would gain as well (docs/motion.md)
 _SHARE = 6  # of the rise and of the fall, the part of it that blurs neither: 1/6 changes 7 % of the amplitude
 _MOST = 6  # frames on each side, the nearest ones; noise falls with the root of their number
 
