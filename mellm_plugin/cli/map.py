@@ -54,8 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--onset", type=int, metavar="N", help="number of the onset frame, from 0; found if not given")
     add("--apex", type=int, metavar="N", help="number of the apex frame; found if not given")
     add("--fps", type=float, help="frames per second, where the clip does not state them or states them wrong")
-    average = "average onset and apex with N frames on each side, against noise (default: 1 from 100 fps up, else 0)"
-    add("--average", type=int, metavar="N", help=average)
+    average = "average onset and apex with their neighbours within MS milliseconds, against noise (default: 30; 0: off)"
+    add("--average", type=float, metavar="MS", help=average)
     add("--animation", type=Path, metavar="FILE", help=".gif, .webp or .png (default: beside the map)")
     crop = "one box for all frames: auto (the face, where it does not fill the frame), none, or L,T,R,B in px"
     add("--crop", type=_crop, metavar="BOX", help=f"{crop} (default: auto)")
@@ -194,8 +194,6 @@ def _map_clip(given: argparse.Namespace) -> None:
     _refuse(given, _FOR_DATASETS, "one clip")
     out, settings = _map_file(given), _settings(given)
     animation = _animation_file(given, out)
-    if given.average is not None and not 0 <= given.average <= 10:
-        raise InputError(f"expected 0 to 10 frames, found {given.average}", where="--average")
     with sole_writer(out), sole_writer(animation):
         _write_clip(given, settings, out, animation)
 
@@ -204,10 +202,12 @@ def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, 
     from mellm_plugin.datasets.crop import FaceSearch
     from mellm_plugin.motion.animation import animate
     from mellm_plugin.motion.apex import spot_clip
+    from mellm_plugin.motion.average import DEFAULT_MS, averaged, check_ms
     from mellm_plugin.motion.clip import read_clip
     from mellm_plugin.motion.render import motion_map
-    from mellm_plugin.motion.scenes import AVERAGED_FROM_FPS, averaged
 
+    average = DEFAULT_MS if given.average is None else given.average
+    check_ms(average)
     search = FaceSearch() if given.crop in (None, "auto") else None
     crop = search or (None if given.crop == "none" else given.crop)
     reading: dict[str, Any] = {"start": given.start, "end": given.end, "crop": crop, "progress": not given.json}
@@ -233,9 +233,11 @@ def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, 
         frames = f"onset {clip.names[onset]}, apex {clip.names[apex]}"
         box = f"; cropped to {','.join(map(str, clip.box))}" if clip.box else ""
         print(printable(f"{clip.source}: {len(clip)} frames{rate}; {frames}{box}"))
-    reach = int((clip.fps or 0) >= AVERAGED_FROM_FPS) if given.average is None else given.average
-    reach = min(reach, (apex - onset - 1) // 2)  # no frame is part of both averages
-    first, last = (averaged(clip, index, reach, clip.cuts) for index in (onset, apex))
+    if given.average and not clip.fps:
+        raise InputError("expected --fps with it: the clip does not state its frame rate", where="--average")
+    (first, in_onset), (last, in_apex) = averaged(clip, onset, apex, clip.fps, average)
+    if not given.json and in_onset + in_apex > 2:
+        print(f"averaged against noise: {in_onset} frames at the onset, {in_apex} at the apex")
     nose = given.nose
     if nose is not None and clip.box is not None:
         nose = nose[0] - clip.box[0], nose[1] - clip.box[1]
@@ -249,7 +251,7 @@ def _write_clip(given: argparse.Namespace, settings: MotionSettings, out: Path, 
     shown = animate(clip, onset, apex, settings, animation, fps=clip.fps, nose=nose)
     if given.json:
         about = {"clip": str(clip.source), "frames": len(clip), "fps": clip.fps, "crop": clip.box}
-        about |= {"onset": clip.first + onset, "apex": clip.first + apex}
+        about |= {"onset": clip.first + onset, "apex": clip.first + apex, "averaged": [in_onset, in_apex]}
         print(json.dumps({**about, **row, "animation": str(shown.path)}, ensure_ascii=False))
         return
     span = f"{len(shown.indices)} frames from {clip.first + shown.indices[0]} to {clip.first + shown.indices[-1]}"

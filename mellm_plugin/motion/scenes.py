@@ -1,4 +1,4 @@
-"""Scenes of a clip: where the picture changes to another one, and averages of frames within one scene."""
+"""Scenes of a clip: where the picture changes to another one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ from collections.abc import Iterable
 import cv2
 import numpy as np
 import numpy.typing as npt
-
-from mellm_plugin.motion.geometry import Frames, Grey
-
-AVERAGED_FROM_FPS = 100
-"""From this frame rate on, the neighbours of a frame show the same moment of a micro-expression."""
 
 
 class Cuts:
@@ -53,10 +48,3 @@ def scene(length: int, index: int, cuts: Iterable[int]) -> tuple[int, int]:
     """First frame of the scene of frame `index` and the first frame after it, in a clip of `length` frames."""
     cuts = list(cuts)
     return max((cut for cut in cuts if cut <= index), default=0), min((c for c in cuts if c > index), default=length)
-
-
-def averaged(frames: Frames, index: int, reach: int, cuts: Iterable[int] = ()) -> Grey:
-    """A frame with less noise: its mean with `reach` neighbours on each side within the scene, uint8 `(H, W)`."""
-    first, end = scene(len(frames), index, cuts)
-    stretch = frames[max(first, index - reach) : min(end, index + reach + 1)]
-    return np.asarray(np.rint(stretch.mean(axis=0, dtype=np.float32)), np.uint8)

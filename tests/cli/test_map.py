@@ -100,7 +100,7 @@ def test_a_video_becomes_a_map_and_an_animation(video: Path, tmp_path: Path, cap
     out = tmp_path / "map.png"
     assert main(["map", str(video), "-o", str(out), "--json"]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert row["frames"] == 40 and row["fps"] == 100
+    assert row["frames"] == 40 and row["fps"] == 100 and min(row["averaged"]) >= 4
     assert abs(row["onset"] - 12) <= 4 and abs(row["apex"] - 25) <= 3
     assert np.ptp(np.asarray(Image.open(out)).astype(int), axis=2).max() > 100
     with Image.open(row["animation"]) as animation:
@@ -109,6 +109,11 @@ def test_a_video_becomes_a_map_and_an_animation(video: Path, tmp_path: Path, cap
     assert main(["map", str(video), "-o", str(out), *chosen]) == 0
     said = capsys.readouterr().out
     assert re.search(r": 40 frames at 200 frames per second; onset 12, apex 24\n", said)
+    assert "averaged against noise: 9 frames at the onset, 5 at the apex\n" in said
+    assert main(["map", str(video), "-o", str(out), "--average", "0", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["averaged"] == [1, 1]
+    assert main(["map", str(video), "-o", str(out), "--average", "400"]) == 1
+    assert "--average: expected 0 (off) to 100 ms, found 400" in capsys.readouterr().err
     assert (tmp_path / "flow.webp").stat().st_size > 1000
 
 
@@ -170,6 +175,12 @@ def test_a_clip_without_a_face_is_doubtful(tmp_path: Path, capsys: Capture) -> N
     assert "doubtful: no face was found" in said and "doubtful: the frame rate is unknown" in said
     assert main([*command, "--crop", "none", "--fps", "100"]) == 0
     assert "doubtful" not in capsys.readouterr().err
+
+
+def test_an_average_needs_the_frame_rate(frames: tuple[str, str], tmp_path: Path, capsys: Capture) -> None:
+    command = ["map", str(Path(frames[0]).parent), "-o", str(tmp_path / "map.png"), "--onset", "0", "--apex", "1"]
+    assert main([*command, "--average", "30"]) == 1
+    assert "--average: expected --fps with it: the clip does not state its frame rate" in capsys.readouterr().err
 
 
 def test_a_dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
