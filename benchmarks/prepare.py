@@ -1,17 +1,18 @@
-"""python benchmarks/prepare.py [--clips 300 3000] [--smic 30 150] [--workers 1 2] [--folder DIR]
+"""python benchmarks/prepare.py [--clips 300 3000] [--smic 30 150] [--workers 1 2] [--average 30 0] [--folder DIR]
 
 How many clips per second `mellm prepare` converts, and whether its memory grows with the dataset.
 
-CASME II: a sheet and clips of three frames, 280x340 JPEG of 36 kB; onset and apex are decoded, checked and stored.
-SMIC: clips of 30 such frames without a sheet; the apex is spotted. All frames are noise, in a temporary folder (3,000
-clips: 0.3 GB, three times as much during a run). The command runs in its own process. Columns: wall-clock seconds,
-including the start; "start", the same for one clip; clips per second; peak resident memory; "again", a second run that
-finds everything unchanged.
+CASME II: a sheet and clips of the frames around an onset and an apex 20 frames later, 280x340 JPEG of 36 kB; onset and
+apex are decoded, averaged with 15 neighbours (`--average 0`: not), checked and stored. SMIC: clips of 30 such frames
+without a sheet; the apex is spotted. All frames are noise, in a temporary folder (3,000 clips: 1.8 GB). The command
+runs in its own process. Columns: wall-clock seconds, including the start; "start", the same for one clip; clips per
+second; peak resident memory; "again", a second run that finds everything unchanged.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -28,11 +29,11 @@ WIDTH, HEIGHT = 280, 340
 
 
 def pictures(count: int) -> list[bytes]:
-    """JPEG files: smooth pictures with sensor noise."""
+    """JPEG files: a smooth picture with sensor noise."""
     rng = np.random.default_rng(0)
+    smooth = cv2.resize(rng.uniform(40, 215, (9, 7, 3)).astype(np.float32), (WIDTH, HEIGHT))
     found = []
     for _ in range(count):
-        smooth = cv2.resize(rng.uniform(40, 215, (9, 7, 3)).astype(np.float32), (WIDTH, HEIGHT))
         noisy = smooth + rng.normal(0, 5, smooth.shape).astype(np.float32)
         found.append(bytes(cv2.imencode(".jpg", noisy.clip(0, 255).astype(np.uint8))[1]))
     return found
@@ -46,9 +47,9 @@ def write_casme2(folder: Path, clips: int, frames: Sequence[bytes]) -> list[str]
         name = f"EP{number // 26:02d}_{number % 26 + 1:02d}"
         place = folder / "frames" / f"sub{subject:02d}" / name
         place.mkdir(parents=True)
-        for frame in range(3):
-            (place / f"reg_img{46 + frame}.jpg").write_bytes(frames[(3 * clip + frame) % len(frames)])
-        rows.append(f"{subject:02d},{name},46,47,48,4+R12,{('disgust', 'happiness', 'others')[clip % 3]}")
+        for number in (*range(40, 50), *range(60, 71)):
+            (place / f"reg_img{number}.jpg").write_bytes(frames[(7 * clip + number) % len(frames)])
+        rows.append(f"{subject:02d},{name},46,66,86,4+R12,{('disgust', 'happiness', 'others')[clip % 3]}")
     (folder / "sheet.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     return ["casme2", "--frames", str(folder / "frames"), "--sheet", str(folder / "sheet.csv")]
 
@@ -82,25 +83,27 @@ def main() -> None:
     parser.add_argument("--clips", type=int, nargs="*", default=[300, 3000], help="of CASME II")
     parser.add_argument("--smic", type=int, nargs="*", default=[30, 150], help="clips of SMIC")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--average", type=int, nargs="+", default=[30, 0], metavar="MS", help="as for mellm prepare")
     parser.add_argument("--folder", type=Path, help="where to write (default: the system's place for such files)")
     given = parser.parse_args()
     frames = pictures(16)
     print(f"frames of {WIDTH}x{HEIGHT}, {sum(map(len, frames)) / len(frames) / 1000:.0f} kB\n")
-    print("| dataset | clips | workers | seconds | start | clips/s | peak MB | again, s |")
-    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    print("| dataset | clips | workers | average, ms | seconds | start | clips/s | peak MB | again, s |")
+    print("|---|---:|---:|---:|---:|---:|---:|---:|---:|")
     for name, write, sizes in (("casme2", write_casme2, given.clips), ("smic, spotted", write_smic, given.smic)):
         for clips in sizes:
             with tempfile.TemporaryDirectory(dir=given.folder) as folder:
                 one, many = Path(folder) / "one", Path(folder) / "many"
                 alone, arguments = write(one, 1, frames), write(many, clips, frames)
-                for workers in given.workers:
-                    more = ["--workers", str(workers), "--out"]
-                    start, _ = measure([*alone, *more, str(one / f"out{workers}")])
-                    whole, peak = measure([*arguments, *more, str(many / f"out{workers}")])
-                    again, _ = measure([*arguments, *more, str(many / f"out{workers}")])
+                for workers, average in itertools.product(given.workers, given.average):
+                    more = ["--workers", str(workers), "--average", str(average), "--out"]
+                    out = f"out{workers}-{average}"
+                    start, _ = measure([*alone, *more, str(one / out)])
+                    whole, peak = measure([*arguments, *more, str(many / out)])
+                    again, _ = measure([*arguments, *more, str(many / out)])
                     rate = clips / max(1e-3, whole - start)
                     row = f"{whole:.1f} | {start:.1f} | {rate:.0f} | {peak:.0f} | {again:.1f}"
-                    print(f"| {name} | {clips} | {workers} | {row} |", flush=True)
+                    print(f"| {name} | {clips} | {workers} | {average} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,12 @@ def add_crop(parser: argparse.ArgumentParser) -> None:
     add("--weights", type=Path, metavar="ONNX", help="for --crop detector: YuNet, which also finds noses")
 
 
+def add_average(parser: argparse.ArgumentParser) -> None:
+    """`--average`, for datasets; its default is that of `mellm_plugin.motion.average`, which is slow to import."""
+    text = "average onset and apex with their neighbours within MS milliseconds, against noise; 0: off"
+    parser.add_argument("--average", type=float, default=30.0, metavar="MS", help=f"{text} (default: %(default)g)")
+
+
 def add_config_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="set one value of the config")
 

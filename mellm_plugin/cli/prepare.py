@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mellm_plugin.cli.commands import add_command, add_subparsers
-from mellm_plugin.cli.options import COLUMNS, add_columns, add_crop, add_json, add_workers, cropper, pairs
+from mellm_plugin.cli.options import COLUMNS, add_average, add_columns, add_crop, add_json, add_workers, cropper, pairs
 from mellm_plugin.datasets.catalogue import CONVERTED, KNOWN, prepare_command
 from mellm_plugin.errors import InputError
 
@@ -71,12 +71,14 @@ def _add_questions(parser: argparse.ArgumentParser) -> None:
     add("--questions", type=Path, nargs="+", action="extend", required=True, metavar="JSONL")
     add("--videos", type=Path, metavar="DIR", help="the test videos: files, or folders of frames")
     add_crop(parser)
+    add_average(parser)
     add("--strict", action="store_true", help="prepare nothing if any question has to be left out")
     _add_output(parser)
 
 
 def _add_conversion(parser: argparse.ArgumentParser) -> None:
     add_crop(parser)
+    add_average(parser)
     parser.add_argument("--strict", action="store_true", help="prepare nothing if any clip has a fault")
     add_workers(parser, "threads")
     _add_output(parser)
@@ -105,7 +107,7 @@ def _prepare_converted(given: argparse.Namespace) -> None:
         if not sheets:
             raise InputError("expected --sheet with it: there is no sheet that could have columns", where="--columns")
         dataset = replace(dataset, columns=named_columns(dataset.columns, columns))
-    names = ("frames", "nearest", "corrections", "strict", "workers", "replace")
+    names = ("frames", "nearest", "corrections", "average", "strict", "workers", "replace")
     same = {name: getattr(given, name) for name in names}
     _print_report(prepare(dataset, Options(sheets=sheets, crop=cropper(given), root=given.out, **same)), given)
 
@@ -142,7 +144,7 @@ def _prepare_table(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import table
 
     columns = pairs(given.columns, "--columns", COLUMNS)
-    same = {name: getattr(given, name) for name in ("strict", "workers", "replace")}
+    same = {name: getattr(given, name) for name in ("average", "strict", "workers", "replace")}
     report = table.prepare(given.csv, given.name, columns, root=given.out, crop=cropper(given), **same)
     _print_report(report, given)
     for oddity in table.oddities(table.read_table(given.csv, columns)):
@@ -153,7 +155,11 @@ def _prepare_questions(given: argparse.Namespace) -> None:
     from mellm_plugin.datasets import megc_vqa, store
     from mellm_plugin.datasets.vqa_questions import NAME
 
-    how: dict[str, Any] = {"strict": given.strict, "exists": "replace" if given.replace else "keep"}
+    how: dict[str, Any] = {
+        "average": given.average,
+        "strict": given.strict,
+        "exists": "replace" if given.replace else "keep",
+    }
     folder = megc_vqa.prepare(given.questions, given.videos, given.out, crop=cropper(given), **how)
     info = store.read_info(NAME, given.out)
     if given.json:
@@ -212,6 +218,10 @@ def _print_contents(info: Mapping[str, Any]) -> None:
     if len(info["apex_sources"]) > 1 or "spotted" in info["apex_sources"]:
         named = {"sheet": "from the sheet", "corrected": "corrected", "spotted": "spotted"}
         print(f"  apex: {', '.join(f'{count} {named[source]}' for source, count in info['apex_sources'].items())}")
+    for kind, count in info["averaged"].items():
+        clips = f"{count} clip{'s' * (count > 1)}"
+        within = f"onset and apex averaged with their neighbours within {info['average']:g} ms: {clips}"
+        print(f"  {within if kind == 'averaged' else f'not averaged, for {kind}: {clips}'}")
     for line in differences(info):
         print(f"  {line}")
     corrected = Counter(f"{c['field']} ({c['reason']})" for c in info["corrections"])

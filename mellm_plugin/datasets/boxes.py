@@ -21,7 +21,7 @@ from PIL import Image
 from mellm_plugin.datasets.sheets import as_text
 from mellm_plugin.datasets.worksheets import read_tables
 from mellm_plugin.errors import ImageError, InputError, near
-from mellm_plugin.motion.images import SMALLEST_SIDE, read_pixels
+from mellm_plugin.motion.images import SMALLEST_SIDE, Pixels
 
 _SIDES = ("left", "top", "right", "bottom")
 _NOSE = ("nose_x", "nose_y")
@@ -87,21 +87,27 @@ class Found:
         return self.nose[0] - self.box.left, self.nose[1] - self.box.top
 
 
-def cut(frame: bytes, box: Box, name: str = "frame") -> bytes:
-    """Cut a box out of an image file (rotated as its EXIF says), without changing its pixels.
-
-    Returns:
-        a PNG file: grey if the frame is; 8 bits, or 16 for grey frames of 16 bits.
+def cut(frame: Pixels, box: Box | None, name: str = "frame") -> Pixels:
+    """The part of a frame, as `read_pixels` gives it, inside a box; all of it without one.
 
     Raises:
-        ImageError: the frame cannot be read, or the box reaches beyond it.
+        ImageError: the box reaches beyond the frame.
     """
-    pixels = read_pixels(frame, name)
-    height, width = pixels.shape[:2]
+    if box is None:
+        return frame
+    height, width = frame.shape[:2]
     if faults := list(box.faults(width, height)):
         raise ImageError(faults, where=name)
+    return frame[box.top : box.bottom, box.left : box.right]
+
+
+def png(pixels: Pixels) -> bytes:
+    """Pixels, `(H, W)` grey of 8 or 16 bits or `(H, W, 3)` RGB of 8 bits, as a PNG file.
+
+    Compression beyond the first level makes frames 3 % smaller and takes four times as long.
+    """
     file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels[box.top : box.bottom, box.left : box.right])).save(file, "PNG")
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 

@@ -32,8 +32,12 @@ from mellm_plugin.datasets.sheets import Sheet, as_text, is_missing, read_sheet
 from mellm_plugin.datasets.skipped import by_cause, one_line
 from mellm_plugin.errors import DataError, InputError
 from mellm_plugin.facs.codes import read_codes
+from mellm_plugin.motion.average import DEFAULT_MS, check_ms
 
-_SAME = ("sheets", "frames", "crop")  # parts of `info.json` that must match, beside every clip's identity, to reuse all
+_SAME = ("sheets", "frames", "crop", "average")
+"""Parts of `info.json` that must match, beside every clip's identity, to reuse all."""
+
+_PNG_OF_JPEG = 4  # the size of an average as PNG, as a multiple of a frame's as JPEG of quality 95
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Options:
     crop: Cropper = field(default_factory=Whole)
     nearest: bool = False  # whether the nearest frame replaces a missing one
     corrections: bool = True  # whether known errors of the sheet are corrected
+    average: float = DEFAULT_MS  # how far neighbours may be that are averaged with onset and apex, ms; 0: they are not
     strict: bool = False  # whether any fault prevents the preparation
     workers: int = 1  # threads
     replace: bool = False  # whether to make existing clips again
@@ -74,6 +79,7 @@ def prepare(dataset: Dataset, options: Options) -> Report:
     """
     if options.workers < 1:
         raise InputError(f"expected at least one worker, found {options.workers}", where="--workers")
+    check_ms(options.average)
     faults: list[str] = []
     sheets: dict[str, Sheet] = {}
     for split, path in options.sheets.items():
@@ -102,7 +108,8 @@ class _Conversion:
     def __init__(self, dataset: Dataset, options: Options, sheets: Mapping[str, Sheet], tree: FrameTree | None) -> None:
         self.dataset, self.options, self.sheets, self.tree = dataset, options, sheets, tree
         self.corrections = shipped(dataset.name) if options.corrections else Corrections()
-        self.locator = Locator(tree, options.nearest, dataset.whole_clips, self.corrections, options.crop.settings)
+        how = options.crop.settings, options.average
+        self.locator = Locator(tree, options.nearest, dataset.whole_clips, self.corrections, *how)
         self.finished = Finished(store.dataset_dir(dataset.name, options.root))
         self.skipped: list[dict[str, Any]] = []
         self.notes: dict[str, list[str]] = {}
@@ -110,6 +117,7 @@ class _Conversion:
         self.corrected: list[dict[str, str]] = []
         self.made_from: dict[str, str] = {}
         self.apex_sources: Counter[str] = Counter()
+        self.averaged: Counter[str] = Counter()
         self.reused = 0
         for fault in tree.faults if tree else ():
             self._skip("", "--frames", fault)
@@ -172,12 +180,14 @@ class _Conversion:
         whole = new = 0
         for found in located:
             frames = [found.onset, *([found.apex] if found.apex else (file for _, file in found.stretch[-1:]))]
-            size = sum(map(file_size, frames))
+            jpeg = found.onset.suffix.lower() in (".jpg", ".jpeg")
+            size = sum(map(file_size, frames)) * (_PNG_OF_JPEG if found.around and jpeg else 1)
             whole += size
             new += size * (made_from.get(found.entry.id) != found.identity)
         needed = whole + max(0, new - self.finished.size())
-        # a cut frame is encoded again, often smaller: only a fraction is certain
-        least = needed // (1 if isinstance(self.options.crop, Whole) else 10)
+        # a cut or averaged frame is encoded again, often smaller: only a fraction is certain
+        as_they_are = isinstance(self.options.crop, Whole) and not any(found.around for found in located)
+        least = needed // (1 if as_they_are else 10)
         check_room(self.dataset.name, needed, self.options.root, least=least)
 
     def _entries(self) -> Iterator[Entry]:
@@ -291,7 +301,7 @@ class _Conversion:
                     except InputError as error:
                         self._fail(found.entry, error, found.identity)
                     else:
-                        self._keep(found, notes, reused)
+                        self._keep(found, sample.apex_frame, notes, reused)
                         yield sample
                     progress.update()
             finally:
@@ -304,11 +314,14 @@ class _Conversion:
         self.finished.save(found.identity, sample, notes)
         return sample, notes, False
 
-    def _keep(self, found: Located, notes: Sequence[str], reused: bool) -> None:
+    def _keep(self, found: Located, apex: int | None, notes: Sequence[str], reused: bool) -> None:
         entry = found.entry
         self.made_from[entry.id] = found.identity
         self.reused += reused
         self.apex_sources[found.apex_source] += 1
+        if self.options.average:
+            none = found.alone or "there are no frames beside onset and apex"
+            self.averaged["averaged" if any(found.neighbours(apex)) else none] += 1
         self._note(entry.id, *notes)
         if entry.emotion is None and any("emotion" in sheet.columns for sheet in self.sheets.values()) and self.tree:
             self._note(entry.id, "its label is empty, so it is unknown")
@@ -364,6 +377,8 @@ class _Conversion:
             "notes": self.notes,
             "unread_codes": self.unread,
             "apex_sources": self.apex_sources,
+            "average": self.options.average,
+            "averaged": self.averaged,
             "made_from": self.made_from,
         }
 

@@ -38,6 +38,9 @@ Pixels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
 _MARGIN = 0.3  # of the window, on each side
 
+_LEAST_SIDE = 96  # px of a box: in smaller faces nothing is measured, and most are none
+_FILLED = 2 / 3  # of the frame: a face that fills as much needs no box
+
 _YUNET_SIDE = 640  # px of the canvas: the 2023 file has a fixed input size
 _YUNET_LONG_SIDES = (480, 240)  # px of the frame on the canvas, tried in turn: YuNet finds faces of 10 to 300 px
 _YUNET_SCORE = 0.6
@@ -162,6 +165,32 @@ class Cascade:
             raise _no_face(clip_id, width, height)
         left, top, side = window / scale
         return Found(_square(left + side / 2, top + side / 2, side * (1 + 2 * _MARGIN), width, height))
+
+
+class FaceSearch:
+    """Searches the frames of a clip for a face that is worth cutting out, until one has it; for `read_clip`.
+
+    Attributes:
+        found: whether a frame had a face.
+    """
+
+    def __init__(self) -> None:
+        self._cascade = Cascade()
+        self.found = False
+
+    def __call__(self, frame: Pixels) -> tuple[int, int, int, int] | None:
+        """Left, top, right, bottom, px: the face, or the whole frame if the face fills most of it; None: no face."""
+        height, width = frame.shape[:2]
+        try:
+            box = self._cascade.find("", frame).box
+        except InputError:
+            return None
+        if box is None or min(box.width, box.height) < _LEAST_SIDE:
+            return None
+        self.found = True
+        if box.width * box.height > _FILLED * width * height:
+            return 0, 0, width, height
+        return box.left, box.top, box.right, box.bottom
 
 
 class YuNet:

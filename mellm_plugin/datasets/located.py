@@ -14,6 +14,7 @@ from mellm_plugin.datasets.corrections import Corrections
 from mellm_plugin.datasets.entry import Entry
 from mellm_plugin.datasets.frames import ClipFolder, FrameTree, frame_number, list_frames, series
 from mellm_plugin.errors import InputError
+from mellm_plugin.motion.average import DEFAULT_MS, windows
 
 VERSION = 1
 """Version of the conversion; clips that another version made are made again."""
@@ -33,6 +34,21 @@ class Located:
     identity: str  # digest of everything the sample is made from
     notes: tuple[str, ...] = ()
     corrected: tuple[dict[str, str], ...] = ()  # corrections that only the frames could trigger
+    average: float = 0.0  # how far neighbours of onset and apex may be that are averaged with it, ms; 0: they are not
+    around: Mapping[int, Path] = field(default_factory=dict)  # frames near onset and apex, by number
+    alone: str = ""  # why there are none
+
+    def neighbours(self, apex: int | None) -> tuple[list[Path], list[Path]]:
+        """The frames that are averaged with the onset and with the apex, whose number is this."""
+        if not self.around or self.entry.onset is None or apex is None:
+            return [], []
+        both = windows(self.entry.onset, apex, self.entry.fps, self.average)
+        beside = (
+            [self.around[number] for number in window if number != at and number in self.around]
+            for at, window in zip((self.entry.onset, apex), both, strict=True)
+        )
+        of_onset, of_apex = beside
+        return of_onset, of_apex
 
 
 @dataclass
@@ -44,6 +60,7 @@ class Locator:
     whole_clips: bool  # as in `Dataset`
     corrections: Corrections
     crop: Mapping[str, object]  # settings; part of a clip's identity
+    average: float = DEFAULT_MS  # as in `Located`
 
     def locate(self, entry: Entry, apex_corrected: bool = False) -> Located:
         """Find the frames of a corrected entry; `apex_corrected` if a correction changed its apex.
@@ -92,19 +109,48 @@ class Locator:
         stretch = tuple((n, file) for n, file in folder.files.items() if first is not None and n >= first)
         if len(stretch) < 2:
             raise InputError(f"expected numbered frames after {onset} to find the apex in, found none; name the apex")
-        return self.found(replace(entry, onset=first), onset, None, stretch, "spotted")
+        return self.found(replace(entry, onset=first), onset, None, stretch, "spotted", folder.files)
 
     def found(
-        self, entry: Entry, onset: Path, apex: Path | None, stretch: tuple[tuple[int, Path], ...], source: str
+        self,
+        entry: Entry,
+        onset: Path,
+        apex: Path | None,
+        stretch: tuple[tuple[int, Path], ...],
+        source: str,
+        folder: Mapping[int, Path] | None = None,
     ) -> Located:
+        """The located entry; `folder` are the frames of its folder, None where single files are named."""
         files = [onset, *([apex] if apex else (file for _, file in stretch))]
         if closed := next((file for file in files if not os.access(file, os.R_OK)), None):
             raise InputError(f"{closed} cannot be read; check its permissions")
         stats = [(os.path.abspath(file), (status := file.stat()).st_size, status.st_mtime_ns) for file in files]
         row = {**asdict(entry), "where": "", "names": ""}
         made_of = [VERSION, row, source, stats, self.crop]
+        around, alone = self._around(entry, folder, stretch)
+        if around:
+            made_of += [self.average, [_state(file) for file in around.values()]]
         identity = hashlib.sha256(json.dumps(made_of, default=str).encode()).hexdigest()[:32]
-        return Located(entry, onset, apex, stretch, source, identity)
+        return Located(entry, onset, apex, stretch, source, identity, average=self.average, around=around, alone=alone)
+
+    def _around(
+        self, entry: Entry, folder: Mapping[int, Path] | None, stretch: tuple[tuple[int, Path], ...]
+    ) -> tuple[dict[int, Path], str]:
+        """Frames that may be averaged with onset and apex, by number; if there are none, why."""
+        if self.average == 0:
+            return {}, ""
+        if folder is None:
+            return {}, "its files are named one by one"
+        if entry.fps is None:
+            return {}, "its frame rate is unknown"
+        last = entry.apex if entry.apex is not None else stretch[-1][0]
+        assert entry.onset is not None, "the frames of a folder are numbered"
+        first, second = windows(entry.onset, last, entry.fps, self.average)
+        if len(first) == 1:
+            return {}, f"{entry.fps:g} frames a second are too few"
+        wanted = {*first, *second} if entry.apex is not None else {*range(first.start, second.stop)}
+        around = {number: file for number, file in folder.items() if number in wanted - {entry.onset, entry.apex}}
+        return around, "" if around else "there are no frames beside onset and apex"
 
 
 @dataclass
@@ -143,7 +189,7 @@ class _InFolder:
                 )
         entry = replace(entry, onset=onset, apex=apex, offset=offset)
         apex_file = None if apex is None else folder.files[apex]
-        found = self.locator.found(entry, folder.files[onset], apex_file, stretch, source)
+        found = self.locator.found(entry, folder.files[onset], apex_file, stretch, source, folder.files)
         return replace(found, notes=tuple(self.notes), corrected=tuple(self.corrected))
 
     def _frame(self, name: str, number: int) -> int:
@@ -201,6 +247,15 @@ def _before_onset(entry: Entry) -> tuple[list[str], int]:
     behind = [f"the {name} {frame}" for name, frame in frames if frame and entry.onset and frame < entry.onset]
     fault = f"onset: frame {entry.onset} lies behind {' and '.join(behind)}; correct the sheet"
     return [fault] if behind else [], len(behind)
+
+
+def _state(file: Path) -> tuple[object, ...]:
+    """What tells whether a file is still the same; it may be gone, or closed to us."""
+    try:
+        status = file.stat()
+    except OSError:
+        return (os.path.abspath(file),)
+    return os.path.abspath(file), status.st_size, status.st_mtime_ns, os.access(file, os.R_OK)
 
 
 def unreadable(file: object, error: OSError) -> InputError:

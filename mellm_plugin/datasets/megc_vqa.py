@@ -17,6 +17,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +26,7 @@ import cv2
 from tqdm import tqdm
 
 from mellm_plugin.datasets import store
+from mellm_plugin.datasets.boxes import Found
 from mellm_plugin.datasets.catalogue import KNOWN, dataset_named, is_casme_squared, prepare_command
 from mellm_plugin.datasets.crop import Cropper
 from mellm_plugin.datasets.disk import check_room, sha256
@@ -45,8 +47,11 @@ from mellm_plugin.datasets.vqa_questions import (
     where_of,
 )
 from mellm_plugin.errors import InputError, MellmError, near
-from mellm_plugin.motion.apex import spot
-from mellm_plugin.motion.clip import VIDEO_SUFFIXES, read_clip
+from mellm_plugin.motion.apex import METHODS, spot_clip
+from mellm_plugin.motion.average import DEFAULT_MS, averaged, check_ms
+from mellm_plugin.motion.clip import Box
+from mellm_plugin.motion.geometry import Grey
+from mellm_plugin.motion.sources import VIDEO_SUFFIXES
 
 UNKNOWN_SUBJECT = "unknown"
 """Subject of every test video."""
@@ -199,34 +204,39 @@ def _video_dataset(row: QuestionRow) -> str:
     return named or _VIDEO_PREFIXES.get(prefix, NAME)
 
 
-def _spotted(id: str, row: QuestionRow, path: Path, crop: Cropper | None) -> tuple[Sample, str]:
+def _spotted(id: str, row: QuestionRow, path: Path, crop: Cropper | None, average: float) -> tuple[Sample, str]:
     """The sample of a test video, and the method that spotted its apex."""
-    clip = read_clip(path)
-    frames, nose = clip.frames, None
-    if crop is not None:
-        place = crop.find(id, frames[0])
-        nose = place.nose_in_crop()
-        if (box := place.box) is not None:
-            frames = frames[:, box.top : box.bottom, box.left : box.right]
-    found = spot(frames)
-    if not found.found:
-        found = spot(frames, method="difference")  # less exact, but still measured on this clip
+    place = Found()
+
+    def box(frame: Grey) -> Box:
+        nonlocal place
+        place = Found() if crop is None else crop.find(id, frame)
+        return (0, 0, *frame.shape[::-1]) if place.box is None else astuple(place.box)
+
+    for method in METHODS:  # the second is less exact, but still measured on this clip
+        clip, found = spot_clip(path, method=method, crop=box)
+        if found.found:
+            break
     if found.onset is None or found.apex is None:
         raise InputError(f"no apex can be spotted in {path}: {found.reason}; cut the clip to the face and the movement")
     # frames of a video are named by their numbers, those of a folder by their files
     names = [None if index is None else clip.names[index] for index in (found.onset, found.apex, found.offset)]
     numbers = [int(n) if n is not None and n.isdigit() else frame_number(n or "") for n in names]
-    onset, apex = (bytes(cv2.imencode(".png", frames[index])[1]) for index in (found.onset, found.apex))
+    means = averaged(clip, found.onset, found.apex, clip.fps, average)
+    onset, apex = (bytes(cv2.imencode(".png", mean)[1]) for mean, _ in means)
     own: Any = {"dataset": _video_dataset(row), "subject": UNKNOWN_SUBJECT, "clip": _video_name(row)}
     own |= zip(("onset_frame", "apex_frame", "offset_frame"), numbers, strict=True)
-    return Sample(id, onset=onset, apex=apex, **own, apex_source="spotted", fps=clip.fps, nose=nose), found.method
+    own |= {"apex_source": "spotted", "fps": clip.fps, "nose": place.nose_in_crop()}
+    return Sample(id, onset=onset, apex=apex, **own), found.method
 
 
 class _Preparation:
     """Which rows ask about which clip, and what became of each clip."""
 
-    def __init__(self, files: Sequence[Path], videos: Path | None, root: Path | None, crop: Cropper | None) -> None:
-        self.root, self.crop = root, crop
+    def __init__(
+        self, files: Sequence[Path], videos: Path | None, root: Path | None, crop: Cropper | None, average: float
+    ) -> None:
+        self.root, self.crop, self.average = root, crop, average
         self.skipped = Skipped()
         self.missing: dict[str, str] = {}
         self.by_difference: list[str] = []
@@ -315,7 +325,7 @@ class _Preparation:
         videos = {id: rows for id, rows in self.videos.items() if (not rows[0].answered) == (split == TEST)}
         for id, rows in tqdm(videos.items(), desc=f"{split} videos", unit="video", disable=None if videos else True):
             try:
-                sample, method = _spotted(id, rows[0], self.paths[id], self.crop)
+                sample, method = _spotted(id, rows[0], self.paths[id], self.crop, self.average)
             except MellmError as error:
                 self._lose(id, rows, str(error))
                 continue
@@ -363,6 +373,7 @@ def prepare(
     root: Path | None = None,
     *,
     crop: Cropper | None = None,
+    average: float = DEFAULT_MS,
     strict: bool = False,
     exists: Literal["refuse", "keep", "replace"] = "refuse",
 ) -> Path:
@@ -376,6 +387,7 @@ def prepare(
         questions: labelled files and test files of the challenge.
         videos: folder of the test videos (files, or folders of frames), at any depth.
         crop: finds the face in the first frame of a test video, to cut from all frames. None: whole frames.
+        average: how far neighbours may be that are averaged with onset and apex of a test video, ms; 0: they are not.
         strict: whether any fault prevents the preparation.
         root, exists: as for `store.write`.
 
@@ -390,7 +402,8 @@ def prepare(
     if twice or not questions:
         faults = [f"expected names that tell the question files apart, found {name!r} twice" for name in twice]
         raise InputError(faults or ["expected at least one file of questions, found none"], where=NAME)
-    work = _Preparation(questions, videos, root, crop)
+    check_ms(average)
+    work = _Preparation(questions, videos, root, crop, average)
     info: dict[str, Any] = {
         "title": f"MEGC ME-VQA: {', '.join(path.name for path in questions)}",
         "source": {
@@ -401,6 +414,7 @@ def prepare(
             },
             "videos": work.fingerprint,
             "crop": None if crop is None else dict(crop.settings),
+            "average": average,
         },
     }
     files = {QUESTIONS: b""}

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mellm_plugin.datasets import store
 from mellm_plugin.datasets.located import Located
-from mellm_plugin.datasets.make_sample import SPOTTED
+from mellm_plugin.datasets.make_sample import LEFT_OUT, SPOTTED
 from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import DataError
 from mellm_plugin.locks import ProcessLock
@@ -54,8 +54,8 @@ class Earlier:
             sample = next((sample for rows in self._rows if (sample := rows.get(clip)) is not None), None)
         except DataError:
             return None  # damaged since
-        spotted = [note for note in self.info.get("notes", {}).get(clip, ()) if note.startswith(SPOTTED)]
-        return None if sample is None else (sample, spotted)
+        made = [note for note in self.info.get("notes", {}).get(clip, ()) if note.startswith((SPOTTED, LEFT_OUT))]
+        return None if sample is None else (sample, made)
 
 
 class Finished:

@@ -30,6 +30,7 @@ from mellm_plugin.datasets.sheets import Column, Row, Sheet, as_text, named_colu
 from mellm_plugin.datasets.skipped import by_cause, row_ranges
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.labels import canonical_label
+from mellm_plugin.motion.average import DEFAULT_MS
 
 COLUMNS: dict[str, Column] = {
     "id": Column("id"),
@@ -106,6 +107,7 @@ def prepare(
     *,
     root: Path | None = None,
     crop: Cropper | None = None,
+    average: float = DEFAULT_MS,
     strict: bool = False,
     workers: int = 1,
     replace: bool = False,
@@ -123,6 +125,7 @@ def prepare(
         sheets={"test": file},
         crop=crop or Whole(),
         corrections=False,
+        average=average,
         strict=strict,
         workers=workers,
         replace=replace,

@@ -32,6 +32,7 @@ from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair
 from mellm_plugin.motion.regions import region_motions
+from mellm_plugin.motion.render import map_doubts
 from mellm_plugin.motion.settings import DEFAULT
 from mellm_plugin.scoring import facts, judge, metrics
 from mellm_plugin.scoring.rubric import reference
@@ -103,7 +104,7 @@ def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:
     try:
         pair, cache = working_pair(*read_pair(doc["onset"], doc["apex"])), default_cache()
         facial = measure(pair) if cache is None else cache.measure(pair, DEFAULT)
-        return facial, list(facial.doubts)
+        return facial, list(map_doubts(facial, DEFAULT))
     except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
         return None, [str(error) or repr(error)]
 

@@ -3,6 +3,7 @@
 images, clip       frames in (files, pictures, arrays, videos); pictures out
 scenes, tracking,  onset and apex of a clip without labels
 apex
+average            onset and apex with less noise, from their neighbours in time
 geometry           lengths and places that the others share
 flow, local, tvl1  optical flow, by estimator
 head, facial       the head's motion subtracted: the flow of the face alone (with `plausibility`, its doubts)

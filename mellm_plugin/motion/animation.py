@@ -14,10 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 
 from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
+from mellm_plugin.motion.clip import Clip
 from mellm_plugin.motion.facial import Nose
 from mellm_plugin.motion.geometry import Grey
 from mellm_plugin.motion.images import SMALLEST_SIDE, target_faults, write_atomically
 from mellm_plugin.motion.render import motion_map
+from mellm_plugin.motion.scenes import scene
 from mellm_plugin.motion.settings import MotionSettings
 
 FORMATS: dict[str, str] = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
@@ -79,7 +81,7 @@ def _palette(name: str) -> Image.Image:
 
 
 def animate(
-    frames: npt.NDArray[np.uint8],
+    frames: npt.NDArray[np.uint8] | Clip,
     onset: int,
     apex: int,
     settings: MotionSettings,
@@ -93,7 +95,7 @@ def animate(
     """Write the motion from the onset to each frame until a little after the apex, slowed down, in an endless loop.
 
     Args:
-        frames: uint8 `(T, H, W)`, grey, cropped to the face.
+        frames: uint8 `(T, H, W)`, grey, cropped to the face; or a clip, of which the scene of the apex is shown.
         onset, apex: indices of frames, `0 <= onset < apex < T`.
         settings: how to draw the maps.
         path: the file, `.gif`, `.webp`, `.png` or `.apng`.
@@ -108,7 +110,7 @@ def animate(
     """
     out = Path(path)
     faults = target_faults(out, FORMATS)
-    if frames.dtype != np.uint8 or frames.ndim != 3:
+    if not isinstance(frames, Clip) and (frames.dtype != np.uint8 or frames.ndim != 3):
         faults.append(f"expected frames as a uint8 array (T, H, W), found {frames.dtype} {frames.shape}")
     elif not 0 <= onset < apex < len(frames):
         faults.append(f"expected the onset before the apex, both within 0..{len(frames) - 1}, found {onset} and {apex}")
@@ -118,20 +120,27 @@ def animate(
         faults.append(f"expected a side of {SMALLEST_SIDE} to 2000 px, found {side}")
     if faults:
         raise InputError(faults, where=str(out))
-    last = min(len(frames) - 1, apex + max(3, (apex - onset) // 2))
+    number, end = 0, len(frames)
+    if isinstance(frames, Clip):
+        number, end = frames.first, scene(len(frames), apex, frames.cuts)[1]
+    last = min(end - 1, apex + max(3, (apex - onset) // 2))
     step = -(-(last - onset) // (most - 2))  # two are left for an apex and a last frame between the steps
     indices = tuple(sorted({*range(onset, last, step), apex, last}))
-    height = _fitted((frames.shape[2], frames.shape[1]), side)[1]
-    wheel = Image.fromarray(colour.legend(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
+    height, width = frames.shape[-2:]
+    height = _fitted((width, height), side)[1]
+    wheel = Image.fromarray(colour.wheel(max(SMALLEST_SIDE, min(72, height // 4)), settings.palette))
     step = int(np.median([later - earlier for earlier, later in itertools.pairwise(indices)]))
     times = fps * SHOWN_MS / 1000 / step if fps else 1.0
     slower = f"shown {times:.0f} times slower" if times >= 1.5 else ""
     pages: list[Image.Image] = []
-    for index in indices:
+    before: Grey | None = None
+    shown_frames = frames.at(indices) if isinstance(frames, Clip) else (frames[index] for index in indices)
+    for index, frame in zip(indices, shown_frames, strict=True):
+        before = frame if before is None else before
         name = {onset: "onset", apex: "apex"}.get(index, "")
         time = f"{1000 * (index - onset) / fps:+.0f} ms" if fps else f"{index - onset:+d}"
-        pictures = frames[index], motion_map(frames[onset], frames[index], settings, nose=nose).image
-        pages.append(_page(pictures, (f"frame {index}  {time}  {name}", slower), bool(name), wheel, side))
+        pictures = frame, motion_map(before, frame, settings, nose=nose).image
+        pages.append(_page(pictures, (f"frame {number + index}  {time}  {name}", slower), bool(name), wheel, side))
     shown = [HELD_MS if index in (onset, apex, last) else SHOWN_MS for index in indices]
     kind = FORMATS[out.suffix.lower()]
     if kind == "GIF":

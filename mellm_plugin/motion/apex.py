@@ -15,14 +15,17 @@ from __future__ import annotations
 import itertools
 import math
 import operator
-from dataclasses import dataclass
-from typing import NamedTuple
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.errors import ImageError, SettingsError, near
+from mellm_plugin.motion.clip import OVERLAP, Clip, read_clip
 from mellm_plugin.motion.eyes import AROUND, LIDS, EyeCells, find_eyes
 from mellm_plugin.motion.geometry import Field
 from mellm_plugin.motion.images import check_size
@@ -101,6 +104,65 @@ class Spotted:
     events: tuple[Movement, ...] = ()
 
 
+def spot_clip(
+    path: str | os.PathLike[str], settings: MotionSettings = DEFAULT, method: str = "flow", **reading: Any
+) -> tuple[Clip, Spotted]:
+    """Find the movements of a clip of any length, while it is read in a stream.
+
+    Long clips are examined in windows: a head drifts far over minutes, so each window has a first frame of its own, and
+    `curve` is relative to it. `reading` are further arguments of `read_clip`. Indices count frames of the clip.
+
+    Raises:
+        ImageError: the clip cannot be read, or has a single frame.
+        SettingsError: the method is unknown.
+    """
+    seen: list[tuple[int, Spotted]] = []
+    clip = read_clip(
+        path, watch=lambda number, frames: seen.append((number, _examined(frames, settings, method, number))), **reading
+    )
+    windows = [(number - clip.first, window) for number, window in seen]
+    events = _joined(windows)
+    main = _strongest(events)
+    best = next((window for window in windows if main is not None and main in _moved(*window)), windows[0])
+    curve = np.full(len(clip), np.nan, np.float32)
+    for back, window in [*windows, best]:
+        curve[back:][: len(window.curve)] = window.curve
+    return clip, _told(replace(best[1], curve=curve, cuts=clip.cuts, events=events), clip.first)
+
+
+def _moved(back: int, window: Spotted) -> list[Movement]:
+    """The movements of a window that begins at frame `back` of the clip."""
+    return [
+        replace(
+            event,
+            onset=event.onset + back,
+            apex=event.apex + back,
+            offset=None if event.offset is None else event.offset + back,
+        )
+        for event in window.events
+    ]
+
+
+def _joined(windows: Sequence[tuple[int, Spotted]]) -> tuple[Movement, ...]:
+    """The movements of all windows, each once, in order of their apex.
+
+    A window may begin amid a movement, which then seems to begin there; the window before has the whole of it.
+    """
+    events: list[Movement] = []
+    for place, (back, window) in enumerate(windows):
+        for event in _moved(back, window):
+            if place and event.onset < back + OVERLAP // 2:
+                continue
+            same = [
+                other
+                for other in events
+                if other.at_the_eyes == event.at_the_eyes and other.onset < event.apex and event.onset < other.apex
+            ]
+            if all(other.peak < event.peak for other in same):
+                events = [other for other in events if other not in same] + [event]
+    return tuple(sorted(events, key=operator.attrgetter("apex")))
+
+
 def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, method: str = "flow") -> Spotted:
     """Find the movements of a clip: onset, apex and offset of each.
 
@@ -118,6 +180,44 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
         ImageError: fewer than 2 frames, or no such array.
         SettingsError: the method is unknown.
     """
+    return _told(_examined(frames, settings, method))
+
+
+def _told(found: Spotted, first: int = 0) -> Spotted:
+    """With the strongest of its `events` named, and the others in `reason`, where `first` is the number of frame 0."""
+    main = _strongest(found.events)
+    if main is None:
+        return found
+    notes = [found.reason] if found.reason else []
+    face, lids = (
+        [str(first + event.apex) for event in found.events if event.at_the_eyes == at_eyes] for at_eyes in (False, True)
+    )
+    if face and lids:
+        notes.append(f"movements at the eyes alone, at frame {', '.join(lids)}, were ignored as blinks")
+    if len(face) > 1:
+        notes.append(f"{len(face)} movements, with their apexes at frames {', '.join(face)}: the strongest was taken")
+    if not face:
+        notes.append("the movement is mostly at the eyes: it may be a blink")
+    if np.isnan(found.curve[main.apex + 1 : main.apex + 2]).all():
+        notes.append("the movement still grows in the last frame: the clip may end before the apex")
+    return replace(
+        found,
+        found=True,
+        onset=main.onset,
+        apex=main.apex,
+        offset=main.offset,
+        at_the_eyes=main.at_the_eyes,
+        reason="; ".join(notes),
+    )
+
+
+def _strongest(events: Sequence[Movement]) -> Movement | None:
+    """The strongest movement; one at the eyes only if there is no other."""
+    return max(events, key=lambda event: (not event.at_the_eyes, event.peak), default=None)
+
+
+def _examined(frames: npt.NDArray[np.uint8], settings: MotionSettings, method: str, number: int = 0) -> Spotted:
+    """The movements of a clip, as `events`; `reason` says what else was seen, and `number` counts its frames."""
     if method not in METHODS:
         raise SettingsError(f"no way to spot {method!r}; known: {', '.join(METHODS)}.{near(method, METHODS)}")
     if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 3:
@@ -128,36 +228,25 @@ def spot(frames: npt.NDArray[np.uint8], settings: MotionSettings = DEFAULT, meth
     check_size(frames.shape[2], frames.shape[1], "")
     cuts = find_cuts(frames)
     start, stop = max(itertools.pairwise((0, *cuts, len(frames))), key=lambda pair: pair[1] - pair[0])
-    curve, notes = np.full(len(frames), np.nan, np.float32), list[str]()
+    curve = np.full(len(frames), np.nan, np.float32)
     if stop - start < 2:
         why = "every frame shows another scene: this is no clip of a face"
         return Spotted(False, None, None, None, curve, 0.0, cuts, False, method, why)
+    notes = list[str]()
     if cuts:
-        notes.append(f"the scene changes at frame {', '.join(map(str, cuts))}: examined only {start} to {stop - 1}")
-    stretch = frames[start:stop]
-    by_flow = method == "flow"
-    face, lids, strongest = _by_flow(stretch, settings, notes) if by_flow else _by_difference(stretch)
+        at = ", ".join(str(number + cut) for cut in cuts)
+        notes.append(f"the scene changes at frame {at}: examined only {number + start} to {number + stop - 1}")
+    examined = frames[start:stop]
+    face, lids, strongest = _by_flow(examined, settings, notes) if method == "flow" else _by_difference(examined)
     curve[start:stop] = strongest.curve
+    if (face or lids) and stop - start < 4 and method == "flow":
+        notes.append(f"{stop - start} frames are too few to tell motion from noise: look at the map")
     if not face and not lids:
         notes.append("nothing moves by more than the noise")
-        return Spotted(False, None, None, None, curve, strongest.noise, cuts, False, method, "; ".join(notes))
-    if stop - start < 4 and by_flow:
-        notes.append(f"{stop - start} frames are too few to tell motion from noise: look at the map")
-    if face and lids:
-        ignored = ", ".join(str(start + event.apex) for event in lids)
-        notes.append(f"movements at the eyes alone, at frame {ignored}, were ignored as blinks")
-    if len(face) > 1:
-        apexes = ", ".join(str(start + event.apex) for event in face)
-        notes.append(f"{len(face)} movements, with their apexes at frames {apexes}: the strongest was taken")
-    if not face:
-        notes.append("the movement is mostly at the eyes: it may be a blink")
-    if strongest.apex == stop - start - 1:
-        notes.append("the movement still grows in the last frame: the clip may end before the apex")
-    every = [(event, False) for event in face] + [(event, True) for event in lids]
-    events = tuple(sorted((event.counted(start, at_eyes) for event, at_eyes in every), key=lambda event: event.apex))
-    main = strongest.counted(start, not face)
-    place = main.onset, main.apex, main.offset
-    return Spotted(True, *place, curve, strongest.noise, cuts, not face, method, "; ".join(notes), events)
+    every = [event.counted(start, False) for event in face] + [event.counted(start, True) for event in lids]
+    events = tuple(sorted(every, key=operator.attrgetter("apex")))
+    noise, reason = strongest.noise, "; ".join(notes)
+    return Spotted(False, None, None, None, curve, noise, cuts, False, method, reason, events)
 
 
 class _Event(NamedTuple):

@@ -1,245 +1,422 @@
-"""The frames of a clip as one grey array: from a video file, an animated picture, or a folder of pictures."""
+"""The frames of a clip, grey, in a stream: from a video file, an animated picture, or a folder of pictures.
+
+`read_clip` looks at every frame once and keeps none. It hands small copies on, a window at a time, for spotting.
+`clip[12]` and `clip[12:18]` decode frames again, at full size.
+"""
 
 from __future__ import annotations
 
+import math
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, overload
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from tqdm import tqdm
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion.images import Pixels, check_file, check_size, common_depth, open_image, read_pixels, to_grey
+from mellm_plugin.motion.geometry import Grey
+from mellm_plugin.motion.images import (
+    SMALLEST_SIDE,
+    Pixels,
+    common_depth,
+    to_grey,
+)
+from mellm_plugin.motion.plausibility import FLAT_LEVELS
+from mellm_plugin.motion.scenes import Cuts
+from mellm_plugin.motion.sources import Frame, Source, open_source
 
-LARGEST = 512 * 2**20
-"""Most bytes of grey pixels in a clip: 1700 frames of 640x480, 10 000 of 224x224. Reading takes twice that."""
+SMALL_SIDE = 160
+"""Shorter side of the small frames, px: the size at which `tracking.py` measures."""
 
-VIDEO_SUFFIXES: tuple[str, ...] = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-"""Usual suffixes of video files, for hints; `read_clip` goes by the content."""
+WINDOW_FRAMES, WINDOW_BYTES, OVERLAP = 1000, 64 * 2**20, 200
+"""Most small frames in a window, their most bytes, and the frames that a window shares with the next one."""
+
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom, px: the first column and row inside, and those beyond."""
+
+Moment = int | timedelta
+"""A frame's number, from 0; or the time since the first frame, as a player shows it."""
 
 _LISTED = 10  # faults in one message
-
-_Read = tuple[npt.NDArray[np.uint8], float | None, Sequence[str]]  # frames, frames per second, names
+_SEARCHED = (0, 1, 3, 7, 15, 31, 63, 127, 255, 511, 1023)  # usable frames in which `crop` is asked for a box
+_UNEVEN = 0.2  # of the usual interval between frames
+_MOST_UNEVEN, _MOST_GAPS = 0.02, 0.1  # share of the intervals; above, the rate varies
+_FASTEST = 100_000  # frames per second
+_PATIENCE = 3.0  # seconds until a progress bar appears
 
 
 @dataclass(frozen=True)
 class Clip:
-    """The frames of a clip.
+    """A clip; its frames are decoded when they are asked for.
 
     Attributes:
-        frames: uint8 `(T, H, W)`, grey, in order of time, T at least 1.
-        fps: frames per second; None if unknown. A slowed-down recording gives the speed of playback.
-        names: for each frame its file name in the folder, or its number from 0.
         source: the path of the clip.
+        names: for each frame its file name in the folder, or its number from 0 in the source.
+        first: number of the first frame in the source; above 0 if `start` left frames out.
+        fps: frames per second; None if unknown or variable. A slowed-down recording gives the speed of playback.
+        times: float64 `(T,)`, seconds since the first frame; None if unknown.
+        shape: height and width of the frames, px.
+        box: what was cut out of all frames; None for the whole.
+        cuts: first frames of new scenes, from 0 in this clip.
+        doubts: what is odd about the recording: frame rate unknown or variable, frames dropped, damaged, interlaced.
     """
 
-    frames: npt.NDArray[np.uint8]
-    fps: float | None
-    names: tuple[str, ...]
     source: str
+    names: tuple[str, ...]
+    first: int
+    fps: float | None
+    times: npt.NDArray[np.float64] | None
+    shape: tuple[int, int]
+    box: Box | None
+    cuts: tuple[int, ...]
+    doubts: tuple[str, ...]
+    _scan: _Scan = field(repr=False)
+    _last: list[tuple[int, Iterator[Grey]]] = field(default_factory=list, repr=False)
 
     def __len__(self) -> int:
-        return len(self.frames)
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, which: int) -> Grey: ...
+    @overload
+    def __getitem__(self, which: slice) -> npt.NDArray[np.uint8]: ...
+    def __getitem__(self, which: int | slice) -> npt.NDArray[np.uint8]:
+        """A frame, uint8 `(H, W)`, or a stretch, uint8 `(n, H, W)`: grey, at full size, within the box."""
+        if isinstance(which, slice):
+            frames = list(self.at(range(len(self))[which]))
+            return np.stack(frames) if frames else np.empty((0, *self.shape), np.uint8)
+        index = range(len(self))[which]
+        following, frames_on = self._last.pop() if self._last else (-1, iter(()))
+        if following != index:  # not simply the next frame
+            frames_on = self.at(range(index, len(self)))
+        frame = next(frames_on)
+        self._last[:] = [(index + 1, frames_on)]
+        return frame
+
+    def seconds(self, start: int, end: int) -> float | None:
+        """The time from one frame to another; None if unknown."""
+        return None if self.times is None else float(self.times[end] - self.times[start])
+
+    def at(self, indices: Iterable[int]) -> Iterator[Grey]:
+        """The frames of ascending indices, uint8 `(H, W)` each, in one pass that holds one at a time.
+
+        Raises:
+            ImageError: the source has changed since it was read.
+        """
+        frames: Iterator[tuple[int, Pixels]] | None = None
+        for index in indices:
+            frames = frames or self._from(index)
+            pixels = next((pixels for number, pixels in frames if number == index), None)
+            if pixels is None or _mark(pixels) != self._scan.marks[index]:
+                why = f"frame {self.names[index]} is not the one that was read before: the file has changed"
+                raise ImageError(f"{why}; start again", self.source)
+            yield _eight_bits(_cut(pixels, self.box), self._scan.depth)
+
+    def _from(self, index: int) -> Iterator[tuple[int, Pixels]]:
+        """Index and pixels of the frames from one on, decoded from a place near it, or else from the start."""
+        scan = self._scan
+        for time in (scan.times[index], math.nan):
+            frames = ((n, _grey(f.get())) for n, f in enumerate(scan.source.frames(self.first + index, time), index))
+            one = next(frames, None)
+            if one is not None and _mark(one[1]) == scan.marks[index]:
+                return chain([one], frames)
+        return iter(())
 
 
-def read_clip(path: str | os.PathLike[str], fps: float | None = None) -> Clip:
-    """Read all frames of a clip, grey.
+def read_clip(
+    path: str | os.PathLike[str],
+    fps: float | None = None,
+    *,
+    start: Moment | None = None,
+    end: Moment | None = None,
+    crop: Box | Callable[[Grey], Box | None] | None = None,
+    watch: Callable[[int, npt.NDArray[np.uint8]], None] | None = None,
+    progress: bool = False,
+) -> Clip:
+    """Read a clip once, from start to end. Apart from some 100 bytes a frame, memory does not grow with its length.
 
     Args:
-        path: a video file (any that OpenCV's FFmpeg decodes: mp4, avi, mov, mkv, webm), an animated GIF, WebP, PNG or
-            TIFF, or a folder of pictures of one clip. Pictures are read in natural order of their names; hidden files
-            and other files are ignored. Pictures of more than 8 bits are scaled together, by the smallest common depth
-            that holds all.
+        path: a video file (any that FFmpeg decodes: mp4, avi, mov, mkv, webm), an animated GIF, WebP, PNG or TIFF, or a
+            folder of pictures of one clip. Pictures are read in natural order of their names; hidden files and other
+            files are ignored. Pictures of more than 8 bits are scaled together, by the smallest common depth that holds
+            all. Videos are turned and mirrored as their metadata say.
         fps: frames per second, if the source does not give it or gives the speed of playback; None: as in the source.
-
-    Returns:
-        the clip; at most `LARGEST` bytes of frames.
+        start, end: the first and the last frame; None: those of the source. A time is the source's own; if it has none,
+            `fps` counts.
+        crop: the box to cut out of all frames, or a function that gets usable whole frames until it returns a box.
+            None, or no box: whole frames.
+        watch: gets windows of small frames: the number of the first in the source, and uint8 `(n, h, w)`, shorter side
+            at most `SMALL_SIDE`. Windows overlap by `OVERLAP` frames.
+        progress: whether a bar appears on a terminal if reading takes long.
 
     Raises:
-        ImageError: no such clip, too large, truncated, or frames that are unreadable or differ in size; all faults of a
-            folder at once.
+        ImageError: no such clip, truncated, a box or bounds outside of it, or frames that are unreadable or differ in
+            size; all faults at once.
     """
-    source = Path(path)
-    if fps is not None and not 0 < fps <= 100_000:
-        raise ImageError(f"expected frames per second above 0, found {fps!r}", str(source))
-    if os.path.isdir(source):
-        frames, read_fps, names = _from_folder(source)
-    elif (picture := open_image(check_file(source), str(source))) is None:
-        frames, read_fps, names = _from_video(source)
-    else:
-        with picture:
-            frames, read_fps, names = _from_picture(picture, str(source))
-    return Clip(frames, read_fps if fps is None else fps, tuple(names), str(source))
-
-
-def natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    """Sort key that counts: `img2` before `img10`, with or without leading zeros."""
-    parts = re.split(r"(\d+)", name.casefold())
-    # Odd parts are the numbers. The mark in front keeps numbers and text comparable.
-    return [(1, int(p), "") if i % 2 else (0, 0, p) for i, p in enumerate(parts)], name
-
-
-def _from_folder(folder: Path) -> _Read:
-    Image.init()
-    known = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN} - {".mpg", ".mpeg"}
-    try:
-        entries = sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
-    except OSError as error:
-        raise ImageError(f"cannot read the folder: {error}", str(folder)) from error
-    visible = [entry for entry in entries if not entry.name.startswith(".")]
-    pictures = [entry for entry in visible if entry.suffix.lower() in known and not entry.is_dir()]
-    if not pictures:
-        hint = "give the folder that holds the frames of one clip"
-        if videos := [entry.name for entry in entries if entry.suffix.lower() in VIDEO_SUFFIXES]:
-            hint = f"there is a video {videos[0]!r} in it: give that"
-        elif folders := [entry.name for entry in visible if entry.is_dir()]:
-            hint = f"there is a folder {folders[0]!r} in it: give the one that holds the frames"
-        raise ImageError(f"expected pictures, found none among {len(entries)} entries; {hint}", str(folder))
-    stems = Counter(p.stem for p in pictures)
-    if twice := [p.name for p in pictures if stems[p.stem] > 1]:
-        found = f"{', '.join(twice[:4])}{'...' if len(twice) > 4 else ''}"
-        raise ImageError(f"expected one file for each frame, found {found}; keep the files of one kind", str(folder))
-    names = [p.name for p in pictures]
-    advice = "what to do: copy damaged frames again, and crop all with one box; or remove these files from the folder"
-    return _read_all(lambda index: read_pixels(pictures[index]), names, str(folder), advice), None, names
-
-
-def _from_picture(picture: Image.Image, where: str) -> _Read:
-    try:
-        count = int(getattr(picture, "n_frames", 1))
-    except Exception as error:
-        raise ImageError(f"cannot read the file: {error or type(error).__name__}", where) from error
-    if count < 2:
-        raise ImageError("expected a clip, found a single picture; give the folder of its frames, or a video", where)
-    width, height = picture.size
-    if count * width * height > LARGEST:
-        raise _too_large(count, width, height, where)
-    durations: list[float] = []
-
-    def read(index: int) -> Pixels:
-        try:
-            picture.seek(index)
-            check_size(*picture.size, "")  # the pages of a TIFF differ in size
-            picture.load()
-            single = picture.copy()
-        except ImageError:
-            raise
-        except Exception as error:
-            raise ImageError(f"cannot be read: {error or type(error).__name__}") from error
-        durations.append(float(picture.info.get("duration") or 0))
-        return read_pixels(single)
-
-    advice = "what to do: save the clip again from its source, or as a folder of PNG files"
-    frames = _read_all(read, [f"frame {index}" for index in range(count)], where, advice)
-    # Steps of ten milliseconds alternate around the true time; a frame shown far longer than others replaces several.
-    steady = min(durations) > 0 and max(durations) <= 2 * min(durations)
-    return frames, 1000 * count / sum(durations) if steady else None, list(map(str, range(count)))
-
-
-def _from_video(path: Path) -> _Read:
     where = str(path)
-    again = "copy it again from its source, or"
-    advice = f"{again} convert it with: ffmpeg -i CLIP -c:v libx264 -crf 10 OUT.mp4"
-    # With an absolute path, no part of the name can be mistaken for a protocol.
-    capture = cv2.VideoCapture(str(path.resolve()), cv2.CAP_FFMPEG)
-    try:
-        if not capture.isOpened():
-            why = "no video, an incomplete one, or a codec that this installation cannot decode"
-            raise ImageError(f"cannot be opened: {why}; {advice}", where)
-        width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        declared, rate = capture.get(cv2.CAP_PROP_FRAME_COUNT), float(capture.get(cv2.CAP_PROP_FPS))
-        check_size(width, height, where)
-        if declared * width * height > LARGEST:
-            raise _too_large(round(declared), width, height, where)
-        frames = _decoded(capture, where)
-    finally:
-        capture.release()
-    if not frames:
-        raise ImageError(f"no frame can be decoded; {advice}", where)
-    # Some containers only estimate their number of frames, so a few may be missing.
-    if declared > 0 and len(frames) < declared - max(2, 0.05 * declared):
-        raise ImageError(
-            f"expected {declared:.0f} frames by its header, only {len(frames)} can be decoded: the file is truncated "
-            f"or damaged; {again} cut the good part out with ffmpeg",
-            where,
-        )
-    names = list(map(str, range(len(frames))))
-    return _stacked(frames), rate if 0 < rate <= 10_000 else None, names
-
-
-def _decoded(capture: cv2.VideoCapture, where: str) -> list[Pixels]:
-    """All frames of a video, grey."""
-    frames: list[Pixels] = []
-    while (got := capture.read())[0]:
-        picture = got[1]
-        grey = np.asarray(picture if picture.ndim == 2 else cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY), np.uint8)
-        (height, width), count = grey.shape, len(frames)
-        if (count + 1) * grey.nbytes > LARGEST:
-            raise _too_large(f"more than {count}", width, height, where)
-        if frames and frames[0].shape != grey.shape:
-            sizes = f"{frames[0].shape[1]}x{frames[0].shape[0]} and, at frame {count}, {width}x{height}"
-            raise ImageError(f"expected frames of one size, found {sizes}; cut the clip there", where)
-        frames.append(grey)
-    return frames
-
-
-def _read_all(read: Callable[[int], Pixels], names: Sequence[str], where: str, advice: str) -> npt.NDArray[np.uint8]:
-    """The frames of a source of known length; reports every fault of every frame at once."""
-    faults: list[str] = []
-    frames: list[Pixels] = []
-    kinds: list[tuple[str, str]] = []  # name, and size and depth
-    held = 0
-    for index, name in enumerate(names):
-        try:
-            frame = _grey(read(index))
-        except ImageError as error:
-            faults += [f"{name}: {fault}" for fault in error.faults]
-            continue
-        held += frame.size
-        if held > LARGEST:
-            raise _too_large(len(names), frame.shape[1], frame.shape[0], where)
-        frames.append(frame)
-        kinds.append((name, f"{frame.shape[1]}x{frame.shape[0]} {frame.dtype}"))
-    if kinds:
-        usual = Counter(kind for _, kind in kinds).most_common(1)[0][0]
-        odd = [(name, kind) for name, kind in kinds if kind != usual]
-        faults += [f"{name}: expected {usual} as most frames are, found {kind}" for name, kind in odd]
+    faults = []
+    if fps is not None and not 0 < fps <= _FASTEST:
+        faults.append(f"expected frames per second above 0, found {fps!r}")
+    if start is not None and end is not None and type(start) is type(end) and start >= end:  # type: ignore[operator]
+        faults.append(f"expected a start before the end, found {_told(start)} and {_told(end)}")
     if faults:
-        more = [f"and {len(faults) - _LISTED} more like these"] if len(faults) > _LISTED else []
-        raise ImageError([*faults[:_LISTED], *more, advice], where)
-    return _stacked(frames)
+        raise ImageError(faults, where)
+    source = open_source(Path(path))
+    scan = _Scan(source, _searched(source, crop) if callable(crop) else crop, watch)
+    count, time = 0, math.nan
+    with tqdm(
+        source.frames(),
+        desc=Path(path).name,
+        total=source.length or None,
+        unit="frame",
+        delay=_PATIENCE,
+        disable=None if progress else True,
+    ) as frames:
+        for count, frame in enumerate(frames, 1):
+            time = (count - 1) / fps if fps and math.isnan(frame.time) else frame.time
+            if end is not None and _past(end, count - 1, time, where) > 0:
+                break
+            if start is None or _past(start, count - 1, time, where) >= 0:
+                scan.add(count - 1, frame)
+        else:
+            scan.faults += source.faults(count, time)
+            if start is not None and count and not scan.kinds:
+                has = f"it has {count} frames{'' if math.isnan(time) else f', to {time:.2f} s'}"
+                scan.faults.append(f"expected a start within the clip, found {_told(start)}; {has}")
+    return scan.clip(fps)
+
+
+class _Scan:
+    """What the one pass through a source finds.
+
+    Attributes:
+        faults, unusable: of the clip as a whole, and of single frames.
+        kinds: names of the frames of each size and depth.
+        times: of each frame, seconds by the source; NaN if unknown.
+        marks: of each frame, to know it again.
+    """
+
+    def __init__(
+        self, source: Source, box: Box | None, watch: Callable[[int, npt.NDArray[np.uint8]], None] | None
+    ) -> None:
+        self.source, self.box, self.watch = source, box, watch
+        self.faults: list[str] = []
+        self.unusable: list[str] = []
+        self.kinds: dict[str, list[str]] = {}
+        self.times, self.marks = array("d"), array("L")
+        self.first = 0
+        self.peak = 0
+        self.cuts = Cuts()
+        self._window: npt.NDArray[Any] | None = None
+        self._start = self._held = 0
+
+    @property
+    def depth(self) -> int:
+        """Bits of the frames seen so far, if they have more than 8."""
+        return common_depth(self.peak)
+
+    def add(self, index: int, frame: Frame) -> None:
+        """See a frame of the source; faults are collected."""
+        name = self.source.name(index)
+        try:
+            pixels = _grey(frame.get())
+        except ImageError as error:
+            self.unusable += [f"{_called(name)}: {fault}" for fault in error.faults]
+            return
+        height, width = pixels.shape
+        if not self.kinds:
+            self.first, self.shape = index, (height, width)
+            if self.box is not None:
+                self.faults += _box_faults(self.box, width, height)
+        self.kinds.setdefault(f"{width}x{height} {pixels.dtype}", []).append(name)
+        if self.faults or self.unusable or len(self.kinds) > 1:
+            return  # the clip will be refused
+        self.times.append(frame.time)
+        self.marks.append(_mark(pixels))
+        if pixels.dtype == np.uint16:
+            self.peak = max(self.peak, int(pixels.max()))
+        small = _small(_cut(pixels, self.box))
+        self.cuts.add(small)
+        if self.watch is not None:
+            if self._window is None:  # one block of memory for all frames: small ones between large ones would pile up
+                most = max(OVERLAP + 1, min(WINDOW_FRAMES, WINDOW_BYTES // small.nbytes))
+                self._window = np.empty((most, *small.shape), small.dtype)
+            self._window[self._held] = small
+            self._held += 1
+            if self._held == len(self._window):
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Hand the window on; what it shares with the next one stays."""
+        if self._window is None or self.watch is None or self._held <= (OVERLAP if self._start else 0):
+            return  # nothing new
+        frames = self._window[: self._held]
+        self.watch(self.first + self._start, np.stack([_eight_bits(frame, self.depth) for frame in frames]))
+        new = max(0, self._held - OVERLAP)
+        frames[: self._held - new] = frames[new:].copy()
+        self._start, self._held = self._start + new, self._held - new
+
+    def clip(self, fps: float | None) -> Clip:
+        """The clip.
+
+        Raises:
+            ImageError: all faults.
+        """
+        usual = max(self.kinds, key=lambda kind: len(self.kinds[kind]), default="")
+        for kind, odd in self.kinds.items():
+            if kind != usual:
+                self.unusable += [f"{_called(name)}: expected {usual} as most frames are, found {kind}" for name in odd]
+        if not self.kinds and not self.unusable and not self.faults:
+            self.unusable.append("no frame can be decoded")
+        if more := len(self.unusable) - _LISTED:
+            self.unusable[_LISTED:] = [f"and {more} more like these"] if more > 0 else []
+        if self.unusable:
+            self.unusable.append(self.source.advice)
+        if self.faults or self.unusable:
+            raise ImageError([*self.faults, *self.unusable], self.source.where)
+        self._pass_on()
+        rate, times, doubts = _rate(self.times, self.source, fps)
+        shape = self.shape if self.box is None else (self.box[3] - self.box[1], self.box[2] - self.box[0])
+        return Clip(
+            source=self.source.where,
+            names=tuple(self.kinds[usual]),
+            first=self.first,
+            fps=rate,
+            times=times,
+            shape=shape,
+            box=self.box,
+            cuts=self.cuts.found(255 / (2**self.depth - 1) if self.peak else 1.0),
+            doubts=(*doubts, *self.source.doubts()),
+            _scan=self,
+        )
+
+
+def _searched(source: Source, find: Callable[[Grey], Box | None]) -> Box | None:
+    """The box that `find` gives for the first frame that shows something, or for one of some later ones."""
+    usable = 0
+    for frame in islice(source.frames(), 4 * _SEARCHED[-1]):
+        try:
+            pixels = _grey(frame.get())
+        except ImageError:
+            continue  # reported when the clip is read
+        grey = _eight_bits(pixels, common_depth(int(pixels.max())))
+        if float(grey.std()) < FLAT_LEVELS:
+            continue
+        if usable in _SEARCHED and (box := find(grey)) is not None:
+            return None if box == (0, 0, *grey.shape[::-1]) else box
+        usable += 1
+        if usable > _SEARCHED[-1]:
+            break
+    return None
+
+
+def _box_faults(box: Box, width: int, height: int) -> list[str]:
+    left, top, right, bottom = box
+    inside = left >= 0 and right <= width and top >= 0 and bottom <= height
+    if inside and min(right - left, bottom - top) >= SMALLEST_SIDE:
+        return []
+    expected = f"a box within the frame of {width}x{height}, at least {SMALLEST_SIDE} px a side"
+    return [f"expected {expected}, as LEFT,TOP,RIGHT,BOTTOM, found {left},{top},{right},{bottom}"]
+
+
+def _past(moment: Moment, index: int, time: float, where: str) -> float:
+    """How far a frame lies behind a moment: frames or seconds, negative before it."""
+    if not isinstance(moment, timedelta):
+        return index - moment
+    if math.isnan(time):
+        raise ImageError(f"it states no times: give frame numbers, or --fps, found {_told(moment)}", where)
+    return round(time - moment.total_seconds(), 6)
+
+
+def _told(moment: Moment) -> str:
+    return f"{moment.total_seconds():g} s" if isinstance(moment, timedelta) else f"frame {moment}"
+
+
+def _called(name: str) -> str:
+    return f"frame {name}" if name.isdigit() else name  # a file of a folder has a suffix
+
+
+def _rate(
+    own: Sequence[float], source: Source, fps: float | None
+) -> tuple[float | None, npt.NDArray[np.float64] | None, list[str]]:
+    """Frames per second, the seconds of each frame since the first, and doubts about both.
+
+    The usual interval between frames gives the rate. Containers round times to ticks, so intervals differ by one.
+    """
+    times, count, doubts = np.asarray(own, np.float64), np.arange(len(own)), list[str]()
+    steps = np.diff(times)
+    rate = None
+    if len(steps) and (steps > 0).all():  # NaN is not above 0 either
+        rate, doubts = _steady_rate(steps, source)
+        times = times - times[0]
+    elif source.steady and source.stated_fps:
+        rate, times = source.stated_fps, count / source.stated_fps
+    if fps is not None:
+        return fps, count / fps, doubts
+    if rate is None and not doubts:
+        doubts.append("the frame rate is unknown, and durations with it: give it with --fps")
+    return rate, times if np.isfinite(times).all() else None, doubts
+
+
+def _steady_rate(steps: npt.NDArray[np.float64], source: Source) -> tuple[float | None, list[str]]:
+    """The rate of a clip from the seconds between its frames, None if it varies; and doubts."""
+    middle = float(np.median(steps))
+    bound = max(_UNEVEN * middle, 1.5 * source.tick)
+    usual = float(steps[abs(steps - middle) <= bound].mean())
+    whole = np.rint(steps / usual)
+    gaps = (whole >= 2) & (abs(steps - whole * usual) <= bound)
+    uneven = ~gaps & (abs(steps - usual) > bound)
+    if uneven.mean() > _MOST_UNEVEN or gaps.mean() > _MOST_GAPS:
+        low, high = 1000 * np.percentile(steps, [2, 98])
+        return None, [f"the frame rate varies: {low:.0f} to {high:.0f} ms from frame to frame"]
+    doubts = []
+    if gaps.any():
+        lost, places = int((whole[gaps] - 1).sum()), np.flatnonzero(gaps)
+        doubts = [f"{lost} frames were dropped in {len(places)} places, the first after frame {places[0]}"]
+    rate, stated = 1 / usual, source.stated_fps
+    if stated and abs(1 / stated - usual) * len(steps) <= 2 * source.tick:  # as exact as the times are
+        rate = stated
+    return rate, doubts
 
 
 def _grey(pixels: Pixels) -> Pixels:
     """Grey at the original depth: 8-bit frames as in `read_pair`; deeper ones are scaled together later."""
-    if pixels.dtype == np.uint8:
-        return to_grey(pixels, 8)
-    return pixels if pixels.ndim == 2 else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint16)
-
-
-def _stacked(frames: list[Pixels]) -> npt.NDArray[np.uint8]:
-    """Grey frames of one size as one uint8 array; clears the list on the way, to save memory."""
-    depth = common_depth(max((int(frame.max()) for frame in frames if frame.dtype == np.uint16), default=0))
-    out = np.empty((len(frames), *frames[0].shape), np.uint8)
-    while frames:
-        frame = frames.pop()
-        out[len(frames)] = to_grey(frame, depth) if frame.dtype == np.uint16 else frame
-    return out
-
-
-def _too_large(count: int | str, width: int, height: int, where: str) -> ImageError:
-    most = LARGEST // (width * height)
-    size, bound = f"{width}x{height}", f"{LARGEST >> 20} MiB"
-    if most < 1:
-        return ImageError(f"frames of {size} are more than {bound}; crop them to the face first", where)
-    return ImageError(
-        f"expected at most {most} frames of {size} ({bound} of grey pixels), found {count}; cut the clip to the "
-        "seconds around the expression (ffmpeg -ss START -t SECONDS -i CLIP OUT), or crop it to the face",
-        where,
+    if pixels.ndim == 2:
+        return pixels
+    return (
+        to_grey(pixels, 8)
+        if pixels.dtype == np.uint8
+        else np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint16)
     )
+
+
+def _eight_bits(grey: Pixels, depth: int) -> Grey:
+    return to_grey(grey, depth) if grey.dtype == np.uint16 else np.asarray(grey, np.uint8)
+
+
+def _mark(grey: Pixels) -> int:
+    """A number that tells frames apart."""
+    return zlib.crc32(grey[::8].tobytes())
+
+
+def _cut(grey: Pixels, box: Box | None) -> Pixels:
+    left, top, right, bottom = box or (None, None, None, None)
+    return grey[top:bottom, left:right]
+
+
+def _small(grey: Pixels) -> Pixels:
+    """A copy at the size at which movements are spotted."""
+    height, width = grey.shape
+    shrink = max(1.0, min(height, width) / SMALL_SIDE)
+    size = max(SMALLEST_SIDE, round(width / shrink)), max(SMALLEST_SIDE, round(height / shrink))
+    small: Pixels = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+    return small

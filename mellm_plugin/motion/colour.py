@@ -116,6 +116,10 @@ def legend_text(palette: str = STANDARD) -> str:
     return ", ".join(f"{d.name} {d.words_in(palette)}" for d in DIRECTIONS.values())
 
 
+SIDES = "left and right are the image's:", "the subject's left is on the image's right"
+"""Whose left and right the legend means, in two lines."""
+
+
 @lru_cache(maxsize=len(PALETTES))
 def _rgb(palette: str) -> npt.NDArray[np.float32]:
     """RGB of the bins at full strength, float32 `(12, 3)`, 0..255."""
@@ -189,14 +193,14 @@ def read_bins(rgb: npt.NDArray[np.uint8], palette: str = STANDARD) -> npt.NDArra
     return np.where(np.linalg.norm(hue, axis=-1) < FAINTEST, -1, nearest)
 
 
-def legend(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
-    """The legend as a wheel: each direction from the centre in its colour, stronger towards the rim, on grey.
+def wheel(size: int = 160, palette: str = STANDARD) -> npt.NDArray[np.uint8]:
+    """The wheel of the legend: each direction from the centre in its colour, stronger towards the rim, on grey.
 
     Returns uint8 `(size, size, 3)`, RGB, of a side of at least 32 px; raises as `colours`.
     """
     axis = (np.arange(size, dtype=np.float32) - (size - 1) / 2) / (size / 2)
     x, y = np.meshgrid(axis, axis)
     radius = np.hypot(x, y)
-    strength = np.where(radius <= 0.95, radius, 0).astype(np.float32)
+    strength = np.where(radius <= 1, radius, 0).astype(np.float32)
     grey = np.full((size, size), 128, np.uint8)
     return paint(np.dstack([x, y]).astype(np.float32), strength, grey, palette)

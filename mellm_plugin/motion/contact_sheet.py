@@ -16,7 +16,7 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.images import target_faults, write_atomically
 
-_FORMATS = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
+_SUFFIXES = (".jpg", ".jpeg", ".png")
 _LARGEST_PAGE = 50_000_000  # pixels
 _GAP = 8
 _FOOT = 72
@@ -52,16 +52,21 @@ def _small(given: object, caption: str, side: int) -> Image.Image:
     return given.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _lines(words: list[str], width: float, font: Font) -> list[str]:
-    """Phrases joined to lines of at most `width` px."""
-    lines: list[str] = []
-    for word in words:
-        joined = f"{lines[-1]}, {word}" if lines else word
-        if lines and font.getlength(joined) <= width:
+def _lines(text: str, width: float, font: Font) -> list[str]:
+    """The text in lines of at most `width` px."""
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".strip()
+        if font.getlength(joined) <= width:
             lines[-1] = joined
         else:
             lines.append(word)
     return lines
+
+
+def _width(columns: int, side: int) -> int:
+    """Width of a page, px; room for the words of the legend even below one small map."""
+    return max(240, _GAP + columns * (side + _GAP))
 
 
 def _page(cells: list[tuple[str, Image.Image]], number: int, columns: int, side: int, palette: str) -> Image.Image:
@@ -69,15 +74,16 @@ def _page(cells: list[tuple[str, Image.Image]], number: int, columns: int, side:
     font, foot_font = ImageFont.load_default(max(9, min(16, side // 12))), ImageFont.load_default(12)
     above, below = font.getbbox("Ágjy|")[1::2]
     step = side + int(below - min(0, above)) + 2 + _GAP  # from row to row
-    width, foot, left = _GAP + columns * (side + _GAP), _GAP + -(-len(cells) // columns) * step, 2 * _GAP + _FOOT
-    lines = [f"page {number}", *_lines(colour.legend_text(palette).split(", "), width - left - _GAP, foot_font)]
+    width, foot, left = _width(columns, side), _GAP + -(-len(cells) // columns) * step, 2 * _GAP + _FOOT
+    texts = f"page {number}", colour.legend_text(palette), " ".join(colour.SIDES)
+    lines = [line for text in texts for line in _lines(text, width - left - _GAP, foot_font)]
     page = Image.new("RGB", (width, foot + max(_FOOT, 16 * len(lines)) + _GAP), _PAPER)
     pen = ImageDraw.Draw(page)
     for place, (caption, small) in enumerate(cells):
         x, y = _GAP + place % columns * (side + _GAP), _GAP + place // columns * step
         page.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
         pen.text((x, y + side + 1), _shortened(caption, side, font), fill=_INK, font=font)
-    page.paste(Image.fromarray(colour.legend(_FOOT, palette)), (_GAP, foot))
+    page.paste(Image.fromarray(colour.wheel(_FOOT, palette)), (_GAP, foot))
     for i, line in enumerate(lines):
         pen.text((left, foot + 16 * i), line, fill=_FAINT, font=foot_font)
     return page
@@ -112,24 +118,21 @@ def contact_sheet(
     """
     out = Path(path)
     colour.colours(palette)
-    faults = target_faults(out, _FORMATS)
+    faults = target_faults(out, _SUFFIXES)
     bounds = (("columns", columns, 1, 100), ("rows", rows, 1, 100), ("side", side, 48, 1024))
     faults += [f"{name}: expected {low} to {high}, found {n}" for name, n, low, high in bounds if not low <= n <= high]
-    width, height = _GAP + columns * (side + _GAP), _GAP + rows * (side + 20 + _GAP)
-    if not faults and width * height > _LARGEST_PAGE:
+    height = _GAP + rows * (side + 20 + _GAP)
+    if not faults and (width := _width(columns, side)) * height > _LARGEST_PAGE:
         faults.append(f"a page of {width}x{height} px is too large; use fewer columns or rows, or a smaller side")
     if faults:
         raise InputError(faults, where=str(out))
-    kind = _FORMATS[out.suffix.lower()]
-    # Full chroma resolution: hue carries the information.
-    options: dict[str, object] = {"quality": 92, "subsampling": 0} if kind == "JPEG" else {}
     written: list[Path] = []
     maps = iter(maps)
     while cells := [(caption, _small(given, caption, side)) for caption, given in islice(maps, columns * rows)]:
         number = len(written) + 1
         file = out if number == 1 else out.with_name(f"{out.stem}-{number}{out.suffix}")
         page = _page(cells, number, columns, side, palette)
-        write_atomically(file, [page], "contact sheet", format=kind, **options)
+        write_atomically(file, [page], "contact sheet")
         written.append(file)
     if not written:
         raise InputError("expected at least one map, found none; nothing was written", where=str(out))

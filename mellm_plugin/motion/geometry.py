@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,17 @@ Grey = npt.NDArray[np.uint8]
 
 Field = npt.NDArray[np.float32]
 """Flows: float32 `(H, W, 2)`, px, x to the right, y down; or one value for each pixel: float32 `(H, W)`."""
+
+
+class Frames(Protocol):
+    """Grey frames: an array, uint8 `(T, H, W)`, or a clip that decodes them when it is asked for them."""
+
+    def __len__(self) -> int: ...
+    @overload
+    def __getitem__(self, which: int, /) -> Grey: ...
+    @overload
+    def __getitem__(self, which: slice, /) -> npt.NDArray[np.uint8]: ...
+
 
 REFERENCE_SIDE = 224
 """Shorter side of the reference frame: settings and constants give lengths in its px, and they scale with the frame."""

@@ -220,15 +220,20 @@ def target_faults(path: Path, suffixes: Collection[str]) -> list[str]:
     return faults
 
 
+_JPEG = {"quality": 92, "subsampling": 0}  # full resolution of chroma, because hue carries the information
+_OPTIONS = {".png": {"compress_level": 1}, ".jpg": _JPEG, ".jpeg": _JPEG}
+"""How pictures are encoded. Level 1 of PNG takes a third of the time of the usual 6; its files are a tenth larger."""
+
+
 def write_atomically(path: Path, pages: list[Image.Image], what: str, **options: Any) -> None:
-    """Save pages under a temporary name beside `path`, then rename.
+    """Save pages under a temporary name beside `path`, then rename; the options are those of Pillow.
 
     Raises:
         InputError: it cannot be written; no temporary file is left.
     """
     part = path.with_name(f".{path.stem[:80]}.{os.getpid()}.part{path.suffix}")
     try:
-        pages[0].save(part, append_images=pages[1:], **options)
+        pages[0].save(part, append_images=pages[1:], **{**_OPTIONS.get(path.suffix.lower(), {}), **options})
         part.replace(path)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot write the {what}: {error}", where=str(path)) from error

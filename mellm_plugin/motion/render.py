@@ -7,7 +7,7 @@ motion_maps(pairs)        the same for many pairs, in threads or on a GPU
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -21,9 +21,10 @@ from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import FacialFlow, Nose, Pair, at_size, measure, working_pair
-from mellm_plugin.motion.geometry import Field, Grey, unit
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, face_ellipse, unit
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import Frame, read_pair
+from mellm_plugin.motion.legend import Scale, scale_of
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 Given = tuple[Frame, Frame] | tuple[Frame, Frame, Nose | None]
@@ -33,6 +34,12 @@ _PAIRS_AT_ONCE = 64  # read, measured and drawn together on a device
 _PIXELS_AT_ONCE = 8_000_000  # TV-L1 needs about 400 bytes a pixel on a GPU
 _STRONG_PERCENTILE, _STRONG_KNEES = 95, 2.0  # the knee grows if more than 5 % of the frame moves by two knees
 
+# Doubts about colours. Units and their combinations up to 3 px colour at most .47 of the face, .16 of it faintly, and
+# leave at most .041 beside it; still faces in shaky video at CRF 32 .66 to .92, at least .39 of it faintly.
+_SEEN, _PALE = 0.05, 0.3  # strength of a colour that is seen, and up to which it is faint
+_MOST_COLOURED, _MOST_PALE = 0.5, 0.25  # of the face
+_MOST_BESIDE = 0.06  # mean strength beside the face, over the frame
+
 
 @dataclass(frozen=True)
 class MotionMap:
@@ -41,6 +48,7 @@ class MotionMap:
     image: npt.NDArray[np.uint8]
     facial: FacialFlow
     settings: MotionSettings
+    doubts: tuple[str, ...] = ()  # reasons why the map may show no micro-expression; empty for a good clip
 
     @property
     def flow(self) -> Field:
@@ -51,11 +59,6 @@ class MotionMap:
     def head(self) -> HeadMotion | None:
         """The removed head motion; None if the settings leave it in."""
         return self.facial.head
-
-    @property
-    def doubts(self) -> tuple[str, ...]:
-        """Reasons why the flow is implausible; empty for a good clip."""
-        return self.facial.doubts
 
     @property
     def coloured(self) -> float:
@@ -77,18 +80,64 @@ def strength(flow: Field, settings: MotionSettings, confidence: Field | None = N
 
     Strength and confidence are float32 `(H, W)`, 0..1; no confidence stands for a full one.
     """
-    magnitude = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+    magnitude = _length(flow)
+    shown = _shades(magnitude, settings)[0](magnitude)
+    shown = np.asarray(shown, np.float32)
+    return shown if confidence is None else shown * confidence
+
+
+def _length(flow: Field) -> Field:
+    length: Field = cv2.magnitude(np.ascontiguousarray(flow[..., 0]), np.ascontiguousarray(flow[..., 1]))
+    return length
+
+
+def _shades(magnitude: Field, settings: MotionSettings) -> tuple[Callable[[Field], Field], float]:
+    """The strength of a motion in px, and the motion of nearly full strength, in a map with these motions."""
     if settings.scale == "minmax":
         low, high = float(magnitude.min()), float(magnitude.max())
         differs = high - low > 16 * np.finfo(np.float32).eps * high  # by more than rounding
-        shown = ((magnitude - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(magnitude)
-    else:
-        px = unit(flow.shape)
-        excess = np.maximum(magnitude - settings.floor_px * px, 0)
-        strong = float(np.percentile(excess[::4, ::4], _STRONG_PERCENTILE)) / _STRONG_KNEES
-        shown = 1 - np.exp(-excess / max(settings.knee_px * px, strong))
-    shown = np.asarray(shown, np.float32)
-    return shown if confidence is None else shown * confidence
+        return lambda px: ((px - low) / (high - low)).clip(0, 1) if differs else np.zeros_like(px), high
+    floor, knee = (length * unit(magnitude.shape) for length in (settings.floor_px, settings.knee_px))
+    strong = float(np.percentile(np.maximum(magnitude[::4, ::4] - floor, 0), _STRONG_PERCENTILE)) / _STRONG_KNEES
+    knee = max(knee, strong)
+    return lambda px: 1 - np.exp(-np.maximum(px - floor, 0) / knee), floor + 3 * knee
+
+
+def scale(settings: MotionSettings, flow: Field | None = None) -> Scale:
+    """The scale of the legend, for the map of a flow; without one, for a still frame of the reference side.
+
+    With `scale="minmax"`, only a map has one: without a flow its ends have words for numbers.
+    """
+    if flow is None and settings.scale == "minmax":
+        return Scale(np.array([0, 1], np.float32), ((0, "least"), (1, "most")), "motion in the map")
+    title = "motion in px" if flow is not None else f"motion in px of a frame of {REFERENCE_SIDE} px"
+    magnitude = np.zeros((REFERENCE_SIDE, REFERENCE_SIDE), np.float32) if flow is None else _length(flow)
+    shade, top = _shades(magnitude, settings)
+    return scale_of(top, shade, title)
+
+
+def map_doubts(facial: FacialFlow, settings: MotionSettings, shown: Field | None = None) -> tuple[str, ...]:
+    """Reasons why a map may show no micro-expression: those of its flow, or else those of its colours.
+
+    `shown` is the strength of the colour, float32 `(H, W)`, if it is known already. With `scale="minmax"` colours say
+    nothing: they always reach from none to full.
+    """
+    if facial.doubts or settings.scale == "minmax":
+        return facial.doubts
+    if shown is None:
+        shown = strength(facial.flow, settings, facial.confidence)
+    inside = face_ellipse(*shown.shape)
+    face, beside, found = shown[inside], shown[~inside], []
+    coloured, pale = float(np.mean(face > _SEEN)), float(np.mean((face > _SEEN) & (face <= _PALE)))
+    if coloured > _MOST_COLOURED or pale > _MOST_PALE:
+        found.append(
+            f"{100 * coloured:.0f} % of the face is coloured, {100 * pale:.0f} % only faintly: noise, compression or "
+            "a head that turns, rather than a micro-expression"
+        )
+    if beside.sum() > max(face.sum(), _MOST_BESIDE * shown.size):
+        share = 100 * beside.sum() / shown.sum()
+        found.append(f"{share:.0f} % of the colour is beside the face: something else moves, or the crop is too wide")
+    return tuple(found)
 
 
 def motion_map(
@@ -116,7 +165,7 @@ def _painted(grey: Grey, pair: Pair, measured: FacialFlow, settings: MotionSetti
     facial = at_size(measured, pair.shape)
     shown = strength(facial.flow, settings, facial.confidence)
     image = colour.paint(facial.flow, shown, grey, settings.palette, settings.overlay)
-    return MotionMap(image, facial, settings)
+    return MotionMap(image, facial, settings, map_doubts(facial, settings, shown))
 
 
 def motion_maps(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import json
 import os
 import resource
@@ -21,9 +22,12 @@ import numpy as np
 import openpyxl
 import pytest
 from fictitious import Fictitious, casme2, casme3, samm, smic
+from PIL import Image
 
 from mellm_plugin.cli import main
 from mellm_plugin.datasets import store
+from mellm_plugin.motion.average import DEFAULT_MS, average, windows
+from mellm_plugin.motion.images import read_pixels
 
 QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
 Capture = pytest.CaptureFixture[str]
@@ -254,6 +258,75 @@ def test_a_clip_of_another_subject(tmp_path: Path, capsys: Capture) -> None:
     assert main(command(fictitious.cell(made, 5, "Subject", "011"), tmp_path / "out")) == 0
     says = f"expected a clip of subject 011, found {made.clips[5].clip}; correct the row"
     assert says in capsys.readouterr().err
+
+
+# Averages ------------------------------------------------------------------------------------------------------------
+
+
+def _stored(out: Path, name: str) -> dict[str, Any]:
+    return {sample.id: sample for sample in store.read(name, "test", out)}
+
+
+def test_onset_and_apex_are_averaged_and_no_clip_is_lost(tmp_path: Path, capsys: Capture) -> None:
+    """Frames that cannot be read stay out of the average, and their clip stays in."""
+    made = casme2(tmp_path / "in", 4, stray_files=False, size=(96, 96), frames=40)
+    out, names = tmp_path / "out", [f"casme2/{clip.subject}/{clip.clip}" for clip in made.clips]
+    assert main(command(made, out, "--average", "0")) == 0
+    assert "averaged" not in capsys.readouterr().out
+    single = _stored(out, "casme2")
+    broken, late = made.clips[1], made.clips[2]
+    broken.frame(broken.peak + 1).write_bytes(b"nothing")
+    cv2.imwrite(str(broken.frame(broken.peak - 1)), np.zeros((50, 50, 3), np.uint8))
+    assert main(command(made, out)) == 0
+    said = capsys.readouterr()
+    assert "onset and apex averaged with their neighbours within 30 ms: 4 clips" in said.out
+    info = store.verify("casme2", out)
+    assert (info["average"], info["averaged"], info["skipped"]) == (DEFAULT_MS, {"averaged": 4}, [])
+    left_out = f"averaged without {broken.frame(broken.peak - 1).name}, {broken.frame(broken.peak + 1).name}: "
+    assert list(info["notes"]) == names[1:2] and info["notes"][names[1]][0].startswith(left_out)
+    for clip, sample in zip(made.clips, _stored(out, "casme2").values(), strict=True):
+        assert single[sample.id].apex == clip.frame(clip.peak).read_bytes() and clip.onset is not None
+        both = windows(clip.onset, clip.peak, 200)
+        for window, number, data in zip(both, (clip.onset, clip.peak), (sample.onset, sample.apex), strict=True):
+            others = {n: clip.frame(n) for n in window if n in clip.numbers and n != number}
+            if clip is broken:
+                others = {n: file for n, file in others.items() if abs(n - clip.peak) != 1}
+            mean, used = average(read_pixels(clip.frame(number)), map(read_pixels, others.values()))
+            assert all(used) and (clip is broken or len(used) > 0)
+            with Image.open(io.BytesIO(data)) as picture:
+                assert picture.format == ("PNG" if used else "JPEG") and picture.mode == "RGB"
+                assert (np.asarray(picture) == mean).all()
+    assert main(command(made, out)) == 0
+    assert "unchanged" in capsys.readouterr().out
+    os.utime(late.frame(late.peak + 1), ns=(0, 0))
+    assert main(command(made, out)) == 0
+    assert "3 clips existed already" in capsys.readouterr().out
+    assert store.read_info("casme2", out)["notes"] == info["notes"], "a note on a reused clip stays"
+    boxes = tmp_path / "boxes.csv"
+    boxes.write_text("id,left,top,right,bottom\n" + "".join(f"{name},8,4,90,94\n" for name in names))
+    assert main(command(made, out, "--crop", "box", "--boxes", str(boxes))) == 0
+    clip, cropped = made.clips[0], read_pixels(_stored(out, "casme2")[names[0]].onset)
+    there = read_pixels(clip.frame(clip.onset or 0))[4:94, 8:90]
+    assert cropped.shape == there.shape and 0 < np.abs(cropped.astype(int) - there).mean() < 2
+
+
+def test_why_clips_are_not_averaged(tmp_path: Path, capsys: Capture) -> None:
+    kinds = {
+        "its frame rate is unknown": fictitious.fourdme(tmp_path / "a", 4, **QUICK),
+        "30 frames a second are too few": casme3(tmp_path / "b", 4, **QUICK),
+        "there are no frames beside onset and apex": samm(tmp_path / "c", 4, **{**QUICK, "frames": 3}),
+    }
+    for why, made in kinds.items():
+        assert main(command(made, tmp_path / "out")) == 0
+        assert f"  not averaged, for {why}: " in capsys.readouterr().out
+        assert list(store.read_info(made.name, tmp_path / "out")["averaged"]) == [why]
+    clip = kinds["30 frames a second are too few"].clips[0]
+    table = tmp_path / "clips.csv"
+    table.write_text(f"id,subject,onset,apex,fps\na,s,{clip.frame(clip.onset)},{clip.frame(clip.peak)},200\n")
+    assert main(["prepare", "table", "--csv", str(table), "--name", "mine", "--out", str(tmp_path / "out")]) == 0
+    assert "not averaged, for its files are named one by one: 1 clip\n" in capsys.readouterr().out
+    error = refused(command(made, tmp_path / "no", "--average", "500"), tmp_path / "no", capsys)
+    assert "--average: expected 0 (off) to 100 ms, found 500" in error
 
 
 # Wrong sheets --------------------------------------------------------------------------------------------------------

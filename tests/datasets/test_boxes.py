@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 from PIL import Image
 
-from mellm_plugin.datasets.boxes import Box, Found, cut, read_boxes
+from mellm_plugin.datasets.boxes import Box, Found, cut, png, read_boxes
 from mellm_plugin.errors import ImageError, InputError
 from mellm_plugin.motion.images import read_pixels
 
@@ -140,7 +140,8 @@ FRAMES = {
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_cut_keeps_pixels_and_depth(name: str) -> None:
     box = Box(30, 5, 119, 80)
-    whole, part = read_pixels(FRAMES[name]), cut(FRAMES[name], box)
+    whole = read_pixels(FRAMES[name])
+    part = png(cut(whole, box))
     assert whole.shape[:2] == (80, 120)
     found = read_pixels(part)
     assert found.dtype == whole.dtype
@@ -150,14 +151,6 @@ def test_a_cut_keeps_pixels_and_depth(name: str) -> None:
         assert image.mode == {"grey": "L", "grey JPEG": "L", "16 bits": "I;16"}.get(name, "RGB")
 
 
-@pytest.mark.parametrize("name", ["grey", "colour JPEG", "16 bits"])
-@pytest.mark.parametrize("kept", [0, 1, 30, 0.5, 0.9])
-def test_damaged_frames_are_told(name: str, kept: float) -> None:
-    data = FRAMES[name]
-    with pytest.raises(ImageError, match="sub01/img46.jpg: "):
-        cut(data[: int(kept * len(data)) if kept < 1 else int(kept)], Box(0, 0, 40, 40), "sub01/img46.jpg")
-
-
 def test_a_box_beyond_the_frame_is_an_error() -> None:
     with pytest.raises(ImageError, match="apex: the box 90,40 to 130,80 reaches beyond the frame, which is 120x80"):
-        cut(FRAMES["grey"], Box(90, 40, 130, 80), "apex")
+        cut(read_pixels(FRAMES["grey"]), Box(90, 40, 130, 80), "apex")

@@ -24,7 +24,8 @@ QUICK: dict[str, Any] = {"size": (40, 36), "frames": 6, "draw": "noise"}
 
 
 def prepare(made: Fictitious, root: Path, *options: str) -> tuple[dict[str, Any], dict[str, Sample]]:
-    assert main(["prepare", made.name, *made.arguments, "--out", str(root), *options]) == 0
+    as_they_are = ["--average", "0"]  # the frames
+    assert main(["prepare", made.name, *made.arguments, "--out", str(root), *as_they_are, *options]) == 0
     info = store.verify(made.name, root)
     return info, {sample.id: sample for split in info["splits"] for sample in store.read(made.name, split, root)}
 

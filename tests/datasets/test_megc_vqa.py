@@ -477,6 +477,18 @@ def test_a_video_in_a_folder_of_its_own(tmp_path: Path, root: Path) -> None:
     assert sample.clip == "SAMM-4" and sample.fps == 30
 
 
+def test_onset_and_apex_of_a_fast_video_are_averaged(tmp_path: Path, root: Path) -> None:
+    write_video(tmp_path / "videos" / "SAMM-4.avi", "MJPG", frames(), fps=200)
+    file = write_lines(tmp_path / "t.jsonl", video_rows("SAMM-4"))
+    onsets = []
+    for ms in (0.0, 30.0):
+        prepare([file], tmp_path / "videos", root, average=ms, exists="keep")
+        (sample,) = store.read(NAME, TEST, root)
+        assert sample.fps == 200 and store.read_info(NAME, root)["source"]["average"] == ms
+        onsets.append(decoded(sample.onset).astype(int))
+    assert 0 < np.abs(onsets[1] - onsets[0]).mean() < 2
+
+
 def test_rows_with_line_separators_inside(tmp_path: Path, root: Path) -> None:
     row = labelled("casme2", "sub01", "EP02_01f", answer="negative\u2028\x0b\x85!")
     prepare([write_lines(tmp_path / "train.jsonl", [row, row])], root=root)

@@ -42,7 +42,7 @@ def test_wrong_names_are_refused_with_the_near_ones() -> None:
     grey = np.zeros((4, 4), np.uint8)
     for use in (
         lambda: colour.legend_text("color-blind"),
-        lambda: colour.legend(palette="color-blind"),
+        lambda: colour.wheel(palette="color-blind"),
         lambda: colour.paint(uniform(0, 4), grey.astype(np.float32), grey, "color-blind"),
     ):
         with pytest.raises(SettingsError, match="Did you mean 'colour-blind'"):
@@ -66,7 +66,7 @@ def test_map_wheel_and_prompt_say_the_same(palette: str) -> None:
     """Each direction painted, and shown by the wheel, reads back as the words that the prompt has for it."""
     prompt = map_prompt(LABELS["dfme"], palette)
     size = 161
-    wheel = colour.legend(size, palette)
+    wheel = colour.wheel(size, palette)
     for degrees in (at for at in range(0, 360, 5) if at % 30 != 15):  # there two bins meet
         flow = uniform(degrees)
         direction = colour.direction_shown(*flow[0, 0])

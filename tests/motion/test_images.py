@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageFile
 
 from mellm_plugin.errors import ImageError
-from mellm_plugin.motion import images
+from mellm_plugin.motion import colour, images
 from mellm_plugin.motion.clip import read_clip
 from mellm_plugin.motion.images import read_pair, read_pixels
 
@@ -106,3 +106,14 @@ def test_what_is_too_large_is_refused_by_its_header(
     Image.new("L", (64, 48)).save(tmp_path / "a.tif", save_all=True, append_images=[Image.new("L", (128, 96))])
     with pytest.raises(ImageError, match="frame 1: expected an image of at most .* found 128x96"):
         read_clip(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG"])
+def test_a_written_map_keeps_its_colours_to_the_pixel(tmp_path: Path, suffix: str) -> None:
+    flow = np.random.default_rng(0).normal(0, 1, (16, 16, 2)).astype(np.float32).repeat(2, axis=0).repeat(2, axis=1)
+    painted = colour.paint(flow, np.full((32, 32), 0.7, np.float32), np.full((32, 32), 120, np.uint8))
+    images.write_atomically(tmp_path / f"map{suffix}", [Image.fromarray(painted)], "map")
+    with Image.open(tmp_path / f"map{suffix}") as written:
+        read = np.asarray(written)
+    right = (colour.read_bins(read) == colour.read_bins(painted)).mean()
+    assert right == 1 if suffix == ".png" else right > 0.9

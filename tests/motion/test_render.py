@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import io
 import subprocess
 import sys
 import threading
@@ -11,17 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
+from skimage import data
 
-from mellm_plugin.datasets.synthme import clips
+from mellm_plugin.datasets.synthme import Face, clips, draw_clip
 from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import to_grey
-from mellm_plugin.motion.render import MotionMap, motion_map, motion_maps, strength
+from mellm_plugin.motion.render import MotionMap, map_doubts, motion_map, motion_maps, strength
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +55,7 @@ def test_a_map_holds_its_flow_and_settings_and_is_grey_where_nothing_moves() -> 
     picture = drawn.to_pil()
     assert picture.mode == "RGB" and np.array_equal(np.asarray(picture), drawn.image)
     assert drawn.coloured == np.mean(strength(drawn.flow, QUICK) > 0)
-    assert 0 < drawn.coloured < 1 and drawn.doubts == ()
+    assert 0 < drawn.coloured < 1 and drawn.facial.doubts == ()
     still = motion_map(clip.onset, clip.onset)
     assert still.coloured == 0 and len(still.doubts) == 1
     assert (still.image == to_grey(clip.onset, 8)[..., None]).all()
@@ -210,3 +213,35 @@ def test_pairs_are_read_a_few_ahead_and_a_fault_of_the_source_is_raised(workers:
     assert len(read) < 50 and threading.active_count() == before, "a consumer that goes stops the work"
     with pytest.raises(RuntimeError, match="the disk is gone"):
         list(motion_maps(failing(), QUICK, workers=workers))
+
+
+def test_a_still_face_in_shaky_compressed_video_is_doubtful() -> None:
+    """A webcam of 640x480, noise of 8 grey levels, H.264 at CRF 32; the face was cut out of the frames."""
+    picture, rng = data.astronaut()[:300, 60:460], np.random.default_rng(1)
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": "32"})
+        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuv420p"
+        for shift in np.cumsum(rng.normal(0, 0.5, (16, 2)), axis=0):
+            matrix = np.hstack([1.6 * np.eye(2), shift[:, None]])
+            frame = cv2.warpAffine(picture, matrix, (640, 480), flags=cv2.INTER_CUBIC)
+            noisy = (frame + rng.normal(0, 8, frame.shape)).clip(0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, "rgb24")))
+        container.mux(stream.encode())
+    file.seek(0)
+    with av.open(file) as container:
+        frames = [frame.to_ndarray(format="gray")[50:320, 130:400] for frame in container.decode(video=0)]
+    drawn = motion_map(frames[3], frames[12])
+    assert drawn.coloured > 0.3 and "of the face is coloured" in " ".join(drawn.doubts)
+    assert motion_map(frames[3], frames[12], PRESETS["published"]).doubts == (), "its colours always reach from 0 to 1"
+
+
+def test_colour_beside_the_face_is_doubtful() -> None:
+    clip = draw_clip(Face(1), np.random.default_rng(1), ("12",), 2.0)
+    sound = motion_map(clip.onset, clip.apex)
+    assert sound.doubts == ()
+    flow = sound.flow.copy()
+    flow[:, :30] += 3.0  # somebody passes behind
+    (doubt,) = map_doubts(replace(sound.facial, flow=flow), DEFAULT)
+    assert "of the colour is beside the face" in doubt
+    assert map_doubts(replace(sound.facial, flow=flow, doubts=("a cut",)), DEFAULT) == ("a cut",)

@@ -1,10 +1,10 @@
-"""Cuts between scenes, and averages that stay within one."""
+"""Cuts between scenes."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mellm_plugin.motion.scenes import averaged, find_cuts, scene
+from mellm_plugin.motion.scenes import find_cuts, scene
 
 
 def test_cuts() -> None:
@@ -20,10 +20,5 @@ def test_cuts() -> None:
     assert find_cuts(still) == (), "a flash changes the light, not the scene"
 
 
-def test_neighbours_are_averaged_as_far_as_the_clip_and_the_scene_go() -> None:
-    frames = np.arange(0, 60, 10, dtype=np.uint8)[:, None, None].repeat(32, axis=1).repeat(32, axis=2)
-    assert (averaged(frames, 2, 0) == 20).all() and (averaged(frames, 2, 1) == 20).all()
-    assert (averaged(frames, 0, 1) == 5).all() and (averaged(frames, 5, 2) == 40).all()
-    assert (averaged(frames, 2, 1, (3,)) == 15).all() and (averaged(frames, 3, 2, (3,)) == 40).all()
-    assert averaged(frames, 3, 1).dtype == np.uint8
+def test_the_scene_of_a_frame() -> None:
     assert scene(5, 2, (3,)) == (0, 3) and scene(5, 3, (3,)) == (3, 5) and scene(5, 1, ()) == (0, 5)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
-from conftest import Photograph
 
 from mellm_plugin.motion.geometry import face_ellipse
 from mellm_plugin.motion.head import HeadMotion
@@ -13,7 +14,7 @@ from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.motion.tracking import Tracker, head_flow
 
 
-def test_a_unit_is_measured_and_the_head_removed(photograph: Photograph) -> None:
+def test_a_unit_is_measured_and_the_head_removed(photograph: Any) -> None:
     pair = photograph.moved(("12",), px=1.5)
     tracker = Tracker(pair.onset, DEFAULT)
     found, head = tracker.measure(pair.apex), tracker.head
@@ -30,7 +31,7 @@ def test_a_unit_is_measured_and_the_head_removed(photograph: Photograph) -> None
     assert np.abs(np.median(left_in[still], axis=0) - np.median(head[still], axis=0)).max() < 0.2
 
 
-def test_a_head_that_went_far_is_followed_from_frame_to_frame(photograph: Photograph) -> None:
+def test_a_head_that_went_far_is_followed_from_frame_to_frame(photograph: Any) -> None:
     tracker = Tracker(photograph.moved(head=HeadMotion()).onset, DEFAULT)
     for step in range(1, 7):  # 2 px each, together far more than the linear solution reaches
         head = HeadMotion(1.8 * step, -0.9 * step)
