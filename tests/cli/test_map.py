@@ -119,7 +119,7 @@ def test_a_video_becomes_a_map_and_an_animation(video: Path, tmp_path: Path, cap
 
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A photographed person, 512x512, 100 frames a second: the lip corners rise from frame 20 to 32."""
+    """A photographed person, 512x512, 100 frames a second: the lip corners rise from frame 20 to 32, rest to 44."""
     from skimage import data
 
     file = tmp_path_factory.mktemp("raw") / "raw.mp4"
@@ -148,10 +148,10 @@ def test_the_face_is_cut_out_of_raw_frames(raw: Path, tmp_path: Path, capsys: Ca
     left, top, right, bottom = found["crop"]
     assert left < 190 < 258 < right and top < 85 < 150 < bottom and right - left < 240
     assert found["size"] == [right - left, bottom - top] and found["doubts"] == []
-    assert abs(found["onset"] - 20) <= 4 and abs(found["apex"] - 33) <= 4
+    assert abs(found["onset"] - 20) <= 4 and 29 <= found["apex"] <= 47
     part = row("--start", "0.12s", "--end", "0:00.50", "--crop", "124,20,324,220")
     assert (part["frames"], part["size"], part["crop"]) == (39, [200, 200], [124, 20, 324, 220])
-    assert abs(part["onset"] - 20) <= 4 and abs(part["apex"] - 33) <= 4, "numbers of the whole clip"
+    assert abs(part["onset"] - 20) <= 4 and 29 <= part["apex"] <= 47, "numbers of the whole clip"
     named = ["--crop", "none", "--onset", "20", "--apex", "33"]
     whole = row(*named, "--start", "15")
     assert (whole["crop"], whole["size"], whole["onset"], whole["apex"]) == (None, [512, 512], 20, 33)

@@ -97,9 +97,17 @@ def test_head_motion_misleads_the_plain_difference_and_settings_that_leave_it_in
 
 
 def test_a_blink_alone_is_reported_at_the_eyes() -> None:
-    found = spot(_clip(2, (), 0, 10, blink=15))
-    assert found.at_the_eyes and "blink" in found.reason
+    found = spot(_clip(3, (), 0, 10, blink=15))
+    assert found.at_the_eyes and "it may be a blink" in found.reason
     assert found.apex is not None and abs(found.apex - 15) <= 2
+    assert [event.apex for event in found.events] == [found.apex] and found.events[0].at_the_eyes
+
+
+def test_eyes_that_are_not_found_are_reported() -> None:
+    """The detector does not know this drawn face."""
+    found = spot(_clip(2, (), 0, 10, blink=15))
+    assert found.found and not found.at_the_eyes
+    assert "no eyes were found in the first frame: a movement may be a blink" in found.reason
 
 
 def test_a_larger_blink_is_ignored() -> None:
