@@ -229,7 +229,10 @@ def plan(kind: Kind, fps: int, rng: np.random.Generator) -> Plan:
 
 
 def draw(kind: str, number: int, seed: int = 0, photographs: Sequence[str] = ("astronaut",)) -> Clip:
-    """Draw clip `number` of a kind, by its arguments alone, but for what the encoder does; every other face is a photographed one."""
+    """Draw clip `number` of a kind, by its arguments alone but for what the encoder does.
+
+    Every other face is a photographed one.
+    """
     made = KINDS[kind]
     rng = np.random.default_rng([0x5B07, seed, list(KINDS).index(kind), number])
     fps = made.rates[number % len(made.rates)]
