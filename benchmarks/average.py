@@ -1,13 +1,14 @@
-"""python benchmarks/average.py [--clips 12] [--seed 0] [PORTRAIT.jpg ...]
+"""python benchmarks/average.py [--clips 12] [--seed 0] [--portraits FOLDER]
 
 What it gains to average onset and apex with their neighbours in time (`mellm_plugin.motion.average`): the error of the
 flow where a face moves, on films whose motion is known.
 
-Two faces in three are portraits: two in the public domain, which scikit-image and matplotlib ship, or those given. The
-third is drawn. One action unit rises for 100 to 250 ms and falls for twice as long, while the head moves. Each frame
-has noise of its own, sigma 2 grey levels. Columns: mean end-point error over the pixels that move by more than half of
-the amplitude, px, of single frames, and averaged; "smear" is the same difference without noise, so what averaging
-costs by itself. The second table lets the head move faster; "plain" averages the same frames without alignment.
+Two faces in three are portraits, two in the public domain that scikit-image and matplotlib ship; the third is drawn.
+With `--portraits`, only the pictures of a folder appear. One action unit rises for 100 to 250 ms and falls for twice
+as long, while the head moves. Each frame has noise of its own, sigma 2 grey levels. Columns: mean end-point error over
+the pixels that move by more than half of the amplitude, px, of single frames, and averaged; "smear" is the same
+difference without noise, so what averaging costs by itself. At 60 frames a second the package averages nothing. The
+second table lets the head move faster; "plain" averages the same frames without alignment.
 """
 
 from __future__ import annotations
@@ -19,27 +20,17 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from apex import with_head
+from pairs import INSIDE, SIDE, Cast, Field, Grey, cast_of
 
-from mellm_plugin.datasets.crop import Cascade
-from mellm_plugin.datasets.synthme import AUS, SIZE, Face, displacement, warp
+from mellm_plugin.datasets.synthme import AUS, displacement, warp
 from mellm_plugin.motion.average import averaged, windows
 from mellm_plugin.motion.facial import facial_flow
-from mellm_plugin.motion.images import read_pixels
 
-Grey = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
-
-RATES, AMPLITUDES, SPEEDS = (100, 200), (0.3, 0.5, 1.0), (0, 60, 120)
+RATES, AMPLITUDES, SPEEDS = (60, 100, 200), (0.3, 0.5, 1.0), (0, 60, 120)
 """Frames a second; px; px a second that the head moves by at the most."""
 
 _NOISE = 2.0  # grey levels
-_MARGIN = 16
-_SIDE = SIZE + 2 * _MARGIN
-_CENTRE = (_SIDE / 2, _SIDE / 2)
-_HALF = 0.42 * SIZE
-_INSIDE = (slice(_MARGIN, _MARGIN + SIZE),) * 2
 _BESIDE_MS = 35  # frames before the onset and after the apex
 _SWING = 4.0  # px to either side, at the most
 
@@ -77,60 +68,37 @@ class Film(NamedTuple):
         return self.error(onset, apex)
 
 
-def portraits(files: Sequence[Path]) -> list[Field]:
-    """Faces that fill pictures of 256 x 256 px, grey."""
-    if not files:
-        import matplotlib
-        import skimage
-
-        hopper = Path(matplotlib.get_data_path(), "sample_data", "grace_hopper.jpg")
-        files = [Path(skimage.__file__).parent / "data" / "astronaut.png", hopper]
-    found = []
-    for file in files:
-        pixels = read_pixels(file)
-        box = Cascade().find(str(file), pixels).box
-        assert box is not None, "the detector finds a box, or refuses"
-        face = cv2.cvtColor(pixels[box.top : box.bottom, box.left : box.right], cv2.COLOR_RGB2GRAY)
-        how = cv2.INTER_AREA if min(face.shape) > _SIDE else cv2.INTER_CUBIC
-        found.append(np.asarray(cv2.resize(face, (_SIDE, _SIDE), interpolation=how), np.float32))
-    return found
-
-
-def films(faces: Sequence[Field], amplitude: float, fps: float, speed: float, clips: int, seed: int) -> Iterator[Film]:
+def films(cast: Cast, amplitude: float, fps: float, speed: float, clips: int, seed: int) -> Iterator[Film]:
     """Films of the same faces, units and rises for all arguments."""
     for number in range(clips):
         rng = np.random.default_rng([seed, number])
         unit, rise_ms, turn = str(rng.choice(AUS)), rng.uniform(100, 250), rng.uniform(0, 2 * np.pi)
-        picture = faces[number // 3 % len(faces)]
-        if number % 3 == 2:
-            drawn = Face(int(rng.integers(2**63))).draw(rng, _CENTRE, _HALF)
-            picture = np.asarray(cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY), np.float32)
+        look = cast.look(cast.names[number % len(cast.names)], rng)
+        picture = np.asarray(cv2.cvtColor(np.asarray(look.picture, np.float32), cv2.COLOR_RGB2GRAY), np.float32)
         beside, rise = round(_BESIDE_MS * fps / 1000), round(rise_ms * fps / 1000)
         t = np.arange(-beside, rise + beside + 1)
         shown = (1 - np.cos(np.pi * np.where(t < rise, np.clip(t / rise, 0, 1), 1 + (t - rise) / (2 * rise)))) / 2
         swing = min(_SWING, speed / 10)
         way = swing * np.sin(speed * t / fps / max(swing, 1e-9))  # px
-        facial = displacement([unit], [amplitude], _CENTRE, _HALF, (_SIDE, _SIDE))
+        facial = displacement([unit], [amplitude], look.centre, look.half, picture.shape)
         frames = [
-            warp(picture, with_head(facial * np.float32(share), _SIDE / 2, *place))[_INSIDE]
+            warp(picture, with_head(facial * np.float32(share), SIDE / 2, *place))[INSIDE]
             for share, place in zip(shown, np.outer(way, (np.cos(turn), np.sin(turn), 0.003, 0.002)), strict=True)
         ]
-        yield Film(np.stack(frames), beside, beside + rise, fps, facial[_INSIDE])
+        yield Film(np.stack(frames), beside, beside + rise, fps, facial[INSIDE])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What it gains to average onset and apex with their neighbours.")
-    parser.add_argument(
-        "portraits", type=Path, nargs="*", help="pictures with one face (default: two that packages ship)"
-    )
+    parser.add_argument("--portraits", type=Path, help="a folder of pictures with one face each, the only faces shown")
     parser.add_argument("--clips", type=int, default=12, help="of each kind (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    faces = portraits(given.portraits)
+    cast = cast_of(given.portraits)
 
     def shown(amplitude: float, fps: float, speed: float) -> list[Film]:
-        return list(films(faces, amplitude, fps, speed, given.clips, given.seed))
+        return list(films(cast, amplitude, fps, speed, given.clips, given.seed))
 
     def means(made: Sequence[Film], sigma: float) -> tuple[float, float]:
         single, mean = np.mean([film.errors(sigma, number) for number, film in enumerate(made)], axis=0).tolist()

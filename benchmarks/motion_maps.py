@@ -1,264 +1,215 @@
-"""python benchmarks/motion_maps.py [--peer CONTRIB/bin/python] [--clips 3] [--quick] [--write FILE] [--sheets DIR]
+"""python benchmarks/motion_maps.py [--tables methods amplitudes conditions] [--seed 20 21 22] [--before CHECKOUT] ...
 
-Accuracy, noise and cost of motion maps on clips whose motion is known at every pixel, compared with the published
-method in OpenCV contrib. Five minutes (`--quick`: less than one).
+Accuracy, noise and cost of motion maps on pairs of frames whose motion is known at every pixel (`pairs.py`).
 
-Clips: each labelled unit of SynthME at each of six amplitudes, `--clips` times: of three, two are new drawn faces and
-one is the photographed face of scikit-image (NASA's astronaut). The head moves by up to 3 px, 1.2 degrees and 1.2 %;
-the light changes by a few per cent; sensor noise is .5 to 3 grey levels, in drawn clips for each colour channel, and
-some of these are JPEGs. In still faces at most the head moves; in half of them nothing does. Everything is drawn from
-`--seed`. No constant of the package was tuned on these clips, but some were tuned on the same photograph.
+- `methods`: ways to draw a map, the published one too; each labelled unit of SynthME at six amplitudes, and 16 still
+  faces, half of them with a still head; the first seed. The head moves in the plane by up to 3 px, 1.2 degrees and
+  1.2 %, the light by a few per cent; noise is .5 to 3 grey levels in each colour. Two minutes, five with `--peer`.
+- `amplitudes`: the preset `robust` on these moving clips, `--clips` times for each seed, beside the least error that is
+  possible (`bound`): with the windows of `local`, and with the best window for each region.
+- `conditions`: the same for `pairs.CONDITIONS` (turns of a head with depth, codecs, blur, light): each unit at .5 and
+  1 px, and 8 still faces. All conditions see the same clips. Two minutes a seed, three with `--before`.
 
-A region is right if its mean flow falls into the right one of the twelve direction bins. An interval contains 95 % of
-2000 resamples of the clips. "Length": of a region's mean flow, as a share of the true one; "region / still": the same
-length over the rms of the flow on still skin; both are medians of the regions that move by up to 1 px. "Head left": rms
-over the face of the true head motion minus the removed one. Colour is its strength, 0 to 1; "beside the face" is the
-share of pixels above .05 in the background and at the rim of the frame. "False doubts": maps with a warning.
+`python benchmarks/average.py` has the axis of the frame rate: single frames against averages over time.
 
-Times are processor times on one thread, from grey frames to picture. OpenCV contrib's TV-L1 also computes the first
-clips, in a process of the environment given by `--peer` (a separate one: two opencv packages break each other),
-alternately before and after ours; the ratio is that of whole maps of one pair. Maps a second are by the clock.
+Faces are drawn, or two portraits that packages ship. With `--portraits`, only the pictures of a folder appear, so that
+it can hold faces that no constant was tuned on. With `--heads`, half of the heads that turn are measured ones.
 
-`--write` puts the tables between the markers of a Markdown file and a plot beside it (needs matplotlib). `--sheets`
-only writes contact sheets of every unit and amplitude.
+Right: the mean flow of a region falls into the right one of the twelve direction bins. Shown: right, and the mean
+strength of its colour is above .1. False: share of the pixels of a still face, or of the still part, that have a
+strength above .05; mean over clips. Doubts: share of the clips with any. Error: mean end-point error in the regions,
+px. Length: of a region's mean flow, as a share of the true one, median. An interval contains 95 % of 2000 resamples of
+the clips. "Head left": rms over the face of the true head motion minus the removed one.
+
+`--before` names another checkout of this repository. A process of it draws the same pairs, and a cell holds both
+figures: before → now. `--peer` names the Python of an environment with OpenCV contrib, whose TV-L1 the published map
+uses, in a process of its own (two opencv packages break each other), alternately before and after ours. Times are
+processor times on one thread, from grey frames to picture; the ratio is that of whole maps of one pair.
+
+`--write` puts the tables between the markers of a Markdown file and a plot beside it. `--sheets` only writes contact
+sheets of every unit and amplitude. `--quick` tries everything out on two units.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import lru_cache, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from mellm_plugin.datasets.synthme import AUS, SIZE, WINDOWS, Face, displacement, draw_clip, warp
-from mellm_plugin.motion import colour
+sys.path.insert(0, str(Path(__file__).parent))
+from pairs import (
+    CONDITIONS,
+    IN_PLANE,
+    MEASURED,
+    SHAPES,
+    STILL_HEAD,
+    Cast,
+    Condition,
+    Field,
+    Grey,
+    Pair,
+    cast_of,
+    make,
+)
+from tvl1 import Peer
+
+from mellm_plugin.datasets.synthme import AUS
+from mellm_plugin.motion import colour, facial
 from mellm_plugin.motion.contact_sheet import contact_sheet
-from mellm_plugin.motion.facial import FacialFlow, Pair, measure
-from mellm_plugin.motion.flow import ESTIMATORS, both_flows
-from mellm_plugin.motion.images import read_pair
-from mellm_plugin.motion.render import motion_map, motion_maps, strength
+from mellm_plugin.motion.flow import ESTIMATORS
+from mellm_plugin.motion.render import motion_map, strength
 from mellm_plugin.motion.settings import DEFAULT, PRESETS, MotionSettings
 from mellm_plugin.motion.tvl1 import tvl1
 from mellm_plugin.small_files import write_text
 
-sys.path.insert(0, str(Path(__file__).parent))
-from apex import with_head
-from tvl1 import Peer
-
-Grey = npt.NDArray[np.uint8]
-Field = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
-
-AMPLITUDES = (0.3, 0.5, 0.8, 1.0, 2.0, 3.0)
+AMPLITUDES = (0.2, 0.3, 0.5, 1.0, 2.0, 3.0)
+OF_CONDITIONS = (0.5, 1.0)
 SMALL = 1.0
 """Largest small amplitude, px."""
 
+TABLES = ("methods", "amplitudes", "conditions")
 BEGIN, END = "<!-- benchmark -->", "<!-- /benchmark -->"
 PLOT = "motion_accuracy.svg"
-RESAMPLES = 2000
-NOSE_OFF = 20.0
-"""Distance of a wrong nose tip, px."""
 
 _SEED = 0x6D6D  # keeps these clips apart from others with the same seed
-_MARGIN = 16
-_STILL_BELOW = 0.02  # px; skin that moves less is still
+_RESAMPLES = 2000
+_SHOWN, _SEEN, _HALF_COLOURED = 0.1, 0.05, 0.5  # strength of a region that is shown, of a pixel; share of the face
+_SURE_TURN = 2.0  # degrees, up to which a turn is to be removed
 _HIGH_PASS = 6.0  # px
+_WINDOW = float(np.hypot(3, DEFAULT.smooth_px))  # sigma of `local`'s windows, with the smoothing after it, px
+_WINDOWS = (1.0, 1.5, 2.2, 4.5)  # others, for the bound
+_DERIVATIVE = np.array([1, -8, 0, 8, -1], np.float32) / 12
+_STILL_FACES = 16, 8  # of the tables of methods and of conditions
 
 
-@dataclass(frozen=True)
-class Clip:
-    """Two frames and their true motion; lengths are px."""
+class Drawn(NamedTuple):
+    """A map, as a checkout draws it."""
 
-    photo: bool  # a photographed face; otherwise a drawn one
-    unit: int | None  # None for a still face
-    amplitude: float  # the unit's peak displacement
-    onset: Grey  # uint8 `(224, 224)`, as the apex
-    apex: Grey
-    total: Field  # float32 `(224, 224, 2)`: where each onset pixel went, head and face together
-    facial: Field  # without the head's motion
-    nose: tuple[float, float]
-    wrong_nose: tuple[float, float]  # `NOSE_OFF` away
-    centre: tuple[float, float]  # of the face, as `synthme.displacement` takes it
-    half: float
-
-    @cached_property
-    def face(self) -> Mask:
-        """The face as an ellipse."""
-        y, x = np.ogrid[:SIZE, :SIZE]
-        across, down = (x - self.centre[0]) / (0.72 * self.half), (y - self.centre[1]) / (0.98 * self.half)
-        return np.asarray(across**2 + down**2 <= 1)
-
-    @cached_property
-    def still(self) -> Mask:
-        """The still part of the face."""
-        return np.asarray(self.face & (np.linalg.norm(self.facial, axis=-1) < _STILL_BELOW))
-
-    @cached_property
-    def regions(self) -> list[Mask]:
-        """The regions that the unit moves: the core of each window, on each side, where it follows the window's
-        direction."""
-        found: list[Mask] = []
-        size = np.linalg.norm(self.facial, axis=-1)
-        y, x = np.ogrid[:SIZE, :SIZE]
-        for window in WINDOWS[self.unit] if self.unit else ():
-            if np.hypot(window.dx, window.dy) < 0.5:  # only follows a stronger neighbour
-                continue
-            for m in (1, -1) if window.x else (1,):
-                across = (x - self.centre[0] - self.half * m * window.x) / (self.half * window.sx)
-                down = (y - self.centre[1] - self.half * window.y) / (self.half * window.sy)
-                along = self.facial @ np.array([m * window.dx, window.dy], np.float32) / np.hypot(window.dx, window.dy)
-                core = np.exp(-(across**2 + down**2) / 2) > 0.5
-                found.append(core & (along > 0.85 * size) & (size > 0.35 * self.amplitude))
-        return [mask for mask in found if mask.sum() >= 8]
+    flow: Field  # of the face, float32 `(H, W, 2)`
+    shown: Field  # strength, float32 `(H, W)`
+    doubts: tuple[str, ...]
+    removed: Field | float  # the head's flow
+    seconds: float
 
 
-def _wrong(nose: tuple[float, float], rng: np.random.Generator) -> tuple[float, float]:
-    angle = rng.uniform(0, 2 * np.pi)
-    return nose[0] + NOSE_OFF * float(np.cos(angle)), nose[1] + NOSE_OFF * float(np.sin(angle))
+class Before:
+    """A process that draws maps with the package of another checkout."""
+
+    _CODE = """
+import pickle, sys, time
+import cv2
+import mellm_plugin
+from mellm_plugin.motion.render import motion_map, strength
+cv2.setNumThreads(1)
+pickle.dump(mellm_plugin.__file__, sys.stdout.buffer)
+while True:
+    sys.stdout.buffer.flush()
+    try:
+        pair = pickle.load(sys.stdin.buffer)
+    except EOFError:
+        break
+    start = time.process_time()
+    drawn = motion_map(*pair)
+    seconds = time.process_time() - start
+    shown = strength(drawn.flow, drawn.settings, drawn.facial.confidence)
+    pickle.dump((drawn.flow, shown, drawn.doubts, drawn.head.flow(*shown.shape), seconds), sys.stdout.buffer)
+"""
+
+    def __init__(self, checkout: Path) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": "1"}
+        command, pipe = [sys.executable, "-c", self._CODE], subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, cwd=checkout)
+        if not Path(found := self._answer()).is_relative_to(checkout.resolve()):
+            raise SystemExit(f"expected a folder mellm_plugin in {checkout}, but {found} loads")
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        try:
+            return pickle.load(self._process.stdout)
+        except EOFError:
+            raise SystemExit(f"the process of the other checkout ended with {self._process.wait()}") from None
+
+    def draw(self, pair: Pair) -> Drawn:
+        assert self._process.stdin is not None
+        pickle.dump((pair.onset, pair.apex), self._process.stdin)
+        self._process.stdin.flush()
+        return Drawn(*self._answer())
+
+    def close(self) -> None:
+        self._process.communicate()
 
 
-def drawn(unit: int | None, amplitude: float, key: Sequence[int], head: float = 1.0, face: Face | None = None) -> Clip:
-    """A drawn clip; `key` is its entropy, `head` as in `draw_clip`, `face=None` a new face."""
-    face = face or Face(int(np.random.default_rng([*key, 0]).integers(2**63)))
-    # draw_clip does not return the place of the face, so its first random draws are repeated here; the nose tip shows
-    # whether they still match.
-    again = np.random.default_rng([*key, 1])
-    half = 0.44 * SIZE * again.uniform(0.87, 1.05)
-    centre = (SIZE / 2 + again.uniform(-0.05, 0.05) * SIZE, SIZE / 2 + again.uniform(-0.05, 0.04) * SIZE)
-    codes = () if unit is None else (str(unit),)
-    clip = draw_clip(face, np.random.default_rng([*key, 1]), codes, amplitude, head=head)
-    if not np.allclose(clip.nose, (centre[0], centre[1] + half * face.nose_y)):
-        raise SystemExit("draw_clip no longer places the face by its first draws; adapt drawn() in this script")
-    onset, apex = read_pair(clip.onset, clip.apex)
-    wrong = _wrong(clip.nose, np.random.default_rng([*key, 2]))
-    return Clip(False, unit, amplitude, onset, apex, clip.flow, clip.facial, clip.nose, wrong, centre, half)
+def _nothing(onset: Grey, _: Grey) -> tuple[Field, float]:
+    return np.zeros((*onset.shape, 2), np.float32), 0.0
 
 
-@lru_cache(maxsize=1)
-def photograph() -> Field:
-    """A photographed face with a margin: float32 `(256, 256)`, grey."""
-    from skimage import data
-
-    side = SIZE + 2 * _MARGIN
-    crop = cv2.resize(data.astronaut()[22:196, 137:311], (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.asarray(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), np.float32)
-
-
-def photographed(unit: int | None, amplitude: float, key: Sequence[int], head: float = 1.0) -> Clip:
-    """The photographed face, moved as `draw_clip` moves a drawn one."""
-    rng = np.random.default_rng([*key, 1])
-    picture, centre, half = photograph(), (SIZE / 2, SIZE / 2), 104.0
-    middle = centre[0] + _MARGIN
-    codes, sizes = ([], []) if unit is None else ([str(unit)], [amplitude])
-    facial = displacement(codes, sizes, (middle, middle), half, picture.shape)
-    turn, zoom = np.radians(head * rng.uniform(-1.2, 1.2)), head * rng.uniform(-0.012, 0.012)
-    tx, ty = head * rng.uniform(-3, 3, 2)
-    total = with_head(facial, middle, tx, ty, turn, zoom)
-    x = np.arange(picture.shape[1], dtype=np.float32)
-    gain, bias, slope = 1 + rng.normal(0, 0.012), rng.normal(0, 1.2), rng.normal(0, 0.02)
-    lit = warp(picture, total) * (gain + slope * (x - middle) / half) + bias
-    noise = rng.uniform(0.5, 3.0)
-    inside = (slice(_MARGIN, _MARGIN + SIZE),) * 2
-    noisy = (np.rint(frame + noise * rng.standard_normal(frame.shape)).clip(0, 255) for frame in (picture, lit))
-    onset, apex = (np.ascontiguousarray(frame[inside], np.uint8) for frame in noisy)  # as the estimators need them
-    nose = (centre[0], centre[1] + 0.22 * half)
-    wrong = _wrong(nose, np.random.default_rng([*key, 2]))
-    return Clip(True, unit, amplitude, onset, apex, total[inside], facial[inside], nose, wrong, centre, half)
-
-
-def moving_clips(times: int, seed: int) -> Iterator[Clip]:
-    """Every unit at every amplitude, `times` times, in random order."""
-    cells = [(i, j) for i in range(len(AUS)) for j in range(len(AMPLITUDES))]
-    for turn in range(times):
-        for place in np.random.default_rng([_SEED, seed, turn]).permutation(len(cells)):
-            i, j = cells[place]
-            make = photographed if (i + j + turn) % 3 == 2 else drawn
-            yield make(AUS[i], AMPLITUDES[j], [_SEED, seed, 1, AUS[i], j, turn])
-
-
-def still_clips(number: int, seed: int) -> Iterator[Clip]:
-    """`number` still faces, every other one photographed; half of each kind with a still head."""
-    for i in range(number):
-        make = photographed if i % 2 else drawn
-        yield make(None, 0.0, [_SEED, seed, 2, i], head=float(i // 2 % 2))
-
-
-def high_passed_tvl1(onset: Grey, apex: Grey) -> Field:
+def _high_passed_tvl1(onset: Grey, apex: Grey) -> tuple[Field, float]:
     """TV-L1 on frames without coarse brightness, which changes with the light."""
     frames = [frame.astype(np.float32) for frame in (onset, apex)]
-    return tvl1(*(frame - cv2.GaussianBlur(frame, (0, 0), _HIGH_PASS) for frame in frames))
+    return tvl1(*(frame - cv2.GaussianBlur(frame, (0, 0), _HIGH_PASS) for frame in frames)), 0.0
 
 
-PEER = "OpenCV contrib's TV-L1"
-"""The flow that the other environment computes."""
-
-HIGH_PASSED = "high-passed tvl1"
-
-FLOWS: dict[str, Callable[[Grey, Grey], Field]] = {
-    **ESTIMATORS,
-    HIGH_PASSED: high_passed_tvl1,
-    "nothing": lambda onset, _: np.zeros((*onset.shape, 2), np.float32),
-}
-"""Flows computed in this environment, by name."""
-
-SLOW = ("tvl1", HIGH_PASSED)
-"""Flows that `--quick` computes only for some clips."""
+def ours(pair: Pair, settings: MotionSettings = DEFAULT) -> Drawn:
+    """A pair's map."""
+    start = time.process_time()
+    made = motion_map(pair.onset, pair.apex, settings, nose=pair.nose)
+    seconds = time.process_time() - start
+    shown = strength(made.flow, settings, made.facial.confidence)
+    return Drawn(made.flow, shown, made.doubts, made.head.flow(*shown.shape) if made.head else 0.0, seconds)
 
 
-@dataclass(frozen=True)
-class Row:
-    """A method in the tables: the processing of a flow of `FLOWS`, or of `PEER`."""
-
-    name: str
-    settings: MotionSettings
-    flow: str
-    wrong_nose: bool = False
-
-    def map_pair(self, clip: Clip, forward: Field) -> tuple[FacialFlow, Field]:
-        """A map from its flow, float32 `(H, W, 2)`: the facial flow and the strength of its colour."""
-        nose = clip.wrong_nose if self.wrong_nose else clip.nose
-        backward: Field | None = None
-        if self.settings.doubt_px:
-            forward, backward = both_flows(clip.onset, clip.apex, self.settings.estimator)
-        facial = measure(Pair(clip.onset, clip.apex, nose, clip.onset.shape), self.settings, (forward, backward))
-        shown = strength(facial.flow, self.settings, facial.confidence)
-        colour.paint(facial.flow, shown, clip.onset, self.settings.palette, self.settings.overlay)
-        return facial, shown
+def from_flow(flow: Callable[[Grey, Grey], tuple[Field, float]], settings: MotionSettings, pair: Pair) -> Drawn:
+    """A pair's map from a flow that is not the package's, which comes with its seconds in another process."""
+    start = time.process_time()
+    forward, elsewhere = flow(pair.onset, pair.apex)
+    given = facial.Pair(pair.onset, pair.apex, pair.nose, pair.onset.shape)
+    made = facial.measure(given, settings, (forward, None))
+    shown = strength(made.flow, settings)
+    colour.paint(made.flow, shown, pair.onset, settings.palette, settings.overlay)
+    seconds = time.process_time() - start + elsewhere
+    return Drawn(made.flow, shown, made.doubts, made.head.flow(*shown.shape) if made.head else 0.0, seconds)
 
 
-def _estimator(name: str) -> MotionSettings:
-    return replace(DEFAULT, estimator=name, doubt_px=0.0)
+Method = Callable[[Pair], Drawn]
 
-
-FORMER = MotionSettings(estimator="dis", smooth_px=2.0, doubt_px=0.0, floor_px=0.15, knee_px=0.8)
-NOTHING = "nothing at all"
+_PLAIN = replace(DEFAULT, doubt_px=0.0)
+NOTHING, BEFORE = "nothing at all", "before"
 ROBUST, PUBLISHED, PUBLISHED_BY_PEER = "preset `robust`", "preset `published`", "OpenCV's TV-L1, nose mean"
-ROWS: tuple[Row, ...] = (
-    Row(ROBUST, PRESETS["robust"], PRESETS["robust"].estimator),
-    Row(PUBLISHED, PRESETS["published"], PRESETS["published"].estimator),
-    Row("the same, nose tip 20 px off", PRESETS["published"], PRESETS["published"].estimator, wrong_nose=True),
-    Row(PUBLISHED_BY_PEER, PRESETS["published"], PEER),
-    Row("former default", FORMER, FORMER.estimator),
-    *(Row(f"`{name}`, similarity", _estimator(name), name) for name in ESTIMATORS),
-    Row("high-passed `tvl1`, similarity", _estimator("tvl1"), HIGH_PASSED),
-    Row(NOTHING, replace(DEFAULT, head="none", doubt_px=0.0, smooth_px=0.0), "nothing"),
-)
+METHODS: dict[str, Method] = {
+    ROBUST: ours,
+    PUBLISHED: partial(ours, settings=PRESETS["published"]),
+    **{
+        f"`{name}`, similarity": partial(ours, settings=replace(_PLAIN, estimator=name))
+        for name in ESTIMATORS
+        if name != DEFAULT.estimator
+    },
+    "high-passed `tvl1`, similarity": partial(from_flow, _high_passed_tvl1, replace(_PLAIN, estimator="tvl1")),
+    NOTHING: partial(from_flow, _nothing, replace(_PLAIN, head="none", smooth_px=0.0)),
+}
+"""What the table of methods compares, beside OpenCV's TV-L1."""
+
 PLOTTED: dict[str, tuple[str, str, str]] = {
     # Colours of Okabe and Ito, safe for the colour-blind; markers and dashes repeat the distinction.
     ROBUST: ("#0072B2", "o", "-"),
     "`tvl1`, similarity": ("#009E73", "s", "-"),
-    "former default": ("#CC79A7", "^", "--"),
+    "`dis`, similarity": ("#CC79A7", "^", "--"),
     PUBLISHED: ("#D55E00", "D", "-"),
     PUBLISHED_BY_PEER: ("#000000", "x", ":"),
     NOTHING: ("#888888", "", ":"),
@@ -266,157 +217,231 @@ PLOTTED: dict[str, tuple[str, str, str]] = {
 
 
 class Region(NamedTuple):
-    """One row's result for a region of a clip."""
+    """A method's result for a region of a clip."""
 
     right: bool  # its mean flow falls into the right bin
+    shown: bool  # right and visible
     degrees: float  # error of its direction
-    error: float  # mean end-point error, px
     length: float  # of its mean flow, as a share of the true one's
-    over_still: float  # the same length over the rms of the flow on still skin
+    error: float  # mean end-point error, px
+    bound: float  # of the error, px; nan where it is not known
+    best_bound: float  # the least one, of any window
 
 
 class Outcome(NamedTuple):
-    """One row's result for a clip."""
+    """A method's result for a clip."""
 
-    photo: bool
+    table: str
+    method: str
+    condition: Condition
+    face: str
+    shape: str
     unit: int | None
     amplitude: float
     regions: list[Region]  # none in a still clip
     error: float  # mean end-point error over the face, px
-    head_left: float  # rms over the face of the true head motion minus the removed one, px
+    false: float  # share of still skin with a colour that is seen
+    beside: float  # share beside the face
+    head_left: float  # px
     doubted: bool
     seconds: float  # processor time of the whole map
-    shown: Field | None  # strength over a still face and beside it, float32 `(N,)`; None in other clips
-    beside: Field | None
 
 
-def outcome(clip: Clip, facial: FacialFlow, shown: Field, seconds: float) -> Outcome:
+@lru_cache(maxsize=8)
+def bound(pair: Pair, window: float = _WINDOW) -> Field:
+    """The least mean end-point error in the pair's regions, px; float32 `(H, W)`, nan elsewhere.
+
+    The Bayesian Cramér-Rao bound (Van Trees 1968) of the motion in a Gaussian window of sigma `window`, px. Its Fisher
+    information is that of image registration (Robinson and Milanfar 2004), from the gradients `g` of the onset without
+    noise. Both frames have noise of variance s^2, so their difference has 2 s^2. Least squares with the window's
+    weights w have the information J = A B^-1 A / (2 s^2), with A = sum(w g g') and B = sum(w^2 g g'). The prior: a
+    region moves to any side alike, as a Gaussian with the mean square of the true motion. So the error has the
+    covariance C = (J + prior)^-1. In this linear model with Gaussian noise an estimate reaches the bound, and has the
+    least mean length too (Anderson 1955).
+
+    Within a window the motion u varies, and one vector cannot follow. This part is included, by its true value
+    C J (A^-1 sum(w g g' u) - u). Noise does not change it; a smaller window would make it smaller.
+    """
+    moving = np.any(pair.regions, axis=0)
+    one = np.ones(1, np.float32)
+    gradients = [cv2.sepFilter2D(pair.clean, -1, *both) for both in ((_DERIVATIVE, one), (one, _DERIVATIVE))]
+    g = np.stack(gradients, axis=-1).astype(np.float64)
+    products = g[..., :, None] * g[..., None, :]
+
+    def summed(image: npt.NDArray[np.float64], sigma: float) -> npt.NDArray[np.float64]:
+        """Weighted sums around each moving pixel, the largest weight being 1."""
+        sums = 2 * np.pi * sigma**2 * cv2.GaussianBlur(image.reshape(*image.shape[:2], -1), (0, 0), sigma)
+        return np.asarray(sums[moving].reshape(-1, *image.shape[2:]))
+
+    u = pair.facial[..., None].astype(np.float64)
+    tiny = 1e-3 * np.eye(2)
+    a, b = summed(products, window) + tiny, summed(products, window / np.sqrt(2)) + tiny
+    information = a @ np.linalg.inv(b) @ a / (2 * pair.noise**2)
+    covariance = np.linalg.inv(information + np.eye(2) / (np.square(u[moving]).sum(axis=1).mean() / 2))
+    bias = covariance @ information @ (np.linalg.solve(a, summed(products @ u, window)) - u[moving])
+    # The mean length of Gaussian errors about the bias, by quadrature.
+    nodes, weights = np.polynomial.hermite_e.hermegauss(8)
+    normals = np.stack(np.meshgrid(nodes, nodes)).reshape(2, -1)
+    chances = np.outer(weights, weights).ravel() / weights.sum() ** 2
+    found = np.full(pair.onset.shape, np.nan, np.float32)
+    found[moving] = np.linalg.norm(bias + np.linalg.cholesky(covariance) @ normals, axis=1) @ chances
+    return found
+
+
+def outcome(table: str, method: str, condition: Condition, pair: Pair, drawn: Drawn) -> Outcome:
     """Compare the measured flow with the true one."""
-    errors = np.linalg.norm(facial.flow - clip.facial, axis=-1)
-    still = float(np.sqrt(np.square(facial.flow[clip.still]).sum(axis=-1).mean()))
+    errors = np.linalg.norm(drawn.flow - pair.facial, axis=-1)
     regions = []
-    for mask in clip.regions:
-        means = np.stack([clip.facial[mask].mean(axis=0), facial.flow[mask].mean(axis=0)])
+    for mask in pair.regions:
+        means = np.stack([pair.facial[mask].mean(axis=0), drawn.flow[mask].mean(axis=0)])
         true_bin, found_bin = colour.bin_index(means[:, None]).ravel()
         true, found = np.degrees(np.arctan2(means[:, 1], means[:, 0]))
         true_length, length = np.linalg.norm(means, axis=1).tolist()
         degrees = abs(float(true - found + 180) % 360 - 180)
-        over_still = length / still if still else float("nan")
-        right, error = bool(true_bin == found_bin), float(errors[mask].mean())
-        regions.append(Region(right, degrees, error, length / true_length, over_still))
-    removed = 0.0 if facial.head is None else facial.head.flow(*clip.onset.shape)
-    head = clip.total - clip.facial - removed
-    error, head_left = float(errors[clip.face].mean()), float(np.sqrt((head[clip.face] ** 2).sum(axis=-1).mean()))
-    colour_of_still = (None, None) if clip.unit else (shown[clip.face], shown[~clip.face])
-    known = clip.photo, clip.unit, clip.amplitude
-    return Outcome(*known, regions, error, head_left, bool(facial.doubts), seconds, *colour_of_still)
+        right, shown = bool(true_bin == found_bin), float(drawn.shown[mask].mean()) > _SHOWN
+        error, least = float(errors[mask].mean()), [float("nan")]
+        if table == "amplitudes":
+            least = [float(bound(pair, window)[mask].mean()) for window in (_WINDOW, *_WINDOWS)]
+        known = right, right and shown, degrees, length / true_length
+        regions.append(Region(*known, error, least[0], min(least)))
+    head = (pair.total - pair.facial - drawn.removed)[pair.inside]
+    clip = table, method, condition, pair.face, pair.shape, pair.unit, pair.amplitude, regions
+    of_skin, beside = (float(np.mean(drawn.shown[where] > _SEEN)) for where in (pair.still, ~pair.inside))
+    head_left = float(np.sqrt(np.square(head).sum(axis=-1).mean()))
+    error = float(errors[pair.inside].mean())
+    return Outcome(*clip, error, of_skin, beside, head_left, bool(drawn.doubts), drawn.seconds)
 
 
-def flows(clip: Clip, names: Sequence[str], peer: Peer | None, peer_first: bool) -> dict[str, tuple[Field, float]]:
-    """Flow and seconds by name; with a peer also its flow, computed before or after ours."""
-    found: dict[str, tuple[Field, float]] = {}
-    for name in [PEER, *names] if peer_first else [*names, PEER]:
-        if name != PEER:
-            start = time.process_time()
-            flow = FLOWS[name](clip.onset, clip.apex)
-            found[name] = flow, time.process_time() - start
-        elif peer:
-            found[PEER] = peer.flow(clip.onset, clip.apex)
+class Task(NamedTuple):
+    """A clip, under conditions."""
+
+    table: str
+    face: str
+    unit: int | None
+    amplitude: float
+    key: tuple[int, ...]
+    conditions: tuple[Condition, ...] = (IN_PLANE,)
+    methods: bool = False  # all of them; else only the default and `--before`
+
+
+def tasks(names: Sequence[str], tables: Sequence[str], seeds: Sequence[int], times: int, units: int) -> Iterator[Task]:
+    """All clips of some tables, of the faces with these names."""
+    moved = AUS[:: len(AUS) // units]
+    for seed in seeds:
+        for turn in range(times):
+            key = (_SEED, seed, turn)
+            methods = "methods" in tables and (seed, turn) == (seeds[0], 0)
+            for i, unit in enumerate(moved):
+                for j, amplitude in enumerate(AMPLITUDES):
+                    face = names[(i + j + turn) % len(names)]
+                    if methods or "amplitudes" in tables:
+                        yield Task("amplitudes", face, unit, amplitude, (*key, 1, unit, j), methods=methods)
+                for j, amplitude in enumerate(OF_CONDITIONS):
+                    face = names[(i + j + turn) % len(names)]
+                    if "conditions" in tables:
+                        yield Task("conditions", face, unit, amplitude, (*key, 2, unit, j), CONDITIONS)
+            for k in range(-(-_STILL_FACES[0] * units // len(AUS)) if methods else 0):
+                still = (STILL_HEAD if k % 2 else IN_PLANE,)
+                yield Task("still", names[k // 2 % len(names)], None, 0.0, (*key, 3, k), still, True)
+            for k in range(-(-_STILL_FACES[1] * units // len(AUS)) if "conditions" in tables else 0):
+                yield Task("conditions", names[k % len(names)], None, 0.0, (*key, 4, k), CONDITIONS)
+
+
+class Worker:
+    """Draws the clips of tasks and scores the methods on them."""
+
+    def __init__(self, cast: Cast, before: Path | None, peer: Peer | None = None) -> None:
+        cv2.setNumThreads(1)
+        torch.set_num_threads(1)
+        self.cast = cast
+        self.before = Before(before) if before else None
+        self.few: dict[str, Method] = {ROBUST: ours}
+        if self.before:
+            self.few[BEFORE] = self.before.draw
+        self.all = {**METHODS, **self.few}
+        if peer:
+            self.all[PUBLISHED_BY_PEER] = partial(from_flow, peer.flow, PRESETS["published"])
+
+    def __call__(self, task: Task) -> list[Outcome]:
+        found = []
+        for condition in task.conditions:
+            pair = make(self.cast, condition, task.face, task.unit, task.amplitude, task.key)
+            methods = list((self.all if task.methods else self.few).items())
+            for name, method in methods[:: -1 if task.key[-1] % 2 else 1]:
+                found.append(outcome(task.table, name, condition, pair, method(pair)))
+        return found
+
+    def close(self) -> None:
+        if self.before:
+            self.before.close()
+
+
+_worker: Worker | None = None
+
+
+def _start(*arguments: Any) -> None:
+    global _worker
+    _worker = Worker(*arguments)
+
+
+def _work(task: Task) -> list[Outcome]:
+    assert _worker is not None
+    return _worker(task)
+
+
+def evaluate(todo: Sequence[Task], cast: Cast, before: Path | None, peer: Peer | None, workers: int) -> list[Outcome]:
+    """Score all tasks, in their order."""
+    found: list[Outcome] = []
+    with ExitStack() as stack:
+        if workers > 1:
+            fresh = get_context("spawn")  # a fork would wait for threads of OpenCV that it does not have
+            pool = stack.enter_context(ProcessPoolExecutor(workers, fresh, _start, (cast, before)))
+            results: Iterator[list[Outcome]] = pool.map(_work, todo, chunksize=2)
+        else:
+            worker = Worker(cast, before, peer)
+            stack.callback(worker.close)
+            worker(Task("warm", cast.names[0], None, 0.0, (_SEED,)))  # loads what is loaded at the first call
+            results = map(worker, todo)
+        for n, result in enumerate(results):
+            found += result
+            if sys.stderr.isatty():
+                print(f"\r{n + 1} of {len(todo)}", end="", file=sys.stderr, flush=True)
     return found
 
 
-def outcomes(clip: Clip, found: dict[str, tuple[Field, float]]) -> dict[str, Outcome]:
-    """The results of all rows whose flow is known, for one clip."""
-    made: dict[str, Outcome] = {}
-    for row in ROWS:
-        if row.flow in found:
-            forward, seconds = found[row.flow]
-            if row.settings.doubt_px:
-                seconds = 0.0  # both flows are computed together, below
-            start = time.process_time()
-            facial, shown = row.map_pair(clip, forward)
-            made[row.name] = outcome(clip, facial, shown, seconds + time.process_time() - start)
-    return made
+Pick = Callable[[Outcome], Sequence[float]]
+Versions = Sequence[Sequence[Outcome]]
+"""The same clips by the other checkout, if there is one, and by this one."""
+Column = Callable[[Versions], str]
 
 
-class Extent(NamedTuple):
-    """How much is computed."""
-
-    times: int = 3  # clips of each unit and amplitude
-    still: int = 48  # still faces
-    slow: int = 10**6  # clips at most, of either kind, for slow flows
-    peer: int = 96  # clips at most for the peer
-    still_peer: int = 12
-    batch: int = 64  # maps for the rates
-    slow_batch: int = 16
+def of_regions(name: str) -> Pick:
+    """A value of each region."""
+    return lambda clip: [getattr(region, name) for region in clip.regions]
 
 
-QUICK = Extent(times=1, still=12, slow=16, peer=8, still_peer=4, batch=12, slow_batch=4)
+def of_clips(name: str) -> Pick:
+    """A value of each clip."""
+    return lambda clip: [getattr(clip, name)]
 
 
-class Run(NamedTuple):
-    """All that was measured, by row. A row that has fewer clips than others has the first of them."""
-
-    moving: dict[str, list[Outcome]]
-    still: dict[str, list[Outcome]]
-    rates: dict[str, tuple[float, float]]  # maps a second with one and with two workers
-    load: float  # of the machine before the run
+RIGHT = of_regions("right")
 
 
-def evaluate(extent: Extent, seed: int, peer: Peer | None) -> Run:
-    """Measure every row on every clip."""
-    load = os.getloadavg()[0]
-    names = [name for name in FLOWS if any(row.flow == name for row in ROWS)]
-    quick = [name for name in names if name not in SLOW]
-    warm = drawn(None, 0.0, [_SEED, seed, 3])
-    outcomes(warm, flows(warm, names, peer, peer_first=True))  # loads what is loaded at the first call
-
-    moving: dict[str, list[Outcome]] = {row.name: [] for row in ROWS}
-    still: dict[str, list[Outcome]] = {row.name: [] for row in ROWS}
-    pairs: list[tuple[Grey, Grey, tuple[float, float]]] = []
-    kinds = (
-        (moving_clips(extent.times, seed), moving, extent.peer),
-        (still_clips(extent.still, seed), still, extent.still_peer),
-    )
-    for clips, into, with_peer in kinds:
-        for n, clip in enumerate(clips):
-            wanted = names if n < extent.slow else quick
-            found = flows(clip, wanted, peer if n < with_peer else None, peer_first=n % 2 == 0)
-            for name, made in outcomes(clip, found).items():
-                into[name].append(made)
-            if len(pairs) < extent.batch:
-                pairs.append((clip.onset, clip.apex, clip.nose))
-            if sys.stderr.isatty() and n % 10 == 9:
-                print(f"\r{n + 1} clips", end="", file=sys.stderr, flush=True)
-    rates: dict[str, tuple[float, float]] = {}
-    for row in ROWS:
-        if row.flow == row.settings.estimator and not row.wrong_nose:  # `motion_maps` draws exactly this row's maps
-            chosen = pairs[: extent.slow_batch] if row.flow in SLOW else pairs
-            rates[row.name] = _rate(chosen, row.settings, 1), _rate(chosen, row.settings, 2)
-    return Run(moving, still, rates, load)
+def mean(made: Sequence[Outcome], pick: Pick, average: Callable[[list[float]], Any] = np.mean) -> float:
+    """The average of a value; nan without any."""
+    values = [value for clip in made for value in pick(clip)]
+    return float(average(values)) if values else float("nan")
 
 
-def _rate(pairs: list[tuple[Grey, Grey, tuple[float, float]]], settings: MotionSettings, workers: int) -> float:
-    start = time.perf_counter()
-    drawn_maps = sum(1 for _ in motion_maps(pairs, settings, workers=workers))
-    return drawn_maps / (time.perf_counter() - start)
-
-
-def accuracy(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9) -> float:
-    """Share of right regions in clips with an amplitude above `low` and up to `high`, px."""
-    right = [region.right for clip in made if low < clip.amplitude <= high for region in clip.regions]
-    return float(np.mean(right)) if right else float("nan")
-
-
-def interval(made: Sequence[Outcome], low: float = 0.0, high: float = 1e9, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of `accuracy`: the clips are resampled, with all their regions."""
-    chosen = [clip for clip in made if low < clip.amplitude <= high]
-    if not chosen:
+def interval(made: Sequence[Outcome], pick: Pick = RIGHT) -> tuple[float, float]:
+    """95 % interval of the mean: the clips are resampled, with all their regions."""
+    values = [values for clip in made if (values := pick(clip))]
+    if not values:
         return float("nan"), float("nan")
-    right = np.array([sum(region.right for region in clip.regions) for clip in chosen], np.float64)
-    regions = np.array([len(clip.regions) for clip in chosen], np.float64)
-    picks = np.random.default_rng(seed).integers(len(chosen), size=(RESAMPLES, len(chosen)))
-    least, greatest = np.quantile(right[picks].sum(axis=1) / regions[picks].sum(axis=1), [0.025, 0.975])
+    sums, counts = np.array([[sum(each), len(each)] for each in values], np.float64).T
+    picks = np.random.default_rng(0).integers(len(sums), size=(_RESAMPLES, len(sums)))
+    least, greatest = np.quantile(sums[picks].sum(axis=1) / counts[picks].sum(axis=1), [0.025, 0.975])
     return float(least), float(greatest)
 
 
@@ -428,100 +453,160 @@ def number(value: float, digits: int = 2) -> str:
     return text[1:] if text.startswith("0.") else text
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, numbers to the right."""
-    lines = [" | ".join(head), "|".join(["---", *["---:"] * (len(head) - 1)]), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"|{line}|" if line.startswith("---") else f"| {line} |" for line in lines)
+def percent(value: float) -> str:
+    return f"{100 * value:.1f} %" if np.isfinite(value) else "–"
 
 
-def _with_interval(made: Sequence[Outcome], low: float, high: float) -> str:
-    least, greatest = interval(made, low, high)
-    return f"{number(accuracy(made, low, high))} ({number(least)} to {number(greatest)})"
+def cell(pick: Pick, style: Callable[[float], str] = number, average: Callable[[list[float]], Any] = np.mean) -> Column:
+    """The averages of all versions."""
+    return lambda versions: " → ".join(style(mean(made, pick, average)) for made in versions)
 
 
-def direction_table(run: Run) -> str:
-    """How many regions point the right way, by amplitude."""
-    head = ["right regions", "clips", *(f"{amplitude:g} px" for amplitude in AMPLITUDES)]
-    rows = []
-    for name, made in run.moving.items():
-        if made:
-            each = [number(accuracy(made, a - 0.01, a + 0.01)) for a in AMPLITUDES]
-            degrees = statistics.median(region.degrees for clip in made for region in clip.regions)
-            both = [_with_interval(made, 0, SMALL), _with_interval(made, SMALL, 1e9)]
-            rows.append([name, str(len(made)), *each, *both, f"{degrees:.0f}"])
-    return table([*head, "up to 1 px", "2 and 3 px", "degrees off, median"], rows)
+def within(column: Column, belongs: Callable[[Outcome], bool]) -> Column:
+    """The column of some clips alone."""
+    return lambda versions: column([[clip for clip in made if belongs(clip)] for made in versions])
 
 
-def flow_table(run: Run) -> str:
-    """Errors of flow and head, and what a still face shows."""
-    rows = []
-    for name, made in run.moving.items():
-        if not made:
-            continue
-        regions = [region for clip in made for region in clip.regions]
-        small = [region for clip in made if clip.amplitude <= SMALL for region in clip.regions]
-        still = run.still[name]
-        shown = np.concatenate([clip.shown for clip in still if clip.shown is not None])
-        beside = np.concatenate([clip.beside for clip in still if clip.beside is not None])
-        doubted = sum(clip.doubted for clip in [*made, *still])
-        numbers = (
-            (statistics.fmean(clip.error for clip in made), 3),
-            (statistics.fmean(region.error for region in regions), 3),
-            (statistics.median(region.length for region in small), 2),
-            (statistics.median(region.over_still for region in small), 1),
-            (statistics.fmean(clip.head_left for clip in made), 3),
-            *((float(value), 3) for value in (shown.mean(), np.quantile(shown, 0.99), shown.max())),
-        )
-        shares = [f"{100 * np.mean(where > 0.05):.1f} %" for where in (shown, beside)]
-        doubts = f"{doubted} of {len(made) + len(still)}" if name != NOTHING else "–"
-        rows.append([name, *(number(*each) for each in numbers), *shares, doubts])
-    still_head = ["still: mean colour", "99th percentile", "largest", "face above .05", "beside the face"]
-    errors = ["error on the face, px", "in regions, px", "length", "region / still", "head left, px"]
-    return table(["flow and head", *errors, *still_head, "false doubts"], rows)
+def right_with_interval(versions: Versions) -> str:
+    least, greatest = interval(versions[-1])
+    return f"{cell(RIGHT)(versions)} ({number(least)} to {number(greatest)})"
 
 
-def cost_table(run: Run) -> str:
-    """What a map takes, and how much faster that is than the published map with OpenCV's flow."""
-    rows = []
-    theirs = run.moving[PUBLISHED_BY_PEER]
-    for name, made in run.moving.items():
-        if not made or name == NOTHING:
-            continue
-        ratios = [peer.seconds / ours.seconds for peer, ours in zip(theirs, made, strict=False)]
-        ratio = "–"
-        if len(ratios) > 1 and name != PUBLISHED_BY_PEER:
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            ratio = f"{middle:.1f} ({low:.1f} to {high:.1f})"
-        rates = run.rates.get(name)
-        ms = f"{1000 * statistics.median(clip.seconds for clip in made):.0f}"
-        rows.append([name, ms, ratio, *([f"{rate:.1f}" for rate in rates] if rates else ["–", "–"])])
-    return table(["cost", "ms a map", "times as fast as OpenCV's", "maps a second, 1 worker", "2 workers"], rows)
+def unwarned(versions: Versions) -> str:
+    """How many still faces are half coloured without a doubt."""
+    still = [[clip for clip in made if clip.unit is None] for made in versions]
+    counts = " → ".join(str(sum(c.false > _HALF_COLOURED and not c.doubted for c in made)) for made in still)
+    return f"{counts} of {len(still[-1])}"
 
 
-def report(run: Run, seed: int, peer_version: str | None) -> str:
-    """The tables with what they were made from."""
-    opencv = f"OpenCV {cv2.__version__}" + (f", contrib {peer_version}" if peer_version else "")
-    made_of = (
-        f"Seed {seed}: {len(run.moving[ROBUST])} clips, every third of a photographed face, and "
-        f"{len(run.still[ROBUST])} still faces. Python {sys.version.split()[0]}, {opencv}, torch {torch.__version__}, "
-        f"{os.cpu_count()} CPUs, load {run.load:.1f} before the run."
-    )
-    best = run.moving[ROBUST]
-    by_unit = sorted((accuracy([clip for clip in best if clip.unit == unit], 0, SMALL), unit) for unit in AUS)
+def equal(**wanted: Any) -> Callable[[Outcome], bool]:
+    """Whether a clip has these values."""
+    return lambda clip: all(getattr(clip, name) == value for name, value in wanted.items())
+
+
+three = partial(number, digits=3)
+SHOWN: dict[str, Column] = {
+    "right": right_with_interval,
+    "shown": cell(of_regions("shown")),
+    "false": cell(of_clips("false"), percent),
+    "doubts": cell(of_clips("doubted")),
+}
+
+
+def table(corner: str, rows: dict[str, Versions], columns: dict[str, Column]) -> str:
+    """A Markdown table of the rows that have clips."""
+    lines = [[corner, "clips", *columns], ["---", *["---:"] * (len(columns) + 1)]]
+    for name, versions in rows.items():
+        if versions := [made for made in versions if made]:
+            lines.append([name, str(len(versions[-1])), *(column(versions) for column in columns.values())])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def chosen(found: Sequence[Outcome], of: str, belongs: Callable[[Outcome], bool] = lambda _: True) -> Versions:
+    """Both versions of the clips of a table."""
+    return [[o for o in found if o.table == of and o.method == name and belongs(o)] for name in (BEFORE, ROBUST)]
+
+
+def condition_tables(found: Sequence[Outcome]) -> str:
+    """What heads and cameras do to a map; and the turns by the depth of the head."""
+    columns = {
+        **SHOWN,
+        "error, px": cell(of_regions("error"), three),
+        "no doubt: right": within(cell(RIGHT), equal(doubted=False)),
+        "no doubt: false": within(cell(of_clips("false"), percent), equal(doubted=False)),
+        "no doubt: still faces half coloured": unwarned,
+    }
+    rows = {each.name: chosen(found, "conditions", equal(condition=each)) for each in CONDITIONS}
+    shapes: dict[str, Versions] = {}
+    for shape in (*SHAPES, MEASURED):
+        both = chosen(found, "conditions", equal(shape=shape))
+        for what, turns in ((f"up to {_SURE_TURN:g} degrees", (0.1, _SURE_TURN)), ("above", (_SURE_TURN + 0.1, 90))):
+            of = [[clip for clip in made if turns[0] < clip.condition.turn <= turns[1]] for made in both]
+            shapes[f"{shape}, {what}"] = of
+    return f"{table('condition', rows, columns)}\n\n{table('turns, by depth of the head', shapes, columns)}"
+
+
+def amplitude_table(found: Sequence[Outcome]) -> str:
+    """The default by amplitude, beside the bound."""
+    error = of_regions("error")
+
+    def least(name: str) -> dict[str, Column]:
+        """A bound, and the error's ratio to it."""
+        bound = of_regions(name.replace(" ", "_"))
+        return {
+            f"{name}, px": lambda versions: three(mean(versions[-1], bound)),
+            f"error / {name}": lambda versions: " → ".join(number(mean(v, error) / mean(v, bound)) for v in versions),
+        }
+
+    columns = {
+        **SHOWN,
+        "length": cell(of_regions("length"), average=np.median),
+        "error, px": cell(error, three),
+        **least("bound"),
+        **least("best bound"),
+    }
+    rows = {f"{a:g} px": chosen(found, "amplitudes", equal(amplitude=a)) for a in AMPLITUDES}
+    drawn = table("amplitude", rows, columns)
+    best = [clip for clip in chosen(found, "amplitudes")[-1] if clip.amplitude <= SMALL]
+    faces = sorted({clip.face for clip in best})
+    by_face = ", ".join(f"{name} {number(mean([c for c in best if c.face == name], RIGHT))}" for name in faces)
+    by_unit = sorted((mean([c for c in best if c.unit == unit], RIGHT), unit) for unit in {c.unit for c in best})
     weakest = ", ".join(f"AU {unit} {number(share)}" for share, unit in by_unit[:4])
-    faces = ([clip for clip in best if clip.photo is photo] for photo in (False, True))
-    of_drawn, of_photo = (_with_interval(clips, 0, SMALL) for clips in faces)
-    by_face = f"{ROBUST.capitalize()} up to 1 px: drawn faces {of_drawn}, the photographed one {of_photo}"
-    parts = [made_of, direction_table(run), f"{by_face}; its weakest units: {weakest}."]
-    if count := len(run.moving[PUBLISHED_BY_PEER]):
-        same = []
-        for name in (ROBUST, PUBLISHED, PUBLISHED_BY_PEER):
-            made = run.moving[name][:count]
-            same.append(f"{name} {number(accuracy(made, 0, SMALL))} and {number(accuracy(made, SMALL))}")
-        parts.append(f"On the {count} clips that OpenCV's TV-L1 computed, up to 1 px and above: {'; '.join(same)}.")
-    parts += [flow_table(run), cost_table(run)]
-    if run.load > 0.5:
-        parts.append("Other work ran beside this: maps a second, which are by the clock, are too few here.")
+    return f"{drawn}\n\nRight up to 1 px, by face: {by_face}. Weakest units: {weakest}."
+
+
+def compared(found: Sequence[Outcome]) -> dict[str, list[Outcome]]:
+    """What each method made of the clips that all of them drew."""
+    names = [*METHODS, PUBLISHED_BY_PEER]
+    made = {name: [o for o in found if o.method == name and o.table != "conditions"] for name in names}
+    moving = sum(o.table == "amplitudes" for o in made[PUBLISHED])
+    still = {name: [o for o in of if o.table == "still"] for name, of in made.items()}
+    return {name: [o for o in of if o.table == "amplitudes"][:moving] + still[name] for name, of in made.items()}
+
+
+def method_tables(found: Sequence[Outcome]) -> str:
+    """Ways to draw a map: how many regions are right, the errors, and the cost."""
+    rows: dict[str, Versions] = {name: [made] for name, made in compared(found).items()}
+    theirs = rows[PUBLISHED_BY_PEER][0]
+    small, large = (lambda o: 0 < o.amplitude <= SMALL), (lambda o: o.amplitude > SMALL)
+
+    def ratio(versions: Versions) -> str:
+        ratios = [peer.seconds / own.seconds for peer, own in zip(theirs, versions[0], strict=False)]
+        if len(ratios) < 2 or versions[0] is theirs:
+            return "–"
+        low, middle, high = statistics.quantiles(ratios, n=4)
+        return f"{middle:.1f} ({low:.1f} to {high:.1f})"
+
+    right: dict[str, Column] = {
+        **{f"{a:g} px": within(cell(RIGHT), equal(amplitude=a)) for a in AMPLITUDES},
+        "up to 1 px": within(right_with_interval, small),
+        "2 and 3 px": within(right_with_interval, large),
+        "degrees off, median": cell(of_regions("degrees"), partial(number, digits=0), np.median),
+    }
+    still = {"false": cell(of_clips("false"), percent), "beside the face": cell(of_clips("beside"), percent)}
+    rest: dict[str, Column] = {
+        "error on the face, px": cell(of_clips("error"), three),
+        "in regions, px": cell(of_regions("error"), three),
+        "length": within(cell(of_regions("length"), average=np.median), small),
+        "head left, px": cell(of_clips("head_left"), three),
+        **{f"still faces: {name}": within(column, equal(unit=None)) for name, column in still.items()},
+        "doubts": cell(of_clips("doubted")),
+        "ms a map": cell(of_clips("seconds"), lambda value: f"{1000 * value:.0f}", np.median),
+        "times as fast as OpenCV's": ratio,
+    }
+    return f"{table('right regions', rows, right)}\n\n{table('flow, head and cost', rows, rest)}"
+
+
+def report(found: Sequence[Outcome], heading: str) -> str:
+    """The tables that have clips, with what they were made from."""
+    made = {outcome.table for outcome in found}
+    parts = [heading]
+    if any(outcome.method == PUBLISHED for outcome in found):
+        parts += ["### Methods", method_tables(found)]
+    if "amplitudes" in made:
+        parts += ["### Small motion, and the bound", amplitude_table(found)]
+    if "conditions" in made:
+        parts += ["### What heads and cameras do", condition_tables(found)]
     return "\n\n".join(parts)
 
 
@@ -536,22 +621,23 @@ def between_markers(text: str, block: str) -> str:
     return f"{text[: text.index(BEGIN)]}{BEGIN}\n\n{block}\n\n{text[text.index(END) :]}"
 
 
-def plot(run: Run, path: Path) -> None:
-    """Accuracy against amplitude as SVG, on white paper so that it can be read on any page."""
+def plot(found: Sequence[Outcome], path: Path) -> None:
+    """Accuracy of the methods against amplitude as SVG, on white paper so that it can be read on any page."""
     import matplotlib
     from matplotlib.figure import Figure
 
+    methods = compared(found)
     # The same numbers give the same file.
     with matplotlib.rc_context({"svg.hashsalt": "mellm", "font.size": 10}):
         figure = Figure(figsize=(7, 4.2), layout="constrained", facecolor="white")
         axes = figure.subplots()
         for name, (ink, marker, dashes) in PLOTTED.items():
-            if made := run.moving[name]:
-                shares = [accuracy(made, a - 0.01, a + 0.01) for a in AMPLITUDES]
+            if methods[name]:
+                each = [[clip for clip in methods[name] if clip.amplitude == a] for a in AMPLITUDES]
+                shares = [mean(made, RIGHT) for made in each]
                 axes.plot(AMPLITUDES, shares, color=ink, marker=marker, linestyle=dashes, label=name.replace("`", ""))
                 if name in (ROBUST, PUBLISHED):
-                    bounds = [interval(made, a - 0.01, a + 0.01) for a in AMPLITUDES]
-                    low, high = zip(*bounds, strict=True)
+                    low, high = zip(*map(interval, each), strict=True)
                     axes.fill_between(AMPLITUDES, low, high, color=ink, alpha=0.15, linewidth=0)
         axes.set(xscale="log", ylim=(0, 1.02))
         axes.set(xlabel="displacement, px of 224", ylabel="regions in the right bin of 12")
@@ -562,60 +648,72 @@ def plot(run: Run, path: Path) -> None:
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
-def sheets(folder: Path, seed: int) -> None:
-    """Contact sheets of each preset: a row for each unit, on one drawn face and on the photographed one."""
+def sheets(folder: Path, cast: Cast, seed: int) -> None:
+    """Contact sheets of each preset, on one face of each name: a row for each unit."""
     folder.mkdir(parents=True, exist_ok=True)
-    face = Face(seed + _SEED)
 
-    def maps(preset: str, photo: bool) -> Iterator[tuple[str, Grey]]:
+    def maps(preset: str, face: str) -> Iterator[tuple[str, Grey]]:
         for unit in AUS:
             for amplitude in AMPLITUDES:  # of one movement of the head, so that a row shows one thing growing
-                key = [_SEED, seed, 4, unit]
-                clip = photographed(unit, amplitude, key) if photo else drawn(unit, amplitude, key, face=face)
-                drawn_map = motion_map(clip.onset, clip.apex, PRESETS[preset], nose=clip.nose)
-                yield f"AU {unit}, {amplitude:g} px", drawn_map.image
+                pair = make(cast, IN_PLANE, face, unit, amplitude, (_SEED, seed, 5))
+                drawn = motion_map(pair.onset, pair.apex, PRESETS[preset], nose=pair.nose)
+                yield f"AU {unit}, {amplitude:g} px", drawn.image
 
     for preset in PRESETS:
-        for photo in (False, True):
-            path = folder / f"{preset}-{'photographed' if photo else 'drawn'}.jpg"
-            for page in contact_sheet(maps(preset, photo), path, columns=len(AMPLITUDES), rows=len(AUS)):
+        for face in cast.names:
+            path = folder / f"{preset}-{face}.jpg"
+            for page in contact_sheet(maps(preset, face), path, columns=len(AMPLITUDES), rows=len(AUS)):
                 print(page)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Motion maps: accuracy, noise and cost on clips with known motion.")
-    parser.add_argument("--peer", help="a Python with opencv-contrib-python-headless")
-    parser.add_argument("--clips", type=int, help="of each unit and amplitude (default 3, one of them photographed)")
-    parser.add_argument("--quick", action="store_true", help="fewer clips, and fewer still for slow flows")
-    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn (default 0)")
-    parser.add_argument("--write", type=Path, help="a Markdown file with the markers of the tables")
+    parser = argparse.ArgumentParser(description="Motion maps: accuracy, noise and cost on pairs with known motion.")
+    parser.add_argument("--tables", nargs="+", choices=TABLES, default=TABLES, help="(default: all)")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0], help="of all that is drawn (default 0)")
+    parser.add_argument("--clips", type=int, default=1, help="times that each seed draws every clip (default 1)")
+    parser.add_argument("--portraits", type=Path, help="a folder of pictures with one face each, the only faces shown")
+    parser.add_argument("--heads", type=Path, help="a folder of OBJ files of measured heads")
+    parser.add_argument("--before", type=Path, help="another checkout, whose figures stand beside these")
+    parser.add_argument("--peer", help="a Python with opencv-contrib-python-headless; needs one worker")
+    parser.add_argument("--workers", type=int, default=1, help="processes (default 1)")
+    parser.add_argument("--quick", action="store_true", help="two units instead of sixteen")
+    parser.add_argument("--write", type=Path, help="a Markdown file with the markers of the tables; needs all tables")
     parser.add_argument("--sheets", type=Path, help="write contact sheets into this folder and end")
     given = parser.parse_args()
-    if given.clips is not None and given.clips < 1:
-        parser.error("expected at least one clip of each unit and amplitude")
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    if min(given.clips, given.workers) < 1:
+        parser.error("expected at least one clip and one worker")
+    if given.peer and given.workers > 1:
+        parser.error("expected one worker beside --peer, so that nothing disturbs its times")
+    if given.write and len(set(given.tables)) < len(TABLES):
+        parser.error("expected all tables beside --write")
+    cast = cast_of(given.portraits, given.heads)
     if given.sheets:
-        sheets(given.sheets, given.seed)
+        sheets(given.sheets, cast, given.seed[0])
         return
     if given.write:
         between_markers(given.write.read_text(encoding="utf-8"), "")  # before minutes of work
-        import matplotlib  # noqa: F401
-    extent = QUICK if given.quick else Extent()
-    if given.clips is not None:
-        extent = extent._replace(times=given.clips)
+    units = 2 if given.quick else len(AUS)
+    todo = list(tasks(cast.names, given.tables, given.seed, given.clips, units))
+    load, start = os.getloadavg()[0], time.perf_counter()
     peer = Peer(given.peer) if given.peer else None
-    start = time.perf_counter()
     try:
-        run = evaluate(extent, given.seed, peer)
+        found = evaluate(todo, cast, given.before, peer, given.workers)
     finally:
         if peer:
             peer.close()
-    block = report(run, given.seed, peer.version if peer else None)
+    contrib = f", contrib {peer.version}" if peer else ""
+    heading = (
+        f"Seeds {', '.join(map(str, given.seed))}; faces: {', '.join(cast.names)}; {len(cast.heads)} measured heads. "
+        f"Python {sys.version.split()[0]}, OpenCV {cv2.__version__}{contrib}, torch {torch.__version__}, "
+        f"{os.cpu_count()} CPUs, load {load:.1f} before the run."
+    )
+    if given.before:
+        heading += " A cell with an arrow: before → now."
+    block = report(found, heading)
     print(block)
     print(f"{time.perf_counter() - start:.0f} s", file=sys.stderr)
     if given.write:
-        plot(run, given.write.with_name(PLOT))
+        plot(found, given.write.with_name(PLOT))
         picture = f"![Accuracy against displacement]({PLOT})"
         text = given.write.read_text(encoding="utf-8")
         write_text(given.write, between_markers(text, f"{block}\n\n{picture}"))
