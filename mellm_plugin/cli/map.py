@@ -311,7 +311,11 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap, doubts: S
         "file": str(out),
         "size": [width, height],
         "coloured": drawn.coloured,
-        "head": head and {"tx": head.tx, "ty": head.ty, "rotation": head.rotation, "scale": head.scale},
+        "head": head
+        and {
+            **{"tx": head.tx, "ty": head.ty, "rotation": head.rotation, "scale": head.scale},
+            "out_of_plane": head.out_of_plane,
+        },
         "head_from": drawn.facial.head_from,
         "doubts": [*doubts, *drawn.doubts],
         "settings": drawn.settings.to_dict(),
@@ -322,7 +326,7 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap, doubts: S
     moved = "head motion not removed"
     if head is not None:
         moved = f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
-        moved += f"{100 * (head.scale - 1):+.2f} % nearer"
+        moved += f"{100 * (head.scale - 1):+.2f} % nearer, {head.out_of_plane:.1f} degrees out of the plane"
     print(f"{printable(str(out))}: {width}x{height}, {100 * drawn.coloured:.0f} % coloured; {moved}")
     if given.legend:
         print(f"colours: {colour.legend_text(palette)}; {' '.join(colour.SIDES)}")

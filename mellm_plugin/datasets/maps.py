@@ -38,7 +38,18 @@ TABLE = "maps.csv"
 SHEET = "contact_sheet.jpg"
 
 _COLUMNS = (
-    *("id", "subject", "map", "coloured", "head_from", "head_right_px", "head_down_px", "head_degrees", "head_scale"),
+    *(
+        "id",
+        "subject",
+        "map",
+        "coloured",
+        "head_from",
+        "head_right_px",
+        "head_down_px",
+        "head_degrees",
+        "head_scale",
+        "head_turn_degrees",
+    ),
     *("doubts", "fault"),
 )
 
@@ -173,6 +184,7 @@ def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
     if (head := found.head) is not None:
         row |= {"head_right_px": f"{head.tx:.3f}", "head_down_px": f"{head.ty:.3f}"}
         row |= {"head_degrees": f"{head.rotation:.3f}", "head_scale": f"{head.scale:.5f}"}
+        row["head_turn_degrees"] = f"{head.out_of_plane:.2f}"
     return row
 
 

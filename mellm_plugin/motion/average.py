@@ -116,7 +116,7 @@ def _aligned(frame: Pixels, small_middle: Grey, small: Grey) -> Pixels | None:
     """The frame as if the head were where it is in the middle one; None if it shows another picture."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(2)
-    head = fit_head(np.asarray(dis.calc(small_middle, small, None), np.float32))
+    head = fit_head(np.asarray(dis.calc(small_middle, small, None), np.float32), turn=False)
     if _differ(small_middle, cv2.warpAffine(small, _matrix(head, small.shape), small.shape[::-1], **_BACK)):
         return None
     scale = frame.shape[0] / small.shape[0]

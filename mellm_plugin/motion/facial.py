@@ -17,7 +17,8 @@ from mellm_plugin.errors import ImageError
 from mellm_plugin.motion.flow import both_flows, disagreement, flow
 from mellm_plugin.motion.geometry import Field, Grey, face_ellipse, unit
 from mellm_plugin.motion.head import HeadMotion, check_nose, fit_head, nose_motion
-from mellm_plugin.motion.plausibility import flow_doubts, picture_doubts
+from mellm_plugin.motion.local import Local, local_both
+from mellm_plugin.motion.plausibility import error_doubts, flow_doubts, picture_doubts
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 Nose = Sequence[float]
@@ -98,15 +99,22 @@ def measure(
         ImageError: the nose tip is outside the frame.
     """
     backward: Field | None = None
+    own: Local | None = None
     if known is not None:
         forward, backward = known
+    elif settings.estimator == "local":
+        own, back = local_both(pair.onset, pair.apex)
+        forward, backward = own.flow, back.flow
     elif settings.doubt_px:
         forward, backward = both_flows(pair.onset, pair.apex, settings.estimator)
     else:
         forward = flow(pair.onset, pair.apex, settings.estimator)
     height, width = pair.onset.shape
-    fitted = fit_head(forward)
-    unfitted = forward - fitted.flow(height, width)
+    if own is not None:
+        fitted, unfitted = own.head, own.facial
+    else:
+        fitted = fit_head(forward, turn=False)
+        unfitted = forward - fitted.flow(height, width)
     head: HeadMotion | None = fitted
     source, facial = "similarity", unfitted
     if settings.head == "none":
@@ -116,6 +124,8 @@ def measure(
         facial = forward - head.flow(height, width)
     doubts = picture_doubts(pair.onset, pair.apex)
     doubts = doubts or flow_doubts(pair.onset, pair.apex, forward, unfitted, fitted)
+    if own is not None:
+        doubts = doubts or error_doubts(unfitted, own.excess, own.error)
     confidence = None
     if settings.doubt_px and backward is not None:
         error = disagreement(forward, backward)

@@ -13,6 +13,10 @@ from mellm_plugin.motion.geometry import Field, Grey, targets, unit
 from mellm_plugin.motion.local import local, local_both
 
 
+def _local(onset: Grey, apex: Grey) -> Field:
+    return local(onset, apex).flow
+
+
 def _dis(onset: Grey, apex: Grey) -> Field:
     # The finest scale and a weak smoothness term, without spatial propagation, show sub-pixel motion far better than
     # OpenCV's presets. The object is not thread-safe: each call makes its own.
@@ -44,7 +48,7 @@ def _tvl1(onset: Grey, apex: Grey) -> Field:
 
 
 Estimator = Callable[[Grey, Grey], Field]
-ESTIMATORS: dict[str, Estimator] = {"local": local, "dis": _dis, "farneback": _farneback, "tvl1": _tvl1}
+ESTIMATORS: dict[str, Estimator] = {"local": _local, "dis": _dis, "farneback": _farneback, "tvl1": _tvl1}
 
 
 def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
@@ -66,7 +70,8 @@ def flow(onset: Grey, apex: Grey, estimator: str = "local") -> Field:
 def both_flows(onset: Grey, apex: Grey, estimator: str = "local") -> tuple[Field, Field]:
     """Flow from onset to apex, at onset pixels, and from apex to onset, at apex pixels; otherwise as `flow`."""
     if estimator == "local":
-        return local_both(np.ascontiguousarray(onset), np.ascontiguousarray(apex))
+        there, back = local_both(onset, apex)
+        return there.flow, back.flow
     return flow(onset, apex, estimator), flow(apex, onset, estimator)
 
 

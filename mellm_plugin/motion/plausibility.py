@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mellm_plugin.motion.geometry import Field, Grey, face_ellipse, targets, unit
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, Grey, face_ellipse, targets, unit
 from mellm_plugin.motion.head import HeadMotion
 
 FLAT_LEVELS = 3.0
@@ -22,12 +22,18 @@ CLIPPED_SHARE = 0.5
 LIKENESS = 0.8
 """Onset and apex show different scenes if the onset and the apex warped back to it correlate less."""
 
-HEAD_SHIFT, HEAD_DEGREES, HEAD_SCALE = 0.12, 8.0, 0.10
-"""Limits of the similarity as a head model: share of the frame's shorter side, degrees, scale."""
+HEAD_SHIFT, HEAD_DEGREES, HEAD_SCALE, HEAD_TURN = 0.12, 8.0, 0.10, 3.3
+"""Limits of the head model: share of the frame's shorter side, degrees, scale, degrees out of the plane."""
 
 LARGE_MOTION, LARGE_SHARE = 0.04, 0.05
 """At most `LARGE_SHARE` of the face may move by more than `LARGE_MOTION`, a share of the frame's shorter side."""
 
+MOST_EXCESS, LEAST_HIDDEN = 5.0, 0.3
+"""Most of the variance that white noise would cause in still skin, as a factor; and the least hidden motion that
+matters, px of the reference frame."""
+
+_HIDDEN = 8.0  # errors of still skin; a larger motion has the right direction in 2 of 3 regions, others in 2 of 5
+_ABOVE = 2.0  # a found motion of so many times the hidden one is sure
 _TEXTURE_PX = 8.0  # scale of the compared structure, px of the reference frame
 
 
@@ -56,6 +62,11 @@ def flow_doubts(onset: Grey, apex: Grey, flow: Field, facial: Field, head: HeadM
             f"the head moves too far to align the frames: {100 * shift:.0f} % of the frame, "
             f"{head.rotation:+.1f} degrees, {100 * (head.scale - 1):+.0f} % nearer"
         )
+    if head.out_of_plane > HEAD_TURN:
+        found.append(
+            f"the head turns by {head.out_of_plane:.0f} degrees out of the plane: the depth of the face may look like "
+            "motion, and motion like depth"
+        )
     inside = face_ellipse(*onset.shape)
     likeness = _likeness(onset, apex, flow, inside)
     if likeness < LIKENESS:
@@ -70,6 +81,22 @@ def flow_doubts(onset: Grey, apex: Grey, flow: Field, facial: Field, head: HeadM
             "no micro-expression, or a head that turns away"
         )
     return found
+
+
+def error_doubts(facial: Field, excess: float, error: float) -> list[str]:
+    """Doubts about a facial flow, from how far still skin seems to move, as `motion.local.Local` gives it."""
+    px = unit(facial.shape)
+    hidden = _HIDDEN * error
+    if excess <= MOST_EXCESS or hidden < LEAST_HIDDEN * px:
+        return []
+    lengths = cv2.magnitude(facial[..., 0], facial[..., 1])[face_ellipse(*facial.shape[:2])]
+    if np.percentile(lengths, 99) > _ABOVE * hidden:
+        return []
+    return [
+        f"still skin seems to move, {excess:.0f} times more than noise explains: compression, or a head that turns, "
+        f"hides motion below about {hidden / px:.1f} px of a frame of {REFERENCE_SIDE} px; for measurements, record "
+        "without loss or nearly so (CRF 10)"
+    ]
 
 
 def _likeness(onset: Grey, apex: Grey, flow: Field, inside: npt.NDArray[np.bool_]) -> float:

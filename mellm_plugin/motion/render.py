@@ -37,7 +37,7 @@ _STRONG_PERCENTILE, _STRONG_KNEES = 95, 2.0  # the knee grows if more than 5 % o
 # Doubts about colours. Units and their combinations up to 3 px colour at most .47 of the face, .16 of it faintly, and
 # leave at most .065 beside it (SynthME); still faces in shaky video at CRF 32 colour .66 to .92, .39 of it faintly.
 _SEEN, _PALE = 0.05, 0.3  # strength of a colour that is seen, and up to which it is faint
-_MOST_COLOURED, _MOST_PALE = 0.5, 0.25  # of the face
+_MOST_COLOURED, _MOST_PALE = 0.5, 0.3  # of the face
 _MOST_BESIDE = 0.1  # mean strength beside the face, over the frame
 
 

@@ -12,7 +12,7 @@ import pytest
 from mellm_plugin.datasets.synthme import Face, clips, draw_clip, warp
 from mellm_plugin.motion.facial import facial_flow
 from mellm_plugin.motion.images import read_pair
-from mellm_plugin.motion.plausibility import picture_doubts
+from mellm_plugin.motion.plausibility import LEAST_HIDDEN, MOST_EXCESS, error_doubts, picture_doubts
 
 Array = np.ndarray[Any, Any]
 
@@ -91,6 +91,22 @@ def test_large_motion_is_no_micro_expression(photograph: Any) -> None:
     for px in (6, 18):
         found = doubts(grey(face), grey(warp(face, np.dstack([0 * falls, px * falls]).astype(np.float32))))
         assert ["% of the face moves by more than 4 %" in text for text in found] == [True] * (px == 18)
+
+
+def test_errors_that_hide_motion_are_named_in_px_of_the_reference_frame(photograph: Any) -> None:
+    for side in (224, 448):
+        still, moved = np.zeros((2, side, side, 2), np.float32)
+        moved[side // 2 : side * 3 // 4, side // 3 : side * 2 // 3] = 3 * side / 224
+        (found,) = error_doubts(still, MOST_EXCESS + 1, 0.1 * side / 224)
+        assert "compression, or a head that turns, hides motion below about 0.8 px of a frame of 224 px" in found
+        assert error_doubts(moved, MOST_EXCESS + 1, 0.1 * side / 224) == [], "a motion far above the errors"
+        assert error_doubts(still, MOST_EXCESS, 0.1 * side / 224) == [], "noise that averages out"
+        assert error_doubts(still, 99, LEAST_HIDDEN / 10 * side / 224) == [], "errors too small to matter"
+    clip = photograph.moved(["12"], 0.5)
+    for quality, doubtful in ((88, False), (20, True)):
+        frames = [cv2.imencode(".jpg", f, [cv2.IMWRITE_JPEG_QUALITY, quality])[1] for f in (clip.onset, clip.apex)]
+        onset, apex = (np.asarray(cv2.imdecode(frame, cv2.IMREAD_GRAYSCALE)) for frame in frames)
+        assert any("compression" in text for text in doubts(onset, apex)) == doubtful, quality
 
 
 def test_no_doubt_about_drawn_and_photographed_clips(photograph: Any) -> None:

@@ -22,6 +22,7 @@ from mellm_plugin.datasets.synthme import Face, clips, draw_clip
 from mellm_plugin.errors import ImageError, SettingsError
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.cache import MotionCache
+from mellm_plugin.motion.geometry import face_ellipse
 from mellm_plugin.motion.head import HeadMotion
 from mellm_plugin.motion.images import to_grey
 from mellm_plugin.motion.render import MotionMap, map_doubts, motion_map, motion_maps, strength
@@ -232,8 +233,19 @@ def test_a_still_face_in_shaky_compressed_video_is_doubtful() -> None:
     with av.open(file) as container:
         frames = [frame.to_ndarray(format="gray")[50:320, 130:400] for frame in container.decode(video=0)]
     drawn = motion_map(frames[3], frames[12])
-    assert drawn.coloured > 0.3 and "of the face is coloured" in " ".join(drawn.doubts)
+    assert drawn.coloured < 0.2
+    (doubt,) = drawn.doubts
+    assert "compression" in doubt and "hides motion below about" in doubt
     assert motion_map(frames[3], frames[12], PRESETS["published"]).doubts == (), "its colours always reach from 0 to 1"
+
+
+def test_much_colour_on_the_face_is_doubtful() -> None:
+    clip = draw_clip(Face(1), np.random.default_rng(1), ("12",), 2.0)
+    facial = motion_map(clip.onset, clip.apex).facial
+    height, width = facial.flow.shape[:2]
+    flow = np.where(face_ellipse(height, width)[..., None], np.float32(0.1), facial.flow)
+    (doubt,) = map_doubts(replace(facial, flow=flow, confidence=None), DEFAULT)
+    assert "100 % of the face is coloured, 100 % only faintly" in doubt
 
 
 def test_colour_beside_the_face_is_doubtful() -> None:
