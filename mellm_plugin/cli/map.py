@@ -326,7 +326,9 @@ def _write_map(given: argparse.Namespace, out: Path, drawn: MotionMap, doubts: S
     moved = "head motion not removed"
     if head is not None:
         moved = f"head moved {head.tx:+.2f} px right, {head.ty:+.2f} px down, {head.rotation:+.2f} degrees, "
-        moved += f"{100 * (head.scale - 1):+.2f} % nearer, {head.out_of_plane:.1f} degrees out of the plane"
+        moved += f"{100 * (head.scale - 1):+.2f} % nearer"
+        if head.out_of_plane is not None:
+            moved += f", {head.out_of_plane:.1f} degrees out of the plane"
     print(f"{printable(str(out))}: {width}x{height}, {100 * drawn.coloured:.0f} % coloured; {moved}")
     if given.legend:
         print(f"colours: {colour.legend_text(palette)}; {' '.join(colour.SIDES)}")

@@ -184,7 +184,7 @@ def _row(sample: Sample, found: MotionMap, file: Path) -> dict[str, object]:
     if (head := found.head) is not None:
         row |= {"head_right_px": f"{head.tx:.3f}", "head_down_px": f"{head.ty:.3f}"}
         row |= {"head_degrees": f"{head.rotation:.3f}", "head_scale": f"{head.scale:.5f}"}
-        row["head_turn_degrees"] = f"{head.out_of_plane:.2f}"
+        row["head_turn_degrees"] = "" if head.out_of_plane is None else f"{head.out_of_plane:.2f}"
     return row
 
 

@@ -41,7 +41,7 @@ class HeadMotion:
     """A similarity about the image centre, `u = a x - b y + tx`, `v = b x + a y + ty`, and a turn out of the plane.
 
     `turn` holds shear (2), perspective (2), the turn across and down (2; radians, for a head of usual depth) and the
-    weights of the reliefs; lengths are halves of the frame's longer side. Empty for no turn.
+    weights of the reliefs; lengths are halves of the frame's longer side. Empty: not measured.
     """
 
     tx: float = 0.0  # px to the right
@@ -61,9 +61,9 @@ class HeadMotion:
         return float(np.hypot(1 + self.a, self.b))
 
     @property
-    def out_of_plane(self) -> float:
-        """Degrees of the turn out of the plane, for a head of usual depth."""
-        return float(np.degrees(np.linalg.norm(self.turn[4:6])))
+    def out_of_plane(self) -> float | None:
+        """Degrees of the turn out of the plane, for a head of usual depth; None if it was not measured."""
+        return float(np.degrees(np.linalg.norm(self.turn[4:6]))) if self.turn else None
 
     @property
     def along(self) -> Field | None:
@@ -79,14 +79,14 @@ class HeadMotion:
         out = np.empty((height, width, 2), np.float32)
         out[..., 0] = self.a * x - self.b * y + self.tx
         out[..., 1] = self.b * x + self.a * y + self.ty
-        if self.turn:
+        if any(self.turn):
             away = head_model(*_grid(height, width)).turned(np.array(self.turn)) * (max(height, width) / 2)
             out += cv2.resize(away, (width, height), interpolation=cv2.INTER_CUBIC)
         return out
 
     def unsure(self, height: int, width: int) -> Field:
         """By how much the turn moves heads differently, float32 `(height, width)`, px: a standard deviation."""
-        usual = head_model(*_grid(height, width)).usual * np.float32(np.radians(self.out_of_plane))
+        usual = head_model(*_grid(height, width)).usual * np.float32(np.radians(self.out_of_plane or 0.0))
         return np.asarray(cv2.resize(usual, (width, height)) * np.float32(max(height, width) / 2), np.float32)
 
 
@@ -121,7 +121,7 @@ def fit_head(flow: Field, turn: bool = True, trust: Field | None = None, start: 
         # Where depth varies most from head to head, as at the nose, much misfit is no outlier at first.
         found = fit.turned(found, max(_LOOSE * _ANNEAL**number, _TIGHT))
     if turn and np.degrees(np.hypot(*found[8:10])) < _LEAST_TURN:
-        turn, found = False, fit.similarity(found * (np.arange(len(found)) < 4), _ALONE)
+        found = fit.similarity(found * (np.arange(len(found)) < 4), _ALONE)
     (tx, ty), (a, b) = found[:2] * half, found[2:4]
     return HeadMotion(float(tx), float(ty), float(a), float(b), tuple(found[4:].tolist()) if turn else ())
 

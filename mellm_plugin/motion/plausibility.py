@@ -62,7 +62,7 @@ def flow_doubts(onset: Grey, apex: Grey, flow: Field, facial: Field, head: HeadM
             f"the head moves too far to align the frames: {100 * shift:.0f} % of the frame, "
             f"{head.rotation:+.1f} degrees, {100 * (head.scale - 1):+.0f} % nearer"
         )
-    if head.out_of_plane > HEAD_TURN:
+    if head.out_of_plane is not None and head.out_of_plane > HEAD_TURN:
         found.append(
             f"the head turns by {head.out_of_plane:.0f} degrees out of the plane: the depth of the face may look like "
             "motion, and motion like depth"

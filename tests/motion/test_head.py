@@ -68,4 +68,6 @@ def test_a_turn_is_fitted_with_depth(photograph: Any, turn: tuple[float, float])
 
 def test_a_head_that_does_not_turn_has_no_turn(photograph: Any) -> None:
     clip = photograph.moved(["1", "2"], 1.0)
-    assert fit_head(clip.flow).turn == ()
+    found = fit_head(clip.flow)
+    assert found.out_of_plane == 0 and fit_head(clip.flow, turn=False).out_of_plane is None
+    assert np.allclose(found.flow(224, 224), fit_head(clip.flow, turn=False).flow(224, 224), atol=1e-3)
