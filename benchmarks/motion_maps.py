@@ -133,6 +133,8 @@ while True:
 """
 
     def __init__(self, checkout: Path) -> None:
+        if not checkout.is_dir():
+            raise SystemExit(f"expected the folder of another checkout, found no folder {checkout}")
         environment = {**os.environ, "PYTHONPATH": str(checkout.resolve()), "OMP_NUM_THREADS": "1"}
         command, pipe = [sys.executable, "-c", self._CODE], subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, cwd=checkout)

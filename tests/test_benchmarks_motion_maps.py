@@ -132,7 +132,9 @@ def test_the_bound_follows_noise_texture_and_window(benchmark: ModuleType, pairs
     assert all(0 < each.best_bound <= each.bound for each in made)
 
 
-def test_a_worker_draws_what_the_package_draws(benchmark: ModuleType, pairs: ModuleType, cast: Any) -> None:
+def test_a_worker_draws_what_the_package_draws(
+    benchmark: ModuleType, pairs: ModuleType, cast: Any, tmp_path: Path
+) -> None:
     turn, coded = (next(c for c in pairs.CONDITIONS if c.name == name) for name in ("yaw 1", "H.264 CRF 28"))
     task = benchmark.Task("conditions", "drawn", 12, 1.0, (5,), (turn, coded))
     worker = benchmark.Worker(cast, ROOT)
@@ -148,7 +150,9 @@ def test_a_worker_draws_what_the_package_draws(benchmark: ModuleType, pairs: Mod
         errors = np.linalg.norm(drawn.flow - pair.facial, axis=-1)
         assert one.error == pytest.approx(errors[pair.inside].mean(), abs=1e-5) and one.doubted == bool(drawn.doubts)
     with pytest.raises(SystemExit, match="expected a folder mellm_plugin"):
-        benchmark.Before(ROOT / "docs")
+        benchmark.Before(tmp_path)
+    with pytest.raises(SystemExit, match="found no folder"):
+        benchmark.Before(tmp_path / "none")
 
 
 def test_the_script_runs(tmp_path: Path) -> None:
