@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import pytest
 
+import mellm_plugin
 from mellm_plugin.datasets.synthme import AUS
 from mellm_plugin.motion.render import motion_map
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = Path(mellm_plugin.__file__).parents[1]  # the folder that holds this package
 FILE = ROOT / "benchmarks" / "motion_maps.py"
 
 
@@ -137,7 +139,7 @@ def test_a_worker_draws_what_the_package_draws(
 ) -> None:
     turn, coded = (next(c for c in pairs.CONDITIONS if c.name == name) for name in ("yaw 1", "H.264 CRF 28"))
     task = benchmark.Task("conditions", "drawn", 12, 1.0, (5,), (turn, coded))
-    worker = benchmark.Worker(cast, ROOT)
+    worker = benchmark.Worker(cast, PACKAGES)
     made = worker(task)
     worker.close()
     assert [(o.method, o.condition) for o in made] == [
@@ -157,7 +159,7 @@ def test_a_worker_draws_what_the_package_draws(
 
 def test_the_script_runs(tmp_path: Path) -> None:
     command = [sys.executable, str(FILE), "--quick", "--tables", "amplitudes", "--seed", "1", "2", "--workers", "2"]
-    done = subprocess.run([*command, "--before", str(ROOT)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([*command, "--before", str(PACKAGES)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = [line for line in done.stdout.splitlines() if " px | 4 | " in line]
     assert len(rows) == 6 and all(row.count("→") == 8 and "nan" not in row for row in rows)
