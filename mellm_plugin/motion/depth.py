@@ -82,7 +82,7 @@ class HeadModel(NamedTuple):
         )
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)  # cropped faces have many shapes, and a model takes a fifth of a second
 def head_model(rows: int, columns: int) -> HeadModel:
     """The model on a grid of these points, with the face in the ellipse of `geometry.face_ellipse`."""
     y, x = np.mgrid[:rows, :columns]
@@ -99,13 +99,14 @@ def head_model(rows: int, columns: int) -> HeadModel:
     heads -= np.linalg.lstsq(flat[:, seen].T, heads[:, seen].T, rcond=None)[0].T @ flat
     mean = heads.mean(axis=0)
     heads -= mean
-    _, size, ways = np.linalg.svd(heads[:, seen], full_matrices=False)
-    weights = heads[:, seen] @ ways[:RELIEFS].T
-    reliefs = np.linalg.lstsq(weights, heads, rcond=None)[0]  # beyond the face, too
+    # Principal components by the products of the heads: fewer than the points.
+    power, ways = np.linalg.eigh(heads[:, seen] @ heads[:, seen].T)
+    power, ways = power[: -RELIEFS - 1 : -1], ways[:, : -RELIEFS - 1 : -1]
+    reliefs = (ways / np.sqrt(power)).T @ heads  # beyond the face, too
     mean, usual, reliefs = (f.reshape(-1, rows, columns).astype(np.float32) for f in (mean, heads.std(axis=0), reliefs))
     usual = np.where(inside, usual[0], usual[0] + _BESIDE)
     points = (np.ascontiguousarray(fields[..., inside]) for fields in (plane, mean[0], reliefs, usual))
-    return HeadModel(inside, plane, mean[0], reliefs, size[:RELIEFS] / np.sqrt(_HEADS), usual, *points)
+    return HeadModel(inside, plane, mean[0], reliefs, np.sqrt(power / _HEADS), usual, *points)
 
 
 def _heads(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -260,7 +260,7 @@ def _energy(beyond: Field, head: HeadMotion, px: float, power: int) -> Field:
         return np.asarray(square)
     depth = (2 * _UNSURE * head.unsure(*beyond.shape[:2])) ** 2 + np.float32(1e-9)
     part = (beyond @ head.along) ** 2
-    rest, part = (_blur(power, _UNSURE_WINDOW * px / 2) for power in (square - part, part))
+    rest, part = (_blur(one, _UNSURE_WINDOW * px / 2) for one in (square - part, part))
     sure = (rest + part / (1 + (depth / (part + 1e-9)) ** 2)) / (rest + part + 1e-9)
     return np.asarray(sure**power * square)
 

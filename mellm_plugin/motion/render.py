@@ -34,7 +34,7 @@ _PAIRS_AT_ONCE = 64  # read, measured and drawn together on a device
 _PIXELS_AT_ONCE = 8_000_000  # TV-L1 needs about 400 bytes a pixel on a GPU
 _STRONG_PERCENTILE, _STRONG_KNEES = 95, 2.0  # the knee grows if more than 5 % of the frame moves by two knees
 
-# Doubts about colours. Units and their combinations up to 3 px colour at most .47 of the face, .16 of it faintly, and
+# Doubts about colours. Units and their combinations up to 3 px colour at most .47 of the face, .27 of it faintly, and
 # leave at most .065 beside it (SynthME); still faces in shaky video at CRF 32 colour .66 to .92, .39 of it faintly.
 _SEEN, _PALE = 0.05, 0.3  # strength of a colour that is seen, and up to which it is faint
 _MOST_COLOURED, _MOST_PALE = 0.5, 0.3  # of the face
