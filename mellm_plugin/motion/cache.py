@@ -21,7 +21,7 @@ from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.facial import FacialFlow, Pair, measure
 from mellm_plugin.motion.settings import MotionSettings
 
-VERSION = 4
+VERSION = 5
 """Version of the measurement; changes whenever equal pixels and settings give another flow, confidence or doubt."""
 
 GIGABYTES = 2.0

@@ -103,8 +103,8 @@ def measure(
     if known is not None:
         forward, backward = known
     elif settings.estimator == "local":
-        own, back = local_both(pair.onset, pair.apex)
-        forward, backward = own.flow, back.flow
+        own, backward = local_both(pair.onset, pair.apex)
+        forward = own.flow
     elif settings.doubt_px:
         forward, backward = both_flows(pair.onset, pair.apex, settings.estimator)
     else:

@@ -71,7 +71,7 @@ def both_flows(onset: Grey, apex: Grey, estimator: str = "local") -> tuple[Field
     """Flow from onset to apex, at onset pixels, and from apex to onset, at apex pixels; otherwise as `flow`."""
     if estimator == "local":
         there, back = local_both(onset, apex)
-        return there.flow, back.flow
+        return there.flow, back
     return flow(onset, apex, estimator), flow(apex, onset, estimator)
 
 

@@ -140,6 +140,7 @@ class Local(NamedTuple):
     head: HeadMotion
     carried: Field  # by the head
     facial: Field  # beyond it
+    shown: Field  # the share of the motion beyond it that the prior leaves, `(H/2, W/2)`, 0 to 1
     excess: float  # how much more still skin seems to move than under white noise: factor of variance, at least 1
     error: float  # by how much most of the still skin seems to move at least, px
 
@@ -151,17 +152,16 @@ class Local(NamedTuple):
 
 def local(onset: Grey, apex: Grey) -> Local:
     """Flow from onset to apex. The frames are cropped to the face and have at least 32 px a side."""
-    first, last, head, start = _prepared(onset, apex)
-    return _solved(first, last, head, head.flow(*first.shape), start)
+    return _solved(*_prepared(onset, apex))
 
 
-def local_both(onset: Grey, apex: Grey) -> tuple[Local, Local]:
-    """As `local`, and the flow from apex to onset at apex pixels, with one fit of the head for both."""
+def local_both(onset: Grey, apex: Grey) -> tuple[Local, Field]:
+    """As `local`, and a rough flow from apex to onset, at apex pixels: enough to check the other."""
     first, last, head, start = _prepared(onset, apex)
-    forward = _solved(first, last, head, head.flow(*first.shape), start)
-    # The backward flow is used only as a confidence check, so a rougher solution is enough.
-    back = _inverse(forward.carried)
-    return forward, _solved(last, first, HeadMotion(), back, -start, steps=1, fit=False)
+    forward = _solved(first, last, head, start)
+    away = _inverse(forward.carried)
+    solution, _ = _solution(last, first, away, -start, steps=1)
+    return forward, away + _resize(solution * forward.shown[..., None], first.shape)
 
 
 def _inverse(flow: Field) -> Field:
@@ -194,34 +194,34 @@ def _prepared(onset: Grey, apex: Grey) -> tuple[Field, Field, HeadMotion, Field]
     return first, last, head, start
 
 
-def _solved(
-    first: Field,
-    last: Field,
-    head: HeadMotion,
-    away: Field,
-    start: Field,
-    steps: int = _FINE_STEPS,
-    fit: bool = True,
-) -> Local:
-    """The flow from one frame to another, about the head's motion `away`."""
+def _solution(
+    first: Field, last: Field, away: Field, start: Field, steps: int = _FINE_STEPS
+) -> tuple[Field, _Equations]:
+    """The motion beyond the head's `away`, `(H/2, W/2, 2)`, px of the whole frame, and its equations."""
     shape, small = first.shape, start.shape
-    px, half = _unit(shape), np.float32(0.5)
+    px = _unit(shape)
     small_first, small_last = (_half(_blur(frame, 0.7)) for frame in (first, last))
-    small_away = _resize(away, small) * half
+    small_away = _resize(away, small) * np.float32(0.5)
     beyond = _resize(_linearise(small_first, small_last, small_away, start, px).solve(), small)
-    beyond = _resize(beyond, shape) * np.float32(2)
+    solution = beyond * np.float32(2)
     for _ in range(steps):
-        equations = _linearise(first, last, away, beyond, px)
+        equations = _linearise(first, last, away, _resize(solution, shape), px)
         solution = equations.solve()
-        beyond = _resize(solution, shape)
-    if fit:
-        # Fit the head again, to the whole motion, so that the prior pulls towards still skin.
-        carried = _resize(away, small)
-        again = fit_head((carried + solution) * half, trust=equations.trust(), start=_scaled(head, 0.5))
-        head = _scaled(again, 2)
-        more = again.flow(*solution.shape[:2]) * np.float32(2) - carried
-        equations, solution = equations.beyond(more), solution - more
-        away = away + _resize(more, shape)
+    return solution, equations
+
+
+def _solved(first: Field, last: Field, head: HeadMotion, start: Field) -> Local:
+    """The flow from one frame to another, from a first fit of the head's motion."""
+    shape, half = first.shape, np.float32(0.5)
+    px, away = _unit(shape), head.flow(*shape)
+    solution, equations = _solution(first, last, away, start)
+    # Fit the head again, to the whole motion, so that the prior pulls towards still skin.
+    carried = _resize(away, solution.shape)
+    again = fit_head((carried + solution) * half, trust=equations.trust(), start=_scaled(head, 0.5))
+    head = _scaled(again, 2)
+    more = again.flow(*solution.shape[:2]) * np.float32(2) - carried
+    equations, solution = equations.beyond(more), solution - more
+    away = away + _resize(more, shape)
     excess, error = _excess(equations, solution)
     stillness = _STILLNESS * excess**_CORRELATED
     for _ in range(_REWEIGHTINGS):
@@ -230,7 +230,7 @@ def _solved(
     # The prior shrinks what it selects, so it only selects.
     moves = _blur(_energy(solution, head, px, 4), _SHOWN_WINDOW * px / 2)
     shown = np.asarray(1 / (1 + ((_SHOWN_PX * px) ** 2 * np.sqrt(excess) / (moves + 1e-9)) ** 2), np.float32)
-    return Local(head, away, _resize(equations.solve() * shown[..., None], shape), excess, error)
+    return Local(head, away, _resize(equations.solve() * shown[..., None], shape), shown, excess, error)
 
 
 def _excess(equations: _Equations, beyond: Field) -> tuple[float, float]:
