@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +36,7 @@ from mellm_plugin.cli.commands import parsers, subcommands
 from mellm_plugin.cli.tasks import list_tasks
 from mellm_plugin.datasets import synthme
 from mellm_plugin.plugin import task_folder
+from mellm_plugin.training import config
 
 GUIDES = [SOURCE / "README.md", SOURCE / "CONTRIBUTING.md", *sorted((SOURCE / "docs").glob("*.md"))]
 PAGES = [
@@ -291,6 +293,15 @@ ELSEWHERE: dict[str, str] = {
 
 def where_else(command: Command) -> str | None:
     return next((pattern for pattern in ELSEWHERE if re.search(pattern, command.text)), None)
+
+
+def test_the_config_in_the_guide_to_fine_tuning_can_be_read(tmp_path: Path) -> None:
+    guide = (SOURCE / "docs" / "finetune.md").read_text(encoding="utf-8")
+    block = re.search(r"\n\n(    base: (?:.+\n)+)", guide)
+    assert block is not None
+    (tmp_path / "shown.yaml").write_text(textwrap.dedent(block[1]), encoding="utf-8")
+    shown = config.load(tmp_path / "shown.yaml")
+    assert [stage.name for stage in shown.stages] == ["perception"] and shown.stages[0].lora is not None
 
 
 def test_commands_run_elsewhere_are_in_the_docs_and_their_tests_exist() -> None:
