@@ -7,8 +7,8 @@ Two faces in three are portraits, two in the public domain that scikit-image and
 With `--portraits`, only the pictures of a folder appear. One action unit rises for 100 to 250 ms and falls for twice
 as long, while the head moves. Each frame has noise of its own, sigma 2 grey levels. Columns: mean end-point error over
 the pixels that move by more than half of the amplitude, px, of single frames, and averaged; "smear" is the same
-difference without noise, so what averaging costs by itself. At 60 frames a second the package averages nothing. The
-second table lets the head move faster; "plain" averages the same frames without alignment.
+difference without noise, so what averaging costs by itself. The second table lets the head move
+faster; "plain" averages the same frames without alignment.
 """
 
 from __future__ import annotations

@@ -25,7 +25,6 @@ DEFAULT_MS = 30.0
 MOST_MS = 100.0
 """The most that may be asked for: half of a short micro-expression."""
 
-_LEAST = 2  # frames within that time on each side; one, at 60 frames a second, would gain as well (docs/motion.md)
 _SHARE = 6  # of the rise and of the fall, the part of it that blurs neither: 1/6 changes 7 % of the amplitude
 _MOST = 6  # frames on each side, the nearest ones; noise falls with the root of their number
 
@@ -51,11 +50,9 @@ def windows(onset: int, apex: int, fps: float | None, ms: float = DEFAULT_MS) ->
 
     Before the onset nothing moves, so all frames within `ms` count. Towards the apex, and on both sides of it, they
     reach through a sixth of the rise at most: a fast rise is not smeared, and no frame belongs to both. Where the frame
-    rate is unknown, or too low for two frames within `ms`, onset and apex stay alone.
+    rate is unknown, or too low for a neighbour within `ms`, onset and apex stay alone.
     """
     reach = min(int(ms * (fps or 0) / 1000 + 1e-6), _MOST)
-    if reach < _LEAST:
-        reach = 0
     inside = min(reach, (apex - onset) // _SHARE)
     return range(onset - reach, onset + inside + 1), range(apex - inside, apex + inside + 1)
 

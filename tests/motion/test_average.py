@@ -39,8 +39,8 @@ def test_windows_reach_by_time_and_spare_a_fast_rise() -> None:
     assert windows(100, 103, 200) == (range(94, 101), range(103, 104))
     assert windows(100, 300, 500) == (range(94, 107), range(294, 307)), "the nearest ones are enough"
     alone = (range(100, 101), range(150, 151))
-    assert windows(100, 150, None) == windows(100, 150, 60) == windows(100, 150, 200, 0) == alone
-    assert windows(100, 150, 67) != alone
+    assert windows(100, 150, None) == windows(100, 150, 30) == windows(100, 150, 200, 0) == alone
+    assert windows(100, 150, 60) == (range(99, 102), range(149, 152)), "17 ms; two frames would be 33"
 
 
 @given(st.integers(0, 500), st.integers(1, 400), st.floats(1, 1000) | st.none(), st.floats(0, MOST_MS))
