@@ -529,4 +529,4 @@ def test_likelihood_leaves_other_questions_and_says_so(model: Mellm, base: Path,
 def test_labels_that_the_model_would_not_say_are_reported(base: Path, log: list[str]) -> None:
     deciding = Mellm(pretrained=base, device="cpu", decide="likelihood", orders=9)
     assert apart(texts(deciding, [closed(0)], messages=asked)[0])[0] in LABELS
-    assert any("all labels together have" in line for line in log)
+    assert any("all labels of toy together have" in line for line in log)
