@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from mellm_plugin.models.inputs import encoded, rendered
+from mellm_plugin.models.inputs import answer_ids, encoded, rendered
 from mellm_plugin.training.data import Example
 
 IGNORED = -100
@@ -31,20 +31,11 @@ class Collator:
 
     def __init__(self, processor: Any, ends: Sequence[int] = ()) -> None:
         self.processor = processor
-        tokenizer = processor.tokenizer
-        self._ends = {*ends, tokenizer.eos_token_id, *tokenizer.all_special_ids} - {None}
+        self._ends = tuple(ends)
 
     def answer_ids(self, example: Example) -> list[int]:
         """The tokens of the answer and the end token of the chat template."""
-        tokenizer = self.processor.tokenizer
-        answer = example.answer.strip()
-        messages = [*chat(example), {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
-        whole: str = self.processor.apply_chat_template(messages, tokenize=False)
-        behind = whole.rpartition(answer)[2]
-        tail = list(tokenizer(behind, add_special_tokens=False).input_ids)
-        end = next((place for place, token in enumerate(tail) if token in self._ends), None)
-        closing = [tokenizer.eos_token_id] if end is None else tail[: end + 1]
-        return [*tokenizer(answer, add_special_tokens=False).input_ids, *closing]
+        return answer_ids(self.processor, example.answer, self._ends)
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """Tensors of a batch, padded on the right.
