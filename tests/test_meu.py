@@ -23,6 +23,7 @@ from mellm_plugin.datasets.sample import Sample
 from mellm_plugin.errors import DataError, InputError, JudgeError, SettingsError
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
 from mellm_plugin.language.answers import read
+from mellm_plugin.language.probabilities import with_probabilities
 from mellm_plugin.language.prompts import fill_legend, frames_prompt, map_prompt
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve
@@ -518,11 +519,22 @@ def test_the_record_tells_all_about_a_clip(toy: Any) -> None:
             "unparsed": "two different expressions: fear, surprise",
             "sides": {"6": "R"},
         },
+        "probabilities": None,
         "unanswered": None,
         "doubts": record["doubts"],
         "motion_px": record["motion_px"],
         "judge": None,
     }
+
+
+def test_probabilities_of_other_labels_than_the_asked_are_missing(toy: Any) -> None:
+    doc = meu.protocol(toy, labels="casme2", asks="emotion")[0]
+    labels = doc["labels"]
+    own = {label: 1 / len(labels) for label in labels}
+    for given, kept in ((own, own), (dict(list(own.items())[1:]) | {"joy": 1 / len(labels)}, None)):
+        record = meu.process_results(doc, [with_probabilities("fear", given)])["record"]
+        assert record["read"]["label"] == "fear"
+        assert record["probabilities"] == (kept and pytest.approx(kept, abs=1e-6))
 
 
 def test_an_answer_that_was_never_given_is_in_no_score_and_told_at_the_end(toy: Any, log: list[str]) -> None:

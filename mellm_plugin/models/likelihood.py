@@ -61,7 +61,8 @@ class Likelihood:
     or the model has no cache that several answers can continue, every later pass is a plain one.
 
     Args:
-        model: any model of `AutoModelForImageTextToText` that predicts the next token, in eval mode; PEFT's too.
+        model: any model of `AutoModelForImageTextToText` whose tokens see only those before them, in eval mode; also
+            with PEFT around it.
         processor: its processor, which pads on the left (`loading.load_processor`).
         ends: tokens that end an answer in the model's generation config.
     """

@@ -228,7 +228,7 @@ class Mellm(lmms):  # type: ignore[misc]
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
         """Not supported; raises NotImplementedError."""
-        why = "mellm generates answers and computes no likelihoods"
+        why = "mellm computes likelihoods only of the labels of closed questions (decide=likelihood)"
         raise NotImplementedError(f"{why}; choose tasks with output_type: generate_until")
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
