@@ -21,7 +21,7 @@ from mellm_plugin.errors import ImageError, InputError, SettingsError, imports_o
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models.arguments import OFF, Count, Motion, Name
 from mellm_plugin.models.baselines import NO_ANSWER, Baseline, in_form
-from mellm_plugin.models.flow_vectors import DRAWN_CLIPS, Taught, drawn, of_dataset
+from mellm_plugin.models.flow_vectors import DRAWN_CLIPS, drawn, of_dataset
 from mellm_plugin.models.linear import Linear, Vectors
 from mellm_plugin.models.seen import MARKED, Seen, record_in_name
 from mellm_plugin.motion.cache import default_cache
@@ -85,7 +85,8 @@ class Flow(Baseline):
             self._taught = drawn(given.clips or DRAWN_CLIPS, self.motion)
         else:
             self._taught = of_dataset(given.fit, given.split, self.motion)
-        self._reader = Answers(self._taught)
+        taught = Linear(self._taught.vectors, self._taught.annotated)
+        self._reader = Answers(taught, str(self._taught.source["dataset"]))
         sides = {dataset: {"subjects": of} for dataset, of in self._taught.subjects.items()}
         self._seen = Seen.of([{"seen": sides, "validation": {}}])
         self._splits: dict[str, str] = {}
@@ -125,11 +126,13 @@ class Flow(Baseline):
 
 
 class Answers:
-    """The answers of a linear classifier, in the form that a task asks for; the log says what it cannot answer."""
+    """The answers of a linear classifier, in the form that a task asks for.
 
-    def __init__(self, taught: Taught) -> None:
-        self.linear = Linear(taught.vectors, taught.annotated)
-        self.source = str(taught.source["dataset"])
+    The log says what it cannot answer, because `source`, the name of what it learned from, does not show it.
+    """
+
+    def __init__(self, linear: Linear, source: str) -> None:
+        self.linear, self.source = linear, source
         self._told: set[Any] = set()
 
     def answers(self, vectors: Vectors, docs: Sequence[Mapping[str, Any]], task: str) -> list[str]:
