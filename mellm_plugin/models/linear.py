@@ -20,8 +20,8 @@ import numpy.typing as npt
 from mellm_plugin.facs.codes import numbers, read_codes
 from mellm_plugin.facs.labels import COARSE, coarse, gold_label
 
-Vectors = npt.NDArray[np.float32]
-"""One row for each clip: float32 `(clips, length)`."""
+Vectors = npt.NDArray[np.floating[Any]]
+"""One row for each clip: `(clips, length)`."""
 
 STRENGTHS: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """`C` of scikit-learn's LogisticRegression to choose from: the smaller, the stronger the penalty."""
@@ -85,7 +85,7 @@ class Linear:
     """
 
     def __init__(self, vectors: Vectors, clips: Sequence[Annotated]) -> None:
-        self.vectors, self.clips = vectors, tuple(clips)
+        self.vectors, self.clips = np.asarray(vectors, np.float64), tuple(clips)
         self.people = np.array([clip.person for clip in self.clips])
         self._fitted: dict[Any, Any] = {}
         self._known: dict[Any, set[Any]] = {}
@@ -106,11 +106,11 @@ class Linear:
 
     def label(self, vectors: Vectors, labels: Sequence[str]) -> list[str | None]:
         """The most likely label of each clip among `known_labels`; None if there are none."""
-        if not (known := self.known_labels(labels)):
+        if not self.known_labels(labels):
             return [None] * len(vectors)
-        key = "labels", *known
+        key = "labels", *labels
         if key not in self._fitted:
-            taught = np.array([target(clip, known) or "" for clip in self.clips])
+            taught = np.array([target(clip, labels) or "" for clip in self.clips])
             self._fitted[key] = self._fit([taught], taught != "", _macro_f1)[0]
         return [str(label) for label in self._fitted[key].predict(vectors)]
 
@@ -138,37 +138,45 @@ class Linear:
 
             read: dict[float, list[npt.NDArray[Any]]] = {C: [column.copy() for column in columns] for C in STRENGTHS}
             for seen, held in GroupKFold(parts).split(vectors, groups=people):
-                for C, place, model in _fitted(vectors[seen], [column[seen] for column in columns], STRENGTHS):
-                    read[C][place][held] = model.predict(vectors[held])
+                moved = _moved(vectors[seen])
+                known, new = moved.transform(vectors[seen]), moved.transform(vectors[held])
+                for C in STRENGTHS:
+                    for column, answers in zip(columns, read[C], strict=True):
+                        answers[held] = _fitted(known, column[seen], C).predict(new)
             means = {C: np.mean([score(*pair) for pair in zip(columns, read[C], strict=True)]) for C in STRENGTHS}
             strength = max(STRENGTHS, key=lambda C: means[C])  # of equal ones the strongest penalty
-        return [model for _, _, model in _fitted(vectors, columns, (strength,))]
+        from sklearn.pipeline import make_pipeline
+
+        moved = _moved(vectors)
+        known = moved.transform(vectors)
+        return [make_pipeline(moved, _fitted(known, column, strength)) for column in columns]
 
 
-def _fitted(
-    vectors: Vectors, columns: Sequence[npt.NDArray[Any]], strengths: Sequence[float]
-) -> Sequence[tuple[float, int, Any]]:
-    """C, place of the column and classifier, for each C and column; what is None in a column teaches nothing."""
+def _moved(vectors: Vectors) -> Any:
+    """The standardisation of vectors, and, of long ones, their rotation into as many dimensions as there are clips.
+
+    The penalty has no direction, so the rotation changes no solution.
+    """
     from sklearn.decomposition import PCA
-    from sklearn.dummy import DummyClassifier
-    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    steps = [StandardScaler().fit(vectors)]
-    moved = steps[0].transform(vectors)
-    if vectors.shape[1] > len(vectors):  # the same solution in as many dimensions as there are clips
-        steps.append(PCA(svd_solver="full").fit(moved))
-        moved = steps[1].transform(moved)
-    found = []
-    for C in strengths:
-        for place, column in enumerate(columns):
-            known = np.array([value is not None for value in column])
-            values = column[known].astype(bool if column.dtype == object else column.dtype)
-            one = len(set(values)) == 1
-            model: Any = DummyClassifier() if one else LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
-            found.append((C, place, make_pipeline(*steps, model.fit(moved[known], values))))
-    return found
+    steps = [StandardScaler(), PCA(svd_solver="full")] if vectors.shape[1] > len(vectors) else [StandardScaler()]
+    return make_pipeline(*steps).fit(vectors)
+
+
+def _fitted(vectors: Vectors, column: npt.NDArray[Any], strength: float) -> Any:
+    """The classifier of one column; what is None in it teaches nothing."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    known = np.array([value is not None for value in column])
+    if not known.any():
+        return DummyClassifier(strategy="constant", constant=False).fit(vectors, np.zeros(len(vectors), bool))
+    values = column[known].astype(bool if column.dtype == object else column.dtype)
+    one = len(set(values)) == 1
+    model: Any = DummyClassifier() if one else LogisticRegression(C=strength, class_weight="balanced", max_iter=1000)
+    return model.fit(vectors[known], values)
 
 
 def _macro_f1(gold: npt.NDArray[Any], read: npt.NDArray[Any]) -> float:
@@ -179,7 +187,7 @@ def _macro_f1(gold: npt.NDArray[Any], read: npt.NDArray[Any]) -> float:
 
 
 def _present_f1(gold: npt.NDArray[Any], read: npt.NDArray[Any]) -> float:
-    """F1 of a unit over the clips in which it is known; nan if none shows it."""
+    """F1 of a unit over the clips in which it is known; 0 if none shows it."""
     from sklearn.metrics import f1_score
 
     known = np.array([value is not None for value in gold])
