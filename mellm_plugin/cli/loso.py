@@ -15,7 +15,7 @@ EXAMPLES = """\
   mellm loso my.yaml --task casme2_emotion -o loso
   mellm loso my.yaml --task casme2_emotion -o loso --devices cuda:0,cuda:1
   mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of subjects, two at once)
-  mellm loso my.yaml --task casme2_emotion -o loso --baseline flow,tokens (the baselines alone, in minutes)"""
+  mellm loso my.yaml --task casme2_emotion -o loso --baseline flow,tokens   (the baselines alone, in minutes)"""
 _NAMES = "flow, tokens"
 
 

@@ -130,9 +130,7 @@ class _Clips:
         self.task = task
         docs = task.docs
         if lacking := [one for one in ("onset", "apex", *_COLUMNS) if one not in getattr(docs, "column_names", ())]:
-            raise InputError(
-                f"no baseline: expected clips of this package; found no {', no '.join(lacking)}", task.name
-            )
+            raise InputError(f"expected clips of this package; found no {', no '.join(lacking)}", task.name)
         known = people_of({name: of for name, of in every.items() if name != DRAWN}) - people_of(config.leave_out)
         self.annotated: dict[str, Annotated] = {}
         self.vectors: dict[str, Vectors | str] = {}
