@@ -75,11 +75,13 @@ def drawn(count: int = DRAWN_CLIPS, settings: MotionSettings = DEFAULT) -> Taugh
     kept = _memory().cache(_drawn_block, ignore=["settings"])
     vectors: list[Vectors] = []
     rows: list[tuple[str, int, tuple[str, ...], str]] = []
-    logger.info(f"mellm: {count} drawn clips to learn from; drawing them takes minutes, once")
     with tqdm(total=count, desc="drawing clips to learn from", unit="clip", disable=None) as progress:
         for start in range(0, count, _AT_ONCE):
             number = min(_AT_ONCE, count - start)
-            block, of = kept(start, number, synthme.VERSION, _versions(settings), settings)
+            given = (start, number, synthme.VERSION, _versions(settings), settings)
+            if not vectors and not kept.check_call_in_cache(*given):
+                logger.info(f"mellm: drawing {count} clips to learn from: two to three minutes of one core, once")
+            block, of = kept(*given)
             vectors.append(block)
             rows += of
             progress.update(number)

@@ -27,6 +27,7 @@ STRENGTHS: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """`C` of scikit-learn's LogisticRegression to choose from: the smaller, the stronger the penalty."""
 
 _PARTS = 5  # of the people, each left out once to choose C
+_LONG = 4  # times the number of clips: vectors that are rotated, for speed
 _USUAL = 1e-2  # where there are too few people to choose
 
 
@@ -155,13 +156,14 @@ class Linear:
 def _moved(vectors: Vectors) -> Any:
     """The standardisation of vectors, and, of long ones, their rotation into as many dimensions as there are clips.
 
-    The penalty has no direction, so the rotation changes no solution.
+    The penalty has no direction, so the rotation moves no solution by more than the solver's tolerance.
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    steps = [StandardScaler(), PCA(svd_solver="full")] if vectors.shape[1] > len(vectors) else [StandardScaler()]
+    long = vectors.shape[1] > _LONG * len(vectors)
+    steps = [StandardScaler(), PCA(svd_solver="full")] if long else [StandardScaler()]
     return make_pipeline(*steps).fit(vectors)
 
 

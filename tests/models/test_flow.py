@@ -103,11 +103,11 @@ def test_people_that_it_knows_are_a_leak(prepared: Path, samples: list[Sample], 
 
 def test_questions_of_the_challenge(prepared: Path, samples: list[Sample]) -> None:
     model = Flow(fit="toy")
-    asked = {"coarse_labels": list(COARSE), "fine_labels": ["anger", "happiness", "surprise"]}
+    fine = ["anger", "happiness", "surprise"]
 
     def answer(kind: str, unit: int | None = None) -> list[Any]:
-        texts = answers(model, rows(samples[12:], kind=kind, unit=unit, **asked))
-        return [vqa_reading(text, kind, *asked.values(), unit) for text in texts]
+        docs = rows(samples[12:], kind=kind, unit=unit, coarse_labels=list(COARSE), fine_labels=fine)
+        return [vqa_reading(text, kind, COARSE, fine, unit) for text in answers(model, docs)]
 
     assert [one["coarse"] for one in answer("coarse")] == ["positive", "surprise", "negative"]
     assert [one["fine"] for one in answer("fine")] == ["happiness", "surprise", "anger"]

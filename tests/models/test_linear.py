@@ -53,7 +53,7 @@ def people(count: int, clips: int, length: int, seed: int = 0) -> tuple[Vectors,
     return vectors, [clip(("fear", "happiness", "surprise")[kind], units[kind], f"p{who}") for who, kind in known]
 
 
-@pytest.mark.parametrize("length", [12, 300], ids=["short", "longer-than-clips"])
+@pytest.mark.parametrize("length", [12, 500], ids=["short", "long"])
 def test_agrees_with_scikit_learn(length: int) -> None:
     vectors, clips = people(7, 12, length)
     vectors = vectors.astype(np.float64)
@@ -66,7 +66,7 @@ def test_agrees_with_scikit_learn(length: int) -> None:
     new, _ = people(5, 20, length, seed=9)
     agree = np.array(Linear(vectors, clips).label(new, COARSE)) == pipes[best].fit(vectors, gold).predict(new)
     # long vectors are rotated first, and the solver stops elsewhere within its tolerance
-    assert agree.all() if length < len(vectors) else agree.mean() >= 0.98
+    assert agree.all() if length == 12 else agree.mean() >= 0.98
 
 
 def test_units_are_read_apart_and_what_is_unknown_teaches_nothing() -> None:

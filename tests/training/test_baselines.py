@@ -23,7 +23,7 @@ from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import InputError
 from mellm_plugin.meu.protocols import protocol
 from mellm_plugin.models.flow_vectors import of_dataset
-from mellm_plugin.models.linear import STRENGTHS
+from mellm_plugin.models.linear import STRENGTHS, Linear
 from mellm_plugin.report import results
 from mellm_plugin.report.leaderboard import make
 from mellm_plugin.scoring.held_out import Asked, Task
@@ -133,7 +133,7 @@ def test_nobody_of_a_fold_or_left_out_is_learned_from(
 ) -> None:
     learned: list[set[str]] = []
 
-    class Watched(baselines.Linear):
+    class Watched(Linear):
         def __init__(self, vectors: Any, clips: Any) -> None:
             learned.append({clip.person for clip in clips})
             super().__init__(vectors, clips)
