@@ -14,6 +14,8 @@ micro-expression spotting in long videos using spatio-temporal strain"; as the f
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,7 @@ LENGTH = 3 * CELLS**2
 VERSION = 1
 """Version of the vector; changes whenever equal flows give another one."""
 
+_SMOOTH_PX = 6.0  # sigma, px of the reference frame: a third of a cell; strain amplifies the noise of the estimator
 _LEAST_PX = 0.01  # a flow weaker than this, px of the reference frame, is not enlarged
 
 
@@ -48,7 +51,7 @@ def strain(flow: Field) -> Field:
 
 
 def pooled(measured: FacialFlow) -> Vector:
-    """Means of u, v and strain over the cells, row by row; the flow is divided by `facial.strength` first.
+    """Means of u, v and strain over the cells, row by row; the flow is smoothed and divided by its strength first.
 
     Returns:
         float32 `(LENGTH,)`: u of all cells, then v, then strain. u and v are shares of the strength, x to the right and
@@ -56,7 +59,8 @@ def pooled(measured: FacialFlow) -> Vector:
         values. They depend neither on the size of the frame nor on a factor of the flow.
     """
     px = unit(measured.flow.shape)
-    flow = measured.flow / np.float32(px * max(strength(measured), _LEAST_PX))
+    softer = replace(measured, flow=cv2.GaussianBlur(measured.flow, (0, 0), _SMOOTH_PX * px))
+    flow = softer.flow / np.float32(px * max(strength(softer), _LEAST_PX))
     fields = np.dstack([flow, strain(flow) * np.float32(px)])
     cells = cv2.resize(fields, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(cells.transpose(2, 0, 1), np.float32).ravel()

@@ -39,9 +39,9 @@ def test_strain_of_known_deformations(across: tuple[float, float], down: tuple[f
 
 
 def test_a_vector_holds_the_means_of_cells() -> None:
-    flow = smooth(0)
-    found = pooled(of(flow)).reshape(3, CELLS, CELLS)
-    px = 96 / 224
+    given, px = smooth(0), 96 / 224
+    found = pooled(of(given)).reshape(3, CELLS, CELLS)
+    flow = np.asarray(cv2.GaussianBlur(given, (0, 0), 6 * px), np.float32)
     fields = np.dstack([flow, strain(flow) * px]) / (strength(of(flow)) * px)
     means = fields.reshape(CELLS, 8, CELLS, 8, 3).mean((1, 3)).transpose(2, 0, 1)
     assert found.dtype == np.float32 and found.size == LENGTH
