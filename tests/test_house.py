@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "motion": {"errors", "settings", "small_files"},
     "language": {"errors", "facs", "motion"},
     "datasets": {"errors", "locks", "small_files", "facs", "motion", "language"},
-    "models": {"errors", "settings", "small_files", "facs", "motion", "language"},
+    "models": {"errors", "settings", "small_files", "facs", "motion", "language", "datasets"},
     "scoring": {"errors", "small_files", "redaction", "facs", "motion", "language"},
     "training": {
         *("errors", "settings", "locks", "children", "small_files", "redaction"),

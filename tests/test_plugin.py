@@ -170,7 +170,7 @@ def test_the_import_hook_leaves_no_trace_and_a_second_call_changes_nothing(stand
         from importlib.resources import files
         finders = list(sys.meta_path)
         from mellm_plugin.plugin import manifests
-        assert len(manifests()) == len(manifests()) == 3
+        assert len(manifests()) == len(manifests()) == 4
         assert len(sys.meta_path) == len(finders) + 1
         importlib.util.find_spec("lmms_eval.tasks")  # asks, and imports nothing
         import lmms_eval.tasks
@@ -226,7 +226,7 @@ def test_odd_imports_and_subclasses_get_our_tasks_too(stand_in: StandIn) -> None
 
 USE = """
     from mellm_plugin.plugin import manifests
-    assert len(manifests()) == 3
+    assert len(manifests()) == 4
     from lmms_eval.tasks import TaskManager
     for arguments in ({}, {"include_path": "theirs"}, {}):
         try:
@@ -290,7 +290,7 @@ def test_a_changed_lmms_eval_or_a_broken_folder_hides_no_other_task_and_is_repor
     assert_warned_once(warned, words, stand_in)
 
 
-ALL = "mellm, mellm_constant, mellm_random"
+ALL = "mellm, mellm_constant, mellm_flow, mellm_random"
 
 
 @pytest.mark.parametrize(

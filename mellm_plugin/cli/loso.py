@@ -7,13 +7,16 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mellm_plugin.cli.options import add_config_values, add_json, find_config
 
 EXAMPLES = """\
   mellm loso my.yaml --task casme2_emotion -o loso
   mellm loso my.yaml --task casme2_emotion -o loso --devices cuda:0,cuda:1
-  mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of subjects, two at once)"""
+  mellm loso my.yaml --task megc2019_meu -o loso --folds 8 --jobs 2       (8 groups of subjects, two at once)
+  mellm loso my.yaml --task casme2_emotion -o loso --baseline flow,tokens   (the baselines alone, in minutes)"""
+_NAMES = "flow, tokens"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--include-path", metavar="FOLDER", help="a folder of further task files")
     add("--allow-incomplete", action="store_true", help="where folds failed, score the others and mark the result")
+    add(
+        "--baseline",
+        metavar="LIST",
+        help=f"train no adapter: only these linear classifiers, of {_NAMES}, under the same folds",
+    )
+    add(
+        "--beside",
+        default="flow,tokens",
+        metavar="LIST",
+        help="baselines run first and shown beside the trained model, or none (default: %(default)s)",
+    )
     add_json(parser, "at the end, print the content of results.json as one JSON object")
 
 
@@ -42,9 +56,12 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.loso import loso
 
     names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size", "decide")
-    same = {name: getattr(given, name) for name in names}
+    same: dict[str, Any] = {name: getattr(given, name) for name in names}
     devices = [one for one in given.devices.split(",") if one]
     tell = partial(print, file=sys.stderr if given.json else sys.stdout, flush=True)
+    alone = given.baseline is not None
+    listed = [one.strip() for one in (given.baseline if alone else given.beside).split(",")]
+    same |= {"trained": not alone, "baselines": [one for one in listed if one and (alone or one != "none")]}
     config = load(find_config(given.config), given.set)
     found = loso(config, given.task, Path(given.output), devices=devices, tell=tell, **same)
     if given.json:

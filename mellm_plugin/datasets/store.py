@@ -92,6 +92,18 @@ def read_info(name: str, root: Path | None = None) -> dict[str, Any]:
     return info
 
 
+def training_split(name: str, root: Path | None = None) -> str:
+    """The split to train on: `train`, else the only one.
+
+    Raises:
+        DataError: the dataset is not prepared, or it has several splits but no `train`.
+    """
+    splits = read_info(name, root)["splits"]
+    if "train" not in splits and len(splits) > 1:
+        raise DataError(f"the dataset {name!r} has the splits {', '.join(splits)}; choose one with `split`")
+    return "train" if "train" in splits else str(next(iter(splits)))
+
+
 def read(name: str, split: str, root: Path | None = None) -> Iterator[Sample]:
     """The samples of one split, in stored order; memory holds a few at a time.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from mellm_plugin.errors import InputError, near
 
@@ -97,3 +97,8 @@ def coarse(label: str) -> str | None:
     """The coarse class of a canonical label; None outside the three classes (`others`, `neutral`) and between two of
     them (`negative surprise`)."""
     return _COARSE_OF.get(label)
+
+
+def gold_label(label: str | None, coarse: str | None, asked: Sequence[str]) -> str | None:
+    """The expected label: the clip's own where the task asks for it, else its coarse class; None for neither."""
+    return label if label in asked else coarse if coarse in asked else None

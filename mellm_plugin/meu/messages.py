@@ -18,8 +18,8 @@ from PIL import Image
 
 from mellm_plugin.errors import SettingsError, near
 from mellm_plugin.facs.codes import parse_canonical
+from mellm_plugin.facs.labels import gold_label
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
-from mellm_plugin.meu.protocols import gold_label
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import resolve

@@ -18,7 +18,7 @@ from loguru import logger
 from mellm_plugin.datasets import megc2019
 from mellm_plugin.errors import InputError, near
 from mellm_plugin.facs.codes import numbers
-from mellm_plugin.facs.labels import coarse, labels_named, labels_of
+from mellm_plugin.facs.labels import coarse, gold_label, labels_named, labels_of
 from mellm_plugin.facs.units import UNITS
 from mellm_plugin.language.prompts import ASKS
 from mellm_plugin.meu.data_files import chosen_clips, yaml_file, yaml_folder
@@ -70,11 +70,6 @@ def protocol(docs: Any, labels: str | None = None, aus: str | None = None, asks:
     for name, value in {"labels": asked, "scored_aus": given, "asks": asks}.items():
         docs = docs.add_column(name, [value] * len(docs))
     return docs if len(kept) == len(docs) else docs.select(kept)
-
-
-def gold_label(label: str | None, coarse: str | None, asked: Sequence[str]) -> str | None:
-    """The expected label: the clip's own where the task asks for it, else its coarse class; None for neither."""
-    return label if label in asked else coarse if coarse in asked else None
 
 
 def _asked_clips(docs: Any, asked: Sequence[str], asks: str) -> list[int]:

@@ -25,11 +25,11 @@ from typing import Any
 
 from mellm_plugin.datasets import ladder
 from mellm_plugin.errors import ImageError
+from mellm_plugin.facs.labels import gold_label
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
 from mellm_plugin.language.probabilities import apart
 from mellm_plugin.language.unanswered import unanswered
-from mellm_plugin.meu.protocols import gold_label
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
 from mellm_plugin.motion.images import read_pair

@@ -90,6 +90,7 @@ def _motion(value: Any) -> MotionSettings | str:
     return resolve(_from_json(os.fspath(value) if isinstance(value, os.PathLike) else value))
 
 
+Motion = Annotated[MotionSettings | str, reader(_motion)]
 MAP_WORKERS = min(4, os.cpu_count() or 1)
 Name = Annotated[str, reader(_name)]
 Count = Annotated[int, reader(_count)]
@@ -110,7 +111,7 @@ class ModelArguments(Settings):
     adapter_revision: Name | None = None
     merge_adapter: Switch = True  # add the adapter to the weights; False keeps it apart
     # how maps are drawn: a preset, a settings file, or off; none: as in training, else robust
-    motion: Annotated[MotionSettings | str, reader(_motion)] | None = None
+    motion: Motion | None = None
     map_workers: Count = MAP_WORKERS  # threads that draw the maps of the next batch
     dtype: Dtype = "auto"  # of the weights; auto: float32 on a CPU, bfloat16 elsewhere
     device: Annotated[str, reader(_device)] | None = None  # none: the one that accelerate gives the process

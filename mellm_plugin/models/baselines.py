@@ -23,6 +23,9 @@ with imports_of_lmms_eval():
     from lmms_eval.api.instance import GenerationResult, Instance
     from lmms_eval.api.model import lmms
 
+NO_ANSWER = "I have no answer to this."
+"""What a baseline says where it cannot answer; it counts as unread."""
+
 FREQUENT_UNIT = 4
 """The unit of `mellm_constant`: the brow lowerer, the most frequent unit in most micro-expression datasets."""
 
@@ -31,7 +34,7 @@ def constant_answer(doc: Mapping[str, Any]) -> str:
     """The brow lowerer (or a task's first unit, if it has no brow lowerer) and the task's first label."""
     known = sorted(doc["scored_aus"])
     units = [FREQUENT_UNIT] if FREQUENT_UNIT in known else known[:1]
-    return _in_form(doc, units, doc["labels"][0] if doc["labels"] else "")
+    return in_form(doc["asks"], units, doc["labels"][0] if doc["labels"] else "")
 
 
 def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
@@ -39,17 +42,22 @@ def random_answer(doc: Mapping[str, Any], seed: int, units: int) -> str:
     rng = random.Random(f"{seed} {doc['id']} {doc['asks']}")
     label = rng.choice(doc["labels"]) if doc["labels"] else ""
     known = sorted(doc["scored_aus"])
-    return _in_form(doc, sorted(rng.sample(known, min(units, len(known)))), label)
+    return in_form(doc["asks"], sorted(rng.sample(known, min(units, len(known)))), label)
 
 
-def _in_form(doc: Mapping[str, Any], units: list[int], label: str) -> str:
-    """An answer in the form that the prompt requests."""
-    named = "action units " + ("+".join(f"AU{unit}" for unit in units) or "none")
-    return {"emotion": label, "aus": named}.get(doc["asks"], f"Conclusion: {named}; expression: {label}.")
+def in_form(asks: str, units: Sequence[int] | None, label: str | None) -> str:
+    """An answer in the form that the prompt requests; None for units or a label that the model cannot name."""
+    named = NO_ANSWER if units is None else "action units " + ("+".join(f"AU{unit}" for unit in units) or "none")
+    said = NO_ANSWER if label is None else label
+    if asks in ("emotion", "aus"):
+        return said if asks == "emotion" else named
+    parts = [named] if units is not None else []
+    parts += [f"expression: {label}"] if label is not None else []
+    return f"Conclusion: {'; '.join(parts)}." if parts else NO_ANSWER
 
 
-class _Baseline(lmms):  # type: ignore[misc]
-    """A model that answers without looking at the images."""
+class Baseline(lmms):  # type: ignore[misc]
+    """A model that answers each clip by itself, by `_answer`."""
 
     is_simple = False
 
@@ -73,7 +81,7 @@ class _Baseline(lmms):  # type: ignore[misc]
         raise NotImplementedError("a baseline answers in one round only; choose tasks with output_type: generate_until")
 
 
-class Constant(_Baseline):
+class Constant(Baseline):
     """Gives every clip the same answer: the given one, quoted if it contains a comma, else `constant_answer`.
 
     It ignores arguments that lmms-eval passes to every model, and raises SettingsError for others.
@@ -89,7 +97,7 @@ class Constant(_Baseline):
         return constant_answer(_asked(doc, task)) if self.answer is None else self.answer
 
 
-class Random(_Baseline):
+class Random(Baseline):
     """Gives random answers with so many units; clips of micro-expressions have about two on average.
 
     It ignores arguments that lmms-eval passes to every model, and raises SettingsError with all faults of others.

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -34,7 +33,7 @@ from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arg
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, on_device, rendered
 from mellm_plugin.models.likelihood import Likelihood, label_orders
-from mellm_plugin.models.seen import Seen
+from mellm_plugin.models.seen import MARKED, Seen, record_in_name
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -175,17 +174,12 @@ class Mellm(lmms):  # type: ignore[misc]
         self._ends: list[int] = sorted(ends)
 
     def _record_in_name(self) -> None:
-        """Put weights, map settings and training people into the class name, which the results file records.
-
-        lmms-eval records only a model's arguments and, after the last answer, its class name (`config.model_backend`).
-        """
+        """Put weights, map settings and training people into the class name, which the results file records."""
         motion = self.motion.to_dict() if self.motion else "off"
         known: dict[str, Any] = {"bundled": self._is_bundled, "motion": motion, **self._sums}
         if self._seen is not None:
             known["training"] = {**self._seen.counts, "tasks": self._overlaps(self._seen)}
-        own = next(base for base in type(self).__mro__ if " " not in base.__name__)
-        name = f"{own.__name__} {json.dumps(known)}"
-        self.__class__ = type(name, (own,), {"__module__": own.__module__, "__doc__": own.__doc__})
+        record_in_name(self, known)
 
     def _overlaps(self, seen: Seen) -> dict[str, Any]:
         """The overlap of each task's clips with the training data; warns once of people that the model has seen.
@@ -197,8 +191,7 @@ class Mellm(lmms):  # type: ignore[misc]
             self._has_warned = True
             self._log(
                 "WARNING",
-                "this model KNOWS PEOPLE IT IS ASKED ABOUT; such a score says little about others, and the results "
-                "file is marked (leave subjects out by leave_out in the config, or run mellm loso):"
+                f"{MARKED}(leave subjects out by leave_out in the config, or run mellm loso):"
                 + "".join(f"\n  - {fault}" for fault in faults),
             )
         return found

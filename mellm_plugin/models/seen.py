@@ -10,10 +10,16 @@ person's micro-expressions are alike.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+MARKED = (
+    "this model KNOWS PEOPLE IT IS ASKED ABOUT; such a score says little about others, and the results file is marked "
+)
+"""How the warning about the sentences of `Seen.overlaps` begins."""
 
 _SAME_PEOPLE = {"smic_vis": "smic", "smic_nir": "smic"}  # filmed simultaneously with other cameras
 
@@ -101,6 +107,16 @@ class Seen:
                         f"{hit['subjects']} ({shown})"
                     )
         return found, faults
+
+
+def record_in_name(model: Any, known: Mapping[str, Any]) -> None:
+    """Put what is known of a model of lmms-eval into its class name, which the results file records.
+
+    lmms-eval records only a model's arguments and, after the last answer, its class name (`config.model_backend`).
+    """
+    own = next(base for base in type(model).__mro__ if " " not in base.__name__)
+    kept = {"__module__": own.__module__, "__doc__": own.__doc__}
+    model.__class__ = type(f"{own.__name__} {json.dumps(known)}", (own,), kept)
 
 
 def _clips(docs: Any) -> dict[Any, str]:

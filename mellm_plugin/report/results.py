@@ -212,7 +212,7 @@ def _run(
     said = _checked(document, where, reading)
     config, loso = said.config, said.loso or None
     known, backend = said.configs.get(task, _Task()), _backend(config.model_backend)
-    if loso is not None and file is not None:
+    if loso is not None and file is not None and task not in said.configs:  # a baseline has no results of folds
         known, backend = _of_folds(file.parent, task, reading)
     values, ends = _scores(document.get("results", {}).get(task, {}), task, where, reading)
     original, effective = (said.samples.get(task, {}).get(name) for name in ("original", "effective"))

@@ -42,12 +42,19 @@ class Asked:
 
 @dataclass(frozen=True)
 class Task:
-    """A task as lmms-eval loads it: its YAML, what it asks about, in the order of its data, and its metrics."""
+    """A task as lmms-eval loads it: its YAML, what it asks about, in the order of its data, and its metrics.
+
+    `docs` are the rows of its data, `process` makes the lines of a samples file from a row and the answers to it, and
+    `config` is what a results file says of the task.
+    """
 
     name: str
     file: Path
     asked: tuple[Asked, ...]
     aggregations: Mapping[str, Callable[[Sequence[Any]], Any]] = field(repr=False)
+    docs: Any = field(default=(), repr=False)
+    process: Callable[[Any, Sequence[str]], Mapping[str, Any]] | None = field(default=None, repr=False)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def of(self, people: Mapping[str, Sequence[str]]) -> tuple[int, ...]:
         """The places in `asked` of what concerns these people, given by dataset."""
@@ -58,7 +65,7 @@ class Task:
         lines: list[Mapping[str, Any]] = []
         for sample in samples:
             if isinstance(record := sample.get("record"), Mapping):  # references to it become items again
-                sample = {**sample, **metrics.items(record, _metrics_of(record))}
+                sample = {**sample, **metrics.items(record, metrics_of(record))}
             lines.append(sample)
         found: dict[str, Any] = {}
         for metric, aggregate in self.aggregations.items():
@@ -75,11 +82,12 @@ class Task:
             return None
         scores = self.aggregations.get(metrics.SCORES)
         if not isinstance(scores, metrics.Scores):  # a list of single metrics
-            scores = metrics.Scores(_metrics_of(records[0]))
+            scores = metrics.Scores(metrics_of(records[0]))
         return scores.in_words(records)
 
 
-def _metrics_of(record: Mapping[str, Any]) -> tuple[metrics.Metric, ...]:
+def metrics_of(record: Mapping[str, Any]) -> tuple[metrics.Metric, ...]:
+    """The metrics that a record is scored by."""
     return vqa_metrics.QUESTIONS if "kind" in record else metrics.of_record(record)
 
 
@@ -111,7 +119,9 @@ def open_task(name: str, include_path: str | None = None) -> Task:
         )
     ids = docs["id"] if "id" in names else [str(number) for number in range(len(docs))]
     asked = tuple(Asked(*one) for one in zip(ids, docs["dataset"], docs["subject"], strict=True))
-    return Task(name, Path(entry["yaml_path"]), asked, task.aggregation())
+    config = {key: task.dump_config().get(key) for key in ("metadata", "lmms_eval_specific_kwargs")}
+    about = docs, task.process_results, {key: value for key, value in config.items() if value is not None}
+    return Task(name, Path(entry["yaml_path"]), asked, task.aggregation(), *about)
 
 
 def write_task(folder: Path, task: Task, people: Mapping[str, Sequence[str]]) -> str:

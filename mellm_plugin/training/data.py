@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mellm_plugin.datasets import store
-from mellm_plugin.errors import DataError, InputError, MellmError
+from mellm_plugin.errors import InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -383,12 +383,7 @@ def training_split(source: Source, root: Path | None = None) -> str:
     Raises:
         DataError: the dataset is not prepared, or it has several splits but no `train`, and the source names none.
     """
-    splits = store.read_info(source.dataset, root)["splits"]
-    if source.split is not None:
-        return source.split
-    if "train" in splits or len(splits) == 1:
-        return "train" if "train" in splits else str(next(iter(splits)))
-    raise DataError(f"the dataset {source.dataset!r} has the splits {', '.join(splits)}; choose one with `split`")
+    return source.split if source.split is not None else store.training_split(source.dataset, root)
 
 
 def subjects(sources: Sequence[Source], root: Path | None = None) -> dict[str, tuple[str, ...]]:

@@ -5,6 +5,7 @@
                               done.json   comes last; marks the fold as finished
     DIR/predictions.jsonl                 the answers for all people, in the order of the task's data
     DIR/results.json, table.txt           their scores, computed once over all answers
+    DIR/baselines/flow/, tokens/          the same of linear classifiers under the same folds (baselines.py)
 
 A fold is two commands, `mellm finetune` and `lmms-eval`, which also run by hand. Scores of folds are never averaged:
 most people have few clips, and a mean of F1 scores is not an F1 score (docs/metrics.md).
@@ -29,7 +30,7 @@ import torch
 import yaml
 
 from mellm_plugin import children
-from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError
+from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError, near
 from mellm_plugin.locks import ProcessLock, sole_writer
 from mellm_plugin.models.loading import carried_record, weights_sum
 from mellm_plugin.models.record import read_record
@@ -38,6 +39,8 @@ from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.scoring import held_out
 from mellm_plugin.small_files import write_text
 from mellm_plugin.training import stages
+from mellm_plugin.training.baselines import BASELINES
+from mellm_plugin.training.baselines import run as run_baseline
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.config import Config
 from mellm_plugin.training.data import subjects
@@ -52,7 +55,7 @@ from mellm_plugin.training.folds import (
     fold_folder,
     make_folds,
 )
-from mellm_plugin.training.pooled import json_lines, pool
+from mellm_plugin.training.pooled import baselines_beside, in_words, json_lines, pool
 
 _PLAN = "plan.json"
 _LAST_LINES = 3  # of a log, for an error
@@ -71,9 +74,11 @@ def loso(
     include_path: str | None = None,
     batch_size: int = 1,
     decide: str = "generate",
+    baselines: Sequence[str] = BASELINES,
+    trained: bool = True,
     tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Train and evaluate all unfinished folds, and score their answers together.
+    """Train and evaluate all unfinished folds, and score their answers together, beside those of baselines.
 
     Args:
         config: of all folds; its `output` is ignored.
@@ -84,9 +89,11 @@ def loso(
         allow_incomplete: if folds fail, score the others and mark the result as incomplete.
         include_path: a folder with more task files.
         batch_size, decide: arguments of the model in the evaluations.
+        baselines: names of `baselines.BASELINES`, run first under the same folds.
+        trained: if not, no adapter is trained: only the baselines are run, all of them, however long it takes.
 
     Returns:
-        the content of `results.json`.
+        the content of `results.json`; of baselines alone their scores, under `beside`.
 
     Raises:
         InputError: config, task or options cannot be used or contradict; lists every fault.
@@ -94,35 +101,77 @@ def loso(
         BusyError: another process works in the folder.
     """
     out = out.expanduser().absolute()
-    _check_options(out, jobs, devices, batch_size)
+    _check_options(out, jobs, devices, batch_size, baselines, trained)
     known = held_out.open_task(task, include_path)
     every = subjects([source for stage in config.stages for source in stage.data])
-    check_people(config, known, every)
+    check_people(config, known, every, base=trained or "tokens" in baselines)
     planned = make_folds([(one.dataset, one.subject) for one in known.asked], folds, config.seed)
-    _check_folds(config, planned, every)
+    if trained:
+        _check_folds(config, planned, every)
     with sole_writer(out, folder=True):
         keep_plan(out, config, known, planned, decide)
         tell(f"{task}: {len(known.asked)} clips, {len(planned)} folds")
+        beside = _baselines(config, known, out, planned, every, baselines, trained, devices, tell)
+        if not trained:
+            compared = baselines_beside(known, [], beside)
+            tell(f"\n{in_words(compared)}\n{out / 'baselines'}")
+            return {"beside": compared}
         failed = Folds(config, known, out, every, batch_size, decide).run(planned, jobs, devices, tell)
         given = "" if decide == "generate" else f"decide={decide}"
-        found = pool(config, known, out, planned, failed, allow_incomplete=allow_incomplete, model_args=given)
+        more: dict[str, Any] = {"allow_incomplete": allow_incomplete, "model_args": given, "beside": beside}
+        found = pool(config, known, out, planned, failed, **more)
         tell(f"\n{(out / TABLE).read_text(encoding='utf-8')}\n{out / RESULTS}")
         return found
 
 
-def _check_options(out: Path, jobs: int, devices: Sequence[str], batch_size: int) -> None:
+def _baselines(
+    config: Config,
+    task: held_out.Task,
+    out: Path,
+    folds: Sequence[Fold],
+    every: Mapping[str, Sequence[str]],
+    names: Sequence[str],
+    trained: bool,
+    devices: Sequence[str],
+    tell: Callable[[str], None],
+) -> dict[str, list[dict[str, Any]]]:
+    """The samples of each baseline; one that fails beside a training is told, and does not stop it."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    device = devices[0] if devices else None
+    for name in names:
+        try:
+            samples = run_baseline(name, config, task, out, folds, every, device=device, asked=not trained, tell=tell)
+        except MellmError as error:
+            if not trained:
+                raise
+            tell(f"baseline {name} FAILED: {error}")
+            continue
+        found |= {} if samples is None else {name: samples}
+    return found
+
+
+def _check_options(
+    out: Path, jobs: int, devices: Sequence[str], batch_size: int, baselines: Sequence[str], trained: bool
+) -> None:
     counts = {"--jobs": jobs, "--batch-size": batch_size}
     faults = [f"{option}: expected at least 1, found {n}" for option, n in counts.items() if n < 1]
     known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
     faults += [f"--devices: expected one of {', '.join(known)}, found {d!r}" for d in devices if d not in known]
+    faults += [
+        f"baselines: expected {' or '.join(BASELINES)}, found {one!r}.{near(one, BASELINES)}"
+        for one in baselines
+        if one not in BASELINES
+    ]
+    if not trained and not baselines:
+        faults.append(f"--baseline: expected {' or '.join(BASELINES)}, found none")
     if any(mark in str(out) for mark in ",={}[]\"'"):
         faults.append(f"-o: lmms-eval cannot handle a folder name with , = or brackets: {out}; choose another")
     if faults:
         raise InputError(faults, where="loso")
 
 
-def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]]) -> None:
-    """Refuse, with an InputError, a task about other people than the config trains on, and a base that knows them."""
+def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequence[str]], *, base: bool = True) -> None:
+    """Refuse, with an InputError, a task about other people than the config trains on, and a `base` that knows them."""
     faults: list[str] = []
     trained = people_of({name: of for name, of in every.items() if name != DRAWN})
     people: dict[str, set[str]] = {}
@@ -136,7 +185,7 @@ def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequen
         if dataset == DRAWN or not of & trained
     ]
     asked = set().union(*people.values())
-    for name, folder in (("base", config.base), ("adapter", config.adapter)):
+    for name, folder in (("base", config.base), ("adapter", config.adapter)) if base else ():
         record = carried_record(folder, config.revision if name == "base" else None) if folder else None
         if record is not None and (met := (found := Seen.of([record])).trained & asked | found.validated & asked):
             faults.append(

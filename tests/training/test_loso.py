@@ -300,7 +300,9 @@ def test_people_are_left_out_by_the_real_commands(
     assert "2 of 2 folds failed" in (told := capsys.readouterr().err) and "killed by signal 9" in told
 
     assert cli.main(command) == 0, capsys.readouterr()
-    assert "casme2_emotion, leave-one-subject-out, 2 folds" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "casme2_emotion, leave-one-subject-out, 2 folds" in told
+    assert "trained - flow" in told and "trained - tokens" in told
     found = json.loads((out / RESULTS).read_text())
     assert found["loso"]["complete"] and found["n-samples"]["casme2_emotion"] == {"original": 6, "effective": 6}
     folders = sorted((out / "folds").iterdir())
@@ -318,6 +320,10 @@ def test_people_are_left_out_by_the_real_commands(
         met = known["training"]["tasks"]["casme2_emotion_held_out"]
         assert met["clips"] == len(asked) and met["seen"] == met["validation"] == {"clips": 0, "subjects": 0}
     predictions = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
+    for name in ("flow", "tokens"):
+        beside = (out / "baselines" / name / "predictions.jsonl").read_text().splitlines()
+        assert [json.loads(line)["fold"] for line in beside] == [one["fold"] for one in predictions]
+        assert found["beside"]["emotion_uf1"]["scores"][name]["value"] is not None
     assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(labels(predictions))
     assert all(one["record"]["probabilities"].keys() == {*one["record"]["labels"]} for one in predictions)
     assert found["results"]["casme2_emotion"]["scores_stderr,none"]["emotion_ece"]["value"] is not None
