@@ -3,7 +3,10 @@
     tokens     <|im_start|> user .. <|im_end|> <|im_start|> assistant \\n   happiness    <|im_end|>   <pad> ..
     labels     -100 ..                                                      happiness    <|im_end|>   -100 ..
 
-The prompt is tokenised by itself, as in evaluation; the answer's tokens follow.
+The prompt is tokenised by itself, as in evaluation; the answer's tokens follow. With `deciding`, each answer counts as
+one, and this share of it are the words that decide (`language.deciding`), however many tokens spell them:
+
+    weights    0 ..                                                       .5           .5            0 ..
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from loguru import logger
 from torch.nn.utils.rnn import pad_sequence
 
 from mellm_plugin.models.inputs import encoded, rendered
@@ -20,6 +24,9 @@ from mellm_plugin.training.data import Example
 IGNORED = -100
 """Label of a token without loss."""
 
+WEIGHTS = "weights"
+"""The name of the tokens' weights in a batch."""
+
 
 def chat(example: Example) -> list[dict[str, Any]]:
     content = [*({"type": "image"} for _ in example.images), {"type": "text", "text": example.prompt}]
@@ -27,11 +34,20 @@ def chat(example: Example) -> list[dict[str, Any]]:
 
 
 class Collator:
-    """Makes batches for the model of a processor; `ends` are the tokens that end an answer in its generation config."""
+    """Makes batches for the model of a processor.
 
-    def __init__(self, processor: Any, ends: Sequence[int] = ()) -> None:
-        self.processor = processor
+    `ends` are the tokens that end an answer in its generation config; `deciding` is the share of an answer's loss for
+    the words that decide, 0: every token counts alike.
+    """
+
+    def __init__(self, processor: Any, ends: Sequence[int] = (), deciding: float = 0.0) -> None:
         tokenizer = processor.tokenizer
+        self.processor, self.deciding = processor, deciding
+        if deciding and not tokenizer.is_fast:
+            self.deciding = 0.0
+            logger.warning(
+                "mellm: deciding is ignored: the base's tokenizer does not tell where in a text its tokens are"
+            )
         self._ends = {*ends, tokenizer.eos_token_id, *tokenizer.all_special_ids} - {None}
 
     def answer_ids(self, example: Example) -> list[int]:
@@ -46,12 +62,35 @@ class Collator:
         closing = [tokenizer.eos_token_id] if end is None else tail[: end + 1]
         return [*tokenizer(answer, add_special_tokens=False).input_ids, *closing]
 
+    def answer_weights(self, example: Example, length: int) -> torch.Tensor:
+        """The weights of an answer's `length` tokens, its end tokens among them, float32.
+
+        Each token of a word has the weight of the word, so their loss is the word's negative log likelihood.
+        """
+        answer = example.answer.strip()
+        cut = len(example.answer) - len(example.answer.lstrip())
+        offsets = self.processor.tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True).offset_mapping
+        words = [
+            [n for n, (first, behind) in enumerate(offsets) if first < end - cut and behind > begin - cut]
+            for begin, end in example.deciding
+        ]
+        taken = {n for tokens in words for n in tokens}
+        weights = torch.zeros(length)
+        if not taken:
+            return weights + 1 / length
+        for tokens in words:
+            weights[tokens] += self.deciding / len(words)
+        frame = [n for n in range(length) if n not in taken]
+        weights[frame] = (1 - self.deciding) / max(1, len(frame))
+        return weights
+
     def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
         """Tensors of a batch, padded on the right.
 
         Returns:
             all tensors of the processor, with answers appended to text rows, and `labels`: int64 `(batch, tokens)`,
-            `IGNORED` everywhere but at the answers and their end tokens.
+            `IGNORED` everywhere but at the answers and their end tokens; with `deciding` also `weights`, float32 of
+            the same shape.
         """
         texts = [rendered(self.processor, chat(example)) for example in examples]
         batch = dict(encoded(self.processor, texts, [example.images for example in examples]))
@@ -69,4 +108,8 @@ class Collator:
         unlearnt = [torch.full((int(kept.sum()),), IGNORED) for kept in there]
         labels = [torch.cat(pair) for pair in zip(unlearnt, answers, strict=True)]
         batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
+        if self.deciding:
+            pairs = zip(unlearnt, examples, answers, strict=True)
+            rows = [torch.cat([0.0 * of, self.answer_weights(one, len(answer))]) for of, one, answer in pairs]
+            batch[WEIGHTS] = pad_sequence(rows, batch_first=True)
         return batch

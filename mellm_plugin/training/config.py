@@ -171,6 +171,9 @@ class Stage(Settings):
     examples: Annotated[Count | None, "examples shown"] = None
     lora: Annotated[Lora | None, "for parts trained by lora"] = None
     schedule: Annotated[str, one_of(SCHEDULES), "how the rate falls to 0 after the warm-up"] = "cosine"
+    deciding: Annotated[
+        float, number(0, 0.95), "share of each answer's loss for the words that decide; 0: all tokens count alike"
+    ] = 0.5
 
     def contradictions(self) -> Iterator[str]:
         """Faults between the fields of the stage."""

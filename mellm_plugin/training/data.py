@@ -23,6 +23,7 @@ import numpy.typing as npt
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import DataError, InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
+from mellm_plugin.language.deciding import Span, deciding
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.settings import Settings, Text, count, number, one_of, reader
@@ -56,6 +57,7 @@ class Example:
     images: tuple[Image, ...]  # uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex
     prompt: str  # without image marks; the images precede it
     answer: str  # the text to learn
+    deciding: tuple[Span, ...] = ()  # the characters of the answer that decide; none: all alike
 
 
 def _dataset(value: Any) -> str:
@@ -281,7 +283,8 @@ class Examples(Sequence[Example]):
         language = [*languages][rng.choice(len(odds), p=odds / odds.sum())]
         pictures, prompt, answer = ask(stream.form, clip, variation, stream.asked, language, rng)
         record = clip.record
-        return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
+        spans = deciding(answer, stream.asked.names(stream.form, record))
+        return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer, spans)
 
     def counts(self) -> dict[str, Any]:
         """Statistics of the examples, without reading an image.

@@ -218,7 +218,7 @@ class _Run:
             rates=stage.learning_rate,
             model=model,
             args=arguments,
-            data_collator=Collator(processor, end_tokens(model)),
+            data_collator=Collator(processor, end_tokens(model), stage.deciding),
             train_dataset=_ExampleDataset(examples),
             eval_dataset=_ExampleDataset(held) if held else None,
             callbacks=[keeping, curve, *self._loggers(stage.name, step)],

@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.datasets.vqa_questions import unit_name
 from mellm_plugin.facs.labels import coarse
 from mellm_plugin.facs.units import unit
 from mellm_plugin.language.lexicon import colour_words, direction_words
@@ -35,7 +36,7 @@ from mellm_plugin.motion.geometry import unit as px_of_frame
 from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
-from mellm_plugin.training.challenge import can_ask_unit, kinds, question, unit_to_ask
+from mellm_plugin.training.challenge import can_ask_unit, certain_units, kinds, question, unit_to_ask
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, paint
 from mellm_plugin.training.variation import Variation, varied
 
@@ -85,6 +86,12 @@ class Asked:
     def palette(self) -> str:
         """The palette of the maps; for frames the standard one, which is not shown."""
         return (self.motion or DEFAULT).palette
+
+    def names(self, form: str, record: Record) -> frozenset[str]:
+        """The labels, and in a challenge's answer the names of units, that decide an answer about a clip."""
+        labels = {label for labels in self.label_sets for label in labels} | {record.emotion or "others"}
+        units = certain_units(record) if form == "challenge" else ()
+        return frozenset(labels | {unit_name(number) for number in units})
 
     def possible(self, form: str, record: Record) -> bool:
         """Whether a form is possible for a clip."""

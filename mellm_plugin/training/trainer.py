@@ -25,7 +25,7 @@ from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from mellm_plugin.errors import TrainingError
-from mellm_plugin.training.collator import IGNORED
+from mellm_plugin.training.collator import IGNORED, WEIGHTS
 from mellm_plugin.training.parts import groups
 
 CURVE = "curve.jsonl"
@@ -44,10 +44,9 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         self._rates = rates
         plain = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
-        # The loss below is the mean over all answer tokens of an optimiser step, on all devices.
+        # The loss below is the mean over all answers, or their tokens, of an optimiser step, on all devices.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
-        self._loss_shifts_labels = True
         self._into: Path | None = None
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -65,20 +64,36 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Cross-entropy of the answers' tokens; computes logits only at positions with an answer token in the batch."""
-        given = {name: value for name, value in inputs.items() if name != "labels"}
+        """Weighted cross-entropy of the answers' tokens; computes logits only where a row of the batch has one."""
+        given = {name: value for name, value in inputs.items() if name not in ("labels", WEIGHTS)}
         following = inputs["labels"][:, 1:]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
         kept = {"logits_to_keep": columns} if self._keeps_logits else {}
         logits = model(**given, use_cache=False, **kept).logits
         logits = (logits if self._keeps_logits else logits[:, columns]).flatten(0, 1).float()
         targets = following[:, columns].flatten()
-        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+        if WEIGHTS in inputs:
+            loss = loss * inputs[WEIGHTS][:, 1:][:, columns].flatten()
+        loss = loss.sum()
         if num_items_in_batch is None:
-            loss = loss / (targets != IGNORED).sum()
-        else:  # counts the tokens of all devices, whose losses are then averaged
+            loss = loss / self._items(inputs)
+        else:  # counts the tokens, or weighted answers, of all devices, whose losses are then averaged
             loss = loss / num_items_in_batch * self.accelerator.num_processes
         return (loss, {}) if return_outputs else loss
+
+    @staticmethod
+    def _items(inputs: dict[str, Any]) -> torch.Tensor | int:
+        """What the loss of a batch is a mean over: its answers if their tokens have weights, else their tokens."""
+        labels = inputs["labels"]
+        return len(labels) if WEIGHTS in inputs else (labels[:, 1:] != IGNORED).sum()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        """The items of an optimiser step on all devices."""
+        if not batch_samples:
+            return None
+        count = torch.as_tensor(sum(self._items(batch) for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
 
     def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
         """A forward and backward pass; raises TrainingError if the loss is NaN or infinite."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mellm_plugin.language.deciding import deciding
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.loading import load_model, load_processor
 from mellm_plugin.training.collator import IGNORED, Collator, chat
@@ -72,3 +73,25 @@ def test_a_template_without_an_end_token_uses_the_tokenizers(processor: Any, mon
     tokens = Collator(processor).answer_ids(EXAMPLES[0])
     assert tokens[-1] == processor.tokenizer.eos_token_id
     assert processor.tokenizer.decode(tokens[:-1]) == "happiness"
+
+
+def test_a_word_that_decides_counts_as_one_however_it_is_spelt(processor: Any) -> None:
+    answers = ("happiness", "action units AU1+AU2", "nothing of either kind")
+    made = [Example("a/s/1", "a", "a/s", "label", (PICTURES[0],), "?", a, deciding(a, {"happiness"})) for a in answers]
+    batch = Collator(processor, deciding=0.5)(made)
+    assert ((batch["weights"] > 0) == (batch["labels"] != IGNORED)).all()
+    tokenizer = processor.tokenizer
+    for row, example in enumerate(made):
+        there = batch["labels"][row] != IGNORED
+        weights, tokens = batch["weights"][row][there], batch["labels"][row][there]
+        if not example.deciding:
+            assert torch.allclose(weights, torch.full_like(weights, 1 / len(weights)))
+            continue
+        each = 0.5 / len(example.deciding)
+        within = zip(tokens[:-1], weights[:-1], strict=True)  # without the end
+        said = [tokenizer.decode([token]) for token, weight in within if weight == each]
+        words = [example.answer[first:behind] for first, behind in example.deciding]
+        assert "".join(said).replace("+", "").replace(" ", "") == "".join(words)
+        frame = [w for w, text in zip(weights, map(tokenizer.decode, tokens), strict=True) if text not in words + said]
+        assert sum(frame) == pytest.approx(0.5), "the other half is the frame's"
+    assert "weights" not in Collator(processor)(made)
