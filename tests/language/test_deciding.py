@@ -18,9 +18,9 @@ from mellm_plugin.language.deciding import deciding
         ("no", (), ["no"]),
         ("no visible motion", (), ["no visible motion"]),
         ("向左上（蓝色到天蓝色），清楚", (), ["左上"]),
-        ("brow lowerer, lip corner puller", {"brow lowerer", "lip corner puller"}, ["brow lowerer", "lip corner puller"]),
+        ("brow lowerer, chin raiser", {"brow lowerer", "chin raiser"}, ["brow lowerer", "chin raiser"]),
         (
-            "Inspection: the mouth corner on the image's left moves up and outwards, clearly; no motion can be made out.\n"
+            "Inspection: the mouth corner on the image's left moves up and outwards, clearly; no motion elsewhere.\n"
             "Conclusion: action units AU12 (right); expression: happiness.",
             {"happiness"},
             ["up", "outwards", "no", "AU12", "right", "happiness"],
