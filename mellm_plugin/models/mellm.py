@@ -28,7 +28,7 @@ from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder, loading
 from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arguments, with_options
 from mellm_plugin.models.hook import with_maps
-from mellm_plugin.models.inputs import encoded, rendered
+from mellm_plugin.models.inputs import encoded, on_device, rendered
 from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
@@ -346,10 +346,7 @@ class Mellm(lmms):  # type: ignore[misc]
     ) -> list[GenerationResult]:
         texts = [rendered(self.processor, clip.messages) for clip in clips]
         images, videos = [clip.images for clip in clips], [clip.videos for clip in clips]
-        inputs = encoded(self.processor, texts, images, videos).to(self.device)
-        for name in inputs:
-            if name.startswith("pixel_values"):
-                inputs[name] = inputs[name].to(self.model.dtype)
+        inputs = on_device(encoded(self.processor, texts, images, videos), self.model)
         ends = {"eos_token_id": self._ends, "pad_token_id": self.tokenizer.pad_token_id}
         with torch.inference_mode():
             output = self.model.generate(**inputs, **arguments, **ends)

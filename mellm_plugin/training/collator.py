@@ -18,7 +18,7 @@ import torch
 from loguru import logger
 from torch.nn.utils.rnn import pad_sequence
 
-from mellm_plugin.models.inputs import encoded, rendered
+from mellm_plugin.models.inputs import answer_ids, encoded, rendered
 from mellm_plugin.training.data import Example
 
 IGNORED = -100
@@ -41,26 +41,16 @@ class Collator:
     """
 
     def __init__(self, processor: Any, ends: Sequence[int] = (), deciding: float = 0.0) -> None:
-        tokenizer = processor.tokenizer
-        self.processor, self.deciding = processor, deciding
-        if deciding and not tokenizer.is_fast:
+        self.processor, self.deciding, self._ends = processor, deciding, tuple(ends)
+        if deciding and not processor.tokenizer.is_fast:
             self.deciding = 0.0
             logger.warning(
                 "mellm: deciding is ignored: the base's tokenizer does not tell where in a text its tokens are"
             )
-        self._ends = {*ends, tokenizer.eos_token_id, *tokenizer.all_special_ids} - {None}
 
     def answer_ids(self, example: Example) -> list[int]:
         """The tokens of the answer and the end token of the chat template."""
-        tokenizer = self.processor.tokenizer
-        answer = example.answer.strip()
-        messages = [*chat(example), {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
-        whole: str = self.processor.apply_chat_template(messages, tokenize=False)
-        behind = whole.rpartition(answer)[2]
-        tail = list(tokenizer(behind, add_special_tokens=False).input_ids)
-        end = next((place for place, token in enumerate(tail) if token in self._ends), None)
-        closing = [tokenizer.eos_token_id] if end is None else tail[: end + 1]
-        return [*tokenizer(answer, add_special_tokens=False).input_ids, *closing]
+        return answer_ids(self.processor, example.answer, self._ends)
 
     def answer_weights(self, example: Example, length: int) -> torch.Tensor:
         """The weights of an answer's `length` tokens, its end tokens among them, float32.
