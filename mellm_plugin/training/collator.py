@@ -18,14 +18,16 @@ import torch
 from loguru import logger
 from torch.nn.utils.rnn import pad_sequence
 
+from mellm_plugin.models.heads import HeadShape
 from mellm_plugin.models.inputs import answer_ids, encoded, rendered
 from mellm_plugin.training.data import Example
+from mellm_plugin.training.heads import targets
 
 IGNORED = -100
 """Label of a token without loss."""
 
-WEIGHTS = "weights"
-"""The name of the tokens' weights in a batch."""
+WEIGHTS, TRUTH = "weights", "truth"
+"""The names of the tokens' weights, and of the targets of heads, in a batch."""
 
 
 def chat(example: Example) -> list[dict[str, Any]]:
@@ -37,11 +39,13 @@ class Collator:
     """Makes batches for the model of a processor.
 
     `ends` are the tokens that end an answer in its generation config; `deciding` is the share of an answer's loss for
-    the words that decide, 0: every token counts alike.
+    the words that decide, 0: every token counts alike; `heads` adds the targets of heads.
     """
 
-    def __init__(self, processor: Any, ends: Sequence[int] = (), deciding: float = 0.0) -> None:
-        self.processor, self.deciding, self._ends = processor, deciding, tuple(ends)
+    def __init__(
+        self, processor: Any, ends: Sequence[int] = (), deciding: float = 0.0, heads: HeadShape | None = None
+    ) -> None:
+        self.processor, self.deciding, self.ends, self.heads = processor, deciding, tuple(ends), heads
         if deciding and not processor.tokenizer.is_fast:
             self.deciding = 0.0
             logger.warning(
@@ -50,7 +54,7 @@ class Collator:
 
     def answer_ids(self, example: Example) -> list[int]:
         """The tokens of the answer and the end token of the chat template."""
-        return answer_ids(self.processor, example.answer, self._ends)
+        return answer_ids(self.processor, example.answer, self.ends)
 
     def answer_weights(self, example: Example, length: int) -> torch.Tensor:
         """The weights of an answer's `length` tokens, its end tokens among them, float32.
@@ -74,13 +78,13 @@ class Collator:
         weights[frame] = (1 - self.deciding) / max(1, len(frame))
         return weights
 
-    def __call__(self, examples: Sequence[Example]) -> dict[str, torch.Tensor]:
+    def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
         """Tensors of a batch, padded on the right.
 
         Returns:
             all tensors of the processor, with answers appended to text rows, and `labels`: int64 `(batch, tokens)`,
             `IGNORED` everywhere but at the answers and their end tokens; with `deciding` also `weights`, float32 of
-            the same shape.
+            the same shape, and with `heads` the mapping `truth` of `heads.targets`.
         """
         texts = [rendered(self.processor, chat(example)) for example in examples]
         batch = dict(encoded(self.processor, texts, [example.images for example in examples]))
@@ -100,6 +104,8 @@ class Collator:
         batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=IGNORED)
         if self.deciding:
             pairs = zip(unlearnt, examples, answers, strict=True)
-            rows = [torch.cat([0.0 * of, self.answer_weights(one, len(answer))]) for of, one, answer in pairs]
-            batch[WEIGHTS] = pad_sequence(rows, batch_first=True)
+            weights = [torch.cat([0.0 * of, self.answer_weights(one, len(answer))]) for of, one, answer in pairs]
+            batch[WEIGHTS] = pad_sequence(weights, batch_first=True)
+        if self.heads is not None:
+            batch[TRUTH] = targets(self.heads, [example.truth for example in examples])
         return batch

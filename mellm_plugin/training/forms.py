@@ -76,6 +76,7 @@ class Asked:
     label_sets: tuple[tuple[str, ...], ...]  # the sets of labels to choose from, which take turns
     units: Mapping[int, int]  # of the source's clips, with the number of clips; for questions about absent units
     vary_words: bool = True  # if not, wordings are those of evaluation
+    with_truth: bool = False  # whether questions come with the truth on their pictures
 
     @property
     def images(self) -> Literal["map", "frames"]:
@@ -117,6 +118,26 @@ def label_among(record: Record, labels: Sequence[str]) -> str | None:
     if group in labels:
         return group
     return "others" if record.dataset == DRAWN and group and "others" in labels else None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of the pictures of a question, as they are shown: mirrored with them."""
+
+    record: Record
+    labels: tuple[str, ...]  # the closed set
+    label: str | None  # in that set
+    motions: tuple[int | None, ...]  # of each of `models.heads.REGIONS`: place in its `MOTIONS`; None: not clear
+
+
+@dataclass(frozen=True)
+class Question:
+    """Pictures, prompt and answer; the truth if asked for, unless the pictures show something else than the clip."""
+
+    images: tuple[Image, ...]
+    prompt: str
+    answer: str
+    truth: Truth | None = None
 
 
 Part = tuple[str, str | None]
@@ -192,10 +213,8 @@ def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tup
     return paint(replace(clip, facial=FacialFlow(flow, None, None, "none", ())), settings), index
 
 
-def ask(
-    form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator
-) -> tuple[tuple[Image, ...], str, str]:
-    """Pictures, prompt and answer of one example.
+def ask(form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator) -> Question:
+    """The question of one example.
 
     The form must be `possible` for the clip, and the clip must have frames if they are shown. `language` is one of
     `lexicon.LANGUAGES`; `rng` draws the question and its wording.
@@ -208,6 +227,7 @@ def ask(
     pictures: tuple[Image, ...] = (shown.frames or ()) if settings is None else (paint(shown, settings),)
     record, images, palette = moving.record, asked.images, asked.palette
     named_palette = None if settings is None else palette
+    labels = asked.label_sets[0] if asked.label_sets else ()
     match form:
         case "description" | "label":
             sets = [
@@ -230,7 +250,8 @@ def ask(
             prompts = unit_wordings(number, unit(number).name, images, palette, language)
             answer = yes_or_no(there, language)
         case "challenge":
-            return pictures, *question(record, asked.label_sets[0], asked.units, images, palette, rng)
+            prompt, answer = question(record, labels, asked.units, images, palette, rng)
+            prompts = (prompt,)
         case "region":
             found = seen(moving, variation, settings)
             region = _region(found, rng)
@@ -248,9 +269,21 @@ def ask(
                 prompts, answer = colour_wordings(way, palette, language), colour_words(way, palette, language)
                 if rng.random() < 0.5:
                     prompts, answer = way_wordings(way, palette, language), direction_words(way, language)
+    truth = _truth(moving, variation, settings, labels) if asked.with_truth and form != "legend" else None
     if not asked.vary_words or len(prompts) == 1 or rng.random() < _OWN_WORDING:
-        return pictures, prompts[0], answer
-    return pictures, prompts[1 + int(rng.integers(len(prompts) - 1))], answer
+        return Question(pictures, prompts[0], answer, truth)
+    return Question(pictures, prompts[1 + int(rng.integers(len(prompts) - 1))], answer, truth)
+
+
+def _truth(moving: Clip, variation: Variation, settings: MotionSettings | None, labels: tuple[str, ...]) -> Truth:
+    found = seen(moving, variation, settings)
+    ways = list(colour.DIRECTIONS)
+    motions: list[int | None] = []
+    for motion in found.regions:
+        part = motion.region, motion.side
+        way = 1 + ways.index(colour.direction_shown(motion.dx, motion.dy).name) if motion.visible else 0
+        motions.append(None if part in found.stirred else way)
+    return Truth(moving.record, labels, label_among(moving.record, labels), tuple(motions))
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:
