@@ -26,6 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=int, default=1, metavar="N", help="concurrent folds on each device (default: %(default)s)")
     add("--devices", default="", metavar="LIST", help="cuda:0,cuda:1 or cpu; each fold sees one of them")
     add("--batch-size", type=int, default=1, metavar="N", help="of the evaluations (default: %(default)s)")
+    add(
+        "--decide",
+        choices=("generate", "likelihood"),
+        default="generate",
+        help="how closed questions (*_emotion) are answered (default: %(default)s)",
+    )
     add("--include-path", metavar="FOLDER", help="a folder of further task files")
     add("--allow-incomplete", action="store_true", help="where folds failed, score the others and mark the result")
     add_json(parser, "at the end, print the content of results.json as one JSON object")
@@ -35,7 +41,7 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.config import load
     from mellm_plugin.training.loso import loso
 
-    names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size")
+    names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size", "decide")
     same = {name: getattr(given, name) for name in names}
     devices = [one for one in given.devices.split(",") if one]
     tell = partial(print, file=sys.stderr if given.json else sys.stdout, flush=True)

@@ -81,6 +81,12 @@ def colour_words(name: str, palette: str = STANDARD, language: str = "en") -> st
     return words if language == "en" else "到".join(_CHINESE[word] for word in words.split(" to "))
 
 
+def language_naming(labels: Sequence[str], text: str) -> str:
+    """The first of `LANGUAGES` in which a text names all labels; English if none."""
+    named = (one for one in LANGUAGES if all(in_language(label, one) in text for label in labels))
+    return next(named, LANGUAGES[0])
+
+
 def options(labels: Sequence[str], language: str = "en") -> str:
     """The labels to choose from: `anger, fear or others`, `愤怒、恐惧或其他`."""
     words = [in_language(label, language) for label in labels]

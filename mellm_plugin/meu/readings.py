@@ -9,6 +9,7 @@ A record has these keys:
     id, subject, dataset, asks, labels, scored_aus   of the clip and its protocol
     gold        aus, label (that of the protocol), emotion, coarse: the annotation
     read        aus, label, coarse, unparsed (why something could not be read), sides: from the answer
+    probabilities  of the labels, by label (`language.probabilities`); None where the model gives none
     unanswered  why no answer was ever given (`language.unanswered`), or None
     doubts      what speaks against the motion between onset and apex, whatever the model was shown
     motion_px   how strongly the face moves (`motion.facial.strength`); None where there are doubts
@@ -26,6 +27,7 @@ from mellm_plugin.datasets import ladder
 from mellm_plugin.errors import ImageError
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
+from mellm_plugin.language.probabilities import apart
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.meu.protocols import gold_label
 from mellm_plugin.motion.cache import default_cache
@@ -94,9 +96,15 @@ def _record(doc: Doc, text: str, gold: str | None) -> dict[str, Any]:
             "unparsed": answer.unparsed,
             "sides": {str(unit): side for unit, side in answer.sides},
         },
+        "probabilities": _probabilities(text, doc["labels"]),
         "unanswered": why,
         **{"doubts": [], "motion_px": None, "facts": None, "judge": None},
     }
+
+
+def _probabilities(text: str, labels: Sequence[str]) -> dict[str, float] | None:
+    found = apart(text)[1]
+    return found if found is not None and found.keys() == {*labels} else None
 
 
 def _measured(doc: Doc) -> tuple[FacialFlow | None, list[str]]:

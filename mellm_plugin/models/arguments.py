@@ -18,6 +18,7 @@ from mellm_plugin.settings import Settings, attempt, one_of, reader, text
 OFF = "off"  # the value of `motion` for frames without maps
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}  # names even if they look like numbers
+DECIDES = ("generate", "likelihood")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -123,6 +124,9 @@ class ModelArguments(Settings):
     max_batch_size: Count = 16
     # a text, or a file with it; none: left to the model's chat template
     system_prompt: Annotated[str, reader(_system_prompt)] | None = None
+    # how a closed question (`*_emotion`) is answered: by text, or by the likelihood of each label
+    decide: Annotated[str, one_of(DECIDES)] = "generate"
+    orders: Count = 2  # with decide=likelihood: orders of the labels that each clip is asked in; their mean counts
     trust_remote_code: Switch = False  # run Python code that comes with the model
 
     @classmethod

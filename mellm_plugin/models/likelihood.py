@@ -32,11 +32,27 @@ class Likelihoods(NamedTuple):
 
     log: np.ndarray  # natural logarithm, summed over the tokens of an answer: float64 (prompts, answers), at most 0
     tokens: np.ndarray  # of each answer with its end token: int64 (answers,)
+    prompt_tokens: np.ndarray  # of each prompt: int64 (prompts,)
 
     @property
     def per_token(self) -> np.ndarray:
         """The mean over the tokens of an answer, float64 (prompts, answers)."""
         return np.asarray(self.log / self.tokens)
+
+    def probabilities(self) -> np.ndarray:
+        """Of each answer among the others: float64 (prompts, answers), rows that sum to 1."""
+        values = np.exp(self.per_token - self.per_token.max(1, keepdims=True))
+        return np.asarray(values / values.sum(1, keepdims=True))
+
+
+def label_orders(labels: Sequence[str], count: int) -> list[tuple[str, ...]]:
+    """The labels in so many orders, their own first; at most as many as there are labels.
+
+    The orders are rotations, as far from each other as possible, so that no label keeps its place.
+    """
+    count = min(count, len(labels))
+    starts = [len(labels) * at // count for at in range(count)]
+    return [(*labels[start:], *labels[:start]) for start in starts]
 
 
 class Likelihood:
@@ -78,23 +94,24 @@ class Likelihood:
         ids = [torch.tensor(answer_ids(self.processor, one, self.ends), device=self.model.device) for one in answers]
         chats = [(text, images[i], videos[i] if videos else ()) for i, text in enumerate(prompts)]
         with torch.no_grad():
-            log = self._of_chats(chats, ids)
-        return Likelihoods(log.double().cpu().numpy(), np.array([len(one) for one in ids], np.int64))
+            log, lengths = self._of_chats(chats, ids)
+        tokens = np.array([len(one) for one in ids], np.int64)
+        return Likelihoods(log.double().cpu().numpy(), tokens, lengths.cpu().numpy())
 
-    def _of_chats(self, chats: Sequence[_Chat], answers: list[Any]) -> Any:
-        if len(chats) > 1 and not (self._has_cache and _are_alike(chats)):
-            return torch.cat([self._of_chats([one], answers) for one in chats])
-        if self._has_cache is False:
-            return self._plain(chats[0], answers)
+    def _of_chats(self, chats: Sequence[_Chat], answers: list[Any]) -> tuple[Any, Any]:
+        """Log-likelihoods (prompts, answers), and the tokens of each prompt (prompts,)."""
         inputs = encoded(self.processor, *zip(*chats, strict=True))
-        if not inputs["attention_mask"].all():  # prompts of several lengths
-            return torch.cat([self._of_chats([one], answers) for one in chats])
-        inputs = on_device(inputs, self.model)
+        lengths = inputs["attention_mask"].sum(1)
+        together = self._has_cache and _are_alike(chats) and bool((lengths == lengths[0]).all())
+        if len(chats) > 1 and not together:
+            log, lengths = zip(*(self._of_chats([one], answers) for one in chats), strict=True)
+            return torch.cat(log), torch.cat(lengths)
         if self._has_cache:
-            return self._continued(inputs, answers)
+            return self._continued(on_device(inputs, self.model), answers), lengths
         plain = self._plain(chats[0], answers)
-        self._has_cache = self._agrees(inputs, answers, plain)
-        return plain
+        if self._has_cache is None:
+            self._has_cache = self._agrees(on_device(inputs, self.model), answers, plain)
+        return plain, lengths
 
     def _agrees(self, inputs: Any, answers: list[Any], plain: Any) -> bool:
         """Whether answers that continue the cache of a prompt have the likelihoods of a plain pass."""

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -16,6 +16,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from loguru import logger
@@ -24,11 +25,15 @@ from tqdm import tqdm
 from transformers.image_utils import load_image
 
 from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
+from mellm_plugin.language.lexicon import language_naming
+from mellm_plugin.language.probabilities import with_probabilities
+from mellm_plugin.language.short_answers import label_answer
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder, loading
 from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arguments, with_options
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, on_device, rendered
+from mellm_plugin.models.likelihood import Likelihood, label_orders
 from mellm_plugin.models.seen import Seen
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.render import MotionMap, motion_map
@@ -40,6 +45,10 @@ with imports_of_lmms_eval():
     from lmms_eval.models.model_utils.gen_metrics import log_metrics
 
 
+_OF_LABELS = 0.5
+"""The least probability that the labels of closed questions should have together."""
+
+
 @dataclass
 class _Clip:
     """A request on its way to the model."""
@@ -49,6 +58,8 @@ class _Clip:
     images: list[Any] = field(default_factory=list)  # a map may still be a Future
     videos: list[Any] = field(default_factory=list)
     fault: str = ""
+    labels: tuple[str, ...] = ()  # of a closed question that likelihood decides
+    orders: list[list[dict[str, Any]]] = field(default_factory=list)  # its messages in further orders of the labels
 
 
 @dataclass
@@ -58,6 +69,7 @@ class _Tally:
     maps = without_nose = doubtful = requests = tokens = 0
     seconds = 0.0
     faults: dict[str, str] = field(default_factory=dict)
+    of_labels: list[float] = field(default_factory=list)  # the probability that all labels have together, of each clip
 
 
 class Mellm(lmms):  # type: ignore[misc]
@@ -146,7 +158,9 @@ class Mellm(lmms):  # type: ignore[misc]
         elif any(Path(place := loading.local_or_hub(source)).glob("*.safetensors")):
             self._sums["weights_sha256"] = loading.weights_sum(Path(place))
         self._splits: dict[str, str] = {}
+        self._likelihood: Likelihood | None = None
         self._has_warned = False
+        self._generated_tasks: set[str] = set()  # those that decide=likelihood does not apply to
         carried = carried or loading.carried_motion(source, revision)
         wanted = carried or DEFAULT if given.motion is None else given.motion
         if carried is not None and wanted != carried:
@@ -190,6 +204,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def clean(self) -> None:
         """Free the model after the last answer, even if all answers came from lmms-eval's cache."""
         self._record_in_name()
+        self._likelihood = None
         super().clean()
 
     def _log(self, level: str, text: str) -> None:
@@ -265,21 +280,38 @@ class Mellm(lmms):  # type: ignore[misc]
             doc = self.task_dict[task][split][doc_id]
             if isinstance(doc, Mapping) and isinstance(doc.get("id"), str):
                 clip.name = doc["id"]
-            for message in doc_to_messages(doc):
-                content = self._content(message["content"], clip, pool)
-                clip.messages.append({"role": message["role"], "content": content})
+            clip.messages = self._messages(doc_to_messages(doc), clip, pool)
+            if self.arguments.decide == "likelihood":
+                self._close(clip, doc, doc_to_messages, task)
         except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
             clip.fault = str(error) or repr(error)
-        if self.system_prompt:
-            clip.messages = self._apply_system_prompt(clip.messages, self.system_prompt)
         return clip
 
-    def _content(self, items: Any, clip: _Clip, pool: ThreadPoolExecutor) -> list[dict[str, str]]:
-        """Content of a message for the chat template; images and videos go to the clip."""
+    def _close(self, clip: _Clip, doc: Any, doc_to_messages: Callable[[Any], Any], task: str) -> None:
+        """Let likelihood decide a question whose answer is one of its labels alone; warn once a task of other ones."""
+        if not isinstance(doc, Mapping) or doc.get("asks") != "emotion":
+            if task not in self._generated_tasks:
+                self._generated_tasks.add(task)
+                why = "it asks for more than one of its labels, so its answers are generated"
+                self._log("WARNING", f"decide=likelihood does not apply to {task}: {why}")
+            return
+        clip.labels = tuple(doc["labels"])
+        for order in label_orders(clip.labels, self.arguments.orders)[1:]:
+            messages = doc_to_messages({**doc, "labels": list(order)})
+            clip.orders.append(self._messages(messages, _Clip(clip.name), None))
+
+    def _messages(
+        self, given: list[dict[str, Any]], clip: _Clip, pool: ThreadPoolExecutor | None
+    ) -> list[dict[str, Any]]:
+        """Messages for the chat template; images and videos go to the clip, maps only with a pool that draws them."""
+        messages = [{"role": one["role"], "content": self._content(one["content"], clip, pool)} for one in given]
+        return self._apply_system_prompt(messages, self.system_prompt) if self.system_prompt else messages
+
+    def _content(self, items: Any, clip: _Clip, pool: ThreadPoolExecutor | None) -> list[dict[str, str]]:
         items = [{"type": "text", "text": items}] if isinstance(items, str) else items
         settings = self.motion
         if settings is not None:
-            items = with_maps(items, lambda *frames: pool.submit(_map, settings, *frames), settings.palette)
+            items = with_maps(items, lambda *frames: pool and pool.submit(_map, settings, *frames), settings.palette)
         content: list[dict[str, str]] = []
         for item in items:
             kind = item["type"]
@@ -327,7 +359,10 @@ class Mellm(lmms):  # type: ignore[misc]
             return []
         started = perf_counter()
         try:
-            answers = self._run_at_once(clips, arguments, until)
+            answers: list[GenerationResult] = []
+            for labels, alike in groupby(clips, key=lambda clip: clip.labels):
+                some = list(alike)
+                answers += self._decided(some, labels, tally) if labels else self._generated(some, arguments, until)
             tally.seconds += perf_counter() - started
             tally.tokens += sum(answer.token_counts.output_tokens for answer in answers)
             return answers
@@ -341,9 +376,29 @@ class Mellm(lmms):  # type: ignore[misc]
         parts = [clips[i : i + half] for i in range(0, len(clips), half)]
         return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
 
-    def _run_at_once(
-        self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str]
-    ) -> list[GenerationResult]:
+    def _decided(self, clips: list[_Clip], labels: tuple[str, ...], tally: _Tally) -> list[GenerationResult]:
+        """The likeliest label of each clip, with the probability of every label behind it."""
+        texts = [[rendered(self.processor, one) for one in (clip.messages, *clip.orders)] for clip in clips]
+        orders = len(texts[0])
+        answers = [label_answer(label, language_naming(labels, texts[0][0])) for label in labels]
+        images, videos = (
+            [one for clip in clips for one in [getattr(clip, kind)] * orders] for kind in ("images", "videos")
+        )
+        if self._likelihood is None:
+            self._likelihood = Likelihood(self.model, self.processor, self._ends)
+        found = self._likelihood([text for of in texts for text in of], images, answers, videos)
+        each = found.probabilities().reshape(len(clips), orders, len(labels)).mean(1)
+        tally.of_labels += np.exp(found.log).sum(1).reshape(len(clips), orders).mean(1).tolist()
+        tokens = found.prompt_tokens.reshape(len(clips), orders).sum(1)
+        return [
+            GenerationResult(
+                text=with_probabilities(answers[values.argmax()], dict(zip(labels, values, strict=True))),
+                token_counts=TokenCounts(input_tokens=int(count), output_tokens=0),
+            )
+            for values, count in zip(each, tokens, strict=True)
+        ]
+
+    def _generated(self, clips: list[_Clip], arguments: Mapping[str, Any], until: list[str]) -> list[GenerationResult]:
         texts = [rendered(self.processor, clip.messages) for clip in clips]
         images, videos = [clip.images for clip in clips], [clip.videos for clip in clips]
         inputs = on_device(encoded(self.processor, texts, images, videos), self.model)
@@ -369,6 +424,13 @@ class Mellm(lmms):  # type: ignore[misc]
                 f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings "
                 "need: the robust similarity fit removed their head motion instead"
             )
+        share = float(np.mean(tally.of_labels)) if tally.of_labels else None
+        if share is not None and share < _OF_LABELS:
+            logger.warning(
+                f"mellm: decide=likelihood: all labels together have {share:.2g} of the probability, expected at least "
+                f"{_OF_LABELS}: this model would answer in other words, which were not compared. Train it to answer "
+                "with the label alone (forms: label), or use decide=generate"
+            )
         log_metrics(
             total_elapsed_time=tally.seconds,
             total_gen_tokens=tally.tokens,
@@ -379,6 +441,7 @@ class Mellm(lmms):  # type: ignore[misc]
                 "implausible_motion": tally.doubtful,
                 "clips_without_answer": len(tally.faults),
                 "bundled_model": int(self._is_bundled),
+                **({} if share is None else {"probability_of_labels": share}),
             },
         )
 

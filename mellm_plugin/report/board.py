@@ -37,7 +37,7 @@ _DRAWN = ("synthme", "synthme_ladder")
 _RATES = ("answer_rate", "parse_rate", "au_parse_rate", "judge_rate")
 _ROW: dict[str, Any] = {"entry": None, "kind": "model", "name": None, "clips": None, "runs": 0, "date": None}
 _ROW |= {"versions": {}, "ranked": False, "marks": [], "scores": {}}
-_ROW |= dict.fromkeys(("confusion", "units", "by_strength", "sensitivity"))
+_ROW |= dict.fromkeys(("confusion", "reliability", "units", "by_strength", "sensitivity"))
 _ROW |= {"rates": dict.fromkeys(_RATES), "cost": dict.fromkeys(("input_tokens", "output_tokens", "seconds"))}
 """The keys of a row; those of a constant answer keep these values."""
 
@@ -311,7 +311,11 @@ class Draft:
         found: dict[str, Any] = {"entry": row.entry, "clips": len(run.clips) or run.effective, "runs": row.runs}
         found["date"] = run.day
         found |= {"versions": dict(run.versions), "ranked": row.ranked, "marks": row.marks, "scores": scores}
-        found |= {"confusion": details.confusions(answered), "units": details.by_unit(answered)}
+        found |= {
+            "confusion": details.confusions(answered),
+            "reliability": details.reliability(answered),
+            "units": details.by_unit(answered),
+        }
         found |= {"by_strength": details.by_strength(answered, self.clips, edges), "sensitivity": row.sensitivity}
         found["rates"] = {name: values.get(name) for name in _RATES}
         found["cost"] = {"input_tokens": tokens[0], "output_tokens": tokens[1], "seconds": run.seconds}

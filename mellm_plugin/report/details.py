@@ -16,7 +16,7 @@ from mellm_plugin.redaction import redacted
 from mellm_plugin.report.items import of_metric
 from mellm_plugin.report.runs import Clip, Run
 from mellm_plugin.report.spans import read_spans
-from mellm_plugin.scoring import units
+from mellm_plugin.scoring import calibration, units
 
 T = TypeVar("T")
 
@@ -45,6 +45,14 @@ def confusions(run: Run) -> dict[str, Any] | None:
             table = [[counts[label, read] for read in (*names, None)] for label in gold]
             found[name] = {"labels": gold, "read": [*names, "unread"], "counts": table}
     return found or None
+
+
+def reliability(run: Run) -> dict[str, Any] | None:
+    """The bins of the expected calibration error that have clips; None without probabilities."""
+    if not (of := of_metric("emotion_ece", run)):
+        return None
+    found = calibration.score([item["confidence"] for item in of], [item["right"] for item in of])
+    return {"ece": found.ece, "clips": len(of), "bins": [one._asdict() for one in found.bins]}
 
 
 def _counted(run: Run, count: Callable[..., T], clips: Sequence[Clip] | None = None) -> T | None:

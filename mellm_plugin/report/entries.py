@@ -57,6 +57,8 @@ def identity(run: Run, judged: bool = True) -> str:
     given = {key: value for key, value in _arguments(run.model_args).items() if key not in _FREE}
     if known.get("bundled") is True:
         given.pop("pretrained", None)
+    if given.get("decide") == "generate":  # the default
+        del given["decide"]
     if "motion" in known:
         given.pop("motion", None)
     if known.get("adapter_sha256"):
@@ -104,6 +106,7 @@ def _label(run: Run) -> str:
     if run.drawn is not None:  # by the task, for a model that draws none itself
         parts.append("on maps")
     parts += [f"motion={name}"] if name not in (None, "robust") else []
+    parts += ["decide=likelihood"] if given.get("decide") == "likelihood" and run.loso is None else []
     return " ".join(parts)
 
 

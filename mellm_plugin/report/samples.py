@@ -25,6 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
+from mellm_plugin.language.probabilities import apart
 from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.report.files import faults_of, loads, short
 from mellm_plugin.report.runs import Clip, Fault, Reading
@@ -49,6 +50,7 @@ T = TypeVar("T")
 Code = Annotated[str, AfterValidator(_code)]
 Count = Annotated[int, Field(ge=0)]
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 List = Annotated[tuple[T, ...], Field(strict=False)]  # strict alone would refuse a list
 
 
@@ -127,6 +129,7 @@ class _OfClip(_Record):
     read: _Read
     doubts: List[str] | None = None
     motion_px: Number | None = None
+    probabilities: dict[str, Share] | None = None
     facts: _Facts | None = None
     judge: _Judge | None = None
     rung: _Rung | None = None
@@ -296,7 +299,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
         lines.keys.add(keys)
         lines.metrics |= {k: None for k, item in row.items() if isinstance(item, dict) and not _STDERR.search(k)}
     record = {name: pool(value) for name, value in record.items()}
-    return Clip(line.place, record, pool(line.text), pool(_tokens(row.get("token_counts"))))
+    return Clip(line.place, record, pool(apart(line.text)[0]), pool(_tokens(row.get("token_counts"))))
 
 
 def _complete(record: dict[str, Any]) -> None:

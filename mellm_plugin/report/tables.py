@@ -10,7 +10,7 @@ from mellm_plugin.report.items import MAIN
 Board = Mapping[str, Any]
 
 _BESIDE = (
-    *("sensitivity_ceiling", "false_alarm_rate"),
+    *("emotion_ece", "sensitivity_ceiling", "false_alarm_rate"),
     *("answer_rate", "parse_rate", "au_parse_rate", "vqa_parse_rate", "judge_rate"),
 )
 DASH = "–"

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mellm_plugin.errors import InputError
+from mellm_plugin.scoring import calibration
 from mellm_plugin.scoring import units as action_units
 
 Floats = NDArray[np.float64]
@@ -156,6 +157,21 @@ def sum_counts(
     _check(name, clips, answers=cells)
     rows = np.array(cells, np.float64).reshape(len(clips), -1)
     return subject_counts(clips, rows, (), lambda sums: {name: np.array([score(row) for row in sums])})
+
+
+def calibration_counts(clips: Sequence[Clip], confidence: Sequence[float], right: Sequence[bool]) -> Counts:
+    """Counts for `ece` as in `calibration.score`.
+
+    Raises:
+        InputError: lengths differ.
+    """
+    _check("calibration", clips, confidences=confidence, answers=right)
+    cells = np.zeros((len(clips), calibration.BINS + 1))
+    places = calibration.bins_of(confidence)
+    rows = np.arange(len(clips))
+    cells[rows, places] = np.asarray(right, np.float64) - np.asarray(confidence, np.float64)
+    cells[:, -1] = 1
+    return subject_counts(clips, cells, (), lambda sums: {"ece": _ratio(np.abs(sums[:, :-1]).sum(1), sums[:, -1])})
 
 
 def fact_counts(

@@ -92,6 +92,14 @@ def _label(record: Record) -> dict[str, Any] | None:
     return None if gold is None else {"gold": gold, "read": record["read"]["label"]}
 
 
+def _confidence(record: Record) -> dict[str, Any] | None:
+    gold, probabilities = record["gold"]["label"], record.get("probabilities")
+    if gold is None or probabilities is None:
+        return None
+    label = max(probabilities, key=probabilities.__getitem__)
+    return {"confidence": probabilities[label], "right": label == gold}
+
+
 def _coarse(record: Record) -> dict[str, Any] | None:
     gold = record["gold"]["coarse"]
     return None if gold is None or record["asks"] == "aus" else {"gold": gold, "read": record["read"]["coarse"]}
@@ -230,6 +238,9 @@ _UNITS_PARSED = _metric("au_parse_rate", _units, _au_parse_rate)
 METRICS: tuple[Metric, ...] = (
     *of_labels("emotion", _label),
     *of_labels("coarse", _coarse),
+    Metric(
+        "emotion_ece", _confidence, lambda items: summary.interval("ece", items).value, "ece", higher_is_better=False
+    ),
     _metric("au_f1", _units, lambda items: unit_scores(items).mean, note=_note_units),
     _metric("au_f1_micro", _units, lambda items: unit_scores(items).micro),
     _metric("au_exact", _units, lambda items: unit_scores(items).exact),

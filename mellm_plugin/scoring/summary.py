@@ -20,7 +20,16 @@ from typing import Any
 
 from mellm_plugin.facs.codes import numbers
 from mellm_plugin.scoring import emotion, facts, judge, sensitivity, text, units
-from mellm_plugin.scoring.counts import Clip, Counts, fact_counts, label_counts, rate_counts, sum_counts, unit_counts
+from mellm_plugin.scoring.counts import (
+    Clip,
+    Counts,
+    calibration_counts,
+    fact_counts,
+    label_counts,
+    rate_counts,
+    sum_counts,
+    unit_counts,
+)
 from mellm_plugin.scoring.intervals import RESAMPLES, Bootstrap, Comparison, Interval, bootstrap, compare_all
 
 Items = Sequence[Mapping[str, Any]]
@@ -137,6 +146,7 @@ _facts = _of_each(*map(itemgetter, ("right", "claims", "found", "facts")), where
 
 _FOUND: dict[str, Found] = {
     **{name: (_labels, label_counts, name) for name in ("uf1", "uar", "acc")},
+    "ece": (_of_each(itemgetter("confidence"), itemgetter("right")), calibration_counts, "ece"),
     "au_f1": (_units, unit_counts, "f1"),
     "au_f1_micro": (_units, unit_counts, "f1_micro"),
     "au_exact": (_units, unit_counts, "exact"),

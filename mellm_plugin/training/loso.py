@@ -70,6 +70,7 @@ def loso(
     allow_incomplete: bool = False,
     include_path: str | None = None,
     batch_size: int = 1,
+    decide: str = "generate",
     tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Train and evaluate all unfinished folds, and score their answers together.
@@ -82,7 +83,7 @@ def loso(
         jobs: folds that run at once on each device: `cuda:0`, `cpu`; without devices, the commands choose.
         allow_incomplete: if folds fail, score the others and mark the result as incomplete.
         include_path: a folder with more task files.
-        batch_size: of the evaluations.
+        batch_size, decide: arguments of the model in the evaluations.
 
     Returns:
         the content of `results.json`.
@@ -100,10 +101,11 @@ def loso(
     planned = make_folds([(one.dataset, one.subject) for one in known.asked], folds, config.seed)
     _check_folds(config, planned, every)
     with sole_writer(out, folder=True):
-        keep_plan(out, config, known, planned)
+        keep_plan(out, config, known, planned, decide)
         tell(f"{task}: {len(known.asked)} clips, {len(planned)} folds")
-        failed = Folds(config, known, out, every, batch_size).run(planned, jobs, devices, tell)
-        found = pool(config, known, out, planned, failed, allow_incomplete=allow_incomplete)
+        failed = Folds(config, known, out, every, batch_size, decide).run(planned, jobs, devices, tell)
+        given = "" if decide == "generate" else f"decide={decide}"
+        found = pool(config, known, out, planned, failed, allow_incomplete=allow_incomplete, model_args=given)
         tell(f"\n{(out / TABLE).read_text(encoding='utf-8')}\n{out / RESULTS}")
         return found
 
@@ -158,7 +160,7 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
         raise InputError(faults, where="loso")
 
 
-def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold]) -> None:
+def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold], decide: str = "generate") -> None:
     """Write the plan of the folds, or refuse, with a TrainingError, to resume a run with another plan."""
     plain = config.to_dict()
     for free in ("workers", "save_every"):  # they may change, as in a single training
@@ -170,6 +172,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
             "data": stages.fingerprint([source for stage in config.stages for source in stage.data]),
             "config": {key: value for key, value in plain.items() if key not in ("output", "logging")},
             "folds": {fold.name: fold.people for fold in folds},
+            "decide": decide,
         },
         indent=1,
         ensure_ascii=False,
@@ -178,7 +181,7 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
     if not file.is_file():
         write_text(file, text + "\n")
         return
-    own, before = json.loads(text), json.loads(file.read_text(encoding="utf-8"))
+    own, before = json.loads(text), {"decide": "generate", **json.loads(file.read_text(encoding="utf-8"))}
     if differ := [key for key in own if before.get(key) != own[key]]:
         keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
         changed = [f"config ({', '.join(keys)})" if key == "config" else key for key in differ]
@@ -192,9 +195,16 @@ class Folds:
     """Runs the folds."""
 
     def __init__(
-        self, config: Config, task: held_out.Task, out: Path, every: Mapping[str, Sequence[str]], batch_size: int = 1
+        self,
+        config: Config,
+        task: held_out.Task,
+        out: Path,
+        every: Mapping[str, Sequence[str]],
+        batch_size: int = 1,
+        decide: str = "generate",
     ) -> None:
         self.config, self.task, self.out, self.every, self._batch_size = config, task, out, every, batch_size
+        self._decide = decide
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -270,7 +280,8 @@ class Folds:
         shutil.rmtree(results, ignore_errors=True)
         argument = "pretrained" if self.config.full else "adapter"
         # lmms-eval takes one folder of tasks; the fold's task includes the user's own file.
-        command = ["lmms_eval", "--model", "mellm", "--model_args", f"{argument}={trained}", "--tasks", name]
+        given = f"{argument}={trained},decide={self._decide}"
+        command = ["lmms_eval", "--model", "mellm", "--model_args", given, "--tasks", name]
         command += ["--include_path", str(folder / "task"), "--batch_size", str(self._batch_size)]
         command += ["--output_path", str(results), "--log_samples"]
         self._command(command, folder / "evaluate.log", environment)

@@ -26,8 +26,12 @@ def pool(
     failed: Mapping[str, str],
     *,
     allow_incomplete: bool = False,
+    model_args: str = "",
 ) -> dict[str, Any]:
     """Score the answers of all folds together; write the answers, the scores and the table.
+
+    Args:
+        model_args: those of the evaluations that differ from the defaults, for the results.
 
     Returns:
         the content of `results.json`: lmms-eval's layout, with the folds under `loso`.
@@ -51,7 +55,7 @@ def pool(
     found = {
         "results": {task.name: {"alias": task.name, **scores}},
         "n-samples": {task.name: {"original": len(task.asked), "effective": len(samples)}},
-        "config": {"model": "mellm", "model_args": "", "finetune": config.to_dict()},
+        "config": {"model": "mellm", "model_args": model_args, "finetune": config.to_dict()},
         "loso": {
             "complete": not failed,
             "failed": dict(failed),

@@ -20,10 +20,13 @@ from PIL import Image
 
 from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
+from mellm_plugin.language.probabilities import apart
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import MAX_NEW_TOKENS, ModelArguments, generation_arguments
+from mellm_plugin.models.inputs import rendered
+from mellm_plugin.models.likelihood import Likelihood
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
@@ -482,3 +485,48 @@ def test_other_requests_are_not_implemented(model: Mellm) -> None:
     for call in (model.loglikelihood, model.generate_until_multi_round):
         with pytest.raises(NotImplementedError, match="generate_until"):
             call([])
+
+
+# Closed questions
+
+LABELS = ("anger", "fear", "joy", "others")
+
+
+def closed(number: int) -> Doc:
+    return {**doc(number), "asks": "emotion", "labels": list(LABELS)}
+
+
+def asked(doc: Doc) -> list[dict[str, Any]]:
+    return doc_to_messages({**doc, "question": f"Which: {', '.join(doc['labels'])}?"})
+
+
+def test_likelihood_decides_closed_questions(model: Mellm, base: Path) -> None:
+    deciding = Mellm(pretrained=base, device="cpu", decide="likelihood", orders="3", batch_size="2")
+    docs = [closed(number) for number in range(3)]
+    answers = list(deciding.generate_until(requests(deciding, docs, messages=asked)))
+    of = Likelihood(model.model, model.processor)
+    for one, answer in zip(docs, answers, strict=True):
+        image = drawn(one)[0]["content"][0]["url"]
+        prompts = []
+        for order in ("anger, fear, joy, others", "fear, joy, others, anger", "joy, others, anger, fear"):
+            content = [{"type": "image"}, {"type": "text", "text": f"Which: {order}?"}]
+            prompts.append(rendered(model.processor, user(*content)))
+        each = of(prompts, [[image]] * 3, LABELS).probabilities()
+        label, found = apart(answer.text)
+        assert found is not None and list(found) == list(LABELS)
+        assert np.allclose(list(found.values()), each.mean(0), atol=1e-4)
+        assert label == max(found, key=found.__getitem__)
+        assert answer.token_counts.output_tokens == 0
+        assert answer.token_counts.input_tokens > 3 * len(prompts[0]) / 2
+
+
+def test_likelihood_leaves_other_questions_and_says_so(model: Mellm, base: Path, log: list[str]) -> None:
+    deciding = Mellm(pretrained=base, device="cpu", decide="likelihood")
+    assert texts(deciding, DOCS[:3]) == texts(model, DOCS[:3])
+    assert sum("decide=likelihood does not apply to toy" in line for line in log) == 1
+
+
+def test_labels_that_the_model_would_not_say_are_reported(base: Path, log: list[str]) -> None:
+    deciding = Mellm(pretrained=base, device="cpu", decide="likelihood", orders=9)
+    assert apart(texts(deciding, [closed(0)], messages=asked)[0])[0] in LABELS
+    assert any("all labels together have" in line for line in log)

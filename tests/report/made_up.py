@@ -31,7 +31,7 @@ METRICS: list[Data] = [
     for name in (*_MAIN, "emotion_acc", "au_exact", "parse_rate")
 ]
 _ABOUT: Data = {"version": "1.0", "prompts": "5", "data": "6f0c8feb", "asks": "all"}
-_DETAILS = ("confusion", "units", "by_strength", "sensitivity", "rates", "cost")
+_DETAILS = ("confusion", "reliability", "units", "by_strength", "sensitivity", "rates", "cost")
 
 
 def report(models: int = 6, clips: int = 120, subjects: int = 12, boards: int = 2) -> Data:
@@ -176,6 +176,21 @@ def _model(key: str, clips: int | None, details: Data) -> Data:
     } | details
 
 
+def _reliability(skill: float, clips: int) -> Data:
+    """Confidence above what is right, by a tenth."""
+    bins = [
+        {
+            "low": at / 15,
+            "high": (at + 1) / 15,
+            "clips": clips // 5,
+            "confidence": (at + 0.5) / 15,
+            "right": at / 15 - 0.1,
+        }
+        for at in (6, 8, 10, 12, 14)
+    ]
+    return {"ece": 0.1 * skill, "clips": clips, "bins": bins}
+
+
 def _row(place: int, entry: Data, clips: int) -> Data:
     skill, judged = _skill(place), place < 3
 
@@ -188,6 +203,7 @@ def _row(place: int, entry: Data, clips: int) -> Data:
     details = {
         "scores": scores | {"description_score": _score(100 * skill, 3) if judged else None},
         "confusion": {"emotion": confusion(LABELS), "coarse": confusion(["negative", "positive", "surprise"])},
+        "reliability": _reliability(skill, clips) if place < 2 else None,
         "units": {str(unit): shares for unit in UNITS},
         "by_strength": [
             {"low_px": low, "high_px": high, "clips": clips // 5, "unit_recall": skill * high / 6, "label_acc": skill}

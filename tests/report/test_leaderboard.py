@@ -12,6 +12,8 @@ import pytest
 from results_files import UNITS, Asked, Model, board_of, changed, changed_line, made, rescored, row_of, write_run
 
 from mellm_plugin.facs.codes import numbers
+from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.probabilities import with_probabilities
 from mellm_plugin.motion.settings import PRESETS
 from mellm_plugin.report import formats
 from mellm_plugin.scoring import emotion, sensitivity, units
@@ -90,6 +92,29 @@ def test_details_of_a_row(three: dict[str, Any]) -> None:
         for start, end, kind in answer["read"]:
             assert kind in ("unit", "label") and answer["text"][start:end]
             assert kind != "label" or answer["text"][start:end] == answer["label"]
+
+
+def test_probabilities_give_a_calibration_and_are_no_part_of_the_answer(tmp_path: Path) -> None:
+    labels, sure = LABELS["synthme"], 0.8
+    rest = (1 - sure) / (len(labels) - 1)
+    texts = []
+    for number, doc in enumerate(ASKED.docs()):  # right in three of four
+        said = doc["emotion"] if number % 4 else labels[(labels.index(doc["emotion"]) + 1) % len(labels)]
+        texts.append(with_probabilities(said, {label: sure if label == said else rest for label in labels}))
+    texts[1] = "fear"  # this one has none
+    write_run(tmp_path, ASKED, Model("sure", 1, backend=None), answers=texts)
+    write_run(tmp_path, ASKED, Model("words", 1, backend=None), "20261122_000001")
+    data = made(tmp_path)
+    row, words = row_of(data, "sure"), row_of(data, "words")
+    right = [number % 4 > 0 for number in range(80) if number != 1]
+    share = sum(right) / len(right)
+    assert row["reliability"]["clips"] == 79
+    (only,) = row["reliability"]["bins"]
+    assert (only["clips"], only["confidence"], only["right"]) == (79, pytest.approx(0.8), pytest.approx(share))
+    assert row["reliability"]["ece"] == pytest.approx(0.8 - share) == row["scores"]["emotion_ece"]["value"]
+    assert words["reliability"] is None and "emotion_ece" not in words["scores"]
+    assert board_of(data)["answers"][row["entry"]][2]["text"] == ASKED.docs()[2]["emotion"]
+    assert "emotion\\_ece ↓" in formats.markdown(data)
 
 
 # ---- what is not ranked ---------------------------------------------------------------------------------------------

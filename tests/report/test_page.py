@@ -451,7 +451,7 @@ def test_charts_are_drawn_from_the_page_itself_and_printed(board: Opened) -> Non
     assert board.locator(".plot .main-svg").count() >= 3
     board.select_option("#board", "synthme_meu")
     board.draw_all()
-    titles = ["Scores", "Confusion", "F1 of each action unit", "By strength of motion"]
+    titles = ["Scores", "Confusion", "F1 of each action unit", "Calibration", "By strength of motion"]
     titles += ["Answers read and judged", "Cost"]
     assert board.texts(".chart h3") == titles
     assert board.locator(".chart .main-svg").count() >= len(titles)

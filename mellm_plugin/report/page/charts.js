@@ -273,6 +273,31 @@ function strengthChart(board, picked) {
   return self;
 }
 
+function reliabilityChart(board, picked) {
+  const rows = modelRows(board).filter((row) => row.reliability);
+  if (!rows.length) return null;
+  return figure({
+    title: "Calibration", note: "Is a model right as often as it says? Confidence: probability of the label given. On the dotted line it is; below, it is too sure.",
+    make: () => {
+      const lines = picked.rows().filter((row) => rows.includes(row));
+      if (!lines.length) return "None of the chosen models gives probabilities of labels.";
+      return {
+        height: 360 + 20 * Math.ceil(lines.length / 2),
+        data: [{type: "scatter", mode: "lines", x: [0, 1], y: [0, 1], line: {color: shade("--muted"), width: 1, dash: "dot"}, hoverinfo: "skip", showlegend: false}, ...lines.map((row) => {
+          const line = picked.line(row);
+          const {bins, ece, clips} = row.reliability;
+          return {
+            type: "scatter", mode: "lines+markers", name: `${plain(rowName(row), 24)}, ECE ${shown(ece)}`, x: bins.map((bin) => bin.confidence), y: bins.map((bin) => bin.right),
+            line: {color: line.colour, width: 2, dash: line.dash}, marker: {symbol: line.symbol, color: line.colour, size: bins.map((bin) => 5 + 13 * Math.sqrt(bin.clips / clips))},
+            text: bins.map((bin) => `${plain(rowName(row), 50)}<br>confidence ${shown(bin.low)} to ${shown(bin.high)}, mean ${shown(bin.confidence)}<br>right: ${shown(bin.right)} of ${counted(bin.clips, "clip")}`), hovertemplate: "%{text}<extra></extra>",
+          };
+        })],
+        layout: {showlegend: true, xaxis: {range: [-0.02, 1.03], title: {text: "confidence", font: {size: 12}}}, yaxis: {range: [-0.02, 1.03], title: {text: "share right", font: {size: 12}}}},
+      };
+    },
+  });
+}
+
 function ratesChart(board) {
   const kinds = [["answer_rate", "answered", "diamond-open"], ["parse_rate", "label read", "circle"], ["au_parse_rate", "units read", "square-open"], ["judge_rate", "judged", "x-thin-open"]];
   const rows = modelRows(board).filter((row) => row.rates && kinds.some(([key]) => known(row.rates[key])));
@@ -386,8 +411,9 @@ function chartsOf(board) {
   };
   const sensitivity = sensitivityChart(board, picked);
   const strength = (asks.labels || asks.units) && (!sensitivity || rows.some((row) => (row.by_strength || []).length)) ? strengthChart(board, picked) : null;
-  lines.push(...[sensitivity, strength].filter(Boolean));
-  const all = [scoresChart(board), sensitivity, asks.labels ? confusionChart(board) : null, asks.units ? unitsChart(board) : null, strength, ratesChart(board), costChart(board)].filter(Boolean);
+  const reliability = reliabilityChart(board, picked);
+  lines.push(...[sensitivity, strength, reliability].filter(Boolean));
+  const all = [scoresChart(board), sensitivity, asks.labels ? confusionChart(board) : null, asks.units ? unitsChart(board) : null, reliability, strength, ratesChart(board), costChart(board)].filter(Boolean);
   const missing = [asks.labels ? null : "coded labels", asks.units ? null : "coded action units"].filter(Boolean);
   const narrow = all.filter((one) => !one.element.classList.contains("wide"));
   if (narrow.length % 2) narrow[narrow.length - 1].element.classList.add("wide");

@@ -69,6 +69,7 @@ const METRICS = {
   emotion_uf1: "Expression: unweighted mean F1 of the labels",
   emotion_uar: "Expression: unweighted mean recall of the labels",
   emotion_acc: "Expression: share of right answers",
+  emotion_ece: "Expression: mean difference between confidence and share right (expected calibration error)",
   coarse_uf1: "Negative, positive, surprise: unweighted mean F1",
   coarse_uar: "Negative, positive, surprise: unweighted mean recall",
   coarse_acc: "Negative, positive, surprise: share of right answers",
