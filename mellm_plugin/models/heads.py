@@ -26,7 +26,9 @@ from torch import nn
 from torch.nn import functional
 
 from mellm_plugin.errors import ModelError
-from mellm_plugin.facs.labels import COARSE
+from mellm_plugin.facs.labels import COARSE, coarse
+from mellm_plugin.language.probabilities import with_probabilities
+from mellm_plugin.language.short_answers import label_answer, units_answer
 from mellm_plugin.motion.colour import DIRECTIONS
 from mellm_plugin.motion.regions import MIDLINE, PAIRED
 from mellm_plugin.small_files import read_json
@@ -196,3 +198,69 @@ def visual_tokens(model: Any) -> Iterator[VisualTokens]:
         yield seen
     finally:
         hook.remove()
+
+
+class HeadAnswers:
+    """Answers questions by heads on the visual tokens of a model, with the calibrated probability of each label."""
+
+    def __init__(self, model: Any, heads: Heads) -> None:
+        self.model, self.heads = model, heads.to(model.device)
+
+    def __call__(self, inputs: Mapping[str, torch.Tensor], asked: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+        """The answer to each prompt of a batch; `asked` are what it asks (`prompts.ASKS`) and its closed set.
+
+        Raises:
+            ModelError: the heads do not know what is asked for.
+        """
+        shape = self.heads.shape
+        with torch.no_grad(), visual_tokens(self.model) as seen:
+            self.model(**inputs, use_cache=False)
+            logits = self.heads(seen.pictures(inputs, shape.pictures))
+        scaled = {kind: given / shape.temperatures.get(kind, 1.0) for kind, given in logits.items()}
+        return [
+            self._answer({kind: given[row] for kind, given in scaled.items()}, *one) for row, one in enumerate(asked)
+        ]
+
+    def _answer(self, logits: Mapping[str, torch.Tensor], asks: str, labels: Sequence[str]) -> str:
+        units = "" if asks == "emotion" else self._units(logits)
+        if asks == "aus":
+            return units
+        found = self._of_labels(logits, labels)
+        best = label_answer(max(found, key=found.__getitem__))
+        said = best if asks == "emotion" else f"Conclusion: {units}; expression: {best}."
+        return with_probabilities(said, found)
+
+    def _units(self, logits: Mapping[str, torch.Tensor]) -> str:
+        if "units" not in logits:
+            raise self._lacks("units")
+        codes: list[str] = []
+        count = len(self.heads.shape.units)
+        for place, unit in enumerate(self.heads.shape.units):
+            if logits["units"][place] > 0:
+                sides = [logits["sides"][place + n * count] > 0 for n in (0, 1)] if "sides" in logits else [True, True]
+                codes.append(f"{'L' if sides == [True, False] else 'R' if sides == [False, True] else ''}{unit}")
+        return units_answer(codes)
+
+    def _of_labels(self, logits: Mapping[str, torch.Tensor], labels: Sequence[str]) -> dict[str, float]:
+        """The probability of each label: of the head of the coarse classes for those, else of the fine labels, those of
+        a coarse class together."""
+        shape = self.heads.shape
+        if {*labels} <= {*COARSE} and "coarse" in logits:
+            values = logits["coarse"].softmax(0)
+            found = {label: float(values[COARSE.index(label)]) for label in labels}
+        elif "label" in logits and shape.labels:
+            fine = dict(zip(shape.labels, logits["label"].softmax(0).tolist(), strict=True))
+            found = {label: fine.get(label, 0.0) for label in labels}
+            for label, value in fine.items():
+                if label not in found and (group := coarse(label)) in found:
+                    found[group] += value
+        else:
+            found = {}
+        if not (total := sum(found.values())):
+            raise self._lacks(", ".join(labels))
+        return {label: value / total for label, value in found.items()}
+
+    def _lacks(self, asked: str) -> ModelError:
+        shape = self.heads.shape
+        known = f"{', '.join(shape.kinds)} of the labels {', '.join(shape.labels)}"
+        return ModelError(f"answer=head: the task asks for {asked}, but the heads read {known}; use answer=words")
