@@ -41,13 +41,12 @@ from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, paint
 from mellm_plugin.training.variation import Variation, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
-"""The questions: a description in three parts; the units; the label; whether one unit is present; the direction of one
-region; a question of the ME-VQA challenges; the meaning of a colour."""
+"""The questions: a description in three parts (without units where they are not known); the units; the label; whether
+one unit is present; the direction of one region; a question of the ME-VQA challenges; the meaning of a colour."""
 
 NEEDS: dict[str, str] = {
-    "description": "with known units and one of the labels",
+    **dict.fromkeys(("description", "label"), "with one of the labels"),
     **dict.fromkeys(("aus", "unit"), "with known units"),
-    "label": "with one of the labels",
     "region": "of any kind",
     "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
@@ -102,7 +101,7 @@ class Asked:
             return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
         if form in ("description", "label") and all(label_among(record, labels) is None for labels in self.label_sets):
             return False
-        if form in ("description", "aus"):
+        if form == "aus":
             return record.aus is not None
         return form != "legend" or self.motion is not None
 
@@ -240,8 +239,7 @@ def ask(form: str, clip: Clip, variation: Variation, asked: Asked, language: str
                 prompts = wordings("all", labels, images, palette, language)
                 found = seen(moving, variation, settings)
                 words = rng if asked.vary_words else None
-                units = record.aus or ()
-                answer = describe_seen(units, label, found.regions, named_palette, language, words, found.stirred)
+                answer = describe_seen(record.aus, label, found.regions, named_palette, language, words, found.stirred)
         case "aus":
             prompts = wordings("aus", (), images, palette, language)
             answer = units_answer(record.aus or (), language)

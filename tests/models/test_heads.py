@@ -26,9 +26,7 @@ def llava() -> Any:
     eyes = CLIPVisionConfig(
         hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2, image_size=56, patch_size=14
     )
-    words = LlamaConfig(
-        vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2
-    )
+    words = LlamaConfig(vocab_size=64, hidden_size=48, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2)
     return LlavaForConditionalGeneration(LlavaConfig(vision_config=eyes, text_config=words, image_token_id=63)).eval()
 
 

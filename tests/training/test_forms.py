@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.answers import read
 from mellm_plugin.language.short_answers import region_answer
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
@@ -59,11 +60,31 @@ def test_units_are_asked_where_their_presence_or_absence_is_known(drawn: DrawnCl
 
 
 def test_a_form_needs_its_annotation() -> None:
-    whole, bare = _record(("4",), emotion="disgust"), _record(None, emotion="fear")
+    whole, bare = _record(("4",), emotion="disgust"), _record(None, emotion="happiness")
+    other = _record(None, emotion="fear")
     forms = ("description", "aus", "label", "unit", "region", "legend")
     assert all(ASKED.possible(form, whole) for form in forms)
-    assert [form for form in forms if ASKED.possible(form, bare)] == ["region", "legend"]
+    assert [form for form in forms if ASKED.possible(form, bare)] == ["description", "label", "region", "legend"]
+    assert [form for form in forms if ASKED.possible(form, other)] == ["region", "legend"]
     assert not Asked(None, ASKED.label_sets, {}).possible("legend", whole)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_description_without_known_units_names_none(drawn: DrawnClips, language: str) -> None:
+    """As SMIC's clips are: the evaluation reads the label from it, and no unit."""
+    asked = Asked(DEFAULT, (LABELS["smic"],), {})
+    moved = 0
+    for number in range(12):
+        clip = drawn.clip(number)
+        record = replace(clip.record, aus=None, emotion=None, coarse="positive", dataset="smic")
+        answer = ask(
+            "description", replace(clip, record=record), Variation(), asked, language, np.random.default_rng(0)
+        )
+        assert "AU" not in answer.answer and "没有相应的动作单元" not in answer.answer
+        found = read(answer.answer, LABELS["smic"], "all")
+        assert found.label == "positive" and not found.aus
+        moved += any(m.visible for m in seen(clip, Variation(), DEFAULT).regions)
+    assert moved > 6
 
 
 def test_a_region_is_moving_still_or_stirred(drawn: DrawnClips) -> None:
