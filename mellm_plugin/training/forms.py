@@ -45,8 +45,9 @@ FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "chal
 one unit is present; the direction of one region; a question of the ME-VQA challenges; the meaning of a colour."""
 
 NEEDS: dict[str, str] = {
-    **dict.fromkeys(("description", "label"), "with one of the labels"),
+    "description": "with one of the labels, and with known units where the dataset has any",
     **dict.fromkeys(("aus", "unit"), "with known units"),
+    "label": "with one of the labels",
     "region": "of any kind",
     "challenge": "with a label, a coarse class or units",
     "legend": "shown as motion maps, which are off",
@@ -101,7 +102,7 @@ class Asked:
             return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
         if form in ("description", "label") and all(label_among(record, labels) is None for labels in self.label_sets):
             return False
-        if form == "aus":
+        if form == "aus" or (form == "description" and self.units):  # of two kinds, half would lack their units
             return record.aus is not None
         return form != "legend" or self.motion is not None
 

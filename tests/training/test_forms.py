@@ -64,8 +64,9 @@ def test_a_form_needs_its_annotation() -> None:
     other = _record(None, emotion="fear")
     forms = ("description", "aus", "label", "unit", "region", "legend")
     assert all(ASKED.possible(form, whole) for form in forms)
-    assert [form for form in forms if ASKED.possible(form, bare)] == ["description", "label", "region", "legend"]
+    assert [form for form in forms if ASKED.possible(form, bare)] == ["label", "region", "legend"]
     assert [form for form in forms if ASKED.possible(form, other)] == ["region", "legend"]
+    assert replace(ASKED, units={}).possible("description", bare), "of a dataset without units"
     assert not Asked(None, ASKED.label_sets, {}).possible("legend", whole)
 
 
