@@ -4,9 +4,11 @@
     labels     -100 ..                                                      happiness    <|im_end|>   -100 ..
 
 The prompt is tokenised by itself, as in evaluation; the answer's tokens follow. With `deciding`, each answer counts as
-one, and this share of it are the words that decide (`language.deciding`), however many tokens spell them:
+one. The words that decide (`language.deciding`) have at least this share of it, each word as much as another, however
+many tokens spell it:
 
-    weights    0 ..                                                       .5           .5            0 ..
+    expression :   n    e  gative  .   <|im_end|>
+    .1        .1  .2   .2   .2    .1      .1            deciding: 0.6
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Collator:
     def answer_weights(self, example: Example, length: int) -> torch.Tensor:
         """The weights of an answer's `length` tokens, its end tokens among them, float32.
 
-        Each token of a word has the weight of the word, so their loss is the word's negative log likelihood.
+        They sum to 1. Words that decide keep their share of the tokens where that is more than `deciding`.
         """
         answer = example.answer.strip()
         cut = len(example.answer) - len(example.answer.lstrip())
@@ -68,14 +70,16 @@ class Collator:
             [n for n, (first, behind) in enumerate(offsets) if first < end - cut and behind > begin - cut]
             for begin, end in example.deciding
         ]
+        words = [tokens for tokens in words if tokens]
         taken = {n for tokens in words for n in tokens}
         weights = torch.zeros(length)
         if not taken:
             return weights + 1 / length
+        share = max(self.deciding, len(taken) / length)
         for tokens in words:
-            weights[tokens] += self.deciding / len(words)
+            weights[tokens] += share / len(words) / len(tokens)
         frame = [n for n in range(length) if n not in taken]
-        weights[frame] = (1 - self.deciding) / max(1, len(frame))
+        weights[frame] = (1 - share) / len(frame)
         return weights
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Any]:
