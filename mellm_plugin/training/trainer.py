@@ -82,6 +82,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
                 own = {"lr": self._settings.learning_rate, "weight_decay": self.args.weight_decay}
                 parameters.append({"params": list(self.heads.parameters()), **own})
             self.optimizer = made = torch.optim.AdamW(parameters, betas=(0.9, 0.999), eps=1e-8)
+            if self.heads is not None:  # Trainer clears the gradients of its model alone
+                made.register_step_post_hook(lambda *_: self.heads.zero_grad())
         return made
 
     def compute_loss(
