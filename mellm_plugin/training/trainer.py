@@ -176,7 +176,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Log with the part of the heads in the loss of a step."""
         if "loss" in logs and self.heads is not None:
-            logs["heads_loss"], self._heads_loss = self._heads_loss, 0.0
+            every = self._gathered(self._heads_loss)
+            logs["heads_loss"], self._heads_loss = sum(every) / len(every), 0.0
         super().log(logs, start_time)
 
     @staticmethod
