@@ -25,7 +25,7 @@ class HeadSettings(Settings):
     label: Annotated[_Weight, "the label, among the labels of the source"] = 0.0
     coarse: Annotated[_Weight, "negative, positive or surprise"] = 0.0
     regions: Annotated[_Weight, "which way each region moves"] = 0.0
-    learning_rate: Annotated[float, number(0, 1, above=True), "peak, of the heads' own weights"] = 2e-3
+    learning_rate: Annotated[float, number(0, 1, above=True), "peak, of the heads' own weights"] = 2e-2
     grid: Annotated[int, count(0, 16), "tokens are pooled to so many cells a side; 0: by learnt queries"] = 6
     keep: Annotated[Flag, "keep them in the folder, for --model_args answer=head"] = False
 
