@@ -518,7 +518,7 @@ def test_the_record_tells_all_about_a_clip(toy: Any) -> None:
             "unparsed": "two different expressions: fear, surprise",
             "sides": {"6": "R"},
         },
-        "unanswered": None,
+        **{"probabilities": None, "heads": None, "unanswered": None},
         "doubts": record["doubts"],
         "motion_px": record["motion_px"],
         "judge": None,
