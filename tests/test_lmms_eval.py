@@ -21,6 +21,7 @@ from mellm_plugin.report import results as report_results
 pytestmark = pytest.mark.slow
 
 LIMIT = 24
+DECIDED = {"model_args": "decide=likelihood", "tasks": "synthme_emotion", "limit": 6}
 ACCELERATE = ("accelerate", "launch", "--cpu", "--num_processes", "1", "-m", "lmms_eval")
 
 
@@ -41,7 +42,10 @@ def evaluated(machine: dict[str, str], tmp_path_factory: pytest.TempPathFactory)
     pixels = f"min_pixels={168**2},max_pixels={168**2}"  # its default is seven times what the bundled model knows
     qwen = f"pretrained={bundled_folder()},device=cpu,device_map=cpu,{pixels}"
     tasks = "synthme_meu,synthme_meu_map"
+    decided = {**DECIDED, "use_cache": str(folder / "answers")}
     runs: dict[str, dict[str, Any]] = {
+        "decided": decided,
+        "again": decided,
         "plain": {"tasks": tasks, "limit": LIMIT},
         "own": {"tasks": "my_synthme,synthme_meu", "include_path": "own", "limit": 2},
         "example": {"tasks": "mydata_meu", "include_path": "examples/mydata"},
@@ -121,21 +125,44 @@ def test_a_wrong_model_argument_names_the_near_one(evaluated: tuple[Path, str]) 
     assert not (folder / "wrong").exists()
 
 
+def probabilities(folder: Path) -> dict[str, dict[str, float]]:
+    return {record["id"]: record["probabilities"] for record in records(folder, "synthme_emotion")}
+
+
+def test_probabilities_of_labels_are_in_the_samples_file_and_survive_the_cache(evaluated: tuple[Path, str]) -> None:
+    folder, printed = evaluated
+    found, again = (probabilities(folder / name) for name in ("decided", "again"))
+    assert found == again and "6/6 cache hits" in printed
+    for record in records(folder / "decided", "synthme_emotion"):
+        of = record["probabilities"]
+        assert list(of) == record["labels"] and sum(of.values()) == pytest.approx(1, abs=1e-5)
+        assert record["read"]["label"] == max(of, key=of.__getitem__)
+    error = scores(folder / "decided", "synthme_emotion")["emotion_ece"]["value"]
+    data = leaderboard.make(report_results.read([folder / "decided"])).to_dict()
+    (row,) = (row for row in data["boards"][0]["rows"] if row["kind"] == "model")
+    assert data["reading"]["faults"] == [] and row["reliability"]["ece"] == pytest.approx(error)
+    assert all(record["probabilities"] is None for record in records(folder / "plain", "synthme_meu"))
+
+
 def test_two_processes_give_the_answers_of_one(
     evaluated: tuple[Path, str], machine: dict[str, str], tmp_path: Path
 ) -> None:
     plain = evaluated[0] / "plain"
     torchrun = ("torchrun", "--standalone", "--nproc_per_node", "2", "-m", "lmms_eval")
-    runs = {"two": {"tasks": "synthme_meu", "limit": LIMIT, "batch_size": 4}}
+    runs = {"two": {"tasks": "synthme_meu", "limit": LIMIT, "batch_size": 4}, "decided": {**DECIDED, "batch_size": 2}}
     evaluate(runs, machine, tmp_path, program=torchrun)
     one_by_id, two_by_id = (
-        {s["doc_id"]: s["filtered_resps"] for s in samples(folder, "synthme_meu")} for folder in (plain, tmp_path)
+        {s["doc_id"]: s["filtered_resps"] for s in samples(folder, "synthme_meu")}
+        for folder in (plain, tmp_path / "two")
     )
     assert len(two_by_id) == LIMIT
     # Batches are padded, so a rare answer may differ in its last bits' decision.
     assert sum(one_by_id[i] == two_by_id[i] for i in range(LIMIT)) >= LIMIT - 1
-    one, two = scores(plain, "synthme_meu"), scores(tmp_path, "synthme_meu")
+    one, two = scores(plain, "synthme_meu"), scores(tmp_path / "two", "synthme_meu")
     assert abs(one["emotion_uf1"]["value"] - two["emotion_uf1"]["value"]) < 0.1
+    decided = [probabilities(folder / "decided") for folder in (evaluated[0], tmp_path)]
+    assert decided[0].keys() == decided[1].keys()
+    assert all(decided[1][id] == pytest.approx(of, abs=1e-4) for id, of in decided[0].items())
     # The bootstrap does not depend on ranks: the same answers have the same intervals.
     same = [name for name in one if "stderr" in one[name] and one[name]["value"] == two[name]["value"]]
     assert {"motion_plausible_rate", "parse_rate"} <= set(same)

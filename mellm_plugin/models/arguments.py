@@ -127,7 +127,7 @@ class ModelArguments(Settings):
     system_prompt: Annotated[str, reader(_system_prompt)] | None = None
     # how a closed question (`*_emotion`) is answered: by text, or by the likelihood of each label
     decide: Annotated[str, one_of(DECIDES)] = "generate"
-    orders: Count = 2  # with decide=likelihood: orders of the labels that each clip is asked in; their mean counts
+    orders: Count = 3  # with decide=likelihood: orders of the labels that each clip is asked in; their mean counts
     # who answers: the language model, the heads on its visual tokens that training kept, or both, scored apart
     answer: Annotated[str, one_of(ANSWERS)] = "words"
     trust_remote_code: Switch = False  # run Python code that comes with the model
@@ -158,6 +158,8 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield "device, device_map: expected one of the two, found both"
     if "adapter_revision" in given and "adapter" not in given:
         yield "adapter_revision: expected together with adapter"
+    if "orders" in given and given.get("decide") != "likelihood":
+        yield "orders: expected together with decide=likelihood"
     if "revision" in given and "pretrained" not in given:
         yield "revision: expected together with pretrained; for adapter it is adapter_revision"
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from loguru import logger
 from PIL import Image
+from scipy.special import softmax
 from torch.nn.utils.rnn import pad_sequence
 
 from mellm_plugin.models.inputs import answer_ids, encoded, on_device
@@ -34,15 +35,13 @@ class Likelihoods(NamedTuple):
     tokens: np.ndarray  # of each answer with its end token: int64 (answers,)
     prompt_tokens: np.ndarray  # of each prompt: int64 (prompts,)
 
-    @property
-    def per_token(self) -> np.ndarray:
-        """The mean over the tokens of an answer, float64 (prompts, answers)."""
-        return np.asarray(self.log / self.tokens)
-
     def probabilities(self) -> np.ndarray:
-        """Of each answer among the others: float64 (prompts, answers), rows that sum to 1."""
-        values = np.exp(self.per_token - self.per_token.max(1, keepdims=True))
-        return np.asarray(values / values.sum(1, keepdims=True))
+        """Of each answer, given that it is one of these: float64 (prompts, answers), rows that sum to 1.
+
+        They follow from the whole log-likelihood, in which the end token makes each answer complete. The mean over
+        tokens is no logarithm of a probability: it has worse labels and five times the calibration error (docs/log.md).
+        """
+        return np.asarray(softmax(self.log, axis=1))
 
 
 def label_orders(labels: Sequence[str], count: int) -> list[tuple[str, ...]]:
@@ -102,16 +101,28 @@ class Likelihood:
         """Log-likelihoods (prompts, answers), and the tokens of each prompt (prompts,)."""
         inputs = encoded(self.processor, *zip(*chats, strict=True))
         lengths = inputs["attention_mask"].sum(1)
-        together = self._has_cache and _are_alike(chats) and bool((lengths == lengths[0]).all())
-        if len(chats) > 1 and not together:
-            log, lengths = zip(*(self._of_chats([one], answers) for one in chats), strict=True)
-            return torch.cat(log), torch.cat(lengths)
+        groups = self._groups(chats, lengths.tolist())
+        if len(groups) > 1:
+            parts = [self._of_chats([chats[at] for at in group], answers)[0] for group in groups]
+            order = torch.tensor([at for group in groups for at in group], device=self.model.device)
+            return torch.cat(parts)[order.argsort()], lengths
         if self._has_cache:
             return self._continued(on_device(inputs, self.model), answers), lengths
         plain = self._plain(chats[0], answers)
         if self._has_cache is None:
             self._has_cache = self._agrees(on_device(inputs, self.model), answers, plain)
         return plain, lengths
+
+    def _groups(self, chats: Sequence[_Chat], lengths: Sequence[int]) -> list[list[int]]:
+        """The places of the chats that run together: without padding, which the cache would hold."""
+        if self._has_cache is None:  # the first alone decides how the others run
+            return [[0], [*range(1, len(chats))]][: len(chats)]
+        found: dict[Any, list[int]] = {}
+        for at, (_, images, videos) in enumerate(chats):
+            sizes = tuple(one.size if isinstance(one, Image.Image) else np.shape(one) for one in images)
+            alone = at if videos or not self._has_cache else None
+            found.setdefault((alone, lengths[at], sizes), []).append(at)
+        return [*found.values()]
 
     def _agrees(self, inputs: Any, answers: list[Any], plain: Any) -> bool:
         """Whether answers that continue the cache of a prompt have the likelihoods of a plain pass."""
@@ -172,9 +183,3 @@ def _of_tokens(logits: Any, rows: Any, answers: Sequence[Any]) -> Any:
     lengths = torch.tensor([len(one) for one in answers], device=log.device)
     counted = torch.arange(rows.shape[1], device=log.device) < lengths[:, None]
     return torch.where(counted, log, 0.0).sum(-1)
-
-
-def _are_alike(chats: Sequence[_Chat]) -> bool:
-    """Whether chats without videos have images of the same sizes."""
-    sizes = {tuple(one.size if isinstance(one, Image.Image) else np.shape(one) for one in some) for _, some, _ in chats}
-    return len(sizes) == 1 and not any(videos for *_, videos in chats)

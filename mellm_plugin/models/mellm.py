@@ -55,6 +55,7 @@ class _Clip:
     """A request on its way to the model."""
 
     name: str
+    task: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     images: list[Any] = field(default_factory=list)  # a map may still be a Future
     videos: list[Any] = field(default_factory=list)
@@ -71,7 +72,8 @@ class _Tally:
     maps = without_nose = doubtful = requests = tokens = 0
     seconds = 0.0
     faults: dict[str, str] = field(default_factory=dict)
-    of_labels: list[float] = field(default_factory=list)  # the probability that all labels have together, of each clip
+    of_labels: dict[str, list[float]] = field(default_factory=dict)
+    """Of each clip of a closed task, the probability that all labels have together."""
 
 
 class Mellm(lmms):  # type: ignore[misc]
@@ -281,7 +283,7 @@ class Mellm(lmms):  # type: ignore[misc]
 
     def _clip(self, request: Instance, pool: ThreadPoolExecutor) -> _Clip:
         _, doc_to_messages, _, doc_id, task, split = request.args
-        clip = _Clip(name=f"{task}/{doc_id}")
+        clip = _Clip(f"{task}/{doc_id}", task)
         try:
             doc = self.task_dict[task][split][doc_id]
             if isinstance(doc, Mapping) and isinstance(doc.get("id"), str):
@@ -290,7 +292,7 @@ class Mellm(lmms):  # type: ignore[misc]
             if self._heads is not None and isinstance(doc, Mapping) and doc.get("asks"):
                 clip.asked = doc["asks"], tuple(doc["labels"])
             if self.arguments.decide == "likelihood" and not self._by_head(clip):
-                self._close(clip, doc, doc_to_messages, task)
+                self._close(clip, doc, doc_to_messages)
         except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
             clip.fault = str(error) or repr(error)
         return clip
@@ -299,13 +301,13 @@ class Mellm(lmms):  # type: ignore[misc]
         """Whether heads alone answer; questions of other tasks are left to the language model."""
         return self.arguments.answer == "head" and clip.asked is not None
 
-    def _close(self, clip: _Clip, doc: Any, doc_to_messages: Callable[[Any], Any], task: str) -> None:
+    def _close(self, clip: _Clip, doc: Any, doc_to_messages: Callable[[Any], Any]) -> None:
         """Let likelihood decide a question whose answer is one of its labels alone; warn once a task of other ones."""
         if not isinstance(doc, Mapping) or doc.get("asks") != "emotion":
-            if task not in self._generated_tasks:
-                self._generated_tasks.add(task)
+            if clip.task not in self._generated_tasks:
+                self._generated_tasks.add(clip.task)
                 why = "it asks for more than one of its labels, so its answers are generated"
-                self._log("WARNING", f"decide=likelihood does not apply to {task}: {why}")
+                self._log("WARNING", f"decide=likelihood does not apply to {clip.task}: {why}")
             return
         clip.labels = tuple(doc["labels"])
         for order in label_orders(clip.labels, self.arguments.orders)[1:]:
@@ -414,7 +416,8 @@ class Mellm(lmms):  # type: ignore[misc]
             self._likelihood = Likelihood(self.model, self.processor, self._ends)
         found = self._likelihood([text for of in texts for text in of], images, answers, videos)
         each = found.probabilities().reshape(len(clips), orders, len(labels)).mean(1)
-        tally.of_labels += np.exp(found.log).sum(1).reshape(len(clips), orders).mean(1).tolist()
+        for clip, share in zip(clips, np.exp(found.log).sum(1).reshape(len(clips), orders).mean(1), strict=True):
+            tally.of_labels.setdefault(clip.task, []).append(float(share))
         tokens = found.prompt_tokens.reshape(len(clips), orders).sum(1)
         return [
             GenerationResult(
@@ -450,13 +453,13 @@ class Mellm(lmms):  # type: ignore[misc]
                 f"mellm: {tally.without_nose} of {tally.maps} clips have no nose tip, which these motion settings "
                 "need: the robust similarity fit removed their head motion instead"
             )
-        share = float(np.mean(tally.of_labels)) if tally.of_labels else None
-        if share is not None and share < _OF_LABELS:
-            logger.warning(
-                f"mellm: decide=likelihood: all labels together have {share:.2g} of the probability, expected at least "
-                f"{_OF_LABELS}: this model would answer in other words, which were not compared. Train it to answer "
-                "with the label alone (forms: label), or use decide=generate"
-            )
+        for task, shares in tally.of_labels.items():
+            if (share := float(np.mean(shares))) < _OF_LABELS:
+                logger.warning(
+                    f"mellm: decide=likelihood: all labels of {task} together have {share:.2g} of the probability, "
+                    f"expected at least {_OF_LABELS}: this model would answer in other words, which were not compared. "
+                    "Train it to answer with the label alone (forms: label), or use decide=generate"
+                )
         log_metrics(
             total_elapsed_time=tally.seconds,
             total_gen_tokens=tally.tokens,
@@ -467,7 +470,6 @@ class Mellm(lmms):  # type: ignore[misc]
                 "implausible_motion": tally.doubtful,
                 "clips_without_answer": len(tally.faults),
                 "bundled_model": int(self._is_bundled),
-                **({} if share is None else {"probability_of_labels": share}),
             },
         )
 

@@ -75,12 +75,14 @@ def test_all_faults_come_at_once_and_name_the_near() -> None:
                 "revision": 1.5,
                 "system_prompt": "/no/such/prompt.txt",
                 "adapter_revision": "main",
+                "decide": "guess",
+                "orders": 0,
             }
         )
     faults = {fault.partition(":")[0]: fault for fault in caught.value.faults}
     assert set(faults) == {
         *("pretraind", "dtype", "batch_size", "map_workers", "merge_adapter", "motion", "min_pixels"),
-        *("revision", "system_prompt", "adapter_revision", "device, device_map"),
+        *("revision", "system_prompt", "adapter_revision", "device, device_map", "decide", "orders"),
     }
     assert "Did you mean 'pretrained'" in faults["pretraind"]
     assert "trust_remote_code" in faults["pretraind"]  # the known ones are listed

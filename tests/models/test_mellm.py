@@ -20,8 +20,10 @@ from PIL import Image
 
 from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
+from mellm_plugin.facs.labels import LABELS as LABELS_OF
+from mellm_plugin.language.lexicon import in_language
 from mellm_plugin.language.probabilities import apart
-from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt
+from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt, wordings
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import MAX_NEW_TOKENS, ModelArguments, generation_arguments
@@ -529,4 +531,20 @@ def test_likelihood_leaves_other_questions_and_says_so(model: Mellm, base: Path,
 def test_labels_that_the_model_would_not_say_are_reported(base: Path, log: list[str]) -> None:
     deciding = Mellm(pretrained=base, device="cpu", decide="likelihood", orders=9)
     assert apart(texts(deciding, [closed(0)], messages=asked)[0])[0] in LABELS
-    assert any("all labels together have" in line for line in log)
+    assert any("all labels of toy together have" in line for line in log)
+
+
+def test_labels_are_answered_in_the_language_of_the_prompt() -> None:
+    deciding = Mellm(device="cpu", decide="likelihood", orders=2)
+    labels = LABELS_OF["casme2"]
+    prompts: list[str] = []
+
+    def chinese(doc: Doc) -> list[dict[str, Any]]:
+        prompts.append(wordings("emotion", doc["labels"], language="zh")[0])
+        return doc_to_messages({**doc, "question": prompts[-1]})
+
+    one = {**closed(0), "labels": list(labels)}
+    label, found = apart(texts(deciding, [one], messages=chinese)[0])
+    assert found is not None and tuple(found) == labels
+    assert label == in_language(max(found, key=found.__getitem__), "zh")
+    assert len(set(prompts)) == 2 and all(in_language(labels[0], "zh") in prompt for prompt in prompts)

@@ -291,6 +291,7 @@ def test_people_are_left_out_by_the_real_commands(
     )
     out = tmp_path / "loso"
     command = ["loso", str(config), "--task", "casme2_emotion", "-o", str(out), "--folds", "2", "--jobs", "2"]
+    command += ["--decide", "likelihood"]
 
     killer = Killer(out)
     killer.start()
@@ -318,6 +319,9 @@ def test_people_are_left_out_by_the_real_commands(
         assert met["clips"] == len(asked) and met["seen"] == met["validation"] == {"clips": 0, "subjects": 0}
     predictions = [json.loads(line) for line in (out / "predictions.jsonl").read_text().splitlines()]
     assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(labels(predictions))
+    assert all(one["record"]["probabilities"].keys() == {*one["record"]["labels"]} for one in predictions)
+    assert found["results"]["casme2_emotion"]["scores_stderr,none"]["emotion_ece"]["value"] is not None
+    assert found["config"]["model_args"] == "decide=likelihood"
 
 
 def test_a_training_that_outlived_its_command_is_waited_for(tmp_path: Path) -> None:
