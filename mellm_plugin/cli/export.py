@@ -38,4 +38,6 @@ def run(given: argparse.Namespace) -> None:
         print(json.dumps({"folder": str(out)}))
         return
     print(f"Evaluate: lmms-eval --model mellm --model_args pretrained={out} --tasks synthme_meu --output_path results")
+    if (out / "heads.json").is_file():
+        print("Heads:    carried over; --model_args pretrained=..,answer=head (vllm serves the words alone)")
     print(f"Serve:    vllm serve {out}")

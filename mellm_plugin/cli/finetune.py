@@ -58,6 +58,12 @@ def run(given: argparse.Namespace) -> None:
     for stage in made["stages"]:
         held = "" if stage["validation_loss"] is None else f", validation loss {stage['validation_loss']:.4f}"
         print(f"{stage['name']}: {stage['steps']} steps, loss {stage['loss']:.4f}{held}, {stage['seconds']:.0f} s")
+        if scores := stage.get("validation"):
+            print(
+                f"  best validation, step {stage['kept_step']}: {', '.join(f'{k} {v:.3f}' for k, v in scores.items())}"
+            )
+        for fault in stage.get("faults", ()):
+            print(f"  WARNING: {fault}")
     task = "--tasks synthme_meu --output_path results --log_samples"
     weights = f"{'pretrained' if config.full else 'adapter'}={printable(config.output)}"
     print(f"\nEvaluate: lmms-eval --model mellm --model_args {weights} {task}")

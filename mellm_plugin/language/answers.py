@@ -52,7 +52,7 @@ from dataclasses import dataclass
 from mellm_plugin.language.decision import decide
 from mellm_plugin.language.marks import mark
 from mellm_plugin.language.plain_text import plain_text
-from mellm_plugin.language.probabilities import apart
+from mellm_plugin.language.probabilities import apart, heads_apart
 from mellm_plugin.language.segments import segments
 from mellm_plugin.language.words import PUNCTUATION, tokenised, vocabulary_of
 
@@ -81,7 +81,7 @@ def read(text: str, labels: Sequence[str], asks: str = "all") -> Answer:
             a fine label counts as its class.
         asks: `aus` if units alone were asked for; then "none" and bare numbers refer to them.
     """
-    text, _ = apart(text)
+    text, _ = apart(heads_apart(text)[0])
     body = plain_text(text)
     if not body.strip():
         return Answer(None, None, None, "empty" if not text.strip() else "nothing but thinking")

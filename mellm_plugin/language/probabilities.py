@@ -4,7 +4,12 @@
       -> 'fear\n[MELLM_PROBABILITIES] {"anger": 0.25, "fear": 0.75}'
     apart(that text)  ->  ("fear", {"anger": 0.25, "fear": 0.75})
 
-`mellm` writes them with `decide=likelihood`. They are no part of what an answer says: every reader leaves them out.
+`mellm` writes them with `decide=likelihood` and `answer=head`. They are no part of what an answer says: every reader
+leaves them out. With `answer=both`, the answer of the heads on the visual tokens follows in a last line:
+
+    with_heads("fear", 'anger\n[MELLM_PROBABILITIES] {"anger": 0.6, "fear": 0.4}')
+      -> 'fear\n[MELLM_HEADS] "anger\\n[MELLM_PROBABILITIES] .."'
+    heads_apart(that text)  ->  ("fear", 'anger\n[MELLM_PROBABILITIES] ..')
 """
 
 from __future__ import annotations
@@ -15,6 +20,9 @@ from collections.abc import Mapping
 
 MARK = "[MELLM_PROBABILITIES]"
 """How the last line of an answer with probabilities begins."""
+
+HEADS_MARK = "[MELLM_HEADS]"
+"""How the last line of an answer with that of heads begins."""
 
 _DIGITS = 6  # behind the point
 _SUM = 0.01  # the largest difference of a sum from 1
@@ -40,6 +48,23 @@ def apart(text: str) -> tuple[str, dict[str, float] | None]:
     except (ValueError, RecursionError):
         found = None
     return answer.removesuffix("\n"), found if _are_probabilities(found) else None
+
+
+def with_heads(answer: str, of_heads: str) -> str:
+    """The answer, and behind it a line with the answer of the heads."""
+    return f"{answer}\n{HEADS_MARK} {json.dumps(of_heads, ensure_ascii=False)}"
+
+
+def heads_apart(text: str) -> tuple[str, str | None]:
+    """The answer alone, and that of the heads; None where there is none or its line is broken. Never raises."""
+    answer, mark, behind = text.rpartition(HEADS_MARK)
+    if not mark or "\n" in behind.strip() or not answer.endswith("\n"):
+        return text, None
+    try:
+        found = json.loads(behind)
+    except (ValueError, RecursionError):
+        found = None
+    return answer.removesuffix("\n"), found if isinstance(found, str) else None
 
 
 def _are_probabilities(found: object) -> bool:

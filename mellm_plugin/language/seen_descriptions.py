@@ -9,7 +9,14 @@
 
 A region moves as it was measured, in the colours of the map. If an annotated unit is not seen, the description says so
 and makes up no motion; if it is seen to move differently, the description says that. The conclusion is always the
-annotation. A random generator varies the words; without one they are always the same.
+annotation. Where units are not known, the strongest motions are described, and neither reasoning nor conclusion names
+a unit:
+
+    Inspection: the mouth corners move up and outwards (left blue to sky blue, right pink to magenta), clearly.
+    Reasoning: motion like this goes with positive.
+    Conclusion: expression: positive.
+
+A random generator varies the words; without one they are always the same.
 """
 
 from __future__ import annotations
@@ -36,6 +43,7 @@ _Part = tuple[str, str | None]  # a region and its side in the image
 _OF_IMAGE = {"L": ("right",), "R": ("left",)}  # the subject's left is on the image's right
 _MIDLINE = frozenset({"chin", "chin and lower lip"})
 _OTHERWISE_DEGREES = 75.0  # a motion further from a unit's own direction is a different one
+_DESCRIBED = 3  # regions of a description without units
 _UNCODED_PX = 0.6  # a smaller motion where no unit is coded may come from a neighbour
 
 _TOGETHER: tuple[frozenset[str], ...] = (
@@ -105,6 +113,15 @@ _WORDINGS: dict[str, dict[str, str]] = {
     "no unit": {
         "en": "no action unit is active; this is {label}|without any action unit the face shows {label}",
         "zh": "没有动作单元被激活；这是{label}|没有任何动作单元，面部表现为{label}",
+    },
+    "units not known": {
+        "en": "motion like this goes with {label}|this motion speaks for {label}|so the expression is {label}",
+        "zh": "这样的运动表示{label}|这种运动与{label}相符|因此表情是{label}",
+    },
+    "units not known, nothing seen": {
+        "en": "no motion is seen to tell it from; the expression is {label}|"
+        "though nothing is seen to move, the expression is {label}",
+        "zh": "没有可供判断的运动；表情是{label}|虽然看不出运动，表情是{label}",
     },
     "one unit": {
         "en": "it speaks for {label}|this goes with {label}|so the expression is {label}",
@@ -211,10 +228,19 @@ class _Writer:
         colour = self.colours(ways, "upper lip", "lower lip")
         return f"嘴唇{in_language(term, 'zh')}{colour}，{in_language(strength_word(pixels), 'zh')}"
 
-    def inspected(self, events: Sequence[_Event]) -> str:
+    def moved(self) -> list[str]:
+        """Clauses of the strongest motions, strongest first, each with its other side if that is visible too."""
+        visible = sorted((m for m in self.regions.values() if m.visible), key=lambda motion: -motion.magnitude)
         clauses: list[str] = []
+        for region in list(dict.fromkeys(motion.region for motion in visible))[:_DESCRIBED]:
+            both = [m for m in self.regions.values() if m.region == region and m.visible and m.side is not None]
+            clauses += self.pair(*both) if len(both) == 2 else [self.one(m) for m in visible if m.region == region]
+        return clauses
+
+    def inspected(self, events: Sequence[_Event] | None) -> str:
+        clauses: list[str] = self.moved() if events is None else []
         described: set[tuple[_Part, ...]] = set()
-        for event in events:
+        for event in events or ():
             if event.parts in described or not event.parts:
                 continue
             described.add(event.parts)
@@ -225,7 +251,7 @@ class _Writer:
                 clauses.append(self.say("stirs", where=where, move="move" if several else "moves"))
             if still := [part for part in unseen if part not in self.stirred]:
                 clauses.append(self.say("still", where=self.places(still)[0]))
-        others = self.uncoded(events)
+        others = () if events is None else self.uncoded(events)
         for clause in self.pair(*others) if len(others) == 2 else map(self.one, others):
             clauses.append(clause + self.say("uncoded"))
         if not clauses:
@@ -260,8 +286,11 @@ class _Writer:
             statement = "unit that stirs" if self.stirred.intersection(event.parts) else "unit too faint"
         return self.say(statement, **words)
 
-    def reasoned(self, events: Sequence[_Event], label: str) -> str:
+    def reasoned(self, events: Sequence[_Event] | None, label: str) -> str:
         label = in_language(label, self.language)
+        if events is None:
+            seen = any(motion.visible for motion in self.regions.values())
+            return self.say("units not known" if seen else "units not known, nothing seen", label=label)
         if not events:
             return self.say("no unit", label=label)
         drawn = self.say("one unit" if len(events) == 1 else "several units", label=label)
@@ -296,7 +325,7 @@ def _mirrored(way: str) -> str:
 
 
 def describe_seen(
-    codes: Iterable[str],
+    codes: Iterable[str] | None,
     label: str,
     regions: Iterable[RegionMotion],
     palette: str | None = STANDARD,
@@ -307,7 +336,7 @@ def describe_seen(
     """The answer in three parts: what is seen, what follows from it, and the annotation as conclusion.
 
     Args:
-        codes: canonical codes of the annotated units; of alternatives the first is described.
+        codes: canonical codes of the annotated units; of alternatives the first is described. None: not known.
         label: the annotated label, in canonical spelling.
         regions: the measured motion in the image that is shown.
         palette: of the map; None for frames, which have no colours.
@@ -322,12 +351,13 @@ def describe_seen(
     writer = _Writer(
         {(motion.region, motion.side): motion for motion in regions}, frozenset(stirred), palette, language, rng
     )
-    codes = tuple(codes)
-    events = each_of(writer.event, coded_events(codes))
+    codes = None if codes is None else tuple(codes)
+    events = None if codes is None else each_of(writer.event, coded_events(codes))
     inspection, reasoning, conclusion = _HEADS[language]
-    stop, between = (".", "; expression: ") if language == "en" else ("。", "；表情：")
+    stop, between, named = (".", "; ", "expression: ") if language == "en" else ("。", "；", "表情：")
+    units = "" if codes is None else f"{units_answer(codes, language)}{between}"
     return (
         f"{inspection}{writer.inspected(events)}{stop}\n"
         f"{reasoning}{writer.reasoned(events, label)}{stop}\n"
-        f"{conclusion}{units_answer(codes, language)}{between}{in_language(label, language)}{stop}"
+        f"{conclusion}{units}{named}{in_language(label, language)}{stop}"
     )

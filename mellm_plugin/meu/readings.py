@@ -10,6 +10,7 @@ A record has these keys:
     gold        aus, label (that of the protocol), emotion, coarse: the annotation
     read        aus, label, coarse, unparsed (why something could not be read), sides: from the answer
     probabilities  of the labels, by label (`language.probabilities`); None where the model gives none
+    heads       label, aus, sides, probabilities: what heads on the visual tokens say (`answer=both`); else None
     unanswered  why no answer was ever given (`language.unanswered`), or None
     doubts      what speaks against the motion between onset and apex, whatever the model was shown
     motion_px   how strongly the face moves (`motion.facial.strength`); None where there are doubts
@@ -28,7 +29,7 @@ from mellm_plugin.errors import ImageError
 from mellm_plugin.facs.labels import gold_label
 from mellm_plugin.language.answers import Answer, read
 from mellm_plugin.language.claims import claims
-from mellm_plugin.language.probabilities import apart
+from mellm_plugin.language.probabilities import apart, heads_apart
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.motion.cache import default_cache
 from mellm_plugin.motion.facial import FacialFlow, measure, strength, working_pair
@@ -44,19 +45,23 @@ Doc = Mapping[str, Any]
 
 def process_results(doc: Doc, results: Sequence[str]) -> dict[str, Any]:
     """The record of a clip and its answer, and what each metric needs of it (`scoring.metrics.items`)."""
-    record = _record(doc, results[0], gold_label(doc["emotion"], doc["coarse"], doc["labels"]))
+    gold = gold_label(doc["emotion"], doc["coarse"], doc["labels"])
+    answer, of_heads = heads_apart(results[0])
+    record = _record(doc, answer, gold)
+    if of_heads is not None:
+        second = _record(doc, of_heads, gold)
+        record["heads"] = {**second["read"], "probabilities": second["probabilities"]}
     facial, doubts = _measured(doc)
     moved = None if facial is None or doubts else round(strength(facial), 3)
     record |= {"doubts": doubts, "motion_px": moved}
     if record["unanswered"] is None and doc["asks"] == "all":
-        said = claims(results[0])
+        said = claims(answer)
         motions = region_motions(facial, _nose(doc, facial)) if said and facial is not None and not doubts else ()
         record["facts"] = facts.compared(said, doc["aus"], motions)
         # last, so that lmms-eval's retries after a fault of another step do not repeat the judge's requests
         if (by := judge.configured()) is not None:
-            gold = record["gold"]["label"]
             known = None if doc["aus"] is None or gold is None else reference(doc["aus"], gold)
-            record["judge"] = by.grade(doc["id"], known, results[0]).to_dict()
+            record["judge"] = by.grade(doc["id"], known, answer).to_dict()
     return metrics.items(record, metrics.of_record(record))
 
 
@@ -98,7 +103,7 @@ def _record(doc: Doc, text: str, gold: str | None) -> dict[str, Any]:
         },
         "probabilities": _probabilities(text, doc["labels"]),
         "unanswered": why,
-        **{"doubts": [], "motion_px": None, "facts": None, "judge": None},
+        **{"heads": None, "doubts": [], "motion_px": None, "facts": None, "judge": None},
     }
 
 

@@ -19,6 +19,7 @@ OFF = "off"  # the value of `motion` for frames without maps
 DTYPES = ("auto", "bfloat16", "float16", "float32")
 TEXTS = {"pretrained", "revision", "adapter", "adapter_revision"}  # names even if they look like numbers
 DECIDES = ("generate", "likelihood")
+ANSWERS = ("words", "head", "both")
 ATTENTIONS = ("sdpa", "eager", "flash_attention_2", "flash_attention_3", "flex_attention")
 
 
@@ -128,6 +129,8 @@ class ModelArguments(Settings):
     # how a closed question (`*_emotion`) is answered: by text, or by the likelihood of each label
     decide: Annotated[str, one_of(DECIDES)] = "generate"
     orders: Count = 3  # with decide=likelihood: orders of the labels that each clip is asked in; their mean counts
+    # who answers: the language model, the heads on its visual tokens that training kept, or both, scored apart
+    answer: Annotated[str, one_of(ANSWERS)] = "words"
     trust_remote_code: Switch = False  # run Python code that comes with the model
 
     @classmethod

@@ -24,6 +24,8 @@ from mellm_plugin.errors import ModelError, SettingsError
 from mellm_plugin.models import BUNDLED, adapter_files, bundled_folder, near_folder, taken_for_hub_id
 from mellm_plugin.models.adapter_files import ADAPTER_CONFIG, ADAPTER_WEIGHTS, some
 from mellm_plugin.models.arguments import OFF
+from mellm_plugin.models.heads import FILES as HEAD_FILES
+from mellm_plugin.models.heads import Heads, has_heads
 from mellm_plugin.models.merging import merge as merged
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import ends_sum, read_record
@@ -142,7 +144,7 @@ def fetch_adapter(adapter: str, revision: str | None = None) -> Path:
     """
     source = local_or_hub(adapter, ADAPTER_CONFIG)
     if not os.path.isdir(source):
-        wanted = [ADAPTER_WEIGHTS, "*.json", "*.jinja", "*.txt", "*.model"]
+        wanted = [ADAPTER_WEIGHTS, *HEAD_FILES, "*.json", "*.jinja", "*.txt", "*.model"]
         with _advice(adapter):
             source = snapshot_download(source, revision=revision, allow_patterns=wanted)
     folder = Path(source)
@@ -240,6 +242,14 @@ def _of_folder(folder: Path) -> Iterator[None]:
         yield
     except ModelError as error:
         raise ModelError(f"{folder}: {error}") from error
+
+
+def carried_heads(folder: str) -> Heads:
+    """The heads of a model or adapter; raises ModelError if it has none."""
+    if not has_heads(Path(folder)):
+        kept = "train it with heads: {.., keep: true} in the last stage, or use answer=words"
+        raise ModelError(f"{folder}: expected heads ({', '.join(HEAD_FILES)}), found none; {kept}")
+    return Heads.load(Path(folder))
 
 
 def carries_processor(folder: Path) -> bool:

@@ -25,11 +25,12 @@ from transformers.image_utils import load_image
 
 from mellm_plugin.errors import ImageError, InputError, ModelError, imports_of_lmms_eval
 from mellm_plugin.language.lexicon import language_naming
-from mellm_plugin.language.probabilities import with_probabilities
+from mellm_plugin.language.probabilities import with_heads, with_probabilities
 from mellm_plugin.language.short_answers import label_answer
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
 from mellm_plugin.models import bundled_folder, loading
 from mellm_plugin.models.arguments import ModelArguments, cut_at, generation_arguments, with_options
+from mellm_plugin.models.heads import HeadAnswers
 from mellm_plugin.models.hook import with_maps
 from mellm_plugin.models.inputs import encoded, on_device, rendered
 from mellm_plugin.models.likelihood import Likelihood, label_orders
@@ -59,6 +60,7 @@ class _Clip:
     videos: list[Any] = field(default_factory=list)
     fault: str = ""
     labels: tuple[str, ...] = ()  # of a closed question that likelihood decides
+    asked: tuple[str, tuple[str, ...]] | None = None  # what heads answer, and the labels
     orders: list[list[dict[str, Any]]] = field(default_factory=list)  # its messages in further orders of the labels
 
 
@@ -160,6 +162,10 @@ class Mellm(lmms):  # type: ignore[misc]
             self._sums["weights_sha256"] = loading.weights_sum(Path(place))
         self._splits: dict[str, str] = {}
         self._likelihood: Likelihood | None = None
+        self._heads: HeadAnswers | None = None
+        if given.answer != "words":
+            carrier = str(folder) if folder is not None else loading.local_or_hub(source)
+            self._heads = HeadAnswers(self._model, loading.carried_heads(carrier))
         self._has_warned = False
         self._generated_tasks: set[str] = set()  # those that decide=likelihood does not apply to
         carried = carried or loading.carried_motion(source, revision)
@@ -199,7 +205,7 @@ class Mellm(lmms):  # type: ignore[misc]
     def clean(self) -> None:
         """Free the model after the last answer, even if all answers came from lmms-eval's cache."""
         self._record_in_name()
-        self._likelihood = None
+        self._likelihood = self._heads = None
         super().clean()
 
     def _log(self, level: str, text: str) -> None:
@@ -276,11 +282,17 @@ class Mellm(lmms):  # type: ignore[misc]
             if isinstance(doc, Mapping) and isinstance(doc.get("id"), str):
                 clip.name = doc["id"]
             clip.messages = self._messages(doc_to_messages(doc), clip, pool)
-            if self.arguments.decide == "likelihood":
+            if self._heads is not None and isinstance(doc, Mapping) and doc.get("asks"):
+                clip.asked = doc["asks"], tuple(doc["labels"])
+            if self.arguments.decide == "likelihood" and not self._by_head(clip):
                 self._close(clip, doc, doc_to_messages)
         except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
             clip.fault = str(error) or repr(error)
         return clip
+
+    def _by_head(self, clip: _Clip) -> bool:
+        """Whether heads alone answer; questions of other tasks are left to the language model."""
+        return self.arguments.answer == "head" and clip.asked is not None
 
     def _close(self, clip: _Clip, doc: Any, doc_to_messages: Callable[[Any], Any]) -> None:
         """Let likelihood decide a question whose answer is one of its labels alone; warn once a task of other ones."""
@@ -355,9 +367,16 @@ class Mellm(lmms):  # type: ignore[misc]
         started = perf_counter()
         try:
             answers: list[GenerationResult] = []
-            for labels, alike in groupby(clips, key=lambda clip: clip.labels):
+            for (by_head, labels), alike in groupby(clips, key=lambda clip: (self._by_head(clip), clip.labels)):
                 some = list(alike)
-                answers += self._decided(some, labels, tally) if labels else self._generated(some, arguments, until)
+                if by_head:
+                    answers += [GenerationResult(said, TokenCounts(output_tokens=0)) for said in self._of_heads(some)]
+                else:
+                    answers += self._decided(some, labels, tally) if labels else self._generated(some, arguments, until)
+            if self.arguments.answer == "both":
+                for clip, answer in zip(clips, answers, strict=True):
+                    if clip.asked is not None:
+                        answer.text = with_heads(answer.text, *self._of_heads([clip]))
             tally.seconds += perf_counter() - started
             tally.tokens += sum(answer.token_counts.output_tokens for answer in answers)
             return answers
@@ -370,6 +389,13 @@ class Mellm(lmms):  # type: ignore[misc]
         logger.warning(f"mellm: out of GPU memory with {len(clips)} requests per batch; continuing with {half}")
         parts = [clips[i : i + half] for i in range(0, len(clips), half)]
         return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
+
+    def _of_heads(self, clips: list[_Clip]) -> list[str]:
+        """The answers of the heads to clips with `asked`."""
+        assert self._heads is not None
+        texts = [rendered(self.processor, clip.messages) for clip in clips]
+        inputs = on_device(encoded(self.processor, texts, [clip.images for clip in clips]), self.model)
+        return self._heads(inputs, [clip.asked for clip in clips if clip.asked is not None])
 
     def _decided(self, clips: list[_Clip], labels: tuple[str, ...], tally: _Tally) -> list[GenerationResult]:
         """The likeliest label of each clip, with the probability of every label behind it."""

@@ -6,7 +6,8 @@
      "prompts": "1", "motion": {"estimator": "local", ..} or "off",
      "seen": {"casme2": {"sha256": {"test": "0f3.."}, "subjects": ["sub01", ..]}},
      "validation": {"casme2": ["sub07", ..]},
-     "config": {..}, "stages": [{"name": "labels", "steps": 200, "loss": .12, "validation_loss": .15, "seconds": 130}]}
+     "config": {..}, "stages": [{"name": "labels", "steps": 200, "kept_step": 150, "loss": .12, "validation_loss": .15,
+                                 "validation": {"score": .61, "label_uf1": .55, ..}, "faults": [], "seconds": 130}]}
 
 `seen` are the training subjects, `validation` the subjects that chose the state of the model: a score on either is not
 a score on new people (`models/seen.py`). Faces drawn for training are called `synthme-train`, because they differ from

@@ -25,7 +25,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from mellm_plugin.errors import CodeError
 from mellm_plugin.facs.codes import parse_canonical
-from mellm_plugin.language.probabilities import apart
+from mellm_plugin.language.probabilities import apart, heads_apart
 from mellm_plugin.language.unanswered import as_given, unanswered
 from mellm_plugin.report.files import faults_of, loads, short
 from mellm_plugin.report.runs import Clip, Fault, Reading
@@ -299,7 +299,7 @@ def _clip(row: Mapping[str, Any], number: int, lines: Lines, pool: Pool) -> Clip
         lines.keys.add(keys)
         lines.metrics |= {k: None for k, item in row.items() if isinstance(item, dict) and not _STDERR.search(k)}
     record = {name: pool(value) for name, value in record.items()}
-    return Clip(line.place, record, pool(apart(line.text)[0]), pool(_tokens(row.get("token_counts"))))
+    return Clip(line.place, record, pool(apart(heads_apart(line.text)[0])[0]), pool(_tokens(row.get("token_counts"))))
 
 
 def _complete(record: dict[str, Any]) -> None:

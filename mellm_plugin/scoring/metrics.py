@@ -116,6 +116,19 @@ def _units(record: Record) -> dict[str, Any] | None:
     return {"gold": gold, "read": read["aus"], "sides": read["sides"], "scored_aus": record["scored_aus"]}
 
 
+def _of_heads(select: Callable[[Record], Any]) -> Callable[[Record], Any]:
+    """The same of the answer that heads on the visual tokens give, where there is one."""
+
+    def selected(record: Record) -> Any:
+        heads = record.get("heads")
+        return None if heads is None else select({**record, "read": heads, "probabilities": heads["probabilities"]})
+
+    return selected
+
+
+_heads_label, _heads_confidence, _heads_units = map(_of_heads, (_label, _confidence, _units))
+
+
 def whole(record: Record) -> Record:
     return record
 
@@ -252,6 +265,9 @@ METRICS: tuple[Metric, ...] = (
     _metric("description_rate", _facts, lambda items: sum(1 for item in items if item["claims"]) / len(items)),
     _metric("description_score", _grade, judge.description_score, note=_note_judge),
     _metric("judge_rate", _grade, judge.judge_rate),
+    *of_labels("heads_emotion", _heads_label),
+    Metric("heads_emotion_ece", _heads_confidence, lambda items: summary.interval("ece", items).value, "ece", False),
+    Metric("heads_au_f1", _heads_units, lambda items: unit_scores(items).mean, "au_f1"),
     _PARSED,
     GIVEN,
     _UNITS_PARSED,

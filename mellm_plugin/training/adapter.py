@@ -130,7 +130,9 @@ def card(config: Config, made: Mapping[str, Any]) -> str:
     rows = ""
     for s in made["stages"]:
         validation = "-" if s["validation_loss"] is None else f"{s['validation_loss']:.4f}"
-        rows += f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | {validation} | {s['seconds']:.0f} |\n"
+        score = f"{s['validation']['score']:.3f}" if "score" in s["validation"] else "-"
+        rows += f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | {validation} | {score} | {s['seconds']:.0f} |\n"
+    doubts = "".join(f"- Warning, stage {s['name']}: {fault}.\n" for s in made["stages"] for fault in s["faults"])
     people = "\n".join(
         f"- {name}: trained on {len(of['subjects'])} subjects, validated on {len(made['validation'].get(name, ()))}"
         for name, of in made["seen"].items()
@@ -143,6 +145,7 @@ def card(config: Config, made: Mapping[str, Any]) -> str:
         "--log_samples\n\n"
         "`training.json` holds the config, the versions, the data and the subjects it has seen; scores on those are no "
         f"scores on new people.\n\n{people}\n\n"
-        f"| stage | steps | loss | validation loss | s |\n|---|---:|---:|---:|---:|\n{rows}\n"
+        "| stage | steps | loss | validation loss | validation score | s |\n|---|---:|---:|---:|---:|---:|\n"
+        f"{rows}\n{doubts}"
         "What it says about a face is a guess from movement. It does not tell what a person feels, thinks or intends.\n"
     )

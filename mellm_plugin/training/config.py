@@ -35,6 +35,7 @@ from mellm_plugin.settings import Flag, Settings, Text, attempt, count, number, 
 from mellm_plugin.small_files import DEEPEST, TOO_DEEP, read_text
 from mellm_plugin.training.clips import DRAWN
 from mellm_plugin.training.data import Source
+from mellm_plugin.training.head_settings import HeadSettings
 
 PARTS: tuple[str, ...] = ("language", "vision", "projector", "embeddings")
 """The parts of a model: language layers, vision tower, the layers between them, and word vectors with output head."""
@@ -171,6 +172,10 @@ class Stage(Settings):
     examples: Annotated[Count | None, "examples shown"] = None
     lora: Annotated[Lora | None, "for parts trained by lora"] = None
     schedule: Annotated[str, one_of(SCHEDULES), "how the rate falls to 0 after the warm-up"] = "cosine"
+    deciding: Annotated[
+        float, number(0, 0.95), "share of each answer's loss for the words that decide; 0: all tokens count alike"
+    ] = 0.5
+    heads: Annotated[HeadSettings | None, "auxiliary heads on the visual tokens"] = None
 
     def contradictions(self) -> Iterator[str]:
         """Faults between the fields of the stage."""
@@ -197,11 +202,12 @@ class Stage(Settings):
 
 @dataclass(frozen=True)
 class Validation(Settings):
-    """Subjects that are never trained on; the loss on their clips ends a stage and chooses the state to keep."""
+    """Subjects that are never trained on; the score on their clips ends a stage and chooses the state to keep."""
 
     share: Annotated[float, number(0, 0.5), "share of each dataset's subjects; 0: none"] = 0.1
     subjects: Annotated[Subjects, "by dataset, in place of the share"] = field(default_factory=dict)
     examples: Annotated[Count, "most examples of one validation"] = 200
+    by: Annotated[str, one_of(("score", "loss")), "score: of labels and units, where a stage asks for them"] = "score"
 
 
 @dataclass(frozen=True)
@@ -425,7 +431,13 @@ def _change(given: dict[str, Any], change: str) -> None:
 def _faults_between(stages: Sequence[Stage]) -> list[str]:
     """Contradictions between stages, which together train one adapter or one model."""
     names = [stage.name for stage in stages]
-    faults = [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
+    faults = [
+        f"stages[{n}].heads.keep: found in {stage.name!r}, but later stages change what its heads read; keep those of "
+        "the last stage"
+        for n, stage in enumerate(stages[:-1])
+        if stage.heads is not None and stage.heads.keep
+    ]
+    faults += [f"stages: the name {name!r} appears twice" for name in sorted({n for n in names if names.count(n) > 1})]
     first: dict[str, tuple[str, str, tuple[int, float, str] | None]] = {}
     for stage in stages:
         for part in stage.train.parts():

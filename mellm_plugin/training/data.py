@@ -23,12 +23,13 @@ import numpy.typing as npt
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import InputError, MellmError
 from mellm_plugin.facs.labels import labels_named, labels_of
+from mellm_plugin.language.deciding import Span, deciding
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.settings import Settings, Text, count, number, one_of, reader
 from mellm_plugin.training.challenge import certain_units
 from mellm_plugin.training.clips import DRAWN, DrawnClips, Image, PreparedClips, Record
-from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, ask, label_among
+from mellm_plugin.training.forms import BY_LABEL, BY_UNITS, FORMS, NEEDS, Asked, Truth, ask, label_among
 from mellm_plugin.training.variation import Variation
 
 __all__ = ["FORMS", "Example", "Examples", "Source", "subjects"]
@@ -56,6 +57,8 @@ class Example:
     images: tuple[Image, ...]  # uint8 `(H, W, 3)` each, RGB: one motion map, or onset and apex
     prompt: str  # without image marks; the images precede it
     answer: str  # the text to learn
+    deciding: tuple[Span, ...] = ()  # the characters of the answer that decide; none: all alike
+    truth: Truth | None = None  # on the pictures, if asked for
 
 
 def _dataset(value: Any) -> str:
@@ -192,6 +195,7 @@ class Examples(Sequence[Example]):
         lenient: skip sources and forms without clips instead of raising; for the few clips of validation.
         root: folder of all prepared datasets; None: the user's data root.
         processes: number of processes that draw SynthME clips.
+        with_truth: whether examples come with the truth on their pictures.
 
     Raises:
         InputError: sources cannot be used; lists every fault with the source's place and attribute.
@@ -211,6 +215,7 @@ class Examples(Sequence[Example]):
         lenient: bool = False,
         root: Path | None = None,
         processes: int = 1,
+        with_truth: bool = False,
     ) -> None:
         self.sources, self.motion, self.seed, self.augment = tuple(sources), motion, seed, augment
         self.root = root
@@ -232,7 +237,7 @@ class Examples(Sequence[Example]):
                 faults += [f"{where}: {fault}" for fault in error.faults]
                 continue
             units = Counter(number for record in clips.records for number in certain_units(record))
-            asked = Asked(motion, labels, dict(sorted(units.items())), augment)
+            asked = Asked(motion, labels, dict(sorted(units.items())), augment, with_truth)
             keep, drop = (only or {}).get(source.dataset), (without or {}).get(source.dataset, ())
             names = [record.subject.partition("/")[2] for record in clips.records]
             kept = [n for n, name in enumerate(names) if (keep is None or name in keep) and name not in drop]
@@ -279,9 +284,16 @@ class Examples(Sequence[Example]):
         languages = stream.source.languages
         odds = np.array([*languages.values()], np.float64)
         language = [*languages][rng.choice(len(odds), p=odds / odds.sum())]
-        pictures, prompt, answer = ask(stream.form, clip, variation, stream.asked, language, rng)
-        record = clip.record
-        return Example(record.id, record.dataset, record.subject, stream.form, pictures, prompt, answer)
+        of = ask(stream.form, clip, variation, stream.asked, language, rng)
+        record, named = clip.record, (of.images, of.prompt, of.answer)
+        spans = deciding(of.answer, stream.asked.names(stream.form, record))
+        return Example(record.id, record.dataset, record.subject, stream.form, *named, spans, of.truth)
+
+    def units_and_labels(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The units of all clips, and the labels of all first sets."""
+        asked = [stream.asked for stream in self._streams]
+        labels = dict.fromkeys(label for one in asked if one.label_sets for label in one.label_sets[0])
+        return tuple(sorted({unit for one in asked for unit in one.units})), tuple(labels)
 
     def counts(self) -> dict[str, Any]:
         """Statistics of the examples, without reading an image.

@@ -4,6 +4,7 @@
     OUT/model.safetensors, ..                   the base's weights plus the adapter's, under the base's names
     OUT/processor_config.json, tokenizer.json, chat_template.jinja, ..
     OUT/motion.json, OUT/training.json          settings of its maps; its training and its adapter
+    OUT/heads.json, heads.safetensors           heads on its visual tokens, if the adapter has them
     OUT/README.md                               its model card
 
 `adapter=` computes with the same weights at the same precision, so the answers are equal.
@@ -21,6 +22,8 @@ from transformers import AutoConfig
 from mellm_plugin.errors import DataError, InputError, ModelError
 from mellm_plugin.models import taken_for_hub_id
 from mellm_plugin.models.arguments import DTYPES
+from mellm_plugin.models.heads import FILES as HEAD_FILES
+from mellm_plugin.models.heads import has_heads
 from mellm_plugin.models.loading import (
     adapter_base,
     add_adapter,
@@ -94,6 +97,9 @@ def export(
         processor.save_pretrained(part)
         if isinstance(motion, MotionSettings):
             motion.save(part)
+        if has_heads(folder):  # those of the base read other tokens than the adapter's
+            for name in HEAD_FILES:
+                shutil.copy2(folder / name, part / name)
         if record is not None:
             write_record(part, {**record, "merged": {"adapter_sha256": weights_sum(folder), "dtype": dtype}})
         (part / "README.md").write_text(_card(folder, source), encoding="utf-8")

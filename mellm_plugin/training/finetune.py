@@ -34,18 +34,22 @@ from mellm_plugin.children import end_with_parent
 from mellm_plugin.errors import MellmError, TrainingError
 from mellm_plugin.language.prompts import PROMPT_VERSION
 from mellm_plugin.locks import sole_writer
+from mellm_plugin.models.heads import FILES as HEAD_FILES
+from mellm_plugin.models.heads import Heads
 from mellm_plugin.models.loading import carried_record, load_model, local_or_hub
 from mellm_plugin.models.record import FILE as RECORD
 from mellm_plugin.models.record import read_record, together, write_record
 from mellm_plugin.small_files import write_text
 from mellm_plugin.training import adapter, stages
 from mellm_plugin.training.collator import Collator
-from mellm_plugin.training.config import Config
+from mellm_plugin.training.config import Config, Stage
 from mellm_plugin.training.data import Example, Examples
+from mellm_plugin.training.heads import new_heads
 from mellm_plugin.training.parts import patches_as_product, train_only
 from mellm_plugin.training.stage_model import build_model, end_tokens, prepare_processor
 from mellm_plugin.training.trainer import (
     CURVE,
+    SHOWN,
     Bar,
     Curve,
     KeepBest,
@@ -56,7 +60,9 @@ from mellm_plugin.training.trainer import (
     has_ended,
     history_of,
     read_curve,
+    validations,
 )
+from mellm_plugin.training.validation import faults
 
 RUN = "run"
 _MADE_FROM = "made_from.json"
@@ -66,7 +72,7 @@ _WRITTEN = (
     "adapter_model*.safetensors", "model*.safetensors", "model.safetensors.index.json",
     "adapter_config.json", "config.json", "generation_config.json", "motion.json",
     "*processor_config.json", "chat_template*", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
-    "vocab.json", "merges.txt", "README.md",
+    "vocab.json", "merges.txt", "README.md", *HEAD_FILES,
 )  # fmt: skip
 """Files of a finished folder beside its record and curve. The weights come first: only they make a model."""
 
@@ -214,11 +220,17 @@ class _Run:
         step = history["global_step"]
         keeping = KeepBest(config.trainer.patience)
         curve = Curve(self.output / CURVE, stage.name, self._cut_curve(stage.name, step))
+        heads = None
+        if stage.heads is not None:
+            heads = Heads.load(checkpoint) if checkpoint else new_heads(stage.heads, model, processor, examples)
         trainer = StageTrainer(
             rates=stage.learning_rate,
+            heads=heads,
+            settings=stage.heads,
+            scored=config.validation.by == "score",
             model=model,
             args=arguments,
-            data_collator=Collator(processor, end_tokens(model)),
+            data_collator=Collator(processor, end_tokens(model), stage.deciding, heads.shape if heads else None),
             train_dataset=_ExampleDataset(examples),
             eval_dataset=_ExampleDataset(held) if held else None,
             callbacks=[keeping, curve, *self._loggers(stage.name, step)],
@@ -232,7 +244,7 @@ class _Run:
         if not all_steps and not has_ended(history["log_history"], config.trainer.patience):
             self._run(trainer, checkpoint, examples, number)
             history = {"log_history": trainer.state.log_history, "global_step": trainer.state.global_step}
-        self._finish(trainer, folder, stage.name, history)
+        self._finish(trainer, folder, stage, history)
         del trainer, model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -326,7 +338,7 @@ class _Run:
             f"{said} Try with --set: {'; or '.join(ways)}. This changes the config: set another output=, or --restart"
         )
 
-    def _finish(self, trainer: StageTrainer, folder: Path, name: str, history: Mapping[str, Any]) -> None:
+    def _finish(self, trainer: StageTrainer, folder: Path, stage: Stage, history: Mapping[str, Any]) -> None:
         """Turn the best state of a stage into its outcome; without validation, its last state."""
         log, kept = history["log_history"], folder / "outcome"
         best = best_step(log)
@@ -336,13 +348,19 @@ class _Run:
             best_folder(folder, best).rename(kept)
         if self.state.is_main_process:
             losses = [entry["loss"] for entry in log if "loss" in entry][-10:]
+            held = next((one for one in validations(log) if one["step"] == best), {})
+            found = faults(held)
+            for fault in found:
+                logger.warning(f"mellm: stage {stage.name!r}: {fault}")
             outcome = {
-                "name": name,
+                "name": stage.name,
                 "steps": history["global_step"],
                 "kept_step": best or history["global_step"],
                 "loss": sum(losses) / len(losses),
-                "validation_loss": min((entry["eval_loss"] for entry in log if "eval_loss" in entry), default=None),
-                "seconds": _seconds(read_curve(self.output / CURVE), name),
+                "validation_loss": held.get("loss"),
+                "validation": {name: held[name] for name in SHOWN if name in held},
+                "faults": found,
+                "seconds": _seconds(read_curve(self.output / CURVE), stage.name),
             }
             (kept / _OUTCOME).write_text(json.dumps(outcome) + "\n", encoding="utf-8")
             kept.rename(folder / _DONE)
@@ -379,7 +397,10 @@ class _Run:
                 dtype = dtype if config.dtype == "auto" else config.dtype
                 load_model(str(done), dtype=dtype, trust_remote_code=config.trust_remote_code).save_pretrained(part)
             else:
-                shutil.copytree(done, part, ignore=shutil.ignore_patterns(_OUTCOME, "README.md"))
+                shutil.copytree(done, part, ignore=shutil.ignore_patterns(_OUTCOME, "README.md", *HEAD_FILES))
+            if (last := config.stages[-1].heads) is not None and last.keep:
+                for name in HEAD_FILES:
+                    shutil.copy2(done / name, part / name)
             prepare_processor(config, self.base_folder).save_pretrained(part)
             if config.motion is not None:
                 config.motion.save(part)

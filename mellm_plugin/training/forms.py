@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from mellm_plugin.datasets.vqa_questions import unit_name
 from mellm_plugin.facs.labels import coarse
 from mellm_plugin.facs.units import unit
 from mellm_plugin.language.lexicon import colour_words, direction_words
@@ -35,16 +36,16 @@ from mellm_plugin.motion.geometry import unit as px_of_frame
 from mellm_plugin.motion.regions import HALF_HEIGHT, MIDLINE, NOSE_TIP, PAIRED, RegionMotion, region_motions
 from mellm_plugin.motion.render import strength
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
-from mellm_plugin.training.challenge import can_ask_unit, kinds, question, unit_to_ask
+from mellm_plugin.training.challenge import can_ask_unit, certain_units, kinds, question, unit_to_ask
 from mellm_plugin.training.clips import DRAWN, Clip, Image, Record, paint
 from mellm_plugin.training.variation import Variation, varied
 
 FORMS: tuple[str, ...] = ("description", "aus", "label", "unit", "region", "challenge", "legend")
-"""The questions: a description in three parts; the units; the label; whether one unit is present; the direction of one
-region; a question of the ME-VQA challenges; the meaning of a colour."""
+"""The questions: a description in three parts (without units where they are not known); the units; the label; whether
+one unit is present; the direction of one region; a question of the ME-VQA challenges; the meaning of a colour."""
 
 NEEDS: dict[str, str] = {
-    "description": "with known units and one of the labels",
+    "description": "with one of the labels, and with known units where the dataset has any",
     **dict.fromkeys(("aus", "unit"), "with known units"),
     "label": "with one of the labels",
     "region": "of any kind",
@@ -75,6 +76,7 @@ class Asked:
     label_sets: tuple[tuple[str, ...], ...]  # the sets of labels to choose from, which take turns
     units: Mapping[int, int]  # of the source's clips, with the number of clips; for questions about absent units
     vary_words: bool = True  # if not, wordings are those of evaluation
+    with_truth: bool = False  # whether questions come with the truth on their pictures
 
     @property
     def images(self) -> Literal["map", "frames"]:
@@ -86,6 +88,12 @@ class Asked:
         """The palette of the maps; for frames the standard one, which is not shown."""
         return (self.motion or DEFAULT).palette
 
+    def names(self, form: str, record: Record) -> frozenset[str]:
+        """The labels, and in a challenge's answer the names of units, that decide an answer about a clip."""
+        labels = {label for labels in self.label_sets for label in labels} | {record.emotion or "others"}
+        units = certain_units(record) if form == "challenge" else ()
+        return frozenset(labels | {unit_name(number) for number in units})
+
     def possible(self, form: str, record: Record) -> bool:
         """Whether a form is possible for a clip."""
         if form == "unit":
@@ -94,7 +102,7 @@ class Asked:
             return bool(kinds(record, self.label_sets[0] if self.label_sets else ()))
         if form in ("description", "label") and all(label_among(record, labels) is None for labels in self.label_sets):
             return False
-        if form in ("description", "aus"):
+        if form == "aus" or (form == "description" and self.units):  # of two kinds, half would lack their units
             return record.aus is not None
         return form != "legend" or self.motion is not None
 
@@ -110,6 +118,26 @@ def label_among(record: Record, labels: Sequence[str]) -> str | None:
     if group in labels:
         return group
     return "others" if record.dataset == DRAWN and group and "others" in labels else None
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What is known of the pictures of a question, as they are shown: mirrored with them."""
+
+    record: Record
+    labels: tuple[str, ...]  # the closed set
+    label: str | None  # in that set
+    motions: tuple[int | None, ...]  # of each of `models.heads.REGIONS`: place in its `MOTIONS`; None: not clear
+
+
+@dataclass(frozen=True)
+class Question:
+    """Pictures, prompt and answer; the truth if asked for, unless the pictures show something else than the clip."""
+
+    images: tuple[Image, ...]
+    prompt: str
+    answer: str
+    truth: Truth | None = None
 
 
 Part = tuple[str, str | None]
@@ -185,10 +213,8 @@ def patch(clip: Clip, settings: MotionSettings, rng: np.random.Generator) -> tup
     return paint(replace(clip, facial=FacialFlow(flow, None, None, "none", ())), settings), index
 
 
-def ask(
-    form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator
-) -> tuple[tuple[Image, ...], str, str]:
-    """Pictures, prompt and answer of one example.
+def ask(form: str, clip: Clip, variation: Variation, asked: Asked, language: str, rng: np.random.Generator) -> Question:
+    """The question of one example.
 
     The form must be `possible` for the clip, and the clip must have frames if they are shown. `language` is one of
     `lexicon.LANGUAGES`; `rng` draws the question and its wording.
@@ -201,6 +227,7 @@ def ask(
     pictures: tuple[Image, ...] = (shown.frames or ()) if settings is None else (paint(shown, settings),)
     record, images, palette = moving.record, asked.images, asked.palette
     named_palette = None if settings is None else palette
+    labels = asked.label_sets[0] if asked.label_sets else ()
     match form:
         case "description" | "label":
             sets = [
@@ -213,8 +240,7 @@ def ask(
                 prompts = wordings("all", labels, images, palette, language)
                 found = seen(moving, variation, settings)
                 words = rng if asked.vary_words else None
-                units = record.aus or ()
-                answer = describe_seen(units, label, found.regions, named_palette, language, words, found.stirred)
+                answer = describe_seen(record.aus, label, found.regions, named_palette, language, words, found.stirred)
         case "aus":
             prompts = wordings("aus", (), images, palette, language)
             answer = units_answer(record.aus or (), language)
@@ -223,7 +249,8 @@ def ask(
             prompts = unit_wordings(number, unit(number).name, images, palette, language)
             answer = yes_or_no(there, language)
         case "challenge":
-            return pictures, *question(record, asked.label_sets[0], asked.units, images, palette, rng)
+            prompt, answer = question(record, labels, asked.units, images, palette, rng)
+            prompts = (prompt,)
         case "region":
             found = seen(moving, variation, settings)
             region = _region(found, rng)
@@ -241,9 +268,21 @@ def ask(
                 prompts, answer = colour_wordings(way, palette, language), colour_words(way, palette, language)
                 if rng.random() < 0.5:
                     prompts, answer = way_wordings(way, palette, language), direction_words(way, language)
+    truth = _truth(moving, variation, settings, labels) if asked.with_truth and form != "legend" else None
     if not asked.vary_words or len(prompts) == 1 or rng.random() < _OWN_WORDING:
-        return pictures, prompts[0], answer
-    return pictures, prompts[1 + int(rng.integers(len(prompts) - 1))], answer
+        return Question(pictures, prompts[0], answer, truth)
+    return Question(pictures, prompts[1 + int(rng.integers(len(prompts) - 1))], answer, truth)
+
+
+def _truth(moving: Clip, variation: Variation, settings: MotionSettings | None, labels: tuple[str, ...]) -> Truth:
+    found = seen(moving, variation, settings)
+    ways = list(colour.DIRECTIONS)
+    motions: list[int | None] = []
+    for motion in found.regions:
+        part = motion.region, motion.side
+        way = 1 + ways.index(colour.direction_shown(motion.dx, motion.dy).name) if motion.visible else 0
+        motions.append(None if part in found.stirred else way)
+    return Truth(moving.record, labels, label_among(moving.record, labels), tuple(motions))
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:

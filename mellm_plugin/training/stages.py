@@ -127,8 +127,9 @@ def shown(config: Config, number: int, sides: Split, per_step: int = 1, processe
 def opened(config: Config, number: int, *, sources: Sequence[Source] = (), where: str = "", **options: Any) -> Examples:
     """The examples of a stage with options of `Examples`; a fault names the stage."""
     try:
-        data = sources or config.stages[number].data
-        return Examples(data, config.motion, seed=1000 * config.seed + number, **options)
+        stage = config.stages[number]
+        options = {"with_truth": stage.heads is not None, **options}
+        return Examples(sources or stage.data, config.motion, seed=1000 * config.seed + number, **options)
     except InputError as error:
         raise InputError(error.faults, where=f"{where}stages[{number}].data") from None
 
@@ -145,6 +146,7 @@ def validated(config: Config, number: int, sides: Split) -> Examples | None:
     if not sources:
         return None
     as_it_is: dict[str, Any] = {"augment": False, "balance": False, "only": sides.validation, "lenient": True}
+    as_it_is["with_truth"] = True  # the score is computed from it
     found = opened(config, number, sources=sources, where="validation of ", **as_it_is)
     if not found.clips and config.validation.subjects:
         named = "; ".join(f"{name}: {', '.join(people)}" for name, people in sides.validation.items())

@@ -2,7 +2,7 @@
 best state on the validation subjects.
 
     <folder>/checkpoint-100     appears by one rename; the last two are kept
-    <folder>/best-80            the state with the lowest validation loss so far
+    <folder>/best-80            the best state on validation so far: by score, else by loss
     curve.jsonl                 {"stage": "labels", "step": 7, "loss": 1.23, "learning_rate": 1e-4, ..}, a line a step
 """
 
@@ -12,7 +12,8 @@ import inspect
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -20,34 +21,56 @@ from typing import Any
 import torch
 from peft import PeftModel
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_callback import ProgressCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from mellm_plugin.errors import TrainingError
-from mellm_plugin.training.collator import IGNORED
+from mellm_plugin.models.heads import Heads, VisualTokens, visual_tokens
+from mellm_plugin.training.collator import IGNORED, TRUTH, WEIGHTS
+from mellm_plugin.training.head_settings import HeadSettings
+from mellm_plugin.training.heads import losses, temperatures
+from mellm_plugin.training.heads import scores as head_scores
 from mellm_plugin.training.parts import groups
+from mellm_plugin.training.validation import Decided, Scores
 
 CURVE = "curve.jsonl"
 STATE = "trainer_state.json"
+SHOWN = (
+    *("score", "label_uf1", "au_f1", "unit_f1", "majority", "commonest", "outside"),
+    *("heads_loss", "heads_label_uf1", "heads_au_f1"),
+)
+"""Scores of a validation in the curve, each with `validation_` in front."""
+
 _WRITING = ".writing"
 _KEPT = 2  # number of checkpoints to keep
-_LOGGED = {"loss": "loss", "eval_loss": "validation_loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm"}
+_LOGGED = {
+    **{"loss": "loss", "heads_loss": "heads_loss", "eval_loss": "validation_loss"},
+    **{name: name for name in ("learning_rate", "grad_norm")},
+}
 
 
 class StageTrainer(Trainer):  # type: ignore[misc]
     """Trains one stage from the state of the given model, with a peak rate for each part; writes only below
     `args.output_dir`."""
 
-    def __init__(self, *, rates: Mapping[str, float], **options: Any) -> None:
+    def __init__(
+        self, *, rates: Mapping[str, float], heads: Heads | None = None, settings: HeadSettings | None = None,
+        scored: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
         super().__init__(**options)
+        self._scored = scored
+        self._held: list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]] = []
+        self.heads, self._settings = heads, settings
+        self._prepared_heads = self._prepared(heads) if heads is not None else None
+        self._heads_loss = 0.0
         self._rates = rates
         plain = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
         self._keeps_logits = "logits_to_keep" in inspect.signature(plain.forward).parameters
-        # The loss below is the mean over all answer tokens of an optimiser step, on all devices.
+        # The loss below is the mean over all answers, or their tokens, of an optimiser step, on all devices.
         self.model_accepts_loss_kwargs = True
         self.loss_is_scaled_for_ga = True
-        self._loss_shifts_labels = True
         self._into: Path | None = None
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -55,7 +78,12 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         made: torch.optim.Optimizer | None = getattr(self, "optimizer", None)
         if made is None:
             parameters = groups(self.model if model is None else model, self._rates, self.args.weight_decay)
+            if self.heads is not None and self._settings is not None:
+                own = {"lr": self._settings.learning_rate, "weight_decay": self.args.weight_decay}
+                parameters.append({"params": list(self.heads.parameters()), **own})
             self.optimizer = made = torch.optim.AdamW(parameters, betas=(0.9, 0.999), eps=1e-8)
+            if self.heads is not None:  # Trainer clears the gradients of its model alone
+                made.register_step_post_hook(lambda *_: self.heads.zero_grad())
         return made
 
     def compute_loss(
@@ -65,20 +93,105 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Cross-entropy of the answers' tokens; computes logits only at positions with an answer token in the batch."""
-        given = {name: value for name, value in inputs.items() if name != "labels"}
+        """Weighted cross-entropy of the answers' tokens, computed only where a row of the batch has one; in training,
+        the weighted losses of the heads are added."""
+        given = {name: value for name, value in inputs.items() if name not in ("labels", WEIGHTS, TRUTH)}
         following = inputs["labels"][:, 1:]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
         kept = {"logits_to_keep": columns} if self._keeps_logits else {}
-        logits = model(**given, use_cache=False, **kept).logits
+        with self.looking() as seen:
+            logits = model(**given, use_cache=False, **kept).logits
         logits = (logits if self._keeps_logits else logits[:, columns]).flatten(0, 1).float()
         targets = following[:, columns].flatten()
-        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="sum")
-        if num_items_in_batch is None:
-            loss = loss / (targets != IGNORED).sum()
-        else:  # counts the tokens of all devices, whose losses are then averaged
-            loss = loss / num_items_in_batch * self.accelerator.num_processes
-        return (loss, {}) if return_outputs else loss
+        loss = functional.cross_entropy(logits, targets, ignore_index=IGNORED, reduction="none")
+        if WEIGHTS in inputs:
+            loss = loss * inputs[WEIGHTS][:, 1:][:, columns].flatten()
+        loss = loss.sum()
+        # counts the tokens, or weighted answers, of all devices, whose losses are then averaged
+        items = self._items(inputs) if num_items_in_batch is None else num_items_in_batch / self._devices
+        if seen is not None and model.training:
+            of_heads = self._of_heads(seen, inputs) / items
+            self._heads_loss += float(of_heads.detach())
+            return (loss / items + of_heads, {}) if return_outputs else loss / items + of_heads
+        if seen is not None and self.heads is not None:  # validation: kept for the heads' scores
+            read = self.heads(seen.pictures(inputs, self.heads.shape.pictures))
+            self._held.append(tuple({k: v.cpu() for k, v in of.items()} for of in (read, inputs[TRUTH])))  # type: ignore[arg-type]
+        return (loss / items, {}) if return_outputs else loss / items
+
+    def evaluation_loop(self, *given: Any, **named: Any) -> Any:
+        """The validation loss, and the scores of `validation` for the same examples."""
+        self._held = []
+        found = super().evaluation_loop(*given, **named)
+        found.metrics.update({f"eval_{name}": value for name, value in self._scores().items()})
+        return found
+
+    def _scores(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        if self._scored and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+            model, examples = self.accelerator.unwrap_model(self.model), self.eval_dataset
+            mine = (examples[i] for i in range(self.args.process_index, len(examples), self.args.world_size))
+            with self.accelerator.autocast():
+                decided = Scores(model, self.data_collator, self.args.eval_batch_size).of(mine)
+            every = Decided()
+            for one in self._gathered(decided):
+                every.add(one)
+            found = every.scores()
+        if self.heads is not None and (held := [one for some in self._gathered(self._held) for one in some]):
+            logits, truths = ({k: torch.cat([of[n][k] for of in held]) for k in held[0][n]} for n in (0, 1))
+            self.heads.shape = replace(self.heads.shape, temperatures=temperatures(logits, truths))
+            found |= {f"heads_{name}": value for name, value in head_scores(self.heads.shape, logits, truths).items()}
+        return found
+
+    def _gathered(self, own: Any) -> list[Any]:
+        """An object of each process."""
+        if self.args.world_size == 1:
+            return [own]
+        every: list[Any] = [None] * self.args.world_size
+        torch.distributed.all_gather_object(every, own)
+        return every
+
+    def looking(self) -> AbstractContextManager[VisualTokens | None]:
+        """Keeps the visual tokens of forward passes, if there are heads."""
+        return nullcontext() if self.heads is None else visual_tokens(self.accelerator.unwrap_model(self.model))
+
+    def _of_heads(self, seen: VisualTokens, inputs: dict[str, Any]) -> torch.Tensor:
+        """The weighted losses of the heads; an example counts as much as its answer."""
+        assert self._prepared_heads is not None and self.heads is not None and self._settings is not None
+        logits = self._prepared_heads(seen.pictures(inputs, self.heads.shape.pictures))
+        weights = self._settings.weights()
+        each: Any = sum(weights[kind] * loss for kind, loss in losses(logits, inputs[TRUTH]).items())
+        return (each if WEIGHTS in inputs else each * (inputs["labels"][:, 1:] != IGNORED).sum(1)).sum()
+
+    def _prepared(self, heads: Heads) -> Any:
+        """The heads on this device; their gradients are averaged over all devices."""
+        if self.is_deepspeed_enabled:
+            raise TrainingError("heads: expected one or more GPUs by DDP or FSDP, found DeepSpeed; train without heads")
+        heads = heads.to(self.args.device)
+        return DistributedDataParallel(heads) if self.args.world_size > 1 else heads
+
+    @property
+    def _devices(self) -> int:
+        return int(self.accelerator.num_processes)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log with the part of the heads in the loss of a step."""
+        if "loss" in logs and self.heads is not None:
+            every = self._gathered(self._heads_loss)
+            logs["heads_loss"], self._heads_loss = sum(every) / len(every), 0.0
+        super().log(logs, start_time)
+
+    @staticmethod
+    def _items(inputs: dict[str, Any]) -> torch.Tensor | int:
+        """What the loss of a batch is a mean over: its answers if their tokens have weights, else their tokens."""
+        labels = inputs["labels"]
+        return len(labels) if WEIGHTS in inputs else (labels[:, 1:] != IGNORED).sum()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> torch.Tensor | None:
+        """The items of an optimiser step on all devices."""
+        if not batch_samples:
+            return None
+        count = torch.as_tensor(sum(self._items(batch) for batch in batch_samples), device=device)
+        return self.accelerator.gather(count).sum() if self.args.world_size > 1 else count
 
     def training_step(self, *given: Any, **named: Any) -> torch.Tensor:
         """A forward and backward pass; raises TrainingError if the loss is NaN or infinite."""
@@ -141,6 +254,8 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
             own = {"save_embedding_layers": False} if isinstance(model, PeftModel) else {}
             model.save_pretrained(output_dir, state_dict=state_dict, is_main_process=True, **own)
+            if self.heads is not None:
+                self.heads.save(Path(str(output_dir)))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         """Do nothing: the model was built from the checkpoint."""
@@ -158,16 +273,29 @@ def history_of(checkpoint: Path) -> dict[str, Any]:
     return found
 
 
+def validations(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of the validations, oldest first, without the prefix of their names."""
+    return [
+        {name.removeprefix("eval_"): value for name, value in entry.items()}
+        for entry in history
+        if "eval_loss" in entry
+    ]
+
+
 def best_step(history: list[dict[str, Any]]) -> int | None:
-    """The step with the lowest validation loss; None without validation."""
-    losses = ((entry["eval_loss"], int(entry["step"])) for entry in history if "eval_loss" in entry)
-    return min(losses, default=(0, None))[1]
+    """The step with the highest score on validation and of equals the lowest loss; None without validation."""
+    return min(((*_rank(one), int(one["step"])) for one in validations(history)), default=(None,))[-1]
 
 
 def has_ended(history: list[dict[str, Any]], patience: int | None) -> bool:
-    """Whether the last `patience` validations did not improve the best loss."""
-    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry]
-    return patience is not None and bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= patience
+    """Whether the last `patience` validations were no better than the best before them."""
+    ranks = list(map(_rank, validations(history)))
+    return patience is not None and bool(ranks) and len(ranks) - 1 - ranks.index(min(ranks)) >= patience
+
+
+def _rank(validation: dict[str, Any]) -> tuple[float, float]:
+    """The lower, the better: by score if there is one, then by loss."""
+    return -validation.get("score", 0.0), validation["loss"]
 
 
 def best_folder(folder: Path, step: int) -> Path:
@@ -217,6 +345,7 @@ class Curve(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         line = {own: logs[name] for name, own in _LOGGED.items() if name in logs}
+        line |= {f"validation_{name}": logs[f"eval_{name}"] for name in SHOWN if f"eval_{name}" in logs}
         if state.is_world_process_zero and ("loss" in line or "validation_loss" in line):
             seconds = round(self._before + monotonic() - self._began, 2)
             line = {"stage": self._stage, "step": state.global_step, **line, "seconds": seconds}

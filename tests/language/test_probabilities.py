@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mellm_plugin.facs.labels import LABELS
 from mellm_plugin.language.answers import read
-from mellm_plugin.language.probabilities import MARK, apart, with_probabilities
+from mellm_plugin.language.probabilities import MARK, apart, heads_apart, with_heads, with_probabilities
 from mellm_plugin.language.short_answers import label_answer
 
 SHARES = st.lists(st.floats(0.001, 1), min_size=2, max_size=8).map(lambda some: [one / sum(some) for one in some])
@@ -47,3 +47,13 @@ def test_a_broken_line_is_missing_and_no_answer(behind: str) -> None:
 def test_words_about_the_mark_are_words() -> None:
     for text in ("fear", f"they write {MARK} behind it", f"fear\n{MARK} {{}}\nand more"):
         assert apart(text) == (text, None)
+
+
+@pytest.mark.parametrize("answer", ["fear", "", 'fear\n[MELLM_PROBABILITIES] {"fear": 1.0}', "two\nlines"])
+def test_the_answer_of_heads_stands_apart(answer: str) -> None:
+    of_heads = with_probabilities("Conclusion: action units AU4; expression: anger.", {"anger": 0.6, "fear": 0.4})
+    text = with_heads(answer, of_heads)
+    assert heads_apart(text) == (answer, of_heads)
+    assert heads_apart(answer) == (answer, None)
+    assert heads_apart(f"{answer}\n[MELLM_HEADS] no text")[1] is None
+    assert read(text, ("anger", "fear")).label == read(answer, ("anger", "fear")).label

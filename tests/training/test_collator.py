@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from mellm_plugin.language.deciding import deciding
 from mellm_plugin.models import bundled_folder
 from mellm_plugin.models.loading import load_model, load_processor
 from mellm_plugin.training.collator import IGNORED, Collator, chat
@@ -72,3 +73,27 @@ def test_a_template_without_an_end_token_uses_the_tokenizers(processor: Any, mon
     tokens = Collator(processor).answer_ids(EXAMPLES[0])
     assert tokens[-1] == processor.tokenizer.eos_token_id
     assert processor.tokenizer.decode(tokens[:-1]) == "happiness"
+
+
+def test_a_word_that_decides_counts_as_one_however_it_is_spelt(processor: Any) -> None:
+    answers = ("happiness", "action units AU1+AU2", "nothing of either kind")
+    made = [Example("a/s/1", "a", "a/s", "label", (PICTURES[0],), "?", a, deciding(a, {"happiness"})) for a in answers]
+    batch = Collator(processor, deciding=0.5)(made)
+    assert ((batch["weights"] > 0) == (batch["labels"] != IGNORED)).all()
+    tokenizer = processor.tokenizer
+    for row, example in enumerate(made):
+        there = batch["labels"][row] != IGNORED
+        weights, tokens = batch["weights"][row][there], batch["labels"][row][there]
+        assert weights.sum() == pytest.approx(1)
+        if not example.deciding:
+            assert torch.allclose(weights, torch.full_like(weights, 1 / len(weights)))
+            continue
+        offsets = tokenizer(example.answer, return_offsets_mapping=True).offset_mapping
+        of_words = [
+            [n for n, (first, behind) in enumerate(offsets) if first < end and behind > begin]
+            for begin, end in example.deciding
+        ]
+        share = max(0.5, sum(map(len, of_words)) / len(tokens))
+        for places in of_words:
+            assert weights[places].sum() == pytest.approx(share / len(of_words)), "each word as much as another"
+    assert "weights" not in Collator(processor)(made)

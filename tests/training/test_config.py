@@ -99,6 +99,16 @@ def test_all_stages_must_train_one_adapter(given: Make) -> None:
     )
 
 
+def test_heads_need_a_weight_and_are_kept_in_the_last_stage_only(given: Make) -> None:
+    (stage,) = read(given(heads={"units": 1, "regions": 0.5, "sides": 0})).stages
+    assert stage.heads is not None and stage.heads.weights() == {"units": 1, "regions": 0.5} and not stage.heads.keep
+    assert "stages[0].heads: expected a weight above 0" in _faults(given(heads={"keep": True}))[0]
+    assert "stages[0].heads.sides: found without units" in _faults(given(heads={"sides": 1, "keep": True}))[0]
+    plain = given(heads={"units": 1, "keep": True})
+    (fault,) = _faults({**plain, "stages": [plain["stages"][0], {**plain["stages"][0], "name": "more"}]})
+    assert fault.startswith("stages[0].heads.keep: found in 'labels', but later stages")
+
+
 def test_values_are_changed_by_path(given: Make, tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
     file.write_text(yaml.safe_dump(given()))

@@ -164,7 +164,7 @@ def test_all_faults_come_at_once(root: Path) -> None:
         Source("synthme", clips=0, split="test"),
         Source("toy", clips=3),
         Source("toy", labels="disgst+happiness"),
-        Source("plain", forms={"description": 1, "label": 1}),
+        Source("plain", forms={"aus": 1, "label": 1}),
         Source("megc_vqa"),
         Source("toy", split="dev"),
         Source("synthme", split="test"),
@@ -184,7 +184,7 @@ def test_all_faults_come_at_once(root: Path) -> None:
         "sources[3] (synthme): clips: expected a whole number",
         "sources[4] (toy): clips: only synthme takes",
         "labels: 'disgst' is neither a label nor a dataset. Did you mean 'disgust'",
-        "sources[6] (plain): forms.description: expected clips with known units",
+        "sources[6] (plain): forms.aus: expected clips with known units",
         "megc_vqa holds questions",
         "has no split 'dev'",
     ):
@@ -199,7 +199,7 @@ def test_all_faults_come_at_once(root: Path) -> None:
 
 def test_a_dataset_without_units_gets_the_other_forms(root: Path) -> None:
     forms = Examples([Source("plain")], DEFAULT, count=100, root=root).counts()["forms"]
-    assert {"label", "region", "legend"} <= set(forms) and not {"aus", "unit", "description"} & set(forms)
+    assert {"description", "label", "region", "legend"} <= set(forms) and not {"aus", "unit"} & set(forms)
 
 
 def test_the_split_of_training_is_train_where_there_is_one(root: Path) -> None:

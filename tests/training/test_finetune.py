@@ -25,7 +25,8 @@ from mellm_plugin.training import finetune as module
 from mellm_plugin.training.config import read
 from mellm_plugin.training.data import Examples
 from mellm_plugin.training.dry_run import dry_run
-from mellm_plugin.training.trainer import StageTrainer, checkpoints, read_curve
+from mellm_plugin.training.export import export
+from mellm_plugin.training.trainer import StageTrainer, best_step, checkpoints, has_ended, read_curve
 
 Make = Callable[..., dict[str, Any]]
 
@@ -210,7 +211,7 @@ def test_an_unreadable_image_is_named_by_its_clip(
 def test_a_resumed_run_keeps_the_best_state_of_its_whole_history(
     given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain = {**given(steps=8), "validation": {"share": 0.25}}
+    plain = {**given(steps=8), "validation": {"share": 0.25, "by": "loss"}}
     plain["trainer"] = {"batch_size": 2, "save_every": 4, "evaluate_every": 2}
     real, worse = StageTrainer.evaluation_loop, 0.0
 
@@ -234,7 +235,7 @@ def test_a_resumed_run_keeps_the_best_state_of_its_whole_history(
 def test_the_best_state_on_validation_is_kept_and_patience_ends_a_stage(given: Make, tmp_path: Path) -> None:
     plain = given(steps=40, learning_rate=0.3)
     plain["trainer"] = {"batch_size": 4, "evaluate_every": 2, "patience": 2}
-    made = run({**plain, "validation": {"share": 0.25}})
+    made = run({**plain, "validation": {"share": 0.25, "by": "loss"}})
     (stage,) = made["stages"]
     validated = [(line[3], line[1]) for line in losses(tmp_path / "out") if line[3] is not None]
     best, step = min(validated)
@@ -339,3 +340,59 @@ def test_examples_are_shown_in_their_own_order(given: Make, monkeypatch: pytest.
     monkeypatch.setattr(Examples, "__getitem__", noted)
     run(given(steps=3))
     assert [index for place, index in enumerate(asked) if place == 0 or asked[place - 1] != index] == list(range(6))
+
+
+HEADS = {"units": 1, "sides": 0.5, "label": 1, "coarse": 1, "regions": 0.5, "grid": 2, "keep": True}
+
+
+def test_heads_are_trained_resumed_kept_and_answer(
+    given: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = given(heads=HEADS, train={"language": "lora", "vision": "lora"}, learning_rate=0.01)
+    whole = run({**plain, "output": str(tmp_path / "whole")})
+    with dying(monkeypatch, after=3):  # behind a checkpoint
+        run(plain)
+    run(plain)
+    first, second = (load_file(tmp_path / name / "heads.safetensors") for name in ("whole", "out"))
+    assert first.keys() == second.keys() and any(tensor.abs().max() > 0 for tensor in first.values())
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in first)
+    lines = [read_curve(tmp_path / name / "curve.jsonl") for name in ("whole", "out")]
+    shown = [[{k: v for k, v in line.items() if k != "seconds"} for line in of] for of in lines]
+    for a, b in zip(*shown, strict=True):
+        assert a == pytest.approx(b, abs=1e-6)
+    assert 0 < lines[0][0]["heads_loss"] < lines[0][0]["loss"] and "validation_heads_label_uf1" in lines[0][2]
+    assert set(json.loads((tmp_path / "out" / "heads.json").read_text())["temperatures"]) == set(HEADS) - {
+        "grid",
+        "keep",
+    }
+    assert whole["stages"][0]["validation"]["heads_loss"] > 0
+    out = export(str(tmp_path / "out"), tmp_path / "merged")
+    for arguments in ({"adapter": str(tmp_path / "out")}, {"pretrained": str(out)}):
+        assert Mellm(**arguments, answer="both").arguments.answer == "both"
+    run({**plain, "output": str(tmp_path / "dropped"), "stages": [{**plain["stages"][0], "heads": {"units": 1}}]})
+    assert not list((tmp_path / "dropped").glob("heads*"))
+    with pytest.raises(ModelError, match=r"expected heads .*keep: true"):
+        Mellm(adapter=str(tmp_path / "dropped"), answer="head")
+
+
+def test_heads_of_a_whole_model_on_frames(given: Make, tmp_path: Path) -> None:
+    every = dict.fromkeys(("vision", "projector"), "full")
+    run({**given(train=every, lora=None, steps=1, heads={"units": 1, "keep": True}), "motion": "off"})
+    assert json.loads((tmp_path / "out" / "heads.json").read_text())["pictures"] == 2
+    assert Mellm(pretrained=str(tmp_path / "out"), answer="head").motion is None
+
+
+def test_a_run_that_learnt_nothing_is_said(given: Make, tmp_path: Path) -> None:
+    made = run({**given(steps=1, learning_rate=1e-9), "validation": {"share": 0.5}})
+    (stage,) = made["stages"]
+    assert stage["validation"]["outside"] == 1.0
+    assert any(fault.startswith("100% of the written labels are not in the set") for fault in stage["faults"])
+    assert "Warning, stage labels: 100%" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_the_best_state_is_that_of_the_best_score() -> None:
+    held = [{"eval_loss": 1.0 - n / 10, "eval_score": score, "step": n} for n, score in enumerate((0.2, 0.6, 0.6, 0.5))]
+    history = [entry for one in held for entry in ({"loss": 1.0, "step": one["step"]}, one)]
+    assert best_step(history) == 2, "of equal scores that with the lower loss"
+    assert has_ended(history, 1) and not has_ended(history, 2)
+    assert best_step([{"eval_loss": 2.0, "step": 1}, {"eval_loss": 1.0, "step": 2}]) == 2

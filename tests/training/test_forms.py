@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mellm_plugin.facs.labels import LABELS
+from mellm_plugin.language.answers import read
 from mellm_plugin.language.short_answers import region_answer
 from mellm_plugin.motion import colour
 from mellm_plugin.motion.settings import DEFAULT, PRESETS
@@ -46,7 +47,8 @@ def test_units_are_asked_where_their_presence_or_absence_is_known(drawn: DrawnCl
     def asked(aus: tuple[str, ...], complete: bool = True) -> list[tuple[str, str]]:
         other = replace(clip, record=_record(aus, complete))
         generators = (np.random.default_rng(seed) for seed in range(200))
-        return [ask("unit", other, Variation(), ASKED, "en", rng)[1:] for rng in generators]
+        found = (ask("unit", other, Variation(), ASKED, "en", rng) for rng in generators)
+        return [(of.prompt, of.answer) for of in found]
 
     # 12 or 6: either may be there, so that only 4 can be asked for
     assert all(answer == "yes" and "brow lowerer" in prompt for prompt, answer in asked(("12/6", "4")))
@@ -58,11 +60,32 @@ def test_units_are_asked_where_their_presence_or_absence_is_known(drawn: DrawnCl
 
 
 def test_a_form_needs_its_annotation() -> None:
-    whole, bare = _record(("4",), emotion="disgust"), _record(None, emotion="fear")
+    whole, bare = _record(("4",), emotion="disgust"), _record(None, emotion="happiness")
+    other = _record(None, emotion="fear")
     forms = ("description", "aus", "label", "unit", "region", "legend")
     assert all(ASKED.possible(form, whole) for form in forms)
-    assert [form for form in forms if ASKED.possible(form, bare)] == ["region", "legend"]
+    assert [form for form in forms if ASKED.possible(form, bare)] == ["label", "region", "legend"]
+    assert [form for form in forms if ASKED.possible(form, other)] == ["region", "legend"]
+    assert replace(ASKED, units={}).possible("description", bare), "of a dataset without units"
     assert not Asked(None, ASKED.label_sets, {}).possible("legend", whole)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_description_without_known_units_names_none(drawn: DrawnClips, language: str) -> None:
+    """As SMIC's clips are: the evaluation reads the label from it, and no unit."""
+    asked = Asked(DEFAULT, (LABELS["smic"],), {})
+    moved = 0
+    for number in range(12):
+        clip = drawn.clip(number)
+        record = replace(clip.record, aus=None, emotion=None, coarse="positive", dataset="smic")
+        answer = ask(
+            "description", replace(clip, record=record), Variation(), asked, language, np.random.default_rng(0)
+        )
+        assert "AU" not in answer.answer and "没有相应的动作单元" not in answer.answer
+        found = read(answer.answer, LABELS["smic"], "all")
+        assert found.label == "positive" and not found.aus
+        moved += any(m.visible for m in seen(clip, Variation(), DEFAULT).regions)
+    assert moved > 6
 
 
 def test_a_region_is_moving_still_or_stirred(drawn: DrawnClips) -> None:
@@ -107,9 +130,10 @@ def test_frames_are_described_as_they_are(drawn: DrawnClips) -> None:
             ask("region", clip, variation, asked, "en", np.random.default_rng(seed))
             for variation in (Variation(), stronger, Variation(mirror=True))
         )
-        assert plain[1:] == varied_motion[1:] and "onset" in plain[1] and "(" not in plain[2]
-        assert clip.frames is not None and len(plain[0]) == 2 and np.array_equal(plain[0][0], clip.frames[0])
-        assert np.array_equal(mirrored[0][1], clip.frames[1][:, ::-1])
+        assert (plain.prompt, plain.answer) == (varied_motion.prompt, varied_motion.answer)
+        assert "onset" in plain.prompt and "(" not in plain.answer
+        assert clip.frames is not None and len(plain.images) == 2 and np.array_equal(plain.images[0], clip.frames[0])
+        assert np.array_equal(mirrored.images[1], clip.frames[1][:, ::-1])
 
 
 def test_a_patch_has_the_colour_of_its_answer(drawn: DrawnClips) -> None:
@@ -130,11 +154,12 @@ def test_words_and_picture_are_mirrored_together(drawn: DrawnClips) -> None:
         clip = drawn.clip(number)
         asked = Asked(DEFAULT, (LABELS["synthme"],), {1: 1}, vary_words=False)
         rng = np.random.default_rng(0)
-        (plain,), _, told = ask("description", clip, Variation(), asked, "en", rng)
-        (flipped,), _, told_mirrored = ask("description", clip, mirror, asked, "en", np.random.default_rng(0))
-        (again,), _, _ = ask("description", varied(clip, mirror), mirror, asked, "en", np.random.default_rng(0))
-        assert np.array_equal(again, plain)
-        assert np.array_equal(flipped, paint(varied(clip, mirror)))
+        plain = ask("description", clip, Variation(), asked, "en", rng)
+        flipped = ask("description", clip, mirror, asked, "en", np.random.default_rng(0))
+        again = ask("description", varied(clip, mirror), mirror, asked, "en", np.random.default_rng(0))
+        told, told_mirrored = plain.answer, flipped.answer
+        assert np.array_equal(again.images[0], plain.images[0])
+        assert np.array_equal(flipped.images[0], paint(varied(clip, mirror)))
         swapped = told.replace("image's left", "image's @").replace("image's right", "image's left")
         swapped = swapped.replace("image's @", "image's right")
         for code in ("(left)", "(right)"):
