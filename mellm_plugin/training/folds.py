@@ -23,7 +23,7 @@ from mellm_plugin.errors import InputError
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.models.seen import person
 from mellm_plugin.training.clips import DRAWN
-from mellm_plugin.training.config import Config, Validation
+from mellm_plugin.training.config import Config
 
 DONE, SAMPLES, RESULTS, TABLE = "done.json", "samples.jsonl", "results.json", "table.txt"
 """Files of a fold and of a whole run."""
@@ -92,7 +92,7 @@ def fold_config(config: Config, fold: Fold, every: Mapping[str, Sequence[str]], 
         config,
         output=str(output),
         leave_out={name: tuple(sorted(of)) for name, of in out.items() if of},
-        validation=Validation(checked.share, others(checked.subjects), checked.examples),
+        validation=dataclasses.replace(checked, subjects=others(checked.subjects)),
     )
 
 

@@ -116,7 +116,7 @@ def test_the_config_of_a_fold_leaves_its_people_out(tmp_path: Path, people: Any,
 
 
 def test_validation_leaves_the_people_of_a_fold_out(tmp_path: Path) -> None:
-    checked = Validation(share=0.2, subjects={"casme2": ("sub01", "sub02"), "smic": ("s01",)}, examples=7)
+    checked = Validation(share=0.2, subjects={"casme2": ("sub01", "sub02"), "smic": ("s01",)}, examples=7, by="loss")
     fold = Fold("1", {"casme2": ("sub01",), "smic_vis": ("s01",)}, 5)
     made = fold_config(replace(CONFIG, validation=checked), fold, EVERY, tmp_path)
-    assert made.validation == Validation(share=0.2, subjects={"casme2": ("sub02",)}, examples=7)
+    assert made.validation == Validation(share=0.2, subjects={"casme2": ("sub02",)}, examples=7, by="loss")
