@@ -65,12 +65,13 @@ class Decided:
         if self.units:
             events, named = [one[0] for one in self.units], [one[1] for one in self.units]
             asked = sorted({number for some in events for event in some for number in event})
-            found["au_f1"] = units.score(events, named, asked).mean or 0.0
-            found["no_units"] = sum(not some for some in named) / len(named)
-        if self.unit:
+            if (mean := units.score(events, named, asked).mean) is not None:
+                found["au_f1"] = mean
+            if shown := [some for some, event in zip(named, events, strict=True) if event]:
+                found["no_units"] = sum(not some for some in shown) / len(shown)
+        if any(there for there, _ in self.unit):
             hits = sum(there and said for there, said in self.unit)
-            both = sum(there + said for there, said in self.unit)
-            found["unit_f1"] = 2 * hits / both if both else 0.0
+            found["unit_f1"] = 2 * hits / sum(there + said for there, said in self.unit)
         if self.written:
             found["outside"] = 1 - sum(self.written) / len(self.written)
         parts = [found[name] for name in ("label_uf1", "au_f1", "unit_f1") if name in found]

@@ -30,6 +30,18 @@ def test_scores_are_those_of_scikit_learn() -> None:
     assert not faults(found) and not Decided().scores()
 
 
+def test_units_that_no_clip_shows_have_no_score() -> None:
+    still = Decided(
+        labels=[(gold, gold, LABELS) for gold in GOLD],
+        units=[([], ()), ([], None), ([(6, 12)], (4,))],  # alternatives are not certain
+        unit=[(False, False), (False, True)],
+    )
+    found = still.scores()
+    assert "au_f1" not in found and "unit_f1" not in found and found["score"] == found["label_uf1"] == 1
+    assert found["no_units"] == 0  # of the clip with units
+    assert "no_units" not in Decided(units=[([], ()), ([], None)]).scores()
+
+
 @pytest.mark.parametrize(
     ("said", "written", "units", "fault"),
     [
