@@ -161,6 +161,8 @@ def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
         yield "adapter_revision: expected together with adapter"
     if "orders" in given and given.get("decide") != "likelihood":
         yield "orders: expected together with decide=likelihood"
+    if given.get("answer") == "head" and given.get("decide") == "likelihood":
+        yield "answer, decide: found head and likelihood, which heads do not use; use answer=both, or one of them"
     if "revision" in given and "pretrained" not in given:
         yield "revision: expected together with pretrained; for adapter it is adapter_revision"
 

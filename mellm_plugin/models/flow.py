@@ -128,12 +128,13 @@ class Flow(Baseline):
 class Answers:
     """The answers of a linear classifier, in the form that a task asks for.
 
-    The log says what it cannot answer, because `source`, the name of what it learned from, does not show it.
+    The log says what it cannot answer, because `source`, the name of what it learned from, does not show it. Those
+    that share `told` say it once.
     """
 
-    def __init__(self, linear: Linear, source: str) -> None:
+    def __init__(self, linear: Linear, source: str, told: set[Any] | None = None) -> None:
         self.linear, self.source = linear, source
-        self._told: set[Any] = set()
+        self._told: set[Any] = set() if told is None else told
 
     def answers(self, vectors: Vectors, docs: Sequence[Mapping[str, Any]], task: str) -> list[str]:
         """One answer for each clip; raises InputError if the clips lack the columns for an answer."""
@@ -192,11 +193,11 @@ class Answers:
 
     def _units(self, vectors: Vectors, units: Collection[int], task: str) -> Sequence[list[int] | None]:
         known = self.linear.known_units(units)
-        self._tell(task, "units", [f"AU{unit}" for unit in sorted(units) if unit not in known])
+        self._tell(task, "clips with and without", [f"AU{unit}" for unit in sorted(units) if unit not in known])
         named = self.linear.units(vectors, units)
         return [None] * len(vectors) if named is None else named
 
     def _tell(self, task: str, what: str, lacking: Sequence[str]) -> None:
-        if lacking and (task, what) not in self._told:
-            self._told.add((task, what))
-            logger.warning(f"mellm: {task}: what it learned from ({self.source}) has no {what} {', '.join(lacking)}")
+        if new := [one for one in lacking if (task, what, one) not in self._told]:
+            self._told |= {(task, what, one) for one in new}
+            logger.warning(f"mellm: {task}: what it learned from ({self.source}) has no {what} {', '.join(new)}")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -242,23 +242,38 @@ class HeadAnswers:
         return units_answer(codes)
 
     def _of_labels(self, logits: Mapping[str, torch.Tensor], labels: Sequence[str]) -> dict[str, float]:
-        """The probability of each label: of the head of the coarse classes for those, else of the fine labels, those of
-        a coarse class together."""
-        shape = self.heads.shape
-        if {*labels} <= {*COARSE} and "coarse" in logits:
-            values = logits["coarse"].softmax(0)
-            found = {label: float(values[COARSE.index(label)]) for label in labels}
-        elif "label" in logits and shape.labels:
-            fine = dict(zip(shape.labels, logits["label"].softmax(0).tolist(), strict=True))
-            found = {label: fine.get(label, 0.0) for label in labels}
-            for label, value in fine.items():
-                if label not in found and (group := coarse(label)) in found:
-                    found[group] += value
-        else:
-            found = {}
-        if not (total := sum(found.values())):
+        """The probability of each label, 0 of one that the heads cannot give (`lacking`): of the head of the coarse
+        classes for those, else of the fine labels, those of a coarse class together."""
+        of: dict[str, list[torch.Tensor]] = {label: [] for label in labels}
+        if self._by_coarse(labels):
+            of = {label: [logits["coarse"][COARSE.index(label)]] for label in labels}
+        elif "label" in logits:
+            for label, value in zip(self.heads.shape.labels, logits["label"], strict=True):
+                if (given := self._given(label, labels)) is not None:
+                    of[given].append(value)
+        known = {label: torch.stack(values).double().logsumexp(0) for label, values in of.items() if values}
+        if not known:
             raise self._lacks(", ".join(labels))
-        return {label: value / total for label, value in found.items()}
+        shares = torch.stack([*known.values()]).softmax(0).tolist()
+        return dict.fromkeys(labels, 0.0) | dict(zip(known, shares, strict=True))
+
+    def _by_coarse(self, labels: Sequence[str]) -> bool:
+        """Whether the head of the coarse classes answers a closed set."""
+        return {*labels} <= {*COARSE} and "coarse" in self.heads.shape.kinds
+
+    @staticmethod
+    def _given(label: str, labels: Sequence[str]) -> str | None:
+        """The label of a closed set that a label of the head counts for: itself, else its coarse class."""
+        return label if label in labels else group if (group := coarse(label)) in labels else None
+
+    def lacking(self, asks: str, labels: Sequence[str], units: Collection[int]) -> list[str]:
+        """What a question asks for and the heads never answer, because no clip of their training taught it."""
+        shape = self.heads.shape
+        found = [] if asks == "emotion" else [f"AU{unit}" for unit in sorted(units) if unit not in shape.units]
+        if asks == "aus" or self._by_coarse(labels):
+            return found
+        given = {self._given(label, labels) for label in shape.labels}
+        return [*(label for label in labels if label not in given), *found]
 
     def _lacks(self, asked: str) -> ModelError:
         shape = self.heads.shape

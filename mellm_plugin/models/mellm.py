@@ -168,6 +168,7 @@ class Mellm(lmms):  # type: ignore[misc]
             self._heads = HeadAnswers(self._model, loading.carried_heads(carrier))
         self._has_warned = False
         self._generated_tasks: set[str] = set()  # those that decide=likelihood does not apply to
+        self._told_of_heads: set[str] = set()  # tasks
         carried = carried or loading.carried_motion(source, revision)
         wanted = carried or DEFAULT if given.motion is None else given.motion
         if carried is not None and wanted != carried:
@@ -282,13 +283,26 @@ class Mellm(lmms):  # type: ignore[misc]
             if isinstance(doc, Mapping) and isinstance(doc.get("id"), str):
                 clip.name = doc["id"]
             clip.messages = self._messages(doc_to_messages(doc), clip, pool)
-            if self._heads is not None and isinstance(doc, Mapping) and doc.get("asks"):
-                clip.asked = doc["asks"], tuple(doc["labels"])
+            if self._heads is not None:
+                clip.asked = self._asked(self._heads, doc, task)
             if self.arguments.decide == "likelihood" and not self._by_head(clip):
                 self._close(clip, doc, doc_to_messages)
         except (ImageError, OSError) as error:  # PIL's error for a damaged image is an OSError
             clip.fault = str(error) or repr(error)
         return clip
+
+    def _asked(self, heads: HeadAnswers, doc: Any, task: str) -> tuple[str, tuple[str, ...]] | None:
+        """What the heads answer about a clip; None for other tasks. Warns once a task of what they lack."""
+        asks = doc.get("asks") if isinstance(doc, Mapping) else None
+        if task not in self._told_of_heads:
+            self._told_of_heads.add(task)
+            of, how = f"answer={self.arguments.answer}", "so the language model alone answers"
+            if not asks:
+                self._log("WARNING", f"{of} does not apply to {task}: its clips do not say what is asked, {how}")
+            elif lacking := heads.lacking(asks, doc["labels"], doc.get("scored_aus") or ()):
+                why = f"the heads were not trained on {', '.join(lacking)}, and never give them"
+                self._log("WARNING", f"{of}: {task}: {why}; train them on data that have them, or use answer=words")
+        return (asks, tuple(doc["labels"])) if asks else None
 
     def _by_head(self, clip: _Clip) -> bool:
         """Whether heads alone answer; questions of other tasks are left to the language model."""
@@ -299,7 +313,7 @@ class Mellm(lmms):  # type: ignore[misc]
         if not isinstance(doc, Mapping) or doc.get("asks") != "emotion":
             if clip.task not in self._generated_tasks:
                 self._generated_tasks.add(clip.task)
-                why = "it asks for more than one of its labels, so its answers are generated"
+                why = "it does not ask for one of its labels alone, so its answers are generated"
                 self._log("WARNING", f"decide=likelihood does not apply to {clip.task}: {why}")
             return
         clip.labels = tuple(doc["labels"])
@@ -367,7 +381,7 @@ class Mellm(lmms):  # type: ignore[misc]
         started = perf_counter()
         try:
             answers: list[GenerationResult] = []
-            for (by_head, labels), alike in groupby(clips, key=lambda clip: (self._by_head(clip), clip.labels)):
+            for (by_head, labels, _), alike in groupby(clips, key=self._way):
                 some = list(alike)
                 if by_head:
                     answers += [GenerationResult(said, TokenCounts(output_tokens=0)) for said in self._of_heads(some)]
@@ -390,6 +404,10 @@ class Mellm(lmms):  # type: ignore[misc]
         parts = [clips[i : i + half] for i in range(0, len(clips), half)]
         return [answer for part in parts for answer in self._run(part, arguments, until, tally)]
 
+    def _way(self, clip: _Clip) -> tuple[bool, tuple[str, ...], str]:
+        """Clips that are equal in this are answered together; tasks with the same labels may ask in two languages."""
+        return self._by_head(clip), clip.labels, clip.task if clip.labels else ""
+
     def _of_heads(self, clips: list[_Clip]) -> list[str]:
         """The answers of the heads to clips with `asked`."""
         assert self._heads is not None
@@ -409,6 +427,11 @@ class Mellm(lmms):  # type: ignore[misc]
             self._likelihood = Likelihood(self.model, self.processor, self._ends)
         found = self._likelihood([text for of in texts for text in of], images, answers, videos)
         each = found.probabilities().reshape(len(clips), orders, len(labels)).mean(1)
+        if names := [clip.name for clip, values in zip(clips, each, strict=True) if not np.isfinite(values).all()]:
+            raise ModelError(
+                f"{names[0]}: expected finite likelihoods of the labels, found {each[~np.isfinite(each)][0]}: numbers "
+                f"overflow in {self.model.dtype}; set dtype=bfloat16 or dtype=float32"
+            )
         for clip, share in zip(clips, np.exp(found.log).sum(1).reshape(len(clips), orders).mean(1), strict=True):
             tally.of_labels.setdefault(clip.task, []).append(float(share))
         tokens = found.prompt_tokens.reshape(len(clips), orders).sum(1)

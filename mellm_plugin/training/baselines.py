@@ -198,8 +198,9 @@ def _answered(task: held_out.Task, folds: Sequence[Fold], clips: _Clips) -> list
     assert task.process is not None
     texts: dict[int, tuple[str, str]] = {}
     about = task.docs.remove_columns(["onset", "apex"])
+    told: set[Any] = set()
     for fold in tqdm(folds, "folds of the baseline", unit="fold", disable=None):
-        answers = Answers(clips.without(people_of(fold.people)), "the other people")
+        answers = Answers(clips.without(people_of(fold.people)), "the other people", told)
         places = task.of(fold.people)
         sound = [place for place in places if not isinstance(clips.vectors[task.asked[place].id], str)]
         for place in {*places} - {*sound}:

@@ -89,3 +89,9 @@ def test_all_faults_come_at_once_and_name_the_near() -> None:
     assert "'float32'" in faults["dtype"] and "'float23'" in faults["dtype"]
     assert "'robust'" in faults["motion"]
     assert "found 'many'" in faults["batch_size"]
+
+
+def test_heads_and_likelihood_cannot_both_decide() -> None:
+    with pytest.raises(SettingsError, match="answer, decide: found head and likelihood"):
+        ModelArguments.read({"answer": "head", "decide": "likelihood"})
+    assert ModelArguments.read({"answer": "both", "decide": "likelihood"}).decide == "likelihood"

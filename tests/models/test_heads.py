@@ -120,3 +120,28 @@ def test_heads_answer_with_their_probabilities_and_say_what_they_lack(base: Path
     assert apart(second) == ("positive", pytest.approx({"negative": 0.1192, "positive": 0.8808}, abs=1e-3))
     with pytest.raises(ModelError, match="the task asks for frown, but the heads read units"):
         answers(inputs, [("emotion", ("frown",))] * 2)
+
+
+def test_labels_that_other_ones_drown_still_have_an_order(base: Path) -> None:
+    heads = Heads(SHAPE)
+    heads.heads["label"].bias.data = torch.tensor([500.0, 0.0, 1.0])  # the softmax of the others is 0 in float32
+    answers = HeadAnswers(load_model(str(base)), heads)
+    label, found = apart(answers(batch(base, [(56, 56)]), [("emotion", ("happiness", "surprise", "fear"))])[0])
+    assert label == "surprise"
+    assert found == {
+        "happiness": pytest.approx(0.2689, abs=1e-4),
+        "surprise": pytest.approx(0.7311, abs=1e-4),
+        "fear": 0,
+    }
+
+
+def test_heads_say_what_they_never_answer(base: Path) -> None:
+    model = load_model(str(base))
+    answers = HeadAnswers(model, Heads(SHAPE))
+    assert answers.lacking("all", (*LABELS, "fear"), (1, 4, 12)) == ["fear", "AU1"]
+    assert answers.lacking("emotion", ("negative", "positive"), (1,)) == []
+    assert answers.lacking("aus", (), (4,)) == []
+    fine = HeadShape(32, 2, 1, ("label",), (), ("anger", "disgust"))
+    assert HeadAnswers(model, Heads(fine)).lacking("emotion", ("negative", "positive"), ()) == ["positive"]
+    both = HeadShape(32, 2, 1, ("label", "coarse"), (), ("anger", "disgust"))
+    assert HeadAnswers(model, Heads(both)).lacking("emotion", ("negative", "positive"), ()) == []

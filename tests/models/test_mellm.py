@@ -22,13 +22,15 @@ from mellm_plugin.datasets import synthme
 from mellm_plugin.errors import InputError, ModelError, SettingsError
 from mellm_plugin.facs.labels import LABELS as LABELS_OF
 from mellm_plugin.language.lexicon import in_language
-from mellm_plugin.language.probabilities import apart
+from mellm_plugin.language.probabilities import apart, heads_apart
 from mellm_plugin.language.prompts import frames_prompt, map_prompt, open_map_prompt, wordings
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.models import mellm as module
 from mellm_plugin.models.arguments import MAX_NEW_TOKENS, ModelArguments, generation_arguments
+from mellm_plugin.models.heads import Heads, HeadShape
 from mellm_plugin.models.inputs import rendered
-from mellm_plugin.models.likelihood import Likelihood
+from mellm_plugin.models.likelihood import Likelihood, Likelihoods
+from mellm_plugin.models.loading import load_model
 from mellm_plugin.models.mellm import Mellm
 from mellm_plugin.motion.render import motion_map
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
@@ -548,3 +550,49 @@ def test_labels_are_answered_in_the_language_of_the_prompt() -> None:
     assert found is not None and tuple(found) == labels
     assert label == in_language(max(found, key=found.__getitem__), "zh")
     assert len(set(prompts)) == 2 and all(in_language(labels[0], "zh") in prompt for prompt in prompts)
+
+
+def test_tasks_of_two_languages_share_no_batch_of_labels() -> None:
+    deciding = Mellm(device="cpu", decide="likelihood", orders=1, batch_size=2)
+    labels = LABELS_OF["casme2"]
+    one = {**closed(0), "labels": list(labels)}
+
+    def worded(language: str) -> Callable[[Doc], list[dict[str, Any]]]:
+        prompt = wordings("emotion", labels, language=language)[0]
+        return lambda doc: doc_to_messages({**doc, "question": prompt})
+
+    both = [requests(deciding, [one], messages=worded(language))[0] for language in ("en", "zh")]
+    both[1].arguments = (*both[1].arguments[:4], "toy_zh", "test")
+    deciding.task_dict["toy_zh"] = {"test": [one]}
+    for language, answer in zip(("en", "zh"), deciding.generate_until(both), strict=True):
+        label, found = apart(answer.text)
+        assert found is not None and label == in_language(max(found, key=found.__getitem__), language)
+
+
+def test_likelihoods_that_are_no_numbers_decide_nothing(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deciding = Mellm(pretrained=base, device="cpu", decide="likelihood")
+    monkeypatch.setattr(
+        Likelihood, "__call__", lambda *_: Likelihoods(*[np.full((3, 4), np.nan), np.ones(4), np.ones(3)])
+    )
+    with pytest.raises(ModelError, match="expected finite likelihoods of the labels, found nan: .*float32"):
+        texts(deciding, [closed(0)], messages=asked)
+
+
+def test_heads_answer_and_the_log_says_what_they_cannot(base: Path, tmp_path: Path, log: list[str]) -> None:
+    folder = shutil.copytree(base, tmp_path / "model")
+    heads = Heads(
+        HeadShape(load_model(str(base)).config.get_text_config().hidden_size, 2, 1, ("label",), (), LABELS[:2])
+    )
+    heads.heads["label"].bias.data = torch.tensor([0.0, 2.0])
+    heads.save(folder)
+    docs = [closed(0), closed(1), doc(2)]
+    by_heads = texts(Mellm(pretrained=folder, device="cpu", answer="head"), docs[:2], messages=asked)
+    assert [apart(answer)[0] for answer in by_heads] == ["fear"] * 2
+    assert apart(by_heads[0])[1] == {"anger": 0.119203, "fear": 0.880797, "joy": 0, "others": 0}
+    assert sum("answer=head: toy: the heads were not trained on joy, others" in line for line in log) == 1
+    both = Mellm(pretrained=folder, device="cpu", answer="both")
+    words = texts(Mellm(pretrained=base, device="cpu"), docs[:1], messages=asked)
+    assert [heads_apart(answer) for answer in texts(both, docs[:1], messages=asked)] == [(words[0], by_heads[0])]
+    other = Mellm(pretrained=folder, device="cpu", answer="head")
+    assert texts(other, docs[2:]) == texts(Mellm(pretrained=base, device="cpu"), docs[2:])
+    assert sum("answer=head does not apply to toy" in line for line in log) == 1
