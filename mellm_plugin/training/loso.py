@@ -13,6 +13,7 @@ most people have few clips, and a mean of F1 scores is not an F1 score (docs/met
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
@@ -141,13 +142,22 @@ def _baselines(
     for name in names:
         try:
             samples = run_baseline(name, config, task, out, folds, every, device=device, asked=not trained, tell=tell)
-        except MellmError as error:
+        except Exception as error:  # of torch or scikit-learn, too
             if not trained:
                 raise
-            tell(f"baseline {name} FAILED: {error}")
+            tell(f"baseline {name} FAILED: {str(error) if isinstance(error, MellmError | OSError) else repr(error)}")
             continue
+        finally:
+            _free_gpu()
         found |= {} if samples is None else {name: samples}
     return found
+
+
+def _free_gpu() -> None:
+    """Give the GPU memory of a baseline back, which the commands of the folds need."""
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _check_options(

@@ -23,6 +23,7 @@ from mellm_plugin import cli, meu
 from mellm_plugin.errors import InputError, TrainingError
 from mellm_plugin.models.record import read_record, write_record
 from mellm_plugin.scoring.held_out import Asked, Task
+from mellm_plugin.training import loso as module
 from mellm_plugin.training.config import Config, Stage, Train, read
 from mellm_plugin.training.data import Source
 from mellm_plugin.training.finetune import finetune
@@ -341,3 +342,18 @@ def test_a_training_that_outlived_its_command_is_waited_for(tmp_path: Path) -> N
     lock.release()
     waiting.join(60)
     assert not waiting.is_alive()
+
+
+def test_a_baseline_that_fails_does_not_cost_the_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(name: str, *given: Any, **named: Any) -> Any:
+        if name == "tokens":
+            raise RuntimeError("out of memory")
+        return [{"doc_id": 0}]
+
+    monkeypatch.setattr(module, "run_baseline", fails)
+    said: list[str] = []
+    given: Any = (CONFIG, None, tmp_path, [], {}, ("tokens", "flow"))
+    assert module._baselines(*given, True, (), said.append) == {"flow": [{"doc_id": 0}]}
+    assert said == ["baseline tokens FAILED: RuntimeError('out of memory')"]
+    with pytest.raises(RuntimeError, match="out of memory"):
+        module._baselines(*given, False, (), said.append)
