@@ -17,6 +17,7 @@ from mellm_plugin.errors import SettingsError
 from mellm_plugin.motion.settings import PRESETS, MotionSettings
 from mellm_plugin.report.runs import Run
 
+_DEFAULTS = {"decide": "generate", "answer": "words", "orders": "3"}  # arguments of the model mellm
 _FREE = ("batch_size", "device", "device_map", "max_batch_size")
 """Model arguments that only change speed."""
 
@@ -57,8 +58,9 @@ def identity(run: Run, judged: bool = True) -> str:
     given = {key: value for key, value in _arguments(run.model_args).items() if key not in _FREE}
     if known.get("bundled") is True:
         given.pop("pretrained", None)
-    if given.get("decide") == "generate":  # the default
-        del given["decide"]
+    if run.model == "mellm":
+        for default in _DEFAULTS.items() & given.items():
+            del given[default[0]]
     if "motion" in known:
         given.pop("motion", None)
     if known.get("adapter_sha256"):
@@ -106,7 +108,8 @@ def _label(run: Run) -> str:
     if run.drawn is not None:  # by the task, for a model that draws none itself
         parts.append("on maps")
     parts += [f"motion={name}"] if name not in (None, "robust") else []
-    parts += ["decide=likelihood"] if given.get("decide") == "likelihood" and run.loso is None else []
+    told = {"decide": ("likelihood",), "answer": ("head", "both")} if run.loso is None else {}
+    parts += [f"{name}={given[name]}" for name, values in told.items() if given.get(name) in values]
     return " ".join(parts)
 
 

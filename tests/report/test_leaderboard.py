@@ -284,6 +284,17 @@ def test_versions_are_never_on_one_board(tmp_path: Path) -> None:
     assert [entry["name"] for entry in data["entries"]] == ["good"]
 
 
+def test_who_answered_is_in_the_name_and_defaults_are_not(tmp_path: Path) -> None:
+    given = ("pretrained=a", "pretrained=a,answer=words,decide=generate", "pretrained=a,answer=head")
+    given += ("pretrained=a,decide=likelihood", "pretrained=a,decide=likelihood,orders=3")
+    some = [Model("mellm", args=one, backend={"bundled": False, "weights_sha256": "1" * 64}) for one in given]
+    some += [Model("mellm_constant", args=one) for one in ("", "answer=words")]  # a text that it always says
+    for number, model in enumerate(some):
+        write_run(tmp_path, replace(ASKED, clips=12), model, f"20261122_00000{number}")
+    names = sorted(entry["name"] for entry in made(tmp_path)["entries"])
+    assert names[:3] == ["mellm a", "mellm a answer=head", "mellm a decide=likelihood"] and len(names) == 5
+
+
 def test_other_settings_are_other_entries_with_names_of_their_own(tmp_path: Path) -> None:
     robust = {"bundled": True, "motion": PRESETS["robust"].to_dict()}
     some = [
