@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import InputError, MellmError
-from mellm_plugin.facs.labels import labels_named, labels_of
+from mellm_plugin.facs.labels import COARSE, coarse, labels_named, labels_of
 from mellm_plugin.language.deciding import Span, deciding
 from mellm_plugin.language.lexicon import LANGUAGES
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
@@ -294,6 +294,23 @@ class Examples(Sequence[Example]):
         asked = [stream.asked for stream in self._streams]
         labels = dict.fromkeys(label for one in asked if one.label_sets for label in one.label_sets[0])
         return tuple(sorted({unit for one in asked for unit in one.units})), tuple(labels)
+
+    def untaught(self, heads: Iterable[str]) -> dict[str, str]:
+        """Of these heads (`models.heads.KINDS`), those that no clip teaches, and what such a clip would have."""
+        shown = (stream for stream in self._streams if stream.form != "legend")  # whose pictures show no clip
+        of = [(one.clips.records[n], one.asked) for one in shown for n in one.places]
+        units = any(certain_units(record) for record, _ in of)
+        found = {"units": units, "sides": units, "regions": bool(of)}
+        found["label"] = any(label_among(r, asked.label_sets[0]) for r, asked in of if asked.label_sets)
+        found["coarse"] = any((r.coarse or (coarse(r.emotion) if r.emotion else None)) in COARSE for r, _ in of)
+        needs = {
+            "units": "units",
+            "sides": "units",
+            "regions": "frames",
+            "label": "a label",
+            "coarse": "a coarse class",
+        }
+        return {head: needs[head] for head in heads if not found[head]}
 
     def counts(self) -> dict[str, Any]:
         """Statistics of the examples, without reading an image.

@@ -243,7 +243,9 @@ def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fo
     own, before = json.loads(text), {"decide": "generate", **json.loads(file.read_text(encoding="utf-8"))}
     if differ := [key for key in own if before.get(key) != own[key]]:
         keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
-        changed = [f"config ({', '.join(keys)})" if key == "config" else key for key in differ]
+        words = {key: f"{key} ({before.get(key)} there, {own[key]} now)" for key in ("task", "decide")}
+        words["config"] = f"config ({', '.join(keys)})"
+        changed = [words.get(key, key) for key in differ]
         raise TrainingError(
             f"{out} holds folds of another run; these differ: {', '.join(changed)}. Use the same settings to "
             "resume it, or another folder"
@@ -289,6 +291,8 @@ class Folds:
                     try:
                         done = future.result()
                         tell(f"fold {fold.name}: {done['samples']} clips, {done['seconds']:.0f} s")
+                        for fault in (fault for stage in done["stages"] for fault in stage.get("faults", ())):
+                            tell(f"  WARNING: {fault}")
                     except Exception as error:  # a failed fold must not stop the others
                         failed[fold.name] = str(error) if isinstance(error, MellmError | OSError) else repr(error)
                         tell(f"fold {fold.name} FAILED: {failed[fold.name]}")

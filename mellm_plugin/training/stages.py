@@ -102,9 +102,16 @@ def check(config: Config, sides: Split) -> None:
     for number in range(len(config.stages)):
         for examples in (shown, validated):
             try:
-                examples(config, number, sides)
+                found = examples(config, number, sides)
             except InputError as error:
                 faults += [f"{error.where}: {fault}" for fault in error.faults]
+                continue
+            if examples is shown and found is not None and (heads := config.stages[number].heads) is not None:
+                place = f"stages[{number}].heads"
+                faults += [
+                    f"{place}.{head}: expected clips with {lacking} to learn from, found none; leave it out"
+                    for head, lacking in found.untaught(heads.weights()).items()
+                ]
     if faults:
         raise InputError(dict.fromkeys(faults))
 

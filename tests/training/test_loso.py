@@ -212,7 +212,9 @@ def test_folds_of_another_plan_are_not_resumed(
     faster = replace(CONFIG.trainer, workers=4, save_every=7)
     keep_plan(tmp_path, replace(CONFIG, output="elsewhere", logging="none", trainer=faster), task, folds)
     more = Task("other", task.file, (*task.asked, Asked("casme2/sub01/99", "casme2", "sub01")), {})
-    with pytest.raises(TrainingError, match="these differ: task, clips, config .seed., folds"):
+    with pytest.raises(
+        TrainingError, match=r"these differ: task \(toy there, other now\), clips, config \(seed\), folds"
+    ):
         keep_plan(tmp_path, replace(CONFIG, seed=1), more, folds[:2])
 
 
@@ -357,3 +359,17 @@ def test_a_baseline_that_fails_does_not_cost_the_training(tmp_path: Path, monkey
     assert said == ["baseline tokens FAILED: RuntimeError('out of memory')"]
     with pytest.raises(RuntimeError, match="out of memory"):
         module._baselines(*given, False, (), said.append)
+
+
+def test_what_is_wrong_with_the_training_of_a_fold_is_told(
+    task: Task, folds: tuple[Fold, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = {
+        "samples": 7,
+        "seconds": 3.2,
+        "stages": [{"name": "labels", "faults": ["all get one label"]}, {"name": "b"}],
+    }
+    monkeypatch.setattr(Folds, "_one", lambda *_: done)
+    said: list[str] = []
+    assert Folds(CONFIG, task, tmp_path, {}).run(folds[:1], 1, (), said.append) == {}
+    assert said == [f"fold {folds[0].name}: 7 clips, 3 s", "  WARNING: all get one label"]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from mellm_plugin.datasets import store
 from mellm_plugin.errors import InputError
 from mellm_plugin.training import stages
 from mellm_plugin.training.config import Validation, read
@@ -101,3 +102,21 @@ def test_the_fingerprint_follows_the_data(given: Make, toy: Path, prepare_toy: C
     prepare_toy(toy, "other", subjects=3)
     sums = stages.fingerprint([source, replace(source, dataset="other")])
     assert len(sums["toy"]["test"]) == 64 and sums["other"] != sums["toy"]
+
+
+def test_heads_that_no_clip_teaches_are_refused(given: Make, toy: Path) -> None:
+    data: Any = {"data": [{"dataset": "toy", "forms": {"label": 1}}]}
+    sound = read(given(**data, heads={"units": 1, "label": 1, "coarse": 1, "regions": 1}))
+    stages.check(sound, stages.split(sound))
+    clips = [
+        replace(one, aus=None, au_code=None, emotion=("calm", "tense")[n % 2])
+        for n, one in enumerate(store.read("toy", "test"))
+    ]
+    store.write("toy", {"test": clips}, {"source": "drawn"}, root=toy, exists="replace")
+    with pytest.raises(InputError) as caught:
+        stages.check(sound, stages.split(sound))
+    expected = {"units": "units", "coarse": "a coarse class"}
+    assert caught.value.faults == tuple(
+        f"stages[0].heads.{head}: expected clips with {what} to learn from, found none; leave it out"
+        for head, what in expected.items()
+    )
