@@ -156,8 +156,8 @@ class Answers:
             if "kind" in docs[places[0]]:
                 texts = self._questions(those, asks, first, second, unit, task)
             else:
-                labels = self._labels(those, first, task) if first else [None] * len(places)
-                units = self._units(those, second, task) if second else [[] for _ in places]
+                labels = self._labels(those, first, task) if first and asks != "aus" else [None] * len(places)
+                units = self._units(those, second, task) if second and asks != "emotion" else [[] for _ in places]
                 texts = [in_form(asks, named, label) for named, label in zip(units, labels, strict=True)]
             for place, text in zip(places, texts, strict=True):
                 found[place] = text

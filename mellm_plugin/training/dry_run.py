@@ -51,6 +51,7 @@ def dry_run(config: Config) -> dict[str, Any]:
     base = local_or_hub(config.base)
     fingerprint = adapter.base_fingerprint(config.base, base, config.revision)
     sides = stages.split(config)
+    stages.check(config, sides)
     processor = prepare_processor(config, base)
     collator = Collator(processor)
     own = config.trainer

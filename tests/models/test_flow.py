@@ -91,6 +91,10 @@ def test_it_reads_new_people_and_says_what_it_cannot(prepared: Path, samples: li
     assert coarse == ["positive", "surprise", "negative"]
     units = answers(model, rows(samples[12:], asks="aus", labels=[], scored_aus=[1, 2, 4, 12]))
     assert units[1:] == ["action units AU1+AU2", "action units AU4"] and "AU12" in units[0]
+    before = len(said)
+    assert answers(model, rows(samples[12:], asks="aus", labels=["fear"], scored_aus=[1, 2, 4, 12])) == units
+    assert answers(model, rows(samples[12:], asks="emotion", labels=list(COARSE), scored_aus=[24])) == coarse
+    assert len(said) == before, "what is not asked for is not missed"
 
 
 def test_people_that_it_knows_are_a_leak(prepared: Path, samples: list[Sample], said: list[str]) -> None:
