@@ -167,8 +167,9 @@ def _check_options(
     faults = [f"{option}: expected at least 1, found {n}" for option, n in counts.items() if n < 1]
     known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
     faults += [f"--devices: expected one of {', '.join(known)}, found {d!r}" for d in devices if d not in known]
+    option = "--beside" if trained else "--baseline"
     faults += [
-        f"baselines: expected {' or '.join(BASELINES)}, found {one!r}.{near(one, BASELINES)}"
+        f"{option}: expected {' or '.join(BASELINES)}, found {one!r}.{near(one, BASELINES)}"
         for one in baselines
         if one not in BASELINES
     ]
@@ -189,8 +190,8 @@ def check_people(config: Config, task: held_out.Task, every: Mapping[str, Sequen
         people.setdefault(one.dataset, set()).add(person(one.dataset, one.subject))
     faults += [
         f"{task.name} asks about {len(of)} people of {dataset}, but the config trains on none of them, so "
-        f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm "
-        f"finetune, or add {dataset} to the config"
+        f"there is nobody to leave out. The config trains on {', '.join(every)}; train once with mellm finetune, or "
+        + ("choose a task about real people" if dataset == DRAWN else f"add {dataset} to the config")
         for dataset, of in people.items()
         if dataset == DRAWN or not of & trained
     ]

@@ -194,6 +194,8 @@ def test_what_cannot_be_a_baseline_is_refused(task: Task, folds: tuple[Fold, ...
         run("flow", CONFIG, of_others, tmp_path, folds, {"toy": PEOPLE})
     with pytest.raises(InputError) as caught:
         loso(CONFIG, "toy", tmp_path, baselines=["flwo", "none"], trained=False)
-    assert len(caught.value.faults) == 2 and "Did you mean 'flow'" in str(caught.value)
+    assert len(
+        caught.value.faults
+    ) == 2 and "--baseline: expected flow or tokens, found 'flwo'. Did you mean 'flow'" in str(caught.value)
     with pytest.raises(InputError, match="--baseline: expected flow or tokens, found none"):
         loso(CONFIG, "toy", tmp_path, baselines=[], trained=False)

@@ -169,6 +169,8 @@ def test_people_must_be_those_of_the_config(task: Task) -> None:
         "1 people of samm, bu",
         "1 people of synthme,",
     ]
+    assert caught.value.faults[0].endswith("or add samm to the config")
+    assert caught.value.faults[1].endswith("or choose a task about real people")
 
 
 def test_a_base_that_knows_them_is_refused(task: Task, tmp_path: Path) -> None:
