@@ -25,7 +25,7 @@ from mellm_plugin.models.flow_vectors import DRAWN_CLIPS, drawn, of_dataset
 from mellm_plugin.models.linear import Linear, Vectors
 from mellm_plugin.models.seen import MARKED, Seen, record_in_name
 from mellm_plugin.motion.cache import default_cache
-from mellm_plugin.motion.pooled import pooled_pair
+from mellm_plugin.motion.pooled_flow import pooled_pair
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 from mellm_plugin.settings import Settings, attempt
 

@@ -1,4 +1,4 @@
-"""Clips to learn from as vectors of their flow (`motion/pooled.py`): drawn now, or of a prepared dataset.
+"""Clips to learn from as vectors of their flow (`motion/pooled_flow.py`): drawn now, or of a prepared dataset.
 
     clips = drawn(1200)                 # two to three minutes of one core, then kept beside the flow cache
     clips = of_dataset("casme2")        # its split `train`, else its only one
@@ -26,8 +26,8 @@ from mellm_plugin.models.linear import Annotated, Vectors
 from mellm_plugin.models.seen import person
 from mellm_plugin.motion.cache import VERSION as FLOW_VERSION
 from mellm_plugin.motion.cache import cache_folder, default_cache, measured_by
-from mellm_plugin.motion.pooled import VERSION as VECTOR_VERSION
-from mellm_plugin.motion.pooled import pooled_pair
+from mellm_plugin.motion.pooled_flow import VERSION as VECTOR_VERSION
+from mellm_plugin.motion.pooled_flow import pooled_pair
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
 DRAWN_CLIPS = 1200

@@ -15,7 +15,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -157,7 +157,7 @@ class VisualTokens:
         ids = inputs["input_ids"]
         if self.embeddings is None or self.embeddings.shape[:2] != ids.shape:
             merges = "this model merges its visual tokens in a way that cannot be followed"
-            raise ModelError(f"heads: {merges}; train without heads")
+            raise ModelError(f"{merges}; leave out heads, and the baseline tokens")
         there = ids == self._image_token
         rows = [of[mask] for of, mask in zip(self.embeddings, there, strict=True)]
         sizes = inputs.get("image_grid_thw")
@@ -175,9 +175,15 @@ class VisualTokens:
         return [(part, (s, s) if s * s == len(part) else None) for part, s in zip(found, sides, strict=True)]
 
 
+class _Enough(Exception):
+    """Ends a forward pass before the language model."""
+
+
 @contextmanager
-def visual_tokens(model: Any) -> Iterator[VisualTokens]:
+def visual_tokens(model: Any, alone: bool = False) -> Iterator[VisualTokens]:
     """Keeps the visual tokens of the next forward passes of a model; PEFT's too.
+
+    With `alone`, the language model does not run: the first pass ends at it, and with it the block.
 
     Raises:
         ModelError: its config names no image token.
@@ -186,16 +192,19 @@ def visual_tokens(model: Any) -> Iterator[VisualTokens]:
     config = plain.config
     token = getattr(config, "image_token_id", getattr(config, "image_token_index", None))
     if token is None:
-        raise ModelError(f"heads: expected a model whose config names its image token, found {type(plain).__name__}")
+        raise ModelError(f"expected a model whose config names its image token, found {type(plain).__name__}")
     seen = VisualTokens(token, getattr(getattr(config, "vision_config", None), "spatial_merge_size", 1))
 
     def keep(module: nn.Module, given: Any, named: Mapping[str, Any]) -> None:
         if (found := named.get("inputs_embeds")) is not None:
             seen.embeddings = found
+            if alone:
+                raise _Enough
 
     hook = plain.get_decoder().register_forward_pre_hook(keep, with_kwargs=True)
     try:
-        yield seen
+        with suppress(_Enough):
+            yield seen
     finally:
         hook.remove()
 

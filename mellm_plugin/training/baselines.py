@@ -1,6 +1,6 @@
 """Baselines under the folds of a leave-one-subject-out run, whether or not anything is trained by them.
 
-    flow     logistic regression on the flow of the face (`motion/pooled.py`): what the maps show, without a model
+    flow     logistic regression on the flow of the face (`motion/pooled_flow.py`): what the maps show, without a model
     tokens   logistic regression on the visual tokens of the config's frozen base: what it sees, without its words
 
     DIR/baselines/flow/predictions.jsonl, results.json, table.txt     as those of the run, for `mellm report`
@@ -30,7 +30,7 @@ from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.models.seen import person
 from mellm_plugin.models.tokens import Tokens
 from mellm_plugin.motion.cache import default_cache
-from mellm_plugin.motion.pooled import pooled_pair
+from mellm_plugin.motion.pooled_flow import pooled_pair
 from mellm_plugin.motion.settings import DEFAULT
 from mellm_plugin.scoring import held_out
 from mellm_plugin.training.clips import DRAWN

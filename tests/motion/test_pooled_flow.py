@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mellm_plugin.motion.facial import FacialFlow, strength
 from mellm_plugin.motion.geometry import Field
-from mellm_plugin.motion.pooled import CELLS, LENGTH, pooled, strain
+from mellm_plugin.motion.pooled_flow import CELLS, LENGTH, pooled, strain
 
 
 def smooth(seed: int, side: int = 96) -> Field:
