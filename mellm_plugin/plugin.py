@@ -26,7 +26,7 @@ _TASKS = "lmms_eval.tasks"
 _MODELS = {
     "mellm": "mellm_plugin.models.mellm.Mellm",
     "mellm_constant": "mellm_plugin.models.baselines.Constant",
-    "mellm_flow": "mellm_plugin.models.flow.Flow",
+    "mellm_flow": "mellm_plugin.models.mellm_flow.Flow",
     "mellm_random": "mellm_plugin.models.baselines.Random",
 }
 

@@ -93,7 +93,10 @@ def test_every_dataset_has_its_four_tasks_and_each_file_a_sentence_of_its_own() 
     names = set(task_files())
     for prefix in (*LICENSED, "dfme_b"):
         assert {f"{prefix}_{kind}" for kind in ("meu", "meu_map", "emotion")} <= names
-        assert (f"{prefix}_au" in names) == (prefix != "smic"), "SMIC has no action units"
+        for kind in ("au", "coarse"):
+            assert (f"{prefix}_{kind}" in names) == (prefix != "smic"), (
+                "SMIC has the classes alone, and no action units"
+            )
     assert {"smic_vis_meu", "smic_nir_meu", "megc2019_meu"} <= names
     firsts = [text.split("\n", 1)[0] for text in task_files().values()]
     assert all(first.startswith("# ") and first.endswith(".") for first in firsts)
@@ -207,8 +210,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for name, rest in OWN.items():
         (home / "own" / "deeper" / f"{name}.yaml").write_text(f"task: {name}\n{base}{rest}\n")
     named = ["meu_all", "megc2019_meu", "smic_vis_meu", "smic_nir_meu", "my_meu", "classes_meu"]
-    named += [f"{prefix}_{kind}" for prefix in (*LICENSED, "dfme_b") for kind in ("meu_map", "emotion", "au")]
-    named = [name for name in [*named, "dfme_b_meu"] if name != "smic_au"]
+    named += [f"{prefix}_{kind}" for prefix in (*LICENSED, "dfme_b") for kind in ("meu_map", "emotion", "coarse", "au")]
+    named = [name for name in [*named, "dfme_b_meu"] if name not in ("smic_coarse", "smic_au")]
     command = [sys.executable, "-c", SCRIPT, ",".join(named), str(home / "own")]
     done = user_commands.run(command, environment(home), home)
     found: dict[str, Any] = json.loads(done.stdout.rpartition("OUT")[2])
@@ -255,9 +258,10 @@ def test_a_task_scores_what_it_asks_for(run: dict[str, Any]) -> None:
         assert scored(run, f"{prefix}_meu") == scored(run, f"{prefix}_meu_map") == full
         assert scored(run, f"{prefix}_emotion") == emotion | coarse_class | always
         if prefix != "smic":
+            assert scored(run, f"{prefix}_coarse") == emotion | coarse_class | always
             assert scored(run, f"{prefix}_au") == units | always
     # each answer refers to its record in the rows that the task shows, and in nothing else
-    shown = {"emotion": metrics.SHOWN["emotion"], "au": metrics.SHOWN["aus"]}
+    shown = {"emotion": metrics.SHOWN["emotion"], "coarse": metrics.SHOWN["emotion"], "au": metrics.SHOWN["aus"]}
     for task, keys in run["keys"].items():
         listed = shown.get(task.rsplit("_", 1)[1], metrics.SHOWN["all"])
         if task == "megc2019_meu":
@@ -280,6 +284,8 @@ def test_a_task_asks_about_the_clips_of_its_protocol(run: dict[str, Any]) -> Non
     assert size["fourdme_meu"] == 2 * 7 + 1 and size["fourdme_emotion"] == 2 * 5 + 1, "the compound labels left out"
     for name in ("casme2", "samm", "casme3", "mmew", "fourdme"):
         assert size[f"{name}_au"] == size[f"{name}_meu"] - 1, "one clip has no units"
+        of_class = [label for label in labels_of(name) if coarse(label)]
+        assert size[f"{name}_coarse"] == 2 * len(of_class) + (labels_of(name)[0] in of_class), "the others left out"
     for kind, more in (("meu", 1), ("meu_map", 1), ("emotion", 1), ("au", 0)):
         assert size[f"dfme_{kind}"] == 2 * 7 + more and size[f"dfme_b_{kind}"] == 7 + more
         assert all("/test_a" in id for id, _ in run["samples"][f"dfme_{kind}"])
@@ -289,7 +295,7 @@ def test_a_task_asks_about_the_clips_of_its_protocol(run: dict[str, Any]) -> Non
 @pytest.mark.slow
 def test_the_model_is_asked_for_what_the_task_says(run: dict[str, Any]) -> None:
     for task, (images, text) in run["asked"].items():
-        asks = {"emotion": "emotion", "au": "aus"}.get(task.rsplit("_", 1)[1], "all")
+        asks = {"emotion": "emotion", "coarse": "emotion", "au": "aus"}.get(task.rsplit("_", 1)[1], "all")
         assert images == (1 if task.endswith("_map") else 2), task
         assert ("(FACS)" in text) == (asks != "emotion"), task
         assert ("expression." in text or "expression:" in text) == (asks != "aus"), task
@@ -314,7 +320,9 @@ def test_the_table_has_our_rows_in_our_order_with_their_standard_errors(run: dic
     rows = [[cell.strip() for cell in line.split("|")] for line in run["table"].splitlines() if line.startswith("|")]
     for task, kind in (("samm_meu", "all"), ("casme2_emotion", "emotion"), ("mmew_au", "aus")):
         shown = {cells[4]: cells for cells in rows if cells[1].removeprefix("- ") == task}
-        assert list(shown) == [name for name in metrics.SHOWN[kind] if name != "description_score"], task
+        assert list(shown) == [
+            name for name in metrics.SHOWN[kind] if name != "description_score" and "ceiling" not in name
+        ], task
         for name, cells in shown.items():
             found = run["results"][task]
             error = found[f"{name}_stderr,none"]

@@ -33,7 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decide",
         choices=("generate", "likelihood"),
         default="generate",
-        help="how closed questions (*_emotion) are answered (default: %(default)s)",
+        help="how closed questions (*_emotion, *_coarse) are answered (default: %(default)s)",
+    )
+    add(
+        "--answer",
+        choices=("words", "head", "both"),
+        default="words",
+        help="who answers: the words, kept heads, or both, scored apart (default: %(default)s)",
     )
     add("--include-path", metavar="FOLDER", help="a folder of further task files")
     add("--allow-incomplete", action="store_true", help="where folds failed, score the others and mark the result")
@@ -55,7 +61,7 @@ def run(given: argparse.Namespace) -> None:
     from mellm_plugin.training.config import load
     from mellm_plugin.training.loso import loso
 
-    names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size", "decide")
+    names = ("folds", "jobs", "allow_incomplete", "include_path", "batch_size", "decide", "answer")
     same: dict[str, Any] = {name: getattr(given, name) for name in names}
     devices = [one for one in given.devices.split(",") if one]
     tell = partial(print, file=sys.stderr if given.json else sys.stdout, flush=True)

@@ -28,6 +28,7 @@ STRENGTHS: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 _PARTS = 5  # of the people, each left out once to choose C
 _LONG = 4  # times the number of clips: vectors that are rotated, for speed
+_LEAST = 0.1  # of the largest deviation of a number over the clips
 _USUAL = 1e-2  # where there are too few people to choose
 
 
@@ -153,6 +154,23 @@ class Linear:
         return [make_pipeline(moved, _fitted(known, column, strength)) for column in columns]
 
 
+def scaler() -> Any:
+    """A transformer of scikit-learn that standardises vectors, but takes no deviation for less than a tenth of the
+    largest: what hardly varies among the training clips is noise, which a new person may have more of."""
+    from sklearn.preprocessing import StandardScaler
+
+    class Scaler(StandardScaler):  # type: ignore[misc]
+        scale_: Any
+
+        def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Scaler:
+            super().fit(X, y, sample_weight)
+            deviations = np.sqrt(self.var_)
+            self.scale_ = np.maximum(deviations, _LEAST * deviations.max()) if deviations.any() else self.scale_
+            return self
+
+    return Scaler()
+
+
 def _moved(vectors: Vectors) -> Any:
     """The standardisation of vectors, and, of long ones, their rotation into as many dimensions as there are clips.
 
@@ -160,10 +178,9 @@ def _moved(vectors: Vectors) -> Any:
     """
     from sklearn.decomposition import PCA
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     long = vectors.shape[1] > _LONG * len(vectors)
-    steps = [StandardScaler(), PCA(svd_solver="full")] if long else [StandardScaler()]
+    steps = [scaler(), PCA(svd_solver="full")] if long else [scaler()]
     return make_pipeline(*steps).fit(vectors)
 
 

@@ -34,7 +34,7 @@ def unit(shape: tuple[int, ...]) -> float:
     return min(shape[:2]) / REFERENCE_SIDE
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def face_ellipse(height: int, width: int) -> npt.NDArray[np.bool_]:
     """A rough face that fills the frame: bool `(height, width)`, read-only by convention."""
     y, x = np.ogrid[:height, :width]

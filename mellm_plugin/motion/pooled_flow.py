@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from mellm_plugin.motion.cache import MotionCache
 from mellm_plugin.motion.facial import FacialFlow, Nose, measure, strength, working_pair
-from mellm_plugin.motion.geometry import Field, unit
+from mellm_plugin.motion.geometry import REFERENCE_SIDE, Field, unit
 from mellm_plugin.motion.images import Frame, read_pair
 from mellm_plugin.motion.settings import DEFAULT, MotionSettings
 
@@ -32,7 +32,7 @@ CELLS = 12
 LENGTH = 3 * CELLS**2
 """Length of the vector."""
 
-VERSION = 1
+VERSION = 2
 """Version of the vector; changes whenever equal flows give another one."""
 
 _SMOOTH_PX = 6.0  # sigma, px of the reference frame: a third of a cell; strain amplifies the noise of the estimator
@@ -55,13 +55,13 @@ def pooled(measured: FacialFlow) -> Vector:
 
     Returns:
         float32 `(LENGTH,)`: u of all cells, then v, then strain. u and v are shares of the strength, x to the right and
-        y down; strain is that of such a flow per px of the reference frame. A face that hardly moves keeps small
+        y down; strain is by how much of that a cell stretches. A face that hardly moves keeps small
         values. They depend neither on the size of the frame nor on a factor of the flow.
     """
     px = unit(measured.flow.shape)
     softer = replace(measured, flow=cv2.GaussianBlur(measured.flow, (0, 0), _SMOOTH_PX * px))
     flow = softer.flow / np.float32(px * max(strength(softer), _LEAST_PX))
-    fields = np.dstack([flow, strain(flow) * np.float32(px)])
+    fields = np.dstack([flow, strain(flow) * np.float32(px * REFERENCE_SIDE / CELLS)])
     cells = cv2.resize(fields, (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(cells.transpose(2, 0, 1), np.float32).ravel()
 

@@ -152,7 +152,7 @@ def _mean(facial: FacialFlow, at: tuple[float, float], sigma: tuple[float, float
         return 0.0, 0.0, 0.0, 0.0
     x = (columns.start + np.arange(u.shape[1]) - at[0]) / sigma[0]
     y = (rows.start + np.arange(u.shape[0]) - at[1]) / sigma[1]
-    window = np.exp(-(y[:, None] ** 2 + x**2) / 2)
+    window = np.exp(-(y**2) / 2)[:, None] * np.exp(-(x**2) / 2)
     total = float(window.sum())
     if facial.confidence is not None:
         window = window * facial.confidence[rows, columns]
@@ -171,6 +171,7 @@ def _noise(flow: Field, size: float) -> float:
     step = max(1, int(size / 3))
     height, width = flow.shape[:2]
     small = cv2.resize(flow, (max(1, width // step), max(1, height // step)), interpolation=cv2.INTER_AREA)
-    power = cv2.GaussianBlur((small**2).sum(-1), (0, 0), max(size / step, 0.3))
+    u, v = small[..., 0], small[..., 1]
+    power = cv2.GaussianBlur(u * u + v * v, (0, 0), max(size / step, 0.3))
     inside = face_ellipse(power.shape[0], power.shape[1])
     return float(np.sqrt(np.percentile(power[inside] if inside.any() else power, _STILL_SHARE)))

@@ -133,6 +133,8 @@ def card(config: Config, made: Mapping[str, Any]) -> str:
         score = f"{s['validation']['score']:.3f}" if "score" in s["validation"] else "-"
         rows += f"| {s['name']} | {s['steps']} | {s['loss']:.4f} | {validation} | {score} | {s['seconds']:.0f} |\n"
     doubts = "".join(f"- Warning, stage {s['name']}: {fault}.\n" for s in made["stages"] for fault in s["faults"])
+    last = config.stages[-1].heads
+    kept = f"Kept heads ({', '.join(last.weights())}) answer, too: add `answer=head`.\n\n" if last and last.keep else ""
     people = "\n".join(
         f"- {name}: trained on {len(of['subjects'])} subjects, validated on {len(made['validation'].get(name, ()))}"
         for name, of in made["seen"].items()
@@ -142,7 +144,7 @@ def card(config: Config, made: Mapping[str, Any]) -> str:
         f"# {kind} for micro-expressions\n\n"
         f"Made with mellm-plugin {made['versions']['mellm-plugin']} from `{config.base}`, shown {maps}. Evaluate:\n\n"
         f"    lmms-eval --model mellm --model_args {argument}=FOLDER --tasks synthme_meu --output_path results "
-        "--log_samples\n\n"
+        f"--log_samples\n\n{kept}"
         "`training.json` holds the config, the versions, the data and the subjects it has seen; scores on those are no "
         f"scores on new people.\n\n{people}\n\n"
         "| stage | steps | loss | validation loss | validation score | s |\n|---|---:|---:|---:|---:|---:|\n"

@@ -24,8 +24,8 @@ from tqdm import tqdm
 from mellm_plugin.datasets import store
 from mellm_plugin.errors import ImageError, InputError, TrainingError
 from mellm_plugin.language.unanswered import IMAGES_UNUSABLE
-from mellm_plugin.models.flow import Answers
 from mellm_plugin.models.linear import Annotated, Linear, Vectors
+from mellm_plugin.models.mellm_flow import Answers
 from mellm_plugin.models.seen import people as people_of
 from mellm_plugin.models.seen import person
 from mellm_plugin.models.tokens import Tokens

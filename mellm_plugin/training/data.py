@@ -43,6 +43,7 @@ DRAWN_CLIPS = 2000
 CAP = 4.0
 """A clip appears at most this many times as often as the mean clip of its form, however rare its label or unit."""
 
+_LONG = ("description",)  # forms with far longer answers than the others
 _BLOCK = 256  # within a block of examples, shares of sources and forms are exact to one example
 
 
@@ -255,12 +256,18 @@ class Examples(Sequence[Example]):
         self.plan = _planned(self._streams, self.clips if count is None else count, seed)
         """Stream and clip number of each example, int64 `(len, 2)`; identifies the plan."""
 
-    def extended(self, count: int) -> Examples:
-        """The same plan, shortened or extended to `count` examples."""
+    def extended(self, count: int, together: int = 1) -> Examples:
+        """The same plan, shortened or extended to `count` examples.
+
+        Of each `together` examples, which one optimiser step takes, long ones (`_LONG`) come last: batches of one step
+        then need little padding.
+        """
         if count < 1:
             raise InputError(f"count: expected at least 1, found {count}")
         other = copy(self)
         other.plan = _planned(self._streams, count, self.seed)
+        long = np.array([stream.form in _LONG for stream in self._streams])[other.plan[:, 0]]
+        other.plan = other.plan[np.lexsort((long, np.arange(count) // together))]
         return other
 
     def __len__(self) -> int:

@@ -222,7 +222,7 @@ class _Run:
         curve = Curve(self.output / CURVE, stage.name, self._cut_curve(stage.name, step))
         heads = None
         if stage.heads is not None:
-            heads = Heads.load(checkpoint) if checkpoint else new_heads(stage.heads, model, processor, examples)
+            heads = Heads.load(checkpoint) if checkpoint else new_heads(stage.heads, model, processor, examples, before)
         trainer = StageTrainer(
             rates=stage.learning_rate,
             heads=heads,

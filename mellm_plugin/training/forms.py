@@ -59,6 +59,7 @@ BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"}
 """Forms that are balanced by label and forms that are balanced by units, because their answers name them."""
 
 _OWN_WORDING = 0.5  # share of examples with the wording of evaluation
+_OTHER_SETS = 0.5  # share of closed sets with some of the labels, in another order
 _FAINTEST_SHADE = 0.1  # of full colour; fainter colours are not mentioned
 _LEAST_AREA = 0.08  # of a region; motion on a smaller share is not mentioned
 _LEAST_ALIKE = 0.34  # share of the painted pixels that must have the named colours
@@ -234,6 +235,8 @@ def ask(form: str, clip: Clip, variation: Variation, asked: Asked, language: str
                 (labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None
             ]
             labels, label = sets[int(rng.integers(len(sets)))]
+            if asked.vary_words and rng.random() < _OTHER_SETS:
+                labels = _some_of(labels, label, rng)
             if form == "label":
                 prompts, answer = wordings("emotion", labels, images, palette, language), label_answer(label, language)
             else:
@@ -283,6 +286,13 @@ def _truth(moving: Clip, variation: Variation, settings: MotionSettings | None, 
         way = 1 + ways.index(colour.direction_shown(motion.dx, motion.dy).name) if motion.visible else 0
         motions.append(None if part in found.stirred else way)
     return Truth(moving.record, labels, label_among(moving.record, labels), tuple(motions))
+
+
+def _some_of(labels: Sequence[str], label: str, rng: np.random.Generator) -> tuple[str, ...]:
+    """Two or more of the labels in any order, the given one among them: a model is to read the set in the prompt."""
+    others = [one for one in labels if one != label]
+    kept = rng.choice(others, int(rng.integers(min(1, len(others)), len(others) + 1)), replace=False).tolist()
+    return tuple(rng.permutation([label, *kept]).tolist())
 
 
 def _region(found: Seen, rng: np.random.Generator) -> RegionMotion:

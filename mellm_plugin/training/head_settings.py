@@ -18,13 +18,14 @@ _Weight = Annotated[float, number(0)]
 
 @dataclass(frozen=True)
 class HeadSettings(Settings):
-    """Weights of the heads' losses beside the words' loss, which counts 1; 0: no such head."""
+    """Weights of the losses; 0: no such head."""
 
     units: Annotated[_Weight, "which units move"] = 0.0
     sides: Annotated[_Weight, "on which sides"] = 0.0
     label: Annotated[_Weight, "the label, among the labels of the source"] = 0.0
     coarse: Annotated[_Weight, "negative, positive or surprise"] = 0.0
     regions: Annotated[_Weight, "which way each region moves"] = 0.0
+    words: Annotated[_Weight, "the words beside the heads; 0: the heads alone, for eyes that see nothing yet"] = 1.0
     learning_rate: Annotated[float, number(0, 1, above=True), "peak, of the heads' own weights"] = 2e-2
     grid: Annotated[int, count(0, 16), "tokens are pooled to so many cells a side; 0: by learnt queries"] = 6
     keep: Annotated[Flag, "keep them in the folder, for --model_args answer=head"] = False

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from torch.nn import functional
 
 from mellm_plugin.facs.codes import numbers, parse_canonical
 from mellm_plugin.facs.labels import COARSE, coarse
-from mellm_plugin.models.heads import REGIONS, Heads, HeadShape
+from mellm_plugin.models.heads import REGIONS, Heads, HeadShape, has_heads
 from mellm_plugin.models.inputs import encoded, rendered
 from mellm_plugin.scoring import emotion
 from mellm_plugin.training.challenge import certain_units
@@ -133,15 +135,25 @@ def scores(shape: HeadShape, logits: Mapping[str, torch.Tensor], of: Mapping[str
     return found
 
 
-def new_heads(settings: HeadSettings, model: Any, processor: Any, examples: Examples) -> Heads:
-    """Untrained heads for the examples of a stage; the places of tokens are used if the processor makes them known."""
+def new_heads(
+    settings: HeadSettings, model: Any, processor: Any, examples: Examples, before: Path | None = None
+) -> Heads:
+    """Heads for the examples of a stage; the places of tokens are used if the processor makes them known.
+
+    `before` is the outcome of the stage before: if its heads have the same shape, they are trained on.
+    """
     config = model.config
     pictures = 2 if examples.motion is None else 1
     units, labels = examples.units_and_labels()
     kinds = tuple(settings.weights())
     grid = settings.grid if _has_places(processor, config, pictures) else 0
     width = config.get_text_config().hidden_size
-    return Heads(HeadShape(width, grid, pictures, kinds, units, labels))
+    shape = HeadShape(width, grid, pictures, kinds, units, labels)
+    if before is not None and has_heads(before):
+        carried = Heads.load(before)
+        if replace(carried.shape, temperatures={}) == shape:
+            return carried
+    return Heads(shape)
 
 
 def _has_places(processor: Any, config: Any, pictures: int) -> bool:

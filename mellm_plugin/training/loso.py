@@ -21,7 +21,7 @@ import queue
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from time import monotonic
@@ -75,6 +75,7 @@ def loso(
     include_path: str | None = None,
     batch_size: int = 1,
     decide: str = "generate",
+    answer: str = "words",
     baselines: Sequence[str] = BASELINES,
     trained: bool = True,
     tell: Callable[[str], None] = print,
@@ -89,7 +90,7 @@ def loso(
         jobs: folds that run at once on each device: `cuda:0`, `cpu`; without devices, the commands choose.
         allow_incomplete: if folds fail, score the others and mark the result as incomplete.
         include_path: a folder with more task files.
-        batch_size, decide: arguments of the model in the evaluations.
+        batch_size, decide, answer: arguments of the model in the evaluations.
         baselines: names of `baselines.BASELINES`, run first under the same folds.
         trained: if not, no adapter is trained: only the baselines are run, all of them, however long it takes.
 
@@ -102,7 +103,9 @@ def loso(
         BusyError: another process works in the folder.
     """
     out = out.expanduser().absolute()
-    _check_options(out, jobs, devices, batch_size, baselines, trained)
+    _check_options(out, jobs, devices, batch_size, baselines, trained, [*_contradictions(config, decide, answer)])
+    arguments = {"decide": decide, "answer": answer}
+    given = ",".join(f"{name}={value}" for name, value in arguments.items() if value not in ("generate", "words"))
     known = held_out.open_task(task, include_path)
     every = subjects([source for stage in config.stages for source in stage.data])
     check_people(config, known, every, base=trained or "tokens" in baselines)
@@ -110,15 +113,14 @@ def loso(
     if trained:
         _check_folds(config, planned, every)
     with sole_writer(out, folder=True):
-        keep_plan(out, config, known, planned, decide)
+        keep_plan(out, config, known, planned, given if trained else None)
         tell(f"{task}: {len(known.asked)} clips, {len(planned)} folds")
         beside = _baselines(config, known, out, planned, every, baselines, trained, devices, tell)
         if not trained:
             compared = baselines_beside(known, [], beside)
             tell(f"\n{in_words(compared)}\n{out / 'baselines'}")
             return {"beside": compared}
-        failed = Folds(config, known, out, every, batch_size, decide).run(planned, jobs, devices, tell)
-        given = "" if decide == "generate" else f"decide={decide}"
+        failed = Folds(config, known, out, every, batch_size, given).run(planned, jobs, devices, tell)
         more: dict[str, Any] = {"allow_incomplete": allow_incomplete, "model_args": given, "beside": beside}
         found = pool(config, known, out, planned, failed, **more)
         tell(f"\n{(out / TABLE).read_text(encoding='utf-8')}\n{out / RESULTS}")
@@ -160,11 +162,27 @@ def _free_gpu() -> None:
         torch.cuda.empty_cache()
 
 
+def _contradictions(config: Config, decide: str, answer: str) -> Iterator[str]:
+    """Faults of how the trained models shall answer."""
+    heads = config.stages[-1].heads
+    if answer != "words" and not (heads and heads.keep):
+        yield f"--answer {answer}: expected heads with keep: true in the last stage of the config, found none"
+    if (decide, answer) == ("likelihood", "head"):
+        yield "--answer, --decide: found head and likelihood, which heads do not use; give one of them"
+
+
 def _check_options(
-    out: Path, jobs: int, devices: Sequence[str], batch_size: int, baselines: Sequence[str], trained: bool
+    out: Path,
+    jobs: int,
+    devices: Sequence[str],
+    batch_size: int,
+    baselines: Sequence[str],
+    trained: bool,
+    faults: list[str],
 ) -> None:
+    """Raise an InputError with these faults and those of the other options."""
     counts = {"--jobs": jobs, "--batch-size": batch_size}
-    faults = [f"{option}: expected at least 1, found {n}" for option, n in counts.items() if n < 1]
+    faults += [f"{option}: expected at least 1, found {n}" for option, n in counts.items() if n < 1]
     known = ["cpu", *(f"cuda:{n}" for n in range(torch.cuda.device_count()))]
     faults += [f"--devices: expected one of {', '.join(known)}, found {d!r}" for d in devices if d not in known]
     option = "--beside" if trained else "--baseline"
@@ -220,37 +238,38 @@ def _check_folds(config: Config, folds: Sequence[Fold], every: Mapping[str, Sequ
         raise InputError(faults, where="loso")
 
 
-def keep_plan(out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold], decide: str = "generate") -> None:
-    """Write the plan of the folds, or refuse, with a TrainingError, to resume a run with another plan."""
+def keep_plan(
+    out: Path, config: Config, task: held_out.Task, folds: Sequence[Fold], model_args: str | None = None
+) -> None:
+    """Write the plan of the folds, or refuse, with a TrainingError, to resume a run with another plan.
+
+    `model_args` are those of the evaluations; None: baselines alone, for which they mean nothing.
+    """
     plain = config.to_dict()
     for free in ("workers", "save_every"):  # they may change, as in a single training
         plain["trainer"].pop(free, None)
-    text = json.dumps(
-        {
-            "task": task.name,
-            "clips": hashlib.sha256(json.dumps([one.id for one in task.asked]).encode()).hexdigest(),
-            "data": stages.fingerprint([source for stage in config.stages for source in stage.data]),
-            "config": {key: value for key, value in plain.items() if key not in ("output", "logging")},
-            "folds": {fold.name: fold.people for fold in folds},
-            "decide": decide,
-        },
-        indent=1,
-        ensure_ascii=False,
-    )
+    own: dict[str, Any] = {
+        "task": task.name,
+        "task_file": hashlib.sha256(task.file.read_bytes()).hexdigest(),
+        "clips": hashlib.sha256(json.dumps([one.id for one in task.asked]).encode()).hexdigest(),
+        "data": stages.fingerprint([source for stage in config.stages for source in stage.data]),
+        "config": {key: value for key, value in plain.items() if key not in ("output", "logging")},
+        "folds": {fold.name: fold.people for fold in folds},
+    } | ({} if model_args is None else {"model_args": model_args})
+    own = json.loads(json.dumps(own))
     file = out / _PLAN
-    if not file.is_file():
-        write_text(file, text + "\n")
-        return
-    own, before = json.loads(text), {"decide": "generate", **json.loads(file.read_text(encoding="utf-8"))}
-    if differ := [key for key in own if before.get(key) != own[key]]:
+    before: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else own
+    # a run of baselines alone has not decided how trained models answer
+    if differ := [key for key in own if before.get(key, own[key] if key == "model_args" else None) != own[key]]:
         keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
-        words = {key: f"{key} ({before.get(key)} there, {own[key]} now)" for key in ("task", "decide")}
+        words = {key: f"{key} ({before.get(key)} there, {own.get(key)} now)" for key in ("task", "model_args")}
         words["config"] = f"config ({', '.join(keys)})"
         changed = [words.get(key, key) for key in differ]
         raise TrainingError(
             f"{out} holds folds of another run; these differ: {', '.join(changed)}. Use the same settings to "
             "resume it, or another folder"
         )
+    write_text(file, json.dumps({**before, **own}, indent=1, ensure_ascii=False) + "\n")
 
 
 class Folds:
@@ -263,10 +282,10 @@ class Folds:
         out: Path,
         every: Mapping[str, Sequence[str]],
         batch_size: int = 1,
-        decide: str = "generate",
+        model_args: str = "",
     ) -> None:
         self.config, self.task, self.out, self.every, self._batch_size = config, task, out, every, batch_size
-        self._decide = decide
+        self._model_args = model_args
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -344,7 +363,7 @@ class Folds:
         shutil.rmtree(results, ignore_errors=True)
         argument = "pretrained" if self.config.full else "adapter"
         # lmms-eval takes one folder of tasks; the fold's task includes the user's own file.
-        given = f"{argument}={trained},decide={self._decide}"
+        given = ",".join(one for one in (f"{argument}={trained}", self._model_args) if one)
         command = ["lmms_eval", "--model", "mellm", "--model_args", given, "--tasks", name]
         command += ["--include_path", str(folder / "task"), "--batch_size", str(self._batch_size)]
         command += ["--output_path", str(results), "--log_samples"]

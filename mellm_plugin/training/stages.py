@@ -127,8 +127,8 @@ def shown(config: Config, number: int, sides: Split, per_step: int = 1, processe
     stage = config.stages[number]
     found = opened(config, number, without=sides.without(), processes=processes)
     if stage.steps is not None:
-        return found.extended(stage.steps * per_step)
-    return found.extended(stage.examples or math.ceil((stage.epochs or 0) * found.clips))
+        return found.extended(stage.steps * per_step, per_step)
+    return found.extended(stage.examples or math.ceil((stage.epochs or 0) * found.clips), per_step)
 
 
 def opened(config: Config, number: int, *, sources: Sequence[Source] = (), where: str = "", **options: Any) -> Examples:

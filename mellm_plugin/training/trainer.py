@@ -96,6 +96,18 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         """Weighted cross-entropy of the answers' tokens, computed only where a row of the batch has one; in training,
         the weighted losses of the heads are added."""
         given = {name: value for name, value in inputs.items() if name not in ("labels", WEIGHTS, TRUTH)}
+        items = self._items(inputs) if num_items_in_batch is None else num_items_in_batch / self._devices
+        if self._without_words:
+            # DistributedDataParallel needs whole passes.
+            with self.looking(alone=self.args.world_size == 1) as seen:
+                model(**given, use_cache=False)
+            assert seen is not None
+            of_heads = self._of_heads(seen, inputs) / items
+            if model.training:
+                self._heads_loss += float(of_heads.detach())
+            else:
+                self._keep(seen, inputs)
+            return (of_heads, {}) if return_outputs else of_heads
         following = inputs["labels"][:, 1:]
         columns = (following != IGNORED).any(dim=0).nonzero().flatten()
         kept = {"logits_to_keep": columns} if self._keeps_logits else {}
@@ -108,15 +120,21 @@ class StageTrainer(Trainer):  # type: ignore[misc]
             loss = loss * inputs[WEIGHTS][:, 1:][:, columns].flatten()
         loss = loss.sum()
         # counts the tokens, or weighted answers, of all devices, whose losses are then averaged
-        items = self._items(inputs) if num_items_in_batch is None else num_items_in_batch / self._devices
         if seen is not None and model.training:
+            assert self._settings is not None
             of_heads = self._of_heads(seen, inputs) / items
             self._heads_loss += float(of_heads.detach())
-            return (loss / items + of_heads, {}) if return_outputs else loss / items + of_heads
-        if seen is not None and self.heads is not None:  # validation: kept for the heads' scores
-            read = self.heads(seen.pictures(inputs, self.heads.shape.pictures))
-            self._held.append(tuple({k: v.cpu() for k, v in of.items()} for of in (read, inputs[TRUTH])))  # type: ignore[arg-type]
+            both = self._settings.words * loss / items + of_heads
+            return (both, {}) if return_outputs else both
+        if seen is not None:
+            self._keep(seen, inputs)
         return (loss / items, {}) if return_outputs else loss / items
+
+    def _keep(self, seen: VisualTokens, inputs: dict[str, Any]) -> None:
+        """Keep what the heads say of a validation batch, to be scored."""
+        assert self.heads is not None
+        read = self.heads(seen.pictures(inputs, self.heads.shape.pictures))
+        self._held.append(tuple({k: v.cpu() for k, v in of.items()} for of in (read, inputs[TRUTH])))  # type: ignore[arg-type]
 
     def evaluation_loop(self, *given: Any, **named: Any) -> Any:
         """The validation loss, and the scores of `validation` for the same examples."""
@@ -127,7 +145,7 @@ class StageTrainer(Trainer):  # type: ignore[misc]
 
     def _scores(self) -> dict[str, float]:
         found: dict[str, float] = {}
-        if self._scored and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
+        if self._scored and not self._without_words and not (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             model, examples = self.accelerator.unwrap_model(self.model), self.eval_dataset
             mine = (examples[i] for i in range(self.args.process_index, len(examples), self.args.world_size))
             with self.accelerator.autocast():
@@ -139,7 +157,10 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         if self.heads is not None and (held := [one for some in self._gathered(self._held) for one in some]):
             logits, truths = ({k: torch.cat([of[n][k] for of in held]) for k in held[0][n]} for n in (0, 1))
             self.heads.shape = replace(self.heads.shape, temperatures=temperatures(logits, truths))
-            found |= {f"heads_{name}": value for name, value in head_scores(self.heads.shape, logits, truths).items()}
+            of_heads = head_scores(self.heads.shape, logits, truths)
+            if self._scored and self._without_words and (read := [v for k, v in of_heads.items() if k != "loss"]):
+                found["score"] = sum(read) / len(read)
+            found |= {f"heads_{name}": value for name, value in of_heads.items()}
         return found
 
     def _gathered(self, own: Any) -> list[Any]:
@@ -150,9 +171,14 @@ class StageTrainer(Trainer):  # type: ignore[misc]
         torch.distributed.all_gather_object(every, own)
         return every
 
-    def looking(self) -> AbstractContextManager[VisualTokens | None]:
+    @property
+    def _without_words(self) -> bool:
+        """Whether the heads alone are trained."""
+        return self._settings is not None and not self._settings.words
+
+    def looking(self, alone: bool = False) -> AbstractContextManager[VisualTokens | None]:
         """Keeps the visual tokens of forward passes, if there are heads."""
-        return nullcontext() if self.heads is None else visual_tokens(self.accelerator.unwrap_model(self.model))
+        return nullcontext() if self.heads is None else visual_tokens(self.accelerator.unwrap_model(self.model), alone)
 
     def _of_heads(self, seen: VisualTokens, inputs: dict[str, Any]) -> torch.Tensor:
         """The weighted losses of the heads; an example counts as much as its answer."""

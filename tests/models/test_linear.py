@@ -8,10 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mellm_plugin.facs.labels import COARSE, LABELS, coarse
-from mellm_plugin.models.linear import STRENGTHS, Annotated, Linear, Vectors, presence, target
+from mellm_plugin.models.linear import STRENGTHS, Annotated, Linear, Vectors, presence, scaler, target
 
 
 def clip(label: str | None = None, aus: tuple[str, ...] | None = None, who: str = "a", whole: bool = True) -> Annotated:
@@ -60,7 +59,7 @@ def test_agrees_with_scikit_learn(length: int) -> None:
     gold = np.array([target(one, COARSE) for one in clips])
     groups = np.array([one.person for one in clips])
     same = {"class_weight": "balanced", "max_iter": 1000}
-    pipes = {C: make_pipeline(StandardScaler(), LogisticRegression(C=C, **same)) for C in STRENGTHS}
+    pipes = {C: make_pipeline(scaler(), LogisticRegression(C=C, **same)) for C in STRENGTHS}
     read = {C: cross_val_predict(one, vectors, gold, groups=groups, cv=GroupKFold(5)) for C, one in pipes.items()}
     best = max(STRENGTHS, key=lambda C: f1_score(gold, read[C], average="macro"))
     new, _ = people(5, 20, length, seed=9)

@@ -42,7 +42,7 @@ def test_a_vector_holds_the_means_of_cells() -> None:
     given, px = smooth(0), 96 / 224
     found = pooled(of(given)).reshape(3, CELLS, CELLS)
     flow = np.asarray(cv2.GaussianBlur(given, (0, 0), 6 * px), np.float32)
-    fields = np.dstack([flow, strain(flow) * px]) / (strength(of(flow)) * px)
+    fields = np.dstack([flow, strain(flow) * px * 224 / CELLS]) / (strength(of(flow)) * px)
     means = fields.reshape(CELLS, 8, CELLS, 8, 3).mean((1, 3)).transpose(2, 0, 1)
     assert found.dtype == np.float32 and found.size == LENGTH
     assert found == pytest.approx(means, abs=1e-5)

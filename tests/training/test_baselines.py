@@ -15,7 +15,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from mellm_plugin import meu
 from mellm_plugin.datasets import store, synthme
@@ -23,7 +22,7 @@ from mellm_plugin.datasets.sample import Sample, features
 from mellm_plugin.errors import InputError
 from mellm_plugin.meu.protocols import protocol
 from mellm_plugin.models.flow_vectors import of_dataset
-from mellm_plugin.models.linear import STRENGTHS, Linear
+from mellm_plugin.models.linear import STRENGTHS, Linear, scaler
 from mellm_plugin.report import results
 from mellm_plugin.report.leaderboard import make
 from mellm_plugin.scoring.held_out import Asked, Task
@@ -105,7 +104,7 @@ def test_answers_are_those_of_scikit_learn_alone(of_flow: list[dict[str, Any]], 
     for seen, held in LeaveOneGroupOut().split(vectors, gold, people):
         best: tuple[float, Any] = (-1.0, None)
         for C in STRENGTHS:
-            pipe = make_pipeline(StandardScaler(), LogisticRegression(C=C, class_weight="balanced", max_iter=1000))
+            pipe = make_pipeline(scaler(), LogisticRegression(C=C, class_weight="balanced", max_iter=1000))
             within = cross_val_predict(pipe, vectors[seen], gold[seen], groups=people[seen], cv=GroupKFold(3))
             score = f1_score(gold[seen], within, average="macro")
             best = max(best, (score, pipe), key=lambda one: one[0])

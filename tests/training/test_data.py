@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,16 @@ def test_an_example_depends_on_the_arguments_and_its_place_alone(root: Path) -> 
     assert any(another[i].prompt != backwards[i].prompt for i in range(16))
     with pytest.raises(IndexError):
         first[16]
+
+
+def test_long_answers_come_last_in_each_step(root: Path) -> None:
+    examples = Examples([Source("toy", forms={"label": 1, "description": 1, "unit": 1})], DEFAULT, root=root)
+    plain, ordered = examples.extended(70).plan, examples.extended(70, 16).plan
+    for start in range(0, 70, 16):
+        before, after = plain[start : start + 16], ordered[start : start + 16]
+        assert sorted(map(tuple, before)) == sorted(map(tuple, after))
+        long = [examples._streams[stream].form == "description" for stream in after[:, 0]]
+        assert long == sorted(long) and any(long)
 
 
 def test_shares_of_sources_forms_and_languages_are_kept(root: Path) -> None:
@@ -129,14 +140,15 @@ def test_unvaried_examples_are_asked_as_evaluation_asks(root: Path) -> None:
 
 
 def test_several_sets_of_labels_take_turns(root: Path) -> None:
-    source = Source("synthme", clips=10, forms={"label": 1}, labels="smic, casme2,disgust+happiness+others")
-    sets = (LABELS["smic"], LABELS["casme2"], ("disgust", "happiness", "others"))
+    source = Source("synthme", clips=30, forms={"label": 1}, labels="smic, casme2,anger+contempt")
+    sets = ({*LABELS["smic"]}, {*LABELS["casme2"]}, {"anger", "contempt"})
     seen = set()
-    for example in Examples([source], DEFAULT, count=16, root=root):
-        asked = next(s for s in sets if f"{s[-2]} or {s[-1]}" in example.prompt)
-        assert example.answer in asked
+    for example in Examples([source], DEFAULT, count=40, root=root):
+        offered = {label for label in set.union(*sets) if re.search(rf"\b{label}\b", example.prompt)}
+        (asked,) = (place for place, one in enumerate(sets) if offered <= one)
+        assert example.answer in offered
         seen.add(asked)
-    assert len(seen) == 3
+    assert seen == {0, 1, 2}
 
 
 def test_frames_instead_of_maps(root: Path) -> None:

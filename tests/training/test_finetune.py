@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -380,6 +381,22 @@ def test_heads_of_a_whole_model_on_frames(given: Make, tmp_path: Path) -> None:
     run({**given(train=every, lora=None, steps=1, heads={"units": 1, "keep": True}), "motion": "off"})
     assert json.loads((tmp_path / "out" / "heads.json").read_text())["pictures"] == 2
     assert Mellm(pretrained=str(tmp_path / "out"), answer="head").motion is None
+
+
+def test_heads_alone_go_on_in_the_next_stage(given: Make, tmp_path: Path) -> None:
+    plain = given(steps=4, learning_rate=0.01)
+    (words,) = plain["stages"]
+    eyes = {**words, "name": "eyes", "heads": {"units": 1, "words": 0, "grid": 2}}
+    stages = [eyes, {**words, "steps": 1, "heads": {"units": 1, "grid": 2, "keep": True}}]
+    run({**plain, "stages": stages})
+    lines = read_curve(tmp_path / "out" / "curve.jsonl")
+    first = next(line for line in lines if line["stage"] == "eyes")
+    assert first["loss"] == pytest.approx(first["heads_loss"]), "the words have no part in the loss"
+    after = next(line for line in lines if line["stage"] == words["name"])
+    assert first["heads_loss"] == pytest.approx(log(2)), "of heads that have learnt nothing"
+    assert abs(after["heads_loss"] - log(2)) > 0.05
+    best = next(line for line in lines if "validation_score" in line)
+    assert best["validation_score"] == best["validation_heads_au_f1"] and "validation_label_uf1" not in best
 
 
 def test_a_run_that_learnt_nothing_is_said(given: Make, tmp_path: Path) -> None:

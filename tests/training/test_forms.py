@@ -90,7 +90,7 @@ def test_a_description_without_known_units_names_none(drawn: DrawnClips, languag
 
 def test_a_region_is_moving_still_or_stirred(drawn: DrawnClips) -> None:
     published = PRESETS["published"]
-    for clips, settings in ((drawn, DEFAULT), (DrawnClips(2, seed=5, settings=published), published)):
+    for clips, settings in ((drawn, DEFAULT), (DrawnClips(6, seed=5, settings=published), published)):
         moved = still = 0
         for number in range(len(clips.records)):
             found = seen(clips.clip(number), Variation(), settings)
@@ -166,3 +166,18 @@ def test_words_and_picture_are_mirrored_together(drawn: DrawnClips) -> None:
             assert told.count(code) == told_mirrored.count({"(left)": "(right)", "(right)": "(left)"}[code])
         regions = [word for word in ("brows", "lids", "corner", "cheek", "chin", "lip") if word in told_mirrored]
         assert regions == [word for word in ("brows", "lids", "corner", "cheek", "chin", "lip") if word in swapped]
+
+
+def test_closed_sets_of_training_are_some_labels_in_any_order(drawn: DrawnClips) -> None:
+    asked = Asked(DEFAULT, (LABELS["dfme"],), {}, vary_words=True)
+    place = next(n for n, record in enumerate(drawn.records) if record.emotion in LABELS["dfme"])
+    clip = drawn.clip(place)
+    sets = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        made = ask("label", clip, Variation(), replace(asked, with_truth=True), "en", rng)
+        assert made.truth is not None and made.answer in made.truth.labels and len(made.truth.labels) > 1
+        assert all(label in made.prompt for label in made.truth.labels)
+        sets.add(made.truth.labels)
+    assert LABELS["dfme"] in sets and len(sets) > 10
+    assert {label for labels in sets for label in labels} == set(LABELS["dfme"])

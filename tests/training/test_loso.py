@@ -78,11 +78,13 @@ def samples() -> dict[str, list[dict[str, Any]]]:
 
 
 @pytest.fixture
-def task() -> Task:
+def task(tmp_path_factory: pytest.TempPathFactory) -> Task:
     """The task of these clips."""
+    file = tmp_path_factory.mktemp("task") / "toy.yaml"
+    file.write_text("task: toy\n")
     asked = [Asked(f"casme2/{s}/{n}", "casme2", s) for s, given in GIVEN.items() for n in range(len(given))]
     names = {one["metric"]: one["aggregation"] for one in getattr(meu, "metrics(emotion)")}
-    return Task("toy", Path("toy.yaml"), tuple(asked), names)
+    return Task("toy", file, tuple(asked), names)
 
 
 @pytest.fixture
@@ -213,6 +215,9 @@ def test_folds_of_another_plan_are_not_resumed(
     keep_plan(tmp_path, CONFIG, task, folds)
     faster = replace(CONFIG.trainer, workers=4, save_every=7)
     keep_plan(tmp_path, replace(CONFIG, output="elsewhere", logging="none", trainer=faster), task, folds)
+    keep_plan(tmp_path, CONFIG, task, folds, "answer=head")  # what baselines alone left open
+    with pytest.raises(TrainingError, match=r"these differ: model_args \(answer=head there,  now\)"):
+        keep_plan(tmp_path, CONFIG, task, folds, "")
     more = Task("other", task.file, (*task.asked, Asked("casme2/sub01/99", "casme2", "sub01")), {})
     with pytest.raises(
         TrainingError, match=r"these differ: task \(toy there, other now\), clips, config \(seed\), folds"
@@ -236,9 +241,11 @@ def test_people_that_the_base_has_seen_stay_in_the_record(
 
 def test_all_faults_of_options_come_at_once(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
-        loso(CONFIG, "toy", tmp_path / "a,b", jobs=0, devices=["cuda:97", "gpu"], batch_size=0)
+        loso(CONFIG, "toy", tmp_path / "a,b", jobs=0, devices=["cuda:97", "gpu"], batch_size=0, answer="head")
     text = str(caught.value)
-    assert "5 faults" in text and "--jobs" in text and "--batch-size" in text
+    assert (
+        "6 faults" in text and "--answer head: expected heads" in text and "--jobs" in text and "--batch-size" in text
+    )
     assert "'cuda:97'" in text and "'gpu'" in text and "a,b" in text
 
 
@@ -292,11 +299,11 @@ def test_people_are_left_out_by_the_real_commands(
     config.write_text(
         "base: bundled\noutput: unused\nlogging: none\ntrainer: {save_every: 2}\nvalidation: {share: 0}\nstages:\n"
         "  - {name: labels, data: [{dataset: casme2, forms: {label: 1}}], steps: 30, learning_rate: 1.0e-4,\n"
-        "     train: {language: lora}, lora: {rank: 2, alpha: 4}}\n"
+        "     train: {language: lora}, lora: {rank: 2, alpha: 4}, heads: {label: 1, keep: true}}\n"
     )
     out = tmp_path / "loso"
     command = ["loso", str(config), "--task", "casme2_emotion", "-o", str(out), "--folds", "2", "--jobs", "2"]
-    command += ["--decide", "likelihood"]
+    command += ["--decide", "likelihood", "--answer", "both"]
 
     killer = Killer(out)
     killer.start()
@@ -332,7 +339,8 @@ def test_people_are_left_out_by_the_real_commands(
     assert found["results"]["casme2_emotion"]["emotion_uf1,none"] == meu.emotion_uf1(labels(predictions))
     assert all(one["record"]["probabilities"].keys() == {*one["record"]["labels"]} for one in predictions)
     assert found["results"]["casme2_emotion"]["scores_stderr,none"]["emotion_ece"]["value"] is not None
-    assert found["config"]["model_args"] == "decide=likelihood"
+    assert found["results"]["casme2_emotion"]["scores_stderr,none"]["heads_emotion_uf1"]["value"] is not None
+    assert found["config"]["model_args"] == "decide=likelihood,answer=both"
 
 
 def test_a_training_that_outlived_its_command_is_waited_for(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from mellm_plugin.language.answers import read
 from mellm_plugin.language.unanswered import unanswered
 from mellm_plugin.language.vqa_answers import vqa_reading
 from mellm_plugin.models import flow_vectors
-from mellm_plugin.models.flow import Flow
 from mellm_plugin.models.flow_vectors import drawn, of_dataset
+from mellm_plugin.models.mellm_flow import Flow
 
 SHOWN = {"happiness": ("12",), "surprise": ("1", "2"), "anger": ("4",)}
 
