@@ -191,6 +191,9 @@ class Stage(Settings):
         for part in self.learning_rate:
             if part not in trained and len(self.learning_rate) < len(PARTS):  # one number applies to all parts
                 yield f".learning_rate.{part}: found a rate, but this stage does not train it"
+        if self.heads is not None and not self.heads.words:
+            for part in (one for one in ("language", "embeddings") if one in trained):
+                yield f".heads.words: found 0, so nothing teaches train.{part}; leave it out, or give words a weight"
         if by_lora and self.lora is None:
             yield f".lora: expected rank and alpha, because train.{by_lora[0]} is lora, found nothing"
         if self.lora is not None and not by_lora:

@@ -104,6 +104,8 @@ def test_heads_need_a_weight_and_are_kept_in_the_last_stage_only(given: Make) ->
     assert stage.heads is not None and stage.heads.weights() == {"units": 1, "regions": 0.5} and not stage.heads.keep
     assert "stages[0].heads: expected a weight above 0" in _faults(given(heads={"keep": True}))[0]
     assert "stages[0].heads.sides: found without units" in _faults(given(heads={"sides": 1, "keep": True}))[0]
+    alone = _faults(given(heads={"units": 1, "words": 0}))
+    assert alone[0].startswith("stages[0].heads.words: found 0, so nothing teaches train.language")
     plain = given(heads={"units": 1, "keep": True})
     (fault,) = _faults({**plain, "stages": [plain["stages"][0], {**plain["stages"][0], "name": "more"}]})
     assert fault.startswith("stages[0].heads.keep: found in 'labels', but later stages")
