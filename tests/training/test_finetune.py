@@ -386,7 +386,8 @@ def test_heads_of_a_whole_model_on_frames(given: Make, tmp_path: Path) -> None:
 def test_heads_alone_go_on_in_the_next_stage(given: Make, tmp_path: Path) -> None:
     plain = given(steps=4, learning_rate=0.01)
     (words,) = plain["stages"]
-    eyes = {**words, "name": "eyes", "heads": {"units": 1, "words": 0, "grid": 2}}
+    eyes = {name: value for name, value in words.items() if name != "lora"}
+    eyes |= {"name": "eyes", "train": {"projector": "full"}, "heads": {"units": 1, "words": 0, "grid": 2}}
     stages = [eyes, {**words, "steps": 1, "heads": {"units": 1, "grid": 2, "keep": True}}]
     run({**plain, "stages": stages})
     lines = read_curve(tmp_path / "out" / "curve.jsonl")
