@@ -144,13 +144,13 @@ class ModelArguments(Settings):
         faults: list[str] = []
         found = attempt(cls, given, faults)
         wrong = {fault.partition(":")[0] for fault in faults}
-        faults += _contradictions({name: value for name, value in given.items() if name not in wrong})
+        faults += contradictions({name: value for name, value in given.items() if name not in wrong})
         if faults or found is None:
             raise SettingsError(faults, where="model arguments")
         return found
 
 
-def _contradictions(given: Mapping[str, Any]) -> Iterator[str]:
+def contradictions(given: Mapping[str, Any]) -> Iterator[str]:
     """Faults between arguments."""
     low, high = (attempt(Count, given.get(name)) for name in ("min_pixels", "max_pixels"))
     if low is not None and high is not None and low > high:

@@ -33,6 +33,7 @@ import yaml
 from mellm_plugin import children
 from mellm_plugin.errors import InputError, MellmError, ModelError, TrainingError, near
 from mellm_plugin.locks import ProcessLock, sole_writer
+from mellm_plugin.models.arguments import contradictions
 from mellm_plugin.models.loading import carried_record, weights_sum
 from mellm_plugin.models.record import read_record
 from mellm_plugin.models.seen import Seen, person
@@ -167,8 +168,7 @@ def _contradictions(config: Config, decide: str, answer: str) -> Iterator[str]:
     heads = config.stages[-1].heads
     if answer != "words" and not (heads and heads.keep):
         yield f"--answer {answer}: expected heads with keep: true in the last stage of the config, found none"
-    if (decide, answer) == ("likelihood", "head"):
-        yield "--answer, --decide: found head and likelihood, which heads do not use; give one of them"
+    yield from contradictions({"decide": decide, "answer": answer})
 
 
 def _check_options(
@@ -262,7 +262,11 @@ def keep_plan(
     # a run of baselines alone has not decided how trained models answer
     if differ := [key for key in own if before.get(key, own[key] if key == "model_args" else None) != own[key]]:
         keys = [key for key in own["config"] if own["config"][key] != before.get("config", {}).get(key)]
-        words = {key: f"{key} ({before.get(key)} there, {own.get(key)} now)" for key in ("task", "model_args")}
+        words = {
+            key: f"{key} ({before.get(key) or 'none'} there, {own.get(key) or 'none'} now)"
+            for key in ("task", "model_args")
+        }
+        words["task_file"] = "the content of the task file"
         words["config"] = f"config ({', '.join(keys)})"
         changed = [words.get(key, key) for key in differ]
         raise TrainingError(

@@ -216,7 +216,7 @@ def test_folds_of_another_plan_are_not_resumed(
     faster = replace(CONFIG.trainer, workers=4, save_every=7)
     keep_plan(tmp_path, replace(CONFIG, output="elsewhere", logging="none", trainer=faster), task, folds)
     keep_plan(tmp_path, CONFIG, task, folds, "answer=head")  # what baselines alone left open
-    with pytest.raises(TrainingError, match=r"these differ: model_args \(answer=head there,  now\)"):
+    with pytest.raises(TrainingError, match=r"these differ: model_args \(answer=head there, none now\)"):
         keep_plan(tmp_path, CONFIG, task, folds, "")
     more = Task("other", task.file, (*task.asked, Asked("casme2/sub01/99", "casme2", "sub01")), {})
     with pytest.raises(
