@@ -59,7 +59,7 @@ BY_UNITS: frozenset[str] = frozenset({"description", "aus", "unit", "challenge"}
 """Forms that are balanced by label and forms that are balanced by units, because their answers name them."""
 
 _OWN_WORDING = 0.5  # share of examples with the wording of evaluation
-_OTHER_SETS = 0.5  # share of closed sets with some of the labels, in another order
+_OTHER_SETS = 0.5  # where a source has several sets, share of those with some of the labels, in another order
 _FAINTEST_SHADE = 0.1  # of full colour; fainter colours are not mentioned
 _LEAST_AREA = 0.08  # of a region; motion on a smaller share is not mentioned
 _LEAST_ALIKE = 0.34  # share of the painted pixels that must have the named colours
@@ -235,7 +235,7 @@ def ask(form: str, clip: Clip, variation: Variation, asked: Asked, language: str
                 (labels, label) for labels in asked.label_sets if (label := label_among(record, labels)) is not None
             ]
             labels, label = sets[int(rng.integers(len(sets)))]
-            if asked.vary_words and rng.random() < _OTHER_SETS:
+            if asked.vary_words and len(asked.label_sets) > 1 and rng.random() < _OTHER_SETS:
                 labels = _some_of(labels, label, rng)
             if form == "label":
                 prompts, answer = wordings("emotion", labels, images, palette, language), label_answer(label, language)

@@ -169,7 +169,7 @@ def test_words_and_picture_are_mirrored_together(drawn: DrawnClips) -> None:
 
 
 def test_closed_sets_of_training_are_some_labels_in_any_order(drawn: DrawnClips) -> None:
-    asked = Asked(DEFAULT, (LABELS["dfme"],), {}, vary_words=True)
+    asked = Asked(DEFAULT, (LABELS["dfme"], LABELS["dfme"]), {}, vary_words=True)
     place = next(n for n, record in enumerate(drawn.records) if record.emotion in LABELS["dfme"])
     clip = drawn.clip(place)
     sets = set()
@@ -181,3 +181,7 @@ def test_closed_sets_of_training_are_some_labels_in_any_order(drawn: DrawnClips)
         sets.add(made.truth.labels)
     assert LABELS["dfme"] in sets and len(sets) > 10
     assert {label for labels in sets for label in labels} == set(LABELS["dfme"])
+    alone = replace(asked, label_sets=(LABELS["dfme"],))
+    for seed in range(10):
+        prompt = ask("label", clip, Variation(), alone, "en", np.random.default_rng(seed)).prompt
+        assert all(label in prompt for label in LABELS["dfme"]), "the only set stays whole"
